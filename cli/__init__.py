@@ -1,0 +1,1 @@
+"""The command line: one command per file, each loaded only when it is called."""

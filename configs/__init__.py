@@ -1,0 +1,1 @@
+"""Data only: the recipes that come with srcache."""

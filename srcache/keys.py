@@ -1,0 +1,78 @@
+"""Names of images: the same bytes have the same name on every machine.
+
+A file's key is what `b2sum -l 128 FILE` prints, so anybody can check it with a tool that is not ours. A path,
+an mtime or Python's `hash` never enters a name: files move, clocks lie, and `hash` differs between processes.
+"""
+
+from hashlib import blake2b
+from pathlib import Path
+from typing import NewType
+
+import numpy as np
+from numpy.typing import NDArray
+
+ImageKey = NewType("ImageKey", str)
+"""32 lower-case hexadecimal digits."""
+
+_CHUNK = 1 << 20
+
+
+def image_key(data: bytes) -> ImageKey:
+    """The key of a file's bytes: BLAKE2b with 128 bits."""
+    return ImageKey(blake2b(data, digest_size=16).hexdigest())
+
+
+def file_key(path: Path) -> ImageKey:
+    """The key of a file on disk, read in pieces so that a huge file needs no memory.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    digest = blake2b(digest_size=16)
+    with path.open("rb") as file:
+        while piece := file.read(_CHUNK):
+            digest.update(piece)
+    return ImageKey(digest.hexdigest())
+
+
+def pixel_key(rgb: NDArray[np.uint8]) -> ImageKey:
+    """The key of an RGB picture in memory, uint8 of shape (height, width, 3).
+
+    A domain tag, the mode and the size are hashed with the pixels, so that no file and no picture of another
+    shape can have the same key.
+    """
+    height, width, _ = rgb.shape
+    digest = blake2b(f"srcache.pixels RGB {width}x{height}\n".encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(rgb).data)
+    return ImageKey(digest.hexdigest())
+
+
+def is_key(text: str) -> bool:
+    """Whether a text has the form of a key."""
+    return len(text) == 32 and all(digit in "0123456789abcdef" for digit in text)
+
+
+def entry_name(key: ImageKey, sample: int) -> str:
+    """The name of one SR image in a recipe's store: `{key}-{sample:03d}`."""
+    return f"{key}-{sample:03d}"
+
+
+def split_name(name: str) -> tuple[ImageKey, int]:
+    """The key and the sample index of an entry's name.
+
+    Raises:
+        ValueError: the text is not an entry's name.
+    """
+    key, _, sample = name.rpartition("-")
+    if not is_key(key) or len(sample) < 3 or not sample.isdecimal():
+        raise ValueError(f"expected an entry's name such as {'0' * 32}-000, but got {name!r}")
+    return ImageKey(key), int(sample)
+
+
+def noise_seed(recipe_seed: int, key: ImageKey, sample: int) -> int:
+    """The seed of one SR image's noise: 64 bits of BLAKE2b over the recipe's seed, the key and the sample.
+
+    It depends on nothing else, so that an image comes out the same in any batch, order, process or restart.
+    """
+    digest = blake2b(f"{recipe_seed}/{key}/{sample}".encode(), digest_size=8)
+    return int.from_bytes(digest.digest(), "big")

@@ -1,0 +1,1 @@
+"""Stores: names to bytes. The first write of a name wins."""
