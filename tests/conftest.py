@@ -1,0 +1,101 @@
+"""What all tests share: test engines found through entry points, a private SRCACHE_HOME, and pictures.
+
+The environment is set when this file is imported, not in a fixture, so that spawned workers, subprocesses and
+pytest-xdist's workers inherit it. One folder serves a whole run: a worker finds the one that its parent made.
+"""
+
+import atexit
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from engines import ENTRY_POINTS, MARKS
+from hypothesis import settings
+from PIL import Image
+
+from srcache.images import Pixels
+
+TESTS = Path(__file__).parent
+_SHARED = "SRCACHE_TESTS_SHARED"
+
+settings.register_profile("srcache", deadline=None, max_examples=60)
+settings.load_profile("srcache")
+
+
+def _prepare_environment() -> None:
+    """Make the test engines a distribution on the path, and keep the user's own cache folder out of the tests."""
+    if _SHARED not in os.environ:
+        shared = Path(tempfile.mkdtemp(prefix="srcache-tests-"))
+        atexit.register(_remove, shared, os.getpid())
+        _write_distribution(shared / "engines")
+        os.environ[_SHARED] = str(shared)
+        os.environ["SRCACHE_HOME"] = str(shared / "home")
+        paths = [str(TESTS), str(shared / "engines"), os.environ.get("PYTHONPATH", "")]
+        os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+    for path in (str(TESTS), str(Path(os.environ[_SHARED]) / "engines")):
+        if path not in sys.path:
+            sys.path.append(path)
+
+
+def _write_distribution(folder: Path) -> None:
+    metadata = folder / "srcache_test_engines-1.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: srcache-test-engines\nVersion: 1\n")
+    lines = [f"{name} = {home}" for name, home in ENTRY_POINTS.items()]
+    (metadata / "entry_points.txt").write_text("\n".join(["[srcache.engines]", *lines, ""]))
+
+
+def _remove(shared: Path, owner: int) -> None:
+    if os.getpid() == owner:
+        shutil.rmtree(shared, ignore_errors=True)
+
+
+_prepare_environment()
+
+
+def picture(height: int, width: int, seed: int = 0, mark: str | None = None) -> Pixels:
+    """A picture like a photo of a surface: smooth light, some texture, grain. Seeded; RGB, uint8, (height, width, 3).
+
+    `mark` paints the top left corner in one of the colours of `engines.MARKS`, large enough to survive a shrinking
+    by 4.
+    """
+    dice = np.random.default_rng([seed, height, width])
+    rows, columns = np.mgrid[0:height, 0:width] / 32
+    light = 0.5 + 0.2 * np.sin(dice.uniform(0.5, 2) * rows + dice.uniform(0.5, 2) * columns + dice.uniform(0, 6))
+    waves = np.sin(dice.uniform(6, 16) * rows + dice.uniform(-6, 6)) * np.sin(dice.uniform(6, 16) * columns)
+    colour = dice.uniform(0.6, 1.2, 3)
+    values = (light + 0.15 * waves)[..., None] * colour + dice.normal(0, 0.03, (height, width, 3))
+    pixels = (values.clip(0, 1) * 255).round().astype(np.uint8)
+    if mark is not None:
+        pixels[:16, :16] = MARKS[mark]
+    return pixels
+
+
+@pytest.fixture(scope="session")
+def make_image() -> Callable[..., Pixels]:
+    """`picture`, for tests that need single pictures: make_image(height, width, seed=0, mark=None)."""
+    return picture
+
+
+@pytest.fixture(scope="session")
+def _photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    sizes = [(24, 32), (32, 24), (32, 32), (24, 32)]
+    for place, label in enumerate(("bark", "gravel", "moss")):
+        (folder / label).mkdir()
+        for number, (height, width) in enumerate(sizes):
+            name = f"{label}{number}.{'jpg' if number == 3 else 'png'}"
+            Image.fromarray(picture(height, width, 10 * place + number)).save(folder / label / name)
+    return folder
+
+
+@pytest.fixture
+def photos(_photos: Path, tmp_path: Path) -> Path:
+    """A class-folder tree of its own for each test: 3 labels of 4 images, PNG and JPEG, three sizes."""
+    return Path(shutil.copytree(_photos, tmp_path / "photos"))
