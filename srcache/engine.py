@@ -48,7 +48,7 @@ class Option:
 class EngineInfo:
     """What an engine says about itself before anything is loaded.
 
-    `scales` is None for an engine that takes any. `numerics` counts the times that its author changed what it computes.
+    `scales` is None for an engine that takes any. `numerics` counts how often its author changed what it computes.
     `pads` says that its results may depend on the batch's shape, so that a short batch must be filled up. `batch` is its
     advice for images per call. `weights` is the SHA-256 over the files that it loads, if it has any.
     """

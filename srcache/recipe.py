@@ -118,7 +118,7 @@ class Recipe:
             )
         if info.weights != self.weights:
             raise RecipeError(
-                f"recipe {self.folder} names weights {self.weights}, but engine {self.engine} would load {info.weights}; "
+                f"recipe {self.folder} names weights {self.weights}, but engine {self.engine} loads {info.weights}; "
                 "install those weights, or resolve the recipe anew (that starts a new folder)"
             )
 

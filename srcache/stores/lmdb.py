@@ -1,0 +1,285 @@
+"""The default store: one LMDB environment with random access, crash-safe, read by any number of processes.
+
+What LMDB does not forgive is kept in here:
+
+* An environment opened twice in one process, or used across a fork, is an error or worse. Each process therefore keeps
+  one `_Environment` per folder, shared by all stores on it; before a fork its lock is taken, in the child it is closed,
+  and the next call opens it anew. A pickled store is its path.
+* A file shorter than its last page in use kills its reader with SIGBUS. It is refused when it is opened.
+* The map starts small and doubles when it is full; readers follow. (A huge sparse map from the start would do too, but
+  fails under the address-space limits that clusters set.)
+* Every commit is synced: batches cost little, and nothing that `put_many` returned from is ever lost.
+"""
+
+import errno
+import json
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import lmdb
+
+from srcache.errors import CacheError, DamagedError, DiskFullError, MachineError, SrcacheError
+from srcache.stores import Entry, Record
+
+_T = TypeVar("_T")
+_DATABASES = (b"images", b"records", b"aliases")
+_FIRST_MAP = 1 << 28
+_READERS = 1024
+_NAMES_AT_ONCE = 10_000
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+class LmdbStore:
+    """See `srcache.stores.Store`. Safe in threads, under fork and spawn, and when pickled."""
+
+    def __init__(self, path: Path, *, writable: bool = False) -> None:
+        self._path = Path(path)
+        self._writable = writable
+        self._environment = _shared(self._path)
+        self._environment.open(writable)
+
+    def __reduce__(self) -> tuple[Callable[..., "LmdbStore"], tuple[Path, bool]]:
+        return _unpickled, (self._path, self._writable)
+
+    def put_many(self, entries: Iterable[Entry]) -> int:
+        """See `Store.put_many`."""
+        batch = [(entry, entry.name.encode(), json.dumps(entry.record).encode()) for entry in entries]
+
+        def put(transaction: lmdb.Transaction, images: Any, records: Any, aliases: Any) -> int:
+            new = 0
+            for entry, name, record in batch:
+                if transaction.put(name, entry.payload, overwrite=False, db=images):
+                    transaction.put(name, record, db=records)
+                    new += 1
+                for alias in entry.aliases:
+                    transaction.put(alias.encode(), name.rpartition(b"-")[0], overwrite=False, db=aliases)
+            return new
+
+        return self._environment.write(put)
+
+    def get(self, name: str) -> bytes | None:
+        """See `Store.get`."""
+        return self._environment.get(b"images", name.encode())
+
+    def record(self, name: str) -> Record | None:
+        """See `Store.record`."""
+        found = self._environment.get(b"records", name.encode())
+        return json.loads(found) if found is not None else None
+
+    def resolve(self, alias: str) -> str | None:
+        """See `Store.resolve`."""
+        found = self._environment.get(b"aliases", alias.encode())
+        return found.decode() if found is not None else None
+
+    def names(self, prefix: str = "") -> Iterator[str]:
+        """See `Store.names`. Read in pieces, so that a slow caller pins no pages."""
+        start, after = prefix.encode(), False
+        while True:
+            piece = self._environment.names(start, after, prefix.encode())
+            yield from (name.decode() for name in piece)
+            if len(piece) < _NAMES_AT_ONCE:
+                return
+            start, after = piece[-1], True
+
+    def close(self) -> None:
+        """See `Store.close`; a later call opens the files again."""
+        self._environment.close()
+
+
+class _Environment:
+    """This process's one handle on a folder; opened when it is first needed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.writable = False
+        self.lock = threading.RLock()
+        self._env: lmdb.Environment | None = None
+        self._open_for_writing = False
+        self._dbs: dict[bytes, Any] = {}
+
+    def open(self, writable: bool) -> None:
+        """Open now, so that a missing or damaged store is told at once."""
+        with self.lock:
+            self.writable = self.writable or writable
+            self._opened()
+
+    def get(self, database: bytes, key: bytes) -> bytes | None:
+        """One value; a few microseconds when its page is in memory."""
+
+        def read(env: lmdb.Environment) -> bytes | None:
+            with env.begin(db=self._dbs[database]) as transaction:
+                value: bytes | None = transaction.get(key)
+                return value
+
+        return self._guarded(read) if key else None
+
+    def names(self, start: bytes, after: bool, prefix: bytes) -> list[bytes]:
+        """Up to `_NAMES_AT_ONCE` names with a prefix, from `start` on (or after it)."""
+
+        def read(env: lmdb.Environment) -> list[bytes]:
+            found: list[bytes] = []
+            with env.begin(db=self._dbs[b"records"]) as transaction, transaction.cursor() as cursor:
+                more = cursor.set_range(start) if start else cursor.first()
+                if more and after and cursor.key() == start:
+                    more = cursor.next()
+                while more and len(found) < _NAMES_AT_ONCE and cursor.key().startswith(prefix):
+                    found.append(cursor.key())
+                    more = cursor.next()
+            return found
+
+        return self._guarded(read)
+
+    def write(self, act: Callable[..., _T]) -> _T:
+        """Run `act(transaction, images, records, aliases)` in one synced transaction, growing the map as needed."""
+
+        def attempt(env: lmdb.Environment) -> _T:
+            while True:
+                try:
+                    with env.begin(write=True) as transaction:
+                        return act(transaction, *(self._dbs[name] for name in _DATABASES))
+                except lmdb.MapFullError:
+                    env.set_mapsize(2 * env.info()["map_size"])
+
+        return self._guarded(attempt)
+
+    def close(self) -> None:
+        """Close the files; the next call opens them again."""
+        with self.lock:
+            if self._env is not None:
+                self._env.close()
+            self._env, self._dbs = None, {}
+
+    def forget(self) -> None:
+        """In a forked child: drop what the parent opened."""
+        self.close()
+        self.lock = threading.RLock()
+
+    def _guarded(self, act: Callable[[lmdb.Environment], _T]) -> _T:
+        with self.lock:
+            env = self._opened()
+            try:
+                try:
+                    return act(env)
+                except lmdb.MapResizedError:
+                    env.set_mapsize(0)
+                    return act(env)
+            except lmdb.Error as error:
+                raise _translated(error, self.path) from error
+
+    def _opened(self) -> lmdb.Environment:
+        if self._env is not None and (self._open_for_writing or not self.writable):
+            return self._env
+        self.close()
+        data = self.path / "data.mdb"
+        if not self.writable and not data.is_file():
+            raise CacheError(f"expected an LMDB store in {self.path}, but it has no data.mdb; was anything built yet?")
+        try:
+            if self.writable:
+                self.path.mkdir(parents=True, exist_ok=True)
+            env = _open(self.path, self.writable)
+            self._env, self._open_for_writing = env, self.writable
+            self._refuse_truncated(env, data)
+            self._dbs = {name: env.open_db(name, create=self.writable) for name in _DATABASES}
+        except (lmdb.Error, OSError) as error:
+            self.close()
+            raise _translated(error, self.path) from error
+        return env
+
+    def _refuse_truncated(self, env: lmdb.Environment, data: Path) -> None:
+        needed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
+        found = data.stat().st_size
+        if found < needed:
+            self.close()
+            raise DamagedError(
+                f"{data} is cut off: expected at least {needed} bytes, but it has {found}; "
+                "`srcache repair` saves what is readable"
+            )
+
+
+def _open(path: Path, writable: bool) -> lmdb.Environment:
+    def attempt(lock: bool) -> lmdb.Environment:
+        return lmdb.open(
+            str(path),
+            map_size=max(_FIRST_MAP, _size(path / "data.mdb")) if writable else max(1, _size(path / "data.mdb")),
+            readonly=not writable,
+            lock=lock,
+            max_dbs=len(_DATABASES),
+            max_readers=_READERS,
+            readahead=False,
+        )
+
+    try:
+        env = attempt(lock=True)
+    except (lmdb.Error, OSError) as error:
+        if writable or _code(error) not in {errno.EROFS, errno.EACCES, errno.EPERM}:
+            raise
+        return attempt(lock=False)  # a sealed cache that we may read but not even lock
+    if writable:
+        env.reader_check()
+    return env
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _code(error: Exception) -> int | None:
+    return getattr(error, "code", None) or getattr(error, "errno", None)
+
+
+def _translated(error: Exception, path: Path) -> SrcacheError:
+    code = _code(error)
+    if code in _NO_ROOM:
+        return DiskFullError(
+            f"{path} could not be written or opened ({error}): the disk or quota is full, a file-size limit is reached, "
+            "or permission is missing; what was committed is safe, so make room and run the same command again"
+        )
+    if isinstance(error, lmdb.ReadersFullError):
+        return MachineError(f"{path} already has {_READERS} readers; use fewer worker processes")
+    if isinstance(error, lmdb.NotFoundError | lmdb.ReadonlyError):
+        return CacheError(f"{path} holds no srcache entries ({error}); was anything built yet?")
+    return DamagedError(f"{path} does not read as an LMDB store ({error}); `srcache repair` saves what is readable")
+
+
+def _unpickled(path: Path, writable: bool) -> LmdbStore:
+    store = LmdbStore.__new__(LmdbStore)
+    store._path, store._writable = path, writable
+    store._environment = _shared(path)
+    store._environment.writable |= writable
+    return store
+
+
+def _shared(path: Path) -> _Environment:
+    real = os.path.realpath(path)
+    with _TABLE_LOCK:
+        return _TABLE.setdefault(real, _Environment(Path(real)))
+
+
+_TABLE: dict[str, _Environment] = {}
+_TABLE_LOCK = threading.RLock()
+
+
+def _before_fork() -> None:
+    _TABLE_LOCK.acquire()
+    for environment in _TABLE.values():
+        environment.lock.acquire()
+
+
+def _after_fork_in_parent() -> None:
+    for environment in _TABLE.values():
+        environment.lock.release()
+    _TABLE_LOCK.release()
+
+
+def _after_fork_in_child() -> None:
+    global _TABLE_LOCK
+    for environment in _TABLE.values():
+        environment.forget()
+    _TABLE_LOCK = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
