@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 OptionValue = bool | int | float | str
 GROUP = "srcache.engines"
+_MOST = 1e300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +50,8 @@ class EngineInfo:
     """What an engine says about itself before anything is loaded.
 
     `scales` is None for an engine that takes any. `numerics` counts how often its author changed what it computes.
-    `pads` says that its results may depend on the batch's shape, so that a short batch must be filled up. `batch` is its
-    advice for images per call. `weights` is the SHA-256 over the files that it loads, if it has any.
+    `pads` says that its results may depend on the batch's shape, so that a short batch must be filled up. `batch` is
+    its advice for images per call. `weights` is the SHA-256 over the files that it loads, if it has any.
     """
 
     name: str
@@ -187,8 +188,10 @@ def find_engine(name: str) -> type[SREngine]:
         raise EngineError(f"no engine is named {name!r}; installed: {', '.join(sorted(found)) or 'none'}")
     try:
         engine: type[SREngine] = found[name].load()
-    except (ImportError, AttributeError) as error:
-        raise EngineError(f"engine {name} is installed but does not load: {error}") from error
+    except Exception as error:  # a stranger's module may raise anything while it is imported
+        raise EngineError(f"engine {name} is installed but does not load: {error!r}; reinstall its package") from error
+    if not isinstance(getattr(engine, "info", None), EngineInfo):
+        raise EngineError(f"engine {name} has no `info: EngineInfo`, which an entry of {GROUP} needs; tell its author")
     return engine
 
 
@@ -234,6 +237,8 @@ def _is_flat(image: "Tensor") -> bool:
 
 def _as_type_of(default: OptionValue, name: str, value: Any) -> OptionValue:
     kind = type(default)
+    if isinstance(value, int | float) and not abs(value) <= _MOST:
+        raise EngineError(f"option {name} must be a finite number of at most {_MOST} in size")
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if kind is int and isinstance(value, float) and value.is_integer():

@@ -9,6 +9,7 @@
     │   └── CacheError             no such cache, recipe or entry; or a folder that is no cache
     ├── ImageError             1   one picture cannot be used; carries a `reason`
     ├── MissError              1   a training loop asked for a variant that the cache lacks
+    ├── ConformanceError       1   a plug-in does not keep what it must promise
     ├── DamagedError           3   bytes on disk are not what was written
     └── MachineError           4   the surroundings gave up, not the data
         ├── DiskFullError
@@ -69,6 +70,12 @@ class ImageError(SrcacheError):
 
 class MissError(SrcacheError):
     """A variant that a training loop asked for is not in the cache."""
+
+    exit_code = 1
+
+
+class ConformanceError(SrcacheError):
+    """A plug-in does not keep what it must promise; the message lists every broken promise."""
 
     exit_code = 1
 

@@ -64,7 +64,7 @@ def split_name(name: str) -> tuple[ImageKey, int]:
         ValueError: the text is not an entry's name.
     """
     key, _, sample = name.rpartition("-")
-    if not is_key(key) or len(sample) < 3 or not sample.isdecimal():
+    if not is_key(key) or not sample.isdecimal() or name != entry_name(ImageKey(key), int(sample)):
         raise ValueError(f"expected an entry's name such as {'0' * 32}-000, but got {name!r}")
     return ImageKey(key), int(sample)
 

@@ -152,11 +152,12 @@ def resolve(plain: Mapping[str, Any]) -> Recipe:
     """A recipe as people write it → a complete one: the engine's options, version and weights filled in.
 
     Raises:
-        RecipeError: unknown or impossible fields; the message lists every mistake.
+        RecipeError: no name or engine, unknown or impossible fields; the message lists every mistake.
         EngineError: the engine is not installed.
     """
-    if "engine" not in plain:
-        raise RecipeError(f"a recipe must name its engine, such as `engine: resample`, but has only {sorted(plain)}")
+    missing = [name for name in ("name", "engine") if name not in plain]
+    if missing:
+        raise RecipeError(f"a recipe has a name and an engine, but {' and '.join(missing)} is missing: {dict(plain)}")
     info = find_engine(str(plain["engine"])).info
     mistakes: list[str] = []
     values = _checked({"numerics": info.numerics, "weights": info.weights, **plain}, mistakes)
@@ -176,9 +177,9 @@ def restore(text: str, origin: str) -> Recipe:
         RecipeError: the text is not one, or was written by a newer srcache.
     """
     mistakes: list[str] = []
-    values = _checked(_mapping(text, origin), mistakes)
-    if "engine" not in values:
-        mistakes.append("engine is missing")
+    plain = _mapping(text, origin)
+    values = _checked(plain, mistakes)
+    mistakes += [f"{name} is missing" for name in ("name", "engine") if name not in plain]
     if mistakes:
         raise RecipeError(f"{origin} is not a recipe that this srcache can read:\n  - " + "\n  - ".join(mistakes))
     return Recipe(**values)
@@ -195,8 +196,8 @@ def _misfits(values: Mapping[str, Any], info: EngineInfo) -> list[str]:
     scale, found = values.get("scale", 4), []
     if info.scales is not None and scale not in info.scales:
         found.append(f"scale must be one of {', '.join(map(str, info.scales))} for engine {info.name}, but is {scale}")
-    if values.get("precision", "fp32") not in info.precisions:
-        found.append(f"engine {info.name} computes in {', '.join(info.precisions)}, not in {values['precision']}")
+    if (precision := values.get("precision", "fp32")) not in info.precisions:
+        found.append(f"engine {info.name} computes in {', '.join(info.precisions)}, not in {precision}")
     if values.get("tiling") and not info.tiles:
         found.append(f"engine {info.name} does not tile; leave tiling out")
     if values.get("color_fix") and values["color_fix"] not in info.color_fixes:
@@ -229,7 +230,7 @@ def _collect(mistakes: list[str], act: Callable[[], object]) -> None:
 def _changed(plain: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in changes.items():
         if name.startswith("options."):
-            plain["options"] = {**(plain.get("options") or {}), name.removeprefix("options."): value}
+            plain["options"] = {**_options(plain.get("options")), name.removeprefix("options."): value}
         else:
             plain[name] = value
     return plain
@@ -305,7 +306,14 @@ def _scale(value: Any) -> float:
 def _options(value: Any) -> dict[str, Any]:
     if value is not None and (not isinstance(value, dict) or not all(isinstance(name, str) for name in value)):
         raise RecipeError(f"options must be a mapping of names to values, but is {value!r}")
+    odd = [f"{name}: {setting!r}" for name, setting in (value or {}).items() if not _is_plain(setting)]
+    if odd:
+        raise RecipeError(f"an option's value is a finite number, a text, true or false, but got {', '.join(odd)}")
     return dict(value or {})
+
+
+def _is_plain(value: Any) -> bool:
+    return math.isfinite(value) if isinstance(value, float) else isinstance(value, bool | int | str)
 
 
 def _lossy(value: Any) -> str:
