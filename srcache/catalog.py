@@ -1,0 +1,239 @@
+"""Catalogs: which images there are, in which order, with which labels, and what each is named.
+
+Files are found by `listing`, data sets are opened by `sources`, keys of files are remembered by `memo`.
+Nothing is decoded here: a broken picture is catalogued like any other, and fails when it is loaded.
+"""
+
+import csv
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from srcache.errors import CatalogError, ImageError
+from srcache.images import Decoded, decode_both
+from srcache.keys import ImageKey, image_key, pixel_key
+from srcache.listing import SUFFIXES, bad_name, is_bad_name, list_csv, list_folder, told, unreadable
+from srcache.listing import Problem as Problem
+from srcache.memo import Hasher, Progress, memo_path
+from srcache.sources import Source, label_text, open_source, read_file, subset
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One image: its key, its name (relative, POSIX, with suffix), its class, its file if there is one."""
+
+    key: ImageKey
+    name: str
+    label: str | None
+    path: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Catalog:
+    """Images in order.
+
+    Attributes:
+        classes: the labels' names in the order of their numbers; empty if there are no labels.
+        root: the folder that names are relative to, if there is one.
+        problems: what was left out, and why. A catalog of a data set without problems has a row per item.
+        ignored: how many files were passed over because they are no images.
+        source: where rows without a file come from.
+    """
+
+    rows: tuple[Row, ...]
+    classes: tuple[str, ...] = ()
+    root: Path | None = None
+    problems: tuple[Problem, ...] = ()
+    ignored: int = 0
+    source: Source | None = field(default=None, repr=False, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def load(self, index: int, check: bool = False) -> Decoded:
+        """The picture of a row.
+
+        Args:
+            index: the row's.
+            check: compare what was read with the row's key.
+
+        Raises:
+            ImageError: it cannot be read (`unreadable`) or decoded, or, if checked, is not what was catalogued
+                (`changed`).
+        """
+        row = self.rows[index]
+        data = self._bytes(index)
+        if data is not None:
+            _require_key(row, image_key(data) if check else row.key)
+            return decode_both(data)
+        if self.source is None:
+            raise ImageError("unreadable", f"{row.name} has no file in this catalog")
+        decoded = self.source.load(index)
+        _require_key(row, pixel_key(decoded.rgb) if check else row.key)
+        return decoded
+
+    def _bytes(self, index: int) -> bytes | None:
+        path = self.rows[index].path
+        if path is not None:
+            return read_file(path)
+        return self.source.data(index) if self.source else None
+
+    def to_csv(self) -> str:
+        """What a cache keeps: `key,name,label` per row, LF line ends, no label as an empty cell."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(("key", "name", "label"))
+        writer.writerows((row.key, row.name, row.label or "") for row in self.rows)
+        return out.getvalue()
+
+    @cached_property
+    def digest(self) -> str:
+        """BLAKE2b with 128 bits over `to_csv`, as 32 hexadecimal digits."""
+        return blake2b(self.to_csv().encode(), digest_size=16).hexdigest()
+
+
+def open_catalog(
+    base: Any, *, rehash: bool = False, progress: Progress | None = None, workers: int | None = None
+) -> Catalog:
+    """A catalog of a folder, a CSV file or a data set; a catalog is returned as it is.
+
+    Raises:
+        CatalogError: as `scan` and `from_dataset`.
+    """
+    if isinstance(base, Catalog):
+        return base
+    if isinstance(base, str | Path):
+        return scan(base, rehash=rehash, progress=progress, workers=workers)
+    return from_dataset(base, rehash=rehash, progress=progress, workers=workers)
+
+
+def scan(
+    root: str | Path,
+    *,
+    rehash: bool = False,
+    progress: Progress | None = None,
+    workers: int | None = None,
+    memo: Path | None = None,
+) -> Catalog:
+    """Catalog a folder of images, or a CSV file that lists them.
+
+    Args:
+        root: a folder, or a file whose name ends in `.csv` with a column `path` (or file, filename, image, name),
+            relative to the CSV's folder, and optionally `label`.
+        rehash: hash every file, whatever is remembered.
+        progress: called while files are hashed.
+        workers: threads that hash; by default some per processor.
+        memo: the file to remember keys in; by default one per root in the user's cache folder.
+
+    Raises:
+        CatalogError: there is no such folder, or no image in it; or mistakes in the CSV (all of them at once).
+    """
+    base = Path(os.path.abspath(root))
+    if base.is_dir():
+        found, whole = list_folder(base), True
+    elif base.is_file() and base.suffix.lower() == ".csv":
+        found, base, whole = list_csv(base), base.parent, False
+    else:
+        what = "is another kind of file" if base.exists() else "does not exist"
+        raise CatalogError(f"expected a folder of images or a .csv file, but {root} {what}")
+    hasher = Hasher(memo or memo_path(base), rehash, workers)
+    files = [(file.name, file.path) for file in found.files]
+    keys = hasher.keys(files, progress, complete=whole)
+    rows = []
+    for key, file in zip(keys, found.files, strict=True):
+        if isinstance(key, OSError):
+            found.problems.append(unreadable(file.name, key))
+        else:
+            rows.append(Row(key, *file))
+    if not rows:
+        raise CatalogError(
+            f"expected images (files that end in {', '.join(sorted(SUFFIXES))}), but {root} has none; "
+            f"{found.ignored} other files lie there{told(found.problems)}"
+        )
+    return Catalog(
+        rows=tuple(rows),
+        classes=tuple(sorted({file.label for file in found.files if file.label is not None})),
+        root=base,
+        problems=tuple(sorted(found.problems, key=lambda problem: problem.name)),
+        ignored=found.ignored,
+    )
+
+
+def from_dataset(
+    dataset: Any, *, rehash: bool = False, progress: Progress | None = None, workers: int | None = None
+) -> Catalog:
+    """Catalog a map-style data set, in its order; `sources` says which kinds there are.
+
+    A picture that exists only in memory is loaded once, for its key and its label.
+
+    Raises:
+        CatalogError: it is of no such kind, or has no usable image.
+    """
+    source = open_source(dataset)
+    classes = source.classes()
+    items = [_item(source, index, classes, progress) for index in range(len(source))]
+    hasher = Hasher(memo_path(source.root) if source.root else None, rehash, workers)
+    files = [(item.name, item.path) for item in items if item.path and item.key is None]
+    hashed = iter(hasher.keys(files, progress) if files else ())
+    rows, problems, kept = [], [], []
+    for index, (name, label, path, early) in enumerate(items):
+        key = early or next(hashed)
+        if isinstance(key, Problem | OSError):
+            problems.append(key if isinstance(key, Problem) else unreadable(name, key))
+        else:
+            rows.append(Row(key, name, label, path))
+            kept.append(index)
+    if not rows:
+        raise CatalogError(f"expected images, but the data set has none that can be read{told(problems)}")
+    return Catalog(
+        rows=tuple(rows),
+        classes=classes if classes is not None else tuple(sorted({row.label for row in rows if row.label is not None})),
+        root=source.root,
+        problems=tuple(problems),
+        source=source if not problems else subset(source, kept),
+    )
+
+
+class _Item(NamedTuple):
+    """One item of a data set; its key is still None if it is to be hashed from a file."""
+
+    name: str
+    label: str | None
+    path: Path | None
+    key: ImageKey | Problem | None
+
+
+def _item(source: Source, index: int, classes: Sequence[str] | None, progress: Progress | None) -> _Item:
+    """Look at one item; it is named by its number if it has no file below the root."""
+    path, root = source.path(index), f"{source.root}{os.sep}"
+    key: ImageKey | Problem | None = None
+    label = None
+    below = source.root is not None and str(path).startswith(root)
+    name = str(path).removeprefix(root) if below else f"{index:08d}"
+    if is_bad_name(name):
+        key = bad_name(name)
+    elif path is None:
+        key = _key_in_memory(source, index, name)
+        if progress:
+            progress(index + 1, len(source))
+    if not isinstance(key, Problem):
+        label = label_text(source.label(index), classes)
+    return _Item(name, label, path, key)
+
+
+def _key_in_memory(source: Source, index: int, name: str) -> ImageKey | Problem:
+    try:
+        data = source.data(index)
+        return image_key(data) if data is not None else pixel_key(source.load(index).rgb)
+    except ImageError as error:
+        return Problem(name, error.reason, str(error))
+
+
+def _require_key(row: Row, key: ImageKey) -> None:
+    if key != row.key:
+        raise ImageError("changed", f"{row.name} is not what was catalogued (its key was {row.key}, now it is {key})")
