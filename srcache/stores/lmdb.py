@@ -234,8 +234,8 @@ def _translated(error: Exception, path: Path) -> SrcacheError:
     code = _code(error)
     if code in _NO_ROOM:
         return DiskFullError(
-            f"{path} could not be written or opened ({error}): the disk or quota is full, a file-size limit is reached, "
-            "or permission is missing; what was committed is safe, so make room and run the same command again"
+            f"{path} could not be written or opened ({error}): the disk or quota is full, a file-size limit is "
+            "reached, or permission is missing; what was committed is safe, so make room and run the same command again"
         )
     if isinstance(error, lmdb.ReadersFullError):
         return MachineError(f"{path} already has {_READERS} readers; use fewer worker processes")

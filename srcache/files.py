@@ -1,0 +1,64 @@
+"""Files that a crash cannot tear: written beside their place, synced, then renamed into it."""
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from srcache.errors import DiskFullError
+
+
+def write_whole(path: Path, data: bytes | str) -> None:
+    """Write a file so that a reader sees all of it or none, whenever the power fails.
+
+    Raises:
+        DiskFullError: no room, or no permission.
+    """
+    raw = data.encode() if isinstance(data, str) else data
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(raw)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append one line to a journal; a line that a crash cut short is closed off first."""
+    with disk_errors(path), path.open("ab+") as file:
+        torn = file.tell() > 0 and _last_byte(path) != b"\n"
+        file.write((b"\n" if torn else b"") + line.encode() + b"\n")
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Tell a full disk and a missing permission apart from our own mistakes.
+
+    Raises:
+        DiskFullError: for any of them.
+    """
+    try:
+        yield
+    except OSError as error:
+        full = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+        if error.errno not in full:
+            raise
+        raise DiskFullError(
+            f"{path} could not be written ({error.strerror}); "
+            "make room or give permission, and run the same command again"
+        ) from error
+
+
+def _last_byte(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1)
