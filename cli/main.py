@@ -1,0 +1,121 @@
+"""`srcache`: one command per file, loaded when it is called; one place turns errors into exit codes.
+
+Exit codes: 0 ok · 1 some inputs failed (listed) · 2 usage or configuration · 3 the cache is damaged · 4 environment
+· 70 internal error · 130 interrupted.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn
+
+import click
+
+import srcache
+from srcache.errors import SrcacheError
+
+from .output import error_document
+
+COMMANDS = (
+    "quickstart",
+    "prepare",
+    "build",
+    "upscale",
+    "info",
+    "verify",
+    "repair",
+    "explain",
+    "prune",
+    "export",
+    "engines",
+    "doctor",
+)
+"""In the order in which people meet them; each is `command` in the module of its name."""
+
+INTERNAL, INTERRUPTED = 70, 130
+
+
+class _Lazy(click.Group):
+    """A group that imports a command when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"{__package__}.{cmd_name}").command
+        return command
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(srcache.__version__, prog_name="srcache")
+def cli() -> None:
+    """Super-resolve once, train many times.
+
+    \b
+    srcache quickstart                                      see it work on embedded images
+    srcache build PHOTOS --cache CACHE --recipe bicubic     fill a cache
+    """
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line (without the program's name); returns the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = cli.main(args=words, prog_name="srcache", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        return _fail(words, error.format_message(), "UsageError", 2, _usage(error))
+    except SrcacheError as error:
+        return _fail(words, str(error), type(error).__name__, error.exit_code)
+    except (KeyboardInterrupt, click.Abort) as stop:
+        return _fail(words, _interrupted(stop), "Interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if os.environ.get("SRCACHE_DEBUG"):
+            raise
+        text = f"internal error ({type(error).__name__}: {error}); this is a bug in srcache; "
+        return _fail(words, text + "SRCACHE_DEBUG=1 shows where it happened", "InternalError", INTERNAL)
+
+
+def main() -> NoReturn:
+    """The console script."""
+    sys.exit(run())
+
+
+def _fail(words: list[str], message: str, kind: str, code: int, usage: str = "") -> int:
+    if "--json" in words:
+        click.echo(error_document(_command_of(words), message, kind, code))
+    click.echo(f"{usage}srcache: {message}", err=True)
+    return code
+
+
+def _usage(error: click.ClickException) -> str:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if context is None:
+        return ""
+    return f"{context.get_usage()}\nTry '{context.command_path} --help'.\n"
+
+
+def _interrupted(stop: BaseException) -> str:
+    report = getattr(stop, "report", None)
+    if report is None:
+        return "interrupted"
+    return (
+        f"interrupted; the batch in hand was finished: {report.added} added, {report.left} left. "
+        "Run the same command again to go on"
+    )
+
+
+def _command_of(words: list[str]) -> str:
+    return next((word for word in words if word in COMMANDS), "srcache")
+
+
+if __name__ == "__main__":
+    main()

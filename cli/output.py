@@ -1,0 +1,199 @@
+"""What commands share: options, progress on stderr, tables and JSON documents on stdout."""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from srcache.errors import ConfigError
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def common(command: _F) -> _F:
+    """The options of every command: `--json` and `--config`."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout instead of text."),
+        click.option(
+            "--config",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            callback=_read_config,
+            is_eager=True,
+            expose_value=False,
+            help="A YAML file with this command's options; the command line wins.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def recipe_options(command: _F) -> _F:
+    """`--recipe` and `--set`, for commands that cook."""
+    for option in (
+        click.option(
+            "--set",
+            "changes",
+            multiple=True,
+            metavar="KEY=VALUE",
+            callback=lambda _context, _option, words: parse_changes(words),
+            help="Change a field of the recipe, such as scale=2 or options.filter=lanczos; repeatable.",
+        ),
+        click.option("--recipe", required=True, metavar="NAME|FILE", help="A shipped recipe's name, or a YAML file."),
+    ):
+        command = option(command)
+    return command
+
+
+def parse_changes(words: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
+    """`key=value` words → a mapping; values are read as YAML, so that 2 is a number."""
+    import yaml
+
+    if isinstance(words, Mapping):
+        return dict(words)
+    changes: dict[str, Any] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise click.BadParameter(f"expected key=value, such as scale=2, but got {word!r}")
+        try:
+            changes[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise click.BadParameter(f"the value of {key} is not YAML: {value!r}") from error
+    return changes
+
+
+@contextmanager
+def progress(label: str, unit: str = "image") -> Iterator[Callable[[int, int], None]]:
+    """A bar with rate and ETA on stderr; nothing where stderr is no terminal."""
+    from tqdm import tqdm
+
+    with tqdm(desc=label, unit=f" {unit}s", disable=None, smoothing=0.1, dynamic_ncols=True) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield show
+
+
+def document(command: str, result: Any, failures: Iterable[Any] = (), ok: bool = True) -> str:
+    """The JSON document of a command: schema, ok, result, failures."""
+    plain = {
+        "schema": f"srcache.{command}/1",
+        "ok": ok,
+        "result": _plain(result),
+        "failures": [_plain(failure) for failure in failures],
+    }
+    return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def error_document(command: str, message: str, kind: str, code: int) -> str:
+    """The JSON document of a command that could not do its work."""
+    plain = {
+        "schema": f"srcache.{command}/1",
+        "ok": False,
+        "result": None,
+        "failures": [],
+        "error": {"kind": kind, "message": message, "exit_code": code},
+    }
+    return json.dumps(plain, indent=2, ensure_ascii=False)
+
+
+def table(rows: Sequence[Sequence[object]], headers: Sequence[str] = ()) -> str:
+    """Aligned columns: numbers to the right, texts to the left."""
+    lines = [[_cell(cell) for cell in row] for row in ([headers, *rows] if headers else rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))] if lines else []
+    right = [all(isinstance(row[column], int | float) for row in rows) and bool(rows) for column in range(len(widths))]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if align else cell.ljust(width)
+            for cell, width, align in zip(line, widths, right, strict=True)
+        ).rstrip()
+        for line in lines
+    )
+
+
+def human_bytes(count: float) -> str:
+    """A byte count in binary units."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def human_time(seconds: float) -> str:
+    """A duration in the unit that fits."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    if seconds < 3600:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def failure_lines(failures: Sequence[Any], most: int = 10) -> str:
+    """The first few failures, one a line, and how many more there are."""
+    lines = [f"  {failure.reason}: {failure.source}: {failure.detail}" for failure in failures[:most]]
+    if len(failures) > most:
+        lines.append(f"  … and {len(failures) - most} more (--json lists all)")
+    return "\n".join(lines)
+
+
+def _read_config(context: click.Context, _option: click.Parameter, path: Path | None) -> None:
+    """Take a command's options from a YAML file; every unknown key is named at once."""
+    if path is None:
+        return
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} must be a mapping of option names to values")
+    known = _option_names(context.command)
+    values = {str(key).replace("_", "-"): value for key, value in values.items()}
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise ConfigError(f"{path} has unknown options {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+    context.default_map = {**(context.default_map or {}), **{known[key]: value for key, value in values.items()}}
+
+
+def _option_names(command: click.Command) -> dict[str, str]:
+    """Option names as people write them (without dashes), and arguments in lower case → parameter names."""
+    names: dict[str, str] = {}
+    for parameter in command.params:
+        for text in parameter.opts:
+            if parameter.name and parameter.name not in ("config", "as_json"):
+                names[text.lstrip("-").lower().replace("_", "-")] = parameter.name
+    return names
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}" if math.isfinite(value) else str(value)
+    return str(value)
+
+
+def _plain(value: Any) -> Any:
+    """Plain JSON values; a number that JSON cannot hold becomes null beside a `…_reason`."""
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
+    if isinstance(value, Mapping):
+        plain = {str(key): _plain(inner) for key, inner in value.items()}
+        reasons = {
+            f"{key}_reason": "undefined" if math.isnan(inner) else "infinite"
+            for key, inner in value.items()
+            if isinstance(inner, float) and not math.isfinite(inner)
+        }
+        return {**plain, **reasons}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
