@@ -49,7 +49,8 @@ LOSSLESS = ("qoi", "png")
 LOSSY = ("jpeg", "webp")
 
 _QOI_END = b"\0\0\0\0\0\0\0\1"
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error)
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, RuntimeError, Warning, struct.error)
+"""What codecs raise over broken bytes; their warnings too, where warnings are errors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +85,8 @@ def decode_both(data: bytes) -> Decoded:
         rgb = _decode_qoi(data)
         return Decoded(rgb, rgb)
     with _opened(data) as image:
-        _refuse(image)
         try:
+            _refuse(image)
             image.load()
             rgb = np.asarray(_to_rgb(image))
             plain = rgb if _is_plain(image) else np.asarray(image.convert("RGB"))
@@ -154,10 +155,13 @@ def to_pixels(image: "Image.Image") -> Pixels:
     """A Pillow image in memory → RGB pixels, settled as `decode` settles a file.
 
     Raises:
-        ImageError: a mode that has no one way to RGB.
+        ImageError: a mode that has no one way to RGB, or a picture that was opened but not yet read, and is broken.
     """
-    _refuse_size(image)
-    return np.asarray(_to_rgb(image))
+    try:
+        _refuse(image)
+        return np.asarray(_to_rgb(image))
+    except _BROKEN as error:
+        raise _broken(error) from error
 
 
 def to_batch(images: Sequence[Pixels]) -> "Tensor":
@@ -219,7 +223,10 @@ def _decode_qoi(data: bytes) -> Pixels:
         raise ImageError("too_large", f"{width}×{height} pixels; SRCACHE_MAX_PIXELS raises the limit")
     if not (width and height) or channels not in (3, 4):
         raise ImageError("unreadable", "the QOI header makes no sense")
-    pixels: Pixels = qoi.decode(data)
+    try:
+        pixels: Pixels = qoi.decode(data)
+    except _BROKEN as error:
+        raise _broken(error) from error
     return pixels if channels == 3 else np.asarray(_over_white(Image.fromarray(pixels)))
 
 
@@ -238,6 +245,8 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     values = np.asarray(image).astype(np.int64)
     if values.min() < 0 or values.max() > 65535:
         raise ImageError("unsupported", "pixels beyond 16 bits have no agreed range; convert the file to 8 or 16 bit")
+    if isinstance(clear := image.info.get("transparency"), int):
+        values[values == clear] = 65535
     return Image.fromarray(((values + 128) // 257).astype(np.uint8))
 
 
