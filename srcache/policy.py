@@ -63,6 +63,11 @@ class Policy:
         """Every kind of variant that this policy can ask for, at any epoch."""
         return frozenset(term.kind for _, terms in self.stages for term in terms)
 
+    def is_constant(self, samples: int) -> bool:
+        """Whether neither chance nor the epoch decides, where the cache holds `samples` samples per image."""
+        terms = {(term.kind, term.sample if samples > 1 else None) for _, terms in self.stages for term in terms}
+        return len(terms) == 1 and (samples == 1 or terms not in [{("sr", None)}])
+
     @property
     def samples(self) -> int:
         """How many samples per image it takes to serve the highest sample that is named."""
