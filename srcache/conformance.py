@@ -1,0 +1,82 @@
+"""What a plug-in must promise, as checks that its author can run in one line.
+
+from srcache.conformance import check_engine
+from srcache.engine import Setup
+
+check_engine("my-engine", Setup(scale=4))
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from srcache.engine import Setup, SREngine, open_engine
+from srcache.engine_checks import ENGINE_CHECKS, EngineTrial, failure_stays_alone, pictures
+from srcache.errors import ConfigError, ConformanceError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Trial = TypeVar("Trial")
+
+
+def check_engine(
+    engine: str | Callable[[], SREngine],
+    setup: Setup,
+    *,
+    batch: int = 4,
+    size: tuple[int, int] = (24, 32),
+    failing: "Tensor | None" = None,
+) -> list[str]:
+    """Check that an engine keeps what `SREngine` promises.
+
+    Args:
+        engine: an installed engine's name, or a function that builds one as `setup` says. It is called twice, so
+            that an engine which starts from chance is found out.
+        setup: what the engine is, or was, built with; its scale and device are used.
+        batch: images per call, at least 2.
+        size: (height, width) in pixels of the images of most checks.
+        failing: an image, float tensor (3, *size) in [0, 1], that the engine answers with a `Failure`, if there is
+            one; only with it can be checked that a failure leaves its batch mates alone.
+
+    Returns:
+        The names of the checks that were made; all of them passed.
+
+    Raises:
+        ConformanceError: at least one promise is broken; the message lists all of them.
+        SrcacheError: the engine cannot be built, or batch is below 2.
+    """
+    if batch < 2:
+        raise ConfigError(f"batch must be at least 2, so that images have company, but is {batch}")
+    build = engine if callable(engine) else (lambda: open_engine(engine, setup))
+    built = build()
+    trial = EngineTrial(
+        name=engine if isinstance(engine, str) else None,
+        build=build,
+        setup=setup,
+        engine=built,
+        images=pictures(batch, size, setup.device),
+        seeds=[2**64 - 1 - 977 * place for place in range(batch)],
+        failing=failing,
+    )
+    checks = ENGINE_CHECKS if failing is None else (*ENGINE_CHECKS, failure_stays_alone)
+    return _passed(f"engine {trial.name or type(built).__name__}", checks, trial)
+
+
+def _passed(who: str, checks: Sequence[Callable[[Trial], None]], trial: Trial) -> list[str]:
+    """Make all checks; their names if all pass, else one error that lists what does not."""
+    names = [check.__name__.strip("_").replace("_", " ") for check in checks]
+    words = [_complaint(check, trial) for check in checks]
+    broken = [f"{name}: {complaint}" for name, complaint in zip(names, words, strict=True) if complaint]
+    if broken:
+        raise ConformanceError(f"{who} breaks {len(broken)} of {len(checks)} promises:\n  - " + "\n  - ".join(broken))
+    return names
+
+
+def _complaint(check: Callable[[Trial], None], trial: Trial) -> str | None:
+    try:
+        check(trial)
+    except ConformanceError as error:
+        return str(error)
+    except Exception as error:  # whatever a stranger's plug-in raises is a broken promise, listed with the others
+        return f"it raised {error!r}"
+    return None
