@@ -74,7 +74,7 @@ def _visit(entry: "os.DirEntry[str]", folder: str, real: str, found: Listing) ->
     name = f"{folder}/{entry.name}" if folder else entry.name
     if entry.name.startswith("."):
         return None
-    is_folder = entry.is_dir()
+    is_folder = os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir(follow_symlinks=False)
     if not is_folder and os.path.splitext(entry.name)[1].lower() not in SUFFIXES:
         found.ignored += 1
     elif is_bad_name(name):
