@@ -1,0 +1,289 @@
+"""The floors of the house, its sizes and its manners, read from the source with `ast`.
+
+A room imports only from floors below its own, wherever the import stands (in a function and under TYPE_CHECKING too).
+"""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = {"srcache": "srcache", "srcache_cli": "cli", "srcache_plugins": "plugins", "benchmarks": "benchmarks"}
+
+FLOORS = {
+    "errors": 0,
+    "engine": 1,
+    "files": 1,
+    "images": 1,
+    "keys": 1,
+    "listing": 1,
+    "machine": 1,
+    "degrade": 2,
+    "engine_checks": 2,
+    "memo": 2,
+    "sheet": 2,
+    "sources": 2,
+    "stores": 2,
+    "catalog": 3,
+    "recipe": 3,
+    "manifest": 4,
+    "policy": 4,
+    "prepare": 4,
+    "samples": 4,
+    "cnn": 5,
+    "items": 5,
+    "plan": 5,
+    "service": 5,
+    "dataset": 6,
+    "callbacks": 7,
+    "conformance": 7,
+    "evaluate": 7,
+    "fill": 7,
+    "maintain": 7,
+    "train": 7,
+    "estimate": 8,
+    "quickstart": 9,
+}
+SEEN_BY_PLUGINS = {"engine", "images", "tiles", "weights", "errors"}
+LAZY = {"srcache/__init__.py", "srcache/stores/__init__.py", "cli/main.py", "benchmarks/__main__.py"}
+"""Files that may import by a name made at run time: public names, kinds of store, commands, benchmarks."""
+
+HEAVY = {
+    "datasets",
+    "matplotlib",
+    "pytorch_lightning",
+    "scipy",
+    "skimage",
+    "sklearn",
+    "statsmodels",
+    "torch",
+    "torchvision",
+    "transformers",
+    "webdataset",
+}
+MANY_PARAMETERS = {"srcache/dataset.py: SRAugmentedDataset.__init__"}
+"""Functions that may have more than six: the one line that a training loop changes. Commands may too: click hands
+each option over as a parameter."""
+
+
+@cache
+def _sources() -> dict[str, ast.Module]:
+    """Every source file of the four packages by its path, parsed."""
+    paths = [path for folder in PACKAGES.values() for path in sorted((ROOT / folder).rglob("*.py"))]
+    return {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding="utf-8")) for path in paths}
+
+
+def _module(path: str) -> str:
+    """cli/build.py → srcache_cli.build; srcache/stores/__init__.py → srcache.stores."""
+    parts = path.removesuffix(".py").removesuffix("/__init__").split("/")
+    package = next(name for name, folder in PACKAGES.items() if folder == parts[0])
+    return ".".join([package, *parts[1:]])
+
+
+def _room(module: str) -> str:
+    """srcache.stores.lmdb → stores."""
+    return module.split(".")[1]
+
+
+def _imports(path: str) -> Iterator[tuple[str, int]]:
+    """Every module that a file imports, absolute, with the line; `from srcache import keys` is srcache.keys."""
+    for node in ast.walk(_sources()[path]):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            home = _home(path, node)
+            names = [f"{home}.{alias.name}" for alias in node.names] if home in PACKAGES else [home]
+            yield from ((name, node.lineno) for name in names)
+
+
+def _home(path: str, node: ast.ImportFrom) -> str:
+    if not node.level:
+        return node.module or ""
+    package = _module(path).split(".")
+    up = node.level - path.endswith("__init__.py")
+    return ".".join([*package[: len(package) - up], *filter(None, [node.module])])
+
+
+def _core() -> list[str]:
+    return [path for path in _sources() if path.startswith("srcache/") and path != "srcache/__init__.py"]
+
+
+def _functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef, bool]]:
+    """Every function as (file: Class.name, node, whether it is a method)."""
+
+    def walk(path: str, node: ast.AST, names: tuple[str, ...], method: bool):
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield f"{path}: {'.'.join([*names, child.name])}", child, method
+                yield from walk(path, child, (*names, child.name), False)
+            elif isinstance(child, ast.ClassDef):
+                yield from walk(path, child, (*names, child.name), True)
+            else:
+                yield from walk(path, child, names, method)
+
+    for path, tree in _sources().items():
+        yield from walk(path, tree, (), False)
+
+
+def _calls() -> Iterator[tuple[str, str, ast.Call]]:
+    """Every call as (file:line, what is called as it is written, node)."""
+    for path, tree in _sources().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call):
+                yield f"{path}:{node.lineno}", ast.unparse(node.func), node
+
+
+def test_every_room_of_the_core_has_a_floor():
+    rooms = {_room(_module(path)) for path in _core()}
+    assert rooms - set(FLOORS) == set(), "give the new room a floor, above all that it imports"
+
+
+def test_a_room_imports_only_from_floors_below():
+    wrong = []
+    for path in _core():
+        room = _room(_module(path))
+        for name, line in _imports(path):
+            if name == "srcache" or not name.startswith("srcache."):
+                continue
+            other = _room(name)
+            if other != room and FLOORS.get(other, 99) >= FLOORS[room]:
+                wrong.append(f"{path}:{line}: {room} (floor {FLOORS[room]}) imports {name} (floor {FLOORS.get(other)})")
+    assert wrong == []
+
+
+def test_the_core_names_neither_the_command_line_nor_plugins():
+    texts = {path: (ROOT / path).read_text(encoding="utf-8") for path in _sources() if path.startswith("srcache/")}
+    assert [path for path, text in texts.items() if "srcache_cli" in text or "srcache_plugins" in text] == []
+
+
+def test_plugins_see_the_seam_and_their_own_folder_only():
+    wrong = []
+    for path in (path for path in _sources() if path.startswith("plugins/")):
+        own = _module(path).split(".")[1:2] if path.count("/") > 1 else []
+        for name, line in _imports(path):
+            package, *rest = name.split(".")
+            allowed = {"srcache": SEEN_BY_PLUGINS, "srcache_plugins": set(own)}.get(package)
+            if allowed is not None and not (rest and rest[0] in allowed):
+                wrong.append(f"{path}:{line}: {name}")
+    assert wrong == []
+
+
+def test_the_command_line_sees_the_core_and_its_siblings_relatively():
+    wrong = []
+    for path, tree in _sources().items():
+        for node in ast.walk(tree) if path.startswith("cli/") else ():
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            wrong += [
+                f"{path}:{node.lineno}: {name}" for name in names if name.split(".")[0] in set(PACKAGES) - {"srcache"}
+            ]
+    assert wrong == []
+
+
+def test_imports_by_a_name_made_at_run_time_are_few():
+    found = {
+        place.partition(":")[0]
+        for place, called, _ in _calls()
+        if called.split(".")[-1] in {"import_module", "__import__"}
+    }
+    assert found <= LAZY
+
+
+def test_heavy_packages_are_imported_where_they_are_needed():
+    wrong = []
+    for path, tree in _sources().items():
+        if path.startswith("benchmarks/"):
+            continue
+        for node in tree.body:
+            if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+                continue
+            for inner in ast.walk(node) if not isinstance(node, ast.FunctionDef | ast.ClassDef) else ():
+                names = [alias.name for alias in inner.names] if isinstance(inner, ast.Import) else []
+                names += [inner.module or ""] if isinstance(inner, ast.ImportFrom) and not inner.level else []
+                wrong += [f"{path}:{inner.lineno}: {name}" for name in names if name.split(".")[0] in HEAVY]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("package", ["srcache", "srcache_cli"])
+def test_importing_every_module_loads_nothing_heavy(package):
+    modules = [_module(path) for path in _sources() if _module(path).split(".")[0] == package]
+    code = f"import sys, importlib\nfor name in {modules}: importlib.import_module(name)\nprint(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert set(modules) <= set(loaded)
+    assert {name.split(".")[0] for name in loaded} & HEAVY == set()
+
+
+def test_the_public_names_are_there_however_they_are_reached():
+    code = (
+        "import importlib, srcache, sys\n"
+        f"for name in {[_module(path) for path in _core()]}: importlib.import_module(name)\n"
+        "for name in srcache.__all__: print(name, type(getattr(srcache, name)).__name__)"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    kinds = dict(line.split() for line in printed.splitlines())
+    hidden = [name for name, kind in kinds.items() if kind == "module"]
+    assert hidden == [], "a public name equals a module's name: once the module is imported, it hides the function"
+
+
+def test_files_are_short():
+    lengths = {path: len((ROOT / path).read_text(encoding="utf-8").splitlines()) for path in _sources()}
+    assert {path: length for path, length in lengths.items() if length > 400} == {}
+
+
+def test_functions_are_short():
+    lengths = {name: 1 + node.end_lineno - node.lineno for name, node, _ in _functions()}
+    assert {name: length for name, length in lengths.items() if length > 60} == {}
+
+
+def test_functions_have_at_most_six_parameters():
+    wrong = set()
+    for name, node, method in _functions():
+        decorators = {ast.unparse(decorator).partition("(")[0] for decorator in node.decorator_list}
+        count = len(node.args.posonlyargs + node.args.args + node.args.kwonlyargs)
+        count -= method and "staticmethod" not in decorators
+        if count > 6 and not any(decorator.endswith(".command") for decorator in decorators):
+            wrong.add(name)
+    assert wrong <= MANY_PARAMETERS, "beyond six parameters, a dataclass"
+
+
+def test_there_is_no_drawer():
+    drawers = {"utils", "util", "helpers", "helper", "common", "base", "misc"}
+    assert [path for path in _sources() if drawers & set(path.removesuffix(".py").split("/"))] == []
+
+
+def test_the_library_does_not_print():
+    assert [place for place, called, _ in _calls() if called == "print" and not place.startswith("benchmarks/")] == []
+
+
+def test_nothing_is_unpickled():
+    loaders = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+    wrong = [f"{path}:{line}" for path in _sources() for name, line in _imports(path) if name.split(".")[0] in loaders]
+    for place, called, node in _calls():
+        words = {word.arg: ast.unparse(word.value) for word in node.keywords}
+        if called.endswith("torch.load") and words.get("weights_only") != "True":
+            wrong.append(place)
+        if words.get("allow_pickle", "False") != "False":
+            wrong.append(place)
+    assert wrong == []
+
+
+def test_the_first_line_of_a_file_says_what_it_is_for():
+    heads = {path: (ROOT / path).read_text(encoding="utf-8").partition("\n")[0] for path in _sources()}
+    assert [path for path, head in heads.items() if not head.startswith('"""') or len(head) < 20] == []
+    assert all(ast.get_docstring(tree) for tree in _sources().values())
+
+
+def test_errors_are_not_swallowed():
+    wrong = []
+    for path, tree in _sources().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ExceptHandler):
+                broad = node.type is None or ast.unparse(node.type) in {"Exception", "BaseException"}
+                if broad and all(isinstance(inner, ast.Pass | ast.Continue) for inner in node.body):
+                    wrong.append(f"{path}:{node.lineno}")
+    assert wrong == []
