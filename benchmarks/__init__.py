@@ -1,0 +1,1 @@
+"""Speed and memory bars, measured against named peers; `python -m benchmarks` runs them all."""

@@ -1,0 +1,34 @@
+"""`python -m benchmarks [start|store|fill …]`: run benchmarks, print their bars, append to history.csv."""
+
+import argparse
+import sys
+from importlib import import_module
+
+from benchmarks.record import Bar, append
+
+ALL = ("start", "store", "fill")
+
+
+def main() -> int:
+    """Run the named benchmarks; the exit code is 1 if a bar is missed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[*ALL, []], help="which; all if left out")
+    parser.add_argument("--repeats", type=int, default=5, help="interleaved repeats (default 5)")
+    parser.add_argument("--dry", action="store_true", help="do not append to history.csv")
+    given = parser.parse_args()
+    bars: list[Bar] = []
+    for name in given.names or ALL:
+        print(f"# {name}", flush=True)
+        found: list[Bar] = import_module(f"benchmarks.bench_{name}").run(given.repeats)
+        for bar in found:
+            print(bar, flush=True)
+        bars += found
+        if not given.dry:
+            append(name, found, given.repeats)
+    missed = [bar for bar in bars if not bar.met]
+    print(f"{len(bars) - len(missed)} of {len(bars)} bars met")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

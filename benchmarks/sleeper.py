@@ -1,0 +1,58 @@
+"""An engine that costs time but no processor, like a GPU: it sleeps per batch, then enlarges by 4.
+
+`install` makes it a distribution on the path, found through entry points like any other engine.
+"""
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from srcache.engine import EngineInfo, Failure, Option, Setup, Upscaled
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Sleeper:
+    """Sleeps `seconds` per call; each pixel then becomes 4 × 4, with grain so that results do not compress away."""
+
+    info = EngineInfo(
+        name="bench-sleeper",
+        summary="sleeps",
+        scales=(4,),
+        options={"seconds": Option(default=0.0, help="how long each call takes")},
+        batch=64,
+    )
+
+    def __init__(self, setup: Setup) -> None:
+        self._seconds = float(setup.options["seconds"])
+
+    def upscale(self, images: "Tensor", seeds: Sequence[int]) -> list[Upscaled | Failure]:
+        """See `SREngine.upscale`."""
+        started = time.perf_counter()
+        grain = _grain(4 * images.shape[-2], 4 * images.shape[-1])
+        enlarged = images.repeat_interleave(4, -2).repeat_interleave(4, -1).mul_(0.9).add_(grain)
+        time.sleep(max(0.0, self._seconds - (time.perf_counter() - started)))
+        return [Upscaled(image) for image in enlarged]
+
+
+def _grain(height: int, width: int) -> "Tensor":
+    import torch
+
+    return torch.rand(3, height, width, generator=torch.Generator().manual_seed(0)) * 0.1
+
+
+def install() -> None:
+    """Put the engine on the path of this process and of its children."""
+    root = Path(tempfile.mkdtemp(prefix="srcache-bench-"))
+    metadata = root / "srcache_bench-1.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: srcache-bench\nVersion: 1\n")
+    (metadata / "entry_points.txt").write_text("[srcache.engines]\nbench-sleeper = benchmarks.sleeper:Sleeper\n")
+    sys.path.append(str(root))
+    paths = [str(Path(__file__).parent.parent), str(root), os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
