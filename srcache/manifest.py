@@ -13,7 +13,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,28 +87,13 @@ class RecipeFolder:
         note = {"name": failed.name, "source": failed.source, "reason": failed.reason, "detail": failed.detail}
         append_line(self.path / "failures.jsonl", json.dumps(note))
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> AbstractContextManager[None]:
         """Be the only one who fills this folder; a crash lets go of it.
 
         Raises:
             BusyError: another process fills it.
         """
-        path = self.path / "lock"
-        with disk_errors(path):
-            file = path.open("a+")
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                file.seek(0)
-                raise BusyError(
-                    f"{self.path} is being filled by process {file.read().strip() or '?'}; wait for it, or stop it"
-                ) from error
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
-            yield
+        return lock(self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +105,12 @@ class Cache:
 
     def folders(self) -> list[RecipeFolder]:
         """Every recipe in the cache, by folder name."""
-        return [self._folder(path.parent) for path in sorted(self.path.glob("*/recipe.yaml"))]
+        return [self.folder(path) for path in self.paths()]
+
+    def paths(self) -> list[Path]:
+        """The folders that hold a recipe, readable or not; a hidden one is on its way out."""
+        found = (path.parent for path in sorted(self.path.glob("*/recipe.yaml")))
+        return [path for path in found if not path.name.startswith(".")]
 
     def find(self, name: str | Recipe) -> RecipeFolder:
         """A recipe's folder, by the recipe, its name, its fingerprint, or the folder's name.
@@ -156,11 +146,16 @@ class Cache:
         if not path.exists():
             write_whole(path, text)
 
-    def catalogs(self) -> dict[str, str]:
-        """The kept catalogs: digest → CSV text with the columns key, name, label."""
-        return {path.stem: path.read_text(encoding="utf-8") for path in sorted((self.path / "catalogs").glob("*.csv"))}
+    def catalogs(self) -> dict[str, Path]:
+        """The kept catalogs: digest → CSV file with the columns key, name, label (see `kept`)."""
+        return {path.stem: path for path in sorted((self.path / "catalogs").glob("*.csv"))}
 
-    def _folder(self, path: Path) -> RecipeFolder:
+    def folder(self, path: Path) -> RecipeFolder:
+        """The recipe in one of the cache's folders.
+
+        Raises:
+            DamagedError: its description cannot be read, or is another recipe's.
+        """
         file = path / "recipe.yaml"
         try:
             recipe = restore(file.read_text(encoding="utf-8"), str(file))
@@ -172,6 +167,30 @@ class Cache:
                 "Recipes are never edited in place; restore the file, or `srcache prune` the folder"
             )
         return RecipeFolder(path, self.kind, recipe)
+
+
+@contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Be the only one who changes a recipe's folder; a crash lets go of it.
+
+    Raises:
+        BusyError: another process has it.
+    """
+    path = folder / "lock"
+    with disk_errors(path):
+        file = path.open("a+")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise BusyError(
+                f"{folder} is being filled by process {file.read().strip() or '?'}; wait for it, or stop it"
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
 
 
 def is_cache(path: str | Path) -> bool:

@@ -98,11 +98,15 @@ class _Environment:
         self.lock = threading.RLock()
         self._env: lmdb.Environment | None = None
         self._open_for_writing = False
+        self._file: tuple[int, int] | None = None
         self._dbs: dict[bytes, Any] = {}
 
     def open(self, writable: bool) -> None:
-        """Open now, so that a missing or damaged store is told at once."""
+        """Open now, so that a missing or damaged store is told at once, and one that was replaced is opened anew."""
         with self.lock:
+            if self._env is not None and self._file != _identity(self.path / "data.mdb"):
+                self.close()
+                self.writable = False
             self.writable = self.writable or writable
             self._opened()
 
@@ -180,7 +184,7 @@ class _Environment:
             if self.writable:
                 self.path.mkdir(parents=True, exist_ok=True)
             env = _open(self.path, self.writable)
-            self._env, self._open_for_writing = env, self.writable
+            self._env, self._open_for_writing, self._file = env, self.writable, _identity(data)
             self._refuse_truncated(env, data)
             self._dbs = {name: env.open_db(name, create=self.writable) for name in _DATABASES}
         except (lmdb.Error, OSError) as error:
@@ -224,6 +228,12 @@ def _open(path: Path, writable: bool) -> lmdb.Environment:
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file this is; a path may come to mean another one (`prune`, then `build`)."""
+    status = path.stat() if path.exists() else None
+    return (status.st_dev, status.st_ino) if status else None
 
 
 def _code(error: Exception) -> int | None:
