@@ -19,7 +19,7 @@ from srcache.images import Decoded, decode_both
 from srcache.keys import ImageKey, image_key, pixel_key
 from srcache.listing import SUFFIXES, bad_name, is_bad_name, list_csv, list_folder, told, unreadable
 from srcache.listing import Problem as Problem
-from srcache.memo import Hasher, Progress, memo_path
+from srcache.memo import Hasher, Progress, memo_path, throttled
 from srcache.sources import Source, label_text, open_source, read_file, subset
 
 
@@ -176,7 +176,8 @@ def from_dataset(
     """
     source = open_source(dataset)
     classes = source.classes()
-    items = [_item(source, index, classes, progress) for index in range(len(source))]
+    show = throttled(progress)
+    items = [_item(source, index, classes, show) for index in range(len(source))]
     hasher = Hasher(memo_path(source.root) if source.root else None, rehash, workers)
     files = [(item.name, item.path) for item in items if item.path and item.key is None]
     hashed = iter(hasher.keys(files, progress) if files else ())
@@ -208,7 +209,7 @@ class _Item(NamedTuple):
     key: ImageKey | Problem | None
 
 
-def _item(source: Source, index: int, classes: Sequence[str] | None, progress: Progress | None) -> _Item:
+def _item(source: Source, index: int, classes: Sequence[str] | None, show: Progress) -> _Item:
     """Look at one item; it is named by its number if it has no file below the root."""
     path, root = source.path(index), f"{source.root}{os.sep}"
     key: ImageKey | Problem | None = None
@@ -219,8 +220,7 @@ def _item(source: Source, index: int, classes: Sequence[str] | None, progress: P
         key = bad_name(name)
     elif path is None:
         key = _key_in_memory(source, index, name)
-        if progress:
-            progress(index + 1, len(source))
+        show(index + 1, len(source))
     if not isinstance(key, Problem):
         label = label_text(source.label(index), classes)
     return _Item(name, label, path, key)

@@ -41,6 +41,19 @@ def memo_path(root: Path) -> Path:
     return Path(home) / "memo" / f"{name}.json"
 
 
+def throttled(progress: Progress | None) -> Progress:
+    """The same callback, called some ten times a second at most, and at the end."""
+    due = 0.0
+
+    def show(done: int, total: int) -> None:
+        nonlocal due
+        if progress and (done == total or time.monotonic() >= due):
+            progress(done, total)
+            due = time.monotonic() + _PAUSE
+
+    return show
+
+
 class Hasher:
     """Hashes files of one root in threads, and remembers what it hashed when it is done or interrupted."""
 
@@ -62,21 +75,14 @@ class Hasher:
         """
         chunks = [files[start : start + _CHUNK] for start in range(0, len(files), _CHUNK)]
         found: list[ImageKey | OSError] = []
-        pool = ThreadPoolExecutor(self._workers)
-        done = False
+        pool, show = ThreadPoolExecutor(self._workers), throttled(progress)
         try:
-            due = 0.0
             for keys in pool.map(self._chunk, chunks):
                 found += keys
-                if progress and time.monotonic() >= due:
-                    progress(len(found), len(files))
-                    due = time.monotonic() + _PAUSE
-            done = True
+                show(len(found), len(files))
         finally:
             pool.shutdown(cancel_futures=True)
-            self._remember(forget=complete and done)
-        if progress:
-            progress(len(files), len(files))
+            self._remember(forget=complete and len(found) == len(files))
         return found
 
     def _chunk(self, files: Iterable[tuple[str, Path]]) -> list[ImageKey | OSError]:
