@@ -1,31 +1,30 @@
 """Data sets made from data sets: splits, LR copies, paired crops. All by name and seed, nothing by order.
 
-Each writes into an empty folder and leaves a small `prepare.json` there first: the command, its parameters and the
-digest of the source's catalog. A folder with the same marker is an interrupted or a finished run, and is completed:
-what is there is kept, so that twice is the same as once. Files get their names only when they are whole.
+Each writes into an empty folder, or completes an earlier run of the same command with the same parameters on the same
+images (`claim` tells them apart): what is there is kept, so that twice is the same as once. Files get their names only
+when they are whole.
 """
 
 import errno
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 
 from srcache.catalog import Catalog, Problem, Row, open_catalog
+from srcache.claim import claim
 from srcache.degrade import Degradation
 from srcache.errors import CatalogError, ConfigError, ImageError, listed
-from srcache.files import disk_errors, write_whole
+from srcache.files import disk_errors
 from srcache.images import Pixels, encode
 from srcache.keys import ImageKey, image_key
 from srcache.memo import Progress, throttled
 from srcache.sources import read_file
-from srcache.stratify import assign, exact_shares
+from srcache.stratify import SPLITS, assign, exact_shares
 
-MARKER = "prepare.json"
 LINKS = ("copy", "hard")
 _WORKERS = 2 * (os.cpu_count() or 1)
 
@@ -54,6 +53,30 @@ class Prepared:
     def failed(self) -> dict[str, int]:
         """Failures by reason."""
         return dict(sorted(Counter(problem.reason for problem in self.failures).items()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Squares:
+    """Which squares to cut: where one lies depends on the image's key, the seed and the square's number alone.
+
+    Attributes:
+        size: side in pixels; a multiple of `factor`.
+        factor: how much smaller the LR version is.
+        per_image: squares per image.
+        seed: another seed is other squares.
+    """
+
+    size: int = 512
+    factor: int = 4
+    per_image: int = 30
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        Degradation(factor=self.factor)
+        if self.size < 1 or self.size % self.factor:
+            raise ConfigError(f"size must be a multiple of factor {self.factor}, but is {self.size}")
+        if self.per_image < 1:
+            raise ConfigError(f"per_image must be at least 1, but is {self.per_image}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +128,9 @@ def split(
     def work(index: int) -> _Outcome:
         return _place(catalog.rows[index], paths[index], link)
 
-    counts = Counter(f"{name}/{row.label}" for name, row in zip(splits, catalog.rows, strict=True))
-    return _run(catalog, (target,), work, progress, counts=dict(sorted(counts.items())), doubles=_doubles(catalog.rows))
+    found = Counter((SPLITS.index(name), str(row.label)) for name, row in zip(splits, catalog.rows, strict=True))
+    counts = {f"{SPLITS[place]}/{label}": count for (place, label), count in sorted(found.items())}
+    return _run(catalog, (target,), work, progress, counts=counts, doubles=_doubles(catalog.rows))
 
 
 def lr(
@@ -143,55 +167,41 @@ def crops(
     src: str | Path | Catalog,
     hr_dst: str | Path,
     lr_dst: str | Path,
-    *,
-    size: int = 512,
-    factor: int = 4,
-    per_image: int = 30,
-    seed: int = 0,
+    squares: Squares,
     progress: Progress | None = None,
 ) -> Prepared:
     """Random squares of every image, and their LR versions under the same names (`…_000.png`, `…_001.png`, …).
 
-    Where a square lies depends on the image's key, the seed and the square's number alone. LR is the bicubic
-    degradation of the square itself. An image smaller than a square fails with reason `too_small`.
+    LR is the bicubic degradation of the square itself. An image smaller than a square fails with reason `too_small`.
 
     Args:
         src: a folder, a CSV or a catalog.
         hr_dst: an empty folder, or one that does not exist; for the squares.
         lr_dst: the same; for their LR versions.
-        size: side of a square in pixels; a multiple of `factor`.
-        factor: how much smaller LR is.
-        per_image: squares per image.
-        seed: another seed is other squares.
+        squares: how large, how many, and the seed.
         progress: called with (done, total) images.
 
     Raises:
-        RecipeError: a factor below 2.
-        ConfigError: size, per_image or a folder will not do.
+        ConfigError: a folder will not do.
         CatalogError: names are equal once their suffixes are dropped, or the source cannot be read.
         DiskFullError: no room, or no permission.
     """
-    degradation = Degradation(factor=factor)
-    if size < 1 or size % factor or per_image < 1:
-        raise ConfigError(
-            f"size must be a multiple of factor {factor} and per_image at least 1, but are {size} and {per_image}"
-        )
+    degradation, count = Degradation(factor=squares.factor), squares.per_image
     catalog, folders = open_catalog(src), (Path(hr_dst), Path(lr_dst))
-    stems, digits = _stems(catalog), max(3, len(str(per_image - 1)))
-    parameters = {"size": size, "degradation": str(degradation), "per_image": per_image, "seed": seed}
-    _claim(catalog, folders, "crops", parameters)
+    stems, digits = _stems(catalog), max(3, len(str(count - 1)))
+    _claim(catalog, folders, "crops", asdict(squares))
 
     def work(index: int) -> _Outcome:
-        names = [f"{stems[index]}_{number:0{digits}d}.png" for number in range(per_image)]
+        names = [f"{stems[index]}_{number:0{digits}d}.png" for number in range(count)]
         missing = [n for n, name in enumerate(names) if not all(_is_whole(folder / name) for folder in folders)]
         if not missing:
-            return _Outcome(kept=2 * per_image)
-        rgb = _large_enough(catalog.load(index, check=True).rgb, size)
+            return _Outcome(kept=2 * count)
+        rgb = _large_enough(catalog.load(index, check=True).rgb, squares.size)
         for number in missing:
-            square = crop(rgb, size, f"{seed}/{catalog.rows[index].key}/{number}")
+            square = crop(rgb, squares.size, f"{squares.seed}/{catalog.rows[index].key}/{number}")
             _write(folders[0] / names[number], encode(square, "png"))
             _write(folders[1] / names[number], encode(degradation.apply(square), "png"))
-        return _Outcome(written=2 * len(missing), kept=2 * (per_image - len(missing)))
+        return _Outcome(written=2 * len(missing), kept=2 * (count - len(missing)))
 
     return _run(catalog, folders, work, progress)
 
@@ -303,50 +313,7 @@ def _is_whole(path: Path) -> bool:
 
 
 def _claim(catalog: Catalog, folders: Sequence[Path], command: str, parameters: Mapping[str, object]) -> None:
-    """Check that folders are ours to write to, and say in each what it is going to be.
-
-    Raises:
-        ConfigError: inside the source or one another, or with something else in it.
-    """
-    marker = {"srcache": "prepare", "format": 1, "command": command, "parameters": parameters, "source": catalog.digest}
-    text = json.dumps(marker, indent=2) + "\n"
-    _require_apart([folder.resolve() for folder in folders], catalog.root.resolve() if catalog.root else None)
-    started = [_is_started(folder, text, command) for folder in folders]
-    for folder, is_started in zip(folders, started, strict=True):
-        if not is_started:
-            write_whole(folder / MARKER, text)
-
-
-def _require_apart(folders: Sequence[Path], root: Path | None) -> None:
-    places = [*folders, *([root] if root else [])]
-    for place, folder in enumerate(places):
-        for other in places[place + 1 :]:
-            if folder == other or folder in other.parents or other in folder.parents:
-                raise ConfigError(f"{folder} and {other} must lie apart, but one is inside the other or the same")
-
-
-def _is_started(folder: Path, text: str, command: str) -> bool:
-    """Whether an earlier run of the same command has claimed a folder; False if it is free."""
-    if not folder.exists():
-        return False
-    if not folder.is_dir():
-        raise ConfigError(f"{folder} must be an empty folder, but is a file")
-    try:
-        found = (folder / MARKER).read_bytes().decode("utf-8", "replace")
-    except FileNotFoundError:
-        found = ""
-    except OSError as error:
-        raise ConfigError(f"{folder / MARKER} cannot be read ({error.strerror}); choose an empty folder") from error
-    if found == text:
-        return True
-    if found:
-        raise ConfigError(
-            f"{folder} holds another `prepare` run, with other parameters or from other images than this {command} "
-            f"({MARKER} in it tells); choose an empty folder"
-        )
-    if any(folder.iterdir()):
-        raise ConfigError(f"{folder} must be empty, or an earlier run of the same command, but has other files in it")
-    return False
+    claim(folders, catalog.root, {"command": command, "parameters": dict(parameters), "source": catalog.digest})
 
 
 def _run(

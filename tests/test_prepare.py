@@ -22,11 +22,14 @@ from PIL import Image
 
 import srcache.prepare
 from srcache.catalog import Catalog, scan
+from srcache.claim import MARKER
 from srcache.errors import CatalogError, ConfigError, DiskFullError, RecipeError
 from srcache.images import Pixels, decode
 from srcache.keys import ImageKey, file_key, image_key
-from srcache.prepare import MARKER, Prepared, crop, crops, lr, split
+from srcache.memo import Progress
+from srcache.prepare import Prepared, Squares, crop, crops, lr, split
 from srcache.stratify import SPLITS, assign, exact_shares, quotas
+from srcache_cli.main import run
 
 
 @pytest.fixture(autouse=True)
@@ -248,7 +251,7 @@ def test_names_that_would_be_one_are_refused(photos: Path, tmp_path: Path) -> No
     Image.open(photos / "moss/moss0.png").save(photos / "moss/moss0.bmp")
     for act in (
         lambda: lr(photos, tmp_path / "lr", 2),
-        lambda: crops(photos, tmp_path / "hr", tmp_path / "lr", size=8, factor=2),
+        lambda: crops(photos, tmp_path / "hr", tmp_path / "lr", Squares(size=8, factor=2)),
     ):
         with pytest.raises(CatalogError, match=r"equal without their suffixes.*moss/moss0\.bmp, moss/moss0\.png"):
             act()
@@ -284,7 +287,7 @@ def test_a_degradation_that_there_is_not(photos: Path, tmp_path: Path) -> None:
 
 
 def test_crops_are_cut_from_their_images(photos: Path, tmp_path: Path) -> None:
-    done = crops(photos, tmp_path / "hr", tmp_path / "lr", size=16, factor=4, per_image=3)
+    done = crops(photos, tmp_path / "hr", tmp_path / "lr", Squares(size=16, factor=4, per_image=3))
     assert (done.written, done.kept, done.failures) == (72, 0, ())
     assert done.folders == (tmp_path / "hr", tmp_path / "lr")
     high, low = images(tmp_path / "hr"), images(tmp_path / "lr")
@@ -304,14 +307,14 @@ def is_part(square: Pixels, whole: Pixels) -> bool:
 
 
 def test_crops_come_from_key_seed_and_number_alone(photos: Path, tmp_path: Path) -> None:
-    crops(photos, tmp_path / "hr", tmp_path / "lr", size=16, per_image=2)
+    crops(photos, tmp_path / "hr", tmp_path / "lr", Squares(size=16, per_image=2))
     first = images(tmp_path / "hr")
     (tmp_path / "few").mkdir()
     shutil.copy(photos / "moss/moss1.png", tmp_path / "few/renamed.png")
-    crops(tmp_path / "few", tmp_path / "hr2", tmp_path / "lr2", size=16, per_image=5)
+    crops(tmp_path / "few", tmp_path / "hr2", tmp_path / "lr2", Squares(size=16, per_image=5))
     second = images(tmp_path / "hr2")
     assert [second[f"renamed_00{n}.png"] for n in (0, 1)] == [first[f"moss/moss1_00{n}.png"] for n in (0, 1)]
-    crops(tmp_path / "few", tmp_path / "hr3", tmp_path / "lr3", size=16, per_image=5, seed=1)
+    crops(tmp_path / "few", tmp_path / "hr3", tmp_path / "lr3", Squares(size=16, per_image=5, seed=1))
     assert images(tmp_path / "hr3") != second
 
 
@@ -339,17 +342,16 @@ def test_crop_positions_are_frozen() -> None:
 
 
 def test_images_smaller_than_a_crop_fail(photos: Path, tmp_path: Path) -> None:
-    done = crops(photos, tmp_path / "hr", tmp_path / "lr", size=32, factor=4, per_image=1)
+    done = crops(photos, tmp_path / "hr", tmp_path / "lr", Squares(size=32, factor=4, per_image=1))
     assert done.failed == {"too_small": 9}
     assert done.written == 2 * 3, "one image of each class is 32×32"
     assert "32×24 pixels are smaller than a square of 32" in done.failures[0].detail
 
 
-@pytest.mark.parametrize("bad", [{"size": 10, "factor": 4}, {"size": 0}, {"per_image": 0}, {"size": -4}])
-def test_crops_that_make_no_sense(photos: Path, tmp_path: Path, bad: dict[str, int]) -> None:
-    with pytest.raises(ConfigError, match="size must be a multiple of factor"):
-        crops(photos, tmp_path / "hr", tmp_path / "lr", **bad)
-    assert not (tmp_path / "hr").exists()
+@pytest.mark.parametrize("bad", [{"size": 10, "factor": 4}, {"size": 0}, {"per_image": 0}, {"size": -4}, {"factor": 1}])
+def test_crops_that_make_no_sense(bad: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match="must be"):
+        Squares(**bad)
 
 
 # --- what all have in common ---
@@ -365,8 +367,9 @@ def do_lr(src: Path | Catalog, out: Path, **more: Any) -> Prepared:
     return lr(src, out, **{"factor": 2, **more})
 
 
-def do_crops(src: Path | Catalog, out: Path, **more: Any) -> Prepared:
-    return crops(src, out, out.with_name(f"{out.name}-lr"), **{"size": 16, "factor": 2, "per_image": 3, **more})
+def do_crops(src: Path | Catalog, out: Path, progress: Progress | None = None, **more: Any) -> Prepared:
+    squares = Squares(**{"size": 16, "factor": 2, "per_image": 3, **more})
+    return crops(src, out, out.with_name(f"{out.name}-lr"), squares, progress)
 
 
 COMMANDS = pytest.mark.parametrize("command", [do_split, do_lr, do_crops])
@@ -457,9 +460,9 @@ def test_folders_that_touch_the_source_are_refused(photos: Path, tmp_path: Path,
 def test_crops_folders_must_lie_apart(photos: Path, tmp_path: Path) -> None:
     for high, low in (("out", "out"), ("out", "out/lr"), ("out/hr", "out")):
         with pytest.raises(ConfigError, match="must lie apart"):
-            crops(photos, tmp_path / high, tmp_path / low, size=16)
+            crops(photos, tmp_path / high, tmp_path / low, Squares(size=16))
     with pytest.raises(ConfigError, match="must lie apart"):
-        crops(photos, tmp_path / "hr", photos / "lr", size=16)
+        crops(photos, tmp_path / "hr", photos / "lr", Squares(size=16))
     assert not (tmp_path / "hr").exists()
 
 
@@ -477,6 +480,7 @@ def test_folders_with_other_things_in_them_are_refused(photos: Path, tmp_path: P
 @COMMANDS
 def test_an_empty_folder_is_taken(photos: Path, tmp_path: Path, command: Command) -> None:
     (tmp_path / "out").mkdir()
+    (tmp_path / "out" / f".{MARKER}.k1ll3d").write_text("{")
     assert command(photos, tmp_path / "out").written > 0
 
 
@@ -521,7 +525,7 @@ def test_the_marker_tells_what_was_done(photos: Path, tmp_path: Path) -> None:
 def test_a_name_that_gets_too_long_is_a_failure(photos: Path, tmp_path: Path) -> None:
     long = "x" * 250 + ".png"
     shutil.copy(photos / "moss/moss0.png", photos / "moss" / long)
-    done = crops(photos, tmp_path / "hr", tmp_path / "lr", size=16, per_image=1)
+    done = crops(photos, tmp_path / "hr", tmp_path / "lr", Squares(size=16, per_image=1))
     assert [(problem.name, problem.reason) for problem in done.failures] == [(f"moss/{long}", "bad_name")]
     assert lr(photos, tmp_path / "half", 2).failures == ()
 
@@ -557,3 +561,64 @@ def test_a_killed_run_is_completed(photos: Path, tmp_path: Path) -> None:
     assert done.kept == len(left)
     lr(photos, tmp_path / "fresh", 2)
     assert images(out) == images(tmp_path / "fresh")
+
+
+# --- the command ---
+
+
+def test_the_command_line(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    words = ["prepare", "split", str(photos), str(out), "--ratios", "0.5,0.25,0.25", "--seed", "1", "--link", "hard"]
+    assert run(words) == 0
+    assert capsys.readouterr().out.splitlines()[:4] == [
+        f"{out}: 12 files written, 0 there already",
+        "split       class   images",
+        "train       bark         2",
+        "train       gravel       2",
+    ]
+    split(photos, tmp_path / "same", (0.5, 0.25, 0.25), 1, "hard")
+    assert contents(out) == contents(tmp_path / "same")
+    assert run(words) == 0
+    assert "nothing to do" in capsys.readouterr().out
+    assert run(["prepare", "lr", str(photos), str(tmp_path / "lr"), "--factor", "4"]) == 0
+    lr(photos, tmp_path / "same-lr", 4)
+    assert contents(tmp_path / "lr") == contents(tmp_path / "same-lr")
+
+
+def test_the_command_lines_failures(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    high, low = tmp_path / "hr", tmp_path / "lr"
+    words = ["prepare", "crops", str(photos), str(high), str(low), "--size", "32", "--factor", "4", "--per-image", "2"]
+    assert run([*words, "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["schema"] == "srcache.prepare/1"
+    assert told["ok"] is False
+    assert told["result"] == {
+        "command": "crops",
+        "folders": [str(high), str(low)],
+        "written": 12,
+        "kept": 0,
+        "failed": {"too_small": 9},
+        "counts": {},
+        "doubles": [],
+    }
+    assert told["failures"][0]["reason"] == "too_small"
+    assert run(words) == 1
+    assert "too_small: bark/bark0.png: 32×24 pixels" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["split", "{src}", "{out}", "--ratios", "a,b"], "expected numbers with commas between"),
+        (["split", "{src}", "{out}", "--ratios", "80,10,10"], "three numbers from 0 to 1"),
+        (["split", "{src}", "{src}/out"], "must lie apart"),
+        (["lr", "{src}", "{out}", "--factor", "2", "--filter", "cubic"], "filter must be one of"),
+        (["crops", "{src}", "{out}", "{out}2", "--size", "30"], "multiple of factor"),
+    ],
+)
+def test_the_command_lines_mistakes(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], told: str
+) -> None:
+    assert run(["prepare", *(word.format(src=photos, out=tmp_path / "out") for word in words)]) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

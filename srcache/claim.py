@@ -1,0 +1,63 @@
+"""Folders that a command may fill: empty ones, and those that an earlier run of the same command has claimed.
+
+A claim is a small `prepare.json`, written first: the command, its parameters, and the digest of the source's catalog. A
+folder with the same claim is an interrupted or a finished run, and may be completed. Any other content is somebody's.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from srcache.errors import ConfigError
+from srcache.files import write_whole
+
+MARKER = "prepare.json"
+_FORMAT = 1
+
+
+def claim(folders: Sequence[Path], source: Path | None, run: Mapping[str, object]) -> None:
+    """Check that folders are ours to write to, then say in each what it is going to be.
+
+    Args:
+        folders: where the run will write; none is touched unless all will do.
+        source: the folder that it reads, if there is one.
+        run: what makes two runs the same; plain JSON values.
+
+    Raises:
+        ConfigError: a folder lies inside the source or another one or around it, or has something else in it.
+        DiskFullError: no room, or no permission.
+    """
+    text = json.dumps({"srcache": "prepare", "format": _FORMAT, **run}, indent=2) + "\n"
+    _require_apart([*(folder.resolve() for folder in folders), *([source.resolve()] if source else [])])
+    free = [folder for folder in folders if not _is_claimed(folder, text)]
+    for folder in free:
+        write_whole(folder / MARKER, text)
+
+
+def _require_apart(folders: Sequence[Path]) -> None:
+    for place, folder in enumerate(folders):
+        for other in folders[place + 1 :]:
+            if folder == other or folder in other.parents or other in folder.parents:
+                raise ConfigError(f"{folder} and {other} must lie apart, but one is inside the other or the same")
+
+
+def _is_claimed(folder: Path, text: str) -> bool:
+    """Whether an earlier run with this claim began to fill a folder; a half-written claim is none."""
+    try:
+        if all(path.name.startswith(f".{MARKER}.") for path in folder.iterdir()):
+            return False
+        found = (folder / MARKER).read_bytes().decode("utf-8", "replace")
+    except FileNotFoundError:
+        found = ""
+    except NotADirectoryError as error:
+        raise ConfigError(f"{folder} must be an empty folder, but is a file, or lies below one") from error
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be looked into ({error.strerror}); choose an empty folder") from error
+    if not found and folder.exists():
+        raise ConfigError(f"{folder} must be empty, or an earlier run of the same command, but has other files in it")
+    if found and found != text:
+        raise ConfigError(
+            f"{folder} holds another `prepare` run, with other parameters or from other images "
+            f"({MARKER} in it tells); choose an empty folder"
+        )
+    return bool(found)
