@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from srcache_cli.main import run
 
 import srcache.prepare
 from srcache.catalog import Catalog, scan
@@ -29,7 +30,6 @@ from srcache.keys import ImageKey, file_key, image_key
 from srcache.memo import Progress
 from srcache.prepare import Prepared, Squares, crop, crops, lr, split
 from srcache.stratify import SPLITS, assign, exact_shares, quotas
-from srcache_cli.main import run
 
 
 @pytest.fixture(autouse=True)
