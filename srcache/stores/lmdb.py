@@ -6,6 +6,8 @@ What LMDB does not forgive is kept in here:
   one `_Environment` per folder, shared by all stores on it; before a fork its lock is taken, in the child it is closed,
   and the next call opens it anew. A pickled store is its path.
 * A file shorter than its last page in use kills its reader with SIGBUS. It is refused when it is opened.
+* The lock file is mapped and written to, so a hole in it kills the process with SIGBUS once the disk is full. It gets
+  its disk space when it is made.
 * The map starts small and doubles when it is full; readers follow. (A huge sparse map from the start would do too, but
   fails under the address-space limits that clusters set.)
 * Every commit is synced: batches cost little, and nothing that `put_many` returned from is ever lost.
@@ -29,7 +31,9 @@ _DATABASES = (b"images", b"records", b"aliases")
 _FIRST_MAP = 1 << 28
 _READERS = 1024
 _NAMES_AT_ONCE = 10_000
+_LOCK_BYTES = 128 + 64 * _READERS  # what LMDB makes of so many readers: two cache lines, and one for each
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM}
+_LIMITS = {errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOLCK}
 
 
 class LmdbStore:
@@ -58,6 +62,8 @@ class LmdbStore:
                     transaction.put(alias.encode(), name.rpartition(b"-")[0], overwrite=False, db=aliases)
             return new
 
+        if not self._writable:
+            raise CacheError(f"{self._path} was opened for reading; open it with writable=True to add entries")
         return self._environment.write(put)
 
     def get(self, name: str) -> bytes | None:
@@ -147,36 +153,43 @@ class _Environment:
                 except lmdb.MapFullError:
                     env.set_mapsize(2 * env.info()["map_size"])
 
-        return self._guarded(attempt)
+        with self.lock:
+            self.writable = True
+            return self._guarded(attempt)
 
     def close(self) -> None:
-        """Close the files; the next call opens them again."""
+        """Close the files; the next call opens them again, for reading if it only reads."""
         with self.lock:
-            if self._env is not None:
-                self._env.close()
-            self._env, self._dbs = None, {}
+            self._drop()
+            self.writable = False
 
     def forget(self) -> None:
         """In a forked child: drop what the parent opened."""
         self.close()
         self.lock = threading.RLock()
 
+    def _drop(self) -> None:
+        if self._env is not None:
+            self._env.close()
+        self._env, self._dbs = None, {}
+
     def _guarded(self, act: Callable[[lmdb.Environment], _T]) -> _T:
         with self.lock:
             env = self._opened()
             try:
-                try:
-                    return act(env)
-                except lmdb.MapResizedError:
-                    env.set_mapsize(0)
-                    return act(env)
-            except lmdb.Error as error:
+                while True:
+                    try:
+                        return act(env)
+                    except lmdb.MapResizedError:  # another process made the map larger
+                        env.set_mapsize(0)
+            except (lmdb.Error, MemoryError) as error:
+                self._drop()  # where growing failed nothing is mapped any more, and the next access would kill us
                 raise _translated(error, self.path) from error
 
     def _opened(self) -> lmdb.Environment:
         if self._env is not None and (self._open_for_writing or not self.writable):
             return self._env
-        self.close()
+        self._drop()
         data = self.path / "data.mdb"
         if not self.writable and not data.is_file():
             raise CacheError(f"expected an LMDB store in {self.path}, but it has no data.mdb; was anything built yet?")
@@ -187,8 +200,9 @@ class _Environment:
             self._env, self._open_for_writing, self._file = env, self.writable, _identity(data)
             self._refuse_truncated(env, data)
             self._dbs = {name: env.open_db(name, create=self.writable) for name in _DATABASES}
-        except (lmdb.Error, OSError) as error:
-            self.close()
+        except (lmdb.Error, OSError, MemoryError) as error:
+            self._drop()
+            self.writable = False
             raise _translated(error, self.path) from error
         return env
 
@@ -196,7 +210,7 @@ class _Environment:
         needed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
         found = data.stat().st_size
         if found < needed:
-            self.close()
+            self._drop()
             raise DamagedError(
                 f"{data} is cut off: expected at least {needed} bytes, but it has {found}; "
                 "`srcache repair` saves what is readable"
@@ -204,10 +218,15 @@ class _Environment:
 
 
 def _open(path: Path, writable: bool) -> lmdb.Environment:
+    data = path / "data.mdb"
+    size = _size(data)
+
     def attempt(lock: bool) -> lmdb.Environment:
+        if lock:
+            _reserve(path / "lock.mdb")
         return lmdb.open(
             str(path),
-            map_size=max(_FIRST_MAP, _size(path / "data.mdb")) if writable else max(1, _size(path / "data.mdb")),
+            map_size=max(_FIRST_MAP, size) if writable else max(1, size),
             readonly=not writable,
             lock=lock,
             max_dbs=len(_DATABASES),
@@ -218,12 +237,21 @@ def _open(path: Path, writable: bool) -> lmdb.Environment:
     try:
         env = attempt(lock=True)
     except (lmdb.Error, OSError) as error:
-        if writable or _code(error) not in {errno.EROFS, errno.EACCES, errno.EPERM}:
+        if writable and not size:
+            data.unlink(missing_ok=True)  # half a header, which nobody could open
+        if writable or _code(error) not in _NO_ROOM:
             raise
         return attempt(lock=False)  # a sealed cache that we may read but not even lock
     if writable:
         env.reader_check()
     return env
+
+
+def _reserve(path: Path) -> None:
+    """Make the lock file, with its disk space; one that is there is left alone."""
+    if _size(path) < _LOCK_BYTES:
+        with path.open("ab") as file:
+            os.posix_fallocate(file.fileno(), 0, _LOCK_BYTES)
 
 
 def _size(path: Path) -> int:
@@ -246,6 +274,10 @@ def _translated(error: Exception, path: Path) -> SrcacheError:
         return DiskFullError(
             f"{path} could not be written or opened ({error}): the disk or quota is full, a file-size limit is "
             "reached, or permission is missing; what was committed is safe, so make room and run the same command again"
+        )
+    if code in _LIMITS or isinstance(error, MemoryError):
+        return MachineError(
+            f"{path} could not be opened or grown ({error}); raise the limit (ulimit) that is in the way"
         )
     if isinstance(error, lmdb.ReadersFullError):
         return MachineError(f"{path} already has {_READERS} readers; use fewer worker processes")
