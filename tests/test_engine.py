@@ -185,6 +185,7 @@ def test_one_flat_colour_is_unusable_unless_the_source_was_flat(level):
     flat = torch.tensor([level, 0.25, 0.75]).reshape(3, 1, 1).expand(3, 8, 10)
     assert _outcome(flat) == "blank"
     assert _outcome(flat, source=torch.full((3, 4, 5), 0.3)) is None
+    assert _outcome(flat, source=torch.rand(3, 8, 10), scale=1) == "blank"
     assert _outcome(flat[:, :4, :5], source=torch.rand(3, 8, 10), scale=0.5) is None
     barely = flat.clone()
     barely[1, 0, 0] += 1 / 255

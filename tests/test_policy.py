@@ -34,6 +34,20 @@ def test_choices_are_frozen():
     assert written == ["hr", "lr", "lr", "sr#3", "sr#3", "sr#1", "lr", "sr#1", "hr", "hr", "sr#0", "sr#2"], FROZEN
 
 
+def test_the_seed_is_0_and_there_is_one_sample_unless_said():
+    assert Policy.parse("lr,sr") == Policy.parse("lr,sr", seed=0)
+    assert {Policy.parse("sr").pick(key, 0) for key in KEYS[:50]} == {Variant("sr", 0)}
+
+
+@given(st.sets(NAMES, min_size=1), st.sets(NAMES), st.integers(1, 3))
+def test_a_policy_is_constant_exactly_if_it_serves_one_variant(terms, later, samples):
+    policy = Policy.parse(f"0: {','.join(terms)}; " + (f"2: {','.join(later)}" if later else ""))
+    if policy.samples > samples:
+        return
+    served = {policy.pick(key, epoch, samples) for key in KEYS[:300] for epoch in (0, 2)}
+    assert policy.is_constant(samples) == (len(served) == 1)
+
+
 def test_choices_are_the_same_in_another_process():
     code = (
         "import sys; from srcache.policy import Policy; p = Policy.parse('lr=0.5,sr=0.5', seed=3);"
@@ -104,9 +118,10 @@ def test_seeds_and_epochs_deal_anew_and_independently():
 
 
 def test_a_schedule_changes_at_its_epochs():
-    policy = Policy.parse("0: lr; 10: lr=0.5,sr#1=0.5; 20: hr")
-    kinds = {epoch: {policy.pick(key, epoch) for key in KEYS[:200]} for epoch in (-1, 0, 9, 10, 19, 20, 10**6)}
-    assert kinds[-1] == kinds[0] == kinds[9] == {Variant("lr")}
+    policy = Policy.parse("0: hr; 1: lr; 10: lr=0.5,sr#1=0.5; 20: hr")
+    kinds = {epoch: {policy.pick(key, epoch) for key in KEYS[:200]} for epoch in (-1, 0, 1, 9, 10, 19, 20, 10**6)}
+    assert kinds[-1] == kinds[0] == {Variant("hr")}
+    assert kinds[1] == kinds[9] == {Variant("lr")}
     assert kinds[10] == kinds[19] == {Variant("lr"), Variant("sr", 1)}
     assert kinds[20] == kinds[10**6] == {Variant("hr")}
     assert policy.kinds == {"hr", "lr", "sr"}
