@@ -75,7 +75,7 @@ class RecipeFolder:
         """The latest failure of each entry, with the number of tries; entries made since then are still listed."""
         found: dict[str, FailedEntry] = {}
         journal = self.path / "failures.jsonl"
-        for line in journal.read_text(encoding="utf-8").splitlines() if journal.exists() else ():
+        for line in journal.read_text(encoding="utf-8", errors="replace").splitlines() if journal.exists() else ():
             note = _failed(line)
             if note is not None:
                 tries = found[note.name].tries + 1 if note.name in found else 1

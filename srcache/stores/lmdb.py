@@ -191,7 +191,7 @@ class _Environment:
             return self._env
         self._drop()
         data = self.path / "data.mdb"
-        if not self.writable and not data.is_file():
+        if not self.writable and _size(data) == 0:
             raise CacheError(f"expected an LMDB store in {self.path}, but it has no data.mdb; was anything built yet?")
         try:
             if self.writable:
