@@ -17,6 +17,7 @@ PACKAGES = {"srcache": "srcache", "srcache_cli": "cli", "srcache_plugins": "plug
 
 FLOORS = {
     "errors": 0,
+    "counters": 1,
     "engine": 1,
     "files": 1,
     "images": 1,
@@ -35,10 +36,11 @@ FLOORS = {
     "policy": 4,
     "prepare": 4,
     "samples": 4,
+    "service": 4,
     "cnn": 5,
     "items": 5,
+    "misses": 5,
     "plan": 5,
-    "service": 5,
     "dataset": 6,
     "callbacks": 7,
     "conformance": 7,
