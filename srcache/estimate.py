@@ -4,12 +4,14 @@ import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from srcache.calls import EngineCalls
 from srcache.catalog import Catalog
-from srcache.fill import FillSettings, Tally, Work, feed, open_service, require
+from srcache.engine import SREngine
+from srcache.fill import FillSettings, Tally, Work, feed, load_engine, require, start_service
 from srcache.manifest import failures_by_reason
 from srcache.plan import plan_only
 from srcache.recipe import Recipe
-from srcache.stores import open_store
+from srcache.stores import Store, open_store
 
 PROBED = 16
 """Images that a probe computes at most."""
@@ -22,7 +24,7 @@ class Estimate:
     Attributes:
         wanted, stored, skipped: as in `FillReport`; `missing` is what would be computed.
         probed: entries that were computed for the probe.
-        seconds_each, bytes_each: the probe's means; None if nothing could be probed.
+        seconds_each, bytes_each: the probe's means, if batches are full; None if nothing had to be probed.
         startup_seconds: loading the engine.
         failed: the probe's failures, counted by reason.
     """
@@ -68,22 +70,34 @@ def estimate(catalog: Catalog, recipe: Recipe, cache: str | Path, settings: Fill
 
 
 def _probe(work: Work, found: Estimate) -> Estimate:
-    """Compute the same few images twice: the first time warms up, the second is measured."""
+    """Compute one image to warm up, then all of them, measured.
+
+    The engine's time is shared out over all images that it was given, because a whole run rarely fills batches up.
+    """
     started = time.perf_counter()
-    count = len(work.plan.missing)
-    store = open_store("memory", Path("probe"), writable=True)
-    for _ in range(2):
-        store, tally = open_store("memory", Path("probe"), writable=True), Tally(None, count, None)
-        with open_service(work.recipe, store, work.settings) as service:
-            ready = time.perf_counter()
-            feed(work, service, tally)
-        seconds = time.perf_counter() - ready
+    engine, count = load_engine(work.recipe, work.settings), len(work.plan.missing)
+    first = replace(work, plan=replace(work.plan, missing=work.plan.missing[:1]))
+    _compute(first, engine, _memory(), Tally(None, 1, None))
+    ready = time.perf_counter()
+    store, tally = _memory(), Tally(None, count, None)
+    calls = _compute(work, engine, store, tally)
+    seconds = time.perf_counter() - ready
     sizes = [len(store.get(name) or b"") for name in store.names()]
     return replace(
         found,
         probed=count,
-        seconds_each=seconds / count,
+        seconds_each=calls.seconds / max(1, calls.computed) + (seconds - calls.seconds) / count,
         bytes_each=sum(sizes) / count,
-        startup_seconds=max(0.0, (time.perf_counter() - started - 2 * seconds) / 2),
+        startup_seconds=ready - started,
         failed=failures_by_reason(tally.failures),
     )
+
+
+def _compute(work: Work, engine: SREngine, store: Store, tally: Tally) -> EngineCalls:
+    with start_service(engine, work.recipe, store, work.settings) as service:
+        feed(work, service, tally)
+    return service.calls
+
+
+def _memory() -> Store:
+    return open_store("memory", Path("probe"), writable=True)

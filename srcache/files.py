@@ -50,11 +50,12 @@ def disk_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         full = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+        full |= {errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ESTALE}
         if error.errno not in full:
             raise
         raise DiskFullError(
-            f"{path} could not be written ({error.strerror}); "
-            "make room or give permission, and run the same command again"
+            f"{path} could not be written ({error.strerror}); what was stored is safe, "
+            "so make room or give permission, and run the same command again"
         ) from error
 
 

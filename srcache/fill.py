@@ -1,37 +1,39 @@
 """Fill a cache: plan (wanted − stored), decode and degrade, upscale, encode, commit, and write a receipt.
 
 Twice is the same as once, and a crash costs at most the batch that was not committed: what is stored is never computed
-again. Threads decode a few images ahead, `SRService` does the rest, and nothing grows with the size of the data set but
-the catalog itself.
+again. Threads decode and degrade a few images ahead, `SRService` does the rest, and nothing grows with the size of the
+data set but the catalog itself.
+
+The main thread only waits, so that Ctrl-C strikes there, and never a thread that holds a lock.
 """
 
 import itertools
+import math
 import platform
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from srcache.catalog import Catalog
-from srcache.engine import find_engine, open_engine
+from srcache.engine import SREngine, find_engine, open_engine
 from srcache.errors import ImageError, RecipeError
-from srcache.images import Decoded
 from srcache.keys import entry_name
 from srcache.machine import device_name, resolve_device, versions
 from srcache.manifest import FailedEntry, RecipeFolder, create_cache, failures_by_reason
 from srcache.plan import Plan, make_plan
 from srcache.recipe import Recipe
-from srcache.service import Outcome, ServiceSettings, SRService, make_request
+from srcache.service import Outcome, ServiceSettings, SRService, make_requests
 from srcache.stores import Store
+from srcache.waiting import Request
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) while work goes on."""
-
-_PATIENCE = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,7 @@ class FillReport:
         wanted: different entries asked for; `stored` of them were there before, `added` were made now.
         failed: this run's failures, counted by reason; `failures` lists them.
         skipped: entries that failed in earlier runs and were not tried again.
+        seconds, engine_seconds: from when the engine was loaded to the last commit, and of them inside the engine.
         padding: share of the engine's work that only filled batches up.
         interrupted: whether somebody stopped the run before its end.
     """
@@ -76,6 +79,7 @@ class FillReport:
     failures: tuple[FailedEntry, ...] = ()
     skipped: int = 0
     seconds: float = 0.0
+    engine_seconds: float = 0.0
     padding: float = 0.0
     device: str | None = None
     interrupted: bool = False
@@ -105,12 +109,16 @@ class Work:
 
 
 class Tally:
-    """Counts outcomes as threads report them, and notes failures in the folder (if there is one) as they happen."""
+    """Counts outcomes as threads report them, and notes failures in the folder (if there is one) as they happen.
+
+    What goes wrong while a future reports here is kept for `check`: a future would only log it.
+    """
 
     def __init__(self, folder: RecipeFolder | None, total: int, progress: Progress | None) -> None:
         self.added = 0
         self.failures: list[FailedEntry] = []
         self._done = 0
+        self._trouble: Exception | None = None
         self._folder, self._total, self._progress = folder, total, progress
         self._lock = threading.Lock()
 
@@ -124,9 +132,19 @@ class Tally:
 
     def settle(self, source: str, future: "Future[Outcome]") -> None:
         """Count what became of a request; one that was dropped counts as nothing."""
-        if future.cancelled() or future.exception() is not None:
+        if future.exception() is not None:
             return
-        outcome = future.result()
+        try:
+            self._count(source, future.result())
+        except Exception as error:
+            self._trouble = error
+
+    def check(self) -> None:
+        """Raise what went wrong while futures reported."""
+        if self._trouble is not None:
+            raise self._trouble
+
+    def _count(self, source: str, outcome: Outcome) -> None:
         if outcome.failure is not None:
             self.fail(FailedEntry(outcome.name, source, outcome.failure.reason, outcome.failure.detail))
             return
@@ -160,8 +178,7 @@ def fill(
     require(recipe, settings)
     opened = create_cache(cache, settings.store)
     folder = opened.add(recipe)
-    with folder.lock():
-        store = folder.store(writable=True)
+    with folder.lock(), closing(folder.store(writable=True)) as store:
         plan = make_plan(catalog, folder, store, samples=settings.samples, retry_failed=settings.retry_failed)
         opened.keep_catalog(catalog.digest, catalog.to_csv())
         work = Work(catalog=catalog, recipe=folder.recipe, plan=plan, settings=settings)
@@ -187,67 +204,112 @@ def require(recipe: Recipe, settings: FillSettings) -> None:
         raise RecipeError(f"engine {info.name} draws no noise: {settings.samples} samples would all be the same; use 1")
 
 
-def open_service(recipe: Recipe, store: Store, settings: FillSettings) -> SRService:
-    """Load the recipe's engine and start a service on it, tuned for throughput."""
-    device = resolve_device(settings.device)
-    engine = open_engine(recipe.engine, recipe.setup(device))
+def load_engine(recipe: Recipe, settings: FillSettings) -> SREngine:
+    """Load the recipe's engine on the device that the settings name."""
+    return open_engine(recipe.engine, recipe.setup(resolve_device(settings.device)))
+
+
+def start_service(engine: SREngine, recipe: Recipe, store: Store, settings: FillSettings) -> SRService:
+    """Start a service that is tuned for throughput: short batches run only if they must."""
     serving = ServiceSettings(
-        batch=settings.batch, encoders=settings.workers, linger=_PATIENCE, device=device_name(device)
+        batch=settings.batch,
+        encoders=settings.workers,
+        linger=math.inf,
+        device=device_name(resolve_device(settings.device)),
     )
     return SRService(engine, recipe, store, serving)
 
 
 def feed(work: Work, service: SRService, tally: Tally) -> None:
     """Decode ahead in threads and hand the service one request after the other, until all is stored."""
-    ahead: deque[tuple[int, list[int], Future[Decoded]]] = deque()
+    ahead: deque[tuple[int, list[int], Future[list[Request]]]] = deque()
     rows, depth = work.plan.rows(), 2 * work.settings.workers
     pool = ThreadPoolExecutor(work.settings.workers, thread_name_prefix="srcache-decode")
     try:
         while True:
             for index, samples in itertools.islice(rows, depth - len(ahead)):
-                ahead.append((index, samples, pool.submit(work.catalog.load, index, check=True)))
+                ahead.append((index, samples, pool.submit(_prepared, work, index, samples)))
             if not ahead:
                 break
             _hand_over(work, ahead.popleft(), service, tally)
+            tally.check()
         service.drain()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _hand_over(work: Work, loading: tuple[int, list[int], "Future[Decoded]"], service: SRService, tally: Tally) -> None:
+def _prepared(work: Work, index: int, samples: list[int]) -> list[Request]:
+    """Decode and degrade one image: what a thread does ahead."""
+    try:
+        return make_requests(work.catalog.rows[index].key, work.catalog.load(index, check=True), work.recipe, samples)
+    except MemoryError as error:
+        raise ImageError("out_of_memory", "the image does not fit into this machine's memory") from error
+
+
+def _hand_over(
+    work: Work, loading: tuple[int, list[int], "Future[list[Request]]"], service: SRService, tally: Tally
+) -> None:
     index, samples, future = loading
     row = work.catalog.rows[index]
     try:
-        decoded = future.result()
+        requests = future.result()
     except ImageError as error:
         for sample in samples:
             tally.fail(FailedEntry(entry_name(row.key, sample), row.name, error.reason, str(error)))
         return
-    for sample in samples:
-        asked = service.submit(make_request(row.key, decoded, work.recipe, sample))
-        asked.add_done_callback(lambda done: tally.settle(row.name, done))
+    for request in requests:
+        service.submit(request).add_done_callback(lambda done: tally.settle(row.name, done))
 
 
 def _run(work: Work, folder: RecipeFolder, store: Store, progress: Progress | None) -> FillReport:
-    started = time.perf_counter()
     tally = Tally(folder, len(work.plan.missing), progress)
-    service = open_service(work.recipe, store, work.settings)
-    interrupted = False
+    report = _report(work, folder)
     try:
-        with service:
-            feed(work, service, tally)
+        service = start_service(load_engine(work.recipe, work.settings), work.recipe, store, work.settings)
     except KeyboardInterrupt:
-        interrupted = True
+        return replace(report, interrupted=True)
+    started = time.perf_counter()
+    interrupted = _fed(work, service, tally)
     return replace(
-        _report(work, folder),
+        report,
         added=tally.added,
         failed=failures_by_reason(tally.failures),
         failures=tuple(tally.failures),
         seconds=time.perf_counter() - started,
-        padding=service.padded / max(1, service.computed),
+        engine_seconds=service.calls.seconds,
+        padding=service.calls.padded / max(1, service.calls.computed),
         device=service.settings.device,
         interrupted=interrupted,
     )
+
+
+def _fed(work: Work, service: SRService, tally: Tally) -> bool:
+    """Feed in a thread, wait, and close the service; says whether Ctrl-C struck.
+
+    Then, and on an error, the batch in hand is finished and stored. A second Ctrl-C does not wait for that.
+    """
+    done: Future[None] = Future()
+
+    def act() -> None:
+        try:
+            feed(work, service, tally)
+            done.set_result(None)
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=act, name="srcache-feed", daemon=True).start()
+    interrupted = False
+    try:
+        done.result()
+    except BaseException as error:
+        service.close(cancel=True)
+        wait([done])
+        if not isinstance(error, KeyboardInterrupt):
+            raise
+        interrupted = True
+    service.close()
+    tally.check()
+    return interrupted
 
 
 def _report(work: Work, folder: RecipeFolder) -> FillReport:
@@ -278,6 +340,7 @@ def _receipt(report: FillReport, work: Work) -> dict[str, Any]:
         "skipped": report.skipped,
         "uncatalogued": len(work.catalog.problems),
         "seconds": round(report.seconds, 3),
+        "engine_seconds": round(report.engine_seconds, 3),
         "padding": round(report.padding, 4),
         "interrupted": report.interrupted,
         "engine": work.recipe.engine,

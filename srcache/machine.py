@@ -20,11 +20,15 @@ def resolve_device(device: str) -> str:
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        kind = torch.device(device).type
+        found = torch.device(device)
     except RuntimeError as error:
         raise DeviceError(f"a device is cpu, cuda, cuda:1 or auto, but got {device!r}") from error
-    if kind == "cuda" and not torch.cuda.is_available():
+    if found.type not in ("cpu", "cuda"):
+        raise DeviceError(f"a device is cpu, cuda, cuda:1 or auto, but got {device!r}")
+    if found.type == "cuda" and not torch.cuda.is_available():
         raise DeviceError(f"device {device} was asked for, but torch finds no CUDA device here; use --device cpu")
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        raise DeviceError(f"device {device} was asked for, but torch finds only {torch.cuda.device_count()} of them")
     return device
 
 

@@ -3,6 +3,7 @@
 import itertools
 from array import array
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,11 +68,10 @@ def make_plan(
 
 def plan_only(catalog: Catalog, recipe: Recipe, cache: Path, *, samples: int = 1, retry_failed: bool = False) -> Plan:
     """The plan for a cache that may not be there yet; makes nothing."""
+    folder, store = None, None
     if is_cache(cache):
-        try:
-            folder = open_cache(cache).find(recipe)
-        except CacheError:
-            return make_plan(catalog, None, None, samples=samples)
-        if folder.store_path.exists():
-            return make_plan(catalog, folder, folder.store(), samples=samples, retry_failed=retry_failed)
-    return make_plan(catalog, None, None, samples=samples)
+        opened = open_cache(cache)
+        with suppress(CacheError):  # the recipe is new to the cache, or its first run stopped before its first entry
+            folder = opened.find(recipe)
+            store = folder.store()
+    return make_plan(catalog, folder, store, samples=samples, retry_failed=retry_failed)

@@ -1,0 +1,112 @@
+"""Calls to an engine that always give one outcome per image, whatever the engine does.
+
+A call that raises is tried again in smaller batches, until the culprit is alone: one image's failure is its own. Out of
+memory makes the batches of that shape smaller for good; an image that does not fit alone has failed. Errors of the
+surroundings, and of the engine's author, are raised.
+"""
+
+import sys
+import time
+
+from srcache.engine import Failure, SREngine, Upscaled
+from srcache.errors import DeviceError, EngineError, ImageError, SrcacheError
+from srcache.images import to_batch
+from srcache.waiting import Request, WaitingRoom
+
+_NO_MEMORY = ("out of memory", "alloc_failed", "can't allocate memory")
+_Outcomes = list[Upscaled | Failure]
+
+
+class EngineCalls:
+    """An engine, and how much it was given: for one thread.
+
+    `computed` counts images that the engine was given, `padded` those that only filled a batch up, and `seconds` the
+    time that it took.
+    """
+
+    def __init__(self, engine: SREngine, room: WaitingRoom) -> None:
+        self.computed, self.padded, self.seconds = 0, 0, 0.0
+        self._engine, self._room = engine, room
+
+    def upscale(self, requests: list[Request]) -> _Outcomes:
+        """One outcome per request; all are of one shape.
+
+        Raises:
+            DeviceError: the accelerator is gone.
+            EngineError: the engine does not keep what it must promise.
+        """
+        outcomes = self._attempt(requests)
+        if not isinstance(outcomes, Failure):
+            return outcomes
+        given = len(requests) + self._padding(requests)
+        if outcomes.reason == "out_of_memory" and given > 1:
+            _empty_device_cache()
+            self._room.narrow(requests[0].shape, given // 2)
+            size = given // 2
+        elif len(requests) > 1:
+            size = (len(requests) + 1) // 2
+        else:
+            return [outcomes]
+        pieces = [requests[start : start + size] for start in range(0, len(requests), size)]
+        return [outcome for piece in pieces for outcome in self.upscale(piece)]
+
+    def _attempt(self, requests: list[Request]) -> _Outcomes | Failure:
+        """The outcomes of one call, or why there are none. On return nothing holds on to what the call made."""
+        started = time.perf_counter()
+        try:
+            return self._call(requests)
+        except Exception as error:
+            return failure_of(error)
+        finally:
+            self.seconds += time.perf_counter() - started
+
+    def _call(self, requests: list[Request]) -> _Outcomes:
+        """One engine call, filled up to the fixed width by repeating the first image."""
+        padding = self._padding(requests)
+        padded = [*requests, *[requests[0]] * padding]
+        batch = to_batch([request.lr for request in padded])
+        self.computed, self.padded = self.computed + len(padded), self.padded + padding
+        outcomes: object = self._engine.upscale(batch, [request.seed for request in padded])
+        if not isinstance(outcomes, list | tuple):
+            raise self._broken_promise("a list", type(outcomes).__name__)
+        if len(outcomes) != len(padded):
+            raise self._broken_promise(f"one outcome per image ({len(padded)})", str(len(outcomes)))
+        for outcome in outcomes:
+            if not isinstance(outcome, Upscaled | Failure):
+                raise self._broken_promise("a list of Upscaled or Failure", type(outcome).__name__)
+        return list(outcomes[: len(requests)])
+
+    def _padding(self, requests: list[Request]) -> int:
+        if not self._engine.info.pads:
+            return 0
+        return max(0, self._room.width(requests[0].shape) - len(requests))
+
+    def _broken_promise(self, expected: str, got: str) -> EngineError:
+        return EngineError(f"engine {self._engine.info.name} must return {expected}, but returned {got}")
+
+
+def failure_of(error: Exception) -> Failure:
+    """An exception from an engine or encoder as the failure of one image.
+
+    Raises:
+        SrcacheError: it is no image's fault.
+    """
+    text = str(error)
+    if isinstance(error, ImageError):
+        return Failure(error.reason, text)
+    if isinstance(error, SrcacheError):
+        raise error
+    if isinstance(error, MemoryError) or any(words in text.lower() for words in _NO_MEMORY):
+        return Failure(
+            "out_of_memory", f"{text or 'out of memory'}; a smaller scale or tiling in the recipe would help"
+        )
+    if "CUDA error" in text or type(error).__name__ == "AcceleratorError":
+        raise DeviceError(f"the device stopped working: {text}; what was stored is safe, run again") from error
+    return Failure("engine_error", f"{type(error).__name__}: {text}")
+
+
+def _empty_device_cache() -> None:
+    """Give back what a call left in torch's cache on the device; it may be in pieces of a wrong size."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
