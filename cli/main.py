@@ -5,6 +5,7 @@ Exit codes: 0 ok · 1 some inputs failed (listed) · 2 usage or configuration ·
 """
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -85,8 +86,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def main() -> NoReturn:
-    """The console script."""
+    """The console script. A termination by the system, as clusters do before they kill, is handled like Ctrl-C."""
+    signal.signal(signal.SIGTERM, _interrupt)
     sys.exit(run())
+
+
+def _interrupt(_number: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def _fail(words: list[str], message: str, kind: str, code: int, usage: str = "") -> int:
