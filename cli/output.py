@@ -138,10 +138,22 @@ def human_time(seconds: float) -> str:
 
 def failure_lines(failures: Sequence[Any], most: int = 10) -> str:
     """The first few failures, one a line, and how many more there are."""
-    lines = [f"  {failure.reason}: {failure.source}: {failure.detail}" for failure in failures[:most]]
-    if len(failures) > most:
-        lines.append(f"  … and {len(failures) - most} more (--json lists all)")
-    return "\n".join(lines)
+    return _first([f"{failure.reason}: {failure.source}: {failure.detail}" for failure in failures], most)
+
+
+def finding_lines(findings: Sequence[Any], most: int = 10) -> str:
+    """The first few things that are damaged, one a line, and how many more there are."""
+    return _first([f"{one.reason}: {one.name or one.source}: {one.detail}" for one in findings], most)
+
+
+def _first(lines: Sequence[str], most: int) -> str:
+    shown = [f"  {line}" for line in lines[:most]]
+    return "\n".join(shown if len(lines) <= most else [*shown, f"  … and {len(lines) - most} more (--json lists all)"])
+
+
+def counted(count: int, thing: str) -> str:
+    """A number and what it counts: 1 image, 2 images."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
 def _read_config(context: click.Context, _option: click.Parameter, path: Path | None) -> None:

@@ -1,0 +1,70 @@
+"""`srcache info`: what is in a cache."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .output import common, counted, document, finding_lines, human_bytes, human_time, table
+
+if TYPE_CHECKING:
+    from srcache.maintain import CacheInfo, RecipeInfo
+
+_USUAL = {"size": "scale", "precision": "fp32", "seed": 0}
+
+
+@click.command("info", short_help="What is in a cache: recipes, images, failures, runs.")
+@click.argument("cache", type=click.Path(file_okay=False, path_type=Path))
+@common
+def command(cache: Path, as_json: bool) -> int:
+    """Say what is in CACHE: its recipes, images, failures and runs, and how much of each catalog is covered.
+
+    \b
+    srcache info cache
+    """
+    from srcache.maintain import info
+
+    found = info(cache)
+    if as_json:
+        click.echo(document("info", found, found.damaged, ok=not found.damaged))
+    else:
+        click.echo(_text(found))
+        if found.damaged:
+            click.echo(finding_lines(found.damaged), err=True)
+    return 3 if found.damaged else 0
+
+
+def _text(found: "CacheInfo") -> str:
+    head = f"{found.path}: {counted(len(found.recipes), 'recipe')}, {found.store}, {human_bytes(found.bytes)}"
+    return "\n\n".join([head, *(f"{recipe.folder}\n{table(_rows(recipe))}" for recipe in found.recipes)])
+
+
+def _rows(recipe: "RecipeInfo") -> list[tuple[str, str]]:
+    of = f" of {counted(recipe.images, 'image')}" if recipe.entries != recipe.images else ""
+    stored = f"{counted(recipe.entries, 'SR image')}{of}, {recipe.codec}" if recipe.entries else "nothing"
+    rows = [("made by", _described(recipe.recipe)), ("stored", f"{stored}, {human_bytes(recipe.bytes)}")]
+    for one in recipe.catalogs:
+        share = "all" if one.covered == one.images else f"{one.covered} of"
+        rows.append(("covers", f"{share} {counted(one.images, 'image')} of catalog {one.digest[:8]}"))
+    if recipe.failed:
+        rows.append(("failed", ", ".join(f"{reason} {count}" for reason, count in recipe.failed.items())))
+    if recipe.runs:
+        last = recipe.runs[-1]
+        what = f"{last.added} added in {human_time(last.seconds)}" if last.added else "nothing added"
+        what += f" on {last.device}" if last.device else ""
+        stop = ", interrupted" if last.interrupted else ""
+        rows.append(("built", f"{counted(len(recipe.runs), 'run')}; the last: {what}, {_when(last.ended)}{stop}"))
+    return rows
+
+
+def _described(recipe: Mapping[str, Any]) -> str:
+    """A recipe in a few words: what is not as usual, in the order of its fields."""
+    hidden = {"name", "engine", "scale", "numerics", "options", "weights"}
+    unusual = {name: value for name, value in recipe.items() if name not in hidden and value != _USUAL.get(name)}
+    words = {**recipe["options"], **unusual}
+    return ", ".join([f"{recipe['engine']} ×{recipe['scale']}", *(f"{name} {value}" for name, value in words.items())])
+
+
+def _when(ended: str) -> str:
+    return f"{ended[:10]} {ended[11:16]} UTC"

@@ -1,0 +1,36 @@
+"""`srcache prune`: drop recipes, and get the disk back."""
+
+from pathlib import Path
+
+import click
+
+from .output import common, document, human_bytes
+
+
+@click.command("prune", short_help="Remove recipes with all their images from a cache.")
+@click.argument("cache", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("recipes", nargs=-1, metavar="RECIPE...")
+@click.option("--catalogs", is_flag=True, help="Remove catalogs that no remaining recipe was built from, too.")
+@click.option("--yes", is_flag=True, help="Really remove; without it, only say what would go.")
+@common
+def command(cache: Path, recipes: tuple[str, ...], catalogs: bool, yes: bool, as_json: bool) -> int:
+    """Remove each RECIPE (its name, fingerprint or folder) with all its images from CACHE.
+
+    \b
+    srcache prune cache lanczos            say what would go
+    srcache prune cache lanczos --yes      remove it
+    """
+    from srcache.maintain import prune
+
+    if not recipes and not catalogs:
+        raise click.UsageError("expected a RECIPE to remove, or --catalogs; `srcache info CACHE` lists recipes")
+    report = prune(cache, recipes, catalogs=catalogs, yes=yes)
+    if as_json:
+        click.echo(document("prune", report))
+        return 0
+    verb = "removed" if report.done else "would remove"
+    click.echo("\n".join(f"{verb} {cache / name}" for name in report.removed) or "nothing to remove")
+    if report.removed:
+        hint = "freed" if report.done else "to free; --yes removes"
+        click.echo(f"{human_bytes(report.bytes)} {hint}")
+    return 0
