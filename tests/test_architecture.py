@@ -16,20 +16,24 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = {"srcache": "srcache", "srcache_cli": "cli", "srcache_plugins": "plugins", "benchmarks": "benchmarks"}
 
 FLOORS = {
+    "counters": 0,
     "errors": 0,
-    "counters": 1,
     "engine": 1,
     "files": 1,
     "images": 1,
     "keys": 1,
     "listing": 1,
     "machine": 1,
+    "claim": 2,
     "degrade": 2,
     "engine_checks": 2,
     "memo": 2,
     "sheet": 2,
     "sources": 2,
     "stores": 2,
+    "stratify": 2,
+    "waiting": 2,
+    "calls": 3,
     "catalog": 3,
     "recipe": 3,
     "manifest": 4,
@@ -37,14 +41,17 @@ FLOORS = {
     "prepare": 4,
     "samples": 4,
     "service": 4,
-    "cnn": 5,
     "items": 5,
+    "kept": 5,
     "misses": 5,
     "plan": 5,
+    "checks": 6,
     "dataset": 6,
     "callbacks": 7,
     "conformance": 7,
     "evaluate": 7,
+    "explain": 7,
+    "export": 7,
     "fill": 7,
     "maintain": 7,
     "train": 7,
@@ -143,6 +150,7 @@ def _calls() -> Iterator[tuple[str, str, ast.Call]]:
 def test_every_room_of_the_core_has_a_floor():
     rooms = {_room(_module(path)) for path in _core()}
     assert rooms - set(FLOORS) == set(), "give the new room a floor, above all that it imports"
+    assert set(FLOORS) - rooms == set(), "there is no such room any more"
 
 
 def test_a_room_imports_only_from_floors_below():
@@ -250,7 +258,7 @@ def test_functions_have_at_most_six_parameters():
         count -= method and "staticmethod" not in decorators
         if count > 6 and not any(decorator.endswith(".command") for decorator in decorators):
             wrong.add(name)
-    assert wrong <= MANY_PARAMETERS, "beyond six parameters, a dataclass"
+    assert wrong == MANY_PARAMETERS, "beyond six parameters, a dataclass"
 
 
 def test_there_is_no_drawer():

@@ -374,3 +374,9 @@ def test_a_damaged_recipe_in_a_cache_is_refused(text, words):
 
 def test_a_cache_is_read_without_its_engine():
     assert restore("name: x\nengine: gone\n", "recipe.yaml") == Recipe(name="x", engine="gone")
+
+
+def test_defaults_are_frozen():
+    assert json.loads(Recipe(name="x", engine="resample", options={"filter": "bicubic"}).canonical()) == json.loads(
+        PLAIN
+    )
