@@ -110,7 +110,7 @@ def _usage(error: click.ClickException) -> str:
 
 
 def _interrupted(stop: BaseException) -> str:
-    report = getattr(stop, "report", None)
+    report = getattr(stop, "report", None) or getattr(stop.__cause__, "report", None)  # click wraps what it catches
     if report is None:
         return "interrupted"
     return (
