@@ -18,6 +18,7 @@ from srcache.kept import KeptCatalog, asked_for, find_home, readable_catalogs, s
 from srcache.keys import entry_name, image_key, split_name
 from srcache.listing import SUFFIXES
 from srcache.manifest import Cache, RecipeFolder, open_cache
+from srcache.recipe import Recipe
 from srcache.stores import Store
 
 Progress = Callable[[int, int], None]
@@ -85,7 +86,7 @@ def export(
     absent: list[str] = []
     if names:
         targets, absent = _named(_last_catalog(cache, folder), store)
-        _require_apart(targets, _suffix(folder))
+        _require_apart(targets, suffix_for(folder.recipe))
     _require_empty(destination, cache)
     written = _write_all(targets, store, destination, progress)
     return ExportReport(
@@ -103,6 +104,11 @@ def as_file(payload: bytes) -> tuple[str, bytes]:
     return (".png", encode(decode(payload), "png")) if suffix == ".qoi" else (suffix, payload)
 
 
+def suffix_for(recipe: Recipe) -> str:
+    """What all files of a recipe end in."""
+    return {"jpeg": ".jpg", "webp": ".webp"}.get((recipe.codec or "").partition(":")[0], ".png")
+
+
 def stem_of(name: str) -> str:
     """An image's name without its suffix; a dot that starts no image suffix belongs to the name."""
     stem, dot, suffix = name.rpartition(".")
@@ -115,12 +121,6 @@ def _only(cache: Cache) -> Path:
         held = ", ".join(home.name for home in homes) or "none"
         raise CacheError(f"say which recipe of {cache.path} to export with --recipe; it holds: {held}")
     return homes[0]
-
-
-def _suffix(folder: RecipeFolder) -> str:
-    """What all files of a recipe end in."""
-    kind = (folder.recipe.codec or "").partition(":")[0]
-    return {"jpeg": ".jpg", "webp": ".webp"}.get(kind, ".png")
 
 
 def _last_catalog(cache: Cache, folder: RecipeFolder) -> KeptCatalog:

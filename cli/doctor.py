@@ -1,0 +1,58 @@
+"""`srcache doctor`: what this machine can do, and what is missing."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .output import common, document, human_bytes, table
+
+if TYPE_CHECKING:
+    from srcache.doctor import Checkup, Extra, Place
+
+
+@click.command("doctor", short_help="What this machine can do, and what is missing.")
+@click.option("--cache", type=click.Path(path_type=Path), help="Look at the disk of this folder, too.")
+@common
+def command(cache: Path | None, as_json: bool) -> int:
+    """Say what this machine can do for srcache, and which command installs what is missing.
+
+    The exit code is 4 if something is missing that srcache cannot do without.
+
+    \b
+    srcache doctor
+    srcache doctor --cache /data/cache
+    """
+    from srcache.doctor import check_machine
+
+    found = check_machine(cache)
+    if as_json:
+        click.echo(document("doctor", found, ok=not found.problems))
+    else:
+        click.echo(table(_rows(found)))
+        for text in found.advice:
+            click.echo(f"note: {text}")
+        for text in found.problems:
+            click.echo(f"problem: {text}", err=True)
+    return 4 if found.problems else 0
+
+
+def _rows(found: "Checkup") -> list[tuple[str, str]]:
+    rows = [("system", f"{found.system}, {found.cores} cores, {human_bytes(found.memory)} memory")]
+    rows += [("versions", ", ".join(f"{name} {number}" for name, number in found.versions.items()))]
+    rows += [("device", device) for device in found.devices]
+    rows += [("engine", f"{one.name}{' (broken)' if one.error else ''}") for one in found.engines]
+    rows += [("extra", _extra(one)) for one in found.extras]
+    rows += [("scan memo", _place(found.home))]
+    rows += [("cache", _place(found.cache))] if found.cache else []
+    return rows
+
+
+def _extra(extra: "Extra") -> str:
+    state = f"lacks {', '.join(extra.missing)}; run: {extra.command}" if extra.missing else "installed"
+    return f"{extra.name}: {state}"
+
+
+def _place(place: "Place") -> str:
+    state = "" if place.writable else ", cannot be written to"
+    return f"{place.path} ({place.filesystem}, {human_bytes(place.free)} free{state})"

@@ -1,0 +1,195 @@
+"""What this machine can do for srcache, and what is missing: behind `srcache doctor` and `srcache engines`."""
+
+import os
+import platform
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+
+from srcache.engine import EngineInfo, engine_names, find_engine
+from srcache.errors import EngineError
+from srcache.machine import versions
+from srcache.memo import memo_path
+
+NETWORK = {"nfs", "nfs4", "cifs", "smb3", "9p", "afs", "lustre", "gpfs", "beegfs", "ceph", "fuse.sshfs", "fuse.gcsfuse"}
+"""File systems that several machines share: LMDB's locks do not hold there."""
+
+_DEVELOPERS = {"dev", "all"}
+_REQUIREMENT = re.compile(r"([\w.-]+)\s*([^;]*)(?:;(.*))?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineState:
+    """An installed engine: what it says about itself, or why it does not load."""
+
+    name: str
+    info: EngineInfo | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extra:
+    """An optional part of srcache: packages that it lacks, and the command that installs them."""
+
+    name: str
+    missing: tuple[str, ...]
+    command: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A folder that srcache writes to, now or later."""
+
+    path: Path
+    free: int
+    filesystem: str
+    network: bool
+    writable: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkup:
+    """What was found; `problems` keep srcache from working, `advice` does not.
+
+    `memory` is in bytes, and like `cores` what this process may use; `devices` are what torch can compute on.
+    """
+
+    system: str
+    cores: int
+    memory: int
+    versions: dict[str, str]
+    devices: tuple[str, ...]
+    extras: tuple[Extra, ...]
+    engines: tuple[EngineState, ...]
+    home: Place
+    cache: Place | None
+    problems: tuple[str, ...]
+    advice: tuple[str, ...]
+
+
+def check_machine(cache: Path | None = None) -> Checkup:
+    """Look at this machine; `cache` is a folder that holds, or shall hold, a cache."""
+    devices, problems = _devices()
+    home, place = _place(memo_path(Path.cwd()).parent.parent), _place(cache) if cache else None
+    engines = tuple(list_engines())
+    problems = [*_lacking(None, required=True), *problems]
+    if place and not place.writable:
+        problems.append(f"{place.path} cannot be written to; choose another folder for the cache, or give permission")
+    advice = [f"engine {one.name} is broken: {one.error}" for one in engines if one.error]
+    if place and place.network:
+        advice.append(f"{place.path} is on {place.filesystem}, shared by machines: keep LMDB caches on a local disk")
+    if not home.writable:
+        advice.append(f"{home.path} cannot be written to, so every scan hashes all files anew; set SRCACHE_HOME")
+    return Checkup(
+        system=f"{platform.system()} {platform.release()} {platform.machine()}",
+        cores=len(os.sched_getaffinity(0)),
+        memory=_memory(),
+        versions=versions(),
+        devices=devices,
+        extras=tuple(_extras()),
+        engines=engines,
+        home=home,
+        cache=place,
+        problems=tuple(problems),
+        advice=tuple(advice),
+    )
+
+
+def list_engines() -> Iterator[EngineState]:
+    """Every installed engine, by name; nothing heavy is loaded, and a broken one is told as such."""
+    for name in engine_names():
+        try:
+            yield EngineState(name=name, info=find_engine(name).info)
+        except EngineError as error:
+            yield EngineState(name=name, error=str(error))
+
+
+def _requirements() -> Iterator[tuple[str | None, str, str]]:
+    """What srcache's package asks for: extra (None for all users), package, versions."""
+    for line in requires("srcache") or ():
+        match = _REQUIREMENT.match(line)
+        package, wanted, marker = match.groups() if match else ("", "", "")
+        extra = re.search(r"extra\s*==\s*[\"']([\w-]+)", marker or "")
+        yield (extra[1] if extra else None), package, wanted.strip()
+
+
+def _lacking(extra: str | None, required: bool = False) -> list[str]:
+    """Packages of an extra that are not installed or too old; as sentences for what is required."""
+    found = []
+    for name, package, wanted in _requirements():
+        if name != extra:
+            continue
+        installed = _installed(package)
+        if installed is None:
+            found.append(f"{package} is not installed; run: pip install '{package}{wanted}'" if required else package)
+        elif _is_older(installed, wanted):
+            command = f"pip install -U '{package}{wanted}'"
+            found.append(f"{package} {installed} is too old; run: {command}" if required else package)
+    return found
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _is_older(installed: str, wanted: str) -> bool:
+    """Whether a version is below what `>=` asks for; other conditions are pip's business."""
+    least = re.search(r">=\s*([\d.]+)", wanted)
+
+    def numbers(text: str) -> list[int]:
+        return [int(number) for number in re.findall(r"\d+", text.partition("+")[0])[:3]]
+
+    return bool(least) and numbers(installed) < numbers(least[1] if least else "")
+
+
+def _extras() -> Iterator[Extra]:
+    names = dict.fromkeys(name for name, _, _ in _requirements() if name and name not in _DEVELOPERS)
+    for name in sorted(names):
+        yield Extra(name=name, missing=tuple(_lacking(name)), command=f"pip install 'srcache[{name}]'")
+
+
+def _devices() -> tuple[tuple[str, ...], list[str]]:
+    """What torch can compute on, and what keeps it from that."""
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        return (), [f"torch does not load ({error}); reinstall it: https://pytorch.org/get-started"]
+    cards = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
+    found = [f"cuda:{number} {card.name}, {card.total_memory >> 20} MiB" for number, card in enumerate(cards)]
+    return ("cpu", *found), []
+
+
+def _memory() -> int:
+    """Bytes of memory that this process may use: the machine's, or a container's limit."""
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limit = Path("/sys/fs/cgroup/memory.max")
+    text = limit.read_text().strip() if limit.is_file() else ""
+    return min(machine, int(text)) if text.isdecimal() else machine
+
+
+def _place(path: Path) -> Place:
+    there = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
+    filesystem = _filesystem(there.resolve())
+    return Place(
+        path=path,
+        free=shutil.disk_usage(there).free,
+        filesystem=filesystem,
+        network=filesystem in NETWORK,
+        writable=there.is_dir() and os.access(there, os.W_OK | os.X_OK),
+    )
+
+
+def _filesystem(path: Path) -> str:
+    """The kind of file system that a folder is on, where the system tells; of nested mounts, the innermost."""
+    mounts = Path("/proc/self/mounts")
+    found = {}
+    for line in mounts.read_text(errors="replace").splitlines() if mounts.is_file() else ():
+        _, point, kind, *_ = line.split(" ")
+        found[Path(point.replace("\\040", " "))] = kind
+    return next((found[folder] for folder in (path, *path.parents) if folder in found), "unknown")
