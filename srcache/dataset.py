@@ -214,8 +214,11 @@ class SRAugmentedDataset:
                 missing[name] = place
         if missing:
             items = self._items
-            made = maker.make((name, items.name(place), items.decoded(place)) for name, place in missing.items())
+            wanted = ((name, items.name(place), items.decoded(place)) for name, place in missing.items())
+            made, failed = maker.make(wanted)
             self._counters.count("computed", made)
+            if failed:
+                raise MissError(f"{len(failed)} SR images that the cache lacks could not be made: {listed(failed)}")
 
 
 def _find(cache: str | Path | Cache, recipe: str | Recipe | None) -> RecipeFolder:

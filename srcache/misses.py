@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from srcache.engine import SREngine, find_engine, open_engine
-from srcache.errors import ConfigError, MissError, RecipeError, listed
+from srcache.errors import ConfigError, RecipeError
 from srcache.images import Decoded
 from srcache.keys import split_name
 from srcache.machine import device_name, resolve_device
@@ -50,17 +50,17 @@ class Maker:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_service": None}
 
-    def make(self, wanted: Iterable[tuple[str, str, Decoded]]) -> int:
+    def make(self, wanted: Iterable[tuple[str, str, Decoded]]) -> tuple[int, list[str]]:
         """Make and store entries.
 
         Args:
             wanted: of each its entry's name, what to call it in a message, and its source picture; read one by one.
 
         Returns:
-            How many were made here; the others were made by somebody else in the meantime.
+            How many were made and stored here (others may be by somebody else in the meantime), and which could not
+            be made, with the reason.
 
         Raises:
-            MissError: some could not be made; the rest is stored.
             MachineError: the disk is full, or the device is lost.
         """
         from srcache.service import make_request
@@ -71,11 +71,8 @@ class Maker:
             asked.append((title, service.submit(make_request(key, source, self._folder.recipe, sample))))
         service.drain()
         outcomes = [(title, future.result()) for title, future in asked]
-        failed = [(title, outcome.failure) for title, outcome in outcomes if outcome.failure]
-        if failed:
-            told = listed([f"{title} ({failure.reason}: {failure.detail})" for title, failure in failed])
-            raise MissError(f"{len(failed)} SR images that the cache lacks could not be made: {told}")
-        return sum(outcome.added for _, outcome in outcomes)
+        failed = [f"{title} ({done.failure.reason}: {done.failure.detail})" for title, done in outcomes if done.failure]
+        return sum(done.added for _, done in outcomes), failed
 
     def _running(self) -> "SRService":
         """This process's service, which lives as long as this object does."""
