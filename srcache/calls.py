@@ -38,17 +38,18 @@ class EngineCalls:
         outcomes = self._attempt(requests)
         if not isinstance(outcomes, Failure):
             return outcomes
-        given = len(requests) + self._padding(requests)
+        given, shape, size = len(requests) + self._padding(requests), requests[0].shape, len(requests) // 2
         if outcomes.reason == "out_of_memory" and given > 1:
             _empty_device_cache()
-            self._room.narrow(requests[0].shape, given // 2)
+            self._room.narrow(shape, given // 2)
             size = given // 2
-        elif len(requests) > 1:
-            size = (len(requests) + 1) // 2
-        else:
+        if not size:
             return [outcomes]
-        pieces = [requests[start : start + size] for start in range(0, len(requests), size)]
-        return [outcome for piece in pieces for outcome in self.upscale(piece)]
+        done: _Outcomes = []
+        while len(done) < len(requests):
+            size = min(size, self._room.width(shape))
+            done += self.upscale(requests[len(done) : len(done) + size])
+        return done
 
     def _attempt(self, requests: list[Request]) -> _Outcomes | Failure:
         """The outcomes of one call, or why there are none. On return nothing holds on to what the call made."""

@@ -1,0 +1,185 @@
+"""Calls to an engine: one outcome per image whatever it does, smaller batches when memory runs out."""
+
+import math
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from engines import MARKS, enlarged
+
+from srcache.calls import EngineCalls, failure_of
+from srcache.engine import EngineInfo, Failure, Upscaled, open_engine
+from srcache.errors import DeviceError, DiskFullError, EngineError, ImageError
+from srcache.recipe import resolve
+from srcache.waiting import Request, WaitingRoom
+
+
+class Probe:
+    """Doubles images; `act` is called first, with the batch; keeps what it saw."""
+
+    def __init__(self, act: Callable[[Any], Any] = lambda images: None, pads: bool = False) -> None:
+        self.info = EngineInfo(name="probe", summary="", scales=(2,), pads=pads, batch=8)
+        self.sizes: list[int] = []
+        self.seeds: list[int] = []
+        self._act = act
+
+    def upscale(self, images, seeds):
+        self.sizes.append(len(images))
+        self.seeds += seeds
+        instead = self._act(images)
+        return instead if instead is not None else [Upscaled(image) for image in enlarged(images, 2)]
+
+
+def calls_to(engine, batch=8):
+    return EngineCalls(engine, WaitingRoom(batch, 2, math.inf))
+
+
+@pytest.fixture
+def requests(make_image):
+    """A function: requests for so many pictures, some of them marked."""
+
+    def make(count, marks=None, shape=(20, 24)):
+        pictures = [make_image(*shape, number, (marks or {}).get(number)) for number in range(count)]
+        return [Request(name=f"{n:02d}", lr=rgb, seed=n, size=(1, 1)) for n, rgb in enumerate(pictures)]
+
+    return make
+
+
+def at_most(count: int, error: Callable[[str], Exception]) -> Callable[[Any], None]:
+    def act(images):
+        if len(images) > count:
+            raise error("CUDA out of memory. Tried to allocate 2 GiB")
+
+    return act
+
+
+def test_short_batches_are_filled_up_only_for_engines_that_need_it(requests):
+    padding, plain = Probe(pads=True), Probe()
+    for engine in (padding, plain):
+        calls = calls_to(engine)
+        assert [len(calls.upscale(requests(count))) for count in (3, 8, 1)] == [3, 8, 1]
+    assert (padding.sizes, plain.sizes) == ([8, 8, 8], [3, 8, 1])
+    assert padding.seeds[:8] == [0, 1, 2, 0, 0, 0, 0, 0]
+
+
+def test_what_was_computed_and_what_only_filled_up_is_counted(requests):
+    calls = calls_to(Probe(pads=True))
+    calls.upscale(requests(3))
+    calls.upscale(requests(8))
+    assert (calls.computed, calls.padded) == (16, 5)
+    assert calls.seconds > 0
+
+
+@pytest.mark.parametrize("culprits", [{0}, {5}, {1, 6}, {0, 1, 2}, set(range(7))])
+def test_an_image_that_raises_fails_alone(requests, culprits):
+    batch = requests(7, dict.fromkeys(culprits, "raises"))
+    calls = calls_to(
+        open_engine("test-faulty", resolve({"name": "t", "engine": "test-faulty", "scale": 2}).setup("cpu"))
+    )
+    outcomes = calls.upscale(batch)
+    assert {n for n, outcome in enumerate(outcomes) if isinstance(outcome, Failure)} == culprits
+    for request, outcome in zip(batch, outcomes, strict=True):
+        if isinstance(outcome, Failure):
+            assert outcome == Failure("engine_error", "RuntimeError: the image is marked to raise")
+        else:
+            assert torch.equal(outcome.image[:, ::2, ::2] * 255, torch.from_numpy(request.lr.copy()).permute(2, 0, 1))
+
+
+def test_an_image_that_raises_fails_alone_at_the_fixed_batch(requests):
+    def act(images):
+        if (images[:, :, 0, 0] * 255 == torch.tensor(MARKS["raises"])).all(1).any():
+            raise ValueError("no")
+
+    engine = Probe(act, pads=True)
+    outcomes = calls_to(engine).upscale(requests(8, {2: "raises"}))
+    assert [isinstance(outcome, Failure) for outcome in outcomes] == [n == 2 for n in range(8)]
+    assert set(engine.sizes) == {8}
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError, RuntimeError])
+@pytest.mark.parametrize("pads", [False, True])
+def test_out_of_memory_makes_batches_of_that_shape_smaller_for_good(requests, error, pads):
+    engine = Probe(at_most(3, error), pads)
+    calls = calls_to(engine)
+    assert not any(isinstance(outcome, Failure) for outcome in calls.upscale(requests(8)))
+    assert engine.sizes == [8, 4, 2, 2, 2, 2]
+    assert calls._room.width((20, 24)) == 2
+    assert calls._room.width((24, 20)) == 8
+
+
+def test_one_image_that_was_filled_up_to_a_batch_too_large_is_not_lost(requests):
+    engine = Probe(at_most(2, torch.OutOfMemoryError), pads=True)
+    assert isinstance(calls_to(engine).upscale(requests(1))[0], Upscaled)
+    assert engine.sizes == [8, 4, 2]
+
+
+def test_an_image_that_does_not_fit_alone_has_failed(requests):
+    engine = Probe(at_most(0, torch.OutOfMemoryError), pads=True)
+    outcomes = calls_to(engine).upscale(requests(2))
+    assert [outcome.reason for outcome in outcomes] == ["out_of_memory"] * 2
+    assert "tiling in the recipe would help" in outcomes[0].detail
+    assert engine.sizes == [8, 4, 2, 1, 1]
+
+
+def test_a_failed_call_lets_go_of_its_memory_before_the_next_try(requests):
+    kept, alive = [], []
+
+    def act(images):
+        alive.append(sum(one() is not None for one in kept))
+        large = torch.zeros(3)
+        kept.extend([weakref.ref(large), weakref.ref(images)])
+        if len(images) > 1:
+            raise torch.OutOfMemoryError("out of memory")
+
+    assert all(isinstance(outcome, Upscaled) for outcome in calls_to(Probe(act)).upscale(requests(4)))
+    assert alive == [0] * 6
+
+
+@pytest.mark.parametrize(
+    ("instead", "words"),
+    [
+        ([], r"must return one outcome per image \(3\), but returned 0"),
+        ([Failure("a", "b")] * 4, r"must return one outcome per image \(3\), but returned 4"),
+        (torch.zeros(3), "must return a list, but returned Tensor"),
+        ("abc", "must return a list, but returned str"),
+        ([torch.zeros(3)] * 3, "must return a list of Upscaled or Failure, but returned Tensor"),
+    ],
+)
+def test_an_engine_that_breaks_its_promise_is_named(requests, instead, words):
+    with pytest.raises(EngineError, match=f"engine probe {words}"):
+        calls_to(Probe(lambda images: instead)).upscale(requests(3))
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ValueError("odd"), "engine_error"),
+        (ImageError("too_large", "beyond the limit"), "too_large"),
+        (MemoryError(), "out_of_memory"),
+        (RuntimeError("CUDA error: out of memory"), "out_of_memory"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)"), "out_of_memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"), "out_of_memory"),
+    ],
+)
+def test_what_an_exception_says_about_one_image(error, reason):
+    assert failure_of(error).reason == reason
+    assert failure_of(error).detail
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), DeviceError),
+        (type("AcceleratorError", (RuntimeError,), {})("device lost"), DeviceError),
+        (DiskFullError("full"), DiskFullError),
+        (EngineError("no weights"), EngineError),
+    ],
+)
+def test_what_is_no_image_s_fault_is_raised(requests, error, kind):
+    def act(images):
+        raise error
+
+    with pytest.raises(kind):
+        calls_to(Probe(act)).upscale(requests(3))

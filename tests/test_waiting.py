@@ -1,0 +1,118 @@
+"""The waiting room: nobody is lost, shapes are never mixed, and which batch leaves when."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from srcache.waiting import BATCH_PIXELS, Request, WaitingRoom
+
+
+def waiting(name, shape=(2, 3)):
+    return Request(name=str(name), lr=np.zeros((*shape, 3), np.uint8), seed=0, size=shape)
+
+
+def names(requests):
+    return [request.name for request in requests]
+
+
+SHAPES = st.sampled_from([(2, 3), (3, 2), (5, 5), (1, 9)])
+
+
+@given(
+    st.lists(st.tuples(SHAPES, st.booleans(), st.integers(0, 3)), max_size=60),
+    st.integers(1, 5),
+    st.sampled_from([0.0, 2.0, math.inf]),
+)
+def test_everybody_leaves_once_in_order_and_with_their_own_shape(steps, batch, linger):
+    room, now, came, left = WaitingRoom(batch, 2, linger), 0, [], []
+    for number, (shape, takes, pause) in enumerate(steps):
+        now += pause
+        room.add(waiting(number, shape), now)
+        came.append((shape, str(number)))
+        if takes and (taken := room.take(now)):
+            assert len(taken) <= batch
+            assert len({request.shape for request in taken}) == 1
+            left += taken
+    assert len(room) == len(came) - len(left)
+    while taken := room.take(now, hurry=True):
+        assert len(taken) <= batch
+        left += taken
+    assert len(room) == 0
+    for shape in {shape for shape, _ in came}:
+        assert names(r for r in left if r.shape == shape) == [name for kept, name in came if kept == shape]
+    assert len(left) == len(came)
+
+
+def test_a_full_batch_leaves_and_a_short_one_waits():
+    room = WaitingRoom(3, 2, math.inf)
+    assert [room.add(waiting(n), n) for n in range(3)] == [True, False, True]
+    room.add(waiting(3, (9, 9)), 3)
+    assert names(room.take(1e9)) == ["0", "1", "2"]
+    assert room.take(1e9) == []
+    assert names(room.take(1e9, hurry=True)) == ["3"]
+
+
+def test_a_short_batch_leaves_after_its_linger_even_if_others_are_full():
+    room = WaitingRoom(2, 2, 10)
+    room.add(waiting("rare", (9, 9)), 0)
+    for number in range(8):
+        room.add(waiting(number), 1 + number)
+    assert room.patience(4) == 6
+    assert names(room.take(9.9)) == ["0", "1"]
+    assert names(room.take(10)) == ["rare"]
+    assert names(room.take(10)) == ["2", "3"]
+    assert room.patience(100) == 0
+
+
+def test_the_one_that_waits_longest_leaves_first_when_crowded():
+    room = WaitingRoom(2, 2, math.inf)
+    for number in range(16):
+        assert not room.is_crowded
+        room.add(waiting(number, (1, 1 + number)), number)
+    assert room.is_crowded
+    assert names(room.take(99)) == ["0"]
+    assert not room.is_crowded
+    assert room.take(99) == []
+
+
+def test_much_memory_makes_a_crowd_too(monkeypatch):
+    monkeypatch.setattr("srcache.waiting._ROOM_BYTES", 100)
+    room = WaitingRoom(64, 2, math.inf)
+    room.add(waiting("small", (4, 4)), 0)
+    assert not room.is_crowded
+    room.add(waiting("large", (5, 5)), 0)
+    assert room.is_crowded
+    assert names(room.take(0)) == ["small"]
+    assert not room.is_crowded
+
+
+@pytest.mark.parametrize(
+    ("shape", "scale", "width"),
+    [((128, 128), 4, 64), ((1000, 1000), 4, 2), ((4000, 3000), 4, 1), ((1000, 1000), 1, 32), ((1, 1), 0.5, 64)],
+)
+def test_the_width_is_fixed_by_the_shape(shape, scale, width):
+    room = WaitingRoom(64, scale, 0)
+    assert room.width(shape) == width
+    assert width == 1 or width * room.pixels(shape) <= BATCH_PIXELS
+
+
+def test_a_narrowed_shape_stays_narrow_and_others_do_not():
+    room = WaitingRoom(8, 2, math.inf)
+    room.narrow((2, 3), 2)
+    for number in range(3):
+        room.add(waiting(number), number)
+    assert names(room.take(9)) == ["0", "1"]
+    assert (room.width((2, 3)), room.width((3, 2))) == (2, 8)
+    room.narrow((2, 3), 0)
+    assert room.width((2, 3)) == 1
+
+
+def test_clearing_hands_back_everybody():
+    room = WaitingRoom(4, 2, 1)
+    for number in range(5):
+        room.add(waiting(number, (1, 1 + number % 2)), 0)
+    assert sorted(names(room.clear())) == ["0", "1", "2", "3", "4"]
+    assert (len(room), room.patience(0), room.take(9, hurry=True)) == (0, None, [])
