@@ -120,6 +120,30 @@ def _listen(child: "subprocess.Popen[str]", scan: Scan, source: str, progress: P
     return False
 
 
+def problems_of(name: str, record: Any, payload: bytes) -> Iterator[tuple[str, str]]:
+    """What is wrong with an entry: reasons and sentences. An image above the pixel limit is not decoded."""
+    try:
+        key, sample = split_name(name)
+    except ValueError as error:
+        yield "bad_name", str(error)
+        return
+    if not isinstance(record, dict) or (record.get("key"), record.get("sample")) != (key, sample):
+        yield "bad_record", "the record is not this entry's"
+        return
+    if image_key(payload) != record.get("checksum"):
+        yield "checksum", f"the image's checksum is {image_key(payload)}, not {record.get('checksum')}"
+        return
+    try:
+        size = list(decode(payload).shape[:2])
+    except ImageError as error:
+        if error.reason == "too_large":
+            return
+        yield error.reason, f"the image does not decode: {error}"
+        return
+    if size != record.get("size"):
+        yield "size", f"the image's (height, width) is {size}, not {record.get('size')}"
+
+
 def main() -> None:
     """The program: `python -m srcache.checks CACHE FOLDER`."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -177,28 +201,7 @@ def _checked(store: Store, name: str) -> tuple[int, list[tuple[str, str]]]:
         return 0, [("unreadable", f"the entry cannot be read: {error}")]
     if payload is None:
         return 0, [("no_payload", "there is a record, but no image")]
-    return len(payload), list(_problems(name, record, payload))
-
-
-def _problems(name: str, record: Any, payload: bytes) -> Iterator[tuple[str, str]]:
-    try:
-        key, sample = split_name(name)
-    except ValueError as error:
-        yield "bad_name", str(error)
-        return
-    if not isinstance(record, dict) or (record.get("key"), record.get("sample")) != (key, sample):
-        yield "bad_record", "the record is not this entry's"
-        return
-    if image_key(payload) != record.get("checksum"):
-        yield "checksum", f"the image's checksum is {image_key(payload)}, not {record.get('checksum')}"
-        return
-    try:
-        size = list(decode(payload).shape[:2])
-    except ImageError as error:
-        yield error.reason, f"the image does not decode: {error}"
-        return
-    if size != record.get("size"):
-        yield "size", f"the image's (height, width) is {size}, not {record.get('size')}"
+    return len(payload), list(problems_of(name, record, payload))
 
 
 @contextmanager

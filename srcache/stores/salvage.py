@@ -17,7 +17,6 @@ import json
 import os
 import struct
 import sys
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,6 @@ from typing import Any
 from srcache.errors import DamagedError
 from srcache.keys import image_key, is_key, split_name
 from srcache.stores import Entry
-
-Progress = Callable[[int, int], None]
 
 _PAGE = struct.Struct("=QHHHH")
 _NODE = struct.Struct("=HHHH")
@@ -63,8 +60,8 @@ class DamagedFile:
     def __exit__(self, *rest: object) -> None:
         os.close(self._file)
 
-    def survey(self, progress: Progress | None = None) -> Found:
-        """Look at every page; `progress` counts bytes.
+    def survey(self) -> Found:
+        """Look at every page.
 
         Raises:
             DamagedError: nothing in the file looks like a page.
@@ -75,11 +72,7 @@ class DamagedFile:
             place = number * page - start
             if place > len(block) - page:
                 start, place, block = number * page, 0, self._read(number * page, _AT_ONCE)
-                if progress is not None:
-                    progress(start, self._size)
             number += self._look(memoryview(block)[place : place + page], number, found)
-        if progress is not None:
-            progress(self._size, self._size)
         return found
 
     def entry(self, name: str, found: Found) -> Entry | None:
@@ -92,13 +85,6 @@ class DamagedFile:
             if payload is not None:
                 return Entry(name, payload, record, found.aliases.get(record["key"], ()))
         return None
-
-    def survivors(self, found: Found) -> Iterator[Entry]:
-        """Every entry that is whole, by name."""
-        for name in sorted(found.values):
-            entry = self.entry(name, found)
-            if entry is not None:
-                yield entry
 
     def _page_size(self) -> int:
         """The size at which pages carry their own number; not asked of the head, which may be gone."""

@@ -1,0 +1,52 @@
+"""`srcache repair`: keep what is whole of a damaged cache."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .output import common, counted, document, finding_lines, progress
+
+if TYPE_CHECKING:
+    from srcache.repair import MendedRecipe
+
+
+@click.command("repair", short_help="Keep what is whole of a damaged cache; the damaged file is kept, too.")
+@click.argument("cache", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--recipe", metavar="NAME", help="Only this recipe: its name, fingerprint or folder.")
+@common
+def command(cache: Path, recipe: str | None, as_json: bool) -> int:
+    """Copy every image that is whole out of the damaged stores of CACHE into new ones.
+
+    The damaged file is kept beside the new one, and a cache that is whole is not touched. Afterwards `srcache build`
+    makes what was lost.
+
+    \b
+    srcache repair cache
+    """
+    from srcache.repair import repair
+
+    with progress("repair") as show:
+        report = repair(cache, recipe, show)
+    if as_json:
+        result = {"path": report.path, "recipes": report.recipes, "set_aside": report.set_aside}
+        click.echo(document("repair", result, report.left, ok=not report.left))
+        return 3 if report.left else 0
+    for one in report.recipes:
+        click.echo(_text(one, cache))
+    for file in report.set_aside:
+        click.echo(f"set aside, because it cannot be read: {cache / file}")
+    if report.left:
+        click.echo(f"cannot be mended:\n{finding_lines(report.left)}", err=True)
+    return 3 if report.left else 0
+
+
+def _text(one: "MendedRecipe", cache: Path) -> str:
+    if not one.damaged:
+        return f"{one.folder}: nothing to do, {counted(one.kept, 'SR image')} as written"
+    lost = f", {len(one.lost)} lost" if one.lost else ""
+    lines = [f"{one.folder}: {counted(one.kept, 'SR image')} kept{lost}"]
+    if one.absent:
+        lines.append(f"  {one.absent} that were asked for are not there; `srcache build` makes them")
+    lines.append(f"  the damaged file is in {cache / (one.old or '')}; delete it when nothing is missed")
+    return "\n".join(lines)
