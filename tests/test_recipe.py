@@ -215,6 +215,10 @@ def test_a_late_field_stays_out_while_it_holds_its_default(monkeypatch, late):
     assert FULL.canonical() == FULL_JSON
 
 
+def test_the_largest_seed_is_taken():
+    assert _noise(seed=2**63 - 1).seed == 2**63 - 1
+
+
 def test_recipes_cross_process_borders():
     assert pickle.loads(pickle.dumps(FULL)) == FULL
 
