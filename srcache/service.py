@@ -5,7 +5,7 @@
 * A batch holds images of one shape, and is filled up to a fixed size where the engine's results may depend on the
   batch's shape; so an image's bytes do not depend on who else was asked for.
 * Memory is bounded: `submit` blocks while the waiting room is crowded, and the engine waits while results of more than
-  `BATCH_PIXELS` pixels are not stored yet.
+  `BATCH_PIXELS` pixels, or too many of them, are not stored yet.
 * One image's failure is its own (see `calls`). Errors of the surroundings (disk full, device lost) end the service:
   every future gets them, and none is ever left without an answer.
 """
@@ -28,6 +28,7 @@ from srcache.recipe import Recipe
 from srcache.stores import Entry, Store
 from srcache.waiting import BATCH_PIXELS, Request, WaitingRoom
 
+_UNSTORED_MOST = 2048
 _COMMIT_ENTRIES = 64
 _COMMIT_BYTES = 64 << 20
 _COMMIT_PAUSE = 0.05
@@ -101,7 +102,7 @@ class SRService:
         self._work, self._space = threading.Condition(self._lock), threading.Condition(self._lock)
         self._hurried, self._closing = 0, False
         self._fatal: Exception | None = None
-        self._encoding = self._unstored_pixels = 0
+        self._encoding = self._unstored = 0
         self._encoded: queue.Queue[tuple[Entry, int] | None] = queue.Queue()
         self._pool = ThreadPoolExecutor(settings.encoders, thread_name_prefix="srcache-encode")
         self._threads = [
@@ -225,12 +226,12 @@ class SRService:
         if isinstance(outcome, Failure):
             self._settle(request.name, Outcome(request.name, failure=outcome))
             return
-        pixels = self._room.pixels(request.shape)
+        cost = self._cost(request)
         with self._lock:
-            self._work.wait_for(lambda: self._fatal or self._unstored_pixels + pixels <= max(pixels, BATCH_PIXELS))
+            self._work.wait_for(lambda: self._fatal or self._unstored + cost <= max(cost, BATCH_PIXELS))
             if self._fatal is not None:
                 return
-            self._unstored_pixels += pixels
+            self._unstored += cost
             self._encoding += 1
         self._pool.submit(self._guarded, self._encode, request, outcome, milliseconds)
 
@@ -240,13 +241,12 @@ class SRService:
             entry = self._entry(request, upscaled, milliseconds)
         except Exception as error:  # an odd tensor, odd notes, a picture too large for its codec: this image's own
             entry = failure_of(error)
-        pixels = self._room.pixels(request.shape)
         if isinstance(entry, Entry):
-            self._encoded.put((entry, pixels))
+            self._encoded.put((entry, self._cost(request)))
         with self._lock:
             self._encoding -= 1
         if isinstance(entry, Failure):
-            self._let_go(pixels)
+            self._let_go(self._cost(request))
             self._settle(request.name, Outcome(request.name, failure=entry))
 
     def _entry(self, request: Request, upscaled: Upscaled, milliseconds: float) -> Entry | Failure:
@@ -271,7 +271,7 @@ class SRService:
     def _run_commits(self) -> None:
         while batch := self._next_commit():
             self._store.put_many([entry for entry, _ in batch])
-            self._let_go(sum(pixels for _, pixels in batch))
+            self._let_go(sum(cost for _, cost in batch))
             for entry, _ in batch:
                 self._settle(entry.name, Outcome(entry.name, added=True))
 
@@ -293,9 +293,13 @@ class SRService:
             self._encoded.put(None)
         return batch
 
-    def _let_go(self, pixels: int) -> None:
+    def _cost(self, request: Request) -> int:
+        """What a result that is not stored yet holds on to, in pixels; a tiny one is an object too."""
+        return max(BATCH_PIXELS // _UNSTORED_MOST, self._room.pixels(request.shape))
+
+    def _let_go(self, cost: int) -> None:
         with self._lock:
-            self._unstored_pixels -= pixels
+            self._unstored -= cost
             self._work.notify()
 
     def _settle(self, name: str, answer: Outcome | BaseException) -> None:
