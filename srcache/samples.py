@@ -60,8 +60,8 @@ class Photo:
 
 PHOTOS = {
     "brick": Photo(file="brick.png", key="334372c5f06132043ca194a782aafdf5", width=512, height=512),
+    "cat": Photo(file="chelsea.png", key="e7b11021471b48d503c20c4b3877bb5d", width=451, height=300),
     "coins": Photo(file="coins.png", key="4dcba5652a95d5275dade321e47370a9", width=384, height=303),
-    "fur": Photo(file="chelsea.png", key="e7b11021471b48d503c20c4b3877bb5d", width=451, height=300),
     "garage": Photo(file="motorcycle_left.png", key="df62afde6d9bcc5d0595f814f800851f", width=741, height=500),
     "grass": Photo(file="grass.png", key="2adb97df83a358b278c69f1d91cb0271", width=512, height=512),
     "gravel": Photo(file="gravel.png", key="6d472799b339393ea6949c7065dc5bda", width=512, height=512),
@@ -236,11 +236,8 @@ def _rgb(grey: Grey) -> Pixels:
 
 def _make(dst: Path, title: str, files: Callable[[], Iterator[tuple[str, Pixels]]]) -> SampleReport:
     """Write a set once. The marker says what the folder is from the first moment, and at the end that it is whole."""
-    try:
-        with disk_errors(dst):
-            return _written(dst, title, files)
-    except (NotADirectoryError, FileExistsError) as error:
-        raise ConfigError(f"expected a folder for sample data, but a file is in the way of {error.filename}") from error
+    with disk_errors(dst):
+        return _written(dst, title, files)
 
 
 def _written(dst: Path, title: str, files: Callable[[], Iterator[tuple[str, Pixels]]]) -> SampleReport:
@@ -258,12 +255,18 @@ def _written(dst: Path, title: str, files: Callable[[], Iterator[tuple[str, Pixe
 
 def _finished(dst: Path, title: str) -> str | None:
     """The digest of a finished set of this title; None if it is yet to be made; an error if the folder is not free."""
-    if not dst.exists() or (dst.is_dir() and not any(dst.iterdir())):
+    try:
+        held = [path.name for path in dst.iterdir()]
+    except FileNotFoundError:
+        return None
+    except NotADirectoryError as error:
+        raise ConfigError(f"expected a folder for sample data, but {dst} is a file, or lies below one") from error
+    if all(name.startswith(f".{_MARKER}.") for name in held):
         return None
     marker = _marker(dst)
     if marker.get("title") != title:
-        held = f"holds sample data {marker['title']!r}" if "title" in marker else "is not an empty folder"
-        raise ConfigError(f"expected a new or empty folder for sample data {title!r}, but {dst} {held}; choose another")
+        what = f"holds sample data {marker['title']!r}" if "title" in marker else "is not an empty folder"
+        raise ConfigError(f"expected a new or empty folder for sample data {title!r}, but {dst} {what}; choose another")
     digest = marker.get("digest")
     return digest if isinstance(digest, str) else None
 
@@ -271,7 +274,7 @@ def _finished(dst: Path, title: str) -> str | None:
 def _marker(dst: Path) -> dict[str, object]:
     try:
         plain = json.loads((dst / _MARKER).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+    except (FileNotFoundError, ValueError):
         return {}
     return plain if isinstance(plain, dict) else {}
 

@@ -83,11 +83,13 @@ def test_chance_and_settings_of_the_caller_are_left_alone() -> None:
     np.random.seed(5)
     random.seed(5)
     before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
-    train(Jittered(16), Jittered(8), CLASSES, QUICK)
+    threads = torch.get_num_threads()
+    train(Jittered(16), Jittered(8), CLASSES, replace(QUICK, threads=threads + 1))
     assert torch.equal(torch.get_rng_state(), before[0])
     assert random.getstate() == before[1]
     assert np.random.get_state()[1].tolist() == before[2]
     assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.get_num_threads() == threads
 
 
 def test_a_failure_inside_leaves_no_setting_behind() -> None:
@@ -154,12 +156,13 @@ def test_empty_sets_are_refused() -> None:
 def test_a_loss_that_explodes_is_refused() -> None:
     examples = Stripes(8)
     examples.items[0] = (torch.full((3, 16, 16), math.nan), 0)
-    with pytest.raises(ConfigError, match=r"no longer a number in epoch 0; lower learning_rate \(now 0.002\)"):
+    with pytest.raises(ConfigError, match=r"no longer a number in epoch 0; lower learning_rate \(now 0.003\)"):
         train(examples, Stripes(4), CLASSES, QUICK)
 
 
 @pytest.mark.parametrize(
-    "change", [{"epochs": 0}, {"batch_size": 0}, {"width": 0}, {"learning_rate": math.inf}, {"seed": -1}]
+    "change",
+    [{"epochs": 0}, {"batch_size": 0}, {"width": 0}, {"threads": 0}, {"learning_rate": math.inf}, {"seed": -1}],
 )
 def test_impossible_settings_are_refused(change: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(change))):
