@@ -4,6 +4,8 @@ from srcache.conformance import check_engine
 from srcache.engine import Setup
 
 check_engine("my-engine", Setup(scale=4))
+
+A store's author calls `check_store` in the same way.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,6 +14,8 @@ from typing import TYPE_CHECKING, TypeVar
 from srcache.engine import Setup, SREngine, open_engine
 from srcache.engine_checks import ENGINE_CHECKS, EngineTrial, failure_stays_alone, pictures
 from srcache.errors import ConfigError, ConformanceError
+from srcache.store_checks import STORE_CHECKS, store_trial
+from srcache.stores import Store
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,6 +64,23 @@ def check_engine(
     )
     checks = ENGINE_CHECKS if failing is None else (*ENGINE_CHECKS, failure_stays_alone)
     return _passed(f"engine {trial.name or type(built).__name__}", checks, trial)
+
+
+def check_store(open_one: Callable[[str], Store], *, persistent: bool = True) -> list[str]:
+    """Check that a kind of store keeps what `Store` promises.
+
+    Args:
+        open_one: opens a writable store by a name, which is a short word. A name that was never given before means a
+            store without entries; the same name again, the same store.
+        persistent: whether a store outlives `close`; what lives in memory need not.
+
+    Returns:
+        The names of the checks that were made; all of them passed.
+
+    Raises:
+        ConformanceError: at least one promise is broken; the message lists all of them.
+    """
+    return _passed("the store", STORE_CHECKS, store_trial(open_one, persistent))
 
 
 def _passed(who: str, checks: Sequence[Callable[[Trial], None]], trial: Trial) -> list[str]:

@@ -41,7 +41,8 @@ class MemoryStore:
     def names(self, prefix: str = "") -> Iterator[str]:
         """See `Store.names`."""
         with self._lock:
-            yield from sorted(name for name in self._entries if name.startswith(prefix))
+            found = sorted(name for name in self._entries if name.startswith(prefix))
+        yield from found
 
     def resolve(self, alias: str) -> str | None:
         """See `Store.resolve`."""
