@@ -1,0 +1,249 @@
+"""A cache directory: what makes a folder one, what is refused, and what a crash or a stranger's file may leave."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from srcache import files, manifest
+from srcache.errors import BusyError, CacheError, DamagedError, DiskFullError
+from srcache.manifest import (
+    Cache,
+    FailedEntry,
+    RecipeFolder,
+    create_cache,
+    failures_by_reason,
+    is_cache,
+    lock,
+    open_cache,
+)
+from srcache.recipe import load_recipe
+
+BICUBIC = load_recipe("bicubic")
+BICUBIC_X2 = load_recipe("bicubic", {"scale": 2})
+LANCZOS = load_recipe("lanczos")
+
+
+@pytest.fixture
+def cache(tmp_path) -> Cache:
+    return create_cache(tmp_path / "cache")
+
+
+@pytest.fixture
+def folder(cache) -> RecipeFolder:
+    return cache.add(BICUBIC)
+
+
+def _failed(name="a", reason="empty"):
+    return FailedEntry(name, "größe.png", reason, "the file has no bytes")
+
+
+def test_the_marker_is_frozen(cache):
+    text = (cache.path / "srcache.json").read_text()
+    assert text == '{"format": 1, "store": "lmdb"}\n', "caches in the field have this marker"
+    assert [path.name for path in cache.path.iterdir()] == ["srcache.json"]
+
+
+def test_a_cache_is_made_in_a_new_or_empty_folder_and_opened_ever_after(tmp_path):
+    (tmp_path / "empty").mkdir()
+    for name in ("new/deep", "empty"):
+        made = create_cache(tmp_path / name)
+        assert is_cache(tmp_path / name)
+        assert made == create_cache(str(tmp_path / name)) == create_cache(made.path, "lmdb") == open_cache(made.path)
+
+
+def test_a_crash_while_the_marker_is_written_does_not_lock_the_folder(tmp_path):
+    (tmp_path / ".srcache.json.x7f").write_text('{"form')
+    assert is_cache(create_cache(tmp_path).path)
+
+
+@pytest.mark.parametrize("occupied", ["photo.png", ".hidden", "srcache.json.bak"])
+def test_a_folder_with_other_things_is_never_made_a_cache(tmp_path, occupied):
+    (tmp_path / occupied).write_text("mine")
+    with pytest.raises(CacheError, match="is not empty, and is no srcache cache"):
+        create_cache(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [occupied]
+
+
+def test_a_file_is_no_place_for_a_cache(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(CacheError, match="choose a new or an empty folder"):
+        create_cache(tmp_path / "file")
+
+
+def test_an_unknown_kind_of_store_is_refused(tmp_path, cache, monkeypatch):
+    with pytest.raises(CacheError, match="one of lmdb, but got 'memory'"):
+        create_cache(tmp_path / "other", "memory")
+    monkeypatch.setattr(manifest, "KINDS", ("lmdb", "shards"))
+    with pytest.raises(CacheError, match="keeps its images in lmdb, not in shards"):
+        create_cache(cache.path, "shards")
+
+
+def test_what_is_no_cache_is_not_opened(tmp_path):
+    with pytest.raises(CacheError, match=r"no srcache cache .*`srcache build` makes one"):
+        open_cache(tmp_path)
+    with pytest.raises(CacheError, match="no srcache cache"):
+        open_cache(tmp_path / "missing")
+
+
+@pytest.mark.parametrize("mark", [{"format": 2, "store": "lmdb"}, {"format": 1, "store": "new"}, {}])
+def test_a_cache_of_another_format_is_left_to_the_srcache_that_wrote_it(cache, mark):
+    (cache.path / "srcache.json").write_text(json.dumps(mark))
+    with pytest.raises(CacheError, match="this srcache reads format 1 with lmdb; use the srcache that wrote it"):
+        open_cache(cache.path)
+
+
+@pytest.mark.parametrize("mark", [b"", b"{", b"[1]", b"\xff\xfe"])
+def test_a_broken_marker_is_damage(cache, mark):
+    (cache.path / "srcache.json").write_bytes(mark)
+    with pytest.raises(DamagedError, match=r"srcache\.json"):
+        open_cache(cache.path)
+
+
+def test_a_recipe_has_one_folder_however_often_it_is_added(cache):
+    first, other = cache.add(BICUBIC), cache.add(BICUBIC_X2)
+    assert first.path.name == "bicubic-448c49d273210155"
+    assert cache.add(BICUBIC) == first != other
+    assert [folder.recipe for folder in cache.folders()] == [BICUBIC, BICUBIC_X2]
+    assert cache.paths() == [first.path, other.path]
+
+
+def test_a_renamed_recipe_is_the_same_recipe(cache, tmp_path):
+    first = cache.add(BICUBIC)
+    (tmp_path / "mine.yaml").write_text("engine: resample\nscale: 4\n")
+    assert cache.add(load_recipe(tmp_path / "mine.yaml")).path == first.path
+
+
+def test_a_recipe_is_found_by_whatever_names_it(cache):
+    cache.add(LANCZOS)
+    first = cache.add(BICUBIC)
+    for name in (BICUBIC, "bicubic", BICUBIC.fingerprint, first.path.name):
+        assert cache.find(name) == first
+
+
+def test_a_recipe_that_is_not_there_or_not_the_only_one_is_told(cache):
+    with pytest.raises(CacheError, match="no recipe 'bicubic'; it holds: no recipe yet"):
+        cache.find("bicubic")
+    cache.add(BICUBIC)
+    cache.add(BICUBIC_X2)
+    with pytest.raises(
+        CacheError, match=r"several recipes named 'bicubic'; say which by fingerprint: .*448c.*, .*acbb"
+    ):
+        cache.find("bicubic")
+    with pytest.raises(CacheError, match="no recipe 'lanczos-6936bf7950937a0c'; it holds: bicubic-448c"):
+        cache.find(LANCZOS)
+
+
+def test_a_recipe_edited_in_place_is_damage(folder, cache):
+    file = folder.path / "recipe.yaml"
+    file.write_text(file.read_text().replace("scale: 4", "scale: 2"))
+    with pytest.raises(DamagedError, match=r"does not belong to its folder: .*restore the file, or `srcache prune`"):
+        cache.folders()
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"[1]", b"name: bicubic\nengine: [\n", b"name: x\n"])
+def test_a_recipe_that_cannot_be_read_is_damage(folder, cache, content):
+    (folder.path / "recipe.yaml").write_bytes(content)
+    with pytest.raises(DamagedError, match="is not a recipe that this srcache can read"):
+        cache.folders()
+    assert cache.paths() == [folder.path], "it is still listed, for prune"
+
+
+def test_a_hidden_folder_is_no_recipe(folder, cache):
+    folder.path.rename(cache.path / f".pruned-{folder.path.name}")
+    assert cache.folders() == []
+
+
+def test_receipts_are_kept_in_their_order(folder):
+    assert folder.receipts() == []
+    assert folder.samples == 1
+    for number in range(20):
+        folder.write_receipt({"number": number, "samples": 1 + number % 3})
+    assert [receipt["number"] for receipt in folder.receipts()] == list(range(20))
+    assert folder.samples == 3
+
+
+def test_a_broken_receipt_is_damage(folder):
+    folder.write_receipt({"samples": 1})
+    next((folder.path / "receipts").iterdir()).write_text('{"samples"')
+    with pytest.raises(DamagedError, match=r"receipts/.*json cannot be read"):
+        folder.receipts()
+
+
+def test_failures_are_counted_by_entry_and_the_last_reason_holds(folder):
+    assert folder.failures() == {}
+    for reason in ("empty", "truncated", "empty"):
+        folder.note_failure(_failed("a", reason))
+    folder.note_failure(_failed("b", "blank"))
+    found = folder.failures()
+    assert {name: (one.reason, one.tries, one.source) for name, one in found.items()} == {
+        "a": ("empty", 3, "größe.png"),
+        "b": ("blank", 1, "größe.png"),
+    }
+
+
+def test_a_journal_with_torn_and_foreign_lines_still_speaks(folder):
+    journal = folder.path / "failures.jsonl"
+    folder.note_failure(_failed("a"))
+    with journal.open("ab") as file:
+        file.write(b'\n[1]\n{"name": "x"}\n\xff\xfe\n{"name": "torn", "reas')
+    folder.note_failure(_failed("b"))
+    assert list(folder.failures()) == ["a", "b"]
+
+
+def test_reasons_are_counted_the_most_frequent_first():
+    failed = [_failed(reason=reason) for reason in ("b", "c", "a", "c", "b", "c")]
+    assert list(failures_by_reason(failed).items()) == [("c", 3), ("b", 2), ("a", 1)]
+
+
+def test_one_process_fills_a_folder(folder):
+    with folder.lock():
+        for busy in (folder.lock(), lock(folder.path)):
+            with (
+                pytest.raises(BusyError, match=f"being filled by process {os.getpid()}; wait for it, or stop it"),
+                busy,
+            ):
+                pass
+    with folder.lock():
+        pass
+
+
+def test_a_killed_process_lets_go_of_the_lock(folder):
+    code = (
+        "import sys, time; from pathlib import Path; from srcache.manifest import lock\n"
+        "with lock(Path(sys.argv[1])): print('locked', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(folder.path)], stdout=subprocess.PIPE) as child:
+        assert child.stdout.readline() == b"locked\n"
+        with pytest.raises(BusyError, match=f"process {child.pid}"), folder.lock():
+            pass
+        child.kill()
+        child.wait()
+        with folder.lock():
+            pass
+
+
+def test_a_catalog_is_kept_once_under_its_digest(cache):
+    assert cache.catalogs() == {}
+    cache.keep_catalog("ab" * 16, "key,name,label\n")
+    cache.keep_catalog("ab" * 16, "something else")
+    [path] = cache.catalogs().values()
+    assert path == cache.path / "catalogs" / f"{'ab' * 16}.csv"
+    assert path.read_text() == "key,name,label\n"
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES])
+def test_no_room_is_told_and_leaves_nothing_half_written(cache, monkeypatch, code):
+    def refuse(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(files.os, "fsync", refuse)
+    with pytest.raises(DiskFullError, match=r"recipe\.yaml could not be written .*run the same command again"):
+        cache.add(BICUBIC)
+    assert list(cache.path.glob("*/*")) == []
+    assert cache.folders() == []
+    monkeypatch.undo()
+    assert [cache.add(BICUBIC)] == cache.folders()
