@@ -1,0 +1,87 @@
+"""Dry runs: bytes are exact where everything was probed, hours follow from the probe, and nothing is written."""
+
+from types import SimpleNamespace
+
+import engines
+import pytest
+from PIL import Image
+
+import srcache.estimate
+from srcache.catalog import scan
+from srcache.errors import RecipeError
+from srcache.estimate import PROBED, Estimate, estimate
+from srcache.fill import FillSettings, fill
+from srcache.manifest import open_cache
+from srcache.recipe import load_recipe, resolve
+
+CPU = FillSettings(device="cpu")
+
+
+def test_bytes_are_exact_when_everything_was_probed(photos, tmp_path):
+    catalog, recipe = scan(photos), load_recipe("bicubic")
+    found = estimate(catalog, recipe, tmp_path / "cache", CPU)
+    assert not (tmp_path / "cache").exists()
+    assert (found.wanted, found.stored, found.missing, found.probed, found.failed) == (12, 0, 12, 12, {})
+    store = open_cache(fill(catalog, recipe, tmp_path / "cache", CPU).folder.parent).find(recipe).store()
+    assert found.bytes == sum(len(store.get(name)) for name in store.names())
+    assert found.seconds_each > 0
+    assert found.hours == (found.startup_seconds + 12 * found.seconds_each) / 3600
+
+
+def test_a_large_data_set_is_probed_all_over_and_scaled_up(make_image, tmp_path, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    for number in range(50):
+        Image.fromarray(make_image(6, 6, number)).save(tmp_path / "photos" / f"{number:03d}.png")
+    catalog, loaded = scan(tmp_path / "photos"), set()
+    load = type(catalog).load
+
+    def noting(self, index, check=False):
+        loaded.add(index)
+        return load(self, index, check)
+
+    monkeypatch.setattr(type(catalog), "load", noting)
+    found = estimate(catalog, load_recipe("bicubic"), tmp_path / "cache", CPU)
+    assert (found.missing, found.probed) == (50, PROBED)
+    assert loaded == set(range(0, 48, 3))
+    assert found.bytes == round(50 * found.bytes_each)
+
+
+def test_only_what_is_missing_counts_and_a_full_cache_loads_no_engine(photos, tmp_path, monkeypatch):
+    recipe, catalog = resolve({"name": "t", "engine": "test-noise", "scale": 2}), scan(photos)
+    fill(scan(photos / "bark"), recipe, tmp_path / "cache", CPU)
+    found = estimate(catalog, recipe, tmp_path / "cache", CPU)
+    assert (found.wanted, found.stored, found.missing) == (12, 4, 8)
+    fill(catalog, recipe, tmp_path / "cache", CPU)
+    monkeypatch.setattr(engines.Noise, "__init__", None)
+    found = estimate(catalog, recipe, tmp_path / "cache", CPU)
+    assert found == Estimate(wanted=12, stored=12, skipped=0, missing=0)
+    assert (found.hours, found.bytes) == (None, None)
+
+
+def test_the_engine_is_loaded_once(photos, tmp_path, monkeypatch):
+    built, build = [], engines.Sleepy.__init__
+    monkeypatch.setattr(engines.Sleepy, "__init__", lambda self, setup: (built.append(setup), build(self, setup))[1])
+    estimate(scan(photos), resolve({"name": "t", "engine": "test-sleepy"}), tmp_path / "cache", CPU)
+    assert len(built) == 1
+
+
+def test_the_engine_s_time_is_shared_out_over_what_it_was_given(photos, tmp_path, monkeypatch):
+    """12 images in a batch of 48: the engine took 24 s for 48, everything else 6 s for 12."""
+    clock = iter([100.0, 140.0, 170.0])
+    monkeypatch.setattr(srcache.estimate, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    monkeypatch.setattr(srcache.estimate, "_compute", lambda *given: SimpleNamespace(seconds=24.0, computed=48))
+    found = estimate(scan(photos), resolve({"name": "t", "engine": "test-noise"}), tmp_path / "cache", CPU)
+    assert (found.seconds_each, found.startup_seconds) == (0.5 + 0.5, 40.0)
+    assert found.hours == 52 / 3600
+
+
+def test_failures_of_the_probe_are_told(photos, tmp_path):
+    for number in range(3):
+        (photos / f"broken{number}.png").write_bytes(b"nothing at all" + bytes([number]))
+    found = estimate(scan(photos), load_recipe("bicubic"), tmp_path / "cache", CPU)
+    assert (found.probed, found.failed) == (15, {"unreadable": 3})
+
+
+def test_what_fill_would_refuse_is_refused(photos, tmp_path):
+    with pytest.raises(RecipeError, match="draws no noise"):
+        estimate(scan(photos), load_recipe("bicubic"), tmp_path / "cache", FillSettings(device="cpu", samples=2))

@@ -1,0 +1,504 @@
+"""Filling a cache: what is missing is made once, everything else is left alone, and the books are right."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import threading
+import time
+import weakref
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import engines
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import srcache.fill
+from srcache.catalog import from_dataset, scan
+from srcache.degrade import Degradation
+from srcache.engine import Upscaled
+from srcache.errors import BusyError, CacheError, DeviceError, DiskFullError, EngineError, RecipeError
+from srcache.fill import FillInterrupted, FillSettings, fill
+from srcache.images import decode
+from srcache.keys import entry_name, file_key, image_key, pixel_key
+from srcache.manifest import open_cache
+from srcache.recipe import load_recipe, resolve
+from srcache.stores.lmdb import LmdbStore
+
+CPU = FillSettings(device="cpu")
+
+
+def recipe_of(engine, **fields):
+    return resolve({"name": engine, "engine": engine, "scale": 2, **fields})
+
+
+def contents(report):
+    """Every entry of the folder that was filled: name → payload."""
+    folder = next(f for f in open_cache(report.folder.parent).folders() if f.path == report.folder)
+    store = folder.store()
+    return {name: store.get(name) for name in store.names()}
+
+
+def folder_of(cache, recipe):
+    return open_cache(cache).find(recipe)
+
+
+def write(folder, count, shape=lambda number: (8, 10), mark=lambda number: None, picture=None):
+    folder.mkdir(parents=True)
+    for number in range(count):
+        Image.fromarray(picture(*shape(number), number, mark(number))).save(folder / f"{number:04d}.png")
+    return folder
+
+
+class Counted:
+    """Counts how often engines are built, and what they are given."""
+
+    def __init__(self, monkeypatch, engine):
+        self.built, self.seeds, self.batches = 0, [], []
+        build, upscale = engine.__init__, engine.upscale
+
+        def counting_build(this, setup):
+            self.built += 1
+            build(this, setup)
+
+        def counting_upscale(this, images, seeds):
+            self.seeds += seeds
+            self.batches.append(len(images))
+            return upscale(this, images, seeds)
+
+        monkeypatch.setattr(engine, "__init__", counting_build)
+        monkeypatch.setattr(engine, "upscale", counting_upscale)
+
+
+# --- what is made ----------------------------------------------------------------------------------------------------
+
+
+def test_a_first_run_makes_everything_and_keeps_its_books(photos, tmp_path):
+    catalog, recipe = scan(photos), load_recipe("bicubic")
+    report = fill(catalog, recipe, tmp_path / "cache", CPU)
+    assert (report.wanted, report.stored, report.added, report.skipped, report.left) == (12, 0, 12, 0, 0)
+    assert (report.failed, report.failures, report.interrupted, report.device) == ({}, (), False, "cpu")
+    assert 0 < report.engine_seconds <= report.seconds
+    folder = folder_of(tmp_path / "cache", recipe)
+    assert (folder.path, folder.recipe) == (report.folder, recipe)
+    (receipt,) = folder.receipts()
+    assert {key: receipt[key] for key in ("wanted", "stored_before", "added", "failed", "skipped", "samples")} == {
+        "wanted": 12,
+        "stored_before": 0,
+        "added": 12,
+        "failed": {},
+        "skipped": 0,
+        "samples": 1,
+    }
+    assert (receipt["engine"], receipt["device"], receipt["interrupted"]) == ("resample", "cpu", False)
+    assert {"python", "torch", "pillow"} <= set(receipt["versions"])
+    kept = open_cache(tmp_path / "cache").catalogs()
+    assert list(kept) == [catalog.digest] == [receipt["catalog"]]
+    assert Path(kept[catalog.digest]).read_text() == catalog.to_csv()
+
+
+def test_baselines_equal_pillow_bit_for_bit(photos, tmp_path):
+    report = fill(scan(photos), load_recipe("bicubic"), tmp_path / "cache", CPU)
+    stored = contents(report)
+    assert len(stored) == 12
+    for file in photos.rglob("*.*"):
+        with Image.open(file) as image:
+            expected = image.convert("RGB").resize((4 * image.width, 4 * image.height), Image.Resampling.BICUBIC)
+        np.testing.assert_array_equal(decode(stored[entry_name(file_key(file), 0)]), np.asarray(expected))
+
+
+def test_a_second_run_does_nothing_and_loads_no_engine(photos, tmp_path, monkeypatch):
+    counted, recipe = Counted(monkeypatch, engines.Shapes), recipe_of("test-shapes")
+    first = fill(scan(photos), recipe, tmp_path / "cache", CPU)
+    before = {path: path.read_bytes() for path in (tmp_path / "cache").rglob("*") if path.is_file()}
+    again = fill(scan(photos), recipe, tmp_path / "cache", CPU)
+    assert (again.wanted, again.stored, again.added, again.seconds) == (12, 12, 0, 0.0)
+    assert counted.built == 1
+    assert contents(again) == contents(first)
+    after = {path: path.read_bytes() for path in (tmp_path / "cache").rglob("*") if path.is_file()}
+    changed = {path.name for path in after if after[path] != before.get(path)}
+    assert changed <= {"lock.mdb", "lock"}
+
+
+def test_new_images_are_added_and_a_smaller_catalog_needs_no_engine(photos, tmp_path, monkeypatch):
+    counted, recipe = Counted(monkeypatch, engines.Noise), recipe_of("test-noise")
+    fill(scan(photos / "bark"), recipe, tmp_path / "cache", CPU)
+    report = fill(scan(photos), recipe, tmp_path / "cache", CPU)
+    assert (report.wanted, report.stored, report.added) == (12, 4, 8)
+    fill(scan(photos / "moss"), recipe, tmp_path / "cache", CPU)
+    assert counted.built == 2
+    assert len(set(counted.seeds)) == 12
+    folder = folder_of(tmp_path / "cache", recipe)
+    assert [receipt["added"] for receipt in folder.receipts()] == [4, 8, 0]
+    assert len(open_cache(tmp_path / "cache").catalogs()) == 3
+
+
+def test_an_image_that_is_there_twice_is_made_once(photos, tmp_path, monkeypatch):
+    counted = Counted(monkeypatch, engines.Sleepy)
+    shutil.copy(photos / "bark" / "bark0.png", photos / "moss" / "again.png")
+    catalog = scan(photos)
+    report = fill(catalog, recipe_of("test-sleepy"), tmp_path / "cache", CPU)
+    assert (len(catalog), report.wanted, report.added, len(counted.seeds)) == (13, 12, 12, 12)
+
+
+def test_samples_are_made_of_one_decoding_each_and_more_of_them_later(photos, tmp_path, monkeypatch):
+    catalog, recipe = scan(photos), recipe_of("test-noise", seed=3)
+    one = contents(fill(catalog, recipe, tmp_path / "one", CPU))
+    loads, load = Counter(), type(catalog).load
+    monkeypatch.setattr(
+        type(catalog), "load", lambda self, index, check=False: (loads.update([index]), load(self, index, check))[1]
+    )
+    report = fill(catalog, recipe, tmp_path / "three", FillSettings(device="cpu", samples=3))
+    three = contents(report)
+    assert (report.wanted, report.added) == (36, 36)
+    assert set(loads.values()) == {1}
+    assert {name: three[name] for name in one} == one
+    assert len(set(three.values())) == 36
+    more = fill(catalog, recipe, tmp_path / "one", FillSettings(device="cpu", samples=3))
+    assert (more.wanted, more.stored, more.added) == (36, 12, 24)
+    assert contents(more) == three
+    assert folder_of(tmp_path / "one", recipe).samples == 3
+
+
+@pytest.mark.parametrize(
+    ("engine", "samples", "words"),
+    [
+        ("resample", 2, "engine resample draws no noise: 2 samples would all be the same; use 1"),
+        ("test-noise", 0, "samples must be from 1 to 1000, but is 0"),
+        ("test-noise", 1001, "samples must be from 1 to 1000, but is 1001"),
+    ],
+)
+def test_samples_that_cannot_be_are_refused_before_anything_is_made(photos, tmp_path, engine, samples, words):
+    with pytest.raises(RecipeError, match=words):
+        fill(scan(photos), recipe_of(engine), tmp_path / "cache", FillSettings(device="cpu", samples=samples))
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_recipe_for_another_engine_version_is_refused(photos, tmp_path, monkeypatch):
+    recipe = recipe_of("test-noise")
+    monkeypatch.setattr(engines.Noise, "info", replace(engines.Noise.info, numerics=99))
+    with pytest.raises(RecipeError, match="version 3 of engine test-noise's arithmetic, but version 99"):
+        fill(scan(photos), recipe, tmp_path / "cache", CPU)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_degraded_image_is_brought_back_to_its_source_s_size(photos, tmp_path):
+    recipe = load_recipe("bicubic", {"degradation": "box/3", "scale": 3, "size": "source"})
+    stored = contents(fill(scan(photos), recipe, tmp_path / "cache", CPU))
+    for file in photos.rglob("*.*"):
+        source = decode(file.read_bytes())
+        lr = Degradation(factor=3, filter="box").apply(source)
+        large = Image.fromarray(lr).resize((3 * lr.shape[1], 3 * lr.shape[0]), Image.Resampling.BICUBIC)
+        expected = large.resize((source.shape[1], source.shape[0]), Image.Resampling.LANCZOS)
+        np.testing.assert_array_equal(decode(stored[entry_name(file_key(file), 0)]), np.asarray(expected))
+
+
+def test_a_lossy_codec_is_what_the_recipe_says(photos, tmp_path):
+    plain = contents(fill(scan(photos), load_recipe("bicubic"), tmp_path / "cache", CPU))
+    lossy = contents(fill(scan(photos), load_recipe("bicubic", {"codec": "jpeg:90"}), tmp_path / "cache", CPU))
+    assert {payload[:4] for payload in plain.values()} == {b"qoif"}
+    assert {payload[:3] for payload in lossy.values()} == {b"\xff\xd8\xff"}
+    for name, payload in lossy.items():
+        error = decode(payload).astype(int) - decode(plain[name]).astype(int)
+        assert 0 < np.abs(error).mean() < 6
+    assert len(open_cache(tmp_path / "cache").folders()) == 2
+
+
+@hypothesis_settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(workers=st.integers(1, 4), seed=st.integers(0, 99), cut=st.integers(0, 12))
+def test_bytes_do_not_depend_on_threads_order_or_restarts(photos, tmp_path, workers, seed, cut):
+    recipe, settings = recipe_of("test-shapes"), FillSettings(device="cpu", workers=workers)
+    catalog = scan(photos)
+    rows = list(catalog.rows)
+    random.Random(seed).shuffle(rows)
+    cache = tmp_path / f"{workers}-{seed}-{cut}-{time.monotonic_ns()}"
+    if cut:
+        fill(replace(catalog, rows=tuple(rows[:cut])), recipe, cache, settings)
+    stored = contents(fill(replace(catalog, rows=tuple(rows)), recipe, cache, settings))
+    assert stored == contents(fill(catalog, recipe, tmp_path / "plain", CPU))
+
+
+# --- where images come from ------------------------------------------------------------------------------------------
+
+
+def test_a_csv_file_is_a_catalog(photos, tmp_path):
+    (photos / "some.csv").write_text("path,label\nbark/bark0.png,a\nmoss/moss3.jpg,b\n")
+    report = fill(scan(photos / "some.csv"), load_recipe("bicubic"), tmp_path / "cache", CPU)
+    assert report.added == 2
+    assert set(contents(report)) == {
+        entry_name(file_key(photos / "bark" / "bark0.png"), 0),
+        entry_name(file_key(photos / "moss" / "moss3.jpg"), 0),
+    }
+
+
+def test_an_image_folder_and_a_hugging_face_data_set_name_the_same_entries(photos, tmp_path):
+    import datasets
+    from torchvision.datasets import ImageFolder
+
+    recipe, cache = load_recipe("bicubic"), tmp_path / "cache"
+    assert fill(from_dataset(ImageFolder(photos)), recipe, cache, CPU).added == 12
+    files = sorted(str(path) for path in photos.rglob("*.*"))
+    table = datasets.Dataset.from_dict({"image": files}).cast_column("image", datasets.Image())
+    report = fill(from_dataset(table), recipe, cache, CPU)
+    assert (report.wanted, report.stored, report.added) == (12, 12, 0)
+
+
+def test_pictures_in_memory_are_named_by_their_pixels_and_found_by_them(photos, tmp_path):
+    files = sorted(photos.rglob("*.png"))
+    pictures = [(Image.open(file).convert("RGB"), 0) for file in files]
+    report = fill(from_dataset(pictures), load_recipe("bicubic"), tmp_path / "memory", CPU)
+    assert set(contents(report)) == {entry_name(pixel_key(np.asarray(image)), 0) for image, _ in pictures}
+    store = LmdbStore(fill(scan(photos), load_recipe("bicubic"), tmp_path / "files", CPU).folder / "data.lmdb")
+    assert [store.resolve(pixel_key(np.asarray(image))) for image, _ in pictures] == [file_key(file) for file in files]
+
+
+def test_both_readings_of_a_turned_photo_lead_to_its_file(make_image, tmp_path):
+    (tmp_path / "photos").mkdir()
+    file = tmp_path / "photos" / "turned.png"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(make_image(10, 14)).save(file, exif=exif)
+    report = fill(scan(tmp_path / "photos"), load_recipe("bicubic"), tmp_path / "cache", CPU)
+    store = LmdbStore(report.folder / "data.lmdb")
+    upright, plain = decode(file.read_bytes()), np.asarray(Image.open(file).convert("RGB"))
+    assert upright.shape == (14, 10, 3)
+    assert [store.resolve(pixel_key(rgb)) for rgb in (upright, plain)] == [file_key(file)] * 2
+
+
+# --- failures --------------------------------------------------------------------------------------------------------
+
+
+def test_failures_are_counted_noted_skipped_and_tried_again_on_demand(make_image, tmp_path):
+    marks = {1: "fails", 2: "nan", 5: "fails"}
+    photos = write(tmp_path / "photos", 8, lambda number: (20, 20), marks.get, make_image)
+    (photos / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnot really")
+    catalog, recipe, cache = scan(photos), recipe_of("test-faulty"), tmp_path / "cache"
+    report = fill(catalog, recipe, cache, CPU)
+    assert (report.added, report.left) == (5, 4)
+    assert report.failed == {"marked": 2, "not_finite": 1, "truncated": 1}
+    assert sorted(failed.source for failed in report.failures) == ["0001.png", "0002.png", "0005.png", "broken.png"]
+    assert folder_of(cache, recipe).receipts()[0]["failed"] == report.failed
+    again = fill(catalog, recipe, cache, CPU)
+    assert (again.stored, again.skipped, again.added, again.failed, again.left) == (5, 4, 0, {}, 4)
+    retried = fill(catalog, recipe, cache, FillSettings(device="cpu", retry_failed=True))
+    assert (retried.stored, retried.skipped, retried.failed) == (5, 0, report.failed)
+    tries = {failed.source: failed.tries for failed in folder_of(cache, recipe).failures().values()}
+    assert tries == dict.fromkeys(["0001.png", "0002.png", "0005.png", "broken.png"], 2)
+
+
+def test_what_failed_and_then_succeeds_is_stored(make_image, tmp_path, monkeypatch):
+    photos = write(tmp_path / "photos", 3, lambda number: (20, 20), {1: "fails"}.get, make_image)
+    catalog, recipe, cache = scan(photos), recipe_of("test-faulty"), tmp_path / "cache"
+    assert fill(catalog, recipe, cache, CPU).added == 2
+    monkeypatch.setattr(engines, "MARKS", {})
+    assert fill(catalog, recipe, cache, FillSettings(device="cpu", retry_failed=True)).added == 1
+    done = fill(catalog, recipe, cache, CPU)
+    assert (done.stored, done.skipped, done.left) == (3, 0, 0)
+
+
+def test_a_journal_that_a_crash_cut_short_loses_its_last_line_only(make_image, tmp_path):
+    marks = {0: "fails", 1: "fails"}
+    photos = write(tmp_path / "photos", 3, lambda number: (20, 20), marks.get, make_image)
+    catalog, recipe, cache = scan(photos), recipe_of("test-faulty"), tmp_path / "cache"
+    journal = fill(catalog, recipe, cache, CPU).folder / "failures.jsonl"
+    whole = journal.read_bytes()
+    journal.write_bytes(whole[:-9])
+    report = fill(catalog, recipe, cache, CPU)
+    assert (report.skipped, report.failed) == (1, {"marked": 1})
+    assert fill(catalog, recipe, cache, CPU).skipped == 2
+    lines = journal.read_text().splitlines()
+    assert len(lines) == 3
+    assert sum(is_json(line) for line in lines) == 2
+
+
+def is_json(line):
+    try:
+        return bool(json.loads(line))
+    except ValueError:
+        return False
+
+
+def test_a_file_that_changes_or_goes_between_scan_and_fill_is_told(photos, make_image, tmp_path):
+    catalog = scan(photos)
+    Image.fromarray(make_image(9, 9, 77)).save(photos / "bark" / "bark1.png")
+    (photos / "moss" / "moss2.png").unlink()
+    report = fill(catalog, load_recipe("bicubic"), tmp_path / "cache", CPU)
+    assert {failed.source: failed.reason for failed in report.failures} == {
+        "bark/bark1.png": "changed",
+        "moss/moss2.png": "unreadable",
+    }
+    assert report.added == 10
+
+
+def test_memory_that_runs_out_over_one_image_is_that_image_s_failure(photos, tmp_path, monkeypatch):
+    catalog = scan(photos)
+    load = type(catalog).load
+
+    def heavy(self, index, check=False):
+        if self.rows[index].name == "bark/bark0.png":
+            raise MemoryError
+        return load(self, index, check)
+
+    monkeypatch.setattr(type(catalog), "load", heavy)
+    report = fill(catalog, load_recipe("bicubic"), tmp_path / "cache", CPU)
+    assert (report.added, report.failed) == (11, {"out_of_memory": 1})
+
+
+# --- bounds ----------------------------------------------------------------------------------------------------------
+
+
+def test_pictures_in_memory_are_few_whatever_the_size_of_the_data_set(make_image, tmp_path, monkeypatch):
+    photos = write(tmp_path / "photos", 300, lambda number: (4, 4 + number % 3), picture=make_image)
+    pictures, alive, make = [], [], srcache.fill.make_requests
+
+    def counting(*given):
+        requests = make(*given)
+        pictures.extend(weakref.ref(request.lr) for request in requests)
+        alive.append(sum(picture() is not None for picture in pictures))
+        return requests
+
+    monkeypatch.setattr(srcache.fill, "make_requests", counting)
+    monkeypatch.setattr("srcache.service._UNSTORED_MOST", 20)
+    report = fill(scan(photos), recipe_of("test-sleepy"), tmp_path / "cache", FillSettings(device="cpu", batch=2))
+    assert report.added == 300
+    assert max(alive) <= 8 * 2 + 2 + 20 + 2 * 2 + 2  # waiting, in the engine, not stored yet, decoded ahead, at hand
+
+
+def test_a_data_set_whose_images_all_have_different_shapes_is_built(make_image, tmp_path, monkeypatch):
+    counted = Counted(monkeypatch, engines.Shapes)
+    photos = write(tmp_path / "photos", 70, lambda number: (4 + number % 7, 4 + number // 7), picture=make_image)
+    report = fill(scan(photos), recipe_of("test-shapes"), tmp_path / "cache", CPU)
+    assert report.added == 70
+    assert set(counted.batches) == {4}
+    assert report.padding == 0.75
+
+
+def test_progress_goes_up_by_one_to_the_end(photos, tmp_path):
+    seen = []
+    (photos / "broken.png").write_bytes(b"nothing")
+    fill(scan(photos), load_recipe("bicubic"), tmp_path / "cache", CPU, lambda done, total: seen.append((done, total)))
+    assert seen == [(done, 13) for done in range(1, 14)]
+
+
+# --- the surroundings ------------------------------------------------------------------------------------------------
+
+
+def test_ctrl_c_keeps_the_batch_in_hand_and_the_next_run_goes_on(photos, tmp_path, monkeypatch):
+    counted, recipe = Counted(monkeypatch, engines.Sleepy), recipe_of("test-sleepy")
+    upscale = engines.Sleepy.upscale
+
+    def interrupting(self, images, seeds):
+        if len(counted.batches) == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.2)
+        return upscale(self, images, seeds)
+
+    monkeypatch.setattr(engines.Sleepy, "upscale", interrupting)
+    with pytest.raises(FillInterrupted) as stop:
+        fill(scan(photos), recipe, tmp_path / "cache", FillSettings(device="cpu", batch=3))
+    report = stop.value.report
+    assert report.interrupted
+    assert len(counted.batches) == 2
+    assert report.added == len(contents(report)) == len(counted.seeds)
+    (receipt,) = folder_of(tmp_path / "cache", recipe).receipts()
+    assert (receipt["interrupted"], receipt["added"]) == (True, report.added)
+    done = fill(scan(photos), recipe, tmp_path / "cache", CPU)
+    assert (done.stored, done.added, done.left) == (report.added, 12 - report.added, 0)
+    assert len(counted.seeds) == len(set(counted.seeds)) == 12
+
+
+def test_ctrl_c_while_the_engine_loads_stops_before_anything_was_made(photos, tmp_path, monkeypatch):
+    def loading(self, setup):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engines.Sleepy, "__init__", loading)
+    with pytest.raises(FillInterrupted) as stop:
+        fill(scan(photos), recipe_of("test-sleepy"), tmp_path / "cache", CPU)
+    assert (stop.value.report.added, stop.value.report.left) == (0, 12)
+
+
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_a_full_disk_keeps_what_was_committed_and_the_next_run_goes_on(photos, tmp_path, monkeypatch, after):
+    put, commits = LmdbStore.put_many, []
+
+    def filling_up(self, entries):
+        if len(commits) >= after:
+            raise DiskFullError("no room")
+        commits.append(put(self, entries))
+        return commits[-1]
+
+    monkeypatch.setattr("srcache.service._COMMIT_ENTRIES", 2)
+    monkeypatch.setattr(LmdbStore, "put_many", filling_up)
+    with pytest.raises(DiskFullError, match="no room"):
+        fill(scan(photos), load_recipe("bicubic"), tmp_path / "cache", CPU)
+    monkeypatch.setattr(LmdbStore, "put_many", put)
+    report = fill(scan(photos), load_recipe("bicubic"), tmp_path / "cache", CPU)
+    assert (report.stored, report.added, report.left) == (sum(commits), 12 - sum(commits), 0)
+
+
+def test_a_journal_that_cannot_be_written_ends_the_run(make_image, tmp_path, monkeypatch):
+    photos = write(tmp_path / "photos", 12, lambda number: (20, 20), {3: "fails"}.get, make_image)
+
+    def full(path, line):
+        raise DiskFullError(f"{path} could not be written")
+
+    monkeypatch.setattr("srcache.manifest.append_line", full)
+    with pytest.raises(DiskFullError, match=r"failures\.jsonl could not be written"):
+        fill(scan(photos), recipe_of("test-faulty"), tmp_path / "cache", CPU)
+
+
+def test_an_engine_that_breaks_its_promise_ends_the_run(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(engines.Sleepy, "upscale", lambda self, images, seeds: [Upscaled(images[0])])
+    with pytest.raises(EngineError, match="one outcome per image"):
+        fill(scan(photos), recipe_of("test-sleepy"), tmp_path / "cache", FillSettings(device="cpu", batch=2))
+
+
+def test_a_progress_bar_that_breaks_ends_the_run(photos, tmp_path):
+    def breaking(done, total):
+        if done == 3:
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        fill(scan(photos), load_recipe("bicubic"), tmp_path / "cache", CPU, breaking)
+
+
+def test_one_fill_at_a_time(photos, tmp_path):
+    report = fill(scan(photos), load_recipe("bicubic"), tmp_path / "cache", CPU)
+    with (
+        folder_of(tmp_path / "cache", "bicubic").lock(),
+        pytest.raises(BusyError, match=f"{report.folder} is being .* process {os.getpid()}"),
+    ):
+        fill(scan(photos), load_recipe("bicubic"), tmp_path / "cache", CPU)
+
+
+def test_a_device_that_is_not_there_is_said(photos, tmp_path):
+    with pytest.raises(DeviceError, match="device is cpu, cuda, cuda:1 or auto, but got 'gpu'"):
+        fill(scan(photos), load_recipe("bicubic"), tmp_path / "cache", FillSettings(device="gpu"))
+
+
+def test_a_folder_with_something_else_in_it_is_left_alone(photos, tmp_path):
+    before = sorted(photos.rglob("*"))
+    with pytest.raises(CacheError, match="is no srcache cache; choose a new or an empty folder"):
+        fill(scan(photos), load_recipe("bicubic"), photos, CPU)
+    assert sorted(photos.rglob("*")) == before
+
+
+def test_nothing_of_a_run_lives_on_after_it(photos, tmp_path):
+    before = threading.active_count()
+    fill(scan(photos), recipe_of("test-noise"), tmp_path / "cache", CPU)
+    assert threading.active_count() == before
+    open_files = {os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()}
+    assert not any(str(tmp_path / "cache") in path for path in open_files)
+
+
+def test_names_of_entries_are_those_of_the_files(photos, tmp_path):
+    report = fill(scan(photos), load_recipe("bicubic"), tmp_path / "cache", CPU)
+    keys = {image_key(file.read_bytes()) for file in photos.rglob("*.*")}
+    assert set(contents(report)) == {entry_name(key, 0) for key in keys}

@@ -1,0 +1,44 @@
+"""Devices are resolved, or refused in words; versions are what is installed."""
+
+from importlib.metadata import version
+
+import pytest
+import torch
+
+from srcache.errors import DeviceError
+from srcache.machine import device_name, resolve_device, versions
+
+
+def test_auto_takes_an_accelerator_if_there_is_one(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert resolve_device("auto") == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert resolve_device("auto") == "cuda"
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", "", "meta", "mps"])
+def test_what_is_no_device_here_is_refused(device):
+    with pytest.raises(DeviceError, match=f"a device is cpu, cuda, cuda:1 or auto, but got '{device}'"):
+        resolve_device(device)
+
+
+def test_a_missing_accelerator_is_told(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(DeviceError, match="torch finds no CUDA device here; use --device cpu"):
+        resolve_device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert resolve_device("cuda:1") == "cuda:1"
+    with pytest.raises(DeviceError, match="device cuda:2 was asked for, but torch finds only 2 of them"):
+        resolve_device("cuda:2")
+
+
+def test_an_accelerator_is_called_by_its_model(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Model 9")
+    assert (device_name("cuda:0"), device_name("cpu")) == ("cuda:0 Model 9", "cpu")
+
+
+def test_versions_are_those_of_the_installed_packages():
+    found = versions()
+    assert found["torch"] == version("torch")
+    assert {"python", "srcache", "numpy", "pillow", "lmdb", "qoi"} <= set(found)
