@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from srcache.engine import EngineInfo as EngineInfo
     from srcache.engine import SREngine as SREngine
     from srcache.errors import SrcacheError as SrcacheError
-    from srcache.fill import fill as fill
     from srcache.policy import Policy as Policy
     from srcache.policy import Variant as Variant
     from srcache.recipe import Recipe as Recipe
@@ -30,7 +29,6 @@ _HOMES = {
     "SREngine": "engine",
     "SrcacheError": "errors",
     "Variant": "policy",
-    "fill": "fill",
     "load_recipe": "recipe",
     "scan": "catalog",
 }
