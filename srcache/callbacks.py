@@ -71,9 +71,12 @@ def _made(parent: Any, hooks: dict[str, Any], maker: Any, dataset: SRAugmentedDa
 
 
 def _resumed(checkpoint: dict[str, Any]) -> int:
-    """The epoch that a run goes on with: the number of those that were trained to their end."""
-    progress = checkpoint.get("loops", {}).get("fit_loop", {}).get("epoch_progress", {}).get("current", {})
-    return int(progress.get("processed", checkpoint.get("epoch", 0)))
+    """The epoch that a run goes on with. One that was saved after its last batch, but before its end, is over too."""
+    loop = checkpoint.get("loops", {}).get("fit_loop", {})
+    epochs = loop.get("epoch_progress", {}).get("current", {})
+    over = int(epochs.get("processed", checkpoint.get("epoch", 0)))
+    in_the_middle = epochs.get("started", 0) > over
+    return over + int(in_the_middle and bool(loop.get("epoch_loop.batch_progress", {}).get("is_last_batch")))
 
 
 def _lightning() -> Any:
