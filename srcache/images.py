@@ -103,6 +103,19 @@ def pixel_limit() -> int:
     return int(text)
 
 
+def require_pixels(width: int, height: int, what: str = "the image") -> None:
+    """Refuse a picture that is too large.
+
+    Raises:
+        ImageError: it has more pixels than `pixel_limit` (`too_large`).
+    """
+    if width * height > pixel_limit():
+        raise ImageError(
+            "too_large",
+            f"{what} has {width}×{height} pixels, more than {pixel_limit()}; SRCACHE_MAX_PIXELS raises the limit",
+        )
+
+
 def encode(rgb: Pixels, codec: str) -> bytes:
     """RGB pixels → a file's bytes. `codec` is `qoi`, `png`, `jpeg:QUALITY` or `webp:QUALITY`.
 
@@ -192,18 +205,10 @@ def _opened(data: bytes) -> Image.Image:
 
 
 def _refuse(image: Image.Image) -> None:
-    _refuse_size(image)
+    require_pixels(image.width, image.height)
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":
         raise ImageError("animated", f"expected one picture, but the file has {frames} frames; extract them first")
-
-
-def _refuse_size(image: Image.Image) -> None:
-    if image.width * image.height > pixel_limit():
-        raise ImageError(
-            "too_large",
-            f"{image.width}×{image.height} pixels are more than {pixel_limit()}; SRCACHE_MAX_PIXELS raises the limit",
-        )
 
 
 def _broken(error: Exception) -> ImageError:
@@ -219,8 +224,7 @@ def _decode_qoi(data: bytes) -> Pixels:
     if len(data) < 22 or not data.endswith(_QOI_END):
         raise ImageError("truncated", "the file ends too early (no QOI end mark)")
     width, height, channels = struct.unpack_from(">IIB", data, 4)
-    if width * height > pixel_limit():
-        raise ImageError("too_large", f"{width}×{height} pixels; SRCACHE_MAX_PIXELS raises the limit")
+    require_pixels(width, height)
     if not (width and height) or channels not in (3, 4):
         raise ImageError("unreadable", "the QOI header makes no sense")
     try:

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from srcache.calls import EngineCalls, failure_of
-from srcache.engine import Failure, SREngine, Upscaled, unusable
+from srcache.engine import Failure, SREngine, Upscaled, unusable, upscaled_side
 from srcache.errors import EngineError
-from srcache.images import Decoded, encode, from_tensor, resize, to_batch
+from srcache.images import Decoded, encode, from_tensor, require_pixels, resize, to_batch
 from srcache.keys import ImageKey, entry_name, image_key, noise_seed, pixel_key
 from srcache.recipe import Recipe
 from srcache.stores import Entry, Store
@@ -68,9 +68,15 @@ def make_request(key: ImageKey, decoded: Decoded, recipe: Recipe, sample: int) -
 
 
 def make_requests(key: ImageKey, decoded: Decoded, recipe: Recipe, samples: Sequence[int]) -> list[Request]:
-    """The requests for several samples of one source image, which share its pixels."""
+    """The requests for several samples of one source image, which share its pixels.
+
+    Raises:
+        ImageError: the SR image would be larger than an image may be (`too_large`).
+    """
     source = decoded.rgb
     lr = recipe.degradation.apply(source) if recipe.degradation else source
+    made = upscaled_side(lr.shape[0], recipe.scale), upscaled_side(lr.shape[1], recipe.scale)
+    require_pixels(made[1], made[0], "the SR image")
     pixel_keys = {pixel_key(source)} | ({pixel_key(decoded.plain)} if decoded.plain is not source else set())
     seeds = [noise_seed(recipe.seed, key, sample) for sample in samples]
     return [

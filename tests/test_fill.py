@@ -502,3 +502,10 @@ def test_names_of_entries_are_those_of_the_files(photos, tmp_path):
     report = fill(scan(photos), load_recipe("bicubic"), tmp_path / "cache", CPU)
     keys = {image_key(file.read_bytes()) for file in photos.rglob("*.*")}
     assert set(contents(report)) == {entry_name(key, 0) for key in keys}
+
+
+def test_an_output_beyond_the_pixel_limit_is_refused_before_it_is_computed(photos, tmp_path, monkeypatch):
+    monkeypatch.setenv("SRCACHE_MAX_PIXELS", str(8 * 24 * 8 * 32))
+    report = fill(scan(photos), load_recipe("bicubic", {"scale": 8}), tmp_path / "cache")
+    assert report.failed == {"too_large": 3}, "three of the twelve are 32×32"
+    assert report.added == 9
