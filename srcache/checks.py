@@ -172,7 +172,7 @@ def main() -> None:
 def _absent(cache: Cache, folder: RecipeFolder, store: Store) -> int:
     """How many entries the recipe's runs were asked for, as far as known, but are not there."""
     wanted = set(wanted_names(folder.path, readable_catalogs(cache)[0]))
-    return sum(store.record(name) is None for name in wanted)
+    return sum(next(store.names(name), None) is None for name in wanted)
 
 
 def _check_entries(store: Store) -> None:
@@ -197,7 +197,7 @@ def _checked(store: Store, name: str) -> tuple[int, list[tuple[str, str]]]:
     """A payload's size, and what is wrong with an entry: reasons and sentences."""
     try:
         record, payload = store.record(name), store.get(name)
-    except (ValueError, DamagedError) as error:
+    except DamagedError as error:
         return 0, [("unreadable", f"the entry cannot be read: {error}")]
     if payload is None:
         return 0, [("no_payload", "there is a record, but no image")]

@@ -105,12 +105,12 @@ class Cache:
 
     def folders(self) -> list[RecipeFolder]:
         """Every recipe in the cache, by folder name."""
-        return [self.folder(path) for path in self.paths()]
+        return [self.folder(path) for path in self.paths() if (path / "recipe.yaml").exists()]
 
     def paths(self) -> list[Path]:
-        """The folders that hold a recipe, readable or not; a hidden one is on its way out."""
-        found = (path.parent for path in sorted(self.path.glob("*/recipe.yaml")))
-        return [path for path in found if not path.name.startswith(".")]
+        """The folders that hold a recipe or images, readable or not; a hidden one is on its way out."""
+        found = {path.parent for name in ("recipe.yaml", "data.*") for path in self.path.glob(f"*/{name}")}
+        return sorted(path for path in found if not path.name.startswith("."))
 
     def find(self, name: str | Recipe) -> RecipeFolder:
         """A recipe's folder, by the recipe, its name, its fingerprint, or the folder's name.

@@ -73,7 +73,10 @@ class LmdbStore:
     def record(self, name: str) -> Record | None:
         """See `Store.record`."""
         found = self._environment.get(b"records", name.encode())
-        return json.loads(found) if found is not None else None
+        try:
+            return json.loads(found) if found is not None else None
+        except ValueError as error:
+            raise DamagedError(f"the record of {name} in {self._path} is damaged; run `srcache repair`") from error
 
     def resolve(self, alias: str) -> str | None:
         """See `Store.resolve`."""
