@@ -1,0 +1,125 @@
+"""A process that has loaded everything and forks commands on demand, so that a command costs a few milliseconds.
+
+It reads one JSON object per line and answers with one: {"start": words, …} runs `srcache words…` in a child of its own
+session and says its pid; {"wait": pid, "seconds": n} says its exit status, or null if it still runs.
+"""
+
+import json
+import os
+import resource
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+
+LOADED = (
+    "engines",
+    "qoi",
+    "srcache.checks",
+    "srcache.dataset",
+    "srcache.estimate",
+    "srcache.fill",
+    "srcache.maintain",
+    "srcache_cli.build",
+    "srcache_cli.main",
+    "torch",
+    "tqdm",
+)
+
+
+def main() -> None:
+    for name in LOADED:
+        import_module(name)
+    for line in sys.stdin:
+        order = json.loads(line)
+        answer = start(order) if "start" in order else await_status(order["wait"], order["seconds"])
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+
+
+def start(order) -> int:
+    """Fork; the child becomes the command (or calls `program`, a function of this file) and never comes back."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 99
+    try:
+        for number, name in ((1, "stdout"), (2, "stderr")):
+            handle = os.open(f"{order['out']}.{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(handle, number)
+        if order.get("file_size"):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (order["file_size"], order["file_size"]))
+        code = run(order["program"], order["start"])
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def run(program: str | None, words: list[str]) -> int:
+    if program is not None:
+        return globals()[program](*words)
+    from srcache_cli.main import main as command
+
+    sys.argv = ["srcache", *words]
+    try:
+        command()
+    except SystemExit as stop:
+        return stop.code
+    return 98
+
+
+def await_status(pid: int, seconds: float) -> int | None:
+    """The exit status as `subprocess` would give it: negative for a signal."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.002)
+    return None
+
+
+def read_entries(store: str, wanted: str) -> int:
+    """Read everything over and over until so many entries are there; 0 if every byte was as its record says."""
+    from srcache.errors import CacheError
+    from srcache.keys import image_key
+    from srcache.stores import open_store
+
+    deadline, seen = time.monotonic() + 60, set()
+    while len(seen) < int(wanted) and time.monotonic() < deadline:
+        try:
+            opened = open_store("lmdb", Path(store))
+        except CacheError:
+            continue
+        names = set(opened.names())
+        if not seen <= names or any(image_key(opened.get(n)) != opened.record(n)["checksum"] for n in names - seen):
+            return 1
+        seen = names
+    return 0 if len(seen) == int(wanted) else 2
+
+
+def train(photos: str, cache: str, wanted: str) -> int:
+    """Read a data set over and over, LR for what is missing; 0 if once everything was served as SR."""
+    from srcache.dataset import SRAugmentedDataset
+    from srcache.errors import CacheError
+
+    deadline, data = time.monotonic() + 60, None
+    while data is None:
+        try:
+            data = SRAugmentedDataset(photos, cache, policy="sr=1", on_miss="lr", size=32)
+        except CacheError:
+            if time.monotonic() > deadline:
+                return 1
+    while time.monotonic() < deadline:
+        before = data.counts["sr"]
+        for index in range(len(data)):
+            image, _ = data[index]
+            assert image.size == (32, 32)
+        if data.counts["sr"] - before == int(wanted):
+            return 0
+    return 2
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""Ctrl-C and termination: the batch in hand is kept, the command says how to go on, and the next one does."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from srcache.manifest import open_cache
+
+from .conftest import PHOTOS, stored, until
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("batches", [1, 8])
+def test_an_interrupted_build_keeps_its_batch_and_goes_on(number, batches, build, undisturbed, tmp_path):
+    cache = tmp_path / "cache"
+    run = build(cache)
+    until(lambda: len(stored(cache)) >= 4 * batches)
+    run.send(number)
+    assert run.wait() == 130
+    have = stored(cache)
+    assert 4 * batches <= len(have) < PHOTOS
+    assert have.items() <= undisturbed.items()
+    done, left = len(have), PHOTOS + 2 - len(have)
+    assert (
+        f"srcache: interrupted; the batch in hand was finished: {done} added, {left} left. Run the same" in run.stderr
+    )
+    assert "Traceback" not in run.stderr
+    (receipt,) = open_cache(cache).find("slow").receipts()
+    assert (receipt["interrupted"], receipt["added"]) == (True, done)
+    assert build(cache).wait() == 1
+    assert stored(cache) == undisturbed
+    assert [entry["interrupted"] for entry in open_cache(cache).find("slow").receipts()] == [True, False]
+
+
+def test_as_json_too(build, tmp_path):
+    run = build(tmp_path / "cache", "--json")
+    until(lambda: stored(tmp_path / "cache"))
+    run.send(signal.SIGINT)
+    assert run.wait() == 130
+    assert '"ok": false' in run.stdout
+    assert '"exit_code": 130' in run.stdout
+
+
+PROGRAM = """
+import sys, time
+from pathlib import Path
+import engines, srcache.service
+from srcache_cli.main import main
+marks, close = Path(sys.argv.pop()), srcache.service.SRService.close
+
+def upscale(self, images, seeds):
+    (marks / "busy").touch()
+    time.sleep(600)
+
+def closing(self, **how):
+    (marks / "closing").touch()
+    close(self, **how)
+
+engines.Sleepy.upscale, srcache.service.SRService.close = upscale, closing
+main()
+"""
+
+
+def test_a_second_ctrl_c_does_not_wait_for_the_engine(many, slow, tmp_path):
+    """A real process, to its very end: nothing that is left may keep it from ending."""
+    words = ["build", many, "--cache", tmp_path / "cache", "--recipe", slow, "--device", "cpu", tmp_path]
+    with subprocess.Popen([sys.executable, "-c", PROGRAM, *map(str, words)], stderr=subprocess.PIPE, text=True) as run:
+        for mark in ("busy", "closing"):
+            until(lambda mark=mark: (tmp_path / mark).exists() or run.poll() is not None)
+            run.send_signal(signal.SIGINT)
+        assert run.wait(30) == 130, run.stderr.read()
+        assert run.stderr.read().strip() == "srcache: interrupted"
