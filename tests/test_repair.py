@@ -1,0 +1,330 @@
+"""repair: whatever happened to the file, what is whole is kept, what is not goes, and `build` completes the rest."""
+
+import os
+import random
+import shutil
+from contextlib import closing
+from pathlib import Path
+
+import caches
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from srcache import repair as repairs
+from srcache.errors import BusyError, CacheError, DamagedError, DiskFullError
+from srcache.keys import entry_name, image_key
+from srcache.maintain import info, verify
+from srcache.repair import repair
+from srcache.stores import Entry, open_store
+from srcache.stores.salvage import DamagedFile
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Path:
+    home = tmp_path_factory.mktemp("built")
+    photos = caches.make_photos(home / "photos")
+    caches.build(photos, home / "cache")
+    caches.build(photos, home / "cache", "noisy", samples=2)
+    return home
+
+
+@pytest.fixture
+def cache(built, tmp_path) -> Path:
+    """A cache of its own for each test: `bicubic` with 5 images, `noisy` with 2 samples of each."""
+    return Path(shutil.copytree(built / "cache", tmp_path / "cache"))
+
+
+@pytest.fixture
+def data(cache) -> Path:
+    """The file that holds the images of `bicubic`."""
+    return caches.only(cache).store_path / "data.mdb"
+
+
+def _tree(folder, without=("lock",)):
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and not any(word in path.name for word in without)
+    }
+
+
+def _overwrite(data, first, count, content=bytes):
+    with data.open("r+b") as file:
+        file.seek(first * PAGE)
+        file.write(content(count * PAGE))
+
+
+def _check(cache, built, before):
+    """After a repair: what is kept is right, the cache is whole, and a build brings back what was lost."""
+    kept = caches.contents(cache)
+    assert kept.items() <= before.items()
+    assert verify(cache, "bicubic").ok
+    caches.build(built / "photos", cache)
+    assert caches.contents(cache) == before
+    return len(kept)
+
+
+def test_a_whole_cache_is_not_touched(cache):
+    before = _tree(cache)
+    report = repair(cache)
+    assert not report.changed
+    assert [(one.kept, one.damaged, one.absent) for one in report.recipes] == [(5, False, 1), (10, False, 2)]
+    assert (report.set_aside, report.left) == ((), ())
+    assert _tree(cache) == before
+
+
+@pytest.mark.parametrize("share", [0.99, 0.6, 0.0])
+def test_a_store_that_was_cut_off_keeps_what_is_left(cache, built, data, share):
+    before, size = caches.contents(cache), data.stat().st_size
+    os.truncate(data, max(1, int(share * size)))
+    cut = data.read_bytes()
+    report = repair(cache)
+    mended, other = report.recipes
+    assert (mended.damaged, other.damaged) == (True, False)
+    assert (cache / mended.old / "data.mdb").read_bytes() == cut, "the damaged file is kept as it was"
+    assert mended.absent == 6 - mended.kept
+    assert mended.kept + len(mended.lost) <= 5
+    assert (mended.kept > 0) == (share > 0)
+    assert not list(caches.home(cache).glob("*.new"))
+    assert _check(cache, built, before) == mended.kept
+
+
+@pytest.mark.parametrize("content", [bytes, os.urandom], ids=["zeros", "noise"])
+def test_every_single_page_may_be_overwritten(cache, data, content):
+    before, whole = caches.contents(cache), data.read_bytes()
+    fewest = len(before)
+    for page in range(len(whole) // PAGE):
+        _overwrite(data, page, 1, content)
+        with DamagedFile(data) as file:
+            found = file.survey()
+            kept = {name: entry.payload for name in found.values if (entry := file.entry(name, found))}
+        assert kept.items() <= before.items()
+        fewest = min(fewest, len(kept))
+        if page < 2:
+            assert kept == before, "neither head is needed"
+        data.write_bytes(whole)
+    assert fewest < len(before), "some page was needed"
+
+
+@pytest.mark.parametrize(("first", "count"), [(0, 2), (2, 3), (0, 6)])
+def test_overwritten_pages_lose_only_what_was_on_them(cache, built, data, first, count):
+    before = caches.contents(cache)
+    _overwrite(data, first, count, random.Random(1).randbytes)
+    report = repair(cache, "bicubic")
+    if report.changed:
+        assert report.recipes[0].old
+    kept = _check(cache, built, before)
+    assert kept == 5 if (first, count) == (0, 2) else kept < 5 or not report.changed
+
+
+def test_a_file_that_never_was_a_store_loses_all(cache, built, data):
+    before = caches.contents(cache)
+    data.write_bytes(b"\xff" * 5 * PAGE)
+    [mended] = repair(cache, "bicubic").recipes
+    assert (mended.kept, mended.lost, mended.absent) == (0, (), 6)
+    assert _check(cache, built, before) == 0
+
+
+def test_an_image_that_decodes_no_more_is_dropped_and_made_again(cache, built):
+    before = caches.contents(cache)
+    wrong = entry_name(image_key(b"a stranger"), 0)
+    with caches.opened(cache, writable=True) as store:
+        store.put_many(
+            [Entry(wrong, b"x", {"key": wrong[:32], "sample": 0, "checksum": image_key(b"x"), "size": [1, 1]})]
+        )
+    [mended] = repair(cache, "bicubic").recipes
+    assert (mended.kept, mended.lost) == (5, (wrong,))
+    assert _check(cache, built, before) == 5
+
+
+def test_images_above_the_pixel_limit_are_kept(cache, data, monkeypatch):
+    before = caches.contents(cache)
+    _overwrite(data, 0, 2)
+    monkeypatch.setenv("SRCACHE_MAX_PIXELS", "100")
+    assert repair(cache, "bicubic").recipes[0].kept == 5
+    monkeypatch.undo()
+    assert caches.contents(cache) == before
+
+
+def test_aliases_and_samples_are_kept(cache):
+    data = caches.only(cache, "noisy").store_path / "data.mdb"
+    with caches.opened(cache, "noisy") as store:
+        records = {name: store.record(name) for name in store.names()}
+    aliases = _aliases(data)
+    assert len(aliases) == 5
+    _overwrite(data, 0, 2)
+    assert repair(cache, "noisy").recipes[0].kept == 10
+    with caches.opened(cache, "noisy") as store:
+        assert {name: store.record(name) for name in store.names()} == records
+        assert {alias: store.resolve(alias) for alias in aliases} == aliases
+
+
+def _aliases(data):
+    with DamagedFile(data) as file:
+        return {alias: meaning for meaning, found in file.survey().aliases.items() for alias in found}
+
+
+def test_texts_that_cannot_be_read_are_set_aside(cache, built):
+    [catalog] = (cache / "catalogs").iterdir()
+    [receipt] = (caches.home(cache) / "receipts").iterdir()
+    catalog.write_bytes(b"key,name\n")
+    receipt.write_bytes(b"{")
+    report = repair(cache)
+    assert report.changed
+    assert [Path(name).name.rpartition("-")[0] for name in report.set_aside] == [
+        f"{catalog.name}.damaged",
+        f"{receipt.name}.damaged",
+    ]
+    assert {(cache / name).read_bytes() for name in report.set_aside} == {b"key,name\n", b"{"}
+    assert verify(cache).ok
+    caches.build(built / "photos", cache)
+    assert [one.covered for one in info(cache).recipes[0].catalogs] == [5], "the catalog is written anew"
+
+
+def test_a_recipe_that_cannot_be_read_is_left(cache, data):
+    (caches.home(cache, "noisy") / "recipe.yaml").write_bytes(b"\xff")
+    _overwrite(data, 0, 2)
+    report = repair(cache)
+    assert [one.source for one in report.left] == [f"{caches.home(cache, 'noisy').name}/recipe.yaml"]
+    assert [one.kept for one in report.recipes] == [5], "the others are mended all the same"
+
+
+def test_nobody_else_may_fill_meanwhile(cache, data):
+    _overwrite(data, 0, 2)
+    before = data.read_bytes()
+    with caches.only(cache).lock(), pytest.raises(BusyError):
+        repair(cache)
+    assert data.read_bytes() == before
+
+
+def test_no_room_for_the_copy_changes_nothing(cache, data, monkeypatch):
+    _overwrite(data, 0, 2)
+    before = _tree(cache)
+
+    def full(*_):
+        raise DiskFullError("no room")
+
+    monkeypatch.setattr(repairs, "_copy", full)
+    with pytest.raises(DiskFullError):
+        repair(cache)
+    assert _tree(cache) == before
+    assert not list(caches.home(cache).glob("*.new"))
+
+
+@pytest.mark.parametrize("step", ["mkdir", "link", "rename", "replace"])
+def test_wherever_it_is_killed_one_of_the_two_files_is_there(cache, data, step, monkeypatch):
+    before = caches.contents(cache)
+    _overwrite(data, 0, 2)
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(*((os, "link") if step == "link" else (Path, step)), killed)
+    with pytest.raises(KeyboardInterrupt):
+        repair(cache, "bicubic")
+    monkeypatch.undo()
+    assert data.is_file()
+    (caches.home(cache) / "data.lmdb.new").mkdir()
+    (caches.home(cache) / "data.lmdb.new/data.mdb").write_bytes(b"half a copy")
+    assert repair(cache, "bicubic").recipes[0].kept == 5
+    assert caches.contents(cache) == before
+
+
+def test_a_store_that_is_open_in_this_process_follows(cache, data):
+    store = caches.only(cache).store()
+    names = list(store.names())
+    with data.open("ab") as file:
+        file.truncate(data.stat().st_size - PAGE)
+    mended = repair(cache, "bicubic").recipes[0]
+    with closing(caches.only(cache).store()) as again:
+        assert list(again.names()) == list(store.names()) == sorted(set(names) - set(mended.lost))
+
+
+def test_a_folder_that_is_no_cache_is_told(tmp_path, cache):
+    with pytest.raises(CacheError, match="no srcache cache"):
+        repair(tmp_path)
+    with pytest.raises(CacheError, match="holds no recipe 'other'"):
+        repair(cache, "other")
+
+
+# The reader of single pages
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory) -> Path:
+    """A hundred entries, of a few bytes to some pages, written in small batches: many pages, many old copies."""
+    path, dice = tmp_path_factory.mktemp("many") / "data.lmdb", random.Random(5)
+    with closing(open_store("lmdb", path, writable=True)) as store:
+        for start in range(0, 100, 10):
+            store.put_many([_entry(number, dice) for number in range(start, start + 10)])
+    return path / "data.mdb"
+
+
+def _entry(number, dice):
+    key = image_key(f"{number}".encode())
+    payload = b"qoif" + dice.randbytes(dice.choice([0, 30, 1000, 1900, 5000, 20000]))
+    record = {"key": key, "sample": 0, "checksum": image_key(payload), "notes": "x" * dice.randrange(300)}
+    return Entry(entry_name(key, 0), payload, record, (image_key(f"alias {number}".encode()),))
+
+
+def _saved(path):
+    with DamagedFile(path) as file:
+        found = file.survey()
+        return {name: entry for name in found.values if (entry := file.entry(name, found)) is not None}
+
+
+def test_all_of_a_whole_file_is_found(many):
+    with closing(open_store("lmdb", many.parent)) as store:
+        expected = {name: (store.get(name), store.record(name)) for name in store.names()}
+    saved = _saved(many)
+    assert {name: (entry.payload, entry.record) for name, entry in saved.items()} == expected
+    assert all(len(entry.aliases) == 1 for entry in saved.values())
+
+
+@settings(max_examples=25)
+@given(damage=st.lists(st.tuples(st.floats(0, 1), st.integers(1, 9000), st.randoms()), min_size=1, max_size=12))
+def test_whatever_is_written_over_it_only_whole_entries_come_out(many, damage, tmp_path_factory):
+    whole = _saved(many)
+    content = bytearray(many.read_bytes())
+    for place, length, dice in damage:
+        start = int(place * len(content))
+        content[start : start + length] = dice.choice([bytes(length), dice.randbytes(length)])[: len(content) - start]
+    path = tmp_path_factory.mktemp("damage") / "data.mdb"
+    path.write_bytes(content)
+    saved = _saved(path)
+    assert all(whole[name].payload == entry.payload for name, entry in saved.items())
+    assert all(whole[name].record["checksum"] == entry.record["checksum"] for name, entry in saved.items())
+    touched = sum(-(-length // PAGE) + 1 for _, length, _ in damage)
+    assert len(saved) >= len(whole) - 40 * touched
+    path.unlink()
+
+
+@given(junk=st.binary(min_size=1, max_size=3 * PAGE), heads=st.lists(st.sampled_from([2, 4, 1, 8, 0xFFFF]), max_size=3))
+def test_pages_of_junk_are_survived(junk, heads, tmp_path_factory):
+    pages = bytearray(junk.ljust(4 * PAGE, b"\x00"))
+    for number, flags in enumerate(heads, start=1):
+        pages[number * PAGE : number * PAGE + 8] = number.to_bytes(8, "little")
+        pages[number * PAGE + 10 : number * PAGE + 12] = flags.to_bytes(2, "little")
+    path = tmp_path_factory.mktemp("junk") / "data.mdb"
+    path.write_bytes(pages)
+    if heads:
+        assert _saved(path) == {}
+    else:
+        with pytest.raises(DamagedError, match="holds no page"):
+            _saved(path)
+
+
+def test_a_spot_that_the_disk_refuses_costs_only_what_lies_there(many, monkeypatch):
+    whole, size = _saved(many), many.stat().st_size
+    read = os.pread
+
+    def broken(file, amount, offset):
+        if offset < size // 2 + 5 * PAGE and size // 2 - 5 * PAGE < offset + amount:
+            raise OSError(5, "Input/output error")
+        return read(file, amount, offset)
+
+    monkeypatch.setattr(os, "pread", broken)
+    assert len(whole) - 40 <= len(_saved(many)) < len(whole)
