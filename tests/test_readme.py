@@ -1,0 +1,89 @@
+"""The README's code runs as it stands, and what it says about commands and recipes is true."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from srcache_cli.main import COMMANDS, cli, run
+
+from srcache.recipe import load_recipe, shipped_recipes
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+def _blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def _build_command() -> list[str]:
+    line = next(line for block in _blocks("sh") for line in block.splitlines() if line.startswith("srcache build"))
+    return shlex.split(line)[1:]
+
+
+def test_the_training_loop_runs_on_the_cache_that_the_build_command_makes(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photos.parent)
+    assert run(_build_command()) == 0
+    scope: dict[str, object] = {"__name__": "readme"}
+    exec(compile(_blocks("python")[0], "README.md", "exec"), scope)
+    data = scope["data"]
+    counts = data.counts  # type: ignore[attr-defined]
+    assert counts["lr"] + counts["sr"] == 2 * len(data)  # type: ignore[arg-type]
+    assert counts["lr"] > 0
+    assert counts["sr"] > 0
+    assert tuple(scope["images"].shape[1:]) == (3, 64, 64)  # type: ignore[attr-defined]
+
+
+def test_the_recipe_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(_blocks("yaml")[0], encoding="utf-8")
+    recipe = load_recipe(path)
+    assert str(recipe.degradation) == "bicubic/4"
+    assert recipe.options == {"filter": "lanczos"}
+
+
+def test_the_two_commands_come_first_and_exist() -> None:
+    makefile = (Path(__file__).parent.parent / "Makefile").read_text(encoding="utf-8")
+    targets = [line.split()[1] for line in _blocks("sh")[0].splitlines()]
+    assert targets == ["quickstart", "test"]
+    assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
+    ci = (Path(__file__).parent.parent / ".ci" / "run").read_text(encoding="utf-8")
+    assert [line for line in ci.splitlines() if line.startswith("make")] == ["make test"]
+
+
+def test_every_command_is_in_the_table_and_every_word_of_it_is_a_command() -> None:
+    section = README[README.index("## Commands") : README.index("Every command has")]
+    rows = re.findall(r"^\| (`srcache .*?) \|", section, re.MULTILINE)
+    words = {word for row in rows for word in re.findall(r"[a-z]{4,}", re.sub(r"--\w+|[A-Z]+", "", row))}
+    known = set(COMMANDS) | {"srcache", "split", "crops"}
+    assert set(COMMANDS) <= words
+    assert words <= known
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example(name: str) -> None:
+    shown = CliRunner().invoke(cli, [name, "--help"])
+    assert shown.exit_code == 0, shown.output
+    assert f"srcache {name}" in shown.output.split("Usage:")[1].partition("\n")[2]
+
+
+def test_the_shipped_recipes_are_named() -> None:
+    section = README[README.index("## Recipes") : README.index("## Policies")]
+    assert all(f"`{name}`" in section for name in shipped_recipes())
+    for name in shipped_recipes():
+        assert load_recipe(name).fingerprint in (Path(__file__).parent.parent / "CHANGELOG.md").read_text(
+            encoding="utf-8"
+        )
+
+
+def test_the_files_that_it_names_are_there() -> None:
+    root = Path(__file__).parent.parent
+    named = {
+        name
+        for form in (r"\]\(([^)#:]+)\)", r"`(tests/[\w/.]+)`", r'src="([^"]+)"')
+        for name in re.findall(form, README)
+    }
+    assert {name for name in named if not (root / name).exists()} == set()
