@@ -10,11 +10,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from srcache.engine import SREngine, find_engine, open_engine
-from srcache.errors import ConfigError, RecipeError
+from srcache.errors import ConfigError, DeviceError, RecipeError
 from srcache.images import Decoded
 from srcache.keys import split_name
 from srcache.machine import device_name, resolve_device
 from srcache.manifest import RecipeFolder
+from srcache.recipe import Recipe
 
 if TYPE_CHECKING:
     from srcache.service import SRService
@@ -79,7 +80,7 @@ class Maker:
         if self._service is None or self._service[0] != os.getpid():
             from srcache.service import ServiceSettings, SRService
 
-            recipe, device = self._folder.recipe, resolve_device("auto")
+            recipe, device = self._folder.recipe, _device(self._folder.recipe)
             engine = open_engine(recipe.engine, recipe.setup(device)) if self._engine is None else self._engine
             settings = ServiceSettings(linger=_PATIENCE, device=device_name(device))
             service = SRService(engine, recipe, self._folder.store(writable=True), settings)
@@ -101,6 +102,24 @@ def open_maker(on_miss: Any, folder: RecipeFolder) -> Maker | None:
     if not (hasattr(on_miss, "info") and hasattr(on_miss, "upscale")):
         raise ConfigError(f"on_miss must be one of {', '.join(FALLBACKS)}, engine, or an engine, but is {on_miss!r}")
     return Maker(folder, on_miss)
+
+
+def _device(recipe: Recipe) -> str:
+    """Where to compute. A worker forked from a process that uses CUDA cannot; without weights there is no need to.
+
+    Raises:
+        DeviceError: an engine with weights would run on the processor, for hours and unnoticed.
+    """
+    import torch
+
+    if not torch.cuda._is_in_bad_fork():
+        return resolve_device("auto")
+    if recipe.weights is None:
+        return "cpu"
+    raise DeviceError(
+        f"this loader's workers were forked from a process that uses CUDA, so engine {recipe.engine} cannot use the "
+        'GPU in them; give the DataLoader multiprocessing_context="spawn", or run `srcache build` first'
+    )
 
 
 def _close(owner: int, service: "SRService") -> None:

@@ -35,6 +35,7 @@ from srcache.errors import (
     CatalogError,
     ConfigError,
     DamagedError,
+    DeviceError,
     EngineError,
     ImageError,
     MissError,
@@ -413,8 +414,9 @@ def test_indices_are_those_of_a_sequence(photos: Path) -> None:
     assert "12 images, bicubic-448c49d273210155" in repr(data)
 
 
-def test_a_copy_serves_the_same_and_counts_for_itself(photos: Path) -> None:
-    data = SRAugmentedDataset(ImageFolder(photos), built(photos, PLAIN), policy="lr=0.5,sr=0.5", on_miss="engine")
+@pytest.mark.parametrize("on_miss", ["engine", open_engine("resample", PLAIN.setup("cpu"))], ids=["named", "open"])
+def test_a_copy_serves_the_same_and_counts_for_itself(photos: Path, on_miss: Any) -> None:
+    data = SRAugmentedDataset(ImageFolder(photos), built(photos, PLAIN), policy="lr=0.5,sr=0.5", on_miss=on_miss)
     data.set_epoch(7)
     data[0]
     for twin in (pickle.loads(pickle.dumps(data)), copy.deepcopy(data)):
@@ -571,6 +573,20 @@ def test_an_engine_that_fails_says_why_and_for_which_image(photos: Path, make_im
         data.__getitems__(range(12))
     assert len(stored(cache, BROKEN)) == data.counts["computed"] == 10
     assert data[0][0].mode == "RGB"
+
+
+def test_a_worker_that_was_forked_from_a_process_with_cuda_does_not_fall_back_on_the_processor_unnoticed(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
+    data = SRAugmentedDataset(photos, empty(photos, NOISY), policy="sr", on_miss="engine", size="mixed")
+    assert data[0][1] == 0
+    heavy, info = replace(NOISY, weights="abc"), replace(Noise.info, weights="abc")
+    create_cache(photos.parent / "cache").add(heavy).store(writable=True).close()
+    monkeypatch.setattr(Noise, "info", info)
+    data = SRAugmentedDataset(photos, photos.parent / "cache", heavy, policy="sr", on_miss="engine", size="mixed")
+    with pytest.raises(DeviceError, match=r"engine test-noise cannot use the GPU in them.*spawn.*srcache build"):
+        data[0]
 
 
 def test_only_the_recipes_own_engine_may_fill_gaps(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
