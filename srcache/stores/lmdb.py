@@ -8,8 +8,9 @@ What LMDB does not forgive is kept in here:
 * A file shorter than its last page in use kills its reader with SIGBUS. It is refused when it is opened.
 * The lock file is mapped and written to, so a hole in it kills the process with SIGBUS once the disk is full. It gets
   its disk space when it is made.
-* The map starts small and doubles when it is full; readers follow. (A huge sparse map from the start would do too, but
-  fails under the address-space limits that clusters set.)
+* The map starts a little larger than the file (which may grow while it is being opened) and doubles when it is full;
+  readers follow. (A huge sparse map from the start would do too, but fails under the address-space limits that
+  clusters set.)
 * Every commit is synced: batches cost little, and nothing that `put_many` returned from is ever lost.
 """
 
@@ -180,11 +181,7 @@ class _Environment:
         with self.lock:
             env = self._opened()
             try:
-                while True:
-                    try:
-                        return act(env)
-                    except lmdb.MapResizedError:  # another process made the map larger
-                        env.set_mapsize(0)
+                return _following(env, lambda: act(env))
             except (lmdb.Error, MemoryError) as error:
                 self._drop()  # where growing failed nothing is mapped any more, and the next access would kill us
                 raise _translated(error, self.path) from error
@@ -202,7 +199,7 @@ class _Environment:
             env = _open(self.path, self.writable)
             self._env, self._open_for_writing, self._file = env, self.writable, _identity(data)
             self._refuse_truncated(env, data)
-            self._dbs = {name: env.open_db(name, create=self.writable) for name in _DATABASES}
+            _following(env, lambda: self._dbs.update({n: env.open_db(n, create=self.writable) for n in _DATABASES}))
         except (lmdb.Error, OSError, MemoryError) as error:
             self._drop()
             self.writable = False
@@ -220,6 +217,15 @@ class _Environment:
             )
 
 
+def _following(env: lmdb.Environment, act: Callable[[], _T]) -> _T:
+    """Act; where another process has made the map larger in the meantime, follow it and act again."""
+    while True:
+        try:
+            return act()
+        except lmdb.MapResizedError:
+            env.set_mapsize(0)
+
+
 def _open(path: Path, writable: bool) -> lmdb.Environment:
     data = path / "data.mdb"
     size = _size(data)
@@ -229,7 +235,7 @@ def _open(path: Path, writable: bool) -> lmdb.Environment:
             _reserve(path / "lock.mdb")
         return lmdb.open(
             str(path),
-            map_size=max(_FIRST_MAP, size) if writable else max(1, size),
+            map_size=size + _FIRST_MAP,
             readonly=not writable,
             lock=lock,
             max_dbs=len(_DATABASES),

@@ -9,6 +9,7 @@ import os
 import resource
 import sys
 import time
+import traceback
 from importlib import import_module
 from pathlib import Path
 
@@ -50,6 +51,8 @@ def start(order) -> int:
         if order.get("file_size"):
             resource.setrlimit(resource.RLIMIT_FSIZE, (order["file_size"], order["file_size"]))
         code = run(order["program"], order["start"])
+    except BaseException:
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -81,7 +84,7 @@ def await_status(pid: int, seconds: float) -> int | None:
 
 
 def read_entries(store: str, wanted: str) -> int:
-    """Read everything over and over until so many entries are there; 0 if every byte was as its record says."""
+    """Open and read everything over and over until so many entries are there; 0 if every byte was as written."""
     from srcache.errors import CacheError
     from srcache.keys import image_key
     from srcache.stores import open_store
@@ -96,6 +99,7 @@ def read_entries(store: str, wanted: str) -> int:
         if not seen <= names or any(image_key(opened.get(n)) != opened.record(n)["checksum"] for n in names - seen):
             return 1
         seen = names
+        opened.close()
     return 0 if len(seen) == int(wanted) else 2
 
 
