@@ -17,6 +17,7 @@ from srcache.memo import memo_path
 NETWORK = {"nfs", "nfs4", "cifs", "smb3", "9p", "afs", "lustre", "gpfs", "beegfs", "ceph", "fuse.sshfs", "fuse.gcsfuse"}
 """File systems that several machines share: LMDB's locks do not hold there."""
 
+_MOUNTS = Path("/proc/self/mounts")
 _DEVELOPERS = {"dev", "all"}
 _REQUIREMENT = re.compile(r"([\w.-]+)\s*([^;]*)(?:;(.*))?")
 
@@ -187,9 +188,8 @@ def _place(path: Path) -> Place:
 
 def _filesystem(path: Path) -> str:
     """The kind of file system that a folder is on, where the system tells; of nested mounts, the innermost."""
-    mounts = Path("/proc/self/mounts")
     found = {}
-    for line in mounts.read_text(errors="replace").splitlines() if mounts.is_file() else ():
+    for line in _MOUNTS.read_text(errors="replace").splitlines() if _MOUNTS.is_file() else ():
         _, point, kind, *_ = line.split(" ")
         found[Path(point.replace("\\040", " "))] = kind
     return next((found[folder] for folder in (path, *path.parents) if folder in found), "unknown")

@@ -62,8 +62,9 @@ class RecipeFolder:
 
     def write_receipt(self, receipt: dict[str, Any]) -> None:
         """Keep what a run did; a receipt is written once and never changed."""
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        name = f"{stamp}-{time.time_ns() % 10**9:09d}-{uuid4().hex[:8]}.json"
+        seconds, nanoseconds = divmod(time.time_ns(), 10**9)  # one look at one clock: others may be a tick behind
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(seconds))
+        name = f"{stamp}-{nanoseconds:09d}-{uuid4().hex[:8]}.json"
         write_whole(self.path / "receipts" / name, json.dumps(receipt, indent=1, sort_keys=True) + "\n")
 
     @property

@@ -17,6 +17,7 @@ from srcache.stores import Store
 
 RECIPES = {
     "bicubic": "engine: resample\nscale: 2\n",
+    "lanczos": "engine: resample\nscale: 2\noptions: {filter: lanczos}\n",
     "small": "engine: resample\nscale: 2\noptions: {filter: lanczos}\ncodec: jpeg:90\n",
     "noisy": "engine: test-noise\nscale: 2\nseed: 7\n",
 }

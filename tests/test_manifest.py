@@ -164,6 +164,17 @@ def test_receipts_are_kept_in_their_order(folder):
     assert folder.samples == 3
 
 
+def test_a_receipt_is_named_by_one_look_at_one_clock(folder, monkeypatch):
+    ticks = iter([10**18 - 1, 10**18, 10**18 + 1])
+    monkeypatch.setattr(manifest.time, "time_ns", lambda: next(ticks))
+    monkeypatch.setattr(manifest.time, "time", lambda: 0.0)
+    for number in range(3):
+        folder.write_receipt({"number": number})
+    names = sorted(path.name.rpartition("-")[0] for path in (folder.path / "receipts").iterdir())
+    assert names == ["20010909T014639Z-999999999", "20010909T014640Z-000000000", "20010909T014640Z-000000001"]
+    assert [receipt["number"] for receipt in folder.receipts()] == [0, 1, 2]
+
+
 def test_a_broken_receipt_is_damage(folder):
     folder.write_receipt({"samples": 1})
     next((folder.path / "receipts").iterdir()).write_text('{"samples"')

@@ -1,0 +1,111 @@
+"""doctor and the list of engines: what is there, what is missing, and the command that helps."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from srcache import doctor
+from srcache.doctor import check_machine, list_engines
+from srcache.errors import EngineError
+
+REQUIRED = ["numpy>=1.26", 'scikit-image>=0.22; extra == "samples"', 'ruff; extra == "dev"', 'x[y,z]; extra == "all"']
+
+
+def test_this_machine_is_fit(tmp_path):
+    found = check_machine(tmp_path)
+    assert found.problems == ()
+    assert found.devices[0] == "cpu"
+    assert found.cores >= 1
+    assert found.memory > 1 << 28
+    assert {"python", "torch", "lmdb", "srcache"} <= set(found.versions)
+    assert found.cache.free > 0
+    assert found.cache.writable
+    assert found.cache.filesystem != "unknown"
+
+
+def test_engines_are_listed_and_a_broken_one_with_its_error(monkeypatch):
+    find = doctor.find_engine
+
+    def find_or_fail(name):
+        if name == "test-faulty":
+            raise EngineError("engine test-faulty is installed but does not load: ImportError('no torch')")
+        return find(name)
+
+    monkeypatch.setattr(doctor, "find_engine", find_or_fail)
+    found = {engine.name: engine for engine in list_engines()}
+    assert found["resample"].info.options["filter"].default == "bicubic"
+    assert found["test-faulty"].info is None
+    assert "ImportError" in found["test-faulty"].error
+    assert [text for text in check_machine().advice if "test-faulty" in text]
+    assert check_machine().problems == (), "a stranger's broken engine is no problem of srcache"
+
+
+def test_listing_engines_loads_no_torch():
+    code = "import sys; from srcache.doctor import list_engines; list(list_engines()); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_missing_packages_name_the_command_that_installs_them(monkeypatch):
+    installed = {"numpy": "1.25.2", "scikit-image": None, "ruff": None}
+    monkeypatch.setattr(doctor, "requires", lambda _: REQUIRED)
+    monkeypatch.setattr(doctor, "_installed", installed.get)
+    found = check_machine()
+    assert found.problems == ("numpy 1.25.2 is too old; run: pip install -U 'numpy>=1.26'",)
+    assert [(extra.name, extra.missing, extra.command) for extra in found.extras] == [
+        ("samples", ("scikit-image",), "pip install 'srcache[samples]'")
+    ]
+    installed["numpy"] = None
+    assert check_machine().problems == ("numpy is not installed; run: pip install 'numpy>=1.26'",)
+
+
+@pytest.mark.parametrize(
+    ("installed", "wanted", "older"),
+    [
+        ("1.26", ">=1.26", False),
+        ("1.26.4", ">=1.26", False),
+        ("2", ">=1.26", False),
+        ("1.9", ">=1.26", True),
+        ("2.11.0+cpu", ">=2.11", False),
+        ("2.10.0+cu130", ">=2.11", True),
+        ("11.0.0.dev1", ">=11", False),
+        ("0.1", "", False),
+        ("0.1", "<2,>=0.2", True),
+    ],
+)
+def test_versions_are_compared_by_number(installed, wanted, older):
+    assert doctor._is_older(installed, wanted) is older
+
+
+def test_a_torch_that_does_not_load_is_a_problem(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    found = check_machine()
+    assert found.devices == ()
+    assert [text for text in found.problems if text.startswith("torch does not load")]
+
+
+def test_a_cache_folder_that_is_a_file_or_sealed_is_a_problem(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    [problem] = check_machine(tmp_path / "file/cache").problems
+    assert "cannot be written to; choose another folder" in problem
+    monkeypatch.setattr(doctor.os, "access", lambda *_: False)
+    found = check_machine(tmp_path)
+    assert len(found.problems) == 1
+    assert [text for text in found.advice if "set SRCACHE_HOME" in text]
+
+
+def test_a_folder_that_machines_share_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor, "_filesystem", lambda _: "nfs4")
+    found = check_machine(tmp_path / "not/there/yet")
+    assert found.problems == ()
+    assert found.cache.network
+    assert [text for text in found.advice if "keep LMDB caches on a local disk" in text]
+
+
+def test_the_innermost_mount_counts(monkeypatch, tmp_path):
+    mounts = tmp_path / "mounts"
+    mounts.write_text("a / ext4 rw 0 0\nb /data nfs4 rw 0 0\nc /data/my\\040disk xfs rw 0 0\n")
+    monkeypatch.setattr(doctor, "_MOUNTS", mounts)
+    found = {path: doctor._filesystem(Path(path)) for path in ("/", "/home/x", "/data/x", "/data/my disk/x", "/data2")}
+    assert list(found.values()) == ["ext4", "ext4", "nfs4", "xfs", "ext4"]

@@ -1,0 +1,212 @@
+"""export: files for everybody, pixel for pixel what is stored, under names that nobody has to fear."""
+
+import io
+import json
+import shutil
+from pathlib import Path
+
+import caches
+import numpy as np
+import pytest
+from PIL import Image
+
+from srcache.errors import CacheError, DamagedError
+from srcache.export import as_file, export, stem_of
+from srcache.images import decode, encode
+from srcache.kept import KeptCatalog, KeptRow
+from srcache.keys import file_key, image_key
+from srcache.manifest import open_cache
+from srcache.stores import Entry
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("home")
+    photos = caches.make_photos(folder / "photos")
+    for name, samples in (("bicubic", 1), ("small", 1), ("noisy", 2)):
+        caches.build(photos, folder / "cache", name, samples)
+    return folder
+
+
+@pytest.fixture
+def cache(home) -> Path:
+    return home / "cache"
+
+
+def _files(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def _lines(folder):
+    return [json.loads(line) for line in (folder / "records.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def test_files_are_called_by_key_and_hold_the_stored_pixels(cache, tmp_path):
+    seen = []
+    report = export(cache, tmp_path / "out", "bicubic", progress=lambda *at: seen.append(at))
+    stored, files = caches.contents(cache), _files(tmp_path / "out")
+    assert set(files) == {"records.jsonl", *(f"{name}.png" for name in stored)}
+    for name, payload in stored.items():
+        opened = Image.open(io.BytesIO(files[f"{name}.png"]))
+        assert opened.format == "PNG"
+        assert np.array_equal(np.asarray(opened), decode(payload))
+    assert (report.files, report.absent, report.recipe) == (5, (), caches.home(cache).name)
+    assert report.bytes == sum(len(data) for name, data in files.items() if name != "records.jsonl")
+    assert seen[-1] == (5, 5)
+
+
+def test_records_lie_beside_the_files(cache, tmp_path):
+    export(cache, tmp_path, "noisy")
+    with caches.opened(cache, "noisy") as store:
+        expected = [
+            {"file": f"{name}.png", "key": name[:32], "sample": int(name[33:]), "record": store.record(name)}
+            for name in store.names()
+        ]
+    assert _lines(tmp_path) == expected
+
+
+def test_lossy_images_are_copied_byte_for_byte(cache, tmp_path):
+    export(cache, tmp_path / "out", "small")
+    stored = caches.contents(cache, "small")
+    assert _files(tmp_path / "out").items() >= {f"{name}.jpg": payload for name, payload in stored.items()}.items()
+
+
+def test_names_are_those_of_the_source_images(cache, home, tmp_path):
+    report = export(cache, tmp_path, "bicubic", names=True)
+    assert set(_files(tmp_path)) == {
+        "records.jsonl",
+        "Möwen & Co/erste möwe.png",
+        "Möwen & Co/v1.2 final.png",
+        "wörter/日本.png",
+        "wörter/doppelt.png",
+        "wörter/doppelt nochmal.png",
+        "wörter/letzte.png",
+    }
+    assert report.absent == ("wörter/leer.png",)
+    assert (tmp_path / "wörter/doppelt.png").read_bytes() == (tmp_path / "wörter/doppelt nochmal.png").read_bytes()
+    key = file_key(home / "photos/wörter/日本.webp")
+    pixels = decode(caches.contents(cache)[f"{key}-000"])
+    assert np.array_equal(decode((tmp_path / "wörter/日本.png").read_bytes()), pixels)
+    assert [line["key"] for line in _lines(tmp_path) if line["file"] == "wörter/日本.png"] == [key]
+
+
+def test_samples_are_numbered(cache, tmp_path):
+    report = export(cache, tmp_path, "noisy", names=True)
+    names = sorted(name for name in _files(tmp_path) if name.startswith("Möwen"))
+    assert names == [f"Möwen & Co/{stem}-{n:03d}.png" for stem in ("erste möwe", "v1.2 final") for n in (0, 1)]
+    assert report.files == 12
+
+
+def test_names_are_those_of_the_last_build(home, tmp_path):
+    cache = Path(shutil.copytree(home / "cache", tmp_path / "cache"))
+    photos = caches.make_photos(tmp_path / "photos")
+    shutil.rmtree(photos / "Möwen & Co")
+    (photos / "wörter/letzte.png").rename(photos / "wörter/neu.v2")
+    (photos / "wörter/neu.v2").rename(photos / "wörter/neu.v2.png")
+    caches.build(photos, cache)
+    export(cache, tmp_path / "out", "bicubic", names=True)
+    assert set(_files(tmp_path / "out")) == {
+        "records.jsonl",
+        "wörter/日本.png",
+        "wörter/doppelt.png",
+        "wörter/doppelt nochmal.png",
+        "wörter/neu.v2.png",
+    }
+
+
+def test_names_without_a_receipt_are_those_of_the_only_catalog(home, tmp_path):
+    cache = Path(shutil.copytree(home / "cache", tmp_path / "cache"))
+    shutil.rmtree(caches.home(cache) / "receipts")
+    assert export(cache, tmp_path / "out", "bicubic", names=True).files == 6
+    open_cache(cache).keep_catalog(image_key(b"key,name,label\n"), "key,name,label\n")
+    with pytest.raises(CacheError, match=r"no catalog is known that .* run the same `build` again first"):
+        export(cache, tmp_path / "other", "bicubic", names=True)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (["a/cat.jpg", "a/cat.png", "dog.png"], r"written to one file: a/cat \(with \.png\)"),
+        (["../../evil.png"], r"names below the destination, but the catalog has: \.\./\.\./evil"),
+        (["/etc/evil.png"], "names below the destination, but the catalog has: /etc/evil"),
+        (["a/../../evil.png"], "names below the destination"),
+        (["a.jpg", "a.png/b.jpg"], "written to one file: a "),
+        (["records.jsonl/b.jpg"], r"written to one file: records\.jsonl"),
+        (["ü" * 127 + ".x.png"], "longer than 255 bytes cannot be written"),
+        (["a\0b.png"], "names below the destination"),
+    ],
+)
+def test_names_that_no_folder_can_hold_are_refused_before_anything_is_written(
+    cache, tmp_path, monkeypatch, rows, message
+):
+    key = next(iter(caches.contents(cache)))[:32]
+    catalog = KeptCatalog("0" * 32, tuple(KeptRow(key, name, "") for name in rows))
+    monkeypatch.setattr("srcache.export._last_catalog", lambda *_: catalog)
+    with pytest.raises(CacheError, match=message):
+        export(cache, tmp_path / "out", "bicubic", names=True)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("cat.png", "cat"),
+        ("a/b.v2.JPEG", "a/b.v2"),
+        ("00000012", "00000012"),
+        ("scan 1.5", "scan 1.5"),
+        ("a.d/b", "a.d/b"),
+        (".png", ".png"),
+        ("a/.png", "a/.png"),
+    ],
+)
+def test_only_an_image_suffix_is_taken_off(name, stem):
+    assert stem_of(name) == stem
+
+
+def test_a_stored_image_becomes_a_file_that_everybody_opens(make_image):
+    pixels = make_image(9, 7)
+    for codec, suffix in (("qoi", ".png"), ("png", ".png"), ("jpeg:90", ".jpg"), ("webp:80", ".webp")):
+        payload = encode(pixels, codec)
+        found, data = as_file(payload)
+        assert found == suffix
+        assert np.array_equal(decode(data), decode(payload))
+        assert data == payload or codec == "qoi"
+
+
+def test_the_destination_must_be_new_or_empty(cache, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert export(cache, tmp_path / "empty", "bicubic").files == 5
+    (tmp_path / "file").touch()
+    for taken in ("empty", "file"):
+        with pytest.raises(CacheError, match="exists and is not empty; choose a new or an empty folder"):
+            export(cache, tmp_path / taken, "bicubic")
+    for inside in (cache, cache / "deep/er", cache / "../cache/x"):
+        with pytest.raises(CacheError, match="lies in the cache; export to another place"):
+            export(cache, inside, "bicubic")
+
+
+def test_mistakes_are_told(cache, tmp_path):
+    with pytest.raises(CacheError, match="one of folder, but got 'zip'"):
+        export(cache, tmp_path, format="zip")
+    with pytest.raises(CacheError, match=r"say which recipe of .* to export with --recipe; it holds: bicubic-.*noisy-"):
+        export(cache, tmp_path)
+    with pytest.raises(CacheError, match="no srcache cache"):
+        export(tmp_path, tmp_path / "out")
+
+
+def test_an_only_recipe_need_not_be_named(home, tmp_path):
+    caches.build(home / "photos", tmp_path / "cache")
+    assert export(tmp_path / "cache", tmp_path / "out").files == 5
+    shutil.rmtree(caches.only(tmp_path / "cache").store_path)
+    with pytest.raises(CacheError, match="holds no images yet"):
+        export(tmp_path / "cache", tmp_path / "other")
+
+
+def test_a_damaged_image_is_never_exported(home, tmp_path):
+    cache, key = Path(shutil.copytree(home / "cache", tmp_path / "cache")), image_key(b"somebody")
+    with caches.opened(cache, writable=True) as store:
+        store.put_many([Entry(f"{key}-000", b"x", {"key": key, "sample": 0, "checksum": image_key(b"y")})])
+    with pytest.raises(DamagedError, match=f"{key}-000 is not what was written; `srcache repair` drops it"):
+        export(cache, tmp_path / "out", "bicubic")
+    assert not list((tmp_path / "out").glob(f"{key}*"))
+    assert not list((tmp_path / "out").glob(".*")), "no half files"
