@@ -544,9 +544,9 @@ def test_the_gaps_of_a_batch_go_to_the_engine_together(photos: Path) -> None:
 
     engine = Watched(IN_BATCHES.setup("cpu"))
     data = SRAugmentedDataset(photos, empty(photos, IN_BATCHES), policy="sr", on_miss=engine)
-    data.__getitems__([0, 5, 0, 2, 7, 9])
-    assert len(shapes) == 2
-    assert data.counts["computed"] == 5
+    data.__getitems__([0, 5, 0, 2, 7, 9, 1, 3, 11])
+    assert shapes == [(4, 3, 8, 8), (4, 3, 8, 8)]
+    assert data.counts["computed"] == 8
 
 
 def test_a_picture_in_memory_is_made_under_its_files_name_where_that_is_known(photos: Path) -> None:
