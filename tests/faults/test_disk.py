@@ -91,7 +91,8 @@ def test_a_store_that_was_cut_off_is_refused_before_it_kills(keep, build, comman
     with data.open("r+b") as file:
         file.truncate(int(size * keep))
     before = data.read_bytes()
-    for run in (build(cache), build(cache, "--dry-run"), build(cache, "--json")):
+    for words in ((), ("--dry-run",), ("--json",)):
+        run = build(cache, *words)
         assert run.wait() == 3, run.stderr
         assert "data.mdb is cut off" in run.stderr
         assert "`srcache repair` saves what is readable" in run.stderr
