@@ -38,7 +38,5 @@ def command(cache: Path, dst: Path, recipe: str | None, kind: str, names: bool, 
         return 1 if failures else 0
     click.echo(f"{dst}: {counted(report.files, 'image')} of {report.recipe}, {human_bytes(report.bytes)}")
     if failures:
-        click.echo(
-            f"{counted(len(failures), 'image')} of the catalog not exported:\n{failure_lines(failures)}", err=True
-        )
+        click.echo(f"{counted(len(failures), 'image')} not exported\n{failure_lines(failures)}", err=True)
     return 1 if failures else 0

@@ -27,7 +27,8 @@ def command(cache: Path, as_json: bool) -> int:
 
     found = info(cache)
     if as_json:
-        click.echo(document("info", found, found.damaged, ok=not found.damaged))
+        result = {name: getattr(found, name) for name in ("path", "store", "bytes", "recipes")}
+        click.echo(document("info", result, found.damaged, ok=not found.damaged))
     else:
         click.echo(_text(found))
         if found.damaged:

@@ -49,12 +49,10 @@ def recipe_options(command: _F) -> _F:
     return command
 
 
-def parse_changes(words: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
+def parse_changes(words: Sequence[str]) -> dict[str, Any]:
     """`key=value` words → a mapping; values are read as YAML, so that 2 is a number."""
     import yaml
 
-    if isinstance(words, Mapping):
-        return dict(words)
     changes: dict[str, Any] = {}
     for word in words:
         key, equals, value = word.partition("=")
@@ -169,11 +167,18 @@ def _read_config(context: click.Context, _option: click.Parameter, path: Path | 
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must be a mapping of option names to values")
     known = _option_names(context.command)
-    values = {str(key).replace("_", "-"): value for key, value in values.items()}
+    values = {str(key).replace("_", "-"): _as_words(value) for key, value in values.items()}
     unknown = sorted(set(values) - set(known))
     if unknown:
         raise ConfigError(f"{path} has unknown options {', '.join(unknown)}; known: {', '.join(sorted(known))}")
     context.default_map = {**(context.default_map or {}), **{known[key]: value for key, value in values.items()}}
+
+
+def _as_words(value: Any) -> Any:
+    """A mapping as people would write it on the command line: `set: {scale: 2}` → scale=2."""
+    if not isinstance(value, dict):
+        return value
+    return [f"{name}={json.dumps(inner)}" for name, inner in value.items()]
 
 
 def _option_names(command: click.Command) -> dict[str, str]:
