@@ -351,6 +351,12 @@ def test_csv_columns(photos: Path, column: str) -> None:
     assert catalog.rows[0].key == file_key(photos / "moss/moss1.png")
 
 
+def test_csv_labels_that_are_numbers_are_ordered_by_value(photos: Path) -> None:
+    rows = "moss/moss1.png,10\nbark/bark0.png,2\nmoss/moss0.png,0\n"
+    assert scan(csv_of(photos, f"path,label\n{rows}")).classes == ("0", "2", "10")
+    assert scan(csv_of(photos, f"path,label\n{rows}bark/bark1.png,a\n")).classes == ("0", "10", "2", "a")
+
+
 def test_csv_without_labels_and_with_a_byte_order_mark(photos: Path) -> None:
     catalog = scan(csv_of(photos, "\ufeffpath\r\nmoss/moss1.png\r\n".encode()))
     assert catalog.rows == (
