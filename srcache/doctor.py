@@ -11,8 +11,8 @@ from pathlib import Path
 
 from srcache.engine import EngineInfo, engine_names, find_engine
 from srcache.errors import EngineError
+from srcache.files import user_folder
 from srcache.machine import versions
-from srcache.memo import memo_path
 
 NETWORK = {"nfs", "nfs4", "cifs", "smb3", "9p", "afs", "lustre", "gpfs", "beegfs", "ceph", "fuse.sshfs", "fuse.gcsfuse"}
 """File systems that several machines share: LMDB's locks do not hold there."""
@@ -74,7 +74,7 @@ class Checkup:
 def check_machine(cache: Path | None = None) -> Checkup:
     """Look at this machine; `cache` is a folder that holds, or shall hold, a cache."""
     devices, problems = _devices()
-    home, place = _place(memo_path(Path.cwd()).parent.parent), _place(cache) if cache else None
+    home, place = _place(user_folder()), _place(cache) if cache else None
     engines = tuple(list_engines())
     problems = [*_lacking(None, required=True), *problems]
     if place and not place.writable:

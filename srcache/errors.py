@@ -15,6 +15,7 @@
         ├── DiskFullError
         ├── BusyError              another process holds the lock
         ├── DeviceError            the accelerator is gone
+        ├── WeightsError           a checkpoint is not here, or cannot be used
         └── MissingExtraError      an optional package is not installed
 
 A message says what was expected, what was got, and what to do.
@@ -102,6 +103,10 @@ class BusyError(MachineError):
 
 class DeviceError(MachineError):
     """The accelerator is gone or never was there."""
+
+
+class WeightsError(MachineError):
+    """A checkpoint is not on this machine, or cannot be used."""
 
 
 class MissingExtraError(MachineError):

@@ -10,6 +10,14 @@ from pathlib import Path
 from srcache.errors import DiskFullError
 
 
+def user_folder() -> Path:
+    """What srcache keeps for a user between runs: SRCACHE_HOME, else XDG_CACHE_HOME/srcache, else ~/.cache/srcache."""
+    home = os.environ.get("SRCACHE_HOME")
+    if home:
+        return Path(home)
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "srcache"
+
+
 def write_whole(path: Path, data: bytes | str) -> None:
     """Write a file so that a reader sees all of it or none, whenever the power fails.
 

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from pathlib import Path
 
+from srcache.files import user_folder
 from srcache.keys import ImageKey, file_key
 
 SETTLED_NS = 3_000_000_000
@@ -33,12 +34,9 @@ _PAUSE = 0.1
 
 
 def memo_path(root: Path) -> Path:
-    """Where the memo of a root lies: below SRCACHE_HOME, else XDG_CACHE_HOME/srcache, else ~/.cache/srcache."""
-    home = os.environ.get("SRCACHE_HOME")
-    if not home:
-        home = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "srcache")
+    """Where the memo of a root lies, in the user's folder."""
     name = blake2b(os.fsencode(os.path.realpath(root)), digest_size=16).hexdigest()
-    return Path(home) / "memo" / f"{name}.json"
+    return user_folder() / "memo" / f"{name}.json"
 
 
 def throttled(progress: Progress | None) -> Progress:

@@ -24,6 +24,8 @@ FLOORS = {
     "keys": 1,
     "listing": 1,
     "machine": 1,
+    "tiles": 2,
+    "weights": 2,
     "claim": 2,
     "degrade": 2,
     "engine_checks": 2,

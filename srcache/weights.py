@@ -1,0 +1,168 @@
+"""Weights: checkpoints that are found by what they are, not by where they lie.
+
+A checkpoint is adopted once: read without unpickling anything but tensors, written as safetensors into the user's cache
+folder, and named by the SHA-256 of that file. Recipes name it by this digest. So a checkpoint makes the same images
+wherever its file came from, and another one cannot take its place unnoticed.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from srcache.errors import DamagedError, WeightsError
+from srcache.files import user_folder, write_whole
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_PICKLED = {".pth", ".pt", ".ckpt", ".bin"}
+_INSIDE = ("params_ema", "params-ema", "params", "state_dict", "model_state_dict", "model", "net", "generator")
+"""Names under which training programs put the network's tensors, the preferred one first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """A checkpoint in the weights folder."""
+
+    digest: str
+    path: Path
+    bytes: int
+    origin: str
+
+
+def is_digest(text: str) -> bool:
+    """Whether a text has the form of a SHA-256: 64 lower-case hexadecimal digits."""
+    return _DIGEST.fullmatch(text) is not None
+
+
+def weights_folder() -> Path:
+    """Where adopted checkpoints lie."""
+    return user_folder() / "weights"
+
+
+def adopt(path: Path) -> str:
+    """Take a checkpoint in, and return its digest; one that is in already costs only the reading.
+
+    Args:
+        path: a `.safetensors` file, or `.pth`, `.pt`, `.ckpt` or `.bin` that holds nothing but tensors.
+
+    Raises:
+        WeightsError: it cannot be read, is of another kind, or holds more than tensors.
+        DiskFullError: no room.
+    """
+    if path.suffix == ".safetensors":
+        _read(path.read_bytes() if path.is_file() else b"", path)
+        data = path.read_bytes()
+    elif path.suffix in _PICKLED:
+        data = _converted(path)
+    else:
+        kinds = ", ".join([".safetensors", *sorted(_PICKLED)])
+        raise WeightsError(f"expected a checkpoint ({kinds}), but got {path}")
+    digest = hashlib.sha256(data).hexdigest()
+    target = weights_folder() / f"{digest}.safetensors"
+    if not target.exists():
+        write_whole(target, data)
+        write_whole(target.with_suffix(".origin"), path.name + "\n")
+    return digest
+
+
+def adopted() -> list[Adopted]:
+    """What is in the weights folder, by digest."""
+    found = []
+    for path in sorted(weights_folder().glob("*.safetensors")):
+        note = path.with_suffix(".origin")
+        origin = note.read_text(encoding="utf-8").strip() if note.is_file() else ""
+        found.append(Adopted(path.stem, path, path.stat().st_size, origin))
+    return found
+
+
+def find(digest: str) -> Path:
+    """The file of an adopted checkpoint, checked against its name.
+
+    Raises:
+        WeightsError: it is not on this machine.
+        DamagedError: the file is not what was adopted.
+    """
+    path = weights_folder() / f"{digest}.safetensors"
+    if not is_digest(digest) or not path.is_file():
+        raise WeightsError(
+            f"no weights {digest} on this machine (looked in {path.parent}); "
+            "`srcache models convert FILE` takes a checkpoint in"
+        )
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != digest:
+        raise DamagedError(f"{path} is not what was adopted (its SHA-256 is {found}); delete it, and convert it again")
+    return path
+
+
+def load_tensors(digest: str) -> "dict[str, Tensor]":
+    """The tensors of an adopted checkpoint, on the CPU; raises as `find`."""
+    from safetensors.torch import load_file
+
+    tensors: dict[str, Tensor] = load_file(find(digest))
+    return tensors
+
+
+def _read(data: bytes, path: Path) -> "dict[str, Tensor]":
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        tensors: dict[str, Tensor] = load(data)
+    except (SafetensorError, ValueError) as error:
+        raise WeightsError(f"{path} does not read as safetensors ({error})") from error
+    if not tensors:
+        raise WeightsError(f"{path} holds no tensors")
+    return tensors
+
+
+def _converted(path: Path) -> bytes:
+    """A pickled checkpoint as safetensors; anything in it but tensors and plain containers is refused, not run."""
+    import torch
+    from safetensors.torch import save
+
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a stranger's file can break torch's reader in any way
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        raise WeightsError(
+            f"{path} cannot be read as plain tensors ({first}); "
+            "ask its author for safetensors, srcache runs no code from checkpoints"
+        ) from error
+    tensors = _tensors(loaded, path)
+    plain = {name: tensors[name].detach().clone().contiguous() for name in sorted(tensors)}
+    data: bytes = save(plain)
+    return data
+
+
+def _tensors(loaded: Any, path: Path) -> "dict[str, Tensor]":
+    """The network's tensors, wherever the training program put them."""
+    if isinstance(loaded, Mapping):
+        for inner in [loaded[name] for name in _INSIDE if isinstance(loaded.get(name), Mapping)]:
+            return _tensors(inner, path)
+        found = {str(name): value for name, value in loaded.items() if hasattr(value, "untyped_storage")}
+        if found:
+            return found
+    keys = ", ".join(map(str, list(loaded)[:8])) if isinstance(loaded, Mapping) else type(loaded).__name__
+    raise WeightsError(f"{path} holds no named tensors; it holds: {keys}")
+
+
+def resolve_weights(text: str, beside: Path) -> str:
+    """What a recipe says about weights → a digest: a digest stays, a file's path (relative to `beside`) is adopted.
+
+    Raises:
+        WeightsError: there is no such file, or it is no checkpoint.
+    """
+    if is_digest(text):
+        return text
+    path = Path(os.path.expanduser(text))
+    path = path if path.is_absolute() else beside / path
+    if not path.is_file():
+        raise WeightsError(f"weights are a SHA-256 or a checkpoint's file, but {text!r} is neither ({path} is no file)")
+    return adopt(path)

@@ -1,0 +1,116 @@
+"""Weights: adopted once, found by digest, never unpickled, never mistaken for others."""
+
+import hashlib
+import pickle
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from srcache.errors import DamagedError, WeightsError
+from srcache.weights import adopt, adopted, find, is_digest, load_tensors, resolve_weights
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("SRCACHE_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def tensors():
+    dice = torch.Generator().manual_seed(3)
+    return {"b.weight": torch.rand(4, 3, generator=dice), "a.bias": torch.rand(4, generator=dice)}
+
+
+def test_safetensors_are_taken_as_they_are(tensors, tmp_path):
+    file = tmp_path / "net.safetensors"
+    save_file(tensors, file)
+    digest = adopt(file)
+    assert digest == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert find(digest).read_bytes() == file.read_bytes()
+    assert adopt(file) == digest
+    assert [(one.digest, one.origin) for one in adopted()] == [(digest, "net.safetensors")]
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda found: found,
+        lambda found: {"params": {"x": torch.zeros(1)}, "params_ema": found},
+        lambda found: {"state_dict": found, "epoch": 7},
+        lambda found: {"model": {"params": found}},
+    ],
+)
+def test_a_pickled_checkpoint_is_converted_once_and_to_the_same_digest(tensors, wrap, tmp_path):
+    torch.save(wrap(tensors), tmp_path / "net.pth")
+    save_file(tensors, tmp_path / "net.safetensors")
+    digest = adopt(tmp_path / "net.pth")
+    found = load_tensors(digest)
+    assert set(found) == set(tensors)
+    assert all(torch.equal(found[name], tensors[name]) for name in tensors)
+    torch.save(wrap(dict(reversed(tensors.items()))), tmp_path / "again.pt")
+    assert adopt(tmp_path / "again.pt") == digest, "the order in which tensors were saved is not part of the name"
+
+
+def test_shared_and_strided_tensors_are_written_out(tmp_path):
+    base = torch.arange(12.0).reshape(3, 4)
+    torch.save({"a": base, "b": base, "c": base.T}, tmp_path / "net.pth")
+    found = load_file(find(adopt(tmp_path / "net.pth")))
+    assert torch.equal(found["c"], base.T)
+    assert torch.equal(found["b"], base)
+
+
+class Bomb:
+    def __reduce__(self):
+        return exec, ("raise SystemExit('unpickled')",)
+
+
+def test_nothing_but_tensors_is_unpickled(tmp_path):
+    (tmp_path / "raw.pth").write_bytes(pickle.dumps(Bomb()))
+    torch.save({"a": torch.zeros(1), "b": Bomb()}, tmp_path / "zip.pth")
+    for name in ("raw.pth", "zip.pth"):
+        with pytest.raises(WeightsError, match="runs no code from checkpoints"):
+            adopt(tmp_path / name)
+    assert adopted() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [
+        ("a.safetensors", b"", "does not read as safetensors"),
+        ("a.safetensors", b"\x08\0\0\0\0\0\0\0{}      ", "holds no tensors"),
+        ("a.pth", b"", "cannot be read as plain tensors"),
+        ("a.pth", b"PK\x03\x04", "cannot be read as plain tensors"),
+        ("a.onnx", b"x", "expected a checkpoint"),
+    ],
+)
+def test_what_is_no_checkpoint_is_refused(name, data, words, tmp_path):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(WeightsError, match=words):
+        adopt(tmp_path / name)
+
+
+def test_a_checkpoint_without_tensors_says_what_it_holds(tmp_path):
+    torch.save({"epoch": 3, "loss": 0.5}, tmp_path / "a.pth")
+    with pytest.raises(WeightsError, match="holds no named tensors; it holds: epoch, loss"):
+        adopt(tmp_path / "a.pth")
+
+
+def test_a_checkpoint_that_changed_or_is_not_there_is_told(tensors, tmp_path):
+    save_file(tensors, tmp_path / "net.safetensors")
+    digest = adopt(tmp_path / "net.safetensors")
+    find(digest).write_bytes(b"something else")
+    with pytest.raises(DamagedError, match="is not what was adopted"):
+        find(digest)
+    with pytest.raises(WeightsError, match="srcache models convert"):
+        find("0" * 64)
+
+
+def test_recipes_name_weights_by_file_or_digest(tensors, tmp_path):
+    save_file(tensors, tmp_path / "net.safetensors")
+    digest = resolve_weights("net.safetensors", tmp_path)
+    assert is_digest(digest)
+    assert resolve_weights(digest, tmp_path) == digest
+    assert resolve_weights(str(tmp_path / "net.safetensors"), tmp_path / "elsewhere") == digest
+    with pytest.raises(WeightsError, match="neither"):
+        resolve_weights("gone.pth", tmp_path)
