@@ -253,6 +253,24 @@ def test_what_export_and_upscale_say(home, srcache):
     assert srcache("upscale", images[0], "--out", "up", "--force", *_recipe("bicubic")).code == 0
 
 
+def test_a_broken_engine_is_listed_with_its_error(home, srcache, tmp_path, monkeypatch):
+    folder = tmp_path / "site/strange-1.dist-info"
+    folder.mkdir(parents=True)
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: strange\nVersion: 1\n")
+    (folder / "entry_points.txt").write_text("[srcache.engines]\nstrange = strange_module:Engine\n")
+    (tmp_path / "site/strange_module.py").write_text("raise OSError('libstrange.so is missing')\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    said = srcache("engines")
+    assert said.code == 0
+    assert "strange\nbroken  engine strange is installed but does not load: OSError('libstrange.so is" in said.out
+    assert "resample\ndoes " in said.out
+    document = json.loads(srcache("engines", "--json").out)
+    [strange] = [one for one in document["result"]["engines"] if one["name"] == "strange"]
+    assert (strange["info"], "libstrange.so" in strange["error"]) == (None, True)
+    assert srcache("doctor").code == 0
+    assert "note: engine strange is broken" in srcache("doctor").out
+
+
 def test_what_engines_and_doctor_say(home, srcache, monkeypatch):
     engines = srcache("engines").out
     assert "\nresample\ndoes " in f"\n{engines}"

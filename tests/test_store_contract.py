@@ -333,7 +333,7 @@ def _forked(store, entries, number):
         os._exit(code)
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_a_store_travels_to_worker_processes(filled, method):
     entries = some_entries(20)
     with closing(open_store("lmdb", filled)) as store, warnings.catch_warnings():
