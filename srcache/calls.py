@@ -7,11 +7,15 @@ surroundings, and of the engine's author, are raised.
 
 import sys
 import time
+from typing import TYPE_CHECKING
 
 from srcache.engine import Failure, SREngine, Upscaled
 from srcache.errors import DeviceError, EngineError, ImageError, SrcacheError
 from srcache.images import to_batch
 from srcache.waiting import Request, WaitingRoom
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _NO_MEMORY = ("out of memory", "alloc_failed", "can't allocate memory")
 _Outcomes = list[Upscaled | Failure]
@@ -28,46 +32,60 @@ class EngineCalls:
         self.computed, self.padded, self.seconds = 0, 0, 0.0
         self._engine, self._room = engine, room
 
-    def upscale(self, requests: list[Request]) -> _Outcomes:
-        """One outcome per request; all are of one shape.
+    def prepared(self, requests: list[Request]) -> "Tensor | None":
+        """What the engine will be given for these, made ahead of time in another thread; None if that failed."""
+        try:
+            return to_batch([request.lr for request in self._filled_up(requests)])
+        except MemoryError:
+            return None
+
+    def upscale(self, requests: list[Request], images: "Tensor | None" = None) -> _Outcomes:
+        """One outcome per request; all are of one shape. `images` is what `prepared` made of them.
 
         Raises:
             DeviceError: the accelerator is gone.
             EngineError: the engine does not keep what it must promise.
         """
-        outcomes = self._attempt(requests)
-        if not isinstance(outcomes, Failure):
-            return outcomes
-        given, shape, size = len(requests) + self._padding(requests), requests[0].shape, len(requests) // 2
-        if outcomes.reason == "out_of_memory" and given > 1:
-            _empty_device_cache()
-            self._room.narrow(shape, given // 2)
-            size = given // 2
-        if not size:
-            return [outcomes]
+        shape = requests[0].shape
+        size = self._room.width(shape)
+        if len(requests) <= size:
+            outcomes = self._attempt(requests, images)
+            if not isinstance(outcomes, Failure):
+                return outcomes
+            size = self._next_size(requests, outcomes)
+            if size == 0:
+                return [outcomes]
         done: _Outcomes = []
         while len(done) < len(requests):
             size = min(size, self._room.width(shape))
             done += self.upscale(requests[len(done) : len(done) + size])
         return done
 
-    def _attempt(self, requests: list[Request]) -> _Outcomes | Failure:
+    def _next_size(self, requests: list[Request], failure: Failure) -> int:
+        """How many of these to try next, after all of them have failed; 0 if there is nothing to try."""
+        given = len(self._filled_up(requests))
+        if failure.reason != "out_of_memory" or given == 1:
+            return len(requests) // 2
+        _empty_device_cache()
+        self._room.narrow(requests[0].shape, given // 2)
+        return given // 2
+
+    def _attempt(self, requests: list[Request], images: "Tensor | None") -> _Outcomes | Failure:
         """The outcomes of one call, or why there are none. On return nothing holds on to what the call made."""
         started = time.perf_counter()
         try:
-            return self._call(requests)
+            return self._call(requests, images)
         except Exception as error:
             return failure_of(error)
         finally:
             self.seconds += time.perf_counter() - started
 
-    def _call(self, requests: list[Request]) -> _Outcomes:
-        """One engine call, filled up to the fixed width by repeating the first image."""
-        padding = self._padding(requests)
-        padded = [*requests, *[requests[0]] * padding]
-        batch = to_batch([request.lr for request in padded])
-        self.computed, self.padded = self.computed + len(padded), self.padded + padding
-        outcomes: object = self._engine.upscale(batch, [request.seed for request in padded])
+    def _call(self, requests: list[Request], images: "Tensor | None") -> _Outcomes:
+        padded = self._filled_up(requests)
+        if images is None or len(images) != len(padded):  # the shape's batches may have become smaller since
+            images = to_batch([request.lr for request in padded])
+        self.computed, self.padded = self.computed + len(padded), self.padded + len(padded) - len(requests)
+        outcomes: object = self._engine.upscale(images, [request.seed for request in padded])
         if not isinstance(outcomes, list | tuple):
             raise self._broken_promise("a list", type(outcomes).__name__)
         if len(outcomes) != len(padded):
@@ -77,10 +95,10 @@ class EngineCalls:
                 raise self._broken_promise("a list of Upscaled or Failure", type(outcome).__name__)
         return list(outcomes[: len(requests)])
 
-    def _padding(self, requests: list[Request]) -> int:
-        if not self._engine.info.pads:
-            return 0
-        return max(0, self._room.width(requests[0].shape) - len(requests))
+    def _filled_up(self, requests: list[Request]) -> list[Request]:
+        """For an engine that needs it, as many as the shape's width, by repeating the first."""
+        missing = self._room.width(requests[0].shape) - len(requests) if self._engine.info.pads else 0
+        return requests + [requests[0]] * max(0, missing)
 
     def _broken_promise(self, expected: str, got: str) -> EngineError:
         return EngineError(f"engine {self._engine.info.name} must return {expected}, but returned {got}")

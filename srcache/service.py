@@ -1,11 +1,12 @@
 """SRService: owns an engine; batches what is asked for, computes each name once, and writes results back.
 
-    submit → waiting room → [engine thread] → encode pool → [commit thread] → store → future
+    submit → waiting room → [batch thread] → [engine thread] → [encode threads] → [commit thread] → store → future
 
 * A batch holds images of one shape, and is filled up to a fixed size where the engine's results may depend on the
   batch's shape; so an image's bytes do not depend on who else was asked for.
-* Memory is bounded: `submit` blocks while the waiting room is crowded, and the engine waits while results of more than
+* Memory is bounded: `submit` blocks while the waiting room is crowded, and no batch is begun while results of more than
   `BATCH_PIXELS` pixels, or too many of them, are not stored yet.
+* The engine is what all this is for: while it computes, the next batch is made ready, and the last one is encoded.
 * One image's failure is its own (see `calls`). Errors of the surroundings (disk full, device lost) end the service:
   every future gets them, and none is ever left without an answer.
 """
@@ -15,9 +16,9 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, Future, wait
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from srcache.calls import EngineCalls, failure_of
 from srcache.engine import Failure, SREngine, Upscaled, unusable, upscaled_side
@@ -27,6 +28,9 @@ from srcache.keys import ImageKey, entry_name, image_key, noise_seed, pixel_key
 from srcache.recipe import Recipe
 from srcache.stores import Entry, Store
 from srcache.waiting import BATCH_PIXELS, Request, WaitingRoom
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _UNSTORED_MOST = 2048
 _COMMIT_ENTRIES = 64
@@ -106,17 +110,16 @@ class SRService:
         self._pending: dict[str, Future[Outcome]] = {}
         self._lock = threading.Lock()
         self._work, self._space = threading.Condition(self._lock), threading.Condition(self._lock)
-        self._hurried, self._closing = 0, False
+        self._hurried, self._closing, self._cancelled = 0, False, False
         self._fatal: Exception | None = None
-        self._encoding = self._unstored = 0
-        self._encoded: queue.Queue[tuple[Entry, int] | None] = queue.Queue()
-        self._pool = ThreadPoolExecutor(settings.encoders, thread_name_prefix="srcache-encode")
-        self._threads = [
-            threading.Thread(target=self._guarded, args=(self._run_engine,), name="srcache-engine", daemon=True),
-            threading.Thread(target=self._guarded, args=(self._run_commits,), name="srcache-commit", daemon=True),
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._ahead = self._encoding = self._unstored = 0
+        self._batches: queue.SimpleQueue[tuple[list[Request], Tensor | None] | None] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[tuple[Request, Upscaled | Failure, float] | None] = queue.SimpleQueue()
+        self._encoded: queue.SimpleQueue[tuple[Entry, int] | None] = queue.SimpleQueue()
+        self._preparing = self._started(self._run_batches, "batch")
+        self._computing = self._started(self._run_engine, "engine")
+        self._encoders = [self._started(self._run_encoder, "encode") for _ in range(settings.encoders)]
+        self._committing = self._started(self._run_commits, "commit")
 
     def __enter__(self) -> "SRService":
         return self
@@ -176,15 +179,20 @@ class SRService:
     def close(self, *, cancel: bool = False) -> None:
         """End the service: everything is finished, or (`cancel`) the batch in hand is, and the rest is dropped."""
         with self._lock:
-            self._closing = True
+            self._closing, self._cancelled = True, cancel
             dropped = [request.name for request in self._room.clear()] if cancel else []
             self._work.notify()
             self._space.notify_all()
         self._drop(dropped)
-        self._threads[0].join()
-        self._pool.shutdown(wait=True)
+        self._preparing.join()
+        self._batches.put(None)
+        self._computing.join()
+        for _ in self._encoders:
+            self._results.put(None)
+        for thread in self._encoders:
+            thread.join()
         self._encoded.put(None)
-        self._threads[1].join()
+        self._committing.join()
         self._drop(list(self._pending))
 
     @property
@@ -197,63 +205,82 @@ class SRService:
         if self._closing:
             raise EngineError("the SR service was closed; open a new one")
 
-    def _guarded(self, act: Callable[..., None], *given: Any) -> None:
-        """Run a piece of work in a thread of ours; whatever it does not handle ends the service, loudly."""
+    def _started(self, act: Callable[[], None], name: str) -> threading.Thread:
+        thread = threading.Thread(target=self._guarded, args=(act,), name=f"srcache-{name}", daemon=True)
+        thread.start()
+        return thread
+
+    def _guarded(self, act: Callable[[], None]) -> None:
+        """Be a thread of ours; whatever it does not handle ends the service, loudly."""
         try:
-            act(*given)
+            act()
         except Exception as error:
             self._end(error)
         except BaseException as error:
             self._end(EngineError(f"a thread of the SR service was ended by {error!r}"))
 
-    def _run_engine(self) -> None:
-        while (requests := self._next_batch()) is not None:
-            started = time.perf_counter()
-            outcomes = self.calls.upscale(requests)
-            milliseconds = round(1000 * (time.perf_counter() - started) / len(requests), 3)
-            for request, outcome in zip(requests, outcomes, strict=True):
-                self._pass_on(request, outcome, milliseconds)
+    def _run_batches(self) -> None:
+        while requests := self._next_batch():
+            self._batches.put((requests, self.calls.prepared(requests)))
 
-    def _next_batch(self) -> list[Request] | None:
-        """The next images of one shape to compute, or None at the end."""
+    def _next_batch(self) -> list[Request]:
+        """The next images of one shape to compute, as soon as there is room for their results; empty at the end."""
         with self._lock:
             while self._fatal is None:
-                requests = self._room.take(time.monotonic(), hurry=self._closing or self._hurried > 0)
-                if requests:
+                is_free = self._ahead == 0 and self._unstored <= BATCH_PIXELS
+                hurry = self._closing or self._hurried > 0
+                if is_free and (requests := self._room.take(time.monotonic(), hurry)):
+                    self._ahead += 1
+                    self._unstored += sum(map(self._cost, requests))
                     self._space.notify_all()
                     return requests
-                if self._closing:
-                    return None
-                self._work.wait(self._room.patience(time.monotonic()))
-        return None
+                if self._closing and len(self._room) == 0:
+                    return []
+                self._work.wait(self._room.patience(time.monotonic()) if is_free else None)
+        return []
 
-    def _pass_on(self, request: Request, outcome: Upscaled | Failure, milliseconds: float) -> None:
-        """Give one result to the encoders, as soon as the results that are not stored yet leave room for it."""
-        if isinstance(outcome, Failure):
-            self._settle(request.name, Outcome(request.name, failure=outcome))
-            return
-        cost = self._cost(request)
+    def _run_engine(self) -> None:
+        while (batch := self._batches.get()) is not None and self._fatal is None:
+            with self._lock:
+                self._ahead -= 1
+                self._work.notify()
+            if self._cancelled:
+                self._drop([request.name for request in batch[0]])
+            else:
+                self._compute(*batch)
+            del batch
+
+    def _compute(self, requests: list[Request], images: "Tensor | None") -> None:
+        started = time.perf_counter()
+        outcomes = self.calls.upscale(requests, images)
+        milliseconds = round(1000 * (time.perf_counter() - started) / len(requests), 3)
         with self._lock:
-            self._work.wait_for(lambda: self._fatal or self._unstored + cost <= max(cost, BATCH_PIXELS))
-            if self._fatal is not None:
-                return
-            self._unstored += cost
-            self._encoding += 1
-        self._pool.submit(self._guarded, self._encode, request, outcome, milliseconds)
+            self._encoding += len(outcomes)
+        for request, outcome in zip(requests, outcomes, strict=True):
+            self._results.put((request, outcome, milliseconds))
 
-    def _encode(self, request: Request, upscaled: Upscaled, milliseconds: float) -> None:
+    def _cost(self, request: Request) -> int:
+        """What a result that is not stored yet holds on to, in pixels; a tiny one is an object too."""
+        return max(BATCH_PIXELS // _UNSTORED_MOST, self._room.pixels(request.shape))
+
+    def _run_encoder(self) -> None:
+        while (result := self._results.get()) is not None:
+            self._encode(*result)
+            del result  # a view of a whole batch
+
+    def _encode(self, request: Request, outcome: Upscaled | Failure, milliseconds: float) -> None:
         """Check, quantise and encode one result, and hand it to the commit thread."""
         try:
-            entry = self._entry(request, upscaled, milliseconds)
+            done = outcome if isinstance(outcome, Failure) else self._entry(request, outcome, milliseconds)
         except Exception as error:  # an odd tensor, odd notes, a picture too large for its codec: this image's own
-            entry = failure_of(error)
-        if isinstance(entry, Entry):
-            self._encoded.put((entry, self._cost(request)))
+            done = failure_of(error)
         with self._lock:
             self._encoding -= 1
-        if isinstance(entry, Failure):
+        if isinstance(done, Entry):
+            self._encoded.put((done, self._cost(request)))
+        else:
             self._let_go(self._cost(request))
-            self._settle(request.name, Outcome(request.name, failure=entry))
+            self._settle(request.name, Outcome(request.name, failure=done))
 
     def _entry(self, request: Request, upscaled: Upscaled, milliseconds: float) -> Entry | Failure:
         source = to_batch([request.lr])[0]
@@ -298,10 +325,6 @@ class SRService:
         if batch:
             self._encoded.put(None)
         return batch
-
-    def _cost(self, request: Request) -> int:
-        """What a result that is not stored yet holds on to, in pixels; a tiny one is an object too."""
-        return max(BATCH_PIXELS // _UNSTORED_MOST, self._room.pixels(request.shape))
 
     def _let_go(self, cost: int) -> None:
         with self._lock:

@@ -105,7 +105,7 @@ class WaitingRoom:
 
     def narrow(self, shape: Shape, width: int) -> None:
         """Make the batches of a shape smaller for good: larger ones do not fit into memory."""
-        self._narrow[shape] = max(1, width)
+        self._narrow[shape] = max(1, min(width, self.width(shape)))
 
     def _since(self, shape: Shape) -> float:
         return self._waiting[shape][0][0]

@@ -368,7 +368,7 @@ def test_pictures_in_memory_are_few_whatever_the_size_of_the_data_set(make_image
     monkeypatch.setattr("srcache.service._UNSTORED_MOST", 20)
     report = fill(scan(photos), recipe_of("test-sleepy"), tmp_path / "cache", FillSettings(device="cpu", batch=2))
     assert report.added == 300
-    assert max(alive) <= 8 * 2 + 2 + 20 + 2 * 2 + 2  # waiting, in the engine, not stored yet, decoded ahead, at hand
+    assert max(alive) <= 8 * 2 + 2 + 2 + 20 + 2 * 2 + 2  # waiting, ready, in the engine, not stored yet, decoded, at hand
 
 
 def test_a_data_set_whose_images_all_have_different_shapes_is_built(make_image, tmp_path, monkeypatch):
