@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import count
+from threading import Barrier
 from typing import Any
 
 from srcache.errors import ConformanceError
@@ -183,9 +184,10 @@ def _nothing(trial: StoreTrial) -> None:
 
 def _threads(trial: StoreTrial) -> None:
     """Threads that write the same and read: every name is new once, and what is read is right."""
-    entries = some_entries(60)
+    entries, together = some_entries(60), Barrier(4, timeout=60)
 
     def work(turn: int) -> int:
+        together.wait()
         mine = entries[turn * 7 :] + entries[: turn * 7]
         new = sum(store.put_many(mine[start : start + 9]) for start in range(0, len(mine), 9))
         wrong = [entry.name for entry in entries if store.get(entry.name) != entry.payload]

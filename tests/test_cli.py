@@ -145,14 +145,25 @@ def test_every_command_prints_the_golden_document(name, home, srcache):
     assert document["schema"] == f"srcache.{words[0]}/1"
     assert document["ok"] is (code == 0)
     if words[0] == "engines":
-        document["result"]["engines"] = [one for one in document["result"]["engines"] if one["name"] == "resample"]
+        document["result"]["engines"] = [_first_fields(one) for one in document["result"]["engines"] if _is_plain(one)]
     if words[0] == "doctor":
         document["result"]["engines"] = len(document["result"]["engines"]) > 0
     normal = _normal(document, home, bytes_vary=words[0] in ("info", "prune", "export"))
     path = GOLDEN / f"{name}.json"
     if os.environ.get("SRCACHE_WRITE_GOLDENS"):
         path.write_text(json.dumps(normal, indent=2, ensure_ascii=False) + "\n")
-    assert normal == json.loads(path.read_text()), "scripts of other people read this"
+    words = "scripts of other people read this; SRCACHE_WRITE_GOLDENS=1 writes it anew, if it is meant to change"
+    assert normal == json.loads(path.read_text()), words
+
+
+def _is_plain(engine):
+    return engine["name"] == "resample"
+
+
+def _first_fields(engine):
+    """What an engine's info had from the start; fields that came later hurt no script."""
+    later = {"loads"}
+    return {**engine, "info": {name: value for name, value in engine["info"].items() if name not in later}}
 
 
 def test_every_command_has_a_golden_document():
