@@ -368,7 +368,9 @@ def test_pictures_in_memory_are_few_whatever_the_size_of_the_data_set(make_image
     monkeypatch.setattr("srcache.service._UNSTORED_MOST", 20)
     report = fill(scan(photos), recipe_of("test-sleepy"), tmp_path / "cache", FillSettings(device="cpu", batch=2))
     assert report.added == 300
-    assert max(alive) <= 8 * 2 + 2 + 2 + 20 + 2 * 2 + 2  # waiting, ready, in the engine, not stored yet, decoded, at hand
+    assert (
+        max(alive) <= 8 * 2 + 2 + 2 + 20 + 2 * 2 + 2
+    )  # waiting, ready, in the engine, not stored yet, decoded, at hand
 
 
 def test_a_data_set_whose_images_all_have_different_shapes_is_built(make_image, tmp_path, monkeypatch):
@@ -488,6 +490,21 @@ def test_a_folder_with_something_else_in_it_is_left_alone(photos, tmp_path):
     with pytest.raises(CacheError, match="is no srcache cache; choose a new or an empty folder"):
         fill(scan(photos), load_recipe("bicubic"), photos, CPU)
     assert sorted(photos.rglob("*")) == before
+
+
+def test_half_written_files_that_a_crash_left_are_no_part_of_a_cache(photos, tmp_path):
+    cache, recipe = tmp_path / "cache", load_recipe("bicubic")
+    cache.mkdir()
+    (cache / ".srcache.json.a1b2c3").write_text('{"for')
+    fill(scan(photos / "moss"), recipe, cache, CPU)
+    folder = folder_of(cache, recipe)
+    for torn in ("recipe.yaml", "receipts/20260101T000000Z-0-0.json", f"../catalogs/{'0' * 32}.csv"):
+        path = folder.path / torn
+        path.with_name(f".{path.name}.d4e5f6").write_text("torn")
+    report = fill(scan(photos), recipe, cache, CPU)
+    assert (report.stored, report.added) == (4, 8)
+    assert len(folder.receipts()) == 2
+    assert len(open_cache(cache).catalogs()) == 2
 
 
 def test_nothing_of_a_run_lives_on_after_it(photos, tmp_path):

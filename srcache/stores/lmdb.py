@@ -30,6 +30,7 @@ from srcache.stores import Entry, Record
 _T = TypeVar("_T")
 _DATABASES = (b"images", b"records", b"aliases")
 _FIRST_MAP = 1 << 28
+_HEADROOM = 1 << 26
 _READERS = 1024
 _NAMES_AT_ONCE = 10_000
 _LOCK_BYTES = 128 + 64 * _READERS  # what LMDB makes of so many readers: two cache lines, and one for each
@@ -235,7 +236,7 @@ def _open(path: Path, writable: bool) -> lmdb.Environment:
             _reserve(path / "lock.mdb")
         return lmdb.open(
             str(path),
-            map_size=size + _FIRST_MAP,
+            map_size=size + (_FIRST_MAP if writable else _HEADROOM),
             readonly=not writable,
             lock=lock,
             max_dbs=len(_DATABASES),

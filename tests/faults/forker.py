@@ -103,6 +103,23 @@ def read_entries(store: str, wanted: str) -> int:
     return 0 if len(seen) == int(wanted) else 2
 
 
+def outgrow(store: str) -> int:
+    """Write until the address space is used up; 0 if that is said, and what was stored before is still read."""
+    from srcache.errors import MachineError
+    from srcache.stores import Entry, open_store
+
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (most := pages * resource.getpagesize() + (500 << 20), most))
+    opened, payload = open_store("lmdb", Path(store), writable=True), bytes(10_000_000)
+    for number in range(100):
+        try:
+            opened.put_many([Entry(f"{number:032x}-000", payload, {"number": number})])
+        except MachineError as error:
+            sys.stdout.write(str(error))
+            return 0 if number and opened.get(f"{number - 1:032x}-000") == payload else 1
+    return 2
+
+
 def train(photos: str, cache: str, wanted: str) -> int:
     """Read a data set over and over, LR for what is missing; 0 if once everything was served as SR."""
     from srcache.dataset import SRAugmentedDataset

@@ -104,3 +104,10 @@ def test_a_store_that_was_cut_off_is_refused_before_it_kills(keep, build, comman
 def test_a_cache_that_was_moved_is_still_a_cache(build, filled, undisturbed, tmp_path):
     shutil.copytree(filled, tmp_path / "elsewhere")
     completes(build, tmp_path / "elsewhere", undisturbed, had=PHOTOS)
+
+
+def test_an_address_space_that_is_used_up_is_said_and_what_is_stored_can_be_read(commands, tmp_path):
+    code, run = commands.run(tmp_path / "store", program="outgrow")
+    assert code == 0, run.stderr
+    assert "could not be opened or grown" in run.stdout
+    assert "raise the limit (ulimit)" in run.stdout
