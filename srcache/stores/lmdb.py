@@ -184,7 +184,7 @@ class _Environment:
             try:
                 return _following(env, lambda: act(env))
             except (lmdb.Error, MemoryError) as error:
-                self._drop()  # where growing failed nothing is mapped any more, and the next access would kill us
+                self.close()  # where growing failed nothing is mapped any more, and the next access would kill us
                 raise _translated(error, self.path) from error
 
     def _opened(self) -> lmdb.Environment:
@@ -202,8 +202,7 @@ class _Environment:
             self._refuse_truncated(env, data)
             _following(env, lambda: self._dbs.update({n: env.open_db(n, create=self.writable) for n in _DATABASES}))
         except (lmdb.Error, OSError, MemoryError) as error:
-            self._drop()
-            self.writable = False
+            self.close()
             raise _translated(error, self.path) from error
         return env
 
