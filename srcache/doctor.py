@@ -12,12 +12,10 @@ from pathlib import Path
 from srcache.engine import EngineInfo, engine_names, find_engine
 from srcache.errors import EngineError
 from srcache.files import user_folder
-from srcache.machine import versions
+from srcache.machine import NETWORK, file_system, versions
 
-NETWORK = {"nfs", "nfs4", "cifs", "smb3", "9p", "afs", "lustre", "gpfs", "beegfs", "ceph", "fuse.sshfs", "fuse.gcsfuse"}
 """File systems that several machines share: LMDB's locks do not hold there."""
 
-_MOUNTS = Path("/proc/self/mounts")
 _DEVELOPERS = {"dev", "all"}
 _REQUIREMENT = re.compile(r"([\w.-]+)\s*([^;]*)(?:;(.*))?")
 
@@ -176,7 +174,7 @@ def _memory() -> int:
 
 def _place(path: Path) -> Place:
     there = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
-    filesystem = _filesystem(there.resolve())
+    filesystem = file_system(there)
     return Place(
         path=path,
         free=shutil.disk_usage(there).free,
@@ -184,12 +182,3 @@ def _place(path: Path) -> Place:
         network=filesystem in NETWORK,
         writable=there.is_dir() and os.access(there, os.W_OK | os.X_OK),
     )
-
-
-def _filesystem(path: Path) -> str:
-    """The kind of file system that a folder is on, where the system tells; of nested mounts, the innermost."""
-    found = {}
-    for line in _MOUNTS.read_text(errors="replace").splitlines() if _MOUNTS.is_file() else ():
-        _, point, kind, *_ = line.split(" ")
-        found[Path(point.replace("\\040", " "))] = kind
-    return next((found[folder] for folder in (path, *path.parents) if folder in found), "unknown")

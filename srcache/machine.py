@@ -1,10 +1,17 @@
 """What this machine is: its devices, and the versions of what matters, for records, receipts and `doctor`."""
 
+import os
 import platform
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from srcache.errors import DeviceError
+
+NETWORK = {"nfs", "nfs4", "cifs", "smb3", "9p", "afs", "lustre", "gpfs", "beegfs", "ceph", "fuse.sshfs", "fuse.gcsfuse"}
+"""File systems that lie on another machine: LMDB's maps and locks do not hold there."""
+
+_MOUNTS = Path("/proc/self/mounts")
 
 REPORTED = ("srcache", "torch", "torchvision", "numpy", "pillow", "lmdb", "qoi")
 
@@ -48,3 +55,12 @@ def versions() -> dict[str, str]:
         with suppress(PackageNotFoundError):
             found[package] = version(package)
     return found
+
+
+def file_system(path: Path) -> str:
+    """The kind of file system that a path is (or would be) on, where the system tells; of nested mounts the innermost."""
+    real, found = Path(os.path.realpath(path)), {}
+    for line in _MOUNTS.read_text(errors="replace").splitlines() if _MOUNTS.is_file() else ():
+        _, point, kind, *_ = line.split(" ")
+        found[Path(point.replace("\\040", " "))] = kind
+    return next((found[folder] for folder in (real, *real.parents) if folder in found), "unknown")

@@ -21,6 +21,7 @@ from uuid import uuid4
 
 from srcache.errors import BusyError, CacheError, DamagedError, RecipeError
 from srcache.files import append_line, disk_errors, write_whole
+from srcache.machine import NETWORK, file_system
 from srcache.recipe import Recipe, dump, restore
 from srcache.stores import KINDS, Store, open_store
 
@@ -239,6 +240,11 @@ def create_cache(path: str | Path, kind: str | None = None) -> Cache:
     if path.exists() and (not path.is_dir() or any(not _is_torn_mark(inner) for inner in path.iterdir())):
         raise CacheError(f"{path} exists, is not empty, and is no srcache cache; choose a new or an empty folder")
     kind = kind or KINDS[0]
+    if kind == "lmdb" and (found := file_system(path)) in NETWORK:
+        raise CacheError(
+            f"{path} would lie on a network file system ({found}), where LMDB can lose data; make the cache on a local "
+            "disk, and copy it when it is built"
+        )
     write_whole(path / MARK, json.dumps({"format": FORMAT, "store": kind}) + "\n")
     return Cache(path, kind)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from srcache import doctor
+from srcache import doctor, machine
 from srcache.doctor import check_machine, list_engines
 from srcache.errors import EngineError
 
@@ -96,7 +96,7 @@ def test_a_cache_folder_that_is_a_file_or_sealed_is_a_problem(tmp_path, monkeypa
 
 
 def test_a_folder_that_machines_share_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(doctor, "_filesystem", lambda _: "nfs4")
+    monkeypatch.setattr(doctor, "file_system", lambda _: "nfs4")
     found = check_machine(tmp_path / "not/there/yet")
     assert found.problems == ()
     assert found.cache.network
@@ -106,6 +106,6 @@ def test_a_folder_that_machines_share_is_told(tmp_path, monkeypatch):
 def test_the_innermost_mount_counts(monkeypatch, tmp_path):
     mounts = tmp_path / "mounts"
     mounts.write_text("a / ext4 rw 0 0\nb /data nfs4 rw 0 0\nc /data/my\\040disk xfs rw 0 0\n")
-    monkeypatch.setattr(doctor, "_MOUNTS", mounts)
-    found = {path: doctor._filesystem(Path(path)) for path in ("/", "/home/x", "/data/x", "/data/my disk/x", "/data2")}
+    monkeypatch.setattr(machine, "_MOUNTS", mounts)
+    found = {path: machine.file_system(Path(path)) for path in ("/", "/home/x", "/data/x", "/data/my disk/x", "/data2")}
     assert list(found.values()) == ["ext4", "ext4", "nfs4", "xfs", "ext4"]
