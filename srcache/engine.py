@@ -51,7 +51,9 @@ class EngineInfo:
 
     `scales` is None for an engine that takes any. `numerics` counts how often its author changed what it computes.
     `pads` says that its results may depend on the batch's shape, so that a short batch must be filled up. `batch` is
-    its advice for images per call. `weights` is the SHA-256 over the files that it loads, if it has any.
+    its advice for images per call. `weights` is the SHA-256 over the files that it loads, if it has any of its own;
+    `loads` says that it runs a checkpoint that the recipe names instead (`Setup.weights`, a digest for
+    `srcache.weights`).
     """
 
     name: str
@@ -66,6 +68,7 @@ class EngineInfo:
     pads: bool = True
     batch: int = 16
     weights: str | None = None
+    loads: bool = False
     code_license: str = "Apache-2.0"
     weights_licenses: tuple[str, ...] = ()
 
@@ -125,7 +128,9 @@ class Tiling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """What an engine is built with: the part of a recipe that it needs to know, and where to run.
+    """What an engine is built with: the part of a recipe that it needs to know, and where and how to run.
+
+    `compiled` asks for `torch.compile` from an engine that can make use of it; it pays only in long runs.
 
     `open_engine` fills in the defaults of options that are not named.
     """
@@ -135,7 +140,9 @@ class Setup:
     precision: str = "fp32"
     tiling: Tiling | None = None
     color_fix: str | None = None
+    weights: str | None = None
     device: str = "cpu"
+    compiled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from srcache.degrade import Degradation
 from srcache.engine import EngineInfo, OptionValue, Setup, Tiling, find_engine, upscaled_side
 from srcache.errors import ConfigError, RecipeError
 from srcache.images import parse_codec
+from srcache.weights import find, resolve_weights
 
 LATE_FIELDS: frozenset[str] = frozenset()
 """Fields added after the first release; each stays out of the fingerprint while it holds its default."""
@@ -88,15 +89,17 @@ class Recipe:
         plain["scale"] = _normal(self.scale)
         return plain
 
-    def setup(self, device: str) -> Setup:
-        """What the engine is built with."""
+    def setup(self, device: str, compiled: bool = False) -> Setup:
+        """What the engine is built with, to run on a device, compiled or not."""
         return Setup(
             scale=self.scale,
             options=dict(self.options),
             precision=self.precision,
             tiling=self.tiling,
             color_fix=self.color_fix,
+            weights=self.weights,
             device=device,
+            compiled=compiled,
         )
 
     def output_size(self, lr: tuple[int, int], source: tuple[int, int]) -> tuple[int, int]:
@@ -110,13 +113,16 @@ class Recipe:
 
         Raises:
             RecipeError: another version of the engine's arithmetic, or other weights.
+            WeightsError: the checkpoint that the recipe names is not on this machine.
         """
         if info.numerics != self.numerics:
             raise RecipeError(
                 f"recipe {self.folder} was made for version {self.numerics} of engine {self.engine}'s arithmetic, "
                 f"but version {info.numerics} is installed; resolve the recipe anew (that starts a new folder)"
             )
-        if info.weights != self.weights:
+        if info.loads:
+            find(str(self.weights))
+        elif info.weights != self.weights:
             raise RecipeError(
                 f"recipe {self.folder} names weights {self.weights}, but engine {self.engine} loads {info.weights}; "
                 "install those weights, or resolve the recipe anew (that starts a new folder)"
@@ -133,19 +139,27 @@ def shipped_recipes() -> dict[str, str]:
 def load_recipe(source: str | Path, changes: Mapping[str, Any] | None = None) -> Recipe:
     """A recipe by its shipped name or from a YAML file, with `changes` such as {"scale": 2, "options.filter": "box"}.
 
+    `weights` may be a checkpoint's file, relative to the recipe's (or, for a shipped one, to where we are); it is
+    adopted, and the recipe then names it by its digest.
+
     Raises:
         RecipeError: no such recipe, or mistakes in it (all of them at once).
+        WeightsError: the recipe names a checkpoint that is not there, or is none.
     """
-    shipped = shipped_recipes()
+    shipped, beside = shipped_recipes(), Path()
     if str(source) in shipped:
         text, name = shipped[str(source)], str(source)
     elif Path(source).suffix in {".yaml", ".yml"}:
-        text, name = _read(Path(source)), Path(source).stem
+        text, name, beside = _read(Path(source)), Path(source).stem, Path(source).parent
     else:
         raise RecipeError(f"no recipe is named {str(source)!r}; use one of {', '.join(shipped)}, or a .yaml file")
     plain = _mapping(text, str(source))
     plain.setdefault("name", name)
-    return resolve(_changed(plain, changes or {}))
+    changes = changes or {}
+    plain = _changed(plain, changes)
+    if isinstance(plain.get("weights"), str):
+        plain["weights"] = resolve_weights(plain["weights"], Path() if "weights" in changes else beside)
+    return resolve(plain)
 
 
 def resolve(plain: Mapping[str, Any]) -> Recipe:
@@ -198,6 +212,8 @@ def _misfits(values: Mapping[str, Any], info: EngineInfo) -> list[str]:
         found.append(f"scale must be one of {', '.join(map(str, info.scales))} for engine {info.name}, but is {scale}")
     if (precision := values.get("precision", "fp32")) not in info.precisions:
         found.append(f"engine {info.name} computes in {', '.join(info.precisions)}, not in {precision}")
+    if info.loads and not values.get("weights"):
+        found.append(f"engine {info.name} runs a checkpoint; name it, such as weights: RealESRGAN_x4plus.pth")
     if values.get("tiling") and not info.tiles:
         found.append(f"engine {info.name} does not tile; leave tiling out")
     if values.get("color_fix") and values["color_fix"] not in info.color_fixes:

@@ -319,7 +319,7 @@ MISTAKES = {
     "explain cache one.png": "does not exist",
     "build missing --cache new --recipe bicubic": "Path 'missing' does not exist",
     "build photos --cache photos --recipe bicubic": "is not empty, and is no srcache cache",
-    "build photos --cache new --recipe nope": "no recipe is named 'nope'; use one of bicubic, lanczos, or a .yaml file",
+    "build photos --cache new --recipe nope": "no recipe is named 'nope'; use one of bicubic, lanczos, realesrgan, or a .yaml file",
     "build photos --cache new --recipe bicubic --samples 0": "Invalid value for '--samples'",
     "build photos --cache new --recipe bicubic --samples 2": "2 samples would all be the same; use 1",
     "build photos --cache new --recipe bicubic --set scale": "expected key=value, such as scale=2, but got 'scale'",

@@ -1,0 +1,120 @@
+"""A network that spandrel makes of a checkpoint's tensors: what it can do, and running it on pictures of any size."""
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from srcache.engine import Failure, Setup, Upscaled
+from srcache.errors import EngineError, MissingExtraError
+from srcache.tiles import upscale_tiled
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PRECISIONS = ("fp32", "bf16", "fp16")
+SMALLEST = 16
+"""Sides in pixels below which a picture is enlarged by repeating its border before the network sees it: networks pad
+inside by reflection, which a picture of a few pixels does not allow."""
+
+TILES_AT_ONCE = 4
+
+
+class Network:
+    """A network that spandrel made of tensors, on a device, in a precision, tiled or not."""
+
+    def __init__(self, tensors: "dict[str, Tensor]", setup: Setup) -> None:
+        import torch
+
+        self._model = _detect(tensors)
+        _require_fit(self._model, setup)
+        self._tiling, self._scale = setup.tiling, self._model.scale
+        self._dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[setup.precision]
+        self._device = torch.device(setup.device)
+        self._model.to(self._device, self._dtype).eval()
+        if self._device.type == "cuda":
+            self._model.model.to(memory_format=torch.channels_last)
+        if setup.compiled:
+            self._model.model.compile()
+
+    def upscale(self, images: "Tensor") -> list[Upscaled | Failure]:
+        """Float tensor (N, 3, H, W) in [0, 1] → an outcome each."""
+        ready = images.to(self._device, self._dtype)
+        if self._tiling is None:
+            return [Upscaled(image.float()) for image in self._call(ready)]
+        return [
+            Upscaled(upscale_tiled(image, self._tiling, self._scale, self._tile, TILES_AT_ONCE).clamp(0, 1))
+            for image in ready
+        ]
+
+    def _tile(self, tiles: "Tensor") -> "Tensor":
+        return self._call(tiles).float()
+
+    def _call(self, images: "Tensor") -> "Tensor":
+        """The network on pictures of any size: filled up to what it can take by repeating the border, cut off again.
+
+        What it gets is a copy, because some networks (RCAN) write into their input.
+        """
+        from torch.nn.functional import pad
+
+        height, width = images.shape[-2:]
+        tall, wide = _allowed(self._model.size_requirements, height, width)
+        filled = pad(images.float(), (0, wide - width, 0, tall - height), mode="replicate")
+        filled = filled.to(images.dtype, copy=True)
+        upscaled: Tensor = self._model(filled)[..., : height * self._scale, : width * self._scale]
+        return upscaled
+
+
+def _detect(tensors: "dict[str, Tensor]") -> Any:
+    """What spandrel sees in a checkpoint.
+
+    Raises:
+        MissingExtraError: spandrel is not installed.
+        EngineError: it sees nothing, or no SR network for RGB.
+    """
+    try:
+        import spandrel
+    except ImportError as error:
+        raise MissingExtraError("spandrel", "spandrel", "running a checkpoint") from error
+    names = ", ".join(sorted(tensors)[:5])
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what its networks use that torch will change one day
+            model = spandrel.ModelLoader(device="cpu").load_from_state_dict(tensors)
+    except spandrel.UnsupportedModelError as error:
+        raise EngineError(f"spandrel knows no architecture with such tensors ({names} …)") from error
+    except Exception as error:  # half a checkpoint can break its loaders in any way
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        raise EngineError(f"spandrel cannot load these tensors ({names} …): {first}") from error
+    found = f"a {model.architecture.name} for {model.purpose}"
+    if model.purpose != "SR":
+        raise EngineError(f"expected a checkpoint for SR, but got {found}")
+    if (model.input_channels, model.output_channels) != (3, 3):
+        raise EngineError(
+            f"expected a network from one RGB image to another, but got {found} with "
+            f"{model.input_channels} channels in and {model.output_channels} out"
+        )
+    return model
+
+
+def _require_fit(model: Any, setup: Setup) -> None:
+    """Refuse a recipe that asks for what the checkpoint cannot do.
+
+    Raises:
+        EngineError: with what to change.
+    """
+    name = model.architecture.name
+    if setup.scale != model.scale:
+        raise EngineError(f"the checkpoint ({name}) enlarges by {model.scale}, but the recipe's scale is {setup.scale}")
+    halves = {"fp16": model.supports_half, "bf16": model.supports_bfloat16}
+    if not halves.get(setup.precision, True):
+        raise EngineError(f"the checkpoint ({name}) does not run in {setup.precision}; use another precision")
+    if setup.tiling and model.tiling.name != "SUPPORTED":
+        raise EngineError(
+            f"the checkpoint ({name}) should not be tiled (it looks at the whole picture); leave tiling out"
+        )
+
+
+def _allowed(rules: Any, height: int, width: int) -> tuple[int, int]:
+    """The least (height, width), from the given one on, that a network takes."""
+    least, step = max(rules.minimum, SMALLEST), max(1, rules.multiple_of)
+    tall, wide = (-(-max(side, least) // step) * step for side in (height, width))
+    return (max(tall, wide), max(tall, wide)) if rules.square else (tall, wide)
