@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.option("--batch", type=click.IntRange(1), help="Images per engine call; the engine's advice if left out.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, … or auto.")
 @click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Threads to decode and encode.")
+@click.option("--compile", "compiled", is_flag=True, help="torch.compile the engine; pays only in long runs.")
 @click.option("--rehash", is_flag=True, help="Hash every file anew, whatever is remembered.")
 @common
 def command(

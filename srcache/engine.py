@@ -53,7 +53,7 @@ class EngineInfo:
     `pads` says that its results may depend on the batch's shape, so that a short batch must be filled up. `batch` is
     its advice for images per call. `weights` is the SHA-256 over the files that it loads, if it has any of its own;
     `loads` says that it runs a checkpoint that the recipe names instead (`Setup.weights`, a digest for
-    `srcache.weights`).
+    `srcache.weights`). `compiles` says that it makes use of `Setup.compiled`.
     """
 
     name: str
@@ -69,6 +69,7 @@ class EngineInfo:
     batch: int = 16
     weights: str | None = None
     loads: bool = False
+    compiles: bool = False
     code_license: str = "Apache-2.0"
     weights_licenses: tuple[str, ...] = ()
 
@@ -130,7 +131,7 @@ class Tiling:
 class Setup:
     """What an engine is built with: the part of a recipe that it needs to know, and where and how to run.
 
-    `compiled` asks for `torch.compile` from an engine that can make use of it; it pays only in long runs.
+    `compiled` asks for `torch.compile`, and only of an engine whose info says `compiles`; it pays only in long runs.
 
     `open_engine` fills in the defaults of options that are not named.
     """

@@ -22,7 +22,7 @@ from typing import Any
 
 from srcache.catalog import Catalog
 from srcache.engine import SREngine, find_engine, open_engine
-from srcache.errors import ImageError, RecipeError
+from srcache.errors import EngineError, ImageError, RecipeError
 from srcache.keys import entry_name
 from srcache.machine import device_name, resolve_device, versions
 from srcache.manifest import FailedEntry, RecipeFolder, create_cache, failures_by_reason
@@ -47,6 +47,7 @@ class FillSettings:
         batch: images per engine call; None takes the engine's advice.
         device: `cpu`, `cuda`, `cuda:1`, …, or `auto`.
         workers: threads that decode, and as many that encode.
+        compiled: ask the engine for `torch.compile`, which pays only in long runs.
     """
 
     samples: int = 1
@@ -55,6 +56,7 @@ class FillSettings:
     batch: int | None = None
     device: str = "auto"
     workers: int = 2
+    compiled: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +197,7 @@ def require(recipe: Recipe, settings: FillSettings) -> None:
 
     Raises:
         RecipeError: with what to do instead.
+        EngineError: the engine makes no use of `torch.compile`.
     """
     info = find_engine(recipe.engine).info
     recipe.require(info)
@@ -202,11 +205,13 @@ def require(recipe: Recipe, settings: FillSettings) -> None:
         raise RecipeError(f"samples must be from 1 to 1000, but is {settings.samples}")
     if settings.samples > 1 and not info.stochastic:
         raise RecipeError(f"engine {info.name} draws no noise: {settings.samples} samples would all be the same; use 1")
+    if settings.compiled and not info.compiles:
+        raise EngineError(f"engine {info.name} makes no use of torch.compile; leave --compile (compiled=True) out")
 
 
 def load_engine(recipe: Recipe, settings: FillSettings) -> SREngine:
     """Load the recipe's engine on the device that the settings name."""
-    return open_engine(recipe.engine, recipe.setup(resolve_device(settings.device)))
+    return open_engine(recipe.engine, recipe.setup(resolve_device(settings.device), settings.compiled))
 
 
 def start_service(engine: SREngine, recipe: Recipe, store: Store, settings: FillSettings) -> SRService:
@@ -344,7 +349,7 @@ def _receipt(report: FillReport, work: Work) -> dict[str, Any]:
         "padding": round(report.padding, 4),
         "interrupted": report.interrupted,
         "engine": work.recipe.engine,
-        "mode": "eager",
+        "mode": "compiled" if work.settings.compiled else "eager",
         "batch": work.settings.batch or find_engine(work.recipe.engine).info.batch,
         "device": report.device,
         "machine": platform.machine(),

@@ -98,6 +98,7 @@ def test_a_first_run_makes_everything_and_keeps_its_books(photos, tmp_path):
         "samples": 1,
     }
     assert (receipt["engine"], receipt["device"], receipt["interrupted"]) == ("resample", "cpu", False)
+    assert receipt["mode"] == "eager"
     assert {"python", "torch", "pillow"} <= set(receipt["versions"])
     kept = open_cache(tmp_path / "cache").catalogs()
     assert list(kept) == [catalog.digest] == [receipt["catalog"]]
@@ -179,6 +180,28 @@ def test_samples_that_cannot_be_are_refused_before_anything_is_made(photos, tmp_
     with pytest.raises(RecipeError, match=words):
         fill(scan(photos), recipe_of(engine), tmp_path / "cache", FillSettings(device="cpu", samples=samples))
     assert not (tmp_path / "cache").exists()
+
+
+def test_compilation_is_asked_of_engines_that_make_use_of_it_and_noted(photos, tmp_path, monkeypatch):
+    compiled = FillSettings(device="cpu", compiled=True)
+    with pytest.raises(EngineError, match=r"engine test-noise makes no use of torch\.compile; leave --compile"):
+        fill(scan(photos), recipe_of("test-noise"), tmp_path / "cache", compiled)
+    asked = []
+
+    class Compiling(engines.Noise):
+        info = replace(engines.Noise.info, compiles=True)
+
+        def __init__(self, setup):
+            asked.append(setup.compiled)
+            super().__init__(setup)
+
+    monkeypatch.setattr(engines, "Noise", Compiling)
+    recipe = recipe_of("test-noise")
+    for number, settings in enumerate((compiled, CPU)):
+        fill(scan(photos), recipe, tmp_path / str(number), settings)
+    assert asked == [True, False]
+    modes = [folder_of(tmp_path / str(number), recipe).receipts()[0]["mode"] for number in range(2)]
+    assert modes == ["compiled", "eager"]
 
 
 def test_a_recipe_for_another_engine_version_is_refused(photos, tmp_path, monkeypatch):

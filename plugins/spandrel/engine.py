@@ -26,6 +26,7 @@ class Spandrel:
         scales=None,
         loads=True,
         precisions=PRECISIONS,
+        compiles=True,
         tiles=True,
         batch=8,
         weights_licenses=("as the checkpoint's author says",),

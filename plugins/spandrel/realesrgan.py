@@ -41,6 +41,7 @@ class RealESRGAN:
         scales=(4,),
         weights=DIGEST,
         precisions=PRECISIONS,
+        compiles=True,
         tiles=True,
         batch=8,
         weights_licenses=("BSD-3-Clause (Real-ESRGAN); the package that carries them says MIT",),
