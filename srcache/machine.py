@@ -58,7 +58,7 @@ def versions() -> dict[str, str]:
 
 
 def file_system(path: Path) -> str:
-    """The kind of file system that a path is (or would be) on, where the system tells; of nested mounts the innermost."""
+    """The kind of file system that a path is, or would be, on, where the system tells: the innermost mount's."""
     real, found = Path(os.path.realpath(path)), {}
     for line in _MOUNTS.read_text(errors="replace").splitlines() if _MOUNTS.is_file() else ():
         _, point, kind, *_ = line.split(" ")

@@ -25,6 +25,8 @@ SHIPPED = {
     ("bicubic", 2): "acbb464ab9619f0b",
     ("lanczos", 4): "6936bf7950937a0c",
     ("lanczos", 2): "d9b6f661a66b48ba",
+    ("compact", 2): "9cf25f43f86823df",
+    ("compact", 4): "f8460286fc9f81fe",
     ("realesrgan", 4): "8a22693af4d1fe59",
 }
 PLAIN = (
@@ -113,7 +115,7 @@ def _noise(**changes):
 
 
 def test_the_names_of_the_shipped_recipes_are_frozen():
-    assert {"bicubic", "lanczos", "realesrgan"} <= set(shipped_recipes())
+    assert {"bicubic", "compact", "lanczos", "realesrgan"} <= set(shipped_recipes())
     found = {(name, scale): load_recipe(name, {"scale": scale}).fingerprint for name, scale in SHIPPED}
     assert found == SHIPPED, ORPHANS
     assert load_recipe("bicubic").folder == "bicubic-448c49d273210155", ORPHANS

@@ -105,7 +105,7 @@ def test_its_results_are_plain_json_and_its_table_says_the_same(first: tuple[Qui
     lines = {line[:14].strip(): line[14:].split() for line in result.table().splitlines()}
     assert lines["LR"] == ["-", "-", f"{result.arms[0].accuracy:.1%}"]
     assert lines["bicubic"] == [f"{result.bicubic.psnr:.2f}", f"{result.bicubic.ssim:.4f}", "-"]
-    assert lines["SR (lanczos)"][2] == f"{result.arms[1].accuracy:.1%}"
+    assert lines["SR (compact)"][2] == f"{result.arms[1].accuracy:.1%}"
     assert "adds no detail" in result.caveat()
 
 

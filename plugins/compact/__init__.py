@@ -1,0 +1,60 @@
+"""The embedded default: a small network trained by this project, x2 and x4, its weights in this folder.
+
+`MODEL_CARD.md` says what it was trained on, what it reaches and where it ends; `train.py` makes the weights again.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from srcache.engine import EngineInfo, Failure, Setup, Upscaled
+from srcache.errors import EngineError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SCALES = (2, 4)
+_FOLDER = files(__name__)
+
+
+def _weights_digest() -> str:
+    """SHA-256 over the files of all scales, one after the other, in the order of their names."""
+    digest = hashlib.sha256()
+    for scale in SCALES:
+        digest.update((_FOLDER / f"compact-x{scale}.safetensors").read_bytes())
+    return digest.hexdigest()
+
+
+class Compact:
+    """Real super-resolution without a download: what it adds to a bicubic enlargement is learned from photographs."""
+
+    info = EngineInfo(
+        name="compact",
+        summary="a small convolutional network with its weights in the package",
+        scales=SCALES,
+        precisions=("fp32", "bf16"),
+        batch=16,
+        weights=_weights_digest(),
+        weights_licenses=("Apache-2.0",),
+    )
+
+    def __init__(self, setup: Setup) -> None:
+        import torch
+
+        from .network import load
+
+        if setup.scale not in SCALES:
+            raise EngineError(f"compact enlarges by 2 or 4, but the recipe's scale is {setup.scale}")
+        scale = int(setup.scale)
+        dtype = torch.bfloat16 if setup.precision == "bf16" else torch.float32
+        network = load(_FOLDER / f"compact-x{scale}.safetensors", scale).to(setup.device, dtype)
+        self._network = network.to(memory_format=torch.channels_last)
+
+    def upscale(self, images: "Tensor", seeds: Sequence[int]) -> list[Upscaled | Failure]:
+        """See `SREngine.upscale`; seeds change nothing."""
+        import torch
+
+        with torch.inference_mode():
+            outputs = self._network(images.contiguous(memory_format=torch.channels_last)).clamp(0, 1)
+            return [Upscaled(output.contiguous()) for output in outputs]
