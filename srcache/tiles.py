@@ -2,8 +2,10 @@
 
 Whether and how a picture is tiled follows from the recipe and the picture's size alone, never from free memory: tiles
 see less of their surroundings than the whole picture would, so another layout is another result. All tiles of a
-picture have one shape, because the last of each row and column is moved back to end at the border. Across an overlap
-the weights rise and fall in straight lines, and are divided by their sum, so that equal results blend into themselves.
+picture have one shape, because the last of each row and column is moved back to end at the border. The outer quarters
+of an overlap are thrown away, because there a network sees a border that is none; across its middle half the weights
+rise and fall in straight lines. Weights are divided by their sum, so that equal results blend into themselves. So a network that
+sees no further than a quarter of the overlap gives what it would give for the whole picture.
 """
 
 from collections.abc import Callable
@@ -74,7 +76,8 @@ def _weights(side: int, tiling: Tiling, scale: int) -> "dict[int, Tensor]":
     ramps = {start: torch.ones(scale * length, dtype=torch.float64) for start in starts}
     for first, second in pairwise(starts):
         shared = scale * (first + length - second)
-        rising = (torch.arange(shared, dtype=torch.float64) + 0.5) / shared
+        margin = shared // 4
+        rising = ((torch.arange(shared, dtype=torch.float64) + 0.5 - margin) / (shared - 2 * margin)).clamp(0, 1)
         ramps[second][:shared] *= rising
         ramps[first][scale * length - shared :] *= 1 - rising
     total = torch.zeros(scale * side, dtype=torch.float64)
