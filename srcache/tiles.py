@@ -4,8 +4,8 @@ Whether and how a picture is tiled follows from the recipe and the picture's siz
 see less of their surroundings than the whole picture would, so another layout is another result. All tiles of a
 picture have one shape, because the last of each row and column is moved back to end at the border. The outer quarters
 of an overlap are thrown away, because there a network sees a border that is none; across its middle half the weights
-rise and fall in straight lines. Weights are divided by their sum, so that equal results blend into themselves. So a network that
-sees no further than a quarter of the overlap gives what it would give for the whole picture.
+rise and fall in straight lines. Weights are divided by their sum, so that equal results blend into themselves. A
+network that sees no further than a quarter of the overlap so gives what it would give for the whole picture.
 """
 
 from collections.abc import Callable

@@ -109,7 +109,8 @@ def _require_fit(model: Any, setup: Setup) -> None:
         raise EngineError(f"the checkpoint ({name}) does not run in {setup.precision}; use another precision")
     if setup.tiling and model.tiling.name != "SUPPORTED":
         raise EngineError(
-            f"the checkpoint ({name}) should not be tiled (it looks at the whole picture); leave tiling out"
+            f"spandrel advises against tiles for the checkpoint ({name}: tiling {model.tiling.name.lower()}), because "
+            "such networks look at the whole picture; leave tiling out"
         )
 
 
