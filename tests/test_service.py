@@ -433,7 +433,8 @@ def exit_thread():
 
 @pytest.mark.parametrize("error", [DiskFullError("no room"), ZeroDivisionError("a bug")])
 @pytest.mark.parametrize("after", [0, 5])
-def test_a_store_that_gives_up_ends_the_service_and_nobody_waits_for_ever(asks, error, after):
+def test_a_store_that_gives_up_ends_the_service_and_nobody_waits_for_ever(asks, error, after, monkeypatch):
+    monkeypatch.setattr("srcache.service._COMMIT_ENTRIES", 2)
     store, caught = Broken(error, after), []
     service = serve(Probe(batch=2), store)
 
