@@ -82,8 +82,8 @@ def _detect(tensors: "dict[str, Tensor]") -> Any:
     except spandrel.UnsupportedModelError as error:
         raise EngineError(f"spandrel knows no architecture with such tensors ({names} …)") from error
     except Exception as error:  # half a checkpoint can break its loaders in any way
-        first = next(iter(str(error).splitlines()), type(error).__name__)
-        raise EngineError(f"spandrel cannot load these tensors ({names} …): {first}") from error
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise EngineError(f"spandrel cannot load these tensors ({names} …): {reason}") from error
     found = f"a {model.architecture.name} for {model.purpose}"
     if model.purpose != "SR":
         raise EngineError(f"expected a checkpoint for SR, but got {found}")
