@@ -148,7 +148,7 @@ def test_an_empty_cache_holds_nothing(tmp_path, image):
 def test_mistakes_are_told(home, image, tmp_path):
     with pytest.raises(CacheError, match="no srcache cache"):
         explain(tmp_path, image, "bicubic")
-    with pytest.raises(RecipeError, match=r"no recipe is named 'other'; use one of bicubic, lanczos, or a \.yaml file"):
+    with pytest.raises(RecipeError, match=r"no recipe is named 'other'; use one of bicubic, .*, or a \.yaml file"):
         explain(home / "cache", image, "other")
     with pytest.raises(RecipeError, match="no recipe is named 'noisy'"):
         explain(home / "cache", image, "noisy", {"scale": 4})
