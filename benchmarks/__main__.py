@@ -1,4 +1,4 @@
-"""`python -m benchmarks [start|store|fill …]`: run benchmarks, print their bars, append to history.csv."""
+"""`python -m benchmarks [start|store|fill|engines …]`: run benchmarks, print their bars, append to history.csv."""
 
 import argparse
 import sys
@@ -6,7 +6,7 @@ from importlib import import_module
 
 from benchmarks.record import Bar, append
 
-ALL = ("start", "store", "fill")
+ALL = ("start", "store", "fill", "engines")
 
 
 def main() -> int:

@@ -19,7 +19,7 @@ from srcache_plugins.compact import SCALES, Compact
 from srcache_plugins.compact.train import photos, reduced
 
 from srcache.degrade import Degradation
-from srcache.engine import Setup, Upscaled
+from srcache.engine import Setup, SREngine, Upscaled
 from srcache.evaluate import Convention, measure
 from srcache.images import Pixels, from_tensor, resize, to_batch
 
@@ -35,9 +35,9 @@ CROPS = (
 """Photo, reduction, scale, left and top of a 160×160 crop."""
 
 
-def pictures(work: Path) -> Iterator[tuple[str, str, int, Pixels]]:
-    """Set, name, reduction and pixels of every picture that the card reports."""
-    held = list(photos(work, "held-out"))
+def pictures(work: Path | None) -> Iterator[tuple[str, str, int, Pixels]]:
+    """Set, name, reduction and pixels of every picture that the card reports; without `work` no held-out photos."""
+    held = list(photos(work, "held-out")) if work else []
     for level, title in ((1, "held-out, full size"), (2, "held-out, half size (Lanczos)")):
         for name, rgb in held:
             yield title, name, level, rgb
@@ -47,7 +47,7 @@ def pictures(work: Path) -> Iterator[tuple[str, str, int, Pixels]]:
                 yield "scikit-image", entry.name.partition(".")[0], 1, np.asarray(image.convert("RGB"))
 
 
-def enlarged(engine: Compact, lr: Pixels) -> Pixels:
+def enlarged(engine: SREngine, lr: Pixels) -> Pixels:
     """A picture through the engine."""
     (outcome,) = engine.upscale(to_batch([lr]), [0])
     if not isinstance(outcome, Upscaled):

@@ -20,20 +20,30 @@ COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """A measured case: the median and spread (half of max − min) of its repeats, its bar (at most), and its peer."""
+    """A measured case: the median and spread (half of max − min) of its repeats, its bar, and its peer.
+
+    `bar` is the most that the value may be, `least` the least that it must be.
+    """
 
     case: str
     value: float
     unit: str
-    bar: float | None
+    bar: float | None = None
+    least: float | None = None
     spread: float = 0.0
     peer: str = ""
     peer_value: float | None = None
 
     @property
     def met(self) -> bool:
-        """Whether the value is within its bar; a case without one is only written down."""
-        return self.bar is None or self.value <= self.bar
+        """Whether the value is within its bars; a case without any is only written down."""
+        return (self.bar is None or self.value <= self.bar) and (self.least is None or self.value >= self.least)
+
+    @property
+    def limit(self) -> str:
+        """Its bars in words: `5`, `at least 0.5`, or nothing."""
+        least = [] if self.least is None else [f"at least {self.least:g}"]
+        return ", ".join(least + ([] if self.bar is None else [f"{self.bar:g}"]))
 
     @property
     def ratio(self) -> float | None:
@@ -42,8 +52,8 @@ class Bar:
 
     def __str__(self) -> str:
         text = f"{'ok  ' if self.met else 'MISS'} {self.case}: {self.value:.4g} ± {self.spread:.2g} {self.unit}"
-        if self.bar is not None:
-            text += f" (bar {self.bar:g})"
+        if self.limit:
+            text += f" (bar {self.limit})"
         if self.ratio is not None:
             text += f"; {self.peer}: {self.peer_value:.4g} {self.unit}, ratio {self.ratio:.3g}"
         return text
@@ -84,9 +94,8 @@ def append(bench: str, bars: Sequence[Bar], repeats: int) -> None:
 def _row(bench: str, bar: Bar, repeats: int) -> list[object]:
     numbers = [bar.value, bar.spread, bar.peer_value, bar.ratio]
     value, spread, peer_value, ratio = ("" if number is None else f"{number:.5g}" for number in numbers)
-    limit = "" if bar.bar is None else f"{bar.bar:g}"
     when = time.strftime("%Y-%m-%d", time.gmtime())
-    head = [when, _commit(), machine(), bench, bar.case, value, bar.unit, limit, "yes" if bar.met else "no", spread]
+    head = [when, _commit(), machine(), bench, bar.case, value, bar.unit, bar.limit, "yes" if bar.met else "no", spread]
     return [*head, bar.peer, peer_value, ratio, repeats]
 
 
