@@ -30,6 +30,7 @@ COMMANDS = (
     "prune",
     "export",
     "engines",
+    "models",
     "doctor",
 )
 """In the order in which people meet them; each is `command` in the module of its name."""

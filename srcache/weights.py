@@ -3,17 +3,21 @@
 A checkpoint is adopted once: read without unpickling anything but tensors, written as safetensors into the user's cache
 folder, and named by the SHA-256 of that file. Recipes name it by this digest. So a checkpoint makes the same images
 wherever its file came from, and another one cannot take its place unnoticed.
+
+An engine may have weights of its own instead (`EngineInfo.weights`). If they do not lie in its package, its class has a
+static method `weights_file`, which finds and checks them, and raises what is wrong with them.
 """
 
 import hashlib
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srcache.errors import DamagedError, WeightsError
+from srcache.engine import engine_names, find_engine
+from srcache.errors import DamagedError, EngineError, MissingExtraError, WeightsError
 from srcache.files import user_folder, write_whole
 
 if TYPE_CHECKING:
@@ -33,6 +37,25 @@ class Adopted:
     path: Path
     bytes: int
     origin: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineWeights:
+    """Weights that an engine has of its own; they are usable if there is no `problem`, which then names the remedy.
+
+    Attributes:
+        digest: SHA-256 over the files, or None if the engine has none of its own.
+        path: where they lie, or None if that is the engine's own package, or not known because of the problem.
+        problem: what is wrong; `damaged` tells bytes that are not what they should be from a package that is missing.
+        loads: whether the engine runs a checkpoint that the recipe names.
+    """
+
+    engine: str
+    digest: str | None
+    path: Path | None = None
+    problem: str | None = None
+    damaged: bool = False
+    loads: bool = False
 
 
 def is_digest(text: str) -> bool:
@@ -79,6 +102,47 @@ def adopted() -> list[Adopted]:
         origin = note.read_text(encoding="utf-8").strip() if note.is_file() else ""
         found.append(Adopted(path.stem, path, path.stat().st_size, origin))
     return found
+
+
+def engine_weights(engine: str) -> EngineWeights:
+    """Find and check an installed engine's own weights.
+
+    Raises:
+        EngineError: no such engine, or it does not load.
+    """
+    found = find_engine(engine)
+    info, locate = found.info, getattr(found, "weights_file", None)
+    known = EngineWeights(engine=engine, digest=info.weights, loads=info.loads)
+    if locate is None:
+        return known
+    try:
+        return replace(known, path=locate())
+    except (MissingExtraError, WeightsError, DamagedError) as error:
+        return replace(known, problem=str(error), damaged=isinstance(error, DamagedError))
+
+
+def of_engines() -> list[EngineWeights]:
+    """The weights of every installed engine that has some of its own; engines that do not load are left out."""
+    found = []
+    for name in engine_names():
+        try:
+            found.append(engine_weights(name))
+        except EngineError:  # `srcache engines` lists it with its error
+            continue
+    return [one for one in found if one.digest]
+
+
+def matching(beginning: str) -> Adopted:
+    """The adopted checkpoint whose digest begins so.
+
+    Raises:
+        WeightsError: there is none, or more than one.
+    """
+    found = [one for one in adopted() if one.digest.startswith(beginning)]
+    if len(found) != 1:
+        begins = f"{len(found)} checkpoints begin" if found else "no checkpoint begins"
+        raise WeightsError(f"{begins} with {beginning!r}; `srcache models list` shows what is in {weights_folder()}")
+    return found[0]
 
 
 def find(digest: str) -> Path:

@@ -50,6 +50,11 @@ class RealESRGAN:
     def __init__(self, setup: Setup) -> None:
         self._network = Network(read_ncnn(weights_file().read_bytes()), setup)
 
+    @staticmethod
+    def weights_file() -> Path:
+        """See `srcache.weights`; raises as the function of this name."""
+        return weights_file()
+
     def upscale(self, images: "Tensor", seeds: Sequence[int]) -> list[Upscaled | Failure]:
         """See `SREngine.upscale`; seeds change nothing."""
         return self._network.upscale(images)

