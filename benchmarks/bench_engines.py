@@ -123,7 +123,7 @@ def _speed(engines: dict[Case, SREngine], device: str, repeats: int) -> dict[Cas
 
     for case in engines:
         act(case)
-    columns = interleaved(repeats, *(lambda case=case: act(case) for case in engines))  # type: ignore[misc]
+    columns = interleaved(repeats, *(lambda case=case: act(case) for case in engines))
     times = dict(zip(engines, columns, strict=True))
     return {
         case: bar_of(
