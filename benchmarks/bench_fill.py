@@ -3,7 +3,8 @@
 Overhead: 64 images 128→512 per batch, lossless, with an engine that sleeps 3.8 s per batch, as a GPU would. The peer is
 the same engine called in a bare loop on ready tensors, storing nothing.
 Memory: private memory while 100,000 images 16→64 are filled, its peak over the whole run against that over the first
-10,000 (by then every queue has been full). What the catalog takes is measured apart, as the difference between scanning 1,000 and 100,000 files.
+10,000 (by then every queue has been full). What the catalog takes is measured apart, as the difference between
+scanning 1,000 and 100,000 files.
 """
 
 import tempfile
