@@ -4,6 +4,7 @@ An engine is a class named in the entry-point group `srcache.engines`. Its `info
 weights; building it (with a `Setup`) loads them. Nothing registers itself by being imported.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
@@ -225,22 +226,19 @@ def unusable(image: "Tensor", source: "Tensor", scale: float) -> Failure | None:
     Blank (constant, so black too) is a failure only if the source was not, and only for an enlargement: white paper
     stays white, but a decoder that overflowed in half precision also gives one flat colour.
     """
-    import torch
-
     expected = (3, *(upscaled_side(side, scale) for side in source.shape[-2:]))
     if tuple(image.shape) != expected:
         return Failure("wrong_shape", f"expected an output of shape {expected}, but got {tuple(image.shape)}")
-    if not bool(torch.isfinite(image).all()):
+    low, high = image.amin((-2, -1)), image.amax((-2, -1))  # NaN comes through both
+    least, most = float(low.min()), float(high.max())
+    if not (math.isfinite(least) and math.isfinite(most)):
         return Failure("not_finite", "the engine's output holds values that are not numbers")
-    if float(image.min()) < -1e-3 or float(image.max()) > 1 + 1e-3:
+    if least < -1e-3 or most > 1 + 1e-3:
         return Failure("out_of_range", "the engine's output leaves [0, 1]")
-    if scale >= 1 and _is_flat(image) and not _is_flat(source):
+    flat = bool((low == high).all())
+    if flat and scale >= 1 and not bool((source.amax((-2, -1)) == source.amin((-2, -1))).all()):
         return Failure("blank", "the engine's output is one flat colour, but its input is not")
     return None
-
-
-def _is_flat(image: "Tensor") -> bool:
-    return bool((image.amax((-2, -1)) == image.amin((-2, -1))).all())
 
 
 def _as_type_of(default: OptionValue, name: str, value: Any) -> OptionValue:

@@ -8,6 +8,7 @@ for an object that does not come from there, and a source may be pickled or fork
 
 import copy
 import operator
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ from PIL import Image
 from srcache.errors import CatalogError, ImageError
 from srcache.images import Decoded, Pixels, decode_both, to_pixels
 
+_ONE_AT_A_TIME = threading.Lock()
 _CHEAP_TARGETS = ("torchvision.datasets.cifar", "torchvision.datasets.mnist")
 """Modules whose classes give `targets[i]` as the label of item i, so that no picture is loaded for a label."""
 
@@ -231,7 +233,10 @@ class _HuggingFace:
 
 
 class _Items:
-    """Any other map-style data set of (image, label), its image transform taken off in a shallow copy."""
+    """Any other map-style data set of (image, label), its image transform taken off in a shallow copy.
+
+    One thread at a time asks it for an item: a data set over a zip or an HDF5 file may not stand more.
+    """
 
     def __init__(self, dataset: Any) -> None:
         self.root: Path | None = None
@@ -274,14 +279,16 @@ class _Items:
 
     def _item(self, index: int) -> tuple[Any, Any]:
         """(image, label), kept until another is asked for: `load` and then `label` make it once."""
-        last, item = self._last
-        if last != index:
-            found = self._dataset[index]
-            if not isinstance(found, tuple | list) or len(found) < 2:
-                raise CatalogError(f"expected items of (image, label), but item {index} is a {type(found).__name__}")
-            item = (found[0], found[1])
-            self._last = (index, item)
-        return item
+        with _ONE_AT_A_TIME:
+            last, item = self._last
+            if last != index:
+                found = self._dataset[index]
+                if not isinstance(found, tuple | list) or len(found) < 2:
+                    what = type(found).__name__
+                    raise CatalogError(f"expected items of (image, label), but item {index} is a {what}")
+                item = (found[0], found[1])
+                self._last = (index, item)
+            return item
 
 
 def _untouched(*given: Any) -> Any:

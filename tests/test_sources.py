@@ -7,7 +7,9 @@ import os
 import pickle
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -604,3 +606,23 @@ def test_a_broken_picture_in_a_folder_has_a_reason(photos: Path) -> None:
     with pytest.raises(ImageError) as caught:
         open_source(folder).load(8)
     assert caught.value.reason == "unsupported"
+
+
+def test_a_data_set_in_memory_is_asked_by_one_thread_at_a_time():
+    class Fragile:
+        inside = 0
+
+        def __len__(self):
+            return 40
+
+        def __getitem__(self, index):
+            Fragile.inside += 1
+            assert Fragile.inside == 1, "two threads at once"
+            time.sleep(0.001)
+            Fragile.inside -= 1
+            return np.full((4, 4, 3), index, np.uint8), index
+
+    source = open_source(Fragile())
+    with ThreadPoolExecutor(8) as pool:
+        loaded = list(pool.map(lambda index: int(source.load(index).rgb[0, 0, 0]), range(40)))
+    assert loaded == list(range(40))
