@@ -3,22 +3,56 @@
 A call that raises is tried again in smaller batches, until the culprit is alone: one image's failure is its own. Out of
 memory makes the batches of that shape smaller for good; an image that does not fit alone has failed. Errors of the
 surroundings, and of the engine's author, are raised.
+
+Where there is a `Gauge`, a shape begins with a call on one image, from which follows how many fit into memory; so its
+batches are of one width from the first on.
 """
 
 import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from srcache.engine import Failure, SREngine, Upscaled
 from srcache.errors import DeviceError, EngineError, ImageError, SrcacheError
 from srcache.images import to_batch
-from srcache.waiting import Request, WaitingRoom
+from srcache.waiting import Request, Shape, WaitingRoom
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _NO_MEMORY = ("out of memory", "alloc_failed", "can't allocate memory")
 _Outcomes = list[Upscaled | Failure]
+_SHARE = 0.8
+"""Of the free memory that a batch may take; the rest is for what does not grow evenly, and for results on their way."""
+
+Gauge = Callable[[Callable[[], object]], tuple[int, int]]
+"""Makes a call; returns the bytes that it took at its worst, and those that were free before."""
+
+
+def cuda_gauge(device: str) -> Gauge | None:
+    """A gauge for a resolved device; None where it is no CUDA device."""
+    if not device.startswith("cuda"):
+        return None
+
+    def gauge(act: Callable[[], object]) -> tuple[int, int]:
+        import torch
+
+        torch.cuda.synchronize(device)
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+        free, before = torch.cuda.mem_get_info(device)[0], torch.cuda.memory_allocated(device)
+        act()
+        return torch.cuda.max_memory_allocated(device) - before, free
+
+    return gauge
+
+
+def fitting(width: int, taken: int, free: int) -> int:
+    """`width`, halved until so many images, each of which takes `taken` bytes, fit into `free` bytes; at least 1."""
+    while width > 1 and width * taken > _SHARE * free:
+        width //= 2
+    return width
 
 
 class EngineCalls:
@@ -28,9 +62,10 @@ class EngineCalls:
     time that it took.
     """
 
-    def __init__(self, engine: SREngine, room: WaitingRoom) -> None:
+    def __init__(self, engine: SREngine, room: WaitingRoom, gauge: Gauge | None = None) -> None:
         self.computed, self.padded, self.seconds = 0, 0, 0.0
-        self._engine, self._room = engine, room
+        self._engine, self._room, self._gauge = engine, room, gauge
+        self._gauged: set[Shape] = set()
 
     def prepared(self, requests: list[Request]) -> "Tensor | None":
         """What the engine will be given for these, made ahead of time in another thread; None if that failed."""
@@ -47,6 +82,9 @@ class EngineCalls:
             EngineError: the engine does not keep what it must promise.
         """
         shape = requests[0].shape
+        if self._gauge is not None and shape not in self._gauged:
+            self._gauged.add(shape)
+            self._settle_width(requests[0], self._gauge)
         size = self._room.width(shape)
         if len(requests) <= size:
             outcomes = self._attempt(requests, images)
@@ -60,6 +98,21 @@ class EngineCalls:
             size = min(size, self._room.width(shape))
             done += self.upscale(requests[len(done) : len(done) + size])
         return done
+
+    def _settle_width(self, request: Request, gauge: Gauge) -> None:
+        """Make a shape's batches as small as a call on one image says that they must be."""
+        width, images = self._room.width(request.shape), to_batch([request.lr])
+        if width == 1:
+            return
+        started = time.perf_counter()
+        try:
+            taken, free = gauge(lambda: self._engine.upscale(images, [request.seed]))
+        except Exception:  # the call proper meets the same, and answers for it
+            return
+        finally:
+            self.seconds += time.perf_counter() - started
+        self.computed, self.padded = self.computed + 1, self.padded + 1
+        self._room.narrow(request.shape, fitting(width, taken, free))
 
     def _next_size(self, requests: list[Request], failure: Failure) -> int:
         """How many of these to try next, after all of them have failed; 0 if there is nothing to try."""

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from srcache.calls import cuda_gauge
 from srcache.catalog import Catalog
 from srcache.engine import SREngine, find_engine, open_engine
 from srcache.errors import EngineError, ImageError, RecipeError
@@ -44,7 +45,7 @@ class FillSettings:
         samples: SR images per source image; more than one only from an engine that draws noise.
         retry_failed: try again what failed in earlier runs.
         store: the kind of store of a new cache; None means the default, or what the cache has.
-        batch: images per engine call; None takes the engine's advice.
+        batch: images per engine call; None takes the engine's advice, or less where a GPU's memory asks for it.
         device: `cpu`, `cuda`, `cuda:1`, …, or `auto`.
         workers: threads that decode, and as many that encode.
         compiled: ask the engine for `torch.compile`, which pays only in long runs.
@@ -216,11 +217,13 @@ def load_engine(recipe: Recipe, settings: FillSettings) -> SREngine:
 
 def start_service(engine: SREngine, recipe: Recipe, store: Store, settings: FillSettings) -> SRService:
     """Start a service that is tuned for throughput: short batches run only if they must."""
+    device = resolve_device(settings.device)
     serving = ServiceSettings(
         batch=settings.batch,
         encoders=settings.workers,
         linger=math.inf,
-        device=device_name(resolve_device(settings.device)),
+        device=device_name(device),
+        gauge=None if settings.batch else cuda_gauge(device),
     )
     return SRService(engine, recipe, store, serving)
 

@@ -20,7 +20,7 @@ from concurrent.futures import CancelledError, Future, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from srcache.calls import EngineCalls, failure_of
+from srcache.calls import EngineCalls, Gauge, failure_of
 from srcache.engine import Failure, SREngine, Upscaled, unusable, upscaled_side
 from srcache.errors import EngineError
 from srcache.images import Decoded, encode, from_tensor, require_pixels, resize, to_batch
@@ -57,6 +57,7 @@ class ServiceSettings:
         encoders: threads that encode.
         linger: seconds after which a short batch runs; infinity for one that waits until it must run.
         device: what to write into records.
+        gauge: measures the memory of a device, to make batches only as large as fits; None does not look.
     """
 
     batch: int | None = None
@@ -64,6 +65,7 @@ class ServiceSettings:
     encoders: int = 2
     linger: float = 0.02
     device: str = "cpu"
+    gauge: Gauge | None = None
 
 
 def make_request(key: ImageKey, decoded: Decoded, recipe: Recipe, sample: int) -> Request:
@@ -106,7 +108,7 @@ class SRService:
         self.settings = settings
         self._recipe, self._store = recipe, store
         self._room = WaitingRoom(max(1, settings.batch or engine.info.batch), recipe.scale, settings.linger)
-        self.calls = EngineCalls(engine, self._room)
+        self.calls = EngineCalls(engine, self._room, settings.gauge)
         self._pending: dict[str, Future[Outcome]] = {}
         self._lock = threading.Lock()
         self._work, self._space = threading.Condition(self._lock), threading.Condition(self._lock)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from engines import MARKS, enlarged
 
-from srcache.calls import EngineCalls, failure_of
+from srcache.calls import EngineCalls, cuda_gauge, failure_of, fitting
 from srcache.engine import EngineInfo, Failure, Upscaled, open_engine
 from srcache.errors import DeviceError, DiskFullError, EngineError, ImageError
 from srcache.recipe import resolve
@@ -32,8 +32,8 @@ class Probe:
         return instead if instead is not None else [Upscaled(image) for image in enlarged(images, 2)]
 
 
-def calls_to(engine, batch=8):
-    return EngineCalls(engine, WaitingRoom(batch, 2, math.inf))
+def calls_to(engine, batch=8, gauge=None):
+    return EngineCalls(engine, WaitingRoom(batch, 2, math.inf), gauge)
 
 
 @pytest.fixture
@@ -135,6 +135,64 @@ def test_a_failed_call_lets_go_of_its_memory_before_the_next_try(requests):
 
     assert all(isinstance(outcome, Upscaled) for outcome in calls_to(Probe(act)).upscale(requests(4)))
     assert alive == [0] * 6
+
+
+def test_the_width_is_halved_until_the_predicted_peak_leaves_room():
+    assert [fitting(16, 100, free) for free in (0, 100, 250, 500, 1999, 2000, 10**9)] == [1, 1, 2, 4, 8, 16, 16]
+    assert fitting(16, 0, 100) == 16
+    assert fitting(1, 10**9, 1) == 1
+
+
+@pytest.mark.parametrize("pads", [False, True])
+def test_a_gauge_settles_a_shape_s_width_before_its_first_batch_and_only_then(requests, pads):
+    engine, free = Probe(pads=pads), [300]
+
+    def gauge(act):
+        act()
+        return 100, free[0]
+
+    calls = calls_to(engine, gauge=gauge)
+    first = calls.prepared(requests(5))  # made when the shape was still thought to be wider
+    outcomes = calls.upscale(requests(5), first)
+    assert engine.sizes == [1, 2, 2, 2 if pads else 1]
+    plain = calls_to(Probe(pads=pads)).upscale(requests(5))
+    assert all(torch.equal(one.image, two.image) for one, two in zip(outcomes, plain, strict=True))
+    assert (calls.computed, calls.padded) == ((7, 2) if pads else (6, 1))
+    free[0] = 10**9
+    calls.upscale(requests(2))
+    assert engine.sizes[4:] == [2]
+    calls.upscale(requests(8, shape=(24, 20)))
+    assert engine.sizes[5:] == [1, 8]
+
+
+def test_nothing_is_gauged_where_batches_hold_one_image_anyway(requests):
+    engine = Probe(pads=True)
+    calls_to(engine, batch=1, gauge=lambda act: pytest.fail("gauged")).upscale(requests(2))
+    assert engine.sizes == [1, 1]
+
+
+def test_a_gauge_that_fails_leaves_the_answer_to_the_call_proper(requests):
+    engine = Probe(at_most(0, torch.OutOfMemoryError))
+    outcomes = calls_to(engine, gauge=lambda act: (act(), 0)).upscale(requests(2))
+    assert [outcome.reason for outcome in outcomes] == ["out_of_memory"] * 2
+    assert engine.sizes == [1, 2, 1, 1]
+
+
+def test_on_cuda_the_gauge_reports_the_growth_at_its_worst_and_what_was_free(monkeypatch):
+    assert cuda_gauge("cpu") is None
+    order = []
+    for name, value in {
+        "synchronize": None,
+        "empty_cache": None,
+        "reset_peak_memory_stats": None,
+        "mem_get_info": (700, 1000),
+        "memory_allocated": 50,
+        "max_memory_allocated": 180,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, lambda *device, name=name, value=value: order.append(name) or value)
+    assert cuda_gauge("cuda:1")(lambda: order.append("call")) == (130, 700)
+    assert order.index("empty_cache") < order.index("mem_get_info") < order.index("call")
+    assert order.index("reset_peak_memory_stats") < order.index("call") < order.index("max_memory_allocated")
 
 
 @pytest.mark.parametrize(

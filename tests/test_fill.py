@@ -549,3 +549,15 @@ def test_an_output_beyond_the_pixel_limit_is_refused_before_it_is_computed(photo
     report = fill(scan(photos), load_recipe("bicubic", {"scale": 8}), tmp_path / "cache")
     assert report.failed == {"too_large": 3}, "three of the twelve are 32×32"
     assert report.added == 9
+
+
+@pytest.mark.parametrize(
+    ("device", "batch", "gauges"), [("cpu", None, False), ("cuda", None, True), ("cuda", 4, False)]
+)
+def test_memory_is_gauged_on_cuda_where_no_batch_was_asked_for(monkeypatch, device, batch, gauges):
+    monkeypatch.setattr(srcache.fill, "resolve_device", lambda asked: device)
+    monkeypatch.setattr(srcache.fill, "device_name", lambda resolved: resolved)
+    monkeypatch.setattr(srcache.fill, "SRService", lambda engine, recipe, store, settings: settings)
+    serving = srcache.fill.start_service(None, None, None, FillSettings(batch=batch))
+    assert (serving.gauge is not None) == gauges
+    assert serving.batch == batch
