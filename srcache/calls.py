@@ -59,12 +59,13 @@ class EngineCalls:
     """An engine, and how much it was given: for one thread.
 
     `computed` counts images that the engine was given, `padded` those that only filled a batch up, and `seconds` the
-    time that it took.
+    time that it took. `pads` says whether short batches are filled up.
     """
 
-    def __init__(self, engine: SREngine, room: WaitingRoom, gauge: Gauge | None = None) -> None:
+    def __init__(self, engine: SREngine, room: WaitingRoom, gauge: Gauge | None = None, pads: bool = True) -> None:
         self.computed, self.padded, self.seconds = 0, 0, 0.0
         self._engine, self._room, self._gauge = engine, room, gauge
+        self._pads = pads and engine.info.pads
         self._gauged: set[Shape] = set()
 
     def prepared(self, requests: list[Request]) -> "Tensor | None":
@@ -150,7 +151,7 @@ class EngineCalls:
 
     def _filled_up(self, requests: list[Request]) -> list[Request]:
         """For an engine that needs it, as many as the shape's width, by repeating the first."""
-        missing = self._room.width(requests[0].shape) - len(requests) if self._engine.info.pads else 0
+        missing = self._room.width(requests[0].shape) - len(requests) if self._pads else 0
         return requests + [requests[0]] * max(0, missing)
 
     def _broken_promise(self, expected: str, got: str) -> EngineError:

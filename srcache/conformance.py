@@ -58,7 +58,7 @@ def check_engine(
         build=build,
         setup=setup,
         engine=built,
-        images=pictures(batch, size, setup.device),
+        images=pictures(batch, size),
         seeds=[2**64 - 1 - 977 * place for place in range(batch)],
         failing=failing,
     )

@@ -51,7 +51,8 @@ class EngineInfo:
     """What an engine says about itself before anything is loaded.
 
     `scales` is None for an engine that takes any. `numerics` counts how often its author changed what it computes.
-    `pads` says that its results may depend on the batch's shape, so that a short batch must be filled up. `batch` is
+    `pads` says that its results may depend on the batch's shape, so that a short batch must be filled up; with
+    `pads_on_cpu` False not so on the CPU, where the engine takes picture by picture. `batch` is
     its advice for images per call. `weights` is the SHA-256 over the files that it loads, if it has any of its own;
     `loads` says that it runs a checkpoint that the recipe names instead (`Setup.weights`, a digest for
     `srcache.weights`). `compiles` says that it makes use of `Setup.compiled`.
@@ -67,12 +68,17 @@ class EngineInfo:
     tiles: bool = False
     stochastic: bool = False
     pads: bool = True
+    pads_on_cpu: bool = True
     batch: int = 16
     weights: str | None = None
     loads: bool = False
     compiles: bool = False
     code_license: str = "Apache-2.0"
     weights_licenses: tuple[str, ...] = ()
+
+    def pads_on(self, device: str) -> bool:
+        """Whether short batches must be filled up on a device, such as `cpu` or `cuda:1`."""
+        return self.pads and (self.pads_on_cpu or not device.startswith("cpu"))
 
     def resolved(self, options: Mapping[str, Any]) -> dict[str, OptionValue]:
         """Every option of the engine, with defaults where `options` is silent.
@@ -172,7 +178,7 @@ class SREngine(Protocol):
         """Upscale a batch.
 
         Args:
-            images: float32 tensor (N, 3, H, W), RGB, exactly uint8 / 255.
+            images: float32 tensor (N, 3, H, W), RGB, exactly uint8 / 255; on the CPU, whatever device the engine is on.
             seeds: N numbers below 2**64; noise for image i comes from seed i alone.
 
         Returns:

@@ -157,9 +157,10 @@ def _order(trial: EngineTrial) -> None:
 def _alone(trial: EngineTrial) -> None:
     """An image whose batch is filled up with copies of itself comes out as it does among others."""
     for place, (image, seed) in enumerate(zip(trial.images, trial.seeds, strict=True)):
-        count = len(trial.images) if trial.engine.info.pads else 1
+        pads = trial.engine.info.pads_on(trial.setup.device)
+        count = len(trial.images) if pads else 1
         lone = trial.run(image.expand(count, -1, -1, -1), [seed] * count)[:1]
-        words = "alone in a padded batch" if trial.engine.info.pads else "alone (its info says pads=False)"
+        words = "alone in a padded batch" if pads else "alone (its info says pads=False)"
         _expect_equal(lone, [trial.first[place]], f"image {place} came out otherwise {words} than among others")
 
 
@@ -256,7 +257,7 @@ ENGINE_CHECKS: tuple[Callable[[EngineTrial], None], ...] = (
 """In order; each raises ConformanceError if the promise in its docstring is broken."""
 
 
-def pictures(count: int, size: tuple[int, int], device: str) -> "Tensor":
+def pictures(count: int, size: tuple[int, int]) -> "Tensor":
     """Different pictures of one size: coarse patches with fine grain, exactly uint8 / 255."""
     import torch
 
@@ -265,7 +266,7 @@ def pictures(count: int, size: tuple[int, int], device: str) -> "Tensor":
     coarse = torch.randint(32, 224, (count, 3, -(-height // 8), -(-width // 8)), generator=dice)
     grain = torch.randint(-32, 32, (count, 3, height, width), generator=dice)
     patches = coarse.repeat_interleave(8, -2).repeat_interleave(8, -1)[..., :height, :width]
-    return ((patches + grain).float() / 255).to(device)
+    return (patches + grain).float() / 255
 
 
 def _expect(kept: bool, words: str) -> None:
@@ -286,7 +287,7 @@ def _expect_equal(got: "Sequence[Tensor]", expected: "Sequence[Tensor]", words: 
 
 
 def _expect_size(trial: EngineTrial, size: tuple[int, int]) -> None:
-    images = pictures(2, size, trial.setup.device)
+    images = pictures(2, size)
     _expect_shapes(trial, images, trial.run(images, trial.seeds[:2]))
 
 

@@ -78,11 +78,12 @@ class Maker:
     def _running(self) -> "SRService":
         """This process's service, which lives as long as this object does."""
         if self._service is None or self._service[0] != os.getpid():
+            from srcache.calls import cuda_gauge
             from srcache.service import ServiceSettings, SRService
 
             recipe, device = self._folder.recipe, _device(self._folder.recipe)
             engine = open_engine(recipe.engine, recipe.setup(device)) if self._engine is None else self._engine
-            settings = ServiceSettings(linger=_PATIENCE, device=device_name(device))
+            settings = ServiceSettings(linger=_PATIENCE, device=device_name(device), gauge=cuda_gauge(device))
             service = SRService(engine, recipe, self._folder.store(writable=True), settings)
             weakref.finalize(self, _close, os.getpid(), service)
             self._service = os.getpid(), service

@@ -108,7 +108,7 @@ class SRService:
         self.settings = settings
         self._recipe, self._store = recipe, store
         self._room = WaitingRoom(max(1, settings.batch or engine.info.batch), recipe.scale, settings.linger)
-        self.calls = EngineCalls(engine, self._room, settings.gauge)
+        self.calls = EngineCalls(engine, self._room, settings.gauge, engine.info.pads_on(settings.device))
         self._pending: dict[str, Future[Outcome]] = {}
         self._lock = threading.Lock()
         self._work, self._space = threading.Condition(self._lock), threading.Condition(self._lock)

@@ -34,6 +34,7 @@ class Compact:
         summary="a small convolutional network with its weights in the package",
         scales=SCALES,
         precisions=("fp32", "bf16"),
+        pads_on_cpu=False,
         batch=16,
         weights=_weights_digest(),
         weights_licenses=("Apache-2.0",),
@@ -48,13 +49,21 @@ class Compact:
             raise EngineError(f"compact enlarges by 2 or 4, but the recipe's scale is {setup.scale}")
         scale = int(setup.scale)
         dtype = torch.bfloat16 if setup.precision == "bf16" else torch.float32
-        network = load(_FOLDER / f"compact-x{scale}.safetensors", scale).to(setup.device, dtype)
+        self._device = torch.device(setup.device)
+        network = load(_FOLDER / f"compact-x{scale}.safetensors", scale).to(self._device, dtype)
         self._network = network.to(memory_format=torch.channels_last)
 
     def upscale(self, images: "Tensor", seeds: Sequence[int]) -> list[Upscaled | Failure]:
         """See `SREngine.upscale`; seeds change nothing."""
         import torch
 
+        parts = [image[None] for image in images] if self._device.type == "cpu" else [images]
         with torch.inference_mode():
-            outputs = self._network(images.contiguous(memory_format=torch.channels_last)).clamp(0, 1)
-            return [Upscaled(output.contiguous()) for output in outputs]
+            return [Upscaled(output) for part in parts for output in self._enlarged(part)]
+
+    def _enlarged(self, images: "Tensor") -> "Tensor":
+        import torch
+
+        ready = images.to(self._device, memory_format=torch.channels_last)
+        enlarged: Tensor = self._network(ready).clamp(0, 1).contiguous()
+        return enlarged

@@ -28,6 +28,7 @@ class Spandrel:
         precisions=PRECISIONS,
         compiles=True,
         tiles=True,
+        pads_on_cpu=False,
         batch=8,
         weights_licenses=("as the checkpoint's author says",),
     )

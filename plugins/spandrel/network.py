@@ -39,7 +39,8 @@ class Network:
         """Float tensor (N, 3, H, W) in [0, 1] → an outcome each."""
         ready = images.to(self._device, self._dtype)
         if self._tiling is None:
-            return [Upscaled(image.float()) for image in self._call(ready)]
+            parts = [image[None] for image in ready] if self._device.type == "cpu" else [ready]
+            return [Upscaled(image.float()) for part in parts for image in self._call(part)]
         return [
             Upscaled(upscale_tiled(image, self._tiling, self._scale, self._tile, TILES_AT_ONCE).clamp(0, 1))
             for image in ready

@@ -43,6 +43,7 @@ class RealESRGAN:
         precisions=PRECISIONS,
         compiles=True,
         tiles=True,
+        pads_on_cpu=False,
         batch=8,
         weights_licenses=("BSD-3-Clause (Real-ESRGAN); the package that carries them says MIT",),
     )
