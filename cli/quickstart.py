@@ -7,7 +7,7 @@ import click
 from .output import common, document, human_time, table
 
 
-@click.command("quickstart", short_help="The whole loop on embedded images: data, cache, training, a table.")
+@click.command("quickstart", short_help="See it work: the whole loop on embedded images.")
 @click.option(
     "--out",
     default="srcache-quickstart",

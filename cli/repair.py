@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from srcache.repair import MendedRecipe
 
 
-@click.command("repair", short_help="Keep what is whole of a damaged cache; the damaged file is kept, too.")
+@click.command("repair", short_help="Save what is whole of a damaged cache.")
 @click.argument("cache", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--recipe", metavar="NAME", help="Only this recipe: its name, fingerprint or folder.")
 @common
