@@ -56,12 +56,7 @@ def find_home(cache: Cache, name: str) -> Path:
     """
     homes = cache.paths()
     fits = [home for home in homes if name in (home.name, *home.name.rpartition("-")[::2])]
-    if len(fits) == 1:
-        return fits[0]
-    held = ", ".join(home.name for home in homes) or "no recipe yet"
-    if fits:
-        raise CacheError(f"{cache.path} holds several recipes named {name!r}; say which by fingerprint: {held}")
-    raise CacheError(f"{cache.path} holds no recipe {name!r}; it holds: {held}")
+    return cache.only(fits, name, homes)
 
 
 def store_of(folder: RecipeFolder) -> Store | None:

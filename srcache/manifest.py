@@ -12,11 +12,11 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from srcache.errors import BusyError, CacheError, DamagedError, RecipeError
@@ -24,6 +24,8 @@ from srcache.files import append_line, disk_errors, write_whole
 from srcache.machine import NETWORK, file_system
 from srcache.recipe import Recipe, dump, restore
 from srcache.stores import KINDS, Store, open_store
+
+_T = TypeVar("_T")
 
 FORMAT = 1
 MARK = "srcache.json"
@@ -125,13 +127,21 @@ class Cache:
             fits = [folder for folder in folders if folder.recipe.fingerprint == name.fingerprint]
         else:
             fits = [f for f in folders if name in (f.recipe.name, f.recipe.fingerprint, f.path.name)]
+        wanted = name.folder if isinstance(name, Recipe) else name
+        return self.only(fits, wanted, [folder.path for folder in folders])
+
+    def only(self, fits: Sequence[_T], wanted: str, held: Iterable[Path]) -> _T:
+        """The one that fits what was wanted; `held` are the recipes' folders that there are.
+
+        Raises:
+            CacheError: none or several fit.
+        """
         if len(fits) == 1:
             return fits[0]
-        wanted = name.folder if isinstance(name, Recipe) else name
-        held = ", ".join(folder.path.name for folder in folders) or "no recipe yet"
+        names = ", ".join(path.name for path in held) or "no recipe yet"
         if fits:
-            raise CacheError(f"{self.path} holds several recipes named {wanted!r}; say which by fingerprint: {held}")
-        raise CacheError(f"{self.path} holds no recipe {wanted!r}; it holds: {held}")
+            raise CacheError(f"{self.path} holds several recipes named {wanted!r}; say which by fingerprint: {names}")
+        raise CacheError(f"{self.path} holds no recipe {wanted!r}; it holds: {names}")
 
     def add(self, recipe: Recipe) -> RecipeFolder:
         """A recipe's folder, made if it is not there."""

@@ -49,6 +49,14 @@ def build(photos: Path, cache: Path, name: str = "bicubic", samples: int = 1) ->
     return fill(scan(photos), recipe, cache, FillSettings(samples=samples, device="cpu"))
 
 
+def build_two(home: Path) -> Path:
+    """The photos in `home/photos`, and of them in `home/cache`: `bicubic`, and two samples each of `noisy`."""
+    photos = make_photos(home / "photos")
+    build(photos, home / "cache")
+    build(photos, home / "cache", "noisy", samples=2)
+    return home
+
+
 def only(cache: Path, name: str = "bicubic") -> RecipeFolder:
     """A recipe's folder."""
     return open_cache(cache).find(name)

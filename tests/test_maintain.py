@@ -23,11 +23,7 @@ from srcache.stores import Entry
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> Path:
-    home = tmp_path_factory.mktemp("built")
-    photos = caches.make_photos(home / "photos")
-    caches.build(photos, home / "cache")
-    caches.build(photos, home / "cache", "noisy", samples=2)
-    return home
+    return caches.build_two(tmp_path_factory.mktemp("built"))
 
 
 @pytest.fixture

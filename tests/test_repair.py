@@ -24,11 +24,7 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> Path:
-    home = tmp_path_factory.mktemp("built")
-    photos = caches.make_photos(home / "photos")
-    caches.build(photos, home / "cache")
-    caches.build(photos, home / "cache", "noisy", samples=2)
-    return home
+    return caches.build_two(tmp_path_factory.mktemp("built"))
 
 
 @pytest.fixture
