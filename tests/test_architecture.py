@@ -70,18 +70,23 @@ LAZY = {"srcache/__init__.py", "srcache/stores/__init__.py", "cli/main.py", "ben
 
 HEAVY = {
     "datasets",
+    "diffusers",
+    "huggingface_hub",
     "matplotlib",
     "pytorch_lightning",
     "scipy",
     "skimage",
     "sklearn",
     "statsmodels",
+    "timm",
     "torch",
     "torchvision",
     "transformers",
     "webdataset",
 }
-NETWORKS = {"plugins/compact/network.py", "plugins/compact/train.py"}
+NETWORKS = {"plugins/compact/network.py", "plugins/compact/train.py"} | {
+    path.relative_to(ROOT).as_posix() for path in (ROOT / "plugins/seesr").glob("[a-z]*.py")
+}
 """Files made of torch, which are imported only by an engine that is being built, or run by hand."""
 
 MANY_PARAMETERS = {"srcache/dataset.py: SRAugmentedDataset.__init__"}
