@@ -1,0 +1,162 @@
+"""From LR pictures to SR pictures, a batch of one shape at a time: tag, prompt, sample, decode, mend the colours."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from srcache.engine import Failure, Tiling, Upscaled, upscaled_side
+from srcache.errors import ImageError
+
+from .colorfix import FIXES
+from .geometry import control_picture, final_picture
+from .loading import Networks
+from .noise import Noise, seed_of_reference
+from .prompts import prompt_text
+from .sampler import Prompts, Sampler
+from .schedule import make_schedule
+from .windows import Windows, lay_windows
+
+DECODED_AT_ONCE = 4
+"""Pictures that the VAE has in hand together: its memory grows fast, and it fills a GPU with few."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a recipe says about SeeSR; see the engine's options."""
+
+    scale: int
+    process_size: int
+    steps: int
+    guidance: float
+    start: str
+    prompt: str
+    added_prompt: str
+    negative_prompt: str
+    parity: bool
+    tiling: Tiling | None
+    color_fix: str | None
+
+
+class Pipeline:
+    """SeeSR with its networks loaded.
+
+    `captured` wraps the prediction of noise, the inner call of the loop, in whatever runs it faster; `mode` names that
+    for the records.
+    """
+
+    def __init__(
+        self,
+        networks: Networks,
+        settings: Settings,
+        device: torch.device,
+        mode: str = "eager",
+        captured: Callable[[Callable[..., Tensor]], Callable[..., Tensor]] | None = None,
+    ) -> None:
+        self._nets, self._set, self._device, self._mode = networks, settings, device, mode
+        schedule = make_schedule(networks.scheduler, settings.steps)
+        negative = networks.text.encode([settings.negative_prompt])
+        self.sampler = Sampler(networks.unet, networks.controlnet, schedule, settings.guidance, negative)
+        if captured is not None:
+            self.sampler.run = captured(self.sampler.predict)
+
+    def upscale(self, images: Tensor, seeds: Sequence[int]) -> list[Upscaled | Failure]:
+        """See `SREngine.upscale`."""
+        control = self._control(images)
+        try:
+            windows = lay_windows(control.shape[-2] // 8, control.shape[-1] // 8, self._set.tiling)
+        except ImageError as error:
+            return [Failure(error.reason, str(error))] * len(images)
+        tags, embeds = self._nets.tagger(images.to(self._device))
+        prompts = [prompt_text(each, self._set.prompt, self._set.added_prompt) for each in tags]
+        latents = self._sampled(control, Prompts(self._nets.text.encode(prompts), embeds), seeds, windows)
+        height, width = (upscaled_side(side, self._set.scale) for side in images.shape[-2:])
+        shared = {"network": list(control.shape[-2:]), "windows": len(windows.places) if windows else 1}
+        outcomes: list[Upscaled | Failure] = []
+        for number, (decoded, decoding) in enumerate(self._decoded(latents)):
+            if isinstance(decoded, Failure):
+                outcomes.append(decoded)
+                continue
+            notes = {"tags": tags[number], "prompt": prompts[number], **shared, **self._run_notes(images, decoding)}
+            notes |= {"reference_seed": seed_of_reference(seeds[number])} if self._set.parity else {}
+            outcomes.append(Upscaled(self._finished(decoded, control[number], (height, width)), notes))
+        return outcomes
+
+    def _control(self, images: Tensor) -> Tensor:
+        """The pictures that the networks see: uint8 (N, 3, H, W)."""
+        pixels = _bytes(images).permute(0, 2, 3, 1).contiguous().numpy()
+        controls = [control_picture(each, self._set.scale, self._set.process_size) for each in pixels]
+        return torch.from_numpy(np.stack(controls)).permute(0, 3, 1, 2).contiguous().to(self._device)
+
+    def _sampled(self, control: Tensor, prompts: Prompts, seeds: Sequence[int], windows: Windows | None) -> Tensor:
+        """Latents in the VAE's own units."""
+        pictures = control.float() / 255
+        size = control.shape[-2] // 8, control.shape[-1] // 8
+        noise = Noise(seeds, size, self._device, parity=self._set.parity, guided=self.sampler.is_guided)
+        start = noise.draw()
+        if self._set.start == "lr":
+            encoded = self._encoded(pictures, noise.draw_posterior())
+            start = self.sampler.schedule.started(encoded * self._nets.vae.scaling_factor, start)
+        return self.sampler.sample(pictures, prompts, start, noise, windows) / self._nets.vae.scaling_factor
+
+    def _encoded(self, pictures: Tensor, noise: Tensor) -> Tensor:
+        """A sample of the VAE's posterior for each picture."""
+        moments = in_chunks(pictures * 2 - 1, DECODED_AT_ONCE, self._nets.vae.encode).float()
+        mean, log_variance = moments.chunk(2, dim=1)
+        return mean + (0.5 * log_variance.clamp(-30, 20)).exp() * noise
+
+    def _decoded(self, latents: Tensor) -> list[tuple[Tensor | Failure, str]]:
+        """Each picture, uint8 (3, H, W), and in what it was decoded: again in float32 if half precision overflowed."""
+        pictures = in_chunks(latents, DECODED_AT_ONCE, self._nets.vae.decode).float()
+        found: list[tuple[Tensor | Failure, str]] = []
+        for number, fault in enumerate(_faults(pictures)):
+            picture, decoding = pictures[number], self._nets.vae.precision
+            if fault and decoding != "fp32":
+                picture, decoding = self._nets.vae.decode32(latents[number : number + 1])[0], "fp32"
+                (fault,) = _faults(picture[None])
+            done = Failure(*fault) if fault else _bytes((picture / 2 + 0.5).clamp(0, 1))
+            found.append((done, decoding))
+        return found
+
+    def _finished(self, picture: Tensor, control: Tensor, size: tuple[int, int]) -> Tensor:
+        """Colours mended, at the size that was asked for: float32 (3, H, W) in [0, 1]."""
+        if self._set.color_fix is not None:
+            picture = FIXES[self._set.color_fix](picture[None], control[None])[0]
+        if picture.shape[-2:] != size:
+            pixels = final_picture(picture.permute(1, 2, 0).cpu().numpy(), size)
+            picture = torch.from_numpy(pixels).permute(2, 0, 1)
+        return picture.float() / 255
+
+    def _run_notes(self, images: Tensor, decoding: str) -> dict[str, Any]:
+        """How the batch was run: it moves pixels by rounding only."""
+        return {"mode": self._mode, "batch": len(images), "decoded_in": decoding}
+
+
+def in_chunks(rows: Tensor, size: int, act: Callable[[Tensor], Tensor]) -> Tensor:
+    """`act` on some rows at a time; more than `size` rows go in calls of one shape, the last filled up with zeros."""
+    if len(rows) <= size:
+        return act(rows)
+    parts = [rows[start : start + size] for start in range(0, len(rows), size)]
+    missing = size - len(parts[-1])
+    parts[-1] = torch.cat([parts[-1], parts[-1].new_zeros((missing, *rows.shape[1:]))])
+    return torch.cat([act(part) for part in parts])[: len(rows)]
+
+
+def _faults(pictures: Tensor) -> list[tuple[str, str] | None]:
+    """What is wrong with each decoded picture, before it is clamped: a VAE that works gives no flat colour."""
+    low, high = pictures.amin((1, 2, 3)), pictures.amax((1, 2, 3))
+    words: dict[int, tuple[str, str] | None] = {
+        0: None,
+        1: ("blank", "the VAE decoded one flat colour"),
+        2: ("not_finite", "the VAE decoded values that are not numbers"),
+    }
+    kinds = torch.where((low - high).isfinite(), (low == high).int(), 2)
+    return [words[kind] for kind in kinds.tolist()]
+
+
+def _bytes(values: Tensor) -> Tensor:
+    """[0, 1] as 8 bits, rounded."""
+    return (values * 255).round().to(torch.uint8)

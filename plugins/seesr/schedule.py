@@ -1,0 +1,79 @@
+"""The sampler's arithmetic (DDPM, Ho et al., NeurIPS 2020), as numbers known before the first step."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any
+
+from diffusers import DDPMScheduler
+from torch import Tensor
+
+from srcache.errors import EngineError, WeightsError
+
+START = 999
+"""The noise level at which a start from the LR picture begins, though the first prediction is made for an earlier one."""
+
+_USED = {
+    *("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas"),
+    *("prediction_type", "steps_offset", "timestep_spacing", "rescale_betas_zero_snr"),
+}
+"""Settings of a scheduler's config.json that count here; published ones name schedulers of other classes, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """`latent · keep + noise prediction · remove + fresh noise · add` is the next latent."""
+
+    timestep: int
+    keep: float
+    remove: float
+    add: float
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """All steps of a run; a start mixes `picture` parts of a picture's latent with `noise` parts of noise."""
+
+    steps: tuple[Step, ...]
+    picture: float
+    noise: float
+
+    def started(self, picture: Tensor, noise: Tensor) -> Tensor:
+        """The latent to begin with, from a picture's scaled latent."""
+        return picture * self.picture + noise * self.noise
+
+
+def make_schedule(config: Mapping[str, Any], steps: int) -> Schedule:
+    """The steps of DDPM ancestral sampling with the variance `fixed_small`.
+
+    Args:
+        config: a scheduler's config.json; its betas and the spacing of its timesteps are what counts.
+        steps: how many.
+
+    Raises:
+        EngineError: more steps than the model was trained with.
+        WeightsError: the model predicts something else than noise.
+    """
+    settings = {name: value for name, value in config.items() if name in _USED}
+    scheduler = DDPMScheduler(**settings)
+    trained = int(scheduler.config.num_train_timesteps)
+    if not 1 <= steps <= trained:
+        raise EngineError(f"steps must be from 1 to {trained}, but is {steps}")
+    if scheduler.config.prediction_type != "epsilon":
+        raise WeightsError(f"expected a model that predicts epsilon, but it predicts {scheduler.config.prediction_type}")
+    scheduler.set_timesteps(steps)
+    kept = scheduler.alphas_cumprod.double().tolist()
+    times = scheduler.timesteps.tolist()
+    start = kept[min(START, trained - 1)]
+    made = tuple(_step(time, kept, time - trained // steps) for time in times)
+    return Schedule(made, sqrt(start), sqrt(1 - start))
+
+
+def _step(time: int, kept: list[float], before: int) -> Step:
+    """How one step weighs latent, prediction and fresh noise; `kept` is the share of signal at each time (ᾱ)."""
+    now, then = kept[time], kept[before] if before >= 0 else 1.0
+    alpha = now / then
+    beta = 1 - alpha
+    clean, direct = sqrt(then) * beta / (1 - now), sqrt(alpha) * (1 - then) / (1 - now)
+    spread = sqrt(max(beta * (1 - then) / (1 - now), 1e-20)) if time > 0 else 0.0
+    return Step(time, direct + clean / sqrt(now), -clean * sqrt(1 - now) / sqrt(now), spread)
