@@ -1,0 +1,280 @@
+"""SeeSR's way of running half a VAE over a large picture: tile by tile, with the statistics of GroupNorm in common.
+
+Tiles overlap by a margin, whose result is thrown away. All go through the network in step: convolutions and attention
+see one tile, with zeros beyond its edge; wherever the network normalises, all tiles wait until the mean and the
+variance of each are known, and go on with the averages. The variance *between* the tiles' means is missing, as in Wu
+et al.'s program (arXiv:2311.16518), so that the result is not that of the whole picture; it is another function, and
+whether it is used must follow from the picture's size alone.
+
+A network is read as a flat sequence of steps that a tile takes: plain functions, `Shared` where the tiles wait, and
+`Joined` where a residual path ends. So one tile at a time is at work, and its state between two waits is just two
+tensors, which may lie in the host's memory meanwhile.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import batch_norm, scaled_dot_product_attention, silu
+
+ROUNDINGS = (32, 16, 8, 4, 2)
+"""The steps to which a tile's side is rounded up, the preferred one first."""
+
+Span = tuple[int, int]
+"""Where something starts and stops along a side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """What a tile sees, and what is kept of its result: (rows, columns) each, in cells of what is tiled."""
+
+    seen: tuple[Span, Span]
+    kept: tuple[Span, Span]
+
+
+def lay_out(height: int, width: int, tile: int, pad: int) -> list[Tile]:
+    """The tiles of a picture, row by row; what is kept of them covers it once.
+
+    Args:
+        height: of what is tiled, in its own cells: pixels for an encoder, latents for a decoder.
+        width: likewise.
+        tile: the largest side of a tile without its margins; at least 2.
+        pad: the width of a margin.
+    """
+    rows, columns = _spans(height, tile, pad), _spans(width, tile, pad)
+    return [Tile((row[0], column[0]), (row[1], column[1])) for row, column in product(rows, columns)]
+
+
+def _spans(side: int, tile: int, pad: int) -> list[tuple[Span, Span]]:
+    """What each tile along a side sees, and what is kept of it."""
+    inner = side - 2 * pad
+    count = max(1, -(-inner // tile))
+    step = _rounded(-(-inner // count), tile)
+    spans = []
+    for start in range(pad, pad + count * step, step) if step > 0 else [pad]:
+        stop = min(start + step, side)
+        seen = max(start - pad, 0), min(stop + pad, side)
+        kept = 0 if start <= pad else start, side if stop >= side - pad else stop
+        spans.append((seen, kept))
+    return spans
+
+
+def _rounded(length: int, limit: int) -> int:
+    for step in ROUNDINGS:
+        up = -(-length // step) * step
+        if up == length or up <= limit:
+            return up
+    return length
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """Normalise with the statistics of all tiles.
+
+    Attributes:
+        norm: has the groups, the weights and epsilon.
+        branch: what is kept of the tensor as it came, for the sum at the end of a residual path.
+    """
+
+    norm: nn.GroupNorm
+    branch: Callable[[Tensor], Tensor] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Add what was branched off."""
+
+
+Step = Callable[[Tensor], Tensor] | Shared | Joined
+
+
+def encoder_steps(encoder: Any) -> Iterator[Step]:
+    """What diffusers' VAE encoder does, step by step."""
+    yield encoder.conv_in
+    for block in encoder.down_blocks:
+        yield from _block_steps(block, block.downsamplers)
+    yield from _middle_steps(encoder.mid_block)
+    yield from _last_steps(encoder)
+
+
+def decoder_steps(decoder: Any) -> Iterator[Step]:
+    """What diffusers' VAE decoder does, step by step."""
+    yield decoder.conv_in
+    yield from _middle_steps(decoder.mid_block)
+    for block in decoder.up_blocks:
+        yield from _block_steps(block, block.upsamplers)
+    yield from _last_steps(decoder)
+
+
+def _block_steps(block: Any, resamplers: Any) -> Iterator[Step]:
+    for resnet in block.resnets:
+        yield from _resnet_steps(resnet)
+    yield from resamplers or ()
+
+
+def _middle_steps(block: Any) -> Iterator[Step]:
+    first, *others = block.resnets
+    yield from _resnet_steps(first)
+    for attention, resnet in zip(block.attentions, others, strict=True):
+        yield from (Shared(attention.group_norm, _same), _Attention(attention), Joined())
+        yield from _resnet_steps(resnet)
+
+
+def _resnet_steps(block: Any) -> Iterator[Step]:
+    yield from (Shared(block.norm1, block.conv_shortcut or _same), _silu, block.conv1)
+    yield from (Shared(block.norm2), _silu, block.conv2, Joined())
+
+
+def _last_steps(network: Any) -> Iterator[Step]:
+    yield from (Shared(network.conv_norm_out), _silu, network.conv_out)
+
+
+def _same(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+def _silu(normalised: Tensor) -> Tensor:
+    return silu(normalised, inplace=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Attention:
+    """One-headed self-attention over the cells of a tile, without its normalisation and its residual sum."""
+
+    module: Any
+
+    def __call__(self, normalised: Tensor) -> Tensor:
+        tokens = normalised.flatten(2).transpose(1, 2)
+        query, key, value = (part(tokens)[:, None] for part in (self.module.to_q, self.module.to_k, self.module.to_v))
+        mixed: Tensor = self.module.to_out[0](scaled_dot_product_attention(query, key, value)[:, 0])
+        return torch.empty_like(normalised).copy_(mixed.transpose(1, 2).reshape(normalised.shape))
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Mean and biased variance of each group of channels, float32 (groups,), over so many cells."""
+
+    mean: Tensor
+    variance: Tensor
+    cells: int
+
+
+def measure(tensor: Tensor, groups: int) -> Moments:
+    """A tile's moments, tensor (1, C, H, W); group by group, so that half precision needs no second tensor in full."""
+    pairs = [torch.var_mean(group.float(), correction=0) for group in tensor[0].chunk(groups)]
+    variances, means = zip(*pairs, strict=True)
+    return Moments(torch.stack(means), torch.stack(variances), tensor.shape[-2] * tensor.shape[-1])
+
+
+def average(tiles: Sequence[Moments]) -> Moments:
+    """The moments that all tiles share: the means of theirs, weighted by cells."""
+    cells = sum(tile.cells for tile in tiles)
+    mean, variance = torch.zeros_like(tiles[0].mean), torch.zeros_like(tiles[0].variance)
+    for tile in tiles:
+        mean += tile.mean * (tile.cells / cells)
+        variance += tile.variance * (tile.cells / cells)
+    return Moments(mean, variance, cells)
+
+
+def normalise(tensor: Tensor, norm: nn.GroupNorm, moments: Moments) -> Tensor:
+    """What `norm` makes of a tensor (1, C, H, W) that has these moments; computed in float32, rounded once."""
+    repeats = tensor.shape[1] // norm.num_groups
+    mean, variance = (part.repeat_interleave(repeats) for part in (moments.mean, moments.variance))
+    return batch_norm(tensor, mean, variance, norm.weight.float(), norm.bias.float(), eps=norm.eps)
+
+
+@dataclass(slots=True)
+class _Track:
+    """How far a tile has got: its tensor, and what was branched off for a residual sum."""
+
+    value: Tensor
+    device: torch.device
+    branch: Tensor | None = None
+
+    def take(self, step: Step, moments: Moments | None = None) -> None:
+        if isinstance(step, Joined):
+            assert self.branch is not None  # a residual path has a beginning
+            self.value = self.value.add_(self.branch)
+            self.branch = None
+        elif isinstance(step, Shared):
+            assert moments is not None  # the tiles have waited
+            self.branch = step.branch(self.value) if step.branch else self.branch
+            self.value = normalise(self.value, step.norm, moments)
+        else:
+            self.value = step(self.value)
+
+    def park(self) -> None:
+        self.value = _to_host(self.value)
+        self.branch = None if self.branch is None else _to_host(self.branch)
+
+    def fetch(self) -> None:
+        self.value = self.value.to(self.device, non_blocking=True)
+        self.branch = None if self.branch is None else self.branch.to(self.device, non_blocking=True)
+
+
+def _to_host(tensor: Tensor) -> Tensor:
+    """A tensor in the host's memory, which a GPU reaches fastest where it is pinned."""
+    if not tensor.is_cuda:
+        return tensor.cpu()
+    return torch.empty_like(tensor, device="cpu", pin_memory=True).copy_(tensor, non_blocking=True)
+
+
+def run_tiles(steps: Iterable[Step], tiles: Iterable[Tensor], park: bool) -> list[Tensor]:
+    """All tiles through a network, in step.
+
+    Args:
+        steps: of the network.
+        tiles: (1, C, h, w) each, of any sizes.
+        park: whether tiles wait in the host's memory. The results are the same.
+
+    Returns:
+        What becomes of each tile, in the same order, on its device.
+    """
+    tracks = [_Track(tile, tile.device) for tile in tiles]
+    waited: tuple[Shared, Moments] | None = None
+    for work, wait in _sections(steps):
+        found = []
+        for track in tracks:
+            track.fetch()
+            if waited:
+                track.take(*waited)
+            for step in work:
+                track.take(step)
+            if wait:
+                found.append(measure(track.value, wait.norm.num_groups))
+                if park:
+                    track.park()
+        waited = (wait, average(found)) if wait else None
+    return [track.value for track in tracks]
+
+
+def _sections(steps: Iterable[Step]) -> Iterator[tuple[list[Step], Shared | None]]:
+    """What tiles do without looking at each other, and what they wait for then; in the end for nothing."""
+    work: list[Step] = []
+    for step in steps:
+        if isinstance(step, Shared):
+            yield work, step
+            work = []
+        else:
+            work.append(step)
+    yield work, None
+
+
+def cut(picture: Tensor, tiles: Sequence[Tile]) -> list[Tensor]:
+    """What each tile sees of a picture (1, C, H, W)."""
+    return [picture[..., slice(*tile.seen[0]), slice(*tile.seen[1])] for tile in tiles]
+
+
+def put_together(results: Sequence[Tensor], tiles: Sequence[Tile], scale: Fraction) -> Tensor:
+    """What is kept of each tile's result (1, C, h, w), as one picture; `scale` is the results' to what was tiled."""
+    (_, bottom), (_, right) = tiles[-1].kept
+    whole = results[0].new_empty((*results[0].shape[:2], int(bottom * scale), int(right * scale)))
+    for result, tile in zip(results, tiles, strict=True):
+        (top, below), (left, beyond) = (tuple(int(edge * scale) for edge in span) for span in tile.kept)
+        over, before = (int(span[0] * scale) for span in tile.seen)
+        whole[..., top:below, left:beyond] = result[..., top - over : below - over, left - before : beyond - before]
+    return whole
