@@ -22,7 +22,7 @@ from srcache.degrade import Degradation
 from srcache.engine import EngineInfo, OptionValue, Setup, Tiling, find_engine, upscaled_side
 from srcache.errors import ConfigError, RecipeError
 from srcache.images import parse_codec
-from srcache.weights import find, resolve_weights
+from srcache.weights import require_weights, resolve_weights
 
 LATE_FIELDS: frozenset[str] = frozenset()
 """Fields added after the first release; each stays out of the fingerprint while it holds its default."""
@@ -39,7 +39,7 @@ class Recipe:
     Attributes:
         name: for people; not in the fingerprint.
         engine, numerics, options: who computes, which version of its arithmetic, with which settings.
-        weights: SHA-256 over the files that the engine loads, or None if it has none.
+        weights: SHA-256 over the files that the engine loads (see `srcache.weights`), or None if it has none.
         degradation: how LR is made from the source image; None if the source image is LR.
         scale: output side / input side.
         size: `scale` leaves the output at scale × LR; `source` resizes it to the source image's size (Lanczos).
@@ -113,7 +113,8 @@ class Recipe:
 
         Raises:
             RecipeError: another version of the engine's arithmetic, or other weights.
-            WeightsError: the checkpoint that the recipe names is not on this machine.
+            WeightsError: the checkpoint or bundle that the recipe names is not on this machine.
+            DamagedError: its bytes are not what they were.
         """
         if info.numerics != self.numerics:
             raise RecipeError(
@@ -121,7 +122,7 @@ class Recipe:
                 f"but version {info.numerics} is installed; resolve the recipe anew (that starts a new folder)"
             )
         if info.loads:
-            find(str(self.weights))
+            require_weights(str(self.weights), self.engine)
         elif info.weights != self.weights:
             raise RecipeError(
                 f"recipe {self.folder} names weights {self.weights}, but engine {self.engine} loads {info.weights}; "
@@ -139,12 +140,12 @@ def shipped_recipes() -> dict[str, str]:
 def load_recipe(source: str | Path, changes: Mapping[str, Any] | None = None) -> Recipe:
     """A recipe by its shipped name or from a YAML file, with `changes` such as {"scale": 2, "options.filter": "box"}.
 
-    `weights` may be a checkpoint's file, relative to the recipe's (or, for a shipped one, to where we are); it is
-    adopted, and the recipe then names it by its digest.
+    `weights` may be a bundle's name, or the file of a checkpoint or of a bundle's manifest, relative to the recipe's
+    (or, for a shipped one, to where we are); what is found is recorded, and the recipe then names it by its digest.
 
     Raises:
         RecipeError: no such recipe, or mistakes in it (all of them at once).
-        WeightsError: the recipe names a checkpoint that is not there, or is none.
+        WeightsError: the recipe names a checkpoint or bundle that is not there, or is none.
     """
     shipped, beside = shipped_recipes(), Path()
     if str(source) in shipped:

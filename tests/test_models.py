@@ -231,6 +231,6 @@ def test_fetch_of_an_unknown_engine_is_a_mistake(srcache):
 
 def test_a_broken_engine_does_not_hide_the_others(locate, tmp_path, monkeypatch):
     locate(lambda: tmp_path / "noise.bin")
-    monkeypatch.setattr("srcache.weights.engine_names", lambda: ["no-such-engine", "resample", "test-noise"])
+    monkeypatch.setattr("srcache.weights.engines.engine_names", lambda: ["no-such-engine", "resample", "test-noise"])
     expected = EngineWeights(engine="test-noise", digest=DIGEST, path=tmp_path / "noise.bin")
     assert of_engines() == [expected] == [engine_weights("test-noise")]

@@ -112,5 +112,5 @@ def test_recipes_name_weights_by_file_or_digest(tensors, tmp_path):
     assert is_digest(digest)
     assert resolve_weights(digest, tmp_path) == digest
     assert resolve_weights(str(tmp_path / "net.safetensors"), tmp_path / "elsewhere") == digest
-    with pytest.raises(WeightsError, match="neither"):
+    with pytest.raises(WeightsError, match="is none of them"):
         resolve_weights("gone.pth", tmp_path)

@@ -1,30 +1,27 @@
-"""Weights: checkpoints that are found by what they are, not by where they lie.
+"""Checkpoints: files of tensors that the user has, found by what they are, not by where they lie.
 
 A checkpoint is adopted once: read without unpickling anything but tensors, written as safetensors into the user's cache
 folder, and named by the SHA-256 of that file. Recipes name it by this digest. So a checkpoint makes the same images
 wherever its file came from, and another one cannot take its place unnoticed.
-
-An engine may have weights of its own instead (`EngineInfo.weights`). If they do not lie in its package, its class has a
-static method `weights_file`, which finds and checks them, and raises what is wrong with them.
 """
 
 import hashlib
-import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srcache.engine import engine_names, find_engine
-from srcache.errors import DamagedError, EngineError, MissingExtraError, WeightsError
+from srcache.errors import DamagedError, WeightsError
 from srcache.files import user_folder, write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_PICKLED = {".pth", ".pt", ".ckpt", ".bin"}
+PICKLED = frozenset({".pth", ".pt", ".ckpt", ".bin"})
+"""Kinds of files that training programs write; read for their tensors alone."""
+
 _INSIDE = ("params_ema", "params-ema", "params", "state_dict", "model_state_dict", "model", "net", "generator")
 """Names under which training programs put the network's tensors, the preferred one first."""
 
@@ -37,25 +34,6 @@ class Adopted:
     path: Path
     bytes: int
     origin: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineWeights:
-    """Weights that an engine has of its own; they are usable if there is no `problem`, which then names the remedy.
-
-    Attributes:
-        digest: SHA-256 over the files, or None if the engine has none of its own.
-        path: where they lie, or None if that is the engine's own package, or not known because of the problem.
-        problem: what is wrong; `damaged` tells bytes that are not what they should be from a package that is missing.
-        loads: whether the engine runs a checkpoint that the recipe names.
-    """
-
-    engine: str
-    digest: str | None
-    path: Path | None = None
-    problem: str | None = None
-    damaged: bool = False
-    loads: bool = False
 
 
 def is_digest(text: str) -> bool:
@@ -81,10 +59,10 @@ def adopt(path: Path) -> str:
     if path.suffix == ".safetensors":
         _read(path.read_bytes() if path.is_file() else b"", path)
         data = path.read_bytes()
-    elif path.suffix in _PICKLED:
+    elif path.suffix in PICKLED:
         data = _converted(path)
     else:
-        kinds = ", ".join([".safetensors", *sorted(_PICKLED)])
+        kinds = ", ".join([".safetensors", *sorted(PICKLED)])
         raise WeightsError(f"expected a checkpoint ({kinds}), but got {path}")
     digest = hashlib.sha256(data).hexdigest()
     target = weights_folder() / f"{digest}.safetensors"
@@ -102,34 +80,6 @@ def adopted() -> list[Adopted]:
         origin = note.read_text(encoding="utf-8").strip() if note.is_file() else ""
         found.append(Adopted(path.stem, path, path.stat().st_size, origin))
     return found
-
-
-def engine_weights(engine: str) -> EngineWeights:
-    """Find and check an installed engine's own weights.
-
-    Raises:
-        EngineError: no such engine, or it does not load.
-    """
-    found = find_engine(engine)
-    info, locate = found.info, getattr(found, "weights_file", None)
-    known = EngineWeights(engine=engine, digest=info.weights, loads=info.loads)
-    if locate is None:
-        return known
-    try:
-        return replace(known, path=locate())
-    except (MissingExtraError, WeightsError, DamagedError) as error:
-        return replace(known, problem=str(error), damaged=isinstance(error, DamagedError))
-
-
-def of_engines() -> list[EngineWeights]:
-    """The weights of every installed engine that has some of its own; engines that do not load are left out."""
-    found = []
-    for name in engine_names():
-        try:
-            found.append(engine_weights(name))
-        except EngineError:  # `srcache engines` lists it with its error
-            continue
-    return [one for one in found if one.digest]
 
 
 def matching(beginning: str) -> Adopted:
@@ -153,10 +103,12 @@ def find(digest: str) -> Path:
         DamagedError: the file is not what was adopted.
     """
     path = weights_folder() / f"{digest}.safetensors"
+    if is_digest(digest) and (weights_folder() / "bundles" / f"{digest}.json").is_file():
+        raise WeightsError(f"weights {digest} are a bundle of several files, but one checkpoint is needed")
     if not is_digest(digest) or not path.is_file():
         raise WeightsError(
             f"no weights {digest} on this machine (looked in {path.parent}); "
-            "`srcache models convert FILE` takes a checkpoint in"
+            "`srcache models convert FILE` takes a checkpoint in, `srcache models fetch NAME` brings a bundle"
         )
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
@@ -215,18 +167,3 @@ def _tensors(loaded: Any, path: Path) -> "dict[str, Tensor]":
             return found
     keys = ", ".join(map(str, list(loaded)[:8])) if isinstance(loaded, Mapping) else type(loaded).__name__
     raise WeightsError(f"{path} holds no named tensors; it holds: {keys}")
-
-
-def resolve_weights(text: str, beside: Path) -> str:
-    """What a recipe says about weights → a digest: a digest stays, a file's path (relative to `beside`) is adopted.
-
-    Raises:
-        WeightsError: there is no such file, or it is no checkpoint.
-    """
-    if is_digest(text):
-        return text
-    path = Path(os.path.expanduser(text))
-    path = path if path.is_absolute() else beside / path
-    if not path.is_file():
-        raise WeightsError(f"weights are a SHA-256 or a checkpoint's file, but {text!r} is neither ({path} is no file)")
-    return adopt(path)

@@ -1,0 +1,128 @@
+"""The Hugging Face hub: what its cache on this machine holds, and bringing what it lacks.
+
+Everything is left to the package `huggingface_hub`, so its environment holds: HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE,
+HF_ENDPOINT, HF_TOKEN, proxies.
+"""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from srcache.errors import DiskFullError, MissingExtraError
+from srcache.weights.manifests import Part, Repository
+
+EXTRA = "seesr"
+"""The extra that brings the package."""
+
+_ROOM = 1 << 28
+"""Bytes that stay free."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A file that a repository has: `size` in bytes, if it says so; `rest` are the repositories to try after it."""
+
+    part: Part
+    repository: Repository
+    size: int | None
+    rest: tuple[Repository, ...]
+
+
+def in_cache(part: Part) -> tuple[Path, str] | None:
+    """A part's file in the hub's cache on this machine, and where it came from; touches no network."""
+    if not part.source.repositories:
+        return None
+    try:
+        from huggingface_hub import try_to_load_from_cache
+    except ImportError:
+        return None
+    for repository in part.source.repositories:
+        path = try_to_load_from_cache(repository.name, _path(part, repository), revision=repository.revision)
+        if isinstance(path, str):
+            return Path(path), _origin(repository, Path(path), part)
+    return None
+
+
+class Hub:
+    """One round of downloads; remembers which repositories do not answer, so that each is waited for once."""
+
+    def __init__(self) -> None:
+        try:
+            import huggingface_hub
+        except ImportError as error:
+            raise MissingExtraError("huggingface_hub", EXTRA, "fetching weights from the Hugging Face hub") from error
+        self._hub: Any = huggingface_hub
+        self._gone: dict[Repository, str] = {}
+
+    def offer(self, part: Part, reasons: list[str]) -> Offer | None:
+        """The first repository that has a part; why the others do not goes into `reasons`."""
+        for place, repository in enumerate(part.source.repositories):
+            found = self._ask(part, repository, reasons, dry_run=True)
+            if found is not None:
+                return Offer(part, repository, found.file_size, part.source.repositories[place + 1 :])
+        return None
+
+    def download(self, offer: Offer, reasons: list[str]) -> bool:
+        """Bring a file into the hub's cache, from the repository that offered it or from those after it."""
+        for repository in (offer.repository, *offer.rest):
+            if self._ask(offer.part, repository, reasons) is not None:
+                return True
+        return False
+
+    def require_room(self, offers: Sequence[Offer]) -> None:
+        """Refuse to begin what the disk cannot hold.
+
+        Raises:
+            DiskFullError: it cannot.
+        """
+        from huggingface_hub import constants
+
+        cache = Path(constants.HF_HUB_CACHE)
+        there = next(folder for folder in (cache, *cache.parents) if folder.exists())
+        needed, free = sum(offer.size or 0 for offer in offers), shutil.disk_usage(there).free
+        if needed and needed + _ROOM > free:
+            raise DiskFullError(
+                f"{needed >> 20} MiB are to be downloaded to {cache}, but only {free >> 20} MiB are free; make room, "
+                "or set HF_HOME to a folder on another disk, and run the same command again"
+            )
+
+    def _ask(self, part: Part, repository: Repository, reasons: list[str], **words: Any) -> Any:
+        if repository in self._gone:
+            reasons.append(f"{repository}: {self._gone[repository]}")
+            return None
+        path = _path(part, repository)
+        try:
+            return self._hub.hf_hub_download(repository.name, path, revision=repository.revision, **words)
+        except Exception as error:  # the hub, a proxy or a cut line may break in many ways; the next repository may not
+            whole, reason = self._reason(error, path)
+            reasons.append(f"{repository}: {reason}")
+            if whole:
+                self._gone[repository] = reason
+            return None
+
+    def _reason(self, error: Exception, path: str) -> tuple[bool, str]:
+        """Whether the repository as a whole does not answer, and why, in words."""
+        errors = self._hub.errors
+        kinds: list[tuple[type[Exception], bool, str]] = [
+            (errors.GatedRepoError, True, "asks for consent: open its page, agree, and log in with `hf auth login`"),
+            (errors.RepositoryNotFoundError, True, "is not there, or is private"),
+            (errors.RevisionNotFoundError, True, "has no such revision"),
+            (errors.LocalEntryNotFoundError, True, "could not be reached (offline?)"),
+            (errors.EntryNotFoundError, False, f"has no {path}"),
+        ]
+        for kind, whole, words in kinds:
+            if isinstance(error, kind):
+                return whole, words
+        first = next(iter(str(error).splitlines()), "")
+        return False, f"{path} did not come: {first or type(error).__name__}"
+
+
+def _path(part: Part, repository: Repository) -> str:
+    return f"{repository.folder}/{part.path}" if repository.folder else part.path
+
+
+def _origin(repository: Repository, path: Path, part: Part) -> str:
+    commit = path.parents[_path(part, repository).count("/")].name
+    return f"{repository.name}@{commit}"
