@@ -39,13 +39,14 @@ def merged(ram: Mapping[str, Tensor], dape: Mapping[str, Tensor], rank: int, alp
     missing = [f"{name}.lora_{side}" for (name,) in sums.values() for side in "AB" if f"{name}.lora_{side}" not in dape]
     strange = []
     for name in dape:
-        module, _, side = name.rpartition(".lora_")
+        matrix = re.fullmatch(r"(.+)\.lora_[AB]", name)
+        module = matrix[1] if matrix else ""
         tied = re.fullmatch(_TIED, module)
         target = f"tagging_head.{tied[1]}.weight" if tied else ""
         if target in sums:
             sums[target] += [module] if module not in sums[target] else []
-            missing += [other for other in (f"{module}.lora_{each}" for each in "AB") if other not in dape]
-        elif f"{module}.weight" not in sums and not (side in ("A", "B") and re.fullmatch(_UNUSED, module)):
+            missing += [other for other in (f"{module}.lora_A", f"{module}.lora_B") if other not in dape]
+        elif f"{module}.weight" not in sums and not re.fullmatch(_UNUSED, module):
             strange.append(name)
     _refuse({"missing": missing, "without a place": strange})
     plain = dict(ram)

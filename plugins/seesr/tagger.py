@@ -105,7 +105,11 @@ class Tagger:
 
 
 class Network(nn.Module):
-    """RAM without its captioning part; the modules have its checkpoint's names, but for Swin's, which are timm's."""
+    """RAM without its captioning part; the modules have its checkpoint's names, but for Swin's, which are timm's.
+
+    Attention to the tokens and the last layer are written out: on a CPU torch's own (`scaled_dot_product_attention`, a
+    matrix times a vector) give a picture other last bits at another place in the batch.
+    """
 
     labels: Tensor
     queries: Tensor
@@ -139,12 +143,10 @@ class Network(nn.Module):
 
     def logits(self, embeds: Tensor) -> Tensor:
         """Embeddings (N, 1 + T, 512) → one number a tag (N, tags)."""
-        count = len(embeds)
-        states, queries = self.labels.expand(count, -1, -1), self.queries.expand(count, -1, -1, -1)
+        states, queries = self.labels, self.queries
         for number, layer in enumerate(self._layers):
             states = layer(states, layer.queries(states) if number else queries, embeds)
-        logits: Tensor = self.fc(states).squeeze(-1)
-        return logits
+        return (states * self.fc.weight[0]).sum(-1) + self.fc.bias
 
 
 class _Layer(nn.Module):
@@ -170,7 +172,8 @@ class _Layer(nn.Module):
 
     def forward(self, states: Tensor, queries: Tensor, embeds: Tensor) -> Tensor:
         keys, values = self._split("key", embeds), self._split("value", embeds)
-        seen = functional.scaled_dot_product_attention(queries, keys, values).transpose(1, 2).flatten(2)
+        weights = (queries * queries.shape[-1] ** -0.5 @ keys.transpose(-1, -2)).softmax(-1)
+        seen = (weights @ values).transpose(1, 2).flatten(2)
         ending = self.crossattention["output"]
         states = ending["LayerNorm"](ending["dense"](seen) + states)  # type: ignore[index]
         inner = functional.gelu(self.intermediate["dense"](states))
@@ -276,3 +279,16 @@ def _fill_buffers(swin: nn.Module, size: Size) -> None:
     for name, buffer in twin.named_buffers():
         module, _, own = name.rpartition(".")
         places[module].register_buffer(own, buffer, persistent=False)
+
+
+def published_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """The shapes of the tensors of a tagger with this configuration, by RAM's own names; see `load_tagger`."""
+    with torch.device("meta"):
+        network = Network(_size(config))
+    return {_ram_name(name): tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+
+
+def _ram_name(name: str) -> str:
+    """The inverse of `_timm_name`."""
+    found = re.fullmatch(r"visual_encoder\.layers\.(\d+)\.downsample\.(.+)", name)
+    return f"visual_encoder.layers.{int(found[1]) - 1}.downsample.{found[2]}" if found else name
