@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 OPTIONS = {
     "steps": Option(default=50, help="sampling steps; more take longer"),
-    "guidance": Option(default=5.5, help="how far to go from the negative prompt; 1 and below: not at all, twice as fast"),
+    "guidance": Option(default=5.5, help="how far to go from the negative prompt; up to 1 not at all, twice as fast"),
     "conditioning_scale": Option(default=1.0, help="weight of what the ControlNet finds in the LR picture"),
     "start": Option(default="lr", help="start from the LR picture and noise, or from noise", choices=("lr", "noise")),
     "prompt": Option(default="", help="your own words, put after the tags"),
     "added_prompt": Option(default="clean, high-resolution, 8k", help="words put after all others"),
     "negative_prompt": Option(default="dotted, noise, blur, lowres, smooth", help="what to lead away from"),
-    "process_size": Option(default=512, help="shortest side in pixels that the networks see; smaller pictures are enlarged"),
+    "process_size": Option(default=512, help="pixels; the least that the shorter side of what the networks see has"),
     "encoder_tile": Option(default=1024, help="pixels; larger pictures are encoded in tiles of this side"),
     "decoder_tile": Option(default=224, help="latent cells of 8 pixels; larger ones are decoded in tiles of this side"),
-    "antialias": Option(default=False, help="the tagger's resize: without as published, with as newer torchvision does it"),
+    "antialias": Option(default=False, help="smooth when the tagger's picture is shrunk; as published: no"),
     "parity": Option(default=False, help="noise as the authors' program draws it for the one picture of a run"),
 }
 
@@ -74,7 +74,8 @@ class SeeSR:
         import torch
 
         size = 1 if self._alone else max(1, len(images))
-        with torch.inference_mode():
+        exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+        with torch.inference_mode(), exact:
             return [
                 outcome
                 for start in range(0, len(images), size)
@@ -145,6 +146,7 @@ def _settings(setup: Setup) -> "Settings":
         added_prompt=str(options["added_prompt"]),
         negative_prompt=str(options["negative_prompt"]),
         parity=bool(options["parity"]),
+        precision=setup.precision,
         tiling=setup.tiling,
         color_fix=setup.color_fix,
     )

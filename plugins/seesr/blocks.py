@@ -1,4 +1,4 @@
-"""The layers of a Stable Diffusion UNet as functions over diffusers' modules, with all that can be known beforehand taken out.
+"""The layers of a Stable Diffusion UNet over diffusers' modules, with all that can be known beforehand taken out.
 
 A layer gets the time embedding already projected and the keys and values of what it attends to already made; so a step
 of the sampler computes only what differs from the last one. With guidance, a picture has two rows (negative and
@@ -28,7 +28,8 @@ class Resnet(nn.Module):
         inner = self.conv1(functional.silu(self.norm1(hidden))) + time[None, :, None, None]
         inner = self.conv2(functional.silu(self.norm2(inner)))
         outer = hidden if self.shortcut is None else self.shortcut(hidden)
-        return outer + inner if self.divisor == 1 else (outer + inner) / self.divisor
+        summed: Tensor = outer + inner
+        return summed if self.divisor == 1 else summed / self.divisor
 
 
 class Transformer(nn.Module):
@@ -74,7 +75,7 @@ def _unfolded(tokens: Tensor, height: int, width: int) -> Tensor:
 
 def attention(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
     """Softmax attention; (N, T, C) each, the channels divided among heads."""
-    query, key, value = (each.unflatten(-1, (heads, -1)).transpose(1, 2) for each in (query, key, value))
+    query, key, value = (each.view(*each.shape[:2], heads, -1).transpose(1, 2) for each in (query, key, value))
     mixed = functional.scaled_dot_product_attention(query, key, value)
     return mixed.transpose(1, 2).flatten(2)
 

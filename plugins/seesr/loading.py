@@ -139,7 +139,8 @@ def _unet(parts: Mapping[str, Path], how: Loading) -> "UNet":
 
     images = read_tensors(parts["image_unet"], how.dtype) if "image_unet" in parts else None
     stock = load_unet(read_json(parts["unet.config"]), read_tensors(parts["unet"], how.dtype), images)
-    return _placed(UNet(stock), how)
+    network: UNet = _placed(UNet(stock), how)
+    return network
 
 
 def _controlnet(parts: Mapping[str, Path], how: Loading) -> "ControlNet":
@@ -147,7 +148,8 @@ def _controlnet(parts: Mapping[str, Path], how: Loading) -> "ControlNet":
     from .networks import load_controlnet
 
     stock = load_controlnet(read_json(parts["controlnet.config"]), read_tensors(parts["controlnet"], how.dtype))
-    return _placed(ControlNet(stock, how.conditioning_scale), how)
+    network: ControlNet = _placed(ControlNet(stock, how.conditioning_scale), how)
+    return network
 
 
 def _vae(parts: Mapping[str, Path], how: Loading) -> "Autoencoder":
@@ -155,17 +157,22 @@ def _vae(parts: Mapping[str, Path], how: Loading) -> "Autoencoder":
 
     tensors = read_tensors(parts["vae"], torch.float32)
     vae = load_autoencoder(
-        read_json(parts["vae.config"]), tensors, encoder_tile=how.encoder_tile, decoder_tile=how.decoder_tile
+        read_json(parts["vae.config"]),
+        tensors,
+        encoder_tile=how.encoder_tile,
+        decoder_tile=how.decoder_tile,
+        park=how.device.type != "cpu",
     )
     return vae.to(how.device, how.dtype, _layout(how))
 
 
 def _text(parts: Mapping[str, Path], how: Loading) -> "TextEncoder":
-    from .prompts import load_text_encoder
+    from .prompts import WIDTH, load_text_encoder
 
     files = parts["tokenizer.vocab"], parts["tokenizer.merges"]
     config, tensors = read_json(parts["text.config"]), read_tensors(parts["text"])
-    return load_text_encoder(config, tensors, *files, how.dtype).to(how.device)
+    width = 1 if how.device.type == "cpu" else WIDTH
+    return load_text_encoder(config, tensors, *files, how.dtype, width).to(how.device)
 
 
 def _tagger(parts: Mapping[str, Path], how: Loading) -> "Tagger":

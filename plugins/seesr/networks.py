@@ -59,10 +59,10 @@ def with_image_transformers(model: Any) -> Any:
 
 
 def known(kind: type, config: Mapping[str, Any]) -> dict[str, Any]:
-    """A config.json's settings, less those that say nothing to the class; unknown ones that are switched off are passed.
+    """A config.json's settings, less those that say nothing to the class.
 
     Raises:
-        WeightsError: settings that the class does not know, so that it would be another network.
+        WeightsError: settings that are switched on, and that the class does not know: it would be another network.
     """
     accepted = inspect.signature(kind).parameters
     settings = {name: value for name, value in config.items() if not name.startswith("_") and name not in _IGNORED}

@@ -20,9 +20,6 @@ from .sampler import Prompts, Sampler
 from .schedule import make_schedule
 from .windows import Windows, lay_windows
 
-DECODED_AT_ONCE = 4
-"""Pictures that the VAE has in hand together: its memory grows fast, and it fills a GPU with few."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -37,6 +34,7 @@ class Settings:
     added_prompt: str
     negative_prompt: str
     parity: bool
+    precision: str
     tiling: Tiling | None
     color_fix: str | None
 
@@ -104,16 +102,16 @@ class Pipeline:
 
     def _encoded(self, pictures: Tensor, noise: Tensor) -> Tensor:
         """A sample of the VAE's posterior for each picture."""
-        moments = in_chunks(pictures * 2 - 1, DECODED_AT_ONCE, self._nets.vae.encode).float()
+        moments = self._nets.vae.encode(pictures * 2 - 1)
         mean, log_variance = moments.chunk(2, dim=1)
         return mean + (0.5 * log_variance.clamp(-30, 20)).exp() * noise
 
     def _decoded(self, latents: Tensor) -> list[tuple[Tensor | Failure, str]]:
         """Each picture, uint8 (3, H, W), and in what it was decoded: again in float32 if half precision overflowed."""
-        pictures = in_chunks(latents, DECODED_AT_ONCE, self._nets.vae.decode).float()
+        pictures = self._nets.vae.decode(latents)
         found: list[tuple[Tensor | Failure, str]] = []
         for number, fault in enumerate(_faults(pictures)):
-            picture, decoding = pictures[number], self._nets.vae.precision
+            picture, decoding = pictures[number], self._set.precision
             if fault and decoding != "fp32":
                 picture, decoding = self._nets.vae.decode32(latents[number : number + 1])[0], "fp32"
                 (fault,) = _faults(picture[None])
@@ -127,22 +125,12 @@ class Pipeline:
             picture = FIXES[self._set.color_fix](picture[None], control[None])[0]
         if picture.shape[-2:] != size:
             pixels = final_picture(picture.permute(1, 2, 0).cpu().numpy(), size)
-            picture = torch.from_numpy(pixels).permute(2, 0, 1)
+            picture = torch.from_numpy(pixels.copy()).permute(2, 0, 1)
         return picture.float() / 255
 
     def _run_notes(self, images: Tensor, decoding: str) -> dict[str, Any]:
         """How the batch was run: it moves pixels by rounding only."""
         return {"mode": self._mode, "batch": len(images), "decoded_in": decoding}
-
-
-def in_chunks(rows: Tensor, size: int, act: Callable[[Tensor], Tensor]) -> Tensor:
-    """`act` on some rows at a time; more than `size` rows go in calls of one shape, the last filled up with zeros."""
-    if len(rows) <= size:
-        return act(rows)
-    parts = [rows[start : start + size] for start in range(0, len(rows), size)]
-    missing = size - len(parts[-1])
-    parts[-1] = torch.cat([parts[-1], parts[-1].new_zeros((missing, *rows.shape[1:]))])
-    return torch.cat([act(part) for part in parts])[: len(rows)]
 
 
 def _faults(pictures: Tensor) -> list[tuple[str, str] | None]:

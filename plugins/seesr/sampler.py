@@ -80,7 +80,9 @@ class Sampler:
         both = Given(*given[:3]), Given(*given[3:])
         return predict(*self.networks, latent, control, both, self.guidance)
 
-    def sample(self, pictures: Tensor, prompts: Prompts, start: Tensor, noise: Noise, windows: Windows | None) -> Tensor:
+    def sample(
+        self, pictures: Tensor, prompts: Prompts, start: Tensor, noise: Noise, windows: Windows | None
+    ) -> Tensor:
         """Denoise a batch.
 
         Args:

@@ -11,7 +11,7 @@ from torch import Tensor
 from srcache.errors import EngineError, WeightsError
 
 START = 999
-"""The noise level at which a start from the LR picture begins, though the first prediction is made for an earlier one."""
+"""The time whose noise a start from the LR picture gets, though the first prediction is made for an earlier one."""
 
 _USED = {
     *("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas"),
@@ -60,7 +60,8 @@ def make_schedule(config: Mapping[str, Any], steps: int) -> Schedule:
     if not 1 <= steps <= trained:
         raise EngineError(f"steps must be from 1 to {trained}, but is {steps}")
     if scheduler.config.prediction_type != "epsilon":
-        raise WeightsError(f"expected a model that predicts epsilon, but it predicts {scheduler.config.prediction_type}")
+        kind = scheduler.config.prediction_type
+        raise WeightsError(f"expected a model that predicts noise (epsilon), but it predicts {kind}")
     scheduler.set_timesteps(steps)
     kept = scheduler.alphas_cumprod.double().tolist()
     times = scheduler.timesteps.tolist()
