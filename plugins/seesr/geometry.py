@@ -26,7 +26,7 @@ def network_size(height: int, width: int, scale: int, process_size: int) -> tupl
 
 def control_picture(lr: Pixels, scale: int, process_size: int) -> Pixels:
     """A small picture as the network sees it: of `network_size`, 8 bits."""
-    for size in _sizes(*lr.shape[:2], scale, process_size):
+    for size in _sizes(lr.shape[0], lr.shape[1], scale, process_size):
         lr = resize(lr, size, "bicubic")
     return lr
 

@@ -14,7 +14,8 @@ from torch import Tensor
 from srcache.errors import EngineError, WeightsError
 
 from .loading import fit
-from .vae_tiles import Step, cut, decoder_steps, encoder_steps, lay_out, put_together, run_tiles
+from .vae_steps import Step, decoder_steps, encoder_steps
+from .vae_tiles import cut, lay_out, put_together, run_tiles
 
 SCALING_FACTOR = 0.18215
 """What latents are multiplied by for the diffusion, unless the configuration says otherwise."""
@@ -43,6 +44,8 @@ _KIND: dict[str, Any] = {
     "mid_block_add_attention": True,
 }
 """What a configuration must say for the VAE to be one of Stable Diffusion's kind."""
+
+_PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 _OLD = re.compile(r"((?:encoder|decoder)\.mid_block\.attentions\.0\.)(query|key|value|proj_attn)(\.weight|\.bias)")
 _NEW = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
@@ -98,6 +101,11 @@ class Autoencoder:
         self._exact, self._format = None, memory_format
         return self
 
+    @property
+    def precision(self) -> str:
+        """The precision that `decode` computes in: fp32, bf16 or fp16."""
+        return _PRECISIONS[self._decoder.conv_in.weight.dtype]
+
     def encode(self, pictures: Tensor) -> Tensor:
         """The moments of the latents of pictures.
 
@@ -135,7 +143,7 @@ class Autoencoder:
 
         The decoder's weights are converted at the first call, and kept beside the others until `to` is called.
         """
-        if self._decoder.conv_in.weight.dtype == torch.float32:
+        if self.precision == "fp32":
             return self.decode(latents)
         if self._exact is None:
             self._exact = [copy.deepcopy(part).float() for part in (self._before, self._decoder)]
@@ -145,10 +153,11 @@ class Autoencoder:
         half = _Half(decoder, decoder_steps, self._decoder_tile, DECODER_PAD, Fraction(CELL))
         return torch.cat([half.run(before(one), self.park).float() for one in self._ready(latents, decoder)])
 
-    def _ready(self, batch: Tensor, network: Any) -> tuple[Tensor, ...]:
+    def _ready(self, batch: Tensor, network: Any) -> list[Tensor]:
         """The pictures of a batch, one by one, as a network takes them."""
         place = network.conv_in.weight
-        return batch.to(place.device, place.dtype).contiguous(memory_format=self._format).split(1)
+        ready = batch.to(place.device, place.dtype).contiguous(memory_format=self._format)
+        return [picture[None] for picture in ready]
 
 
 def load_autoencoder(

@@ -6,20 +6,20 @@ variance of each are known, and go on with the averages. The variance *between* 
 et al.'s program (arXiv:2311.16518), so that the result is not that of the whole picture; it is another function, and
 whether it is used must follow from the picture's size alone.
 
-A network is read as a flat sequence of steps that a tile takes: plain functions, `Shared` where the tiles wait, and
-`Joined` where a residual path ends. So one tile at a time is at work, and its state between two waits is just two
-tensors, which may lie in the host's memory meanwhile.
+One tile at a time is at work, until it has to wait for the others. Its state is two tensors then, which may lie in the
+host's memory: so a picture of any size takes little more room on the device than one of its tiles.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import batch_norm, scaled_dot_product_attention, silu
+from torch.nn.functional import batch_norm
+
+from .vae_steps import Joined, Shared, Step
 
 ROUNDINGS = (32, 16, 8, 4, 2)
 """The steps to which a tile's side is rounded up, the preferred one first."""
@@ -69,89 +69,6 @@ def _rounded(length: int, limit: int) -> int:
         if up == length or up <= limit:
             return up
     return length
-
-
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """Normalise with the statistics of all tiles.
-
-    Attributes:
-        norm: has the groups, the weights and epsilon.
-        branch: what is kept of the tensor as it came, for the sum at the end of a residual path.
-    """
-
-    norm: nn.GroupNorm
-    branch: Callable[[Tensor], Tensor] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Joined:
-    """Add what was branched off."""
-
-
-Step = Callable[[Tensor], Tensor] | Shared | Joined
-
-
-def encoder_steps(encoder: Any) -> Iterator[Step]:
-    """What diffusers' VAE encoder does, step by step."""
-    yield encoder.conv_in
-    for block in encoder.down_blocks:
-        yield from _block_steps(block, block.downsamplers)
-    yield from _middle_steps(encoder.mid_block)
-    yield from _last_steps(encoder)
-
-
-def decoder_steps(decoder: Any) -> Iterator[Step]:
-    """What diffusers' VAE decoder does, step by step."""
-    yield decoder.conv_in
-    yield from _middle_steps(decoder.mid_block)
-    for block in decoder.up_blocks:
-        yield from _block_steps(block, block.upsamplers)
-    yield from _last_steps(decoder)
-
-
-def _block_steps(block: Any, resamplers: Any) -> Iterator[Step]:
-    for resnet in block.resnets:
-        yield from _resnet_steps(resnet)
-    yield from resamplers or ()
-
-
-def _middle_steps(block: Any) -> Iterator[Step]:
-    first, *others = block.resnets
-    yield from _resnet_steps(first)
-    for attention, resnet in zip(block.attentions, others, strict=True):
-        yield from (Shared(attention.group_norm, _same), _Attention(attention), Joined())
-        yield from _resnet_steps(resnet)
-
-
-def _resnet_steps(block: Any) -> Iterator[Step]:
-    yield from (Shared(block.norm1, block.conv_shortcut or _same), _silu, block.conv1)
-    yield from (Shared(block.norm2), _silu, block.conv2, Joined())
-
-
-def _last_steps(network: Any) -> Iterator[Step]:
-    yield from (Shared(network.conv_norm_out), _silu, network.conv_out)
-
-
-def _same(tensor: Tensor) -> Tensor:
-    return tensor
-
-
-def _silu(normalised: Tensor) -> Tensor:
-    return silu(normalised, inplace=True)
-
-
-@dataclass(frozen=True, slots=True)
-class _Attention:
-    """One-headed self-attention over the cells of a tile, without its normalisation and its residual sum."""
-
-    module: Any
-
-    def __call__(self, normalised: Tensor) -> Tensor:
-        tokens = normalised.flatten(2).transpose(1, 2)
-        query, key, value = (part(tokens)[:, None] for part in (self.module.to_q, self.module.to_k, self.module.to_v))
-        mixed: Tensor = self.module.to_out[0](scaled_dot_product_attention(query, key, value)[:, 0])
-        return torch.empty_like(normalised).copy_(mixed.transpose(1, 2).reshape(normalised.shape))
 
 
 @dataclass(frozen=True, slots=True)
