@@ -42,7 +42,7 @@ def lay_out(height: int, width: int, tile: int, pad: int) -> list[Tile]:
     Args:
         height: of what is tiled, in its own cells: pixels for an encoder, latents for a decoder.
         width: likewise.
-        tile: the largest side of a tile without its margins; at least 2.
+        tile: the largest side of a tile without its margins; at least 1.
         pad: the width of a margin.
     """
     rows, columns = _spans(height, tile, pad), _spans(width, tile, pad)
