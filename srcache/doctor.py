@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
+import yaml
+
 from srcache.engine import EngineInfo, engine_names, find_engine
-from srcache.errors import EngineError
+from srcache.errors import DamagedError, EngineError
 from srcache.files import user_folder
 from srcache.machine import NETWORK, file_system, versions
-
-"""File systems that several machines share: LMDB's locks do not hold there."""
+from srcache.recipe import shipped_recipes
+from srcache.weights import engine_weights
+from srcache.weights.manifests import shipped_manifests
+from srcache.weights.states import bundle_state
 
 _DEVELOPERS = {"dev", "all"}
 _REQUIREMENT = re.compile(r"([\w.-]+)\s*([^;]*)(?:;(.*))?")
@@ -36,6 +40,15 @@ class Extra:
     name: str
     missing: tuple[str, ...]
     command: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipeState:
+    """A shipped recipe, and what keeps it from running here, with the command that helps; None if nothing does."""
+
+    name: str
+    engine: str
+    problem: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +76,7 @@ class Checkup:
     devices: tuple[str, ...]
     extras: tuple[Extra, ...]
     engines: tuple[EngineState, ...]
+    recipes: tuple[RecipeState, ...]
     home: Place
     cache: Place | None
     problems: tuple[str, ...]
@@ -90,6 +104,7 @@ def check_machine(cache: Path | None = None) -> Checkup:
         devices=devices,
         extras=tuple(_extras()),
         engines=engines,
+        recipes=tuple(list_recipes()),
         home=home,
         cache=place,
         problems=tuple(problems),
@@ -104,6 +119,27 @@ def list_engines() -> Iterator[EngineState]:
             yield EngineState(name=name, info=find_engine(name).info)
         except EngineError as error:
             yield EngineState(name=name, error=str(error))
+
+
+def list_recipes() -> Iterator[RecipeState]:
+    """Every shipped recipe, by name, and whether it can run here; downloads nothing, and reads no large file."""
+    for name, text in shipped_recipes().items():
+        plain = yaml.safe_load(text)
+        engine, weights = str(plain["engine"]), plain.get("weights")
+        yield RecipeState(name=name, engine=engine, problem=_obstacle(engine, weights))
+
+
+def _obstacle(engine: str, weights: str | None) -> str | None:
+    """What keeps an engine from running a recipe's weights."""
+    lacking = [extra for extra in _extras() if extra.name == engine and extra.missing]
+    if lacking:
+        return f"lacks {', '.join(lacking[0].missing)}; run: {lacking[0].command}"
+    try:
+        if weights in shipped_manifests():
+            return bundle_state(str(weights)).problem
+        return engine_weights(engine).problem
+    except (EngineError, DamagedError) as error:
+        return str(error)
 
 
 def _requirements() -> Iterator[tuple[str | None, str, str]]:

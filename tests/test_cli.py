@@ -29,6 +29,7 @@ TESTED_ELSEWHERE = {"quickstart", "prepare", "models"}
 VARYING = {
     *("seconds", "milliseconds", "ended", "padding", "seconds_each", "startup_seconds", "hours"),
     *("versions", "system", "cores", "memory", "free", "filesystem", "network", "devices", "extras", "advice", "old"),
+    "recipes",
 }
 """Keys whose values hang on the machine or the clock."""
 

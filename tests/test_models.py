@@ -218,12 +218,13 @@ def test_fetch_of_realesrgan_checks_the_installed_package(srcache):
     assert out.endswith("REALESRGAN_X4PLUS_UP4X.bin, checked\n")
 
 
-def test_fetch_of_an_unknown_engine_is_a_mistake(srcache):
+def test_fetch_of_an_unknown_name_is_a_mistake(srcache):
     code, out, err = srcache("fetch nobody")
     assert (code, out) == (2, "")
-    assert "no engine is named 'nobody'; installed:" in err
+    assert "no weights are named 'nobody'; bundles: " in err
+    assert "; engines: compact, " in err
     document = json.loads(srcache("fetch nobody --json")[1])
-    assert (document["schema"], document["error"]["kind"]) == ("srcache.models/1", "EngineError")
+    assert (document["schema"], document["error"]["kind"]) == ("srcache.models/1", "ConfigError")
 
 
 # The functions

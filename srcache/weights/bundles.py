@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from srcache.errors import DamagedError, DiskFullError, WeightsError
-from srcache.weights.checkpoints import PICKLED, adopt, is_digest, weights_folder
+from srcache.weights.checkpoints import PICKLED, adopt, is_digest, require_tensors, weights_folder
 from srcache.weights.making import Say, make
 from srcache.weights.manifests import Manifest, Part, bundle_digest, load_manifest, shipped_manifests
 from srcache.weights.places import VARIABLE, Found, search
@@ -92,7 +92,7 @@ def _keep(found: Found, manifest: Manifest, say: Say | None) -> Kept:
         loads = adopt(path)
         path = weights_folder() / f"{loads}.safetensors"
     elif path.suffix == ".safetensors":
-        _require_safetensors(path, command)
+        require_tensors(path)
     state = path.stat()
     return Kept(
         sha256=sha256,
@@ -104,19 +104,6 @@ def _keep(found: Found, manifest: Manifest, say: Say | None) -> Kept:
         licence=part.source.licence,
         identity=part.identity,
     )
-
-
-def _require_safetensors(path: Path, command: str) -> None:
-    """Read the head of a file; a pointer of git-lfs, a page of HTML or a torn download is told here."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as file:
-            file.keys()
-    except (SafetensorError, OSError, ValueError) as error:
-        raise WeightsError(
-            f"{path} does not read as safetensors ({error}); delete it and run `{command}`, or get it again by hand"
-        ) from error
 
 
 def is_made(digest: str) -> bool:

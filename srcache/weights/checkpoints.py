@@ -6,14 +6,18 @@ wherever its file came from, and another one cannot take its place unnoticed.
 """
 
 import hashlib
+import os
 import re
+import shutil
+import tempfile
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srcache.errors import DamagedError, WeightsError
-from srcache.files import user_folder, write_whole
+from srcache.errors import DamagedError, DiskFullError, WeightsError
+from srcache.files import disk_errors, user_folder, write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,19 +60,31 @@ def adopt(path: Path) -> str:
         WeightsError: it cannot be read, is of another kind, or holds more than tensors.
         DiskFullError: no room.
     """
-    if path.suffix == ".safetensors":
-        _read(path.read_bytes() if path.is_file() else b"", path)
-        data = path.read_bytes()
-    elif path.suffix in PICKLED:
-        data = _converted(path)
-    else:
+    if path.suffix not in {".safetensors", *PICKLED}:
         kinds = ", ".join([".safetensors", *sorted(PICKLED)])
         raise WeightsError(f"expected a checkpoint ({kinds}), but got {path}")
-    digest = hashlib.sha256(data).hexdigest()
+    folder = weights_folder()
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".adopting.", dir=folder) as work:
+            taken = Path(work) / "taken"
+            if path.suffix == ".safetensors":
+                require_tensors(path)
+                shutil.copyfile(path, taken)
+            else:
+                _convert(path, taken)
+            return _take(taken, path.name)
+
+
+def _take(file: Path, origin: str) -> str:
+    """Move a file to its place in the weights folder, safe from a crash."""
+    with file.open("rb+") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        os.fsync(opened.fileno())
     target = weights_folder() / f"{digest}.safetensors"
     if not target.exists():
-        write_whole(target, data)
-        write_whole(target.with_suffix(".origin"), path.name + "\n")
+        os.replace(file, target)
+        write_whole(target.with_suffix(".origin"), origin + "\n")
     return digest
 
 
@@ -125,36 +141,49 @@ def load_tensors(digest: str) -> "dict[str, Tensor]":
     return tensors
 
 
-def _read(data: bytes, path: Path) -> "dict[str, Tensor]":
-    from safetensors import SafetensorError
-    from safetensors.torch import load
+def require_tensors(path: Path) -> None:
+    """Read the head of a safetensors file; a pointer of git-lfs, a page of HTML or a torn download is told here.
+
+    Raises:
+        WeightsError: it is no safetensors file, is cut short, or holds no tensors.
+    """
+    from safetensors import SafetensorError, safe_open
 
     try:
-        tensors: dict[str, Tensor] = load(data)
-    except (SafetensorError, ValueError) as error:
-        raise WeightsError(f"{path} does not read as safetensors ({error})") from error
-    if not tensors:
+        with safe_open(path, framework="numpy") as file:
+            names = list(file.keys())
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(f"{path} does not read as safetensors ({error}); get it again") from error
+    if not names:
         raise WeightsError(f"{path} holds no tensors")
-    return tensors
 
 
-def _converted(path: Path) -> bytes:
-    """A pickled checkpoint as safetensors; anything in it but tensors and plain containers is refused, not run."""
+def _convert(path: Path, target: Path) -> None:
+    """Write a pickled checkpoint as safetensors; what is in it but tensors and plain containers is refused, not run."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    tensors = _tensors(_loaded(path), path)
+    plain = {name: tensors[name].detach().clone().contiguous() for name in sorted(tensors)}
+    try:
+        save_file(plain, target)
+    except SafetensorError as error:
+        raise DiskFullError(f"{path} could not be written as {target} ({error}); make room, and try again") from error
+
+
+def _loaded(path: Path) -> Any:
+    """What a pickled file holds; of a large one, only the tensors that are asked for are read."""
     import torch
-    from safetensors.torch import save
 
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        mapped = zipfile.is_zipfile(path)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # a stranger's file can break torch's reader in any way
         first = next(iter(str(error).splitlines()), type(error).__name__)
         raise WeightsError(
             f"{path} cannot be read as plain tensors ({first}); "
             "ask its author for safetensors, srcache runs no code from checkpoints"
         ) from error
-    tensors = _tensors(loaded, path)
-    plain = {name: tensors[name].detach().clone().contiguous() for name in sorted(tensors)}
-    data: bytes = save(plain)
-    return data
 
 
 def _tensors(loaded: Any, path: Path) -> "dict[str, Tensor]":

@@ -44,12 +44,16 @@ def _download(manifest: Manifest, lacking: Sequence[Part], say: Say | None) -> N
 
 
 def _failed(manifest: Manifest, failed: Sequence[Part], reasons: dict[str, list[str]]) -> str:
-    lines = []
+    """Every file that did not come, and why not, told once for files that share their reasons."""
+    groups: dict[tuple[str, ...], list[str]] = {}
     for part in failed:
-        lines.append(f"  - {part.name}: {part.path} of {part.source.name}")
-        lines += [f"      {reason}" for reason in reasons[part.name] or ["no repository is known to have it"]]
+        told = reasons[part.name] or ["no repository is known to have it"]
+        groups.setdefault((part.source.name, *told), []).append(f"{part.name} ({part.path})")
+    lines = []
+    for (source, *told), names in groups.items():
+        lines += [f"  - {source}: {', '.join(names)}", *(f"      {reason}" for reason in told)]
     return (
-        f"weights {manifest.name}: {len(failed)} files could not be downloaded:\n"
+        f"weights {manifest.name}: {len(failed)} of {len(manifest.parts)} files could not be downloaded:\n"
         + "\n".join(lines)
         + f"\nget them by hand and run `{fetch_command(manifest.name)} --from FOLDER`{links(failed)}"
     )

@@ -46,7 +46,7 @@ def in_cache(part: Part) -> tuple[Path, str] | None:
 
 
 class Hub:
-    """One round of downloads; remembers which repositories do not answer, so that each is waited for once."""
+    """One round of downloads; remembers which repositories are gone, and whether the hub is silent, to wait once."""
 
     def __init__(self) -> None:
         try:
@@ -55,6 +55,7 @@ class Hub:
             raise MissingExtraError("huggingface_hub", EXTRA, "fetching weights from the Hugging Face hub") from error
         self._hub: Any = huggingface_hub
         self._gone: dict[Repository, str] = {}
+        self._silent = ""
 
     def offer(self, part: Part, reasons: list[str]) -> Offer | None:
         """The first repository that has a part; why the others do not goes into `reasons`."""
@@ -89,34 +90,48 @@ class Hub:
             )
 
     def _ask(self, part: Part, repository: Repository, reasons: list[str], **words: Any) -> Any:
-        if repository in self._gone:
-            reasons.append(f"{repository}: {self._gone[repository]}")
+        gone = self._silent or self._gone.get(repository)
+        if gone:
+            reasons.append(f"{repository}: {gone}")
             return None
         path = _path(part, repository)
         try:
             return self._hub.hf_hub_download(repository.name, path, revision=repository.revision, **words)
         except Exception as error:  # the hub, a proxy or a cut line may break in many ways; the next repository may not
-            whole, reason = self._reason(error, path)
-            reasons.append(f"{repository}: {reason}")
-            if whole:
-                self._gone[repository] = reason
+            reasons.append(f"{repository}: {self._reason(error, repository, path)}")
             return None
 
-    def _reason(self, error: Exception, path: str) -> tuple[bool, str]:
-        """Whether the repository as a whole does not answer, and why, in words."""
+    def _reason(self, error: Exception, repository: Repository, path: str) -> str:
+        """Why a file did not come, in words; what concerns all files, or all repositories, is remembered."""
         errors = self._hub.errors
-        kinds: list[tuple[type[Exception], bool, str]] = [
-            (errors.GatedRepoError, True, "asks for consent: open its page, agree, and log in with `hf auth login`"),
-            (errors.RepositoryNotFoundError, True, "is not there, or is private"),
-            (errors.RevisionNotFoundError, True, "has no such revision"),
-            (errors.LocalEntryNotFoundError, True, "could not be reached (offline?)"),
-            (errors.EntryNotFoundError, False, f"has no {path}"),
+        if isinstance(error, errors.LocalEntryNotFoundError) and not _is_answer(error.__cause__):
+            self._silent = "not asked, HF_HUB_OFFLINE is set" if _is_offline() else "the hub could not be reached"
+            return self._silent
+        whole: list[tuple[type[Exception], str]] = [
+            (errors.GatedRepoError, "asks for consent: agree on its page, then log in with `hf auth login`"),
+            (errors.RepositoryNotFoundError, "is not there, or is private"),
+            (errors.RevisionNotFoundError, "has no such revision"),
         ]
-        for kind, whole, words in kinds:
+        for kind, words in whole:
             if isinstance(error, kind):
-                return whole, words
-        first = next(iter(str(error).splitlines()), "")
-        return False, f"{path} did not come: {first or type(error).__name__}"
+                return self._gone.setdefault(repository, words)
+        if isinstance(error, errors.RemoteEntryNotFoundError):
+            return f"has no {path}"
+        told = error.__cause__ if isinstance(error, errors.LocalEntryNotFoundError) else error
+        return f"{path} did not come: {next(iter(str(told).splitlines()), type(told).__name__)}"
+
+
+def _is_answer(error: BaseException | None) -> bool:
+    """Whether a server answered, if only with an error."""
+    from huggingface_hub.errors import FileMetadataError, HfHubHTTPError
+
+    return isinstance(error, HfHubHTTPError | FileMetadataError)
+
+
+def _is_offline() -> bool:
+    from huggingface_hub.constants import is_offline_mode
+
+    return bool(is_offline_mode())
 
 
 def _path(part: Part, repository: Repository) -> str:
