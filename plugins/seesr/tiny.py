@@ -18,6 +18,9 @@ from torch import Tensor, nn
 
 SEED = 20240617
 _WIDTH = 32
+FAINT = 1 / 32
+"""How strong what the VAE decodes is, so that a colour fix which puts the picture's coarse part below it shows both."""
+
 _BYTES = 256
 _LEVELS = 2048
 
@@ -144,6 +147,7 @@ def _drawn(dice: np.random.RandomState, name: str, shape: tuple[int, ...]) -> Te
         is_scale = name.endswith("weight")
         return torch.full(shape, 1.0 if is_scale else 0.0, dtype=torch.float16)
     reach = 1 if name.endswith(("label_embed", "embedding.weight")) else math.sqrt(3 / math.prod(shape[1:]))
+    reach *= FAINT if name == "decoder.conv_out.weight" else 1
     step = 2.0 ** round(math.log2(reach / _LEVELS))
     numbers = dice.randint(-_LEVELS, _LEVELS + 1, size=shape)
     return torch.from_numpy(numbers.astype(np.float32) * np.float32(step)).to(torch.float16)
