@@ -5,7 +5,7 @@ memory makes the batches of that shape smaller for good; an image that does not 
 surroundings, and of the engine's author, are raised.
 
 Where there is a `Gauge`, a shape begins with a call on one image, from which follows how many fit into memory; so its
-batches are of one width from the first on.
+batches are of one width from the first on. An engine that predicts its memory (`predicted_memory`) is asked instead.
 """
 
 import sys
@@ -101,10 +101,18 @@ class EngineCalls:
         return done
 
     def _settle_width(self, request: Request, gauge: Gauge) -> None:
-        """Make a shape's batches as small as a call on one image says that they must be."""
-        width, images = self._room.width(request.shape), to_batch([request.lr])
+        """Make a shape's batches as small as a call on one image, or the engine's prediction, says that they must be."""
+        width = self._room.width(request.shape)
         if width == 1:
             return
+        predicted = getattr(self._engine, "predicted_memory", None)
+        if predicted is not None:
+            free = gauge(lambda: None)[1]
+            while width > 1 and predicted(*request.shape, width) > _SHARE * free:
+                width //= 2
+            self._room.narrow(request.shape, width)
+            return
+        images = to_batch([request.lr])
         started = time.perf_counter()
         try:
             taken, free = gauge(lambda: self._engine.upscale(images, [request.seed]))

@@ -170,7 +170,11 @@ class Failure:
 
 
 class SREngine(Protocol):
-    """Low resolution in, high resolution out."""
+    """Low resolution in, high resolution out.
+
+    An engine may also have `predicted_memory(height, width, batch)`: the bytes of device memory that a call on `batch`
+    images of this size takes at its worst, beside what the engine holds anyway. Else that is measured by a call.
+    """
 
     info: ClassVar[EngineInfo]
 

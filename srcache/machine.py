@@ -13,7 +13,7 @@ NETWORK = {"nfs", "nfs4", "cifs", "smb3", "9p", "afs", "lustre", "gpfs", "beegfs
 
 _MOUNTS = Path("/proc/self/mounts")
 
-REPORTED = ("srcache", "torch", "torchvision", "numpy", "pillow", "lmdb", "qoi")
+REPORTED = ("srcache", "torch", "torchvision", "numpy", "pillow", "lmdb", "qoi", "diffusers", "transformers", "timm")
 
 
 def resolve_device(device: str) -> str:

@@ -165,6 +165,15 @@ def test_a_gauge_settles_a_shape_s_width_before_its_first_batch_and_only_then(re
     assert engine.sizes[5:] == [1, 8]
 
 
+def test_an_engine_that_predicts_its_memory_is_asked_and_not_tried(requests):
+    engine = Probe(pads=True)
+    engine.predicted_memory = lambda height, width, batch: batch * height * width
+    calls = calls_to(engine, gauge=lambda act: (act(), 20 * 24 * 4))
+    assert len(calls.upscale(requests(5))) == 5
+    assert engine.sizes == [2, 2, 2]  # 4 would fit, but not with something to spare
+    assert (calls.computed, calls.padded) == (6, 1)
+
+
 def test_nothing_is_gauged_where_batches_hold_one_image_anyway(requests):
     engine = Probe(pads=True)
     calls_to(engine, batch=1, gauge=lambda act: pytest.fail("gauged")).upscale(requests(2))

@@ -56,7 +56,7 @@ class _Recording:
             act(*self._inputs)  # whatever is chosen, compiled or allocated at a first call
         torch.cuda.current_stream().wait_stream(aside)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
             self._output = act(*self._inputs)
 
     def replayed(self, tensors: tuple[Tensor, ...]) -> Tensor:

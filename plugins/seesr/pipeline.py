@@ -120,11 +120,12 @@ class Pipeline:
         return found
 
     def _finished(self, picture: Tensor, control: Tensor, size: tuple[int, int]) -> Tensor:
-        """Colours mended, at the size that was asked for: float32 (3, H, W) in [0, 1]."""
+        """Colours mended, at the size that was asked for: float32 (3, H, W) in [0, 1], on the CPU."""
         if self._set.color_fix is not None:
             picture = FIXES[self._set.color_fix](picture[None], control[None])[0]
+        picture = picture.cpu()
         if picture.shape[-2:] != size:
-            pixels = final_picture(picture.permute(1, 2, 0).cpu().numpy(), size)
+            pixels = final_picture(picture.permute(1, 2, 0).numpy(), size)
             picture = torch.from_numpy(pixels.copy()).permute(2, 0, 1)
         return picture.float() / 255
 
