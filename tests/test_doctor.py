@@ -1,14 +1,16 @@
 """doctor and the list of engines: what is there, what is missing, and the command that helps."""
 
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from engines import Noise
 
 from srcache import doctor, machine
-from srcache.doctor import check_machine, list_engines
-from srcache.errors import EngineError
+from srcache.doctor import check_machine, list_engines, list_recipes
+from srcache.errors import DamagedError, EngineError
 
 REQUIRED = ["numpy>=1.26", 'scikit-image>=0.22; extra == "samples"', 'ruff; extra == "dev"', 'x[y,z]; extra == "all"']
 
@@ -40,6 +42,54 @@ def test_engines_are_listed_and_a_broken_one_with_its_error(monkeypatch):
     assert "ImportError" in found["test-faulty"].error
     assert [text for text in check_machine().advice if "test-faulty" in text]
     assert check_machine().problems == (), "a stranger's broken engine is no problem of srcache"
+
+
+@pytest.fixture
+def shipped(monkeypatch):
+    """Recipes as if they were shipped, and whatever a test says of their engines' extras and weights."""
+    texts = {
+        "easy": "engine: resample\n",
+        "large": "engine: test-noise\nweights: seesr\n",
+        "own": "engine: test-noise\n",
+        "strange": "engine: no-such-engine\n",
+    }
+    monkeypatch.setattr(doctor, "shipped_recipes", lambda: texts)
+    with contextlib.suppress(ImportError):
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", "/nowhere")
+
+
+def _problems():
+    return {recipe.name: recipe.problem for recipe in list_recipes()}
+
+
+@pytest.mark.usefixtures("shipped")
+def test_every_shipped_recipe_is_told_ready_or_with_what_helps(monkeypatch, tmp_path):
+    monkeypatch.setenv("SRCACHE_HOME", str(tmp_path))
+    found = _problems()
+    assert (found["easy"], found["own"]) == (None, None)
+    assert found["large"] == "lacks 13 of 13 files; run: srcache models fetch seesr"
+    assert "no engine is named 'no-such-engine'" in found["strange"]
+    monkeypatch.setattr(doctor, "requires", lambda _: ['noise-weights>=2; extra == "test-noise"'])
+    assert _problems()["own"] == "lacks noise-weights; run: pip install 'srcache[test-noise]'"
+    assert _problems()["easy"] is None
+
+
+@pytest.mark.usefixtures("shipped")
+def test_an_engine_whose_weights_are_damaged_is_told(monkeypatch):
+    def broken():
+        raise DamagedError("noise.bin should have another SHA-256")
+
+    monkeypatch.setattr(Noise, "weights_file", staticmethod(broken), raising=False)
+    assert _problems()["own"] == "noise.bin should have another SHA-256"
+
+
+@pytest.mark.usefixtures("shipped")
+def test_a_record_that_cannot_be_read_does_not_stop_the_checkup(monkeypatch, tmp_path):
+    monkeypatch.setenv("SRCACHE_HOME", str(tmp_path))
+    folder = tmp_path / "weights/bundles"
+    folder.mkdir(parents=True)
+    (folder / f"{'ab' * 32}.json").write_text("{}")
+    assert "is no record of weights" in _problems()["large"]
 
 
 def test_listing_engines_loads_no_torch():

@@ -1,15 +1,18 @@
 """`srcache models`: checkpoints come in, are listed and checked; what engines have of their own is told honestly."""
 
+import contextlib
 import json
+import os
 
 import pytest
 import torch
 from engines import Noise
 from safetensors.torch import save_file
 from srcache_cli.main import run
+from srcache_cli.output import human_bytes
 
 from srcache.errors import DamagedError, MissingExtraError, WeightsError
-from srcache.weights import EngineWeights, engine_weights, find, matching, of_engines, weights_folder
+from srcache.weights import EngineWeights, engine_weights, find, find_bundle, matching, of_engines, weights_folder
 
 DIGEST = "ab" * 32
 
@@ -18,6 +21,9 @@ DIGEST = "ab" * 32
 def srcache(tmp_path, monkeypatch, capfd):
     """Run `srcache models …` in an empty folder with a home of its own: exit code, stdout, stderr."""
     monkeypatch.setenv("SRCACHE_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("SRCACHE_WEIGHTS", raising=False)
+    with contextlib.suppress(ImportError):
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.chdir(tmp_path)
 
     def call(line):
@@ -225,6 +231,101 @@ def test_fetch_of_an_unknown_name_is_a_mistake(srcache):
     assert "; engines: compact, " in err
     document = json.loads(srcache("fetch nobody --json")[1])
     assert (document["schema"], document["error"]["kind"]) == ("srcache.models/1", "ConfigError")
+
+
+# Bundles
+
+MANIFEST = """
+engine: test-noise
+parts: {net: mine, words: mine}
+sources:
+  mine: {licence: MIT, link: https://example.org, folders: [mine], files: {net: net.safetensors, words: words.txt}}
+"""
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    """The manifest mine.yaml in the current folder, and its files in models/mine."""
+    (tmp_path / "mine.yaml").write_text(MANIFEST)
+    (tmp_path / "models/mine").mkdir(parents=True)
+    save_file({"a": torch.ones(2, 3)}, tmp_path / "models/mine/net.safetensors")
+    (tmp_path / "models/mine/words.txt").write_text("cat\n")
+    return tmp_path / "models"
+
+
+def _listed(srcache):
+    return {one["name"]: one for one in _document(srcache("list --json"))["result"]["bundles"]}
+
+
+def test_fetch_takes_a_bundle_from_a_folder_and_prints_what_recipes_name(srcache, bundle):
+    code, out, err = srcache("fetch mine.yaml --from models")
+    assert (code, err) == (0, "")
+    digest, name = out.splitlines()[0].split("  ")
+    assert name == "mine.yaml"
+    assert out.splitlines()[1] == f"complete, 2 files, {human_bytes(_size(bundle))}; licences: MIT"
+    assert set(find_bundle(digest)) == {"net", "words"}
+    result = _document(srcache("fetch mine.yaml --json"))["result"]
+    assert (result["digest"], result["missing"], result["bytes"]) == (digest, [], _size(bundle))
+
+
+def _size(folder):
+    return sum(path.stat().st_size for path in folder.rglob("*.*"))
+
+
+def test_fetch_of_what_is_nowhere_names_it(srcache, bundle):
+    code, out, err = srcache("fetch mine.yaml")
+    assert (code, out) == (4, "")
+    assert "mine: net (net.safetensors), words (words.txt)\n      no repository is known to have it\n" in err
+    assert "--from FOLDER`; where people get them:\n  mine: https://example.org\n" in err
+
+
+def test_only_bundles_are_taken_from_folders(srcache, bundle):
+    code, _, err = srcache("fetch resample --from models")
+    assert code == 2
+    assert "only a bundle's files are looked for in a folder" in err
+
+
+def test_list_says_how_whole_every_bundle_is(srcache, bundle):
+    shipped = _listed(srcache)
+    assert shipped["seesr"]["digest"] is None
+    assert len(shipped["seesr"]["missing"]) == shipped["seesr"]["parts"] == 13
+    assert shipped["seesr"]["problem"] == "lacks 13 of 13 files; run: srcache models fetch seesr"
+    digest = srcache("fetch mine.yaml --from models")[1].split()[0]
+    path = str(bundle.parent / "mine.yaml")
+    assert _listed(srcache)[path]["digest"] == digest
+    out = srcache("list")[1]
+    assert f"{digest}  {human_bytes(_size(bundle))}" in out
+    assert f"{path}: complete, 2 files\n" in out
+    assert "seesr-turbo: lacks 14 of 14 files; run: srcache models fetch seesr-turbo\n" in out
+    (bundle / "mine/words.txt").write_text("cow and calf\n")
+    assert f"words.txt has changed since it was recorded; run: srcache models verify {path}\n" in srcache("list")[1]
+    (bundle / "mine/words.txt").unlink()
+    assert f"{path}: lacks 1 of 2 files; run: srcache models fetch {path}\n" in srcache("list")[1]
+    (bundle.parent / "mine.yaml").unlink()
+    assert f"manifest {path} cannot be read" in srcache("list")[1]
+
+
+def test_verify_hashes_bundles_by_name_or_digest(srcache, bundle):
+    code, _, err = srcache("verify mine.yaml")
+    assert code == 4
+    assert "mine.yaml were never found whole on this machine; run: srcache models fetch mine.yaml" in err
+    digest = srcache("fetch mine.yaml --from models")[1].split()[0]
+    assert srcache("verify mine.yaml") == (0, "2 files checked, 0 damaged or missing\n", "")
+    assert _document(srcache(f"verify {digest[:8]} --json"))["result"]["checked"] == [digest]
+    before = (bundle / "mine/words.txt").stat().st_mtime_ns
+    (bundle / "mine/words.txt").write_text("cow\n")
+    os.utime(bundle / "mine/words.txt", ns=(before, before))
+    (bundle / "mine/net.safetensors").unlink()
+    code, out, err = srcache(f"verify {digest}")
+    assert (code, out) == (3, "2 files checked, 2 damaged or missing\n")
+    assert "words.txt has changed since it was recorded" in err
+    document = _document(srcache("verify --json"))
+    assert [(one["source"].split("/")[-1], one["reason"]) for one in document["failures"]] == [
+        ("net", "missing"),
+        ("words", "damaged"),
+    ]
+    (bundle / "mine/words.txt").write_text("cat\n")
+    assert srcache(f"verify {digest}")[0] == 4, "a file that is gone is no damage"
 
 
 # The functions

@@ -5,10 +5,12 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 from srcache_cli.main import COMMANDS, cli, run
 
 from srcache.recipe import load_recipe, shipped_recipes
+from srcache.weights.manifests import load_manifest
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
@@ -73,10 +75,11 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
 def test_the_shipped_recipes_are_named() -> None:
     section = README[README.index("## Recipes") : README.index("## Policies")]
     assert all(f"`{name}`" in section for name in shipped_recipes())
-    for name in shipped_recipes():
-        assert load_recipe(name).fingerprint in (Path(__file__).parent.parent / "CHANGELOG.md").read_text(
-            encoding="utf-8"
-        )
+    changelog = (Path(__file__).parent.parent / "CHANGELOG.md").read_text(encoding="utf-8")
+    for name, text in shipped_recipes().items():
+        weights = yaml.safe_load(text).get("weights")
+        if weights is None or load_manifest(weights).digest:  # else its name hangs on files that only a user has
+            assert load_recipe(name).fingerprint in changelog
 
 
 def test_the_files_that_it_names_are_there() -> None:

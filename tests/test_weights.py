@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from srcache.errors import DamagedError, WeightsError
-from srcache.weights import adopt, adopted, find, is_digest, load_tensors, resolve_weights
+from srcache.weights import adopt, adopted, find, is_digest, load_tensors, resolve_weights, weights_folder
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +50,8 @@ def test_a_pickled_checkpoint_is_converted_once_and_to_the_same_digest(tensors, 
     assert all(torch.equal(found[name], tensors[name]) for name in tensors)
     torch.save(wrap(dict(reversed(tensors.items()))), tmp_path / "again.pt")
     assert adopt(tmp_path / "again.pt") == digest, "the order in which tensors were saved is not part of the name"
+    torch.save(wrap(tensors), tmp_path / "old.bin", _use_new_zipfile_serialization=False)
+    assert adopt(tmp_path / "old.bin") == digest, "nor is the format of the file"
 
 
 def test_shared_and_strided_tensors_are_written_out(tmp_path):
@@ -72,6 +74,7 @@ def test_nothing_but_tensors_is_unpickled(tmp_path):
         with pytest.raises(WeightsError, match="runs no code from checkpoints"):
             adopt(tmp_path / name)
     assert adopted() == []
+    assert list(weights_folder().iterdir()) == [], "nothing is left behind"
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ whatever mirror they came from. A recipe names it; `find_bundle` then gives the 
 
 import contextlib
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -123,7 +124,7 @@ def _located(digest: str) -> Record | None:
 
 def fetch_command(name: str) -> str:
     """What brings a bundle."""
-    return f"srcache models fetch {name}"
+    return f"srcache models fetch {shlex.quote(name)}"
 
 
 def _unknown(digest: str) -> str:

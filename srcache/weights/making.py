@@ -4,7 +4,6 @@ The engine's class has a static method `make_weights(name, folder)`, which write
 a folder. They are made beside their place and renamed into it, so that they are there as a whole or not at all.
 """
 
-import contextlib
 import os
 import shutil
 import tempfile
@@ -27,7 +26,7 @@ def make(manifest: Manifest, say: Say | None) -> None:
     """Let engines make the files that nobody publishes, if they are not here or not whole."""
     folder = made_folder(manifest)
     parts = [part for part in manifest.parts if part.source.made_by]
-    if all(is_whole(folder / part.path, part) for part in parts):
+    if _are_whole(parts, folder):
         return
     if say:
         say(f"making {manifest.name}")
@@ -39,8 +38,8 @@ def make(manifest: Manifest, say: Say | None) -> None:
                 made.mkdir(exist_ok=True)
                 _maker(engine)(manifest.name, made)
             _require_made(parts, made)
-            shutil.rmtree(folder, ignore_errors=True)
-            with contextlib.suppress(OSError):  # another process made them in the meantime
+            if not _are_whole(parts, folder):  # else another process made them in the meantime
+                shutil.rmtree(folder, ignore_errors=True)
                 os.rename(made, folder)
 
 
@@ -51,13 +50,16 @@ def _maker(engine: str) -> Any:
     return make
 
 
-def is_whole(path: Path, part: Part) -> bool:
-    """Whether a made file is there, and is what the manifest says."""
+def _are_whole(parts: Sequence[Part], folder: Path) -> bool:
+    return all(_is_whole(folder / part.path, part) for part in parts)
+
+
+def _is_whole(path: Path, part: Part) -> bool:
     return path.is_file() and part.sha256 in (None, file_digest(path))
 
 
 def _require_made(parts: Sequence[Part], folder: Path) -> None:
-    wrong = [part for part in parts if not is_whole(folder / part.path, part)]
+    wrong = [part for part in parts if not _is_whole(folder / part.path, part)]
     if wrong:
         states = listed([f"{part.path} ({_state(folder / part.path)})" for part in wrong])
         raise WeightsError(f"engine {wrong[0].source.made_by} made other files than the manifest says: {states}")

@@ -45,16 +45,18 @@ def made_folder(manifest: Manifest) -> Path:
 
 
 def candidates(part: Part, folder: Path) -> Iterator[Path]:
-    """Where a part's file may lie in or around a folder that a person has.
+    """Where a part's file may lie in a folder that a person has.
 
-    A source's folder `preset/models/DAPE` is found from each of its ancestors, and from itself, if the folder given is
-    called so; a folder of another name is never searched for `unet/…`, of which every diffusion model has one.
+    A source's folder `preset/models/DAPE` is looked for as a whole, then as `models/DAPE` and `DAPE`; and it may be the
+    folder given, if that is called so. A folder of another name is never searched for `unet/…`, of which every
+    diffusion model has one.
     """
     for inside in part.source.folders:
         steps = PurePosixPath(inside).parts
-        for count in range(len(steps), -1, -1):
-            if count == 0 or folder.absolute().parts[-count:] == steps[:count]:
-                yield folder.joinpath(*steps[count:], part.path)
+        for start in range(max(1, len(steps))):
+            yield folder.joinpath(*steps[start:], part.path)
+        if steps and folder.absolute().name == steps[-1]:
+            yield folder / part.path
 
 
 def _one(part: Part, folders: Sequence[Path], kept: Kept | None, listed: Sequence[Path]) -> Found | None:
