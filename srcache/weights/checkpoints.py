@@ -11,6 +11,7 @@ import re
 import shutil
 import tempfile
 import zipfile
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,11 +165,18 @@ def _convert(path: Path, target: Path) -> None:
     from safetensors.torch import save_file
 
     tensors = _tensors(_loaded(path), path)
-    plain = {name: tensors[name].detach().clone().contiguous() for name in sorted(tensors)}
+    shares = Counter(tensor.untyped_storage().data_ptr() for tensor in tensors.values())
     try:
-        save_file(plain, target)
+        save_file({name: _alone(tensors[name], shares) for name in sorted(tensors)}, target)
     except SafetensorError as error:
         raise DiskFullError(f"{path} could not be written as {target} ({error}); make room, and try again") from error
+
+
+def _alone(tensor: "Tensor", shares: Mapping[int, int]) -> "Tensor":
+    """A tensor that shares its memory with no other; not copied if it never did, for large files are many gigabytes."""
+    tensor, storage = tensor.detach(), tensor.untyped_storage()
+    alone = shares[storage.data_ptr()] == 1 and storage.nbytes() == tensor.nbytes and tensor.is_contiguous()
+    return tensor if alone else tensor.clone().contiguous()
 
 
 def _loaded(path: Path) -> Any:

@@ -29,6 +29,8 @@ def fetch(name: str | Path, folders: Sequence[Path] = (), say: Say | None = None
 
 def _download(manifest: Manifest, lacking: Sequence[Part], say: Say | None) -> None:
     hub = Hub()
+    if say:
+        say(f"asking the Hugging Face hub for {len(lacking)} files of {manifest.name}")
     reasons: dict[str, list[str]] = {part.name: [] for part in lacking}
     offers = [offer for part in lacking if (offer := hub.offer(part, reasons[part.name]))]
     hub.require_room(offers)
