@@ -28,6 +28,7 @@ SHIPPED = {
     ("compact", 2): "9cf25f43f86823df",
     ("compact", 4): "f8460286fc9f81fe",
     ("realesrgan", 4): "8a22693af4d1fe59",
+    ("seesr-tiny", 4): "b2c3ba67a103dd3a",
 }
 PLAIN = (
     '{"codec":null,"color_fix":null,"degradation":null,"engine":"resample","numerics":1,"options":{"filter":"bicubic"},'

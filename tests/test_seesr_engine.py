@@ -1,0 +1,145 @@
+"""SeeSR as an engine: what it promises, what it refuses, and its way into a cache; on the small networks."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from srcache_plugins.seesr import OPTIONS, SeeSR
+
+from srcache.catalog import scan
+from srcache.conformance import check_engine
+from srcache.engine import Failure, Setup, Upscaled, open_engine
+from srcache.errors import EngineError, MissingExtraError, RecipeError, WeightsError
+from srcache.fill import FillSettings, fill
+from srcache.images import to_batch
+from srcache.manifest import open_cache
+from srcache.recipe import load_recipe
+
+QUICK = {"options.steps": 1, "options.process_size": 32, "options.decoder_tile": 8, "options.encoder_tile": 64}
+"""Changes that make the small recipe smaller still."""
+
+
+@pytest.fixture(scope="module")
+def recipe():
+    return load_recipe("seesr-tiny", QUICK)
+
+
+@pytest.fixture(scope="module")
+def engine(recipe):
+    return open_engine("seesr", recipe.setup("cpu"))
+
+
+@pytest.mark.parametrize("changes", [{"tiling": "8/2"}, {"tiling": None, "options.parity": True, "scale": 2}])
+def test_it_keeps_the_promises_of_an_engine(changes):
+    setup = load_recipe("seesr-tiny", {**QUICK, **changes}).setup("cpu")
+    assert len(check_engine("seesr", setup, batch=2, size=(17, 22))) >= 19
+
+
+def test_every_picture_s_tags_prompt_and_way_of_computing_are_in_its_record(recipe, make_image, tmp_path):
+    for number in range(3):
+        Image.fromarray(make_image(16 + 4 * (number == 2), 20, number)).save(tmp_path / f"{number}.png")
+    report = fill(scan(tmp_path), recipe, tmp_path / "cache", FillSettings(device="cpu"))
+    assert (report.added, report.failed) == (3, {})
+    folder = open_cache(tmp_path / "cache").only()
+    with folder.open_store() as store:
+        records = [store.record(name) for name in store.names()]
+    for record in records:
+        notes = record["notes"]
+        assert notes["prompt"] == f"{notes['tags']}, ,clean, high-resolution, 8k"
+        assert (notes["mode"], notes["batch"], notes["decoded_in"], notes["windows"]) == ("eager", 1, "fp32", 1)
+    assert sorted(record["notes"]["network"] for record in records) == [[64, 80], [64, 80], [80, 80]]
+
+
+def test_a_failure_of_one_picture_does_not_touch_the_others(recipe, make_image):
+    narrow = open_engine("seesr", load_recipe("seesr-tiny", {**QUICK, "tiling": "8/7"}).setup("cpu"))
+    (outcome,) = narrow.upscale(to_batch([make_image(8, 40)]), [1])
+    assert isinstance(outcome, Failure)
+    assert outcome.reason == "too_narrow"
+    assert "smaller overlap" in outcome.detail
+
+
+def test_the_seed_decides_and_parity_says_what_the_reference_would_need(make_image):
+    engine = open_engine("seesr", load_recipe("seesr-tiny", {**QUICK, "options.parity": True}).setup("cpu"))
+    picture = to_batch([make_image(16, 16)])
+    first, again, other = (engine.upscale(picture, [seed])[0] for seed in (2**40 + 5, 5, 6))
+    assert first.notes["reference_seed"] == 5
+    assert torch.equal(first.image, again.image)
+    assert not torch.equal(first.image, other.image)
+
+
+@pytest.mark.parametrize("name", ["guidance", "conditioning_scale", "start", "prompt", "negative_prompt", "added_prompt"])
+def test_every_setting_of_the_sampler_changes_the_picture(name, engine, make_image):
+    changed = {"guidance": 2, "conditioning_scale": 0.5, "start": "noise"}.get(name, "a harbour at night")
+    other = open_engine("seesr", load_recipe("seesr-tiny", {**QUICK, f"options.{name}": changed}).setup("cpu"))
+    picture = to_batch([make_image(16, 20)])
+    assert not torch.equal(engine.upscale(picture, [3])[0].image, other.upscale(picture, [3])[0].image)
+
+
+@pytest.mark.parametrize(("fix", "precision"), [("adain", "fp32"), (None, "fp32"), ("wavelet", "bf16")])
+def test_colour_fixes_and_precisions_are_other_recipes(fix, precision, recipe, engine, make_image):
+    changes = {**QUICK, "color_fix": fix, "precision": precision}
+    other = load_recipe("seesr-tiny", changes)
+    assert other.fingerprint != recipe.fingerprint
+    picture = to_batch([make_image(16, 20)])
+    plain, found = engine.upscale(picture, [3])[0], open_engine("seesr", other.setup("cpu")).upscale(picture, [3])[0]
+    assert isinstance(found, Upscaled)
+    assert not torch.equal(plain.image, found.image)
+    if precision == "bf16":
+        assert np.abs((plain.image - found.image).numpy()).mean() < 8 / 255
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"options.steps": 0}, "steps must be at least 1"),
+        ({"options.steps": 1001}, "steps must be from 1 to 1000"),
+        ({"options.process_size": 16}, "process_size must be at least 32"),
+        ({"options.encoder_tile": 100}, "multiples of 8"),
+        ({"options.encoder_tile": 8}, "encoder_tile must be at least 64"),
+        ({"options.decoder_tile": 0}, "decoder_tile must be at least"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(changes, words):
+    setup = load_recipe("seesr-tiny", {**QUICK, **changes}).setup("cpu")
+    with pytest.raises(EngineError, match=words):
+        open_engine("seesr", setup)
+
+
+def test_options_of_another_kind_are_refused_with_the_recipe():
+    with pytest.raises(RecipeError, match="start must be one of lr, noise"):
+        load_recipe("seesr-tiny", {"options.start": "grey"})
+    with pytest.raises(RecipeError, match="color fixes adain, wavelet"):
+        load_recipe("seesr-tiny", {"color_fix": "histogram"})
+
+
+def test_a_bundle_that_is_not_here_is_named_with_what_brings_it():
+    with pytest.raises(WeightsError, match="no bundle of weights .* srcache models fetch"):
+        open_engine("seesr", Setup(scale=4, weights="0" * 64))
+
+
+def test_a_missing_extra_is_named(recipe, monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(MissingExtraError, match=r"srcache\[seesr\]"):
+        SeeSR(recipe.setup("cpu"))
+
+
+def test_defaults_are_the_reference_s():
+    released = {name: option.default for name, option in OPTIONS.items()}
+    assert released == {
+        "steps": 50,
+        "guidance": 5.5,
+        "conditioning_scale": 1.0,
+        "start": "lr",
+        "prompt": "",
+        "added_prompt": "clean, high-resolution, 8k",
+        "negative_prompt": "dotted, noise, blur, lowres, smooth",
+        "process_size": 512,
+        "encoder_tile": 1024,
+        "decoder_tile": 224,
+        "antialias": False,
+        "parity": False,
+    }, "a released default never changes: it is in the fingerprint of every cache that was made with it"
+    assert json.loads(json.dumps(released)) == released
