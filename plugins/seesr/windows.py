@@ -6,6 +6,7 @@ middle counts most (a Gaussian, off its centre by half a cell along y), because 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import exp, pi, sqrt
 
 import torch
@@ -33,7 +34,7 @@ class Windows:
 
     def averaged(self, parts: Tensor, height: int, width: int) -> Tensor:
         """The inverse of `cut` where windows agree, their weighted mean where they do not: (N, C, h, w)."""
-        weights = window_weights(self.side).to(parts)
+        weights = _weights_on(self.side, parts.device, parts.dtype)
         rows = parts.unflatten(0, (-1, len(self.places)))  # type: ignore[no-untyped-call]
         total = parts.new_zeros((rows.shape[0], parts.shape[1], height, width))
         count = parts.new_zeros((height, width))
@@ -68,6 +69,12 @@ def window_weights(side: int) -> Tensor:
     down = [_bell(cell, side / 2, side) for cell in range(side)]
     right = [_bell(cell, (side - 1) / 2, side) for cell in range(side)]
     return torch.outer(torch.tensor(down, dtype=torch.float64), torch.tensor(right, dtype=torch.float64))
+
+
+@lru_cache(maxsize=8)
+def _weights_on(side: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Sent once: to send them at each step would wait for the device each time."""
+    return window_weights(side).to(device, dtype)
 
 
 def in_chunks(count: int, size: int, act: Callable[[Sequence[int]], Tensor]) -> Tensor:
