@@ -26,6 +26,9 @@ from srcache.weights.records import (
     write_record,
 )
 
+_LARGE = 1 << 26
+"""Bytes from which on hashing takes long enough to be announced."""
+
 
 def find_bundle(digest: str, hashed: bool = False) -> dict[str, Path]:
     """The files of a bundle by part; those whose size or time changed are hashed again, with `hashed` all of them.
@@ -78,7 +81,7 @@ def _keep(found: Found, manifest: Manifest, say: Say | None) -> Kept:
     part, path, command = found.part, found.path, fetch_command(manifest.name)
     if found.kept:
         return checked(found.kept, command)
-    if say:
+    if say and path.stat().st_size > _LARGE:
         say(f"hashing {part.name}: {path}")
     sha256 = file_digest(path)
     if part.sha256 not in (None, sha256):
