@@ -3,6 +3,7 @@
 import json
 import sys
 
+import caches
 import numpy as np
 import pytest
 import torch
@@ -15,7 +16,6 @@ from srcache.engine import Failure, Setup, Upscaled, open_engine
 from srcache.errors import EngineError, MissingExtraError, RecipeError, WeightsError
 from srcache.fill import FillSettings, fill
 from srcache.images import to_batch
-from srcache.manifest import open_cache
 from srcache.recipe import load_recipe
 
 QUICK = {"options.steps": 1, "options.process_size": 32, "options.decoder_tile": 8, "options.encoder_tile": 64}
@@ -43,8 +43,7 @@ def test_every_picture_s_tags_prompt_and_way_of_computing_are_in_its_record(reci
         Image.fromarray(make_image(16 + 4 * (number == 2), 20, number)).save(tmp_path / f"{number}.png")
     report = fill(scan(tmp_path), recipe, tmp_path / "cache", FillSettings(device="cpu"))
     assert (report.added, report.failed) == (3, {})
-    folder = open_cache(tmp_path / "cache").only()
-    with folder.open_store() as store:
+    with caches.opened(tmp_path / "cache", "seesr-tiny") as store:
         records = [store.record(name) for name in store.names()]
     for record in records:
         notes = record["notes"]
@@ -70,9 +69,11 @@ def test_the_seed_decides_and_parity_says_what_the_reference_would_need(make_ima
     assert not torch.equal(first.image, other.image)
 
 
-@pytest.mark.parametrize("name", ["guidance", "conditioning_scale", "start", "prompt", "negative_prompt", "added_prompt"])
-def test_every_setting_of_the_sampler_changes_the_picture(name, engine, make_image):
-    changed = {"guidance": 2, "conditioning_scale": 0.5, "start": "noise"}.get(name, "a harbour at night")
+CHANGED = {"guidance": 2, "conditioning_scale": 0.5, "start": "noise", "prompt": "a", "negative_prompt": "b"}
+
+
+@pytest.mark.parametrize(("name", "changed"), [*CHANGED.items(), ("added_prompt", "c")])
+def test_every_setting_of_the_sampler_changes_the_picture(name, changed, engine, make_image):
     other = open_engine("seesr", load_recipe("seesr-tiny", {**QUICK, f"options.{name}": changed}).setup("cpu"))
     picture = to_batch([make_image(16, 20)])
     assert not torch.equal(engine.upscale(picture, [3])[0].image, other.upscale(picture, [3])[0].image)
@@ -116,7 +117,7 @@ def test_options_of_another_kind_are_refused_with_the_recipe():
 
 
 def test_a_bundle_that_is_not_here_is_named_with_what_brings_it():
-    with pytest.raises(WeightsError, match="no bundle of weights .* srcache models fetch"):
+    with pytest.raises(WeightsError, match=r"no bundle of weights .*srcache models fetch"):
         open_engine("seesr", Setup(scale=4, weights="0" * 64))
 
 
