@@ -49,7 +49,7 @@ def list_command(as_json: bool) -> int:
         return 0
     rows = [(one.digest, human_bytes(one.bytes), one.origin) for one in checkpoints]
     rows += [(str(one.digest), "", f"{one.engine}: {one.problem or one.path or 'in its package'}") for one in engines]
-    rows += [(one.digest or "", human_bytes(one.bytes), f"{one.name}: {_bundle(one)}") for one in bundles]
+    rows += [(one.digest or "", human_bytes(one.bytes), f"{_titled(one)}: {_bundle(one)}") for one in bundles]
     click.echo(table(rows, ("sha256", "size", "from")))
     click.echo(f"{counted(len(checkpoints), 'checkpoint')} in {weights_folder()}")
     return 0
@@ -194,6 +194,10 @@ def _say(text: str) -> None:
     """What is being done, for those who watch."""
     if sys.stderr.isatty():
         click.echo(text, err=True)
+
+
+def _titled(state: "BundleState") -> str:
+    return f"{state.name} ({'; '.join(state.licences)})" if state.licences else state.name
 
 
 def _bundle(state: "BundleState") -> str:
