@@ -296,7 +296,7 @@ def test_list_says_how_whole_every_bundle_is(srcache, bundle):
     out = srcache("list")[1]
     assert f"{digest}  {human_bytes(_size(bundle))}" in out
     assert f"{path} (MIT): complete, 2 files\n" in out
-    assert "Non-Commercial Research Community License): lacks 14 of 14 files; run: srcache models fetch seesr-turbo\n" in out
+    assert "Research Community License): lacks 14 of 14 files; run: srcache models fetch seesr-turbo\n" in out
     (bundle / "mine/words.txt").write_text("cow and calf\n")
     assert f"words.txt has changed since it was recorded; run: srcache models verify {path}\n" in srcache("list")[1]
     (bundle / "mine/words.txt").unlink()
