@@ -51,7 +51,7 @@ def make_schedule(config: Mapping[str, Any], steps: int) -> Schedule:
         steps: how many.
 
     Raises:
-        EngineError: more steps than the model was trained with.
+        EngineError: more steps than the model was trained with, or its first time is beyond those.
         WeightsError: the model predicts something else than noise.
     """
     settings = {name: value for name, value in config.items() if name in _USED}
@@ -65,6 +65,8 @@ def make_schedule(config: Mapping[str, Any], steps: int) -> Schedule:
     scheduler.set_timesteps(steps)
     kept = scheduler.alphas_cumprod.double().tolist()
     times = scheduler.timesteps.tolist()
+    if max(times) >= trained:
+        raise EngineError(f"{steps} steps begin at time {max(times)} of a model that knows 0 to {trained - 1}; take fewer")
     start = kept[min(START, trained - 1)]
     made = tuple(_step(time, kept, time - trained // steps) for time in times)
     return Schedule(made, sqrt(start), sqrt(1 - start))
