@@ -1,52 +1,256 @@
+"""SeeSR's sampling loop: the reference program's latents at every step, and a picture's independence of its batch."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from seesr_fixtures import GOLDEN, Recorded, Watched, case, cases, drawn, weights
+from srcache_plugins.seesr import pipeline as pipeline_module
+from srcache_plugins.seesr import sampler as module
 from srcache_plugins.seesr.denoiser import ControlNet, UNet
 from srcache_plugins.seesr.networks import load_controlnet, load_unet
+from srcache_plugins.seesr.pipeline import Pipeline, Settings
+from srcache_plugins.seesr.prompts import load_text_encoder
 from srcache_plugins.seesr.sampler import Prompts, Sampler
-from srcache_plugins.seesr.schedule import make_schedule
-from srcache_plugins.seesr.windows import lay_windows
+from srcache_plugins.seesr.schedule import Schedule, Step, make_schedule
+from srcache_plugins.seesr.vae import load_autoencoder
+from srcache_plugins.seesr.windows import Windows, lay_windows
 
 from srcache.engine import Tiling
-from tests.seesr_fixtures import case, cases, weights
 
-
-class Recorded:
-    """Noise as it was recorded."""
-
-    def __init__(self, steps):
-        self.steps = list(steps)
-
-    def draw(self):
-        return self.steps.pop(0)
+CONFIG = case("d_loop_4steps_g5.5_lr")[0]["scheduler"]
+WORDS = {"prompt": "", "added_prompt": "", "negative_prompt": "no"}
 
 
 @pytest.fixture(scope="module")
 def networks():
     unet, controlnet = load_unet(*weights("unet_A")), load_controlnet(*weights("controlnet_A"))
-    return lambda scale: (UNet(unet), ControlNet(controlnet, scale))
+    return lambda scale=1.0: (UNet(unet), ControlNet(controlnet, scale))
 
 
-def embeddings(meta, tensors):
-    negative = tensors.get("in.negative_prompt_embeds", torch.zeros(1, 77, 24))
-    return tensors["in.prompt_embeds"], negative
+@pytest.fixture(scope="module")
+def vae():
+    return load_autoencoder(*weights("vae_A"), encoder_tile=1024, decoder_tile=224)
 
 
-@pytest.mark.parametrize("name", [*cases("d_loop"), *(name for name in cases("e_tiled"))])
-def test_the_loop_is_the_reference_s_at_every_step(name, networks):
-    meta, tensors = case(name)
+@pytest.fixture(scope="module")
+def text():
+    files = GOLDEN / "tokenizer_A/vocab.json", GOLDEN / "tokenizer_A/merges.txt"
+    return load_text_encoder(*weights("text_A"), *files, torch.float32)
+
+
+def embeddings(meta, tensors, text):
+    """Of the negative and the positive prompt, (1, 77, C) each."""
+    if meta["prompt"] is not None:
+        found = text.encode([meta["negative_prompt"], meta["prompt"]])
+        assert (found - tensors["expect.text_embeds_neg_pos"]).abs().max() <= 2e-5
+        return found.split(1)
+    return tensors["in.negative_prompt_embeds"], tensors["in.prompt_embeds"]
+
+
+def pipeline(meta, negative, networks, vae):
     call = meta["call"]
-    if "in.prompt_embeds" not in tensors:
-        pytest.skip("text")
-    schedule = make_schedule(meta["scheduler"], call["steps"])
-    assert [step.timestep for step in schedule.steps] == meta["timesteps"]
-    text, negative = embeddings(meta, tensors)
-    picture = tensors["in.image"].permute(2, 0, 1)[None] / 255
-    latents = tensors["expect.latents_per_step"]
-    start = tensors.get("expect.start_latents", tensors["rand.initial"])
-    windows = lay_windows(*start.shape[-2:], Tiling(size=call["tile"], overlap=call["overlap"]))
+    unet, controlnet = networks(call["conditioning_scale"])
+    encoder = SimpleNamespace(encode=lambda texts: negative)
+    parts = SimpleNamespace(unet=unet, controlnet=controlnet, vae=vae, text=encoder, scheduler=meta["scheduler"])
+    chosen = Settings(
+        steps=call["steps"],
+        guidance=call["guidance"],
+        start=call["start_point"],
+        parity=True,
+        precision="fp32",
+        tiling=Tiling(size=call["tile"], overlap=call["overlap"]),
+        scale=4,
+        process_size=128,
+        color_fix=None,
+        **WORDS,
+    )
+    return Pipeline(parts, chosen, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("name", [*cases("d_loop"), *cases("e_tiled")])
+def test_a_whole_run_is_the_references_at_every_step(name, networks, vae, text, monkeypatch):
+    meta, tensors = case(name)
+    negative, positive = embeddings(meta, tensors, text)
+    noise = Recorded([tensors["rand.initial"], *tensors["rand.steps"]], tensors.get("rand.posterior"))
+    monkeypatch.setattr(pipeline_module, "Noise", lambda *_, **__: noise)
+    picture, size = tensors["in.image"].permute(2, 0, 1)[None], tensors["rand.initial"].shape[-2:]
     with torch.inference_mode():
-        sampler = Sampler(*networks(call["conditioning_scale"]), schedule, call["guidance"], negative)
-        found = sampler.sample(picture, Prompts(text, tensors["in.ram_embeds"]), start, Recorded(tensors["rand.steps"]), windows)
-    error = (found - latents[-1]).abs().max() / latents.abs().max()
-    print(name, float(error))
-    assert error <= meta["tolerance"]["latents_rel_to_max"]
+        whole = pipeline(meta, negative, networks, vae)
+        watched = Watched(whole.sampler)
+        windows = lay_windows(*size, whole._set.tiling)
+        latents = whole._sampled(picture, Prompts(positive, tensors["in.ram_embeds"]), [0], windows)
+    before, found = watched.steps(windows, size)
+    wanted = tensors["expect.latents_per_step"]
+    limit = meta["tolerance"]["latents_rel_to_max"] * wanted.abs().max()
+    assert (windows is not None) == name.startswith("e_tiled")
+    assert [step.timestep for step in whole.sampler.schedule.steps] == meta["timesteps"]
+    start = tensors.get("expect.start_latents", tensors["rand.initial"])
+    assert (before[0] - start).abs().max() <= 2e-5
+    assert len(wanted) == len(before) == meta["call"]["steps"]
+    after = [*before[1:], latents * vae.scaling_factor]
+    for step, (latent, noise) in enumerate(zip(after, found, strict=True)):
+        assert (latent - wanted[step]).abs().max() <= limit, step
+        predicted = tensors["expect.noise_pred_after_guidance"][step]
+        assert (noise - predicted).abs().max() <= 5e-5 * predicted.abs().max(), step
+    if "expect.decoded_float" in tensors:
+        decoded = vae.decode(latents)
+        assert (decoded - tensors["expect.decoded_float"]).abs().max() <= meta["tolerance"]["decoded_max_abs"]
+    if "expect.image_uint8" in tensors:
+        ((picture, _),) = whole._decoded(latents)
+        away = picture.permute(1, 2, 0).int() - tensors["expect.image_uint8"].int()
+        assert away.abs().max() <= meta["tolerance"]["image_uint8_max"]
+
+
+@pytest.mark.parametrize("name", [name for name in [*cases("d_loop"), *cases("e_tiled")] if "_lr" in name])
+def test_the_start_is_the_pictures_latent_with_the_noise_of_the_last_time(name, networks, vae):
+    meta, tensors = case(name)
+    with torch.inference_mode():
+        whole = pipeline(meta, torch.zeros(1, 77, 24), networks, vae)
+        pictures = tensors["in.image"].permute(2, 0, 1)[None].float() / 255
+        latent = whole._encoded(pictures, tensors["rand.posterior"][:1]) * vae.scaling_factor
+        start = whole.sampler.schedule.started(latent, tensors["rand.initial"])
+    assert (latent - tensors["expect.lr_latents_scaled"]).abs().max() <= 1e-5
+    assert (start - tensors["expect.start_latents"]).abs().max() <= 1e-5
+    assert whole.sampler.schedule.picture < 0.1 < 0.9 < whole.sampler.schedule.noise
+
+
+class Batch:
+    """Three different pictures and all that goes with them, in some order, or with some of them blacked out."""
+
+    def __init__(self, size, order=(0, 1, 2), kept=(0, 1, 2)):
+        mask = torch.tensor([float(each in kept) for each in order])
+        self.pictures = torch.sigmoid(drawn(3, 3, 8 * size[0], 8 * size[1]))[list(order)] * mask[:, None, None, None]
+        self.prompts = Prompts(
+            drawn(3, 77, 24, seed=1)[list(order)] * mask[:, None, None],
+            drawn(3, 10, 512, seed=2)[list(order)] * mask[:, None, None],
+        )
+        noises = drawn(3, 3, 4, *size, seed=3)[:, list(order)] * mask[:, None, None, None]
+        self.start, self.noise = noises[0], noises[1:]
+
+    def sampled(self, sampler, windows):
+        with torch.inference_mode():
+            return sampler.sample(self.pictures, self.prompts, self.start, Recorded(self.noise), windows)
+
+
+@pytest.mark.parametrize("guidance", [1.0, 5.5])
+@pytest.mark.parametrize(("size", "tiling"), [((8, 10), None), ((8, 13), Tiling(size=8, overlap=4))])
+def test_a_picture_has_the_same_bits_at_every_place_and_with_all_company(size, tiling, guidance, networks):
+    sampler = Sampler(*networks(), make_schedule(CONFIG, 2), guidance, drawn(1, 77, 24, seed=9))
+    windows = lay_windows(*size, tiling)
+    together = Batch(size).sampled(sampler, windows)
+    assert len({tuple(each.flatten().tolist()) for each in together}) == 3
+    for place in range(3):
+        order = [(number - place) % 3 for number in range(3)]
+        turned = Batch(size, order).sampled(sampler, windows)
+        alone = Batch(size, order, kept=[0]).sampled(sampler, windows)
+        assert torch.equal(turned, together[order])
+        assert torch.equal(alone[place], together[0])
+
+
+def test_in_how_many_parts_windows_are_predicted_is_rounding(networks, monkeypatch):
+    size, schedule = (8, 14), make_schedule(CONFIG, 1)
+    windows = lay_windows(*size, Tiling(size=8, overlap=4))
+    found = []
+    for each in (100, 8, 4, 3, 1):
+        monkeypatch.setattr(module, "WINDOWS_AT_ONCE", each)
+        sampler = Sampler(*networks(), schedule, 1.0, drawn(1, 77, 24, seed=9))
+        watched = Watched(sampler)
+        Batch(size).sampled(sampler, windows)
+        sizes = {latent.shape[0] for latent, _ in watched._calls}
+        assert len(sizes) == 1, "one shape for all calls"
+        assert sizes.pop() <= each
+        rows = torch.cat([noise for _, noise in watched._calls])[: 3 * len(windows.places)]
+        found.append(rows)
+    assert len(windows.places) == 3
+    for other in found[1:]:
+        assert (other - found[0]).abs().max() <= 2e-6
+
+
+def test_windows_of_many_pictures_are_those_of_each(networks):
+    size, windows = (8, 13), lay_windows(8, 13, Tiling(size=8, overlap=4))
+    sampler = Sampler(*networks(), make_schedule(CONFIG, 1), 5.5, drawn(1, 77, 24, seed=9))
+    batch, together = Batch(size), Batch(size).sampled(sampler, windows)
+    for number in range(3):
+        one = slice(number, number + 1)
+        prompts = Prompts(batch.prompts.text[one], batch.prompts.images[one])
+        with torch.inference_mode():
+            alone = sampler.sample(
+                batch.pictures[one], prompts, batch.start[one], Recorded([batch.noise[0, one]]), windows
+            )
+        assert (alone - together[one]).abs().max() <= 1e-4 * together.abs().max()
+
+
+@settings(max_examples=25)
+@given(st.integers(1, 4), st.integers(3, 9), st.integers(3, 9), st.integers(2, 4), st.integers(1, 9), st.booleans())
+def test_every_window_is_predicted_once_with_its_pictures_conditions(count, height, width, tile, at_once, guided):
+    sampler = stand_in(guided)
+    windows = lay_windows(height, width, Tiling(size=tile, overlap=1))
+    latent, marks = drawn(count, 4, height, width), torch.arange(1.0, count + 1)
+    prompts = Prompts(marks[:, None, None].expand(-1, 1, 1), 10 * marks[:, None, None].expand(-1, 1, 1))
+    pictures = (100 * marks[:, None, None, None]).expand(-1, 1, 8 * height, 8 * width)
+    seen = []
+
+    def run(pieces, control, _, text, images, *others):
+        positive = text[len(pieces) :] if guided else text
+        assert torch.equal(images[: len(pieces)], 10 * positive)
+        assert torch.equal(control[:, :1, 0, 0], 100 * positive[:, 0])
+        assert guided == (len(text) == 2 * len(pieces))
+        assert not guided or (text[: len(pieces)] == -7).all()
+        assert torch.equal(text, others[1])
+        assert len(pieces) <= at_once or windows is None
+        seen.append(len(pieces))
+        return pieces * positive[:, :, None]
+
+    sampler.run = run
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "WINDOWS_AT_ONCE", at_once)
+        found = sampler.sample(pictures, prompts, latent, Recorded([torch.zeros(1)]), windows)
+    torch.testing.assert_close(found, latent * marks[:, None, None, None])
+    total = count * (len(windows.places) if windows else 1)
+    assert len(set(seen)) == 1
+    assert total <= sum(seen) < total + len(seen), "only so many rows more that all calls are alike"
+
+
+def stand_in(guided):
+    """A sampler over networks that pass on what they are given."""
+    network = SimpleNamespace(
+        conv_in=SimpleNamespace(weight=torch.zeros(1)),
+        times=lambda steps: torch.zeros(len(steps), 1),
+        text=lambda text: text,
+        images=lambda images: images,
+        embedding=lambda pictures: pictures,
+    )
+    schedule = Schedule((Step(timestep=1, keep=0.0, remove=1.0, add=0.0),), 0.0, 1.0)
+    return Sampler(network, network, schedule, 2.0 if guided else 1.0, torch.full((1, 1, 1), -7.0))
+
+
+def test_a_step_weighs_latent_prediction_and_fresh_noise():
+    sampler = stand_in(guided=False)
+    steps = (Step(9, keep=0.5, remove=3.0, add=0.25), Step(1, keep=2.0, remove=-1.0, add=1e-10))
+    sampler.schedule = replace(sampler.schedule, steps=steps)
+    sampler._times = [torch.zeros(2, 1)] * 2
+    sampler.run = lambda latent, *rest: latent + 1
+    latent, noise = drawn(1, 4, 2, 2), [drawn(1, 4, 2, 2, seed=seed) for seed in (1, 2)]
+    found = sampler.sample(torch.zeros(1, 3, 16, 16), Prompts(*torch.zeros(2, 1, 1, 1)), latent, Recorded(noise), None)
+    between = latent * 0.5 + (latent + 1) * 3 + noise[0] * 0.25
+    torch.testing.assert_close(found, between * 2 - (between + 1) + noise[1] * 1e-10)
+
+
+@pytest.mark.parametrize(("guidance", "guided"), [(0.0, False), (1.0, False), (1.01, True), (5.5, True)])
+def test_guidance_begins_above_one(guidance, guided, networks):
+    sampler = Sampler(*networks(), make_schedule(CONFIG, 1), guidance, torch.zeros(1, 77, 24))
+    assert sampler.is_guided is guided
+    rows = sampler._parts(torch.zeros(2, 3, 64, 64), None)[0].text.tolist()
+    assert rows == ([0, 0, 1, 2] if guided else [0, 1])
+
+
+def test_a_latent_is_cut_into_parts_of_one_size(networks):
+    sampler = Sampler(*networks(), make_schedule(CONFIG, 1), 1.0, torch.zeros(1, 77, 24))
+    windows = Windows(2, tuple((0, left) for left in range(11)))
+    parts = sampler._parts(torch.zeros(1, 3, 16, 96), windows)
+    assert [(part.count, len(part.rows)) for part in parts] == [(6, 6), (5, 6)]
+    assert torch.cat([part.rows[: part.count] for part in parts]).tolist() == list(range(11))

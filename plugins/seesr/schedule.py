@@ -66,7 +66,8 @@ def make_schedule(config: Mapping[str, Any], steps: int) -> Schedule:
     kept = scheduler.alphas_cumprod.double().tolist()
     times = scheduler.timesteps.tolist()
     if max(times) >= trained:
-        raise EngineError(f"{steps} steps begin at time {max(times)} of a model that knows 0 to {trained - 1}; take fewer")
+        first = max(times)
+        raise EngineError(f"{steps} steps begin at time {first} of a model that knows 0 to {trained - 1}; take fewer")
     start = kept[min(START, trained - 1)]
     made = tuple(_step(time, kept, time - trained // steps) for time in times)
     return Schedule(made, sqrt(start), sqrt(1 - start))
