@@ -82,6 +82,11 @@ class SeeSR:
                 for outcome in self._pipeline.upscale(images[start : start + size], seeds[start : start + size])
             ]
 
+    def predicted_memory(self, height: int, width: int, batch: int) -> int:
+        """Bytes that a call takes beside the weights; see `SREngine` and `memory`."""
+        predicted: int = self._pipeline.predicted_memory((height, width), 1 if self._alone else batch)
+        return predicted
+
 
 def _check(setup: Setup) -> None:
     """Refuse settings that mean nothing.

@@ -58,6 +58,7 @@ class Pipeline:
         schedule = make_schedule(networks.scheduler, settings.steps)
         negative = networks.text.encode([settings.negative_prompt])
         self.sampler = Sampler(networks.unet, networks.controlnet, schedule, settings.guidance, negative)
+        self._captured = captured is not None and device.type == "cuda"
         if captured is not None:
             self.sampler.run = captured(self.sampler.predict)
 
@@ -82,6 +83,13 @@ class Pipeline:
             notes |= {"reference_seed": seed_of_reference(seeds[number])} if self._set.parity else {}
             outcomes.append(Upscaled(self._finished(decoded, control[number], (height, width)), notes))
         return outcomes
+
+    def predicted_memory(self, size: tuple[int, int], batch: int) -> int:
+        """Bytes that a call on pictures of `size` (height, width) takes beside the weights."""
+        from .memory import predicted_memory
+
+        found = predicted_memory(self._nets, self._set, size, batch, captured=self._captured)
+        return found.total - found.weights
 
     def _control(self, images: Tensor) -> Tensor:
         """The pictures that the networks see: uint8 (N, 3, H, W)."""

@@ -1,0 +1,254 @@
+"""How much of a device's memory a batch takes, found by walking the batch's whole way on tensors without data.
+
+The engine's own code runs once, with one sampling step, on PyTorch's meta device; whatever it allocates is entered in
+a ledger until nothing refers to it any more. So the figure follows the code, and costs a second or two.
+
+What such a walk cannot see is stated here and added: the libraries' workspaces, the gaps between blocks of memory, and
+what a recorded inner call keeps aside (its whole peak, and copies of its inputs). Two things it is told, as it would
+otherwise see another device's way: attention runs in a kernel that keeps no table of all pairs, and a convolution with
+channels last copies an input that is not. Not in it: the driver's own context (about 0.5 GB), recordings of other
+shapes, and the second decoder that is made if half precision overflows.
+"""
+
+import copy
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.weak import WeakIdKeyDictionary
+
+if TYPE_CHECKING:
+    from .loading import Networks
+    from .pipeline import Settings
+    from .prompts import TextEncoder
+    from .tagger import Tagger
+
+LIBRARIES = 512 * 2**20
+"""Bytes for workspaces of cuBLAS (32 MiB for each stream on Hopper) and cuDNN."""
+
+GAPS = 0.1
+"""What is lost between blocks, as a share of all that is no weight."""
+
+_PLAIN_HEADS = 128
+"""Attention heads that are wider sum up in float32 beside the output, if that is in half precision."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """Bytes that a batch takes.
+
+    Attributes:
+        weights: of all networks.
+        tensors: the most that is alive at once, weights included; what `torch.cuda.max_memory_allocated` tells.
+        recorded: what recordings of the inner call keep aside while something else runs.
+        reserved: the most that is taken at once, recordings included.
+        allowance: what is added for what cannot be seen.
+    """
+
+    weights: int
+    tensors: int
+    recorded: int
+    reserved: int
+    allowance: int
+
+    @property
+    def total(self) -> int:
+        """What the device must have free."""
+        return self.reserved + self.allowance
+
+
+def predicted_memory(
+    networks: "Networks", settings: "Settings", size: tuple[int, int], batch: int, *, captured: bool
+) -> Memory:
+    """What a batch takes on the device that the networks are on, or would take if they are on the meta device.
+
+    Args:
+        networks: loaded; they are not touched.
+        settings: as the pipeline has them. The number of steps counts for nothing here.
+        size: height and width of the small pictures.
+        batch: how many go at once.
+        captured: whether the inner call is recorded, see `captured`.
+    """
+    from .pipeline import Pipeline
+
+    ledger, meta = Ledger(), torch.device("meta")
+    with torch.no_grad(), _Calls(ledger), ledger:  # in inference mode, calls would come in coarser pieces
+        twin = _without_data(networks)
+        for tensor in _tensors(twin):
+            ledger.enter(tensor)
+        weights = ledger.live
+        wrap = ledger.aside if captured else None
+        walked = replace(twin, tagger=_Tagger(twin.tagger), text=_Text(twin.text))  # type: ignore[arg-type]
+        pipeline = Pipeline(walked, replace(settings, steps=1), meta, "walked", wrap)
+        pipeline.upscale(torch.zeros((1, 3, *size)).expand(batch, -1, -1, -1), [0] * batch)
+    inner, kept = ledger.inner, ledger.inputs
+    reserved = ledger.peak + inner + kept
+    tensors = max(ledger.peak, ledger.peak_inner) + kept
+    spare = int(LIBRARIES + GAPS * (reserved - weights))
+    return Memory(weights=weights, tensors=tensors, recorded=inner + kept, reserved=reserved, allowance=spare)
+
+
+class Ledger(TorchDispatchMode):
+    """Bytes of all storages on the meta device that are alive while the mode is on.
+
+    What goes from there to the CPU arrives as zeros; what comes back has the layout that it had.
+
+    Attributes:
+        live: now.
+        peak: the most so far, less what was alive within a recorded call only.
+        inner: the most that a recorded call needed beyond what was alive when it began.
+        peak_inner: the most that was alive within one.
+        inputs: bytes of the inputs of one.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.live = self.peak = self.inner = self.peak_inner = self.inputs = 0
+        self._known: set[int] = set()
+        self._layouts: Any = WeakIdKeyDictionary()  # type: ignore[no-untyped-call]
+        self._held: tuple[Tensor, ...] = ()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is torch.ops.aten._to_copy.default:
+            found = self._moved(func, args[0], kwargs)
+        elif func is torch.ops.aten.convolution.default:
+            found = self._convolved(func(*args, **kwargs), *args[:2])
+        else:
+            found = func(*args, **kwargs)
+        for leaf in tree_leaves(found):
+            if isinstance(leaf, Tensor):
+                self.enter(leaf)
+        return found
+
+    def enter(self, tensor: Tensor) -> None:
+        """Count a tensor's storage until it is gone."""
+        storage = tensor.untyped_storage()
+        if tensor.device.type != "meta" or storage._cdata in self._known:
+            return
+        self._known.add(storage._cdata)
+        self.live += storage.nbytes()
+        self.peak = max(self.peak, self.live)
+        weakref.finalize(storage, self._leave, storage._cdata, storage.nbytes()).atexit = False
+
+    def pass_by(self, size: int) -> None:
+        """Count bytes that one operation needs while it runs."""
+        self.peak = max(self.peak, self.live + size)
+
+    def aside(self, act: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        """`act` as a recorded call: what it needs within is entered apart, and its last inputs are held."""
+
+        def run(*tensors: Tensor) -> Tensor:
+            before, peak = self.live, self.peak
+            self.peak = before
+            found = act(*tensors)
+            self.inner, self.peak_inner = max(self.inner, self.peak - before), max(self.peak_inner, self.peak)
+            self.inputs = max(self.inputs, sum(tensor.nbytes for tensor in tensors))
+            self.peak, self._held = max(peak, self.live), tensors
+            return found
+
+        return run
+
+    def _leave(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self.live -= size
+
+    def _moved(self, func: Any, tensor: Tensor, kwargs: dict[str, Any]) -> Tensor:
+        target = torch.device(kwargs.get("device") or tensor.device)
+        if tensor.device.type == "meta" and target.type == "cpu":
+            there = torch.zeros(1, dtype=kwargs.get("dtype") or tensor.dtype).expand(tensor.shape)
+            self._layouts[there] = tensor.stride()
+            return there
+        if target.type == "meta" and tensor in self._layouts:
+            return torch.empty_strided(tensor.shape, self._layouts[tensor], dtype=tensor.dtype, device=target)
+        return func(tensor, **kwargs)  # type: ignore[no-any-return]
+
+    def _convolved(self, found: Tensor, given: Tensor, weight: Tensor) -> Tensor:
+        """The result as a GPU gives it."""
+        last = torch.channels_last
+        if weight.ndim != 4 or not weight.is_contiguous(memory_format=last) or weight.is_contiguous():
+            return found
+        if not given.is_contiguous(memory_format=last):
+            self.pass_by(given.nbytes + found.nbytes)
+        return torch.empty_like(found, memory_format=last)
+
+
+class _Calls(TorchFunctionMode):
+    """Attention as a GPU's kernels leave memory: an output, its heads behind each other, and nothing between.
+
+    Also, numbers that the host asks for are zeros.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__()
+        self._ledger = ledger
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is Tensor.tolist and args[0].device.type == "meta":
+            return torch.zeros(args[0].shape, dtype=args[0].dtype).tolist()
+        if func is not functional.scaled_dot_product_attention:
+            return func(*args, **(kwargs or {}))
+        named = dict(zip(("query", "key", "value"), args, strict=False)) | (kwargs or {})
+        query, value = named["query"], named["value"]
+        *rows, heads, length = query.shape[:-1]
+        found = query.new_empty((*rows, length, heads, value.shape[-1])).transpose(-2, -3)
+        if value.shape[-1] > _PLAIN_HEADS and value.dtype != torch.float32:
+            self._ledger.pass_by(4 * found.numel())
+        return found
+
+
+class _Tagger:
+    """A tagger that finds no tags; its own way asks for autocast, which the meta device has not."""
+
+    def __init__(self, tagger: "Tagger") -> None:
+        self._tagger = tagger
+
+    def __call__(self, images: Tensor) -> tuple[list[str], Tensor]:
+        network = self._tagger.network
+        embeds = network.embeds(self._tagger.prepared(images))
+        network.logits(embeds).sigmoid()
+        return [""] * len(images), embeds
+
+
+class _Text:
+    """A text encoder that reads no words; see `_Tagger`."""
+
+    def __init__(self, text: "TextEncoder") -> None:
+        self._model, self._width = text._model, text._width
+
+    def encode(self, prompts: Sequence[str]) -> Tensor:
+        length = self._model.config.max_position_embeddings
+        tokens = torch.zeros((self._width, length), dtype=torch.int64, device="meta")
+        calls = [self._model(input_ids=tokens).last_hidden_state for _ in range(0, len(prompts), self._width)]
+        return torch.cat(calls)[: len(prompts)].clone()
+
+
+def _without_data(networks: "Networks") -> "Networks":
+    """A copy of all networks on the meta device, laid out as they are."""
+    memo: dict[int, Any] = {}
+    for tensor in _tensors(networks):
+        twin = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+        memo[id(tensor)] = nn.Parameter(twin, requires_grad=False) if isinstance(tensor, nn.Parameter) else twin
+    return copy.deepcopy(networks, memo)
+
+
+def _tensors(thing: Any) -> Iterator[Tensor]:
+    """All tensors that something of this package has."""
+    if isinstance(thing, Tensor):
+        yield thing
+    elif isinstance(thing, nn.Module):
+        yield from (*thing.parameters(), *thing.buffers())
+    elif isinstance(thing, Mapping | list | tuple):
+        for each in thing.values() if isinstance(thing, Mapping) else thing:
+            yield from _tensors(each)
+    elif type(thing).__module__.startswith(f"{__package__}."):
+        names = getattr(thing, "__slots__", None) or vars(thing)
+        for name in names:
+            yield from _tensors(getattr(thing, name))

@@ -1,0 +1,170 @@
+import gc
+from dataclasses import replace
+
+import pytest
+import torch
+from srcache_plugins.seesr.loading import Loading, load_networks
+from srcache_plugins.seesr.memory import Ledger, predicted_memory
+from srcache_plugins.seesr.pipeline import Pipeline, Settings
+from srcache_plugins.seesr.tiny import write_weights
+from torch.nn import functional
+
+from srcache.engine import Tiling
+
+SETTINGS = Settings(
+    scale=4,
+    process_size=64,
+    steps=3,
+    guidance=5.5,
+    start="lr",
+    prompt="",
+    added_prompt="clean",
+    negative_prompt="blur",
+    parity=False,
+    precision="fp32",
+    tiling=None,
+    color_fix="adain",
+)
+PARTS = {
+    "unet.config": "unet/config.json",
+    "unet": "unet/diffusion_pytorch_model.safetensors",
+    "controlnet.config": "controlnet/config.json",
+    "controlnet": "controlnet/diffusion_pytorch_model.safetensors",
+    "vae.config": "vae/config.json",
+    "vae": "vae/diffusion_pytorch_model.safetensors",
+    "text.config": "text_encoder/config.json",
+    "text": "text_encoder/model.safetensors",
+    "tokenizer.vocab": "tokenizer/vocab.json",
+    "tokenizer.merges": "tokenizer/merges.txt",
+    "scheduler.config": "scheduler/scheduler_config.json",
+    "ram": "ram/ram.safetensors",
+    "dape": "ram/dape.safetensors",
+    "ram.config": "ram/config.json",
+    "ram.tags": "ram/tags.json",
+}
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny")
+    write_weights(folder)
+    how = Loading(
+        device=torch.device("cpu"),
+        dtype=torch.float32,
+        conditioning_scale=1.0,
+        encoder_tile=256,
+        decoder_tile=32,
+        antialias=False,
+    )
+    return load_networks({name: folder / path for name, path in PARTS.items()}, how)
+
+
+def predicted(networks, size=(16, 16), batch=1, captured=False, **changes):
+    return predicted_memory(networks, replace(SETTINGS, **changes), size, batch, captured=captured)
+
+
+def empty(*shape, dtype=torch.float32):
+    return torch.empty(shape, dtype=dtype, device="meta")
+
+
+def test_the_ledger_counts_storages_once_and_until_nothing_refers_to_them():
+    with Ledger() as ledger:
+        first = empty(100)
+        view = first.view(10, 10)[2:]
+        assert (ledger.live, ledger.peak) == (400, 400)
+        second = first + 1
+        del first
+        assert ledger.live == 800
+        del view
+        assert ledger.live == 400
+        del second
+        assert (ledger.live, ledger.peak) == (0, 800)
+        torch.empty(1000)
+        assert ledger.peak == 800, "only what is on the device"
+
+
+def test_what_waits_on_the_host_takes_no_room_and_comes_back_as_it_was():
+    with torch.no_grad(), Ledger() as ledger:
+        there = empty(1, 4, 6, 6).to(memory_format=torch.channels_last)
+        strides = there.stride()
+        waiting = there.cpu()
+        del there
+        assert (ledger.live, waiting.device.type) == (0, "cpu")
+        assert not waiting.any()
+        back = waiting.to("meta")
+        assert (ledger.live, back.stride()) == (4 * 6 * 6 * 4, strides)
+
+
+def test_a_convolution_with_channels_last_copies_an_input_that_is_not():
+    weight = torch.empty(8, 4, 3, 3, device="meta").to(memory_format=torch.channels_last)
+    for layout, extra in ((torch.contiguous_format, 1600), (torch.channels_last, 0)):
+        picture = empty(1, 4, 10, 10).to(memory_format=layout)
+        with torch.no_grad(), Ledger() as ledger:
+            ledger.enter(picture)
+            found = functional.conv2d(picture, weight, padding=1)
+            assert found.is_contiguous(memory_format=torch.channels_last)
+            assert ledger.peak == 1600 + 3200 + extra
+            assert ledger.live == 1600 + 3200
+
+
+def test_a_recorded_call_keeps_its_peak_and_its_inputs():
+    def act(given):
+        wide = given.repeat(10)
+        return wide[: len(given)] + 1
+
+    with Ledger() as ledger:
+        given = empty(100)
+        result = ledger.aside(act)(given)
+        assert (ledger.inner, ledger.inputs, ledger.peak_inner) == (4000 + 400, 400, 400 + 4400)
+        del given
+        assert ledger.live == 800, "the recording still refers to its last inputs"
+        assert ledger.peak == 800
+        assert result.shape == (100,)
+
+
+def test_weights_are_those_of_all_networks_which_stay_untouched(networks):
+    modules = [networks.unet, networks.controlnet, networks.vae._encoder, networks.vae._decoder, networks.text._model]
+    modules += [networks.tagger.network, networks.vae._before, networks.vae._after]
+    tensors = [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
+    found = predicted(networks).weights
+    assert 0 <= found - sum(tensor.nbytes for tensor in tensors) < 4096, "and thresholds, mean and spread"
+    assert {tensor.device.type for tensor in tensors} == {"cpu"}
+
+
+def test_a_prediction_is_what_torch_allocates(networks):
+    """On the CPU, whose kernels need a little beside; `Ledger` and the profiler have nothing in common."""
+    size, batch = (64, 64), 1
+    pipeline = Pipeline(networks, replace(SETTINGS, steps=1), torch.device("cpu"))
+    images = torch.rand(batch, 3, *size)
+    with torch.inference_mode():
+        pipeline.upscale(images, [0])
+        gc.collect()
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiler:
+            pipeline.upscale(images, [0])
+    events = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
+    live = peak = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        live += event.nbytes()
+        peak = max(peak, live)
+    found = predicted(networks, size)
+    assert 0.9 <= (found.tensors - found.weights) / peak <= 1.1
+
+
+def test_more_pictures_and_larger_ones_take_more(networks):
+    one, four, large = (predicted(networks, *each) for each in (((16, 16), 1), ((16, 16), 4), ((64, 64), 1)))
+    assert one.tensors < four.tensors < 4 * one.tensors
+    assert 8 * (one.tensors - one.weights) < large.tensors - large.weights
+    assert one.recorded == 0
+    assert one.total > one.reserved == one.tensors
+
+
+def test_steps_take_nothing_and_recordings_do(networks):
+    plain, captured = predicted(networks, steps=1), predicted(networks, steps=50, captured=True)
+    assert plain.tensors <= captured.tensors < captured.reserved
+    assert captured.recorded > 0
+
+
+def test_tiles_bound_what_a_recording_keeps(networks):
+    tilings = None, Tiling(size=8, overlap=0)
+    found = [predicted(networks, (80, 80), captured=True, tiling=tiling).recorded for tiling in tilings]
+    assert found[1] < 0.6 * found[0]
