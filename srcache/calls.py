@@ -101,7 +101,7 @@ class EngineCalls:
         return done
 
     def _settle_width(self, request: Request, gauge: Gauge) -> None:
-        """Make a shape's batches as small as a call on one image, or the engine's prediction, says that they must be."""
+        """Make a shape's batches as small as the engine's prediction, or a call on one image, says they must be."""
         width = self._room.width(request.shape)
         if width == 1:
             return

@@ -35,6 +35,7 @@ def _prepare_environment() -> None:
         _write_distribution(shared / "engines")
         os.environ[_SHARED] = str(shared)
         os.environ["SRCACHE_HOME"] = str(shared / "home")
+        os.environ["HF_HOME"] = str(shared / "hub")
         paths = [str(TESTS), str(shared / "engines"), os.environ.get("PYTHONPATH", "")]
         os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
         os.environ.setdefault("OMP_NUM_THREADS", "1")

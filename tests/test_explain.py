@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from srcache.errors import CacheError, EngineError, ImageError, RecipeError
-from srcache.explain import Difference, explain
+from srcache.explain import Difference, explain, find_recipe
 from srcache.keys import file_key
+from srcache.manifest import open_cache
 from srcache.recipe import load_recipe
 
 BICUBIC = {"recipe": "bicubic", "changes": {"scale": 2}}
@@ -158,3 +159,12 @@ def test_mistakes_are_told(home, image, tmp_path):
         explain(home / "cache", image, "bicubic", {"engine": "missing"})
     with pytest.raises(ImageError, match="cannot be read"):
         explain(home / "cache", tmp_path / "missing.png", "bicubic")
+
+
+def test_a_cache_is_explained_where_its_weights_are_not(tmp_path, photos):
+    cache = tmp_path / "cache"
+    caches.build(photos, cache)
+    recipe = caches.only(cache).path / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("name: bicubic", "name: seesr"))
+    recipe.parent.rename(recipe.parent.with_name(recipe.parent.name.replace("bicubic", "seesr")))
+    assert find_recipe(open_cache(cache), "seesr").engine == "resample"
