@@ -9,8 +9,6 @@ from srcache_plugins.seesr.pipeline import Pipeline, Settings
 from srcache_plugins.seesr.tiny import write_weights
 from torch.nn import functional
 
-from srcache.engine import Tiling
-
 SETTINGS = Settings(
     scale=4,
     process_size=64,
@@ -162,9 +160,3 @@ def test_steps_take_nothing_and_recordings_do(networks):
     plain, captured = predicted(networks, steps=1), predicted(networks, steps=50, captured=True)
     assert plain.tensors <= captured.tensors < captured.reserved
     assert captured.recorded > 0
-
-
-def test_tiles_bound_what_a_recording_keeps(networks):
-    tilings = None, Tiling(size=8, overlap=0)
-    found = [predicted(networks, (80, 80), captured=True, tiling=tiling).recorded for tiling in tilings]
-    assert found[1] < 0.6 * found[0]

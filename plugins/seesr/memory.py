@@ -112,7 +112,7 @@ class Ledger(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.live = self.peak = self.inner = self.peak_inner = self.inputs = 0
         self._known: set[int] = set()
-        self._layouts: Any = WeakIdKeyDictionary()  # type: ignore[no-untyped-call]
+        self._layouts: Any = WeakIdKeyDictionary()
         self._held: tuple[Tensor, ...] = ()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
