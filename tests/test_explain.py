@@ -167,4 +167,4 @@ def test_a_cache_is_explained_where_its_weights_are_not(tmp_path, photos):
     recipe = caches.only(cache).path / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace("name: bicubic", "name: seesr"))
     recipe.parent.rename(recipe.parent.with_name(recipe.parent.name.replace("bicubic", "seesr")))
-    assert find_recipe(open_cache(cache), "seesr").engine == "resample"
+    assert find_recipe(open_cache(cache), "seesr", {}).engine == "resample"
