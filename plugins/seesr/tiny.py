@@ -98,7 +98,7 @@ def write_weights(folder: Path) -> None:
     for name, shapes in _shapes().items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({tensor: _drawn(dice, tensor, shapes[tensor]) for tensor in sorted(shapes)}, path)
+        save_file({tensor: drawn(dice, tensor, shapes[tensor]) for tensor in sorted(shapes)}, path)
 
 
 def _shapes() -> dict[str, dict[str, tuple[int, ...]]]:
@@ -121,7 +121,7 @@ def _shapes() -> dict[str, dict[str, tuple[int, ...]]]:
         "vae/diffusion_pytorch_model.safetensors": _shapes_of(vae),
         "text_encoder/model.safetensors": {f"text_model.{name}": shape for name, shape in _shapes_of(text).items()},
         "ram/ram.safetensors": ram,
-        "ram/dape.safetensors": _additions(ram),
+        "ram/dape.safetensors": additions(ram),
     }
 
 
@@ -129,8 +129,8 @@ def _shapes_of(model: nn.Module) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
 
 
-def _additions(ram: Mapping[str, tuple[int, ...]], rank: int = 8) -> dict[str, tuple[int, ...]]:
-    """The shapes of DAPE's matrices."""
+def additions(ram: Mapping[str, tuple[int, ...]], rank: int = 8) -> dict[str, tuple[int, ...]]:
+    """The shapes of DAPE's matrices, by their names, from those of RAM's tensors by theirs."""
     found: dict[str, tuple[int, ...]] = {}
     for name, shape in ram.items():
         module = name.removesuffix(".weight")
@@ -141,8 +141,8 @@ def _additions(ram: Mapping[str, tuple[int, ...]], rank: int = 8) -> dict[str, t
     return found
 
 
-def _drawn(dice: np.random.RandomState, name: str, shape: tuple[int, ...]) -> Tensor:
-    """Norms' weights are 1 and biases 0; other tensors keep the size of what goes through them, about."""
+def drawn(dice: np.random.RandomState, name: str, shape: tuple[int, ...]) -> Tensor:
+    """A float16 tensor: norms' weights are 1 and biases 0; others keep the size of what goes through them, about."""
     if len(shape) < 2:
         is_scale = name.endswith("weight")
         return torch.full(shape, 1.0 if is_scale else 0.0, dtype=torch.float16)
