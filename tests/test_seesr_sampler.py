@@ -136,8 +136,10 @@ class Batch:
             return sampler.sample(self.pictures, self.prompts, self.start, Recorded(self.noise), windows)
 
 
-@pytest.mark.parametrize("guidance", [1.0, 5.5])
-@pytest.mark.parametrize(("size", "tiling"), [((8, 10), None), ((8, 13), Tiling(size=8, overlap=4))])
+@pytest.mark.parametrize(
+    ("size", "tiling", "guidance"),
+    [((8, 10), None, 1.0), ((8, 10), None, 5.5), ((8, 13), Tiling(size=8, overlap=4), 5.5)],
+)
 def test_a_picture_has_the_same_bits_at_every_place_and_with_all_company(size, tiling, guidance, networks):
     sampler = Sampler(*networks(), make_schedule(CONFIG, 2), guidance, drawn(1, 77, 24, seed=9))
     windows = lay_windows(*size, tiling)

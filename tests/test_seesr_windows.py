@@ -1,5 +1,7 @@
 """SeeSR's windows: the reference program's layouts and weights, and that nothing of a latent is lost."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import assume, given
@@ -65,7 +67,7 @@ def test_windows_cover_a_latent_and_nothing_else(layout):
     assert covered.min() >= 1
     for axis in (0, 1):
         starts = sorted({place[axis] for place in windows.places})
-        assert all(after - before <= side - tiling.overlap for before, after in zip(starts, starts[1:], strict=False))
+        assert all(after - before <= side - tiling.overlap for before, after in pairwise(starts))
         assert len(windows.places) % len(starts) == 0
     assert list(windows.places) == sorted(windows.places, key=lambda place: (place[1], place[0]))
 

@@ -1,0 +1,186 @@
+"""SeeSR's faster ways to run the inner call: what is kept of them, and that they change nothing."""
+
+import os
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+from diffusers import ControlNetModel, UNet2DConditionModel
+from seesr_fixtures import Recorded, case, drawn, parts, weights
+from srcache_plugins.seesr import captured as module
+from srcache_plugins.seesr.captured import Captured, compiled
+from srcache_plugins.seesr.denoiser import ControlNet, UNet
+from srcache_plugins.seesr.loading import Loading, load_networks
+from srcache_plugins.seesr.networks import load_controlnet, load_unet, with_image_transformers
+from srcache_plugins.seesr.pipeline import Pipeline, Settings
+from srcache_plugins.seesr.sampler import Prompts, Sampler
+from srcache_plugins.seesr.schedule import make_schedule
+from srcache_plugins.seesr.windows import lay_windows
+
+from srcache.engine import Tiling
+from srcache.weights import weights_folder
+
+CONFIG = case("d_loop_4steps_g5.5_lr")[0]["scheduler"]
+SETTINGS = Settings(
+    scale=4,
+    process_size=128,
+    steps=4,
+    guidance=5.5,
+    start="lr",
+    prompt="",
+    added_prompt="clean",
+    negative_prompt="blur",
+    parity=False,
+    precision="fp32",
+    tiling=None,
+    color_fix="adain",
+)
+
+
+def sampler(device="cpu", guidance=5.5, steps=2):
+    unet, controlnet = UNet(load_unet(*weights("unet_B"))), ControlNet(load_controlnet(*weights("controlnet_B")), 0.7)
+    schedule = make_schedule(CONFIG, steps)
+    return Sampler(unet.to(device), controlnet.to(device), schedule, guidance, drawn(1, 77, 20).to(device))
+
+
+def smallest():
+    """A sampler over networks of two levels, of which one attends, with weights of no meaning."""
+    shared = {"block_out_channels": [8, 8], "norm_num_groups": 4, "layers_per_block": 1, "cross_attention_dim": 20}
+    shared |= {"attention_head_dim": 2, "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"]}
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(**shared, up_block_types=["UpBlock2D", "CrossAttnUpBlock2D"])
+    controlnet = ControlNetModel(**shared, conditioning_embedding_out_channels=[4, 4, 4, 4])
+    models = [with_image_transformers(model).eval().requires_grad_(False) for model in (unet, controlnet)]
+    schedule = make_schedule(CONFIG, 2)
+    return Sampler(UNet(models[0]), ControlNet(models[1], 0.7), schedule, 5.5, drawn(1, 77, 20))
+
+
+def sampled(chosen, size=(8, 9), tiling=None, seed=0, count=2):
+    like, steps = chosen._negative[0], len(chosen.schedule.steps)
+    pictures, start = torch.sigmoid(drawn(count, 3, 8 * size[0], 8 * size[1], seed=seed)), drawn(count, 4, *size)
+    prompts = Prompts(drawn(count, 77, 20, seed=seed + 1), drawn(count, 6, 512, seed=seed + 2))
+    noise = Recorded(drawn(steps, count, 4, *size, seed=seed + 3).to(like.device))
+    with torch.inference_mode():
+        windows = lay_windows(*size, tiling)
+        return chosen.sample(pictures.to(like.device), prompts, start.to(like.device), noise, windows)
+
+
+class Counted:
+    """A recording's stand-in."""
+
+    made = 0
+
+    def __init__(self, act, tensors):
+        Counted.made += 1
+        self._act = act
+
+    def replayed(self, tensors):
+        return self._act(*tensors)
+
+
+@pytest.fixture
+def recordings(monkeypatch):
+    Counted.made = 0
+    monkeypatch.setattr(module, "_Recording", Counted)
+    return Counted
+
+
+def test_there_is_one_recording_for_each_shape_and_the_last_used_are_kept(recordings):
+    act = Captured(lambda left, right: left.sum() + right.sum())
+    shapes = [(number, 1) for number in range(1, module.SHAPES + 1)]
+    for shape in shapes * 2:
+        assert act(torch.ones(shape), torch.ones(1)) == shape[0] + 1
+    assert recordings.made == module.SHAPES
+    act(torch.ones(shapes[0]), torch.ones(1))
+    act(torch.ones(9, 9), torch.ones(1))
+    assert recordings.made == module.SHAPES + 1
+    act(torch.ones(shapes[0]), torch.ones(1))
+    assert recordings.made == module.SHAPES + 1, "the one used last was kept"
+    act(torch.ones(shapes[1]), torch.ones(1))
+    assert recordings.made == module.SHAPES + 2, "the one not used for longest was not"
+    assert len(act._recordings) == module.SHAPES
+
+
+@pytest.mark.parametrize("tiling", [None, Tiling(size=8, overlap=4)])
+def test_a_whole_run_needs_one_recording(recordings, tiling):
+    plain, chosen = sampler(), sampler()
+    chosen.run = Captured(chosen.predict)
+    size = (8, 20) if tiling else (8, 9)
+    assert torch.equal(sampled(chosen, size, tiling), sampled(plain, size, tiling))
+    assert torch.equal(sampled(chosen, size, tiling, seed=9), sampled(plain, size, tiling, seed=9))
+    assert recordings.made == 1
+
+
+def test_the_prediction_is_compiled_whole(monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    plain, chosen = smallest(), smallest()
+    chosen.run = compiled(chosen.predict)
+    assert torch.equal(sampled(chosen), sampled(plain))
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path)
+
+
+def test_what_is_compiled_is_kept_beside_the_weights(monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    compiled(torch.sin)
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(weights_folder().parent / "compiled")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("tiling", [None, Tiling(size=8, overlap=4)])
+@pytest.mark.parametrize("guidance", [1.0, 5.5])
+def test_a_recording_gives_the_same_bits(guidance, tiling):
+    plain, chosen = sampler("cuda", guidance, 8), sampler("cuda", guidance, 8)
+    chosen.run = Captured(chosen.predict)
+    for size in ((8, 20), (9, 24), (16, 16), (8, 32), (8, 20)):
+        for seed in (1, 2):
+            assert torch.equal(sampled(chosen, size, tiling, seed), sampled(plain, size, tiling, seed))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("tiling", [None, Tiling(size=8, overlap=4)])
+def test_the_loop_never_waits_for_the_gpu(tiling):
+    chosen, size = sampler("cuda", steps=3), (8, 20)
+    sampled(chosen, size, tiling)
+    predict, calls = chosen.run, []
+
+    def run(*tensors):
+        torch.cuda.set_sync_debug_mode("error")  # from the first prediction on
+        calls.append(1)
+        return predict(*tensors)
+
+    chosen.run = run
+    try:
+        sampled(chosen, size, tiling)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert len(calls) >= 3
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("tiling", [None, Tiling(size=12, overlap=4)])
+def test_the_whole_way_on_a_gpu_is_that_on_the_cpu(tiling, tmp_path):
+    files, made = parts(tmp_path, CONFIG), {}
+    coarse = torch.rand(2, 3, 5, 6, generator=torch.Generator().manual_seed(0))
+    some = torch.nn.functional.interpolate(coarse, size=(32, 40), mode="bilinear")
+    for device, captured in (("cpu", None), ("cuda", Captured)):
+        how = Loading(
+            device=torch.device(device),
+            dtype=torch.float32,
+            conditioning_scale=1.0,
+            encoder_tile=1024,
+            decoder_tile=224,
+            antialias=False,
+        )
+        with torch.inference_mode():
+            pipeline = Pipeline(
+                load_networks(files, how), replace(SETTINGS, tiling=tiling), how.device, captured=captured
+            )
+            made[device] = pipeline.upscale(some, [1, 2])
+    for here, there in zip(made["cpu"], made["cuda"], strict=True):
+        assert there.notes["tags"] == here.notes["tags"]
+        far = (there.image.cpu() - here.image).abs() * 255
+        assert (far < 1.5).float().mean() > 0.99
+        assert far.max() < 8

@@ -1,0 +1,270 @@
+"""SeeSR from picture to picture: the reference program's results, and what becomes of a picture that goes wrong."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from seesr_fixtures import Recorded, Watched, case, cases, parts
+from srcache_plugins.seesr import pipeline as module
+from srcache_plugins.seesr.loading import DTYPES, Loading, load_networks
+from srcache_plugins.seesr.pipeline import Pipeline, Settings
+from srcache_plugins.seesr.windows import lay_windows
+
+from srcache.engine import Failure, Tiling, Upscaled
+
+CPU = torch.device("cpu")
+CASES = cases("g_e2e")
+BASE = Settings(
+    scale=4,
+    process_size=64,
+    steps=2,
+    guidance=5.5,
+    start="lr",
+    prompt="",
+    added_prompt="clean",
+    negative_prompt="blur",
+    parity=False,
+    precision="fp32",
+    tiling=None,
+    color_fix=None,
+)
+QUICK = replace(BASE, steps=1, guidance=1.0)
+
+
+@pytest.fixture(scope="module")
+def load(tmp_path_factory):
+    """Networks by the settings that they are loaded with; each kind once."""
+    files, loaded = parts(tmp_path_factory.mktemp("parts"), case(CASES[0])[0]["scheduler"]), {}
+
+    def act(precision="fp32", scale=1.0, encoder_tile=1024, decoder_tile=224, antialias=True):
+        key = precision, scale, encoder_tile, decoder_tile, antialias
+        if key not in loaded:
+            how = Loading(
+                device=CPU,
+                dtype=DTYPES[precision],
+                conditioning_scale=scale,
+                encoder_tile=encoder_tile,
+                decoder_tile=decoder_tile,
+                antialias=antialias,
+            )
+            loaded[key] = load_networks(files, how)
+        return loaded[key]
+
+    return act
+
+
+@pytest.fixture(autouse=True)
+def inference():
+    with torch.inference_mode():
+        yield
+
+
+def pictures(count=3, height=16, width=20, seed=0):
+    """Smooth pictures with some texture, as they are decoded: whole steps of 1/255."""
+    dice = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(count, 3, 4, 5, generator=dice)
+    smooth = torch.nn.functional.interpolate(coarse, size=(height, width), mode="bilinear")
+    return ((smooth + 0.05 * torch.rand(smooth.shape, generator=dice)).clamp(0, 1) * 255).round() / 255
+
+
+def settings_of(meta):
+    given = meta["args"]
+    return replace(
+        BASE,
+        scale=given["upscale"],
+        process_size=given["process_size"],
+        steps=given["num_inference_steps"],
+        guidance=given["guidance_scale"],
+        start=given["start_point"],
+        prompt=given["user_prompt"],
+        added_prompt=given["added_prompt"],
+        negative_prompt=meta["negative_prompt"],
+        parity=True,
+        tiling=Tiling(size=given["latent_tile"], overlap=given["latent_overlap"]),
+        color_fix=given["align_method"],
+    )
+
+
+def networks_of(meta, load):
+    given = meta["args"]
+    tiles = given["vae_encoder_tile_px"], given["vae_decoder_tile_latent"]
+    return load("fp32", given["conditioning_scale"], *tiles, given["ram_resize_antialias"])
+
+
+def away(picture, wanted):
+    """The largest difference, in steps of 8 bits."""
+    return (picture.permute(1, 2, 0) * 255 - wanted.float()).abs().max().round().item()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_picture_becomes_the_references(name, load, monkeypatch):
+    meta, tensors = case(name)
+    noise = Recorded([tensors["rand.initial"], *tensors["rand.steps"]], tensors["rand.posterior"])
+    monkeypatch.setattr(module, "Noise", lambda *_, **__: noise)
+    pipeline = Pipeline(networks_of(meta, load), settings_of(meta), CPU)
+    picture = tensors["in.image_uint8"].permute(2, 0, 1)[None].float() / 255
+    control = pipeline._control(picture)[0].permute(1, 2, 0)
+    assert torch.equal(control, tensors["expect.control_uint8"])
+    watched, raw = Watched(pipeline.sampler), []
+    decode = pipeline._decoded
+    monkeypatch.setattr(pipeline, "_decoded", lambda latents: raw.extend(decode(latents)) or raw)
+    (made,) = pipeline.upscale(picture, [meta["args"]["seed"]])
+    size = tensors["rand.initial"].shape[-2:]
+    windows, wanted = lay_windows(*size, pipeline._set.tiling), tensors["expect.latents_per_step"]
+    if windows is None or len(windows.places) <= 8:
+        before, _ = watched.steps(windows, size)
+        for step, latent in enumerate(before[1:]):
+            limit = meta["tolerance"]["latents_rel_to_max"] * wanted.abs().max()
+            assert (latent - wanted[step]).abs().max() <= limit, step
+    assert made.notes["prompt"] == meta["prompt"]
+    assert made.notes["network"] == list(control.shape[:2])
+    assert made.notes["windows"] == (len(windows.places) if windows else 1)
+    assert made.notes["reference_seed"] == meta["args"]["seed"]
+    assert away(raw[0][0] / 255, tensors["expect.raw_uint8"]) <= meta["tolerance"]["raw_uint8_max"]
+    assert away(made.image, tensors["expect.out_uint8"]) <= meta["tolerance"]["out_uint8_max"]
+
+
+def test_notes_are_json_and_say_how_it_was_made(load):
+    made = Pipeline(load(), BASE, CPU, mode="as written").upscale(pictures(2), [1, 2])
+    for each in made:
+        assert json.loads(json.dumps(each.notes)) == each.notes
+        assert set(each.notes) == {"tags", "prompt", "network", "windows", "mode", "batch", "decoded_in"}
+        assert each.notes["prompt"] == f"{each.notes['tags']}, ,clean"
+        assert (each.notes["network"], each.notes["windows"]) == ([64, 80], 1)
+        assert (each.notes["mode"], each.notes["batch"], each.notes["decoded_in"]) == ("as written", 2, "fp32")
+        assert each.image.shape == (3, 64, 80)
+        assert each.image.dtype == torch.float32
+        assert torch.equal(each.image, (each.image * 255).round() / 255)
+    assert not torch.equal(made[0].image, made[1].image)
+
+
+def test_with_parity_the_references_seed_is_noted(load):
+    (made,) = Pipeline(load(), replace(QUICK, parity=True), CPU).upscale(pictures(1), [2**40 + 5])
+    assert made.notes["reference_seed"] == 5
+
+
+@pytest.mark.parametrize("start", ["lr", "noise"])
+def test_the_seed_and_the_picture_decide(start, load):
+    pipeline, some = Pipeline(load(), replace(QUICK, start=start), CPU), pictures(1)
+    (first,), (again,) = pipeline.upscale(some, [7]), pipeline.upscale(some, [7])
+    (seeded,), (other,) = pipeline.upscale(some, [8]), pipeline.upscale(pictures(1, seed=4), [7])
+    assert torch.equal(first.image, again.image)
+    assert first.notes == again.notes
+    assert not torch.equal(first.image, seeded.image)
+    assert not torch.equal(first.image, other.image)
+
+
+def test_a_picture_is_the_same_at_all_places_of_a_batch(load):
+    pipeline, some = Pipeline(load(), BASE, CPU), pictures(3)
+    together = pipeline.upscale(some, [1, 2, 3])
+    turned = pipeline.upscale(some[[2, 0, 1]], [3, 1, 2])
+    for wanted, found in zip((together[2], together[0], together[1]), turned, strict=True):
+        assert torch.equal(found.image, wanted.image)
+        assert found.notes == wanted.notes
+
+
+def test_a_batch_moves_pixels_by_rounding_alone(load):
+    pipeline, some = Pipeline(load(), BASE, CPU), pictures(3)
+    together = torch.stack([each.image for each in pipeline.upscale(some, [1, 2, 3])])
+    alone = torch.stack([pipeline.upscale(some[[n]], [n + 1])[0].image for n in range(3)])
+    steps = ((together - alone) * 255).abs().round()
+    assert steps.max() <= 1
+    assert (steps > 0).float().mean() < 0.001
+
+
+def test_each_different_prompt_is_encoded_once(load):
+    networks = load()
+    before = networks.text.encoded
+    pipeline = Pipeline(networks, replace(BASE, negative_prompt="never said before"), CPU)
+    assert networks.text.encoded == before + 1
+    pipeline._set = replace(BASE, added_prompt="nor this")
+    pipeline.upscale(pictures(1).repeat(3, 1, 1, 1), [1, 2, 3])
+    assert networks.text.encoded == before + 2
+    Pipeline(networks, replace(BASE, negative_prompt="never said before"), CPU)
+    assert networks.text.encoded == before + 2
+
+
+def test_colours_are_mended_as_the_recipe_says(load):
+    some, made = pictures(1), {}
+    for fix in (None, "adain", "wavelet"):
+        (each,) = Pipeline(load(), replace(QUICK, color_fix=fix), CPU).upscale(some, [1])
+        made[fix] = (each.image.mean((1, 2)) - some[0].mean((1, 2))).abs().max()
+    assert max(made["adain"], made["wavelet"]) < 0.02 < made[None]
+
+
+def test_a_latent_too_narrow_for_its_tiles_fails_in_words(load):
+    pipeline = Pipeline(load(), replace(BASE, tiling=Tiling(size=12, overlap=8)), CPU)
+    outcomes = pipeline.upscale(pictures(2, 8, 40), [1, 2])
+    assert len(outcomes) == 2
+    assert all(isinstance(each, Failure) and each.reason == "too_narrow" for each in outcomes)
+    assert "8×40 cells" in outcomes[0].detail
+
+
+class Overflowing:
+    """A VAE whose decoder spoils some pictures of a batch, as half precision may, and perhaps again in float32."""
+
+    def __init__(self, vae, spoilt, again=None):
+        self._vae, self._spoilt, self._again = vae, spoilt, again or {}
+        self.scaling_factor, self.encode, self.decoded32 = vae.scaling_factor, vae.encode, 0
+
+    def decode(self, latents):
+        return spoil(self._vae.decode(latents), self._spoilt)
+
+    def decode32(self, latents):
+        self.decoded32 += 1
+        return spoil(self._vae.decode32(latents), self._again)
+
+
+def spoil(made, faults):
+    made = made.clone()
+    for number, value in faults.items():
+        if value == "flat":
+            made[number] = 0.3
+        else:
+            made[number, 1, 2, 3] = value
+    return made
+
+
+BAD = [float("inf"), float("-inf"), float("nan"), "flat"]
+
+
+@pytest.mark.parametrize("value", BAD)
+def test_what_overflows_in_half_precision_is_decoded_again(value, load):
+    healthy, chosen = load(), replace(QUICK, precision="bf16", color_fix="adain")
+    wanted = Pipeline(healthy, chosen, CPU).upscale(pictures(3), [1, 2, 3])
+    vae = Overflowing(healthy.vae, {1: value})
+    made = Pipeline(replace(healthy, vae=vae), chosen, CPU).upscale(pictures(3), [1, 2, 3])
+    assert [each.notes["decoded_in"] for each in made] == ["bf16", "fp32", "bf16"]
+    assert vae.decoded32 == 1
+    assert torch.equal(made[0].image, wanted[0].image)
+    assert torch.equal(made[2].image, wanted[2].image)
+    assert (made[1].image - wanted[1].image).abs().max() < 1.5 / 255
+    assert made[1].image.isfinite().all()
+
+
+@pytest.mark.parametrize("value", BAD[-2:])
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_what_cannot_be_decoded_fails_alone(value, precision, load):
+    healthy, chosen = load(), replace(QUICK, precision=precision)
+    wanted = Pipeline(healthy, chosen, CPU).upscale(pictures(3), [1, 2, 3])
+    vae = Overflowing(healthy.vae, {1: value}, again={0: value})
+    first, failure, last = Pipeline(replace(healthy, vae=vae), chosen, CPU).upscale(pictures(3), [1, 2, 3])
+    assert isinstance(failure, Failure)
+    assert failure.reason == ("blank" if value == "flat" else "not_finite")
+    assert ("flat colour" if value == "flat" else "not numbers") in failure.detail
+    assert vae.decoded32 == (precision != "fp32")
+    assert torch.equal(first.image, wanted[0].image)
+    assert torch.equal(last.image, wanted[2].image)
+
+
+@pytest.mark.parametrize(("precision", "least"), [("bf16", 0.9), ("fp16", 0.99)])
+def test_half_precision_stays_near(precision, least, load):
+    chosen = replace(BASE, guidance=1.0)
+    (exact,) = Pipeline(load(), chosen, CPU).upscale(pictures(1), [1])
+    (made,) = Pipeline(load(precision), replace(chosen, precision=precision), CPU).upscale(pictures(1), [1])
+    assert isinstance(made, Upscaled)
+    assert made.notes == {**exact.notes, "decoded_in": precision}
+    far = (made.image - exact.image).abs() * 255
+    assert far.max() > 0
+    assert (far < 1.5).float().mean() > least
