@@ -10,7 +10,9 @@ batches are of one width from the first on. An engine that predicts its memory (
 
 import sys
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from srcache.engine import Failure, SREngine, Upscaled
@@ -107,11 +109,12 @@ class EngineCalls:
             return
         predicted = getattr(self._engine, "predicted_memory", None)
         if predicted is not None:
-            free = gauge(lambda: None)[1]
-            while width > 1 and predicted(*request.shape, width) > _SHARE * free:
-                width //= 2
-            self._room.narrow(request.shape, width)
-            return
+            with _warned(f"engine {self._engine.info.name} could not predict its memory, so it is measured"):
+                free = gauge(lambda: None)[1]
+                while width > 1 and predicted(*request.shape, width) > _SHARE * free:
+                    width //= 2
+                self._room.narrow(request.shape, width)
+                return
         images = to_batch([request.lr])
         started = time.perf_counter()
         try:
@@ -164,6 +167,15 @@ class EngineCalls:
 
     def _broken_promise(self, expected: str, got: str) -> EngineError:
         return EngineError(f"engine {self._engine.info.name} must return {expected}, but returned {got}")
+
+
+@contextmanager
+def _warned(words: str) -> Iterator[None]:
+    """An exception becomes a warning."""
+    try:
+        yield
+    except Exception as error:
+        warnings.warn(f"{words} ({error!r})", stacklevel=3)
 
 
 def failure_of(error: Exception) -> Failure:

@@ -173,7 +173,8 @@ class SREngine(Protocol):
     """Low resolution in, high resolution out.
 
     An engine may also have `predicted_memory(height, width, batch)`: the bytes of device memory that a call on `batch`
-    images of this size takes at its worst, beside what the engine holds anyway. Else that is measured by a call.
+    images of this size takes at its worst, beside what the engine holds anyway. Else that is measured by a call. And it
+    may have `mode`, a few words for receipts on how it runs, if it knows more ways than eager and compiled.
     """
 
     info: ClassVar[EngineInfo]

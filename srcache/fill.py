@@ -70,6 +70,7 @@ class FillReport:
         skipped: entries that failed in earlier runs and were not tried again.
         seconds, engine_seconds: from when the engine was loaded to the last commit, and of them inside the engine.
         padding: share of the engine's work that only filled batches up.
+        device, mode: what the engine ran on, and how: eager, compiled, or in its own words.
         interrupted: whether somebody stopped the run before its end.
     """
 
@@ -85,6 +86,7 @@ class FillReport:
     engine_seconds: float = 0.0
     padding: float = 0.0
     device: str | None = None
+    mode: str | None = None
     interrupted: bool = False
 
     @property
@@ -273,7 +275,8 @@ def _run(work: Work, folder: RecipeFolder, store: Store, progress: Progress | No
     tally = Tally(folder, len(work.plan.missing), progress)
     report = _report(work, folder)
     try:
-        service = start_service(load_engine(work.recipe, work.settings), work.recipe, store, work.settings)
+        engine = load_engine(work.recipe, work.settings)
+        service = start_service(engine, work.recipe, store, work.settings)
     except KeyboardInterrupt:
         return replace(report, interrupted=True)
     started = time.perf_counter()
@@ -287,6 +290,7 @@ def _run(work: Work, folder: RecipeFolder, store: Store, progress: Progress | No
         engine_seconds=service.calls.seconds,
         padding=service.calls.padded / max(1, service.calls.computed),
         device=service.settings.device,
+        mode=getattr(engine, "mode", "compiled" if work.settings.compiled else "eager"),
         interrupted=interrupted,
     )
 
@@ -352,7 +356,7 @@ def _receipt(report: FillReport, work: Work) -> dict[str, Any]:
         "padding": round(report.padding, 4),
         "interrupted": report.interrupted,
         "engine": work.recipe.engine,
-        "mode": "compiled" if work.settings.compiled else "eager",
+        "mode": report.mode,
         "batch": work.settings.batch or find_engine(work.recipe.engine).info.batch,
         "device": report.device,
         "machine": platform.machine(),

@@ -174,6 +174,15 @@ def test_an_engine_that_predicts_its_memory_is_asked_and_not_tried(requests):
     assert (calls.computed, calls.padded) == (6, 1)
 
 
+def test_a_prediction_that_fails_is_told_and_replaced_by_a_measurement(requests):
+    engine = Probe()
+    engine.predicted_memory = lambda height, width, batch: 1 / 0
+    calls = calls_to(engine, gauge=lambda act: (act() and 100, 300))
+    with pytest.warns(UserWarning, match="probe could not predict its memory, so it is measured .ZeroDivisionError"):
+        assert len(calls.upscale(requests(4))) == 4
+    assert engine.sizes == [1, 2, 2]
+
+
 def test_nothing_is_gauged_where_batches_hold_one_image_anyway(requests):
     engine = Probe(pads=True)
     calls_to(engine, batch=1, gauge=lambda act: pytest.fail("gauged")).upscale(requests(2))

@@ -60,6 +60,7 @@ class SeeSR:
         except ImportError as error:
             raise MissingExtraError(str(error.name), "seesr", "engine seesr") from error
         self._pipeline = _opened(setup)
+        self.mode = self._pipeline.mode
         self._alone = setup.device.startswith("cpu")
 
     @staticmethod

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from srcache.weights import weights_folder
 
+MOST = 1000
+"""Shapes that may be compiled in one process; torch's own limits are meant for shapes that change by mistake."""
+
 SHAPES = 3
 """How many recordings are kept; each holds on to the memory of a call."""
 
@@ -21,6 +24,9 @@ def compiled(act: Callable[..., Tensor]) -> Callable[..., Tensor]:
     spent once on a machine.
     """
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(weights_folder().parent / "compiled"))
+    limits = torch._dynamo.config
+    limits.recompile_limit = max(limits.recompile_limit, MOST)
+    limits.accumulated_recompile_limit = max(limits.accumulated_recompile_limit, MOST)
     return torch.compile(act, fullgraph=True, dynamic=False)
 
 

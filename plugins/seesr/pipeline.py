@@ -54,7 +54,7 @@ class Pipeline:
         mode: str = "eager",
         captured: Callable[[Callable[..., Tensor]], Callable[..., Tensor]] | None = None,
     ) -> None:
-        self._nets, self._set, self._device, self._mode = networks, settings, device, mode
+        self._nets, self._set, self._device, self.mode = networks, settings, device, mode
         schedule = make_schedule(networks.scheduler, settings.steps)
         negative = networks.text.encode([settings.negative_prompt])
         self.sampler = Sampler(networks.unet, networks.controlnet, schedule, settings.guidance, negative)
@@ -139,7 +139,7 @@ class Pipeline:
 
     def _run_notes(self, images: Tensor, decoding: str) -> dict[str, Any]:
         """How the batch was run: it moves pixels by rounding only."""
-        return {"mode": self._mode, "batch": len(images), "decoded_in": decoding}
+        return {"mode": self.mode, "batch": len(images), "decoded_in": decoding}
 
 
 def _faults(pictures: Tensor) -> list[tuple[str, str] | None]:
