@@ -53,12 +53,7 @@ class SeeSR:
 
     def __init__(self, setup: Setup) -> None:
         _check(setup)
-        try:
-            import diffusers  # noqa: F401
-            import timm  # noqa: F401
-            import transformers  # noqa: F401
-        except ImportError as error:
-            raise MissingExtraError(str(error.name), "seesr", "engine seesr") from error
+        _require_packages()
         self._pipeline = _opened(setup)
         self.mode = self._pipeline.mode
         self._alone = setup.device.startswith("cpu")
@@ -66,6 +61,7 @@ class SeeSR:
     @staticmethod
     def make_weights(name: str, folder: Path) -> None:
         """Write the files of a bundle that is made on the spot; see `tiny`."""
+        _require_packages()
         from .tiny import write_weights
 
         write_weights(folder)
@@ -87,6 +83,20 @@ class SeeSR:
         """Bytes that a call takes beside the weights; see `SREngine` and `memory`."""
         predicted: int = self._pipeline.predicted_memory((height, width), 1 if self._alone else batch)
         return predicted
+
+
+def _require_packages() -> None:
+    """Refuse to go on without the packages that the networks are made of.
+
+    Raises:
+        MissingExtraError: one of them is not installed.
+    """
+    try:
+        import diffusers  # noqa: F401
+        import timm  # noqa: F401
+        import transformers  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError(str(error.name), "seesr", "engine seesr") from error
 
 
 def _check(setup: Setup) -> None:
