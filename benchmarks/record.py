@@ -3,6 +3,7 @@
 import csv
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -80,23 +81,38 @@ def interleaved(repeats: int, *acts: Callable[[], float]) -> list[list[float]]:
     return [list(column) for column in zip(*rounds, strict=True)]
 
 
-def append(bench: str, bars: Sequence[Bar], repeats: int) -> None:
-    """Add rows to history.csv."""
-    new = not HISTORY.exists()
-    with HISTORY.open("a", newline="", encoding="utf-8") as file:
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where and of what something was measured, and the file that keeps it."""
+
+    history: Path
+    commit: str
+    machine: str
+
+
+def here() -> Place:
+    """This commit on this machine, kept in history.csv."""
+    return Place(history=HISTORY, commit=_commit(), machine=machine())
+
+
+def append(bench: str, bars: Sequence[Bar], repeats: int, place: Place | None = None) -> None:
+    """Add rows to history.csv, or to the file of another place."""
+    place = place or here()
+    new = not place.history.exists()
+    with place.history.open("a", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         if new:
             writer.writerow(COLUMNS)
         for bar in bars:
-            writer.writerow(_row(bench, bar, repeats))
+            writer.writerow(_row(bench, bar, repeats, place))
 
 
-def _row(bench: str, bar: Bar, repeats: int) -> list[object]:
+def _row(bench: str, bar: Bar, repeats: int, place: Place) -> list[object]:
     numbers = [bar.value, bar.spread, bar.peer_value, bar.ratio]
     value, spread, peer_value, ratio = ("" if number is None else f"{number:.5g}" for number in numbers)
     when = time.strftime("%Y-%m-%d", time.gmtime())
-    head = [when, _commit(), machine(), bench, bar.case, value, bar.unit, bar.limit, "yes" if bar.met else "no", spread]
-    return [*head, bar.peer, peer_value, ratio, repeats]
+    head = [when, place.commit, place.machine, bench, bar.case, value, bar.unit, bar.limit]
+    return [*head, "yes" if bar.met else "no", spread, bar.peer, peer_value, ratio, repeats]
 
 
 def machine() -> str:
@@ -119,6 +135,8 @@ def fresh(code: str, *arguments: str) -> str:
 
 def _commit() -> str:
     def git(*words: str) -> str:
+        if shutil.which("git") is None:
+            return ""
         done = subprocess.run(["git", *words], capture_output=True, text=True, check=False, cwd=HISTORY.parent)
         return done.stdout.strip()
 

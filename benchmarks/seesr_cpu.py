@@ -1,0 +1,190 @@
+"""SeeSR's cases for any machine: operations saved, memory predicted, pixels moved by rounding, one step's time."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from srcache_plugins.seesr.denoiser import ControlNet, UNet
+from srcache_plugins.seesr.loading import Networks
+from srcache_plugins.seesr.memory import predicted_memory
+from srcache_plugins.seesr.networks import load_controlnet, load_unet
+from srcache_plugins.seesr.pipeline import Pipeline
+from srcache_plugins.seesr.prompts import load_text_encoder
+from srcache_plugins.seesr.sampler import Prompts, Sampler
+from srcache_plugins.seesr.schedule import make_schedule
+from srcache_plugins.seesr.tagger import load_tagger
+from srcache_plugins.seesr.vae import load_autoencoder
+from torch import Tensor
+
+from benchmarks import seesr_full as full
+from benchmarks import seesr_measure as measure
+from benchmarks import seesr_reference as reference
+from benchmarks.record import Bar, bar_of, interleaved
+from benchmarks.seesr_gpu import GB, Run
+from srcache.engine import Failure, Tiling
+
+GOLDEN = full.FULL.parent
+RECIPE_TILES = Tiling(size=96, overlap=32)
+WAY = "the reference way"
+KNOWN = {64: 3.27, 96: 9.26}
+"""TFLOP of a guided step of the reference way by the latent's side, as they were given."""
+
+
+def savings(run: Run, name: str) -> list[Bar]:
+    """Operations of the real networks in both ways, counted without computing anything."""
+    bars = []
+    for side in (8,) if run.tiny else (64, 96):
+        counted = measure.Counted(run.sizes, side)
+        once, step = counted.ours()
+        whole = counted.reference()
+        shown = f"{name}: {side}x{side} latent, guided"
+        parts = {
+            "keys and values made once": counted.keys_and_values(),
+            "the control picture embedded once": counted.control(),
+            "times embedded once": counted.rows * counted.times(),
+        }
+        parts["one row until the prompts differ"] = whole - step - sum(parts.values())
+        bars.append(_work(f"{shown}, one step", step, whole))
+        bars.append(_work(f"{shown}, 50 steps", once + 50 * step, 50 * whole))
+        shares = {part: 100 * tflop / whole for part, tflop in parts.items()}
+        bars += [Bar(case=f"{shown}, one step less: {part}", value=share, unit="%") for part, share in shares.items()]
+        if not run.tiny:
+            away = 100 * abs(whole / KNOWN[side] - 1)
+            known = f"{shown}: {WAY}, away from the known {KNOWN[side]} TFLOP"
+            bars.append(Bar(case=known, value=away, unit="%", bar=0.5))
+    return bars
+
+
+def _work(case: str, ours: float, reference_way: float) -> Bar:
+    return Bar(case=case, value=ours, unit="TFLOP", peer=WAY, peer_value=reference_way)
+
+
+def predicted(run: Run, name: str) -> list[Bar]:
+    """What batches would take on a GPU, recorded calls included."""
+    networks = full.networks(run.sizes, full.place("meta", "fp16"))
+    shapes: list[tuple[str, tuple[int, int], int, Tiling | None, float | None]] = [
+        ("128→512, batch 1", (128, 128), 1, None, 10),
+        ("128→512, batch 8", (128, 128), 8, None, None),
+        ("128→512, batch 16", (128, 128), 16, None, None),
+        ("256→1024, tiles 96/32, batch 1", (256, 256), 1, RECIPE_TILES, None),
+        ("622x716→2488x2864, tiles 96/32, batch 1", (622, 716), 1, RECIPE_TILES, 12),
+    ]
+    bars = []
+    for text, size, batch, tiling, most in shapes[:1] if run.tiny else shapes:
+        settings = replace(measure.SETTINGS, tiling=tiling)
+        found = predicted_memory(networks, settings, size, batch, captured=True)
+        shown = f"{name}: {text}, fp16 in CUDA graphs"
+        bars.append(Bar(case=shown, value=found.total / GB, unit="GB", bar=most))
+        bars.append(Bar(case=f"{shown}: tensors alive at once", value=found.tensors / GB, unit="GB"))
+        bars.append(Bar(case=f"{shown}: kept by recordings", value=found.recorded / GB, unit="GB"))
+    weights = Bar(case=f"{name}: weights, fp16 and the tagger fp32", value=found.weights / GB, unit="GB")
+    return [weights, *bars]
+
+
+def precision(run: Run, name: str) -> list[Bar]:
+    """Which share of the values (8 bits) stays within 1/255 in another precision, or in a batch of two."""
+    bars = _shares(f"{name}: golden networks, 32→128, 4 steps", golden, 4)
+    if run.tiny:
+        return bars
+
+    def real(where: full.Place) -> Networks:
+        torch.manual_seed(0)
+        return full.networks(full.full(), where)
+
+    return bars + _shares(f"{name}: real size, random weights, 32→128, 2 steps", real, 2)
+
+
+def _shares(shown: str, build: Any, steps: int) -> list[Bar]:
+    """See `precision`; guided by 5.5, two pictures of noise that is smooth, on the CPU."""
+    dice = torch.Generator().manual_seed(1)
+    coarse = torch.rand(2, 3, 8, 8, generator=dice)
+    images = torch.nn.functional.interpolate(coarse, (32, 32), mode="bicubic").clamp(0, 1).mul(255).round() / 255
+    exact: Tensor | None = None
+    bars = []
+    for kind in ("fp32", "bf16", "fp16"):
+        networks = build(full.place("cpu", kind))
+        settings = replace(measure.SETTINGS, process_size=128, steps=steps, precision=kind)
+        with torch.inference_mode():
+            pipeline = Pipeline(networks, settings, torch.device("cpu"))
+            alone = torch.stack([_levels(pipeline, images[each : each + 1], [each])[0] for each in (0, 1)])
+            together = torch.stack(_levels(pipeline, images, [0, 1]))
+        exact = alone if exact is None else exact
+        if kind != "fp32":
+            bars.append(_share(f"{shown}, {kind} against fp32", alone, exact))
+        bars.append(_share(f"{shown}, {kind}: alone against in a batch of two", alone, together))
+        del networks, pipeline
+    return bars
+
+
+def _levels(pipeline: Pipeline, images: Tensor, seeds: list[int]) -> list[Tensor]:
+    outcomes = pipeline.upscale(images, seeds)
+    failed = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
+    if failed:
+        raise RuntimeError(f"a picture failed: {failed}")
+    return [(outcome.image * 255).round().int() for outcome in outcomes if not isinstance(outcome, Failure)]
+
+
+def _share(case: str, one: Tensor, other: Tensor) -> Bar:
+    away = (one - other).abs()
+    return Bar(case=f"{case}: values within 1/255", value=100 * float((away <= 1).float().mean()), unit="%")
+
+
+def golden(where: full.Place) -> Networks:
+    """The small networks A of tests/golden/seesr."""
+
+    def part(file: str, dtype: torch.dtype | None = None) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        config = json.loads((GOLDEN / f"weights_{file}.json").read_text(encoding="utf-8")).get("config", {})
+        tensors = load_file(GOLDEN / f"weights_{file}.safetensors")
+        return config, {name: tensor.to(dtype or where.dtype) for name, tensor in tensors.items()}
+
+    vae_config, vae = part("vae_A", torch.float32)
+    ram_config, ram = part("ram_A_base", torch.float32)
+    tags = json.loads((GOLDEN / "ram_A_tags.json").read_text(encoding="utf-8"))
+    files: tuple[Path, Path] = (GOLDEN / "tokenizer_A/vocab.json", GOLDEN / "tokenizer_A/merges.txt")
+    dape = part("ram_A_dape", torch.float32)[1]
+    return Networks(
+        unet=UNet(load_unet(*part("unet_A"))),
+        controlnet=ControlNet(load_controlnet(*part("controlnet_A")), 1.0),
+        vae=load_autoencoder(vae_config, vae, encoder_tile=1024, decoder_tile=224).to(where.device, where.dtype),
+        text=load_text_encoder(*part("text_A"), *files, where.dtype, 1),
+        tagger=load_tagger(ram, dape, ram_config, (tags["tags"], tags["thresholds"])),
+        scheduler=full.full().scheduler,
+    )
+
+
+def step(run: Run, name: str) -> list[Bar]:
+    """Seconds of one guided step beside the reference way, weights in common, in turns; and that they agree."""
+    side = 8 if run.tiny else 16
+    where = full.place("cpu", "fp32")
+    torch.manual_seed(0)
+    stock = full.denoisers(run.sizes, where)
+    own = full.taken_apart(stock, where)
+    reference.chained(stock)
+    width = int(run.sizes.text["hidden_size"])
+    latent, picture = torch.randn(1, 4, side, side), torch.rand(1, 3, 8 * side, 8 * side)
+    text, images = torch.randn(2, 77, width), torch.randn(1, measure.TOKENS, 512)
+    schedule = make_schedule(run.sizes.scheduler, 1)
+    with torch.inference_mode():
+        sampler = Sampler(*own, schedule, 5.5, text[:1])
+        part = sampler._parts(picture, None)[0]
+        tables = sampler._keys_and_values(Prompts(text[1:], images))
+        rows = [table[each] for table, each in zip(tables, [part.text, part.images] * 2, strict=True)]
+        time = torch.tensor(schedule.steps[0].timestep)
+
+        def ours() -> Tensor:
+            return sampler._found(latent, part, rows, 0)
+
+        def theirs() -> Tensor:
+            return reference.predict(stock, latent, picture, (text, images), time, 5.5)
+
+        away = float((ours() - theirs()).abs().max() / theirs().abs().max())
+        acts = [lambda act=act: measure.seconds(act, where.device) for act in (ours, theirs)]
+        spent = interleaved(run.repeats, *acts)
+    shown = f"{name}: {side}x{side} latent, guided, fp32, {torch.get_num_threads()} threads"
+    return [
+        bar_of(f"{shown}: one step", spent[0], "s", None, WAY, spent[1]),
+        Bar(case=f"{shown}: largest difference over the largest value", value=away, unit="", bar=1e-4),
+    ]

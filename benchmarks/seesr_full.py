@@ -1,0 +1,210 @@
+"""SeeSR's networks at their real size, with random weights: no download, built where they shall run.
+
+Configurations are those of the published files, as `tests/golden/seesr/full/configs.json` has them; `TINY` is the
+plug-in's own small bundle, which lets every benchmark be tried out on any machine. Weights keep the size of what goes
+through them, so that half precision overflows nowhere.
+"""
+
+import json
+import math
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
+from srcache_plugins.seesr.denoiser import ControlNet, UNet
+from srcache_plugins.seesr.loading import Networks
+from srcache_plugins.seesr.networks import known, load_controlnet, load_unet, with_image_transformers
+from srcache_plugins.seesr.prompts import WIDTH, TextEncoder, load_text_encoder
+from srcache_plugins.seesr.tagger import Tagger, load_tagger, published_shapes
+from srcache_plugins.seesr.tiny import CONFIGS, write_weights
+from srcache_plugins.seesr.vae import Autoencoder, load_autoencoder
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel
+
+FULL = Path(__file__).parents[1] / "tests/golden/seesr/full"
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """The configurations of all networks; `turbo` is another scheduler's."""
+
+    unet: dict[str, Any]
+    controlnet: dict[str, Any]
+    vae: dict[str, Any]
+    text: dict[str, Any]
+    scheduler: dict[str, Any]
+    turbo: dict[str, Any]
+    ram: dict[str, Any] = field(default_factory=dict)
+    tags: tuple[list[str], list[float]] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stock:
+    """diffusers' own modules, as upstream runs them; the weights are those of `Networks`."""
+
+    unet: Any
+    controlnet: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where networks are, in which precision; `like_cuda` lays them out as on a GPU wherever they are."""
+
+    device: torch.device
+    precision: str
+    like_cuda: bool
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """That of all networks but the tagger."""
+        return DTYPES[self.precision]
+
+    @property
+    def layout(self) -> torch.memory_format:
+        """As `plugins/seesr/loading.py` has it."""
+        return torch.channels_last if self.like_cuda else torch.contiguous_format
+
+
+def place(device: str, precision: str) -> Place:
+    """A place by name; `meta` is laid out as a GPU is."""
+    kind = torch.device(device)
+    return Place(device=kind, precision=precision, like_cuda=kind.type != "cpu")
+
+
+@cache
+def full() -> Sizes:
+    """The published sizes."""
+    found = {
+        name: part.get("config", {})
+        for name, part in json.loads((FULL / "configs.json").read_text(encoding="utf-8")).items()
+        if isinstance(part, dict)
+    }
+    return Sizes(
+        unet=found["unet"],
+        controlnet=found["controlnet"],
+        vae=found["vae"],
+        text=found["text_encoder"],
+        scheduler=found["scheduler"],
+        turbo=found["scheduler_sd_turbo"],
+    )
+
+
+@cache
+def tiny() -> Sizes:
+    """Those of `seesr-tiny`."""
+    tags = CONFIGS["ram/tags.json"]
+    scheduler = CONFIGS["scheduler/scheduler_config.json"]
+    return Sizes(
+        unet=CONFIGS["unet/config.json"],
+        controlnet=CONFIGS["controlnet/config.json"],
+        vae=CONFIGS["vae/config.json"],
+        text=CONFIGS["text_encoder/config.json"],
+        scheduler=scheduler,
+        turbo={**scheduler, "timestep_spacing": "trailing"},
+        ram=CONFIGS["ram/config.json"],
+        tags=(tags["tags"], tags["thresholds"]),
+    )
+
+
+def networks(sizes: Sizes, where: Place, *, turbo: bool = False) -> Networks:
+    """All networks of the engine, on their device."""
+    stock = denoisers(sizes, where)
+    unet, controlnet = taken_apart(stock, where)
+    return Networks(
+        unet=unet,
+        controlnet=controlnet,
+        vae=autoencoder(sizes, where),
+        text=text_encoder(sizes, where),
+        tagger=tagger(sizes, where),
+        scheduler=sizes.turbo if turbo else sizes.scheduler,
+    )
+
+
+def denoisers(sizes: Sizes, where: Place) -> Stock:
+    """UNet and ControlNet as diffusers makes them, with SeeSR's image transformers, contiguous."""
+    with torch.device("meta"):
+        unet = with_image_transformers(UNet2DConditionModel(**known(UNet2DConditionModel, sizes.unet)))
+        controlnet = with_image_transformers(ControlNetModel(**known(ControlNetModel, sizes.controlnet)))
+    return Stock(
+        unet=load_unet(sizes.unet, _drawn(_shapes(unet), where.device, where.dtype)),
+        controlnet=load_controlnet(sizes.controlnet, _drawn(_shapes(controlnet), where.device, where.dtype)),
+    )
+
+
+def taken_apart(stock: Stock, where: Place) -> tuple[UNet, ControlNet]:
+    """The project's own UNet and ControlNet of the same weights; moves them to the place's layout, shared or not."""
+    unet, controlnet = UNet(stock.unet), ControlNet(stock.controlnet, 1.0)
+    for network in (unet, controlnet):
+        network.to(device=where.device, memory_format=where.layout).eval()  # type: ignore[call-overload]
+    return unet, controlnet
+
+
+def autoencoder(sizes: Sizes, where: Place, *, tiles: tuple[int, int] = (1024, 224)) -> Autoencoder:
+    """The VAE; tiles as in the engine's options."""
+    with torch.device("meta"):
+        shapes = _shapes(AutoencoderKL(**sizes.vae))
+    vae = load_autoencoder(
+        sizes.vae,
+        _drawn(shapes, where.device, where.dtype),
+        encoder_tile=tiles[0],
+        decoder_tile=tiles[1],
+        park=where.like_cuda,
+    )
+    return vae.to(where.device, where.dtype, where.layout)
+
+
+def text_encoder(sizes: Sizes, where: Place) -> TextEncoder:
+    """CLIP's, with the vocabulary of `seesr-tiny`."""
+    with torch.device("meta"):
+        shapes = _shapes(CLIPTextModel(CLIPTextConfig(**sizes.text)))
+    with tempfile.TemporaryDirectory() as folder:
+        write_weights(Path(folder))
+        files = Path(folder, "tokenizer/vocab.json"), Path(folder, "tokenizer/merges.txt")
+        tensors, width = _drawn(shapes, where.device, where.dtype), WIDTH if where.like_cuda else 1
+        return load_text_encoder(sizes.text, tensors, *files, where.dtype, width).to(where.device)
+
+
+def tagger(sizes: Sizes, where: Place) -> Tagger:
+    """RAM with additions of zeros, in float32."""
+    shapes = published_shapes(sizes.ram)
+    ram = _drawn(shapes, where.device, torch.float32)
+    dape = {name: torch.zeros(shape, device=where.device) for name, shape in _additions(shapes).items()}
+    return load_tagger(ram, dape, sizes.ram, sizes.tags).to(where.device)
+
+
+def _shapes(model: nn.Module) -> Shapes:
+    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+
+
+def _drawn(shapes: Shapes, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Norms' weights are 1 and biases 0; others are uniform, of a spread that keeps the size of what goes through.
+
+    In every dtype they are the same numbers of torch's generator, rounded.
+    """
+    return {name: _tensor(name, shape, device, dtype) for name, shape in shapes.items()}
+
+
+def _tensor(name: str, shape: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    if len(shape) < 2:
+        return torch.full(shape, float(name.endswith("weight")), device=device, dtype=dtype)
+    reach = 1 if name.endswith(("label_embed", "embedding.weight")) else math.sqrt(3 / math.prod(shape[1:]))
+    return torch.empty(shape, device=device).uniform_(-reach, reach).to(dtype)
+
+
+def _additions(ram: Shapes, rank: int = 8) -> Shapes:
+    """The shapes of DAPE's matrices."""
+    found: dict[str, tuple[int, ...]] = {}
+    for name, shape in ram.items():
+        module = name.removesuffix(".weight")
+        if name.endswith(".attn.qkv.weight"):
+            found |= {f"{module}.lora_A": (2 * rank, shape[1]), f"{module}.lora_B": (shape[0] // 3 * 2, rank)}
+        elif name.endswith(("crossattention.self.query.weight", "crossattention.self.key.weight")):
+            found |= {f"{module}.lora_A": (rank, shape[1]), f"{module}.lora_B": (shape[0], rank)}
+    return found

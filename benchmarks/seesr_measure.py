@@ -1,0 +1,253 @@
+"""What the benchmarks of SeeSR measure with: operations counted, stages timed, a device's waits, its best rate."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from srcache_plugins.seesr import SeeSR
+from srcache_plugins.seesr.captured import Captured, compiled
+from srcache_plugins.seesr.loading import Networks
+from srcache_plugins.seesr.noise import Noise
+from srcache_plugins.seesr.pipeline import Pipeline, Settings
+from srcache_plugins.seesr.sampler import Prompts, Sampler
+from srcache_plugins.seesr.schedule import make_schedule
+from srcache_plugins.seesr.windows import Windows
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks import seesr_reference as reference
+from benchmarks.seesr_full import Sizes, denoisers, place, taken_apart
+
+SETTINGS = Settings(
+    scale=4,
+    process_size=512,
+    steps=50,
+    guidance=5.5,
+    start="lr",
+    prompt="",
+    added_prompt="clean, high-resolution, 8k",
+    negative_prompt="dotted, noise, blur, lowres, smooth",
+    parity=False,
+    precision="fp16",
+    tiling=None,
+    color_fix="adain",
+)
+TOKENS = 145
+"""Image tokens of a tagger of the published size."""
+
+
+def wrapper(kind: str, device: torch.device) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]] | None:
+    """What wraps the inner call: `eager`, `graph`, or `compiled` in graphs; without CUDA always eager."""
+    if kind == "eager" or device.type != "cuda":
+        return None
+    return Captured if kind == "graph" else lambda act: Captured(compiled(act))
+
+
+def opened(networks: Networks, settings: Settings, kind: str, device: torch.device) -> SeeSR:
+    """The engine, over networks that are not from files."""
+    engine = object.__new__(SeeSR)
+    with torch.inference_mode():
+        engine._pipeline = Pipeline(networks, settings, device, kind, wrapper(kind, device))
+    engine._alone = device.type == "cpu"
+    return engine
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def seconds(act: Callable[[], object], device: torch.device) -> float:
+    """How long something takes, the device's part included."""
+    synchronise(device)
+    started = time.perf_counter()
+    act()
+    synchronise(device)
+    return time.perf_counter() - started
+
+
+def stages(engine: SeeSR, act: Callable[[], object], device: torch.device) -> dict[str, float]:
+    """Seconds of each stage of a call; the device is waited for between them, which is why they are timed apart."""
+    spent: dict[str, float] = defaultdict(float)
+    with _watched(engine, spent, device):
+        spent["all"] = seconds(act, device)
+    own = sum(spent[name] for name in ("tag", "text", "encode", "sample", "decode"))
+    spent["colour fix and host"] = spent["all"] - own
+    return dict(spent)
+
+
+@contextmanager
+def _watched(engine: SeeSR, spent: dict[str, float], device: torch.device) -> Iterator[None]:
+    pipeline = engine._pipeline
+    networks = pipeline._nets
+
+    def timed(name: str, act: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: Any, **kwargs: Any) -> Any:
+            found: list[Any] = []
+            spent[name] += seconds(lambda: found.append(act(*args, **kwargs)), device)
+            return found[0]
+
+        return run
+
+    pipeline._nets = replace(networks, tagger=timed("tag", networks.tagger))
+    places = [(networks.text, "encode", "text"), (networks.vae, "encode", "encode"), (networks.vae, "decode", "decode")]
+    places.append((pipeline.sampler, "sample", "sample"))
+    for owner, method, name in places:
+        setattr(owner, method, timed(name, getattr(owner, method)))
+    try:
+        yield
+    finally:
+        pipeline._nets = networks
+        for owner, method, _ in places:
+            delattr(owner, method)
+
+
+def last_sample(engine: SeeSR, act: Callable[[], object]) -> Callable[[], Tensor]:
+    """The loop over the steps as `act` ran it, to be run again by itself."""
+    sampler, seen = engine._pipeline.sampler, []
+
+    def spy(*args: Any) -> Tensor:
+        seen.append(args)
+        return type(sampler).sample(sampler, *args)
+
+    sampler.sample = spy
+    try:
+        act()
+    finally:
+        del sampler.sample
+
+    @torch.inference_mode()
+    def again() -> Tensor:
+        found: Tensor = sampler.sample(*seen[-1])
+        return found
+
+    return again
+
+
+def share_waited(act: Callable[[], object], device: torch.device) -> float:
+    """The share of `act`'s time, in percent, that a CUDA device spends waiting for the host.
+
+    The same is run twice: as it is; and behind a pause of the device, so that all of it is handed over before the
+    first part begins. What the second takes less was waiting.
+    """
+    for _ in range(2):
+        act()
+    torch.cuda.synchronize(device)
+    started = time.perf_counter()
+    act()
+    handed = time.perf_counter() - started
+    torch.cuda.synchronize(device)
+    wall = time.perf_counter() - started
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    busy = wall
+    for _ in range(2):  # at the first, buffers for all steps at once are made
+        torch.cuda._sleep(int(2.2e9 * min(1.5 * handed, 8)))
+        begin.record()
+        act()
+        end.record()
+        torch.cuda.synchronize(device)
+        busy = begin.elapsed_time(end) / 1000
+    return 100 * max(0.0, 1 - busy / wall)
+
+
+def best_rate(device: torch.device, side: int = 8192) -> float:
+    """TFLOP/s of a matrix product in bf16; on the CPU a small one."""
+    side = side if device.type == "cuda" else 512
+    one, other = (torch.randn(side, side, device=device).bfloat16() for _ in range(2))
+    rounds = 50 if device.type == "cuda" else 2
+    for _ in range(3):
+        one @ other
+
+    def act() -> None:
+        for _ in range(rounds):
+            one @ other
+
+    return 2 * side**3 * rounds / seconds(act, device) / 1e12
+
+
+def operations(act: Callable[[], object]) -> float:
+    """TFLOP of what `act` does, by torch's counter; on the meta device, too."""
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        act()
+    return counter.get_total_flops() / 1e12
+
+
+class Silence(Noise):
+    """No noise, for counting."""
+
+    def __init__(self, latent: Tensor) -> None:
+        self._latent = latent
+
+    def draw(self) -> Tensor:
+        """Zeros of the latent's shape."""
+        return torch.zeros_like(self._latent)
+
+
+class Counted:
+    """Operations of the two ways to sample one picture, counted on the meta device.
+
+    Args:
+        sizes: of the networks.
+        side: of the latent, in cells.
+        guidance: above 1, two rows for a picture.
+        windows: how the latent is tiled, if it is.
+    """
+
+    def __init__(self, sizes: Sizes, side: int, guidance: float = 5.5, windows: Windows | None = None) -> None:
+        self.meta = place("meta", "fp16")
+        self.stock = denoisers(sizes, self.meta)
+        self.own = taken_apart(self.stock, self.meta)
+        self.sizes, self.guidance, self.windows = sizes, guidance, windows
+        self.width = int(sizes.text["hidden_size"])
+        self.rows = 2 if guidance > 1 else 1
+        self.latent = torch.empty(1, 4, side, side, device="meta")
+        self.picture = torch.empty(1, 3, 8 * side, 8 * side, device="meta")
+
+    def _states(self, rows: int) -> tuple[Tensor, Tensor]:
+        text, images = torch.empty(rows, 77, self.width), torch.empty(1, TOKENS, 512)
+        return text.to("meta", torch.float16), images.to("meta", torch.float16)
+
+    def _ours(self, steps: int) -> float:
+        schedule = make_schedule(self.sizes.scheduler, steps)
+
+        def act() -> None:
+            text, images = self._states(1)
+            sampler = Sampler(*self.own, schedule, self.guidance, text)
+            sampler.sample(self.picture, Prompts(text, images), self.latent, Silence(self.latent), self.windows)
+
+        return operations(act)
+
+    def ours(self) -> tuple[float, float]:
+        """TFLOP of the project's own way: once for a picture, and for each step."""
+        one, two = self._ours(1), self._ours(2)
+        step = two - one - self.times()
+        return one - step, step
+
+    def times(self) -> float:
+        """TFLOP of one step's time embedding in both networks, for one row."""
+        return operations(lambda: [network.times([1]) for network in self.own])
+
+    def keys_and_values(self) -> float:
+        """TFLOP to make them for all cross-attentions, for one picture."""
+        text, images = self._states(self.rows)
+        rows = images.expand(self.rows, -1, -1)
+        return operations(lambda: [(network.text(text), network.images(rows)) for network in self.own])
+
+    def control(self) -> float:
+        """TFLOP of the control picture's embedding, for one picture."""
+        given = self.picture.half().expand(self.rows, -1, -1, -1)
+        return operations(lambda: self.own[1].embedding(given))
+
+    def reference(self) -> float:
+        """TFLOP of a step of the reference way."""
+        stock = reference.chained(self.stock)
+        schedule = make_schedule(self.sizes.scheduler, 1)
+        pictured = self.picture, self._states(self.rows)
+        return operations(
+            lambda: reference.sample(stock, schedule, self.guidance, pictured, self.latent, self.windows)
+        )
