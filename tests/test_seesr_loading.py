@@ -127,6 +127,7 @@ def test_numbers_that_count_keep_their_type(dtype, tmp_path):
     save_file(stored, tmp_path / "some")
     found = read_tensors(tmp_path / "some", dtype)
     assert found["real"].dtype == (dtype or torch.float16)
+    assert found["whole"].dtype == torch.int64
     assert torch.equal(found["whole"], stored["whole"])
 
 

@@ -11,7 +11,7 @@ CPU = torch.device("cpu")
 SEEDS = st.one_of(st.integers(0, 2**64 - 1), st.integers(0, 2**32))
 
 
-def noise(seeds, size=(4, 6), parity=False, guided=True):
+def noise(seeds, size=(5, 7), parity=False, guided=True):
     return Noise(seeds, size, CPU, parity=parity, guided=guided)
 
 
@@ -34,12 +34,12 @@ def test_draws_come_from_one_generator_a_picture_or_two_with_parity(seed, parity
     own = torch.Generator().manual_seed(seed % 2**32)
     other = torch.Generator().manual_seed(seed % 2**32) if parity else own
     drawn = noise([seed], parity=parity, guided=guided)
-    assert torch.equal(drawn.draw()[0], torch.randn((4, 4, 6), generator=own))
+    assert torch.equal(drawn.draw()[0], torch.randn((4, 5, 7), generator=own))
     if asked:
         rows = 2 if parity and guided else 1
-        assert torch.equal(drawn.draw_posterior()[0], torch.randn((rows, 4, 4, 6), generator=other)[0])
+        assert torch.equal(drawn.draw_posterior()[0], torch.randn((rows, 4, 5, 7), generator=other)[0])
     for _ in range(3):
-        assert torch.equal(drawn.draw()[0], torch.randn((4, 4, 6), generator=own))
+        assert torch.equal(drawn.draw()[0], torch.randn((4, 5, 7), generator=own))
 
 
 @given(st.lists(SEEDS, min_size=1, max_size=5), st.booleans(), st.booleans())
@@ -57,7 +57,9 @@ def test_the_two_ways_differ_in_the_posterior_and_in_what_follows_it(guided):
     assert torch.equal(*first)
     posteriors = [way.draw_posterior() for way in ways]
     assert not torch.equal(*posteriors)
-    assert torch.equal(posteriors[1], first[1]), "the second generator begins with the same seed"
+    same = posteriors[1] == first[1]  # the second generator begins with the same seed
+    assert same.flatten()[:16].all()
+    assert same.all() == (not guided), "the last numbers depend on how many are drawn at once"
     assert not torch.equal(ways[0].draw(), ways[1].draw())
 
 

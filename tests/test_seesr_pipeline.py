@@ -167,8 +167,9 @@ def test_the_seed_and_the_picture_decide(start, ready):
     assert not torch.equal(first.image, other.image)
 
 
-def test_a_picture_is_the_same_at_all_places_of_a_batch(ready):
-    pipeline, some = Pipeline(ready, BASE, CPU), pictures(3)
+@pytest.mark.parametrize("fix", [None, "adain", "wavelet"])
+def test_a_picture_is_the_same_at_all_places_of_a_batch(fix, ready):
+    pipeline, some = Pipeline(ready, replace(QUICK, color_fix=fix), CPU), pictures(3)
     together = pipeline.upscale(some, [1, 2, 3])
     turned = pipeline.upscale(some[[2, 0, 1]], [3, 1, 2])
     for wanted, found in zip((together[2], together[0], together[1]), turned, strict=True):

@@ -9,6 +9,7 @@ import pytest
 import torch
 from seesr_fixtures import Recorded, case, drawn, weights
 from seesr_oracle import stock, stock_step
+from srcache_plugins.seesr import sampler as sampler_module
 from srcache_plugins.seesr.denoiser import ControlNet, Given, UNet
 from srcache_plugins.seesr.networks import load_controlnet, load_unet
 from srcache_plugins.seesr.noise import Noise
@@ -198,13 +199,19 @@ def test_without_guidance_half_the_rows_are_computed(small, counts, plain):
     assert of_batch(small, 1, guidance=1.0) == guided - step + (total(plain) - once) // 2
 
 
-def test_windows_embed_their_control_pictures_once(small):
+def test_windows_in_several_calls_share_what_is_made_once(small, monkeypatch):
+    monkeypatch.setattr(sampler_module, "WINDOWS_AT_ONCE", 2)
     windows, size, calls = lay_windows(8, 12, Tiling(size=8, overlap=4)), (8, 12), []
-    hook = small[1].embedding.register_forward_hook(lambda module, given, found: calls.append(given[0].shape))
-    for steps in (1, 3):
-        sampled(sampler(small, steps), windows, size)
-    hook.remove()
-    assert calls == [(2 * PICTURES, 3, 64, 64)] * 2
+    ready = sampler(small, 3)
+    made = {"control": small[1].embedding, "text": small[1].text, "images": small[1].images}
+    hooks = [
+        module.register_forward_hook(lambda module, given, found, name=name: calls.append((name, given[0].shape[0])))
+        for name, module in made.items()
+    ]
+    sampled(ready, windows, size)
+    for hook in hooks:
+        hook.remove()
+    assert sorted(calls) == [("control", 2), ("control", 2), ("images", PICTURES), ("text", PICTURES)]
 
 
 class OnDevice(TorchDispatchMode):
