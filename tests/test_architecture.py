@@ -41,6 +41,7 @@ FLOORS = {
     "store_checks": 3,
     "manifest": 4,
     "policy": 4,
+    "predictions": 4,
     "prepare": 4,
     "samples": 4,
     "service": 4,
