@@ -88,8 +88,12 @@ class Watched:
         return found
 
     def steps(self, windows: Any, size: tuple[int, int]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        """The latents before every step, and the noise; all of one call each."""
+        """The latents before every step, and the noise, of one picture."""
         latents, noises = zip(*self._calls, strict=True)
         if windows is None:
             return list(latents), list(noises)
-        return [windows.averaged(each, *size) for each in latents], [windows.averaged(each, *size) for each in noises]
+        count = len(windows.places)
+        calls = -(-count // len(latents[0]))
+        both = [[each[at : at + calls] for at in range(0, len(each), calls)] for each in (latents, noises)]
+        found, noise = ([windows.averaged(torch.cat(step)[:count], *size) for step in steps] for steps in both)
+        return found, noise

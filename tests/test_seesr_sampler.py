@@ -254,5 +254,5 @@ def test_a_latent_is_cut_into_parts_of_one_size(networks):
     sampler = Sampler(*networks(), make_schedule(CONFIG, 1), 1.0, torch.zeros(1, 77, 24))
     windows = Windows(2, tuple((0, left) for left in range(11)))
     parts = sampler._parts(torch.zeros(1, 3, 16, 96), windows)
-    assert [(part.count, len(part.rows)) for part in parts] == [(6, 6), (5, 6)]
+    assert [(part.count, len(part.rows)) for part in parts] == [(4, 4), (4, 4), (3, 4)]
     assert torch.cat([part.rows[: part.count] for part in parts]).tolist() == list(range(11))

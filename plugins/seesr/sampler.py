@@ -15,8 +15,8 @@ from .noise import Noise
 from .schedule import Schedule
 from .windows import Windows
 
-WINDOWS_AT_ONCE = 8
-"""The most windows that are predicted together."""
+WINDOWS_AT_ONCE = 4
+"""The most windows that are predicted together: enough to fill a GPU, and no more memory than that takes."""
 
 Predict = Callable[..., Tensor]
 """(latent, control, *Given of the UNet, *Given of the ControlNet) → noise; all tensors."""
