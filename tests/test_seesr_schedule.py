@@ -114,3 +114,8 @@ def test_a_model_of_fewer_times():
     schedule = make_schedule({**LEADING, "num_train_timesteps": 100}, 10)
     assert [step.timestep for step in schedule.steps] == list(range(91, 0, -10))
     assert schedule.picture > make_schedule(LEADING, 10).picture
+
+
+def test_a_schedule_that_ends_in_nothing_but_noise_is_refused():
+    with pytest.raises(WeightsError, match="leaves some signal"):
+        make_schedule({**config("trailing"), "rescale_betas_zero_snr": True}, 10)

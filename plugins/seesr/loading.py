@@ -105,20 +105,25 @@ def fit(model: nn.Module, tensors: dict[str, Tensor], what: str, surplus: Sequen
     model.load_state_dict({name: tensors[name] for name in wanted}, strict=True, assign=True)
 
 
-def read_json(path: Path) -> Any:
-    """A part that is JSON.
+def read_json(path: Path) -> dict[str, Any]:
+    """A part that is a JSON object.
 
     Raises:
-        WeightsError: it is not.
+        WeightsError: it is none.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise WeightsError(f"{path} cannot be read as JSON ({error}); fetch it again") from error
+    if not isinstance(found, dict):
+        raise WeightsError(f"expected a JSON object in {path}, but got a {type(found).__name__}; fetch it again")
+    return found
 
 
 def read_tensors(path: Path, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
     """A part that is tensors, on the CPU, the floating ones in another dtype if one is given.
+
+    They are copied out of the mapped file: where it has them, a CPU may find them askew, and sum in another order.
 
     Raises:
         WeightsError: it cannot be read as safetensors.
@@ -128,7 +133,7 @@ def read_tensors(path: Path, dtype: torch.dtype | None = None) -> dict[str, Tens
     except (OSError, SafetensorError, ValueError) as error:
         raise WeightsError(f"{path} cannot be read as safetensors ({error}); fetch it again") from error
     return {
-        name: value.to(dtype) if dtype is not None and value.is_floating_point() else value
+        name: value.to(dtype if dtype is not None and value.is_floating_point() else value.dtype, copy=True)
         for name, value in tensors.items()
     }
 

@@ -52,7 +52,7 @@ def make_schedule(config: Mapping[str, Any], steps: int) -> Schedule:
 
     Raises:
         EngineError: more steps than the model was trained with, or its first time is beyond those.
-        WeightsError: the model predicts something else than noise.
+        WeightsError: the model predicts something else than noise, or its schedule ends in nothing but noise.
     """
     settings = {name: value for name, value in config.items() if name in _USED}
     scheduler = DDPMScheduler(**settings)
@@ -68,6 +68,8 @@ def make_schedule(config: Mapping[str, Any], steps: int) -> Schedule:
     if max(times) >= trained:
         first = max(times)
         raise EngineError(f"{steps} steps begin at time {first} of a model that knows 0 to {trained - 1}; take fewer")
+    if min(kept) <= 0:
+        raise WeightsError("expected a noise schedule that leaves some signal at each time, but this one leaves none")
     start = kept[min(START, trained - 1)]
     made = tuple(_step(time, kept, time - trained // steps) for time in times)
     return Schedule(made, sqrt(start), sqrt(1 - start))

@@ -4,7 +4,6 @@ Another layout than `srcache.tiles`: the last window of a row is moved back, col
 middle counts most (a Gaussian, off its centre by half a cell along y), because that is what the reference computes.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import exp, pi, sqrt
@@ -75,15 +74,6 @@ def window_weights(side: int) -> Tensor:
 def _weights_on(side: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Sent once: to send them at each step would wait for the device each time."""
     return window_weights(side).to(device, dtype)
-
-
-def in_chunks(count: int, size: int, act: Callable[[Sequence[int]], Tensor]) -> Tensor:
-    """`act` on the numbers below `count`, `size` at a time; the last call is filled up with the first number."""
-    parts = []
-    for start in range(0, count, size):
-        numbers = range(start, min(start + size, count))
-        parts.append(act([*numbers, *[0] * (size - len(numbers))])[: len(numbers)])
-    return torch.cat(parts)
 
 
 def _starts(length: int, side: int, stride: int) -> list[int]:
