@@ -17,10 +17,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from srcache.cnn import SMALLEST, small_cnn
 from srcache.errors import CatalogError, ConfigError, DamagedError, listed
 from srcache.files import write_whole
 from srcache.keys import image_key
@@ -29,9 +29,6 @@ from srcache.machine import resolve_device
 if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.utils.data import DataLoader, Dataset
-
-SMALLEST = 16
-"""The least height and width that the network takes, in pixels: it halves them four times."""
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
 _SCHEMA = "srcache.model/1"
@@ -160,30 +157,6 @@ def train(
             raise ConfigError(f"expected a {name} set with pictures, but got an empty one")
     with _steady(settings):
         return _Training(train_set, test_set, tuple(classes), settings).run(progress)
-
-
-def small_cnn(classes: int, width: int) -> "nn.Module":
-    """A network for (N, 3, H, W) in [0, 1]: four blocks that halve the picture, then a mean over what is left.
-
-    The first block halves by stepping over pixels; to compute them all and pool would take as long as all else
-    together. Takes any H and W of at least 16 pixels. Weights come from torch's global generator.
-    """
-    from torch import nn
-
-    class SmallCNN(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.blocks = nn.Sequential(
-                _block(3, width, stride=2),
-                *(_block(a, b) for a, b in pairwise((width, 2 * width, 4 * width, 4 * width))),
-            )
-            self.head = nn.Linear(4 * width, classes)
-
-        def forward(self, images: "Tensor") -> "Tensor":
-            answers: Tensor = self.head(self.blocks(images - 0.5).mean((-2, -1)))
-            return answers
-
-    return SmallCNN()
 
 
 def save_model(result: TrainResult, folder: Path) -> None:
@@ -326,14 +299,6 @@ class _Training:
                     f"{', '.join(self._classes)}, but got {sorted(set(labels.tolist()))}"
                 )
             yield images.to(self._device), labels.to(self._device)
-
-
-def _block(inputs: int, outputs: int, stride: int = 1) -> "nn.Module":
-    from torch import nn
-
-    convolution = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
-    halving = nn.MaxPool2d(2) if stride == 1 else nn.Identity()
-    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU(), halving)
 
 
 def _loader(examples: Examples, settings: TrainSettings, *, shuffle: bool) -> "DataLoader[Any]":

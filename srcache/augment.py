@@ -1,0 +1,165 @@
+"""Pictures made ready for a network: brought to its size, and changed at random while training, as the thesis did.
+
+What is drawn hangs on (seed, epoch, index) alone, never on a generator that others use too, so that any number of
+workers, and a training that was resumed, see the same pictures. The changes mean what Keras' layers of the same names
+mean (tested against them):
+
+    flip          left and right, for one picture in two
+    brightness    a number from ±0.1 is added, and the sum clipped to [0, 1]
+    contrast      distances from each channel's mean are multiplied by 0.8 to 1.2, and the result clipped
+    saturation    u is drawn from 0.4 to 0.6; HSV's saturation is multiplied by u / (1 - u), so 0.5 changes nothing
+    translation   by up to 0.1 of each side, bilinear; what comes in is mirrored at the edge, the edge pixel repeated
+                  (Keras' fill mode `reflect`, its default)
+"""
+
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from srcache.errors import ConfigError
+from srcache.images import Pixels, resize
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FITS = ("pad", "stretch")
+AUGMENTATIONS = ("none", "flip", "thesis")
+BRIGHTNESS, CONTRAST, SATURATION, TRANSLATION = 0.1, 0.2, (0.4, 0.6), 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What is done to one picture; the defaults do nothing.
+
+    Attributes:
+        flip: mirror it.
+        brightness: what is added.
+        contrast: what distances from the mean are multiplied by.
+        saturation: from 0 (grey) to below 1; 0.5 changes nothing.
+        down, right: how far it is moved, as shares of height and width.
+    """
+
+    flip: bool = False
+    brightness: float = 0.0
+    contrast: float = 1.0
+    saturation: float = 0.5
+    down: float = 0.0
+    right: float = 0.0
+
+
+def fit(rgb: Pixels, size: tuple[int, int], how: str) -> Pixels:
+    """A picture brought to (height, width).
+
+    Args:
+        rgb: the picture.
+        size: height and width of the result.
+        how: `pad` keeps the aspect: black is added left and right, or above and below, alike on both sides, until the
+            shape is right, then the picture is resized (as Keras' `pad_to_aspect_ratio`); `stretch` resizes it as it
+            is. Both by Pillow's bicubic filter, antialiased; a picture that has the size already is not touched.
+
+    Raises:
+        ConfigError: another word for `how`.
+    """
+    if how not in FITS:
+        raise ConfigError(f"fit must be one of {', '.join(FITS)}, but is {how!r}")
+    return resize(_padded(rgb, size) if how == "pad" else rgb, size, "bicubic")
+
+
+def draw(kind: str, seed: int, epoch: int, index: int) -> Change:
+    """What to do to picture `index` in an epoch, by `none`, `flip` or `thesis`: a pure function of its arguments.
+
+    Raises:
+        ConfigError: another kind.
+    """
+    if kind not in AUGMENTATIONS:
+        raise ConfigError(f"augmentation must be one of {', '.join(AUGMENTATIONS)}, but is {kind!r}")
+    if kind == "none":
+        return Change()
+    dice = random.Random(f"srcache.augment/{seed}/{epoch}/{index}")
+    flip = dice.random() < 0.5
+    if kind == "flip":
+        return Change(flip=flip)
+    return Change(
+        flip=flip,
+        brightness=dice.uniform(-BRIGHTNESS, BRIGHTNESS),
+        contrast=dice.uniform(1 - CONTRAST, 1 + CONTRAST),
+        saturation=dice.uniform(*SATURATION),
+        down=dice.uniform(-TRANSLATION, TRANSLATION),
+        right=dice.uniform(-TRANSLATION, TRANSLATION),
+    )
+
+
+def apply(image: "Tensor", change: Change) -> "Tensor":
+    """Make a change, in the order of this module's list; float32 (3, H, W) in [0, 1] → the same."""
+    if change.flip:
+        image = image.flip(-1)
+    if change.brightness:
+        image = brighten(image, change.brightness)
+    if change.contrast != 1:
+        image = contrast(image, change.contrast)
+    if change.saturation != 0.5:
+        image = saturate(image, change.saturation)
+    return translate(image, change.down, change.right)
+
+
+def brighten(image: "Tensor", delta: float) -> "Tensor":
+    """Add a number to every value, and clip to [0, 1]."""
+    return (image + delta).clamp_(0, 1)
+
+
+def contrast(image: "Tensor", factor: float) -> "Tensor":
+    """Multiply distances from each channel's mean, and clip to [0, 1]."""
+    mean = image.mean((-2, -1), keepdim=True)
+    return ((image - mean) * factor + mean).clamp_(0, 1)
+
+
+def saturate(image: "Tensor", factor: float) -> "Tensor":
+    """Multiply HSV's saturation by factor / (1 - factor), to at most 1; hue and value stay.
+
+    In HSV every channel lies below the greatest by (value · saturation) times a number of the hue alone, so that to
+    multiply the saturation is to multiply these distances.
+    """
+    import torch
+
+    greatest, least = image.amax(0, keepdim=True), image.amin(0, keepdim=True)
+    distance = greatest - least
+    most = greatest / torch.where(distance > 0, distance, 1)
+    times = torch.where(distance > 0, most.clamp(max=factor / (1 - factor)), 1)
+    return greatest - (greatest - image) * times
+
+
+def translate(image: "Tensor", down: float, right: float) -> "Tensor":
+    """Move a picture by shares of its height and width, bilinear; the gap is filled with its mirror image."""
+    return _shifted(_shifted(image, down * image.shape[-2], -2), right * image.shape[-1], -1)
+
+
+def _shifted(image: "Tensor", by: float, axis: int) -> "Tensor":
+    import torch
+
+    if by == 0:
+        return image
+    side = image.shape[axis]
+    places = torch.arange(side, dtype=torch.float64) - by
+    first = places.floor()
+    shape = [side, 1] if axis == -2 else [side]
+    share = (places - first).to(image.dtype).reshape(shape)
+    left = image.index_select(axis, _mirrored(first.long(), side))
+    return left + (image.index_select(axis, _mirrored(first.long() + 1, side)) - left) * share
+
+
+def _mirrored(places: "Tensor", side: int) -> "Tensor":
+    """Places outside 0 … side - 1 → those of the mirror image there: -1 is 0, -2 is 1."""
+    import torch
+
+    around = places.remainder(2 * side)
+    return torch.minimum(around, 2 * side - 1 - around)
+
+
+def _padded(rgb: Pixels, size: tuple[int, int]) -> Pixels:
+    """Black on both sides until the shape is that of `size`, to the pixel below."""
+    (height, width), (wanted_height, wanted_width) = rgb.shape[:2], size
+    above = (max(height, width * wanted_height // wanted_width) - height) // 2
+    left = (max(width, height * wanted_width // wanted_height) - width) // 2
+    return np.pad(rgb, ((above, above), (left, left), (0, 0))) if above or left else rgb
