@@ -27,6 +27,7 @@ COMMANDS = (
     "verify",
     "repair",
     "explain",
+    "safety",
     "prune",
     "export",
     "engines",

@@ -3,6 +3,8 @@
 The variant of an item is a pure function of (policy seed, epoch, the base image's key): the same for any number of
 workers, in any order, after any restart, and whatever the cache holds. No model, no GPU and no hashing is on this path:
 a key is looked up, bytes are read and decoded, the transform is applied. (With `on_miss="engine"`, `misses` computes.)
+A policy that filters by measurements chooses by the cache's side table too (see `scores`), as it was when the data set
+was opened.
 """
 
 import math
@@ -30,8 +32,9 @@ from srcache.items import open_items
 from srcache.keys import ImageKey, entry_name
 from srcache.manifest import Cache, RecipeFolder, open_cache
 from srcache.misses import Maker, open_maker
-from srcache.policy import Policy, Variant
+from srcache.policy import Filter, Policy, Variant
 from srcache.recipe import Recipe
+from srcache.scores import Gate, open_gate
 
 
 class SRAugmentedDataset:
@@ -71,7 +74,7 @@ class SRAugmentedDataset:
         *,
         seed: int = 0,
     ) -> None:
-        self._folder = _find(cache, recipe)
+        self._folder = find_folder(cache, recipe)
         self._policy = policy if isinstance(policy, Policy) else Policy.parse(policy, seed)
         self._size = _checked_size(size)
         self._on_miss, self._maker = on_miss, open_maker(on_miss, self._folder)
@@ -81,6 +84,9 @@ class SRAugmentedDataset:
             self._items.require_hr()
         self._transform = _one_transform(transform, self._items.transform)
         self._store = self._folder.store()
+        self._gate = open_gate(self._folder.path, self._policy.filters) if self._policy.filters else None
+        if self._gate is not None and not self._policy.serves_all:
+            self._require_served(self._gate)
         varies = not self._policy.is_constant(self._samples)
         self._counters = Counters(patience=1.5 * len(self._items) if varies else math.inf)
 
@@ -150,7 +156,32 @@ class SRAugmentedDataset:
         return place
 
     def _pick(self, key: ImageKey) -> Variant:
-        return self._policy.pick(key, self._counters.epoch, self._samples)
+        return self._policy.pick(key, self._counters.epoch, self._samples, self._passing)
+
+    def _passing(self, key: str, conditions: Filter) -> Sequence[int]:
+        """The samples of an image that pass a filter, by the side table."""
+        return self._gate.passing(self._measured_as(key, self._gate), conditions) if self._gate else ()
+
+    def _measured_as(self, key: str, gate: Gate) -> str:
+        """The key that an image was measured under: for pixels in memory, that of the file they are of."""
+        return key if gate.knows(key) else self._store.resolve(key) or key
+
+    def _require_served(self, gate: Gate) -> None:
+        """Refuse, before the first batch, a policy that leaves nothing for some images.
+
+        Raises:
+            PolicyError: how many and which images, and what to add.
+        """
+        keys = [self._items.key(place) for place in range(len(self))]
+        left = [place for place, key in enumerate(keys) if not self._policy.serves(key, self._samples, self._passing)]
+        if left:
+            unknown = sum(not gate.knows(self._measured_as(keys[place], gate)) for place in left)
+            raise PolicyError(
+                f"the policy {self._policy} leaves nothing for {len(left)} of {len(self)} images, {unknown} of which "
+                f"have no row in {gate.path} (`srcache safety` measures them): "
+                f"{listed([self._items.name(place) for place in left])}; add a plain term that serves them, such as "
+                "lr, or choose other bounds"
+            )
 
     def _item(self, place: int) -> tuple[str, Any, Any]:
         """The kind of variant that was served, the transformed image, and the label."""
@@ -221,7 +252,12 @@ class SRAugmentedDataset:
                 raise MissError(f"{len(failed)} SR images that the cache lacks could not be made: {listed(failed)}")
 
 
-def _find(cache: str | Path | Cache, recipe: str | Recipe | None) -> RecipeFolder:
+def find_folder(cache: str | Path | Cache, recipe: str | Recipe | None) -> RecipeFolder:
+    """A recipe's folder in a cache; without a recipe, the only one.
+
+    Raises:
+        CacheError: no such cache or recipe, or several and none was named.
+    """
     opened = cache if isinstance(cache, Cache) else open_cache(cache)
     if recipe is not None:
         return opened.find(recipe)

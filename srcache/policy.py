@@ -3,11 +3,19 @@
 A policy is written as weights, `lr=0.5,sr=0.5`; a lone name weighs 1 (`sr`); `sr#2` is sample 2 and `sr` any sample.
 Weights may change with the epoch: `0: lr; 10: lr=0.5,sr=0.5` trains on LR for ten epochs, then on both. The order in
 which variants are written changes nothing.
+
+`sr` may be filtered by what was measured of each SR image (see `scores`): `lr=0.5,sr[safe>0.9]=0.5`. The term counts
+for images whose numbers fit; any other image, and one that was never measured, falls to the other terms, whose weights
+are then the whole. `sr` without a number draws from the samples that fit. Several conditions are joined by `&`:
+`sr[safe>0.5&back_projection>=30]`. The choice is then a pure function of (policy seed, epoch, key, those numbers), and
+for an image of which everything fits, the same as without filters.
 """
 
 import math
+import operator
 import re
 from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import accumulate
@@ -15,7 +23,17 @@ from itertools import accumulate
 from srcache.errors import PolicyError
 
 KINDS = ("hr", "lr", "sr")
-_TERM = re.compile(r"(?P<kind>[a-z]+)(?:#(?P<sample>\d{1,3}))?(?:=(?P<weight>[^=]+))?")
+COLUMNS = ("safe", "agree", "feature_distance", "back_projection", "back_projection_error")
+"""The numbers that a filter may ask for; `safety` says what they are."""
+
+_SIGNS: dict[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+_TERM = re.compile(r"(?P<kind>[a-z]+)(?:#(?P<sample>\d{1,3}))?(?:\[(?P<filter>[^\]]*)\])?(?:=(?P<weight>[^=]+))?")
+_CONDITION = re.compile(r"(?P<column>[a-z_]+)(?P<sign>>=|<=|>|<)(?P<bound>[^<>=]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,28 +44,62 @@ class Variant:
     sample: int | None = None
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Condition:
+    """One bound on one of `COLUMNS`, such as safe>0.9."""
+
+    column: str
+    sign: str
+    bound: float
+
+    def __str__(self) -> str:
+        return f"{self.column}{self.sign}{_number(self.bound)}"
+
+    def holds(self, value: float) -> bool:
+        """Whether a number fits; what was not measured (NaN) never does."""
+        return _SIGNS[self.sign](value, self.bound)
+
+
+Filter = tuple[Condition, ...]
+"""Conditions that must all hold, sorted; none for a term that always counts."""
+
+Passing = Callable[[str, Filter], Sequence[int]]
+"""(image key, filter) → the samples of that image that fit, rising."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Term:
-    """One weighted choice; `sample` None means any sample of `sr`."""
+    """One weighted choice; `sample` None means any sample of `sr`. It counts for images that pass its filter."""
 
     kind: str
     sample: int | None
     weight: float
+    filter: Filter = ()
+
+    def __str__(self) -> str:
+        sample = "" if self.sample is None else f"#{self.sample}"
+        conditions = f"[{filter_text(self.filter)}]" if self.filter else ""
+        return f"{self.kind}{sample}{conditions}={_number(self.weight)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """Weighted choices, from given epochs on. Build one with `Policy.parse`."""
+    """Weighted choices, from given epochs on. Build one with `Policy.parse`; `str` writes it so that it can be read."""
 
     stages: tuple[tuple[int, tuple[Term, ...]], ...]
     seed: int = 0
+
+    def __str__(self) -> str:
+        stages = [(start, ",".join(map(str, terms))) for start, terms in self.stages]
+        return stages[0][1] if len(stages) == 1 else "; ".join(f"{start}: {terms}" for start, terms in stages)
 
     @classmethod
     def parse(cls, text: str, seed: int = 0) -> "Policy":
         """Read a policy's text.
 
         Raises:
-            PolicyError: unknown variants, weights that are not positive numbers, or stages out of order.
+            PolicyError: unknown variants, weights that are not positive numbers, filters that make no sense, or stages
+                out of order.
         """
         parts = [part for part in text.split(";") if part.strip()]
         if not parts:
@@ -63,6 +115,11 @@ class Policy:
         """Every kind of variant that this policy can ask for, at any epoch."""
         return frozenset(term.kind for _, terms in self.stages for term in terms)
 
+    @property
+    def filters(self) -> tuple[Filter, ...]:
+        """Every filter, once, sorted; empty if the choice hangs on no measurement."""
+        return tuple(sorted({term.filter for _, terms in self.stages for term in terms if term.filter}))
+
     def is_constant(self, samples: int) -> bool:
         """Whether neither chance nor the epoch decides, where the cache holds `samples` samples per image."""
         terms = {(term.kind, term.sample if samples > 1 else None) for _, terms in self.stages for term in terms}
@@ -73,18 +130,57 @@ class Policy:
         """How many samples per image it takes to serve the highest sample that is named."""
         return 1 + max((term.sample or 0 for _, terms in self.stages for term in terms), default=0)
 
-    def pick(self, key: str, epoch: int, samples: int = 1) -> Variant:
+    def pick(self, key: str, epoch: int, samples: int = 1, passing: Passing | None = None) -> Variant:
         """The variant of image `key` at `epoch`, where the cache holds `samples` samples per image.
 
-        The same for any number of workers, in any order, after any restart.
+        The same for any number of workers, in any order, after any restart. `passing` answers the policy's filters.
+
+        Raises:
+            PolicyError: filters leave nothing for this image, or there is nothing that answers them.
         """
         terms = next(terms for start, terms in reversed(self.stages) if start <= max(0, epoch))
+        left = [(term, choices) for term in terms if (choices := _choices(term, key, samples, passing))]
+        if not left:
+            raise PolicyError(f"the policy {self} leaves nothing for image {key} at epoch {epoch}; add a plain lr term")
         first, second = _dice(f"{self.seed}/{epoch}/{key}")
-        sums = list(accumulate(term.weight for term in terms))
-        term = terms[bisect_right(sums, first * sums[-1], hi=len(terms) - 1)]
-        if term.kind != "sr":
-            return Variant(term.kind)
-        return Variant("sr", int(second * samples) if term.sample is None else term.sample)
+        sums = list(accumulate(term.weight for term, _ in left))
+        term, choices = left[bisect_right(sums, first * sums[-1], hi=len(left) - 1)]
+        return Variant(term.kind, choices[int(second * len(choices))] if term.kind == "sr" else None)
+
+    def serves(self, key: str, samples: int, passing: Passing) -> bool:
+        """Whether something is left for image `key` at every epoch."""
+        return all(any(_choices(term, key, samples, passing) for term in terms) for _, terms in self.stages)
+
+    @property
+    def serves_all(self) -> bool:
+        """Whether something is left for every image at every epoch, whatever was measured."""
+        return all(any(not term.filter for term in terms) for _, terms in self.stages)
+
+
+def parse_filter(text: str) -> Filter:
+    """Read conditions, such as `safe>0.9` or `safe>0.5&agree>=0.8`.
+
+    Raises:
+        PolicyError: they make no sense.
+    """
+    return tuple(sorted({_condition(part) for part in text.replace(" ", "").split("&")}))
+
+
+def filter_text(conditions: Filter) -> str:
+    """A filter as `parse_filter` reads it."""
+    return "&".join(map(str, conditions))
+
+
+def _choices(term: Term, key: str, samples: int, passing: Passing | None) -> Sequence[int]:
+    """The samples that a term may serve of an image (for hr and lr: one); empty if the image does not pass."""
+    if not term.filter:
+        return range(samples) if term.sample is None else (term.sample,)
+    if passing is None:
+        raise PolicyError(f"the policy's term {term} asks for measurements of each image, but none were given")
+    fits = passing(key, term.filter)
+    if term.sample is None:
+        return [sample for sample in fits if sample < samples]
+    return (term.sample,) if term.sample in fits else ()
 
 
 def _dice(name: str) -> tuple[float, float]:
@@ -107,17 +203,43 @@ def _stage(text: str, alone: bool) -> tuple[int, tuple[Term, ...]]:
     return int(start) if colon else 0, tuple(read)
 
 
-def _rank(term: Term) -> tuple[str, int]:
-    return term.kind, -1 if term.sample is None else term.sample
+def _rank(term: Term) -> tuple[str, int, Filter]:
+    return term.kind, -1 if term.sample is None else term.sample, term.filter
 
 
 def _term(text: str) -> Term:
     found = _TERM.fullmatch(text.replace(" ", ""))
     if not found or found["kind"] not in KINDS:
-        raise PolicyError(f"a policy is made of hr, lr and sr with weights, such as lr=0.5,sr=0.5, but got {text!r}")
+        raise PolicyError(
+            f"a policy is made of hr, lr and sr with weights, such as lr=0.5,sr=0.5 or lr=0.5,sr[safe>0.9]=0.5, "
+            f"but got {text!r}"
+        )
     if found["sample"] and found["kind"] != "sr":
         raise PolicyError(f"only sr has samples, but got {text!r}")
-    return Term(kind=found["kind"], sample=int(found["sample"]) if found["sample"] else None, weight=_weight(found))
+    if found["filter"] is not None and found["kind"] != "sr":
+        raise PolicyError(f"only sr can be filtered, but got {text!r}")
+    return Term(
+        kind=found["kind"],
+        sample=int(found["sample"]) if found["sample"] else None,
+        weight=_weight(found),
+        filter=parse_filter(found["filter"]) if found["filter"] is not None else (),
+    )
+
+
+def _condition(text: str) -> Condition:
+    found = _CONDITION.fullmatch(text)
+    if not found or found["column"] not in COLUMNS:
+        raise PolicyError(
+            f"a filter is a number's name, one of > >= < <=, and a bound, such as safe>0.9, joined by &; "
+            f"the names are {', '.join(COLUMNS)}; but got {text!r}"
+        )
+    try:
+        bound = float(found["bound"])
+    except ValueError as error:
+        raise PolicyError(f"a filter's bound must be a number, but got {text!r}") from error
+    if not math.isfinite(bound):
+        raise PolicyError(f"a filter's bound must be finite, but got {text!r}")
+    return Condition(found["column"], found["sign"], bound)
 
 
 def _weight(found: "re.Match[str]") -> float:
@@ -131,3 +253,8 @@ def _weight(found: "re.Match[str]") -> float:
             f"a policy's weight must be above 0 and finite, but got {text!r}; leave the variant out instead"
         )
     return weight
+
+
+def _number(value: float) -> str:
+    """The shortest text that reads as this number; a whole one without a point."""
+    return repr(value).removesuffix(".0")

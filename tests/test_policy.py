@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from srcache.errors import PolicyError
 from srcache.keys import image_key
-from srcache.policy import KINDS, Policy, Variant
+from srcache.policy import COLUMNS, KINDS, Condition, Policy, Term, Variant, parse_filter
 
 KEYS = [image_key(str(number).encode()) for number in range(4000)]
 FROZEN = "this change serves other variants than the same training run did before"
@@ -152,6 +152,25 @@ def test_policies_cross_process_borders():
         ("sd", "made of hr, lr and sr"),
         ("LR", "made of hr, lr and sr"),
         ("lr,", "made of hr, lr and sr"),
+        ("sr[safe>0.9", "made of hr, lr and sr"),
+        ("sr[safe>0.9]]", "made of hr, lr and sr"),
+        ("sr=0.5[safe>0.9]", "weight must be a number, but got '0.5"),
+        ("[safe>0.9]sr", "made of hr, lr and sr"),
+        ("lr[safe>0.9]", "only sr can be filtered, but got 'lr"),
+        ("hr[safe>0.9]=1,lr", "only sr can be filtered"),
+        ("sr[]", "such as safe>0.9, joined by &; .*; but got ''"),
+        ("sr[safe>0.9&]", "joined by &; .*; but got ''"),
+        ("sr[safe]", "the names are safe, agree, feature_distance, back_projection, back_projection_error; but got"),
+        ("sr[danger>0.9]", "but got 'danger>0.9'"),
+        ("sr[safe=0.9]", "one of > >= < <="),
+        ("sr[safe=>0.9]", "one of > >= < <="),
+        ("sr[0.9<safe]", "one of > >= < <="),
+        ("sr[0.1<safe<0.9]", "one of > >= < <="),
+        ("sr[safe>much]", "bound must be a number, but got 'safe>much'"),
+        ("sr[safe>nan]", "bound must be finite"),
+        ("sr[safe<inf]", "bound must be finite"),
+        ("sr[safe>0.9],sr[safe>0.90]", "named once"),
+        ("sr[safe>0.5&agree>0.5],sr[agree>0.5&safe>0.5]", "named once"),
         ("lr=0.5=0.5", "made of hr, lr and sr"),
         ("lr sr", "made of hr, lr and sr"),
         ("sr#1000", "made of hr, lr and sr"),
@@ -178,10 +197,154 @@ def test_mistakes_are_named(text, words):
         Policy.parse(text)
 
 
-@given(st.text("hlrs#=.,:;019 e-", max_size=16))
+@given(st.text("hlrs#=.,:;019 e-[]<>&afe", max_size=16) | st.from_regex(r"\A(sr\[safe[<>]=?[0-9.e-]{1,4}\],?)+\Z"))
 def test_any_text_is_a_policy_or_a_mistake(text):
     try:
         policy = Policy.parse(text)
     except PolicyError:
         return
-    assert policy.pick(KEYS[0], 3, 2).kind in policy.kinds
+    assert policy.pick(KEYS[0], 3, 2, lambda _key, _filter: range(2)).kind in policy.kinds
+    assert Policy.parse(str(policy), policy.seed) == policy
+
+
+# --- filters ---
+
+FILTERS = ["safe>0.9", "safe>=0.5", "agree<0.25", "back_projection>=30&safe>0.1"]
+FILTERED = st.dictionaries(
+    st.builds(
+        lambda name, conditions: f"{name}[{conditions}]" if name.startswith("sr") and conditions else name,
+        NAMES,
+        st.sampled_from(["", *FILTERS]),
+    ),
+    st.floats(0.01, 100),
+    min_size=1,
+)
+TABLES = st.lists(st.dictionaries(st.sampled_from(FILTERS), st.booleans()), min_size=12, max_size=12)
+
+
+def answers(table):
+    """A stand-in for a side table: which of 12 samples pass, by the filter's text; the same for every key."""
+    marks = {parse_filter(text): [row.get(text, False) for row in table] for text in FILTERS}
+    return lambda _key, conditions: [sample for sample, passes in enumerate(marks[conditions]) if passes]
+
+
+def is_share(share, number, counted):
+    return abs(counted - share * number) <= 4 * math.sqrt(share * (1 - share) * number)
+
+
+def test_filtered_choices_are_frozen():
+    policy = Policy.parse("hr=1,lr=1,sr[safe>0.9]=2", seed=7)
+    key = "acd23e1018cd219a59a9e1e9a9572bb8"
+
+    def written(passing):
+        picked = [policy.pick(key, epoch, 4, lambda *_: passing) for epoch in range(12)]
+        return [variant.kind if variant.sample is None else f"sr#{variant.sample}" for variant in picked]
+
+    everything = ["hr", "lr", "lr", "sr#3", "sr#3", "sr#1", "lr", "sr#1", "hr", "hr", "sr#0", "sr#2"]
+    assert written([0, 1, 2, 3]) == everything, FROZEN
+    assert written([1, 3]) == [*everything[:10], "sr#1", "sr#3"], FROZEN
+    assert written([]) == ["hr", "hr", "hr", "lr", "lr", "lr", "hr", "lr", "hr", "hr", "lr", "lr"], FROZEN
+
+
+@given(TERMS, st.integers(0, 9), st.integers(0, 99), st.integers(10, 12))
+def test_what_passes_everything_is_served_as_without_filters(terms, seed, epoch, samples):
+    plain = Policy.parse(_written(terms), seed)
+    filtered = {f"{name}[safe>0.9]" if name.startswith("sr") else name: weight for name, weight in terms.items()}
+    policy = Policy.parse(_written(filtered), seed)
+    for key in KEYS[:40]:
+        assert policy.pick(key, epoch, samples, lambda *_: range(12)) == plain.pick(key, epoch, samples)
+
+
+@given(TERMS, st.integers(0, 9), st.integers(0, 99), st.integers(1, 12))
+def test_what_passes_nothing_is_served_by_the_other_terms(terms, seed, epoch, samples):
+    rest = {name: weight for name, weight in terms.items() if not name.startswith("sr")}
+    filtered = {f"{name}[safe>0.9]" if name.startswith("sr") else name: weight for name, weight in terms.items()}
+    policy = Policy.parse(_written(filtered), seed)
+    assert policy.serves_all == policy.serves(KEYS[0], samples, lambda *_: ()) == bool(rest)
+    for key in KEYS[:40]:
+        if rest:
+            alone = Policy.parse(_written(rest), seed)
+            assert policy.pick(key, epoch, samples, lambda *_: ()) == alone.pick(key, epoch, samples)
+        else:
+            with pytest.raises(PolicyError, match=f"leaves nothing for image {key} at epoch {epoch}; add a plain lr"):
+                policy.pick(key, epoch, samples, lambda *_: ())
+
+
+@given(FILTERED, TABLES, st.integers(0, 9), st.integers(0, 99), st.integers(1, 12))
+def test_only_samples_that_pass_are_served(terms, table, seed, epoch, samples):
+    policy, passing = Policy.parse(_written(terms), seed), answers(table)
+    fits = {Variant(name) for name in terms if name in ("hr", "lr")}
+    for name in terms:
+        bare, _, conditions = name.rstrip("]").partition("[")
+        chosen = set(passing("", parse_filter(conditions))) if conditions else set(range(1000))
+        if bare.startswith("sr"):
+            fits |= {Variant("sr", one) for one in ({int(bare[3:])} if "#" in bare else set(range(samples))) & chosen}
+    assert policy.serves(KEYS[0], samples, passing) == bool(fits)
+    for key in KEYS[:20] if fits else ():
+        assert policy.pick(key, epoch, samples, passing) in fits
+
+
+def test_shares_follow_the_weights_of_what_is_left():
+    policy = Policy.parse("hr=1,lr=2,sr[safe>0.9]=7", seed=11)
+    good = {key: number % 3 == 0 for number, key in enumerate(KEYS)}
+    picked = {key: policy.pick(key, 2, 4, lambda key, _: (1, 3) if good[key] else ()) for key in KEYS}
+    passed = Counter(picked[key] for key in KEYS if good[key])
+    failed = Counter(picked[key].kind for key in KEYS if not good[key])
+    number = sum(good.values())
+    assert is_share(0.35, number, passed[Variant("sr", 1)])
+    assert is_share(0.35, number, passed[Variant("sr", 3)])
+    assert is_share(0.2, number, passed[Variant("lr")])
+    assert is_share(1 / 3, len(KEYS) - number, failed["hr"])
+    assert set(failed) == {"hr", "lr"}
+
+
+@given(FILTERED, FILTERED, st.integers(0, 2**40))
+def test_a_policy_reads_as_it_is_written(first, second, seed):
+    policy = Policy.parse(f"0: {_written(first)}; 7: {_written(second)}", seed)
+    assert Policy.parse(str(policy), seed) == policy
+    assert str(Policy.parse(str(policy), seed)) == str(policy)
+    alone = Policy.parse(_written(first), seed)
+    assert Policy.parse(str(alone), seed) == alone
+    assert pickle.loads(pickle.dumps(policy)) == policy
+    assert hash(policy) == hash(Policy.parse(str(policy), seed))
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("sr,lr", "lr=1,sr=1"),
+        ("lr=.5,sr[safe>0.90]=.5", "lr=0.5,sr[safe>0.9]=0.5"),
+        ("sr#02[ back_projection >= 30.0 & agree>.5 ]", "sr#2[agree>0.5&back_projection>=30]=1"),
+        ("0: lr; 10: sr[safe<1e-3], sr=1e22", "0: lr=1; 10: sr=1e+22,sr[safe<0.001]=1"),
+    ],
+)
+def test_how_a_policy_is_written(text, written):
+    assert str(Policy.parse(text)) == written
+
+
+def test_what_a_filter_means():
+    assert parse_filter("safe >= 0.5&agree>0.5&safe>=.5") == (
+        Condition("agree", ">", 0.5),
+        Condition("safe", ">=", 0.5),
+    )
+    values = (0.4, 0.5, 0.6, math.nan)
+    signs = {sign: Condition("safe", sign, 0.5) for sign in (">", ">=", "<", "<=")}
+    holding = {sign: [value for value in values if one.holds(value)] for sign, one in signs.items()}
+    assert holding == {">": [0.6], ">=": [0.5, 0.6], "<": [0.4], "<=": [0.4, 0.5]}
+    for column in COLUMNS:
+        assert Policy.parse(f"sr[{column}>1]").filters == ((Condition(column, ">", 1.0),),)
+    assert Policy.parse("0: lr,sr; 1: sr#1").filters == ()
+    assert Policy.parse("0: sr[safe>0.5]; 1: sr[safe>0.5],sr[agree>0.5]").filters == (
+        parse_filter("agree>0.5"),
+        parse_filter("safe>0.5"),
+    )
+
+
+def test_a_policy_without_filters_is_the_value_that_it_was():
+    terms = (Term(kind="lr", sample=None, weight=0.5), Term(kind="sr", sample=2, weight=0.5))
+    assert Policy.parse("lr=0.5,sr#2=0.5", seed=3) == Policy(stages=((0, terms),), seed=3)
+
+
+def test_filters_without_measurements_are_refused():
+    with pytest.raises(PolicyError, match=r"term sr\[safe>0.9\]=1 asks for measurements"):
+        Policy.parse("sr[safe>0.9]").pick(KEYS[0], 0)
