@@ -8,7 +8,8 @@ travels with what it computed:
     y      luma of BT.601 in limited range (16–235), rounded to whole levels as an 8-bit file would hold it
 
 SSIM is the original's: a Gaussian window with sigma 1.5 (11×11) and population statistics. Both come from scikit-image.
-Pictures are never resized here: whoever compares different sizes has to say how, and does it before.
+Pictures are never resized by measuring: whoever compares different sizes says how in the convention, and calls
+`resized` before.
 """
 
 from collections.abc import Iterable
@@ -22,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srcache.errors import ConfigError, ImageError, MissingExtraError
-from srcache.images import Pixels
+from srcache.images import FILTERS, Pixels, resize
 
 CHANNELS = ("rgb", "y")
 SMALLEST = 11
@@ -45,19 +46,20 @@ class Convention:
     Attributes:
         channel: `rgb` or `y`.
         crop_border: pixels cut off on every side before measuring.
+        resize: `none` (pictures of different sizes are refused), or which of a pair was brought to the other's size and
+            by which filter: `picture:bicubic`, `reference:lanczos` …
         data_range: distance between the darkest and the brightest level.
-        resize: always `none`; pictures of different sizes are refused.
         library, version: who computed.
 
     Raises:
-        ConfigError: no such channel, or a negative border.
+        ConfigError: no such channel, resize or filter, or a negative border.
         MissingExtraError: scikit-image is not installed.
     """
 
     channel: str = "rgb"
     crop_border: int = 0
+    resize: str = "none"
     data_range: int = field(default=255, init=False)
-    resize: str = field(default="none", init=False)
     library: str = field(default="scikit-image", init=False)
     version: str = field(default_factory=_library_version)
 
@@ -66,11 +68,23 @@ class Convention:
             raise ConfigError(f"a channel is one of {', '.join(CHANNELS)}, but got {self.channel!r}")
         if self.crop_border < 0:
             raise ConfigError(f"crop_border must be a whole number of at least 0, but is {self.crop_border}")
+        side, _, resample = self.resize.partition(":")
+        if self.resize != "none" and (side not in ("picture", "reference") or resample not in FILTERS):
+            raise ConfigError(
+                f"resize is none, or picture or reference with a filter ({', '.join(FILTERS)}) behind a colon, such as "
+                f"picture:bicubic, but got {self.resize!r}"
+            )
 
     def __str__(self) -> str:
         channel = "Y (BT.601, 16–235, rounded)" if self.channel == "y" else "RGB"
+        return f"{channel}, {self.geometry}, range {self.data_range}, {self.library} {self.version}"
+
+    @property
+    def geometry(self) -> str:
+        """What was cut off and resized, in words."""
+        side, _, resample = self.resize.partition(":")
         crop = f"{self.crop_border} px cropped" if self.crop_border else "no crop"
-        return f"{channel}, {crop}, range {self.data_range}, {self.library} {self.version}"
+        return crop if self.resize == "none" else f"{side} resized ({resample}), {crop}"
 
     def plain(self) -> dict[str, Any]:
         """As JSON values."""
@@ -162,6 +176,16 @@ def measure_set(pairs: Iterable[tuple[str, Pixels, Pixels]], convention: Convent
     if not rows:
         raise ConfigError("expected at least one pair of pictures to measure, but got none")
     return SetQuality(rows=rows, convention=convention)
+
+
+def resized(picture: Pixels, reference: Pixels, convention: Convention) -> tuple[Pixels, Pixels]:
+    """A picture and its reference, one of them brought to the other's size if the convention says so."""
+    side, _, resample = convention.resize.partition(":")
+    if side == "picture":
+        return resize(picture, reference.shape[:2], resample), reference
+    if side == "reference":
+        return picture, resize(reference, picture.shape[:2], resample)
+    return picture, reference
 
 
 def luma(rgb: Pixels) -> NDArray[np.uint8]:

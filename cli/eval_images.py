@@ -1,0 +1,124 @@
+"""`srcache eval images`: image quality of a folder or a cache against references."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .output import common, counted, document, progress, table
+
+if TYPE_CHECKING:
+    from srcache.evaluate import Convention
+    from srcache.quality import QualityReport, Summary
+
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_PRESETS = ("seesr-paper", "thesis-as-published")
+_DEFAULT = "psnr,ssim"
+
+
+@click.command("images", short_help="Image quality against references: PSNR, SSIM, LPIPS, NIQE, FID …")
+@click.option("--reference", required=True, type=_FOLDER, metavar="DIR", help="The originals.")
+@click.option("--test", required=True, type=_FOLDER, metavar="DIR|CACHE", help="What is measured.")
+@click.option("--recipe", metavar="NAME", help="Which recipe of a cache; needed where there are several.")
+@click.option("--sample", type=click.IntRange(0), default=0, show_default=True, help="Which of a cache's samples.")
+@click.option("--catalog", metavar="DIGEST", help="Which catalog of a cache, where several fit.")
+@click.option("--under", default="", metavar="FOLDER", help="Only this folder of --test, names without it.")
+@click.option("--metrics", metavar="A,B,…", help="psnr and ssim, or any of pyiqa's.  [default: psnr,ssim]")
+@click.option("--preset", type=click.Choice(_PRESETS), help="Metrics and a convention; what cannot be made is skipped.")
+@click.option("--channel", type=click.Choice(["rgb", "y"]), help="What PSNR and SSIM look at.  [default: rgb]")
+@click.option("--crop-border", type=click.IntRange(0), help="Pixels cut off on every side.  [default: 0]")
+@click.option("--resize", default="none", metavar="WHICH:FILTER", help="picture:bicubic, reference:lanczos …")
+@click.option("--device", default="auto", show_default=True, help="Where networks run: cpu, cuda, cuda:1, … or auto.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the bootstrap intervals.")
+@click.option("--allow-code", is_flag=True, help="Run code that comes with metrics' weights, and unpickle them.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="A folder for table, summary and sheet.")
+@common
+def command(
+    reference: Path,
+    test: Path,
+    recipe: str | None,
+    sample: int,
+    catalog: str | None,
+    under: str,
+    metrics: str | None,
+    preset: str | None,
+    channel: str | None,
+    crop_border: int | None,
+    resize: str,
+    device: str,
+    seed: int,
+    allow_code: bool,
+    out: Path | None,
+    as_json: bool,
+) -> int:
+    """Measure the pictures in a folder or a cache against the originals, paired by name without suffix.
+
+    Missing or surplus pictures are an error that lists them. psnr and ssim are scikit-image's. All others are pyiqa's,
+    under PolyForm Noncommercial 1.0.0, an extra of its own: pip install 'srcache[iqa]'. Nothing is downloaded: a metric
+    asked for by name whose weights are missing is an error that names the files and the commands which bring them.
+
+    \b
+    srcache eval images --reference hr --test sr
+    srcache eval images --reference hr --test cache --recipe seesr --preset seesr-paper --out quality
+    srcache eval images --reference hr --test lr --resize picture:bicubic --channel y --metrics psnr,ssim,lpips
+    """
+    from srcache.quality import PRESETS, Pick, QualitySettings, measure_folders, require_free
+
+    names = [name.strip() for name in (metrics or "").split(",") if name.strip()]
+    settings = QualitySettings(
+        pick=Pick(recipe=recipe, sample=sample, catalog=catalog, under=under),
+        device=device,
+        allow_code=allow_code,
+        optional=not names,
+        seed=seed,
+    )
+    if out is not None:
+        require_free(out, "quality")
+    chosen = names or list(PRESETS[preset].metrics if preset else _DEFAULT.split(","))
+    convention = _convention(preset, channel, crop_border, resize)
+    with progress("measure") as show:
+        report = measure_folders(reference, test, chosen, convention, settings, show)
+    files = report.write(out) if out is not None else ()
+    _say(report, files, as_json)
+    return 1 if report.failures else 0
+
+
+def _convention(preset: str | None, channel: str | None, crop_border: int | None, resize: str) -> "Convention":
+    """The preset's convention, where nothing else was said."""
+    from srcache.evaluate import Convention
+    from srcache.quality import PRESETS
+
+    base = PRESETS.get(preset or "")
+    return Convention(
+        channel=channel or (base.channel if base else "rgb"),
+        crop_border=crop_border if crop_border is not None else base.crop_border if base else 0,
+        resize=resize,
+    )
+
+
+def _say(report: "QualityReport", files: tuple[Path, ...], as_json: bool) -> None:
+    if as_json:
+        result = {"command": "images", **report.plain(), "files": [str(path) for path in files]}
+        failures = result.pop("failures")
+        click.echo(document("eval", result, failures, ok=not report.failures))
+        return
+    click.echo(table([_row(one) for one in report.summaries], ("metric", "mean", "95 %", "median", "n", "worst")))
+    for one in report.summaries:
+        click.echo(f"{one.metric}: {one.text}{'; ' if one.note else ''}{one.note}")
+    for path in files:
+        click.echo(str(path))
+    for skip in report.skipped:
+        click.echo(f"skipped: {skip.reason}", err=True)
+    if report.failures:
+        click.echo(f"{counted(len(report.failures), 'picture')} not measured", err=True)
+    for failure in report.failures[:10]:
+        click.echo(f"  {failure.reason}: {failure.source}: {failure.detail}", err=True)
+    if len(report.failures) > 10:
+        click.echo(f"  … and {len(report.failures) - 10} more (--json lists all)", err=True)
+
+
+def _row(one: "Summary") -> tuple[object, ...]:
+    low_high = "–".join(f"{value:.4g}" for value in one.interval) if one.interval else "none"
+    middle = f"{one.median:.4f}" if one.median is not None else "none"
+    worst = f"{one.worst[0][0]} ({one.worst[0][1]:.4g})" if one.worst else ""
+    return one.metric, f"{one.mean:.4f}", low_high, middle, one.n, worst
