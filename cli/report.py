@@ -1,0 +1,39 @@
+"""`srcache report`: the page of an experiment, or of several."""
+
+from pathlib import Path
+
+import click
+
+from .output import common, document, human_bytes
+
+
+@click.command("report", short_help="One HTML page from an experiment's folder.")
+@click.argument("outs", metavar="OUT…", nargs=-1, required=True, type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--out",
+    "target",
+    type=click.Path(path_type=Path),
+    help="The file to write; OUT/report.html unless said. Needed for several experiments.",
+)
+@common
+def command(outs: tuple[Path, ...], target: Path | None, as_json: bool) -> int:
+    """Write one HTML file about the experiment in OUT: verdict, tables, curves, pictures, lineage, commands.
+
+    The file holds everything and loads nothing, so that it can be sent, kept and printed. Several folders make one page.
+
+    \b
+    srcache report study
+    srcache report study-a study-b --out both.html
+    """
+    from srcache.report import summarise
+
+    done = summarise(outs, target)
+    if as_json:
+        click.echo(document("report", done))
+        return 0
+    click.echo(f"{done.path} ({human_bytes(done.bytes)})")
+    for study in done.studies:
+        click.echo(f"{study['title']}: {study['verdict'] or 'no verdict'}")
+        if not study["complete"]:
+            click.echo(f"{study['title']} is incomplete; the report says what is missing", err=True)
+    return 0

@@ -1,0 +1,149 @@
+"""Copies of pictures small enough for one page, within a budget of bytes.
+
+The copies are as good as the budget allows: first the pixels as they are (PNG), then WebP of falling size and quality.
+One rung of that ladder serves all pictures of a page, so that pictures differ by their pixels alone. A sample says
+which rung will do; should all pictures together not fit, the next one is taken.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from srcache.errors import ImageError
+from srcache.images import Pixels, decode, encode, resize, suffix_of
+
+BUDGET = 8_000_000
+"""Bytes of all pictures of a page before they are written as text, which makes them a third larger."""
+
+MOST = 500
+"""Pictures of a study that a page shows."""
+
+_SAMPLE = 24
+_MIME = {".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp"}
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """The longest side that a copy may have, and its codec."""
+
+    side: int
+    codec: str
+
+    @property
+    def exact(self) -> bool:
+        """Whether a picture that is small enough keeps its pixels."""
+        return self.codec == "png"
+
+    def words(self) -> str:
+        """What was done to the pictures, for the reader."""
+        if self.exact:
+            return f"copies without loss; those longer than {self.side} pixels were shrunk to that"
+        kind, _, quality = self.codec.partition(":")
+        name = {"webp": "WebP", "jpeg": "JPEG"}[kind]
+        return f"{name} copies of quality {quality}, at most {self.side} pixels long"
+
+
+LADDER = (
+    Rung(512, "png"),
+    Rung(512, "webp:90"),
+    Rung(448, "webp:85"),
+    Rung(384, "webp:82"),
+    Rung(320, "webp:80"),
+    Rung(256, "webp:78"),
+    Rung(208, "webp:74"),
+    Rung(160, "webp:70"),
+    Rung(128, "webp:64"),
+    Rung(96, "webp:55"),
+    Rung(64, "webp:45"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """A picture on the page: its bytes, their MIME type, and the original's width and height in pixels."""
+
+    data: bytes
+    mime: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Album:
+    """The copies by file, the rung they were made with, and what could not be read, with the reason."""
+
+    copies: Mapping[Path, Copy]
+    rung: Rung
+    unreadable: Mapping[Path, str]
+
+    @property
+    def bytes(self) -> int:
+        """The size of all copies."""
+        return sum(len(copy.data) for copy in self.copies.values())
+
+
+def make_album(files: Sequence[Path], budget: int = BUDGET) -> Album:
+    """Copy pictures, as well as `budget` bytes allow; the last rung of the ladder is taken even if it exceeds them."""
+    wanted = list(dict.fromkeys(files))
+    first = _first_rung(wanted, budget)
+    for rung in LADDER[first:-1]:
+        album = _copied(wanted, rung, budget)
+        if album is not None:
+            return album
+    return _copied(wanted, LADDER[-1], None) or Album(copies={}, rung=LADDER[-1], unreadable={})
+
+
+def copied(rgb: Pixels, rung: Rung) -> Copy:
+    """One picture's copy: shrunk to the rung's side where it is longer (Lanczos), never enlarged."""
+    height, width = rgb.shape[:2]
+    longest = max(height, width)
+    if longest > rung.side:
+        size = max(1, round(height * rung.side / longest)), max(1, round(width * rung.side / longest))
+        rgb = resize(rgb, size, "lanczos")
+    data = encode(rgb, rung.codec)
+    return Copy(data=data, mime=_MIME[suffix_of(data)], width=width, height=height)
+
+
+def spread(items: Sequence[Path], most: int) -> list[Path]:
+    """At most so many of many things, evenly spread over them."""
+    if len(items) <= most:
+        return list(items)
+    return [items[at * len(items) // most] for at in range(most)]
+
+
+def _first_rung(files: Sequence[Path], budget: int) -> int:
+    """The first rung that a sample of the pictures says will do."""
+    sample = [rgb for _, rgb in _decoded(spread(files, _SAMPLE), {})]
+    if not sample:
+        return 0
+    for at, rung in enumerate(LADDER):
+        mean = sum(len(copied(rgb, rung).data) for rgb in sample) / len(sample)
+        if mean * len(files) <= budget:
+            return at
+    return len(LADDER) - 1
+
+
+def _copied(files: Sequence[Path], rung: Rung, budget: int | None) -> Album | None:
+    """All pictures on one rung; None as soon as they exceed the budget."""
+    copies: dict[Path, Copy] = {}
+    unreadable: dict[Path, str] = {}
+    total = 0
+    for path, rgb in _decoded(files, unreadable):
+        copies[path] = copied(rgb, rung)
+        total += len(copies[path].data)
+        if budget is not None and total > budget:
+            return None
+    return Album(copies=copies, rung=rung, unreadable=unreadable)
+
+
+def _decoded(files: Iterable[Path], unreadable: dict[Path, str]) -> Iterable[tuple[Path, Pixels]]:
+    """Every picture that can be read; the reasons of the others go into `unreadable`."""
+    for path in files:
+        try:
+            rgb = decode(path.read_bytes())
+        except ImageError as error:
+            unreadable[path] = error.reason
+        except OSError as error:
+            unreadable[path] = error.strerror or "unreadable"
+        else:
+            yield path, rgb
