@@ -86,29 +86,33 @@ def predicted(run: Run, name: str) -> list[Bar]:
 
 def precision(run: Run, name: str) -> list[Bar]:
     """Which share of the values (8 bits) stays within 1/255 in another precision, or in a batch of two."""
-    bars = _shares(f"{name}: golden networks, 32→128, 4 steps", golden, 4)
+    kinds = ["fp32", "bf16", "fp16"]
+    bars = _shares(f"{name}: golden networks, 32→128, 4 steps", golden, 4, [run.placed(kind) for kind in kinds])
     if run.tiny:
         return bars
+    if run.device.type == "cpu":
+        kinds.remove("fp16")  # a CPU's convolutions take hours in it
 
     def real(where: full.Place) -> Networks:
         torch.manual_seed(0)
         return full.networks(full.full(), where)
 
-    return bars + _shares(f"{name}: real size, random weights, 32→128, 2 steps", real, 2)
+    shown = f"{name}: real size, random weights, 32→128, 2 steps"
+    return bars + _shares(shown, real, 2, [run.placed(kind) for kind in kinds])
 
 
-def _shares(shown: str, build: Any, steps: int) -> list[Bar]:
-    """See `precision`; guided by 5.5, two pictures of noise that is smooth, on the CPU."""
+def _shares(shown: str, build: Any, steps: int, places: list[full.Place]) -> list[Bar]:
+    """See `precision`; guided by 5.5, two pictures of noise that is smooth. The first place is the exact one."""
     dice = torch.Generator().manual_seed(1)
     coarse = torch.rand(2, 3, 8, 8, generator=dice)
     images = torch.nn.functional.interpolate(coarse, (32, 32), mode="bicubic").clamp(0, 1).mul(255).round() / 255
     exact: Tensor | None = None
     bars = []
-    for kind in ("fp32", "bf16", "fp16"):
-        networks = build(full.place("cpu", kind))
+    for where in places:
+        networks, kind = build(where), where.precision
         settings = replace(measure.SETTINGS, process_size=128, steps=steps, precision=kind)
         with torch.inference_mode():
-            pipeline = Pipeline(networks, settings, torch.device("cpu"))
+            pipeline = Pipeline(networks, settings, where.device)
             alone = torch.stack([_levels(pipeline, images[each : each + 1], [each])[0] for each in (0, 1)])
             together = torch.stack(_levels(pipeline, images, [0, 1]))
         exact = alone if exact is None else exact
@@ -145,12 +149,14 @@ def golden(where: full.Place) -> Networks:
     tags = json.loads((GOLDEN / "ram_A_tags.json").read_text(encoding="utf-8"))
     files: tuple[Path, Path] = (GOLDEN / "tokenizer_A/vocab.json", GOLDEN / "tokenizer_A/merges.txt")
     dape = part("ram_A_dape", torch.float32)[1]
+    unet, controlnet = UNet(load_unet(*part("unet_A"))), ControlNet(load_controlnet(*part("controlnet_A")), 1.0)
+    autoencoder = load_autoencoder(vae_config, vae, encoder_tile=1024, decoder_tile=224)
     return Networks(
-        unet=UNet(load_unet(*part("unet_A"))),
-        controlnet=ControlNet(load_controlnet(*part("controlnet_A")), 1.0),
-        vae=load_autoencoder(vae_config, vae, encoder_tile=1024, decoder_tile=224).to(where.device, where.dtype),
-        text=load_text_encoder(*part("text_A"), *files, where.dtype, 1),
-        tagger=load_tagger(ram, dape, ram_config, (tags["tags"], tags["thresholds"])),
+        unet=unet.to(where.device, memory_format=where.layout).eval(),
+        controlnet=controlnet.to(where.device, memory_format=where.layout).eval(),
+        vae=autoencoder.to(where.device, where.dtype, where.layout),
+        text=load_text_encoder(*part("text_A"), *files, where.dtype, 1).to(where.device),
+        tagger=load_tagger(ram, dape, ram_config, (tags["tags"], tags["thresholds"])).to(where.device),
         scheduler=full.full().scheduler,
     )
 

@@ -59,7 +59,11 @@ class Run:
     @property
     def place(self) -> full.Place:
         """Where the networks are."""
-        return full.place(str(self.device), self.precision)
+        return self.placed(self.precision)
+
+    def placed(self, precision: str) -> full.Place:
+        """Where networks of another precision are."""
+        return full.place(str(self.device), precision)
 
     def limit(self, value: float | None) -> float | None:
         """A bar where it applies: on one H100 or H200, with the real networks."""
