@@ -23,10 +23,11 @@ from srcache.dataset import SRAugmentedDataset
 from srcache.errors import CatalogError, ConfigError, listed
 from srcache.images import Pixels, resize
 from srcache.items import Items, open_items
-from srcache.keys import file_key, image_key
+from srcache.keys import ImageKey, file_key, image_key
 from srcache.manifest import Cache, RecipeFolder, open_cache
 from srcache.policy import Policy
 from srcache.recipe import Recipe, load_recipe
+from srcache.stratify import assign, exact_shares
 
 ARMS = ("lr", "hr", "sr", "bicubic")
 
@@ -109,7 +110,7 @@ def arm_dataset(
         ConfigError: what the arm needs was not given, or is not there.
         CatalogError: pictures that cannot be used, or HR pictures that are missing.
     """
-    known, folder = _recipe(cache, recipe)
+    known, folder = _recipe(cache, recipe, arm not in ("lr", "hr"))
     degradation = known.degradation if known else None
     if lr is not None and degradation is not None:
         raise CatalogError(f"recipe {known.name if known else ''} makes LR from HR; leave lr out, and give hr")
@@ -127,6 +128,52 @@ def arm_dataset(
     if arm in ("lr", "hr", "bicubic"):
         return ArmDataset(arm, catalog, _reader(arm, catalog, pairs, known), inputs)
     return _cached(arm, catalog, pairs, folder, inputs | {"policy_seed": seed})
+
+
+def based_arm(
+    arm: str,
+    base: Any,
+    *,
+    hr: Any = None,
+    cache: str | Path | Cache | None = None,
+    recipe: str | Path | Recipe | None = None,
+    seed: int = 0,
+) -> ArmDataset:
+    """An arm of pictures that are what the recipe starts from, whichever that is; see `arm_dataset`.
+
+    Args:
+        arm, cache, recipe, seed: see `arm_dataset`.
+        base: LR pictures; HR where the recipe makes LR from HR, and for the arm `hr` without `hr`.
+        hr: HR pictures beside LR ones.
+    """
+    known, _ = _recipe(cache, recipe, arm not in ("lr", "hr"))
+    if (known is not None and known.degradation is not None) or (arm == "hr" and hr is None):
+        if hr is not None:
+            raise CatalogError("the recipe makes LR from the base, which therefore is HR; leave hr out")
+        return arm_dataset(arm, hr=base, cache=cache, recipe=recipe, seed=seed)
+    return arm_dataset(arm, lr=base, hr=hr, cache=cache, recipe=recipe, seed=seed)
+
+
+def split_share(data: ArmDataset, share: float, seed: int = 0) -> tuple[ArmDataset, ArmDataset]:
+    """Training and validation pictures from one set: this share of every class, to the nearest, is for validation.
+
+    Which pictures those are hangs on the seed and the keys alone, so it is the same for every arm; equal pictures stay
+    together.
+
+    Raises:
+        ConfigError: no share between 0 and 1.
+        CatalogError: a picture without a class, or nothing left on one side.
+    """
+    if not 0 < share < 1:
+        raise ConfigError(f"the share for validation must lie between 0 and 1, but is {share}")
+    if None in data.labels:
+        raise CatalogError(f"expected pictures with classes, to take a share of each, but got {data!r}")
+    pictures = [(ImageKey(key), str(label)) for key, label in zip(data.keys, data.labels, strict=True)]
+    where = assign(pictures, exact_shares((1 - share, share, 0)), seed)
+    sides = [[i for i, key in enumerate(data.keys) if where[ImageKey(key)] == name] for name in ("train", "validation")]
+    if not all(sides):
+        raise CatalogError(f"a share of {share} of {len(data)} pictures leaves one side empty")
+    return data.subset(sides[0]), data.subset(sides[1])
 
 
 def _cached(
@@ -177,15 +224,17 @@ def _enlarged(items: Items, recipe: Recipe, index: int) -> Pixels:
 
 
 def _recipe(
-    cache: str | Path | Cache | None, recipe: str | Path | Recipe | None
+    cache: str | Path | Cache | None, recipe: str | Path | Recipe | None, required: bool
 ) -> "tuple[Recipe | None, tuple[Cache, RecipeFolder] | None]":
-    """The recipe that is meant, and its place in the cache, if there is one."""
+    """The recipe that is meant, and its place in the cache, if there is one; none where several would do."""
     if cache is None:
         known = recipe if isinstance(recipe, Recipe) or recipe is None else load_recipe(recipe)
         return known, None
     opened = cache if isinstance(cache, Cache) else open_cache(cache)
     if recipe is None:
         held = opened.folders()
+        if len(held) != 1 and not required:
+            return None, None
         if len(held) != 1:
             names = listed([folder.path.name for folder in held]) or "none yet"
             raise ConfigError(f"{opened.path} holds {len(held)} recipes ({names}); say which with recipe=")
