@@ -25,6 +25,7 @@ COMMANDS = (
     "upscale",
     "train",
     "predict",
+    "eval",
     "info",
     "verify",
     "repair",
