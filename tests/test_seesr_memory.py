@@ -160,3 +160,9 @@ def test_steps_take_nothing_and_recordings_do(networks):
     plain, captured = predicted(networks, steps=1), predicted(networks, steps=50, captured=True)
     assert plain.tensors <= captured.tensors < captured.reserved
     assert captured.recorded > 0
+
+
+def test_it_is_the_same_in_inference_mode(networks):
+    plain = predicted(networks, captured=True)
+    with torch.inference_mode():
+        assert predicted(networks, captured=True) == plain

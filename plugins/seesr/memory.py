@@ -79,7 +79,8 @@ def predicted_memory(
     from .pipeline import Pipeline
 
     ledger, meta = Ledger(), torch.device("meta")
-    with torch.no_grad(), _Calls(ledger), ledger:  # in inference mode, calls would come in coarser pieces
+    plain = torch.inference_mode(False)  # in inference mode, calls would come in coarser pieces
+    with plain, torch.no_grad(), _Calls(ledger), ledger:
         twin = _without_data(networks)
         for tensor in _tensors(twin):
             ledger.enter(tensor)
