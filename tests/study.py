@@ -161,14 +161,12 @@ def _quality(kind, images):
         metrics[metric] = {
             "mean": round(mean, 4),
             "interval": [round(mean * 0.98, 4), round(mean * 1.02, 4)],
-            "worst": order[:3],
-            "best": order[:-4:-1],
+            "better": "higher",
+            "worst": [{"name": name, "value": values[name]} for name in order[:3]],
+            "best": [{"name": name, "value": values[name]} for name in order[:-4:-1]],
+            "convention": {"channels": "RGB", "data_range": 255, "border": 0, "library": "scikit-image 0.26.0"},
         }
-    return {
-        "schema": "srcache.quality/1",
-        "metrics": metrics,
-        "convention": "RGB, data range 255, no border crop; scikit-image 0.26.0",
-    }
+    return {"schema": "srcache.quality/1", "metrics": metrics, "skipped": [], "failures": []}
 
 
 def mid_p(b: int, c: int) -> float:
@@ -180,76 +178,92 @@ def mid_p(b: int, c: int) -> float:
     return min(1.0, 2 * tail - comb(n, least) / 2**n)
 
 
-def _pair(first, second, names, labels, said):
-    right = {arm: [one == label for one, label in zip(said[arm], labels, strict=True)] for arm in (first, second)}
-    b = [name for name, one, other in zip(names, right[first], right[second], strict=True) if one and not other]
-    c = [name for name, one, other in zip(names, right[first], right[second], strict=True) if other and not one]
-    both = sum(one and other for one, other in zip(right[first], right[second], strict=True))
-    n = len(names)
-    difference = (len(b) - len(c)) / n
+def _right(said, labels):
+    return {arm: [one == label for one, label in zip(said[arm], labels, strict=True)] for arm in ARMS}
+
+
+def _pair(first, second, names, right):
+    answers = list(zip(names, right[first], right[second], strict=True))
+    b = [name for name, one, other in answers if one and not other]
+    c = [name for name, one, other in answers if other and not one]
+    both = sum(one and other for _, one, other in answers)
+    difference = (len(b) - len(c)) / len(names)
+    value = {"value": difference, "low": difference - 0.2, "high": difference + 0.2}
     return {
         "first": first,
         "second": second,
-        "both_right": both,
-        "b": len(b),
-        "c": len(c),
-        "both_wrong": n - both - len(b) - len(c),
-        "b_names": b,
-        "c_names": c,
+        "table": {
+            "both_right": both,
+            "first_only": len(b),
+            "second_only": len(c),
+            "both_wrong": len(names) - both - len(b) - len(c),
+        },
+        "names_first_only": b,
+        "names_second_only": c,
+        "exact": min(1.0, 2 * sum(comb(len(b + c), k) for k in range(min(len(b), len(c)) + 1)) / 2 ** len(b + c)),
         "mid_p": mid_p(len(b), len(c)),
-        "difference": difference,
-        "newcombe": [difference - 0.08, difference + 0.08],
+        "chi2": {"statistic": None, "p": None, "df": 1, "reason": "made up"},
+        "odds_ratio": {"value": len(b) / max(1, len(c)), "low": 0.2, "high": None},
+        "difference": {"newcombe": value, "bootstrap": value},
+        "needed": {"discordants": 47, "images": 130},
     }
 
 
 def _pairs(names, labels, said):
-    rows = [_pair(first, second, names, labels, said) for first, second in combinations(ARMS, 2)]
-    worst = 0.0
+    right = _right(said, labels)
+    rows = [_pair(first, second, names, right) for first, second in combinations(ARMS, 2)]
+    highest = 0.0
     for rank, row in enumerate(sorted(rows, key=lambda row: row["mid_p"])):
-        worst = max(worst, min(1.0, (len(rows) - rank) * row["mid_p"]))
-        row["holm"] = worst
+        highest = max(highest, min(1.0, (len(rows) - rank) * row["mid_p"]))
+        row["adjusted"] = {"mid_p": highest, "exact": 1.0}
+        row["significant"] = highest <= 0.05
     return rows
 
 
 def _compare(names, labels, said, classes):
     rows = []
     for arm in ARMS:
-        matrix = [
-            [
-                sum(1 for truth, one in zip(labels, said[arm], strict=True) if (truth, one) == (row, column))
-                for column in classes
-            ]
-            for row in classes
-        ]
+        answers = list(zip(labels, said[arm], strict=True))
+        matrix = [[answers.count((truth, answer)) for answer in classes] for truth in classes]
         right = sum(matrix[at][at] for at in range(len(classes)))
         per_class = [
-            {"class": one, "precision": 0.8, "recall": 0.75, "f1": 0.774, "support": sum(matrix[at])}
+            {"name": one, "precision": 0.8, "recall": 0.75, "f1": 0.774, "images": sum(matrix[at])}
             for at, one in enumerate(classes)
         ]
         rows.append(
             {
                 "name": arm,
-                "accuracy": right / len(labels),
-                "interval": [0.6, 0.9],
+                "accuracy": {"value": right / len(labels), "low": 0.6, "high": 0.9},
+                "macro": {"precision": 0.8, "recall": 0.75, "f1": 0.774},
                 "confusion": matrix,
                 "per_class": per_class,
+                "roc_auc": {"value": 0.91},
+                "calibration": {"ece": 0.043},
             }
         )
     return {
         "schema": "srcache.compare/1",
-        "verdict": "No difference between the arms is significant after correction.",
+        "settings": {"alpha": 0.05, "correction": "holm", "test": "mid-p"},
+        "verdict": "No difference among lr, bicubic, sr and hr is significant at 0.05 after Holm's correction.",
         "classes": list(classes),
         "classifiers": rows,
         "pairs": _pairs(names, labels, said),
-        "cochran": {"q": 4.7606, "df": 3, "p": 0.0925},
+        "cochran_q": {"statistic": 4.7606, "df": 3, "p": 0.0925},
     }
 
 
 def _seeds(names, labels, said, settings):
-    return {
-        "tests": [{"seed": seed, "pairs": _pairs(names, labels, said)} for seed in settings.seeds],
-        "joint": [{"first": "sr", "second": "lr", "difference": 0.11, "low": -0.03, "high": 0.24}],
-    }
+    pairs = []
+    for row in _pairs(names, labels, said):
+        tested = {"b": row["table"]["first_only"], "c": row["table"]["second_only"], "adjusted": row["adjusted"]}
+        found = row["difference"]["newcombe"]
+        wide = {"value": found["value"], "low": found["low"] - 0.04, "high": found["high"] + 0.04}
+        tests = [tested] * len(settings.seeds)
+        pairs.append(
+            {"first": row["first"], "second": row["second"], "tests": tests, "difference": found, "simultaneous": wide}
+        )
+    verdict = f"Over {len(settings.seeds)} seeds, no difference is shown."
+    return {"seeds": len(settings.seeds), "pairs": pairs, "verdict": verdict}
 
 
 def _grid():

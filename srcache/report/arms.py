@@ -1,6 +1,6 @@
 """What the arms reached: accuracy by seed, training curves, confusion, and each arm on every kind of picture."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import sqrt
 from statistics import fmean
 from typing import Any
@@ -18,6 +18,7 @@ _CURVES = {
     "val_loss": ("Validation loss", False),
     "loss": ("Training loss", False),
 }
+_DRAWN = ("val_accuracy", "val_loss", "loss")
 _Z = 1.959963984540054
 _MADE = "`srcache experiment` writes it after training; run the same command again to go on."
 
@@ -45,7 +46,8 @@ def accuracy(study: Study) -> Markup:
 
 def curves(study: Study) -> Markup:
     """Training curves of every arm, a line per seed, with the numbers behind them."""
-    drawn = [_curves_of(study, at, arm) for at, arm in enumerate(study.arms)]
+    ends = _ends(study)
+    drawn = [_curves_of(study, at, arm, ends) for at, arm in enumerate(study.arms)]
     shown = [piece for piece in drawn if piece]
     return join(shown) if shown else missing("training curves", _MADE)
 
@@ -137,14 +139,14 @@ def _dots(study: Study, arms: Sequence[dict[str, Any]], tested: int) -> Markup:
     return tag("figure", drawing, tag("figcaption", legend), class_="narrow")
 
 
-def _curves_of(study: Study, at: int, arm: dict[str, Any]) -> Markup | None:
-    histories = [rows for rows in inside(arm, list, "history") or [] if isinstance(rows, list)]
+def _curves_of(study: Study, at: int, arm: dict[str, Any], ends: Mapping[str, tuple[float, float]]) -> Markup | None:
+    histories = _histories(arm)
     seeds = [str(seed) for seed in inside(arm, list, "seeds") or []]
     seeds += [f"no. {number + 1}" for number in range(len(seeds), len(histories))]
     charts = [
         chart
-        for key in ("val_accuracy", "val_loss", "loss")
-        if (chart := _chart(study.id(f"curve-{at}-{key}"), key, histories, seeds))
+        for key in ends
+        if (chart := _chart(study.id(f"curve-{at}-{key}"), key, _lines(histories, seeds, key), ends[key]))
     ]
     if not charts:
         return None
@@ -161,19 +163,35 @@ def _curves_of(study: Study, at: int, arm: dict[str, Any]) -> Markup | None:
     )
 
 
-def _chart(identity: str, key: str, histories: Sequence[list[Any]], seeds: Sequence[str]) -> Markup | None:
-    drawn = [
+def _histories(arm: dict[str, Any]) -> list[list[Any]]:
+    return [rows for rows in inside(arm, list, "history") or [] if isinstance(rows, list)]
+
+
+def _ends(study: Study) -> dict[str, tuple[float, float]]:
+    """The lowest and highest value of every curve over all arms, so that arms can be compared by eye."""
+    found = {}
+    for key in _DRAWN:
+        values = [y for arm in study.arms for rows in _histories(arm) for _, y in _points(rows, key)]
+        if values:
+            found[key] = min(values), max(values)
+    return found
+
+
+def _lines(histories: Sequence[list[Any]], seeds: Sequence[str], key: str) -> list[Line]:
+    return [
         Line(name=f"seed {seed}", points=points, style=style)
         for style, (rows, seed) in enumerate(zip(histories, seeds, strict=False))
         if (points := _points(rows, key))
     ]
+
+
+def _chart(identity: str, key: str, drawn: Sequence[Line], ends: tuple[float, float]) -> Markup | None:
     if not drawn:
         return None
     title, shares = _CURVES[key]
-    said = [
-        f"{line.name} ends at {_value(line.points[-1][1], shares)} in epoch {line.points[-1][0]:g}" for line in drawn
-    ]
-    drawing = lines(identity, title, f"{title} by epoch: {'; '.join(said)}.", drawn, shares)
+    last = [(line.name, *line.points[-1]) for line in drawn]
+    said = [f"{seed} ends at {_value(value, shares)} in epoch {epoch:g}" for seed, epoch, value in last]
+    drawing = lines(identity, (title, f"{title} by epoch: {'; '.join(said)}."), drawn, ends, shares)
     return tag("figure", tag("figcaption", title), drawing)
 
 
@@ -224,7 +242,7 @@ def _share(count: int, total: int) -> Markup:
 def _per_class(one: Classifier) -> Markup:
     metrics = ["precision", "recall", "f1"]
     rows = [
-        [name(row.get("class", at + 1)), *(number(row.get(metric)) for metric in metrics), number(row.get("support"))]
+        [name(row.get("name", at + 1)), *(number(row.get(metric)) for metric in metrics), number(row.get("images"))]
         for at, row in enumerate(one.per_class)
     ]
     more = ", ".join(f"{key} {number(value)}" for key, value in one.figures.items())

@@ -52,15 +52,21 @@ class Axis:
         return round(self.start + share * (self.end - self.start), 1)
 
 
-def lines(identity: str, title: str, description: str, curves: Sequence[Line], shares: bool) -> Markup:
-    """Curves over epochs. `shares`: the values are shares, written in per cent."""
+def lines(
+    identity: str, words: tuple[str, str], curves: Sequence[Line], ends: tuple[float, float], shares: bool
+) -> Markup:
+    """Curves over epochs, with `words`: title and description.
+
+    `ends` are the lowest and the highest value, so that several charts can share a scale; `shares` are written in per
+    cent.
+    """
     points = [point for curve in curves for point in curve.points]
-    low, high = _bounds([y for _, y in points])
+    low, high = _bounds(ends)
     across = Axis(low=min(x for x, _ in points), high=max(x for x, _ in points), start=_LEFT, end=WIDTH - _RIGHT)
     up = Axis(low=low, high=high, start=HEIGHT - _BOTTOM, end=_TOP)
     marks = [*_level_marks(up, shares), *_epoch_marks(across)]
     drawn = [_curve(curve, across, up) for curve in curves if curve.points]
-    return _svg(identity, (WIDTH, HEIGHT), (title, description), [*marks, *drawn])
+    return _svg(identity, (WIDTH, HEIGHT), words, [*marks, *drawn])
 
 
 def spans(identity: str, title: str, description: str, rows: Sequence[Span]) -> Markup:

@@ -1,17 +1,47 @@
-"""The comparison of classifiers as the report reads it: each classifier's figures, each pair's counts and tests.
-
-Everything but the names may be missing; it is None then, or empty.
-"""
+"""The comparison of classifiers (`srcache.compare/1`) as the report reads it. What is not there is None, or empty."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from srcache.report.study import inside
-from srcache.report.words import real
-
-ALPHA = 0.05
+from srcache.report.words import percent, real
 
 Interval = tuple[float | None, float | None]
+
+_CORRECTIONS = {"holm": "Holm’s correction", "bonferroni": "Bonferroni’s correction", "none": "no correction"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """How a comparison decides: the significance level, the correction over pairs, and which p it is about."""
+
+    alpha: float
+    correction: str
+    test: str
+
+    @property
+    def level(self) -> str:
+        """The confidence of intervals, as words: 95 %."""
+        return percent(1 - self.alpha, 0 if (100 * self.alpha) % 1 < 1e-9 else 1)
+
+    @property
+    def corrected(self) -> str:
+        """The correction's name: Holm’s correction."""
+        return _CORRECTIONS.get(self.correction, f"correction {self.correction}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Value:
+    """A number with its interval, each None where it is not defined."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def interval(self) -> Interval:
+        """Both ends."""
+        return self.low, self.high
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,8 +49,7 @@ class Classifier:
     """One classifier on the pictures that all of them saw. `confusion` has a row per true class."""
 
     name: str
-    accuracy: float | None
-    interval: Interval
+    accuracy: Value
     classes: tuple[str, ...]
     confusion: tuple[tuple[int, ...], ...]
     per_class: tuple[dict[str, Any], ...]
@@ -29,7 +58,10 @@ class Classifier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """Two classifiers on the same pictures: `b` only the first has right, `c` only the second."""
+    """Two classifiers on the same pictures: `b` only the first has right, `c` only the second.
+
+    `decisive` is the p of the test that decides, `adjusted` the same after correction.
+    """
 
     first: str
     second: str
@@ -40,87 +72,92 @@ class Pair:
     b_names: tuple[str, ...]
     c_names: tuple[str, ...]
     p: dict[str, float]
-    holm: float | None
-    difference: float | None
-    newcombe: Interval
-    bootstrap: Interval
-    odds: float | None
-    odds_interval: Interval
+    decisive: float | None
+    adjusted: float | None
+    significant: bool | None
+    newcombe: Value
+    bootstrap: Value
+    odds: Value
     needed: float | None
 
     @property
-    def significant(self) -> bool | None:
-        """Whether the difference stands at 5 % after correction; None where that was not tested."""
-        return None if self.holm is None else self.holm < ALPHA
+    def difference(self) -> float | None:
+        """Of the accuracies, the first less the second."""
+        return self.bootstrap.value if self.newcombe.value is None else self.newcombe.value
+
+
+def rules(compare: dict[str, Any]) -> Rules:
+    """How a comparison decides; as `srcache eval classifiers` does by default where it does not say."""
+    settings = inside(compare, dict, "settings") or {}
+    return Rules(
+        alpha=real(settings.get("alpha")) or 0.05,
+        correction=str(settings.get("correction", "holm")),
+        test=str(settings.get("test", "mid-p")),
+    )
 
 
 def classifiers(compare: dict[str, Any]) -> list[Classifier]:
     """Every classifier of a comparison, in its order."""
     classes = tuple(str(one) for one in inside(compare, list, "classes") or [])
-    return [_classifier(name, row, classes) for name, row in _named(compare.get("classifiers"))]
+    rows = inside(compare, list, "classifiers") or []
+    return [_classifier(row, classes) for row in rows if isinstance(row, dict) and "name" in row]
 
 
 def pairs(compare: dict[str, Any]) -> list[Pair]:
     """Every pair of a comparison, in its order."""
+    decide = rules(compare)
     rows = inside(compare, list, "pairs") or []
-    return [_pair(row) for row in rows if isinstance(row, dict) and {"first", "second"} <= set(row)]
+    return [_pair(row, decide) for row in rows if isinstance(row, dict) and {"first", "second"} <= set(row)]
 
 
-def interval(value: Any) -> Interval:
-    """Two ends, however they are written: a list of two, or a mapping with `low` and `high`."""
-    if isinstance(value, dict):
-        return real(value.get("low")), real(value.get("high"))
-    if isinstance(value, list) and len(value) == 2:
-        return real(value[0]), real(value[1])
-    return None, None
+def value_of(found: Any) -> Value:
+    """A number with its interval from a mapping with `value`, `low` and `high`."""
+    if not isinstance(found, dict):
+        return Value(value=real(found))
+    value, low, high = (real(found.get(key)) for key in ("value", "low", "high"))
+    return Value(value=value, low=low, high=high)
 
 
-def _named(value: Any) -> list[tuple[str, dict[str, Any]]]:
-    """Rows with their names, from a mapping or from a list of rows with a `name`."""
-    if isinstance(value, dict):
-        return [(str(name), row) for name, row in value.items() if isinstance(row, dict)]
-    rows = value if isinstance(value, list) else []
-    return [(str(row["name"]), row) for row in rows if isinstance(row, dict) and "name" in row]
-
-
-def _classifier(name: str, row: dict[str, Any], classes: tuple[str, ...]) -> Classifier:
-    own = tuple(str(one) for one in inside(row, list, "classes") or []) or classes
+def _classifier(row: dict[str, Any], classes: tuple[str, ...]) -> Classifier:
     matrix = [line for line in inside(row, list, "confusion") or [] if isinstance(line, list)]
-    per_class = inside(row, list, "per_class") or []
-    if isinstance(row.get("per_class"), dict):
-        per_class = [{"class": key, **value} for key, value in row["per_class"].items() if isinstance(value, dict)]
-    macro = inside(row, dict, "macro") or {}
-    figures = {f"macro {key}": value for key, value in macro.items()} | {"ROC-AUC": row.get("roc_auc")}
+    figures = {f"macro {key}": inside(row, dict, "macro") for key in ("precision", "recall", "f1")}
+    found = {key: (value or {}).get(key.removeprefix("macro ")) for key, value in figures.items()}
+    found["ROC-AUC"] = value_of(row.get("roc_auc")).value
+    found["expected calibration error"] = (inside(row, dict, "calibration") or {}).get("ece")
     return Classifier(
-        name=name,
-        accuracy=real(row.get("accuracy")),
-        interval=interval(row.get("interval")),
-        classes=own,
+        name=str(row["name"]),
+        accuracy=value_of(row.get("accuracy")),
+        classes=classes,
         confusion=tuple(tuple(int(real(count) or 0) for count in line) for line in matrix),
-        per_class=tuple(one for one in per_class if isinstance(one, dict)),
-        figures={key: plain for key, value in figures.items() if (plain := real(value)) is not None},
+        per_class=tuple(one for one in inside(row, list, "per_class") or [] if isinstance(one, dict)),
+        figures={key: plain for key, value in found.items() if (plain := real(value)) is not None},
     )
 
 
-def _pair(row: dict[str, Any]) -> Pair:
-    tests = {key: row.get(key) for key in ("exact", "mid_p", "chi2", "chi2_corrected")}
+def _pair(row: dict[str, Any], decide: Rules) -> Pair:
+    counts = inside(row, dict, "table") or {}
+    tests = {key: row.get(key) for key in ("exact", "mid_p")}
+    tests |= {key: (inside(row, dict, key) or {}).get("p") for key in ("chi2", "chi2_corrected")}
+    chosen = "exact" if decide.test == "exact" else "mid_p"
+    adjusted = real((inside(row, dict, "adjusted") or {}).get(chosen))
+    difference = inside(row, dict, "difference") or {}
     return Pair(
         first=str(row["first"]),
         second=str(row["second"]),
-        both_right=_count(row, "both_right"),
-        b=_count(row, "b"),
-        c=_count(row, "c"),
-        both_wrong=_count(row, "both_wrong"),
-        b_names=_names(row, "b_names"),
-        c_names=_names(row, "c_names"),
+        both_right=_count(counts, "both_right"),
+        b=_count(counts, "first_only"),
+        c=_count(counts, "second_only"),
+        both_wrong=_count(counts, "both_wrong"),
+        b_names=_names(row, "names_first_only"),
+        c_names=_names(row, "names_second_only"),
         p={key: plain for key, value in tests.items() if (plain := real(value)) is not None},
-        holm=real(row.get("holm")),
-        difference=real(row.get("difference")),
-        newcombe=interval(row.get("newcombe")),
-        bootstrap=interval(row.get("bootstrap")),
-        odds=real(row.get("odds_ratio")),
-        odds_interval=interval(row.get("odds_interval")),
-        needed=real(row.get("needed")),
+        decisive=real(tests[chosen]),
+        adjusted=adjusted,
+        significant=None if adjusted is None else adjusted <= decide.alpha,
+        newcombe=value_of(difference.get("newcombe")),
+        bootstrap=value_of(difference.get("bootstrap")),
+        odds=value_of(row.get("odds_ratio")),
+        needed=real((inside(row, dict, "needed") or {}).get("discordants")),
     )
 
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 
-from srcache.report.compared import ALPHA
+from srcache.report.compared import rules
 from srcache.report.markup import Child, Markup, join, name, tag
 from srcache.report.quality import conventions as of_quality
 from srcache.report.study import Study, inside
@@ -74,15 +74,17 @@ def runs(study: Study) -> Markup:
 
 def conventions(study: Study) -> Markup:
     """How the numbers were made."""
+    decide = rules(study.part("compare"))
     terms: list[tuple[Child, Child]] = [
-        ("Accuracy", "share of test pictures whose most probable class is the label; interval by Wilson, 95 %"),
+        ("Accuracy", "share of test pictures whose answer is the label; intervals of single seeds by Wilson, 95 %"),
         (
             "Two classifiers",
-            "McNemar’s test on the same pictures, mid-p for decisions (Fagerland and others, 2013); Holm’s correction "
-            f"over all pairs; significant means p below {ALPHA:g} after correction",
+            f"McNemar’s test on the same pictures; {decide.test} decides (Fagerland, Lydersen and Laake, 2013); "
+            f"{decide.corrected} over all pairs; significant means p of at most {decide.alpha:g} after correction",
         ),
         ("Several seeds", "a test for each seed, never on added counts; then a bootstrap over pictures and seeds"),
         ("Difference of accuracies", "first arm minus second, in percentage points; paired interval by Newcombe"),
+        ("b + c that would show this effect", "pictures in dispute with which the test would mostly find this b : c"),
         *of_quality(study),
     ]
     note = None if of_quality(study) else missing("the convention of the image quality")

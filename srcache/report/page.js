@@ -365,5 +365,17 @@
     }
   }
 
+  // A count leads to its list, which opens.
+  for (const link of document.querySelectorAll('a[href^="#"]')) {
+    const list = document.getElementById(link.hash.slice(1));
+    if (!(list instanceof HTMLDetailsElement)) continue;
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
+      list.open = true;
+      list.scrollIntoView({ block: "start" });
+      list.querySelector("summary").focus({ preventScroll: true });
+    });
+  }
+
   for (const viewer of document.querySelectorAll(".viewer")) makeViewer(viewer);
 })();

@@ -11,7 +11,7 @@ from hashlib import sha256
 from importlib.resources import files
 from string import Template
 
-from srcache.report import arms, lineage, pairs, quality, viewer
+from srcache.report import arms, drill, lineage, pairs, quality, viewer
 from srcache.report.gallery import Gallery, gallery
 from srcache.report.gallery import files as picture_files
 from srcache.report.markup import Child, Markup, join, name, tag, text
@@ -62,7 +62,7 @@ _Section = tuple[str, str, Callable[[Study, Gallery, Album], Child]]
 _SECTIONS: tuple[_Section, ...] = (
     ("accuracy", "Accuracy", lambda study, shown, album: arms.accuracy(study)),
     ("pairs", "Arms against each other", lambda study, shown, album: join(pairs.tests(study), pairs.seeds(study))),
-    ("disputed", "Pictures behind the counts", lambda study, shown, album: pairs.drill_down(study, shown)),
+    ("disputed", "Pictures behind the counts", lambda study, shown, album: drill.drill_down(study, shown)),
     ("compare", "Pictures, compared", viewer.viewer),
     ("grid", "Every arm on every kind of picture", lambda study, shown, album: arms.grid(study)),
     ("confusion", "Confusion", lambda study, shown, album: arms.confusion(study)),
@@ -90,7 +90,7 @@ def _article(study: Study, shown: Gallery, album: Album) -> Markup:
 
 def _head(study: Study) -> Markup:
     question, verdict = study.word("question"), study.word("compare", "verdict")
-    finding = pairs.finding(study)
+    finding, over_seeds = pairs.finding(study), study.word("seeds", "verdict")
     return tag(
         "header",
         study.heading(0, name(study.title)),
@@ -98,6 +98,7 @@ def _head(study: Study) -> Markup:
         tag("p", question, class_="question", dir="auto") if question else None,
         tag("p", verdict or NO_VERDICT, class_="verdict", dir="auto"),
         tag("p", f"{finding}.", class_="finding") if finding else None,
+        tag("p", over_seeds, class_="finding", dir="auto") if over_seeds else None,
         definitions(_facts(study)),
     )
 

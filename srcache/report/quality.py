@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from srcache.report.charts import bars
-from srcache.report.compared import interval
 from srcache.report.gallery import KINDS, Gallery
 from srcache.report.markup import Child, Markup, join, name, tag
 from srcache.report.study import Study, inside
@@ -14,7 +13,6 @@ from srcache.report.tables import folded, missing, table
 from srcache.report.words import counted, metric_name, number, percent, real, score
 
 STEPS = 20
-_BETTER = {"lpips": "lower", "dists": "lower", "niqe": "lower", "fid": "lower"}
 
 
 def quality(study: Study, shown: Gallery) -> Markup:
@@ -34,7 +32,9 @@ def quality(study: Study, shown: Gallery) -> Markup:
         tag("span", "Mean over the test pictures with its bootstrap interval, and the extreme pictures."),
     )
     headers = ["Metric", "Picture", "Mean", "95 % interval", "Worst", "Best"]
-    return table(caption, headers, rows, left=2, label="Image quality against HR")
+    problems = left_out(study)
+    lines = folded(f"{counted(len(problems), 'thing')} not measured", tag("ul", [tag("li", one) for one in problems]))
+    return join(table(caption, headers, rows, left=2, label="Image quality against HR"), lines if problems else None)
 
 
 def safety(study: Study, shown: Gallery) -> Markup:
@@ -44,8 +44,9 @@ def safety(study: Study, shown: Gallery) -> Markup:
     if not values and not filters:
         return missing("label safety", "`srcache safety` measures it for a cache.")
     intro = (
-        "How safe it is to give an SR picture the label of its source: 1 where a reference classifier and the way back "
-        "to LR find nothing changed, 0 where they find another picture."
+        "How safe it is to give an SR picture the label of its source, from 0 to 1. It is the least of three: how far "
+        "a reference classifier gives both the same answer, how alike it finds them within, and how nearly the SR "
+        "picture, made small again, is its LR picture."
     )
     return join(
         tag("p", intro),
@@ -55,16 +56,25 @@ def safety(study: Study, shown: Gallery) -> Markup:
 
 
 def conventions(study: Study) -> list[tuple[Child, Child]]:
-    """How each kind of picture was measured, as terms and sentences."""
-    found = []
+    """How each metric was measured, as terms and sentences; once where all kinds of picture were measured alike."""
+    found: dict[tuple[str, str], list[str]] = {}
     for kind in KINDS:
-        convention = study.part("quality", kind).get("convention")
-        if isinstance(convention, str):
-            found.append((f"Image quality, {KINDS[kind]}", convention))
-        elif isinstance(convention, dict):
-            words = "; ".join(f"{key.replace('_', ' ')}: {value}" for key, value in convention.items())
-            found.append((f"Image quality, {KINDS[kind]}", words))
-    return [(term, words) for term, words in found]
+        for metric, summary in _metrics(study, kind).items():
+            words = _told(summary.get("convention"))
+            if words:
+                found.setdefault((metric, words), []).append(KINDS[kind])
+    return [(f"{metric_name(metric)} of {' and '.join(of)}", words) for (metric, words), of in found.items()]
+
+
+def left_out(study: Study) -> list[str]:
+    """Metrics that were skipped and pictures that could not be measured, with the reason."""
+    lines = []
+    for kind in KINDS:
+        for row in study.mappings("quality", kind, "skipped"):
+            lines.append(f"{KINDS[kind]}: {metric_name(str(row.get('metric')))} was skipped: {row.get('reason')}")
+        for row in study.mappings("quality", kind, "failures"):
+            lines.append(f"{KINDS[kind]}: {row.get('source')} failed: {row.get('detail') or row.get('reason')}")
+    return lines
 
 
 def histogram(values: Sequence[float], steps: int = STEPS) -> list[int]:
@@ -82,19 +92,41 @@ def _metrics(study: Study, kind: str) -> dict[str, dict[str, Any]]:
 
 def _quality_row(study: Study, shown: Gallery, of: tuple[str, str], found: dict[str, Any]) -> list[Child]:
     kind, metric = of
-    low, high = interval(found.get("interval"))
+    low, high = _ends(found.get("interval"))
     between = f"{score(metric, low)} to {score(metric, high)}" if None not in (low, high) else "–"
-    better = _BETTER.get(metric)
-    title = join(metric_name(metric), tag("small", "lower is better") if better else None)
+    lower = found.get("better") == "lower"
+    note = found.get("note")
+    title = join(
+        metric_name(metric),
+        tag("small", "lower is better") if lower else None,
+        tag("small", note) if isinstance(note, str) and note else None,
+    )
     ends = [_first(study, shown, inside(found, list, end)) for end in ("worst", "best")]
     return [title, KINDS[kind], score(metric, found.get("mean")), between, *ends]
+
+
+def _ends(found: Any) -> tuple[float | None, float | None]:
+    if not isinstance(found, list) or len(found) != 2:
+        return None, None
+    return real(found[0]), real(found[1])
+
+
+def _told(convention: Any, most: int = 400) -> str:
+    """A convention as one line."""
+    if isinstance(convention, dict):
+        convention = "; ".join(
+            f"{str(key).replace('_', ' ')}: {_told(value) if isinstance(value, dict) else value}"
+            for key, value in convention.items()
+            if value not in (None, "", [], {})
+        )
+    return convention[:most] if isinstance(convention, str) else ""
 
 
 def _first(study: Study, shown: Gallery, names: list[Any] | None) -> Child:
     """The most extreme picture, with a link if it is on the page."""
     if not names:
         return "–"
-    one = str(names[0])
+    one = str(names[0]["name"]) if isinstance(names[0], dict) and "name" in names[0] else str(names[0])
     if one not in shown.places:
         return name(one)
     return tag("a", name(one), href=f"#{study.id('viewer')}", data_picture=shown.places[one])
@@ -138,11 +170,11 @@ def _filters(study: Study, shown: Gallery, filters: Sequence[dict[str, Any]]) ->
     rows: list[list[Child]] = []
     lists = []
     for row in filters:
-        policy = str(row.get("policy", ""))
+        policy = str(row.get("policy") or row.get("filter") or "")
         kept, removed = (int(real(row.get(key)) or 0) for key in ("kept", "removed"))
         gone = percent(removed / (kept + removed)) if kept + removed else "–"
         rows.append([tag("code", policy), str(kept), str(removed), gone])
-        names = [str(one) for one in inside(row, list, "removed_names") or []]
+        names = [str(one) for one in inside(row, list, "removed_names") or inside(row, list, "names") or []]
         if names:
             items = [tag("li", _first(study, shown, [one])) for one in names]
             lists.append(folded(join("Removed by ", tag("code", policy)), tag("ul", items, class_="names")))

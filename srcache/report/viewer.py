@@ -8,15 +8,15 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from srcache.report.drill import disputed
 from srcache.report.gallery import KINDS, Gallery, answer, figures, lost
 from srcache.report.markup import Markup, join, json_block, tag
-from srcache.report.pairs import disputed
 from srcache.report.pictures import Album
 from srcache.report.study import Study
 from srcache.report.tables import folded, missing
 from srcache.report.words import arm_title, counted, metric_name, real, score
 
-_ZOOMS = (("out", "−", "Zoom out"), ("in", "+", "Zoom in"), ("whole", "1:1", "Show the whole picture"))
+_ZOOMS = (("out", "−", "Zoom out"), ("in", "+", "Zoom in"), ("whole", "Fit", "Fit: the whole picture"))
 
 
 def viewer(study: Study, shown: Gallery, album: Album) -> Markup:
@@ -36,7 +36,9 @@ def viewer(study: Study, shown: Gallery, album: Album) -> Markup:
             _filters(study, shown),
             tag("p", class_="count", role="status", id=study.id("count")),
             tag("ul", class_="strip", aria_label="Pictures to choose from"),
-            tag("div", _buttons("page", (("earlier", "Earlier", None), ("later", "Later", None))), class_="paging"),
+            tag(
+                "div", _buttons("page", (("earlier", "Previous 24", None), ("later", "Next 24", None))), class_="paging"
+            ),
             _figure(study, kinds),
             class_="viewer",
             id=study.id("viewer"),
