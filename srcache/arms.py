@@ -23,7 +23,7 @@ from srcache.dataset import SRAugmentedDataset
 from srcache.errors import CatalogError, ConfigError, listed
 from srcache.images import Pixels, resize
 from srcache.items import Items, open_items
-from srcache.keys import ImageKey, file_key, image_key
+from srcache.keys import ImageKey, image_key
 from srcache.manifest import Cache, RecipeFolder, open_cache
 from srcache.policy import Policy
 from srcache.recipe import Recipe, load_recipe
@@ -186,9 +186,8 @@ def _cached(
     data = SRAugmentedDataset(
         catalog, folder[0], folder[1].recipe, policy, hr=pairs if "hr" in policy.kinds else None, size="mixed"
     )
-    table = folder[1].path / "safety.csv"
-    if "[" in arm and table.is_file():
-        inputs["safety"] = file_key(table)
+    if data.measurements is not None:
+        inputs["measurements"] = data.measurements
     made = ArmDataset(arm, catalog, partial(_served, data), inputs)
     made._tell = data.set_epoch
     return made

@@ -6,7 +6,8 @@ mean (tested against them):
 
     flip          left and right, for one picture in two
     brightness    a number from ±0.1 is added, and the sum clipped to [0, 1]
-    contrast      distances from each channel's mean are multiplied by 0.8 to 1.2, and the result clipped
+    contrast      distances from each channel's mean are multiplied by 0.8 to 1.2, and the result clipped (as Keras
+                  documents a factor of 0.2; told that lone number, Keras 3.15 in fact draws from 1 to 1.2)
     saturation    u is drawn from 0.4 to 0.6; HSV's saturation is multiplied by u / (1 - u), so 0.5 changes nothing
     translation   by up to 0.1 of each side, bilinear; what comes in is mirrored at the edge, the edge pixel repeated
                   (Keras' fill mode `reflect`, its default)
