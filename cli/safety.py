@@ -20,7 +20,7 @@ _MOST = 50
 @click.argument("cache", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--lr", type=_SOURCE, help="The LR images that the cache was built from (none if it makes LR from HR).")
 @click.option("--hr", type=_SOURCE, help="The HR images: of the same names as LR, or what the cache was built from.")
-@click.option("--classifier", type=_SOURCE, help="A run of `srcache train` that judges; without one, no class is asked.")
+@click.option("--classifier", type=_SOURCE, help="A run of `srcache train` that judges; by default none.")
 @click.option("--recipe", metavar="NAME", help="Which recipe, if there are several: its name, fingerprint or folder.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
 @click.option("--show", "filters", multiple=True, metavar="FILTER", help="List what a filter removes; repeatable.")
@@ -111,11 +111,13 @@ def _text(found: dict[str, Any], removed: "list[Removed]") -> str:
         heads = [{"0": "least", "0.5": "median", "1": "most"}.get(share, f"{float(share):.0%}") for share in shares]
         rows = [(name, *map(_number, values.values())) for name, values in found["quantiles"].items()]
         parts.append(table(rows, ("", *heads)))
-    passing = [(f"safe>{bound}", count, f"{count / found['rows']:.1%}") for bound, count in found["safe_above"].items()]
-    parts.append(table(passing, ("filter", "pass", "share")) if found["rows"] else "")
+    if found["rows"]:
+        counts = found["safe_above"].items()
+        passing = [(f"safe>{bound}", count, f"{count / found['rows']:.1%}") for bound, count in counts]
+        parts.append(table(passing, ("filter", "pass", "share")))
     if found["convention"].get("classifier") is None:
         parts.append("no classifier was asked: `safe` tells of back-projection alone (--classifier RUN)")
-    return "\n\n".join([*filter(None, parts), *map(_removal, removed)])
+    return "\n\n".join([*parts, *map(_removal, removed)])
 
 
 def _run(found: dict[str, Any]) -> str:
@@ -124,9 +126,8 @@ def _run(found: dict[str, Any]) -> str:
         return ""
     words = [f"{found['measured']} now"]
     words += [f"{found['absent']} source images have no SR image"] if found["absent"] else []
-    words += [f"failed: {', '.join(f'{reason} {count}' for reason, count in found['failed'].items())}"] * bool(
-        found["failed"]
-    )
+    if found["failed"]:
+        words.append("failed: " + ", ".join(f"{reason} {count}" for reason, count in found["failed"].items()))
     return f" ({'; '.join(words)})"
 
 

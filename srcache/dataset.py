@@ -139,6 +139,11 @@ class SRAugmentedDataset:
         """What was served so far, by all processes: see `counters.COUNTED`."""
         return self._counters.totals()
 
+    @property
+    def measurements(self) -> str | None:
+        """The digest of the side table that the policy filters by; None if it does not. See `scores.Gate`."""
+        return self._gate.digest if self._gate else None
+
     def set_epoch(self, epoch: int) -> None:
         """Choose variants anew; reaches workers that already run. Call it at the start of every epoch."""
         self._counters.set_epoch(epoch)
