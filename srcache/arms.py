@@ -114,10 +114,10 @@ def arm_dataset(
     degradation = known.degradation if known else None
     if lr is not None and degradation is not None:
         raise CatalogError(f"recipe {known.name if known else ''} makes LR from HR; leave lr out, and give hr")
-    needs_lr = arm != "hr" and degradation is None
+    needed = "lr" if arm != "hr" and degradation is None else "hr"
+    if (lr if needed == "lr" else hr) is None:
+        raise ConfigError(f"arm {arm} needs {needed}: a folder of pictures")
     base = lr if lr is not None else hr
-    if base is None or (needs_lr and lr is None):
-        raise ConfigError(f"arm {arm} needs {'lr' if needs_lr else 'hr'}: a folder of pictures")
     catalog = _whole(open_catalog(base))
     pairs = hr if lr is not None else None
     inputs: dict[str, Any] = {"arm": arm, "images": catalog.digest}
