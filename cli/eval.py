@@ -145,8 +145,8 @@ def _pairs(found: "Comparison") -> str:
         word = "yes" if pair.significant else "no"
         return (f"{pair.first} - {pair.second}", *counts, *values, word, _interval(pair.newcombe, "+"), more)
 
-    heads = ("pair", "b", "c", "exact p", "mid-p", f"{decisive}, {settings.correction}", f"up to {settings.alpha:g}")
-    heads = (*heads, "accuracy difference", f"images for power {settings.power:g}")
+    tests = ("exact p", "mid-p", f"{decisive}, {settings.correction}", f"up to {settings.alpha:g}")
+    heads = ("pair", "b", "c", *tests, "accuracy difference", f"images for power {settings.power:g}")
     text = table([row(pair) for pair in found.pairs], heads)
     return f"{text}\nb, c: images on which the first, or the second, alone is right"
 

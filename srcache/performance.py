@@ -6,6 +6,7 @@ A number that is not defined is None beside a reason. Two habits of scikit-learn
     a class that no image has, and no prediction either  is left out of the macro mean, as scikit-learn does
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import isnan
@@ -219,8 +220,9 @@ def _class_reason(images: int, predicted: int) -> str | None:
 
 
 def _confusion(truth: Sequence[str], chosen: Sequence[str], classes: Sequence[str]) -> tuple[tuple[int, ...], ...]:
-    counts = _metrics().confusion_matrix(truth, chosen, labels=list(classes))
-    return tuple(tuple(int(count) for count in row) for row in counts)
+    """Counted here: scikit-learn warns over a set of one class."""
+    counts = Counter(zip(truth, chosen, strict=True))
+    return tuple(tuple(counts[true, said] for said in classes) for true in classes)
 
 
 def _roc_auc(predictions: Predictions, classes: Sequence[str]) -> Score:

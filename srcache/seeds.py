@@ -16,7 +16,6 @@ from srcache.compare import CompareSettings, Comparison, compare
 from srcache.errors import ConfigError
 from srcache.predictions import Joined, Predictions, join
 from srcache.statistics import Estimate, joint_bootstrap
-from srcache.verdict import told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,8 +94,6 @@ def join_seeds(arms: Mapping[str, Sequence[Predictions]]) -> tuple[Joined, ...]:
     titles = {
         (name, place): f"{name} (seed {place + 1})" if seeds > 1 else name for name in arms for place in range(seeds)
     }
-    if len(set(titles.values())) != len(titles):
-        raise ConfigError(f"the names of these arms cannot be told apart: {told(list(arms))}")
     joined = join({title: arms[name][place] for (name, place), title in titles.items()})
     return tuple(
         Joined(
@@ -186,7 +183,8 @@ def _verdict(pairs: Sequence[SeedPair], seeds: int, settings: CompareSettings) -
             f"the nearest is {_told_difference(nearest, seeds)}."
         )
     words = "; ".join(_told_difference(pair, seeds) for pair in shown)
-    count = f"{len(shown)} of {len(pairs)} pairs differ" if len(pairs) > 1 else "the arms differ"
+    differ = "differs" if len(shown) == 1 else "differ"
+    count = f"{len(shown)} of {len(pairs)} pairs {differ}" if len(pairs) > 1 else "the arms differ"
     return f"{over}{count} by intervals over images and seeds{several}: {words}."
 
 

@@ -55,8 +55,8 @@ def verdict(contests: Sequence[Contest], overall: Test | None = None) -> str:
     shown = [f"{' is right more often than '.join(one.order)} ({_counts(one)}; {_values(one)})" for one in found]
     if len(shown) > _MOST:
         shown = [*shown[:_MOST], f"{len(shown) - _MOST} more"]
-    differ = "pair differs" if len(found) == 1 else "pairs differ"
-    return f"{len(found)} of {len(contests)} {differ} significantly {how}: {'; '.join(shown)}."
+    differ = "differs" if len(found) == 1 else "differ"
+    return f"{len(found)} of {len(contests)} pairs {differ} significantly {how}: {'; '.join(shown)}."
 
 
 def told(names: Sequence[str]) -> str:

@@ -207,6 +207,7 @@ def test_holm_is_its_definition(values):
 
 def test_corrections_of_nothing_and_unknown_ones():
     assert adjusted([]) == ()
+    assert adjusted([0.3]) == (0.3,)
     with pytest.raises(ConfigError, match="one of holm, bonferroni, none, but got 'hs'"):
         adjusted([0.1], "hs")
 
@@ -419,7 +420,7 @@ def test_the_joint_bootstrap_refuses_other_shapes():
         ("scipy", lambda: mcnemar(_table(1, 1, 2, 1))),
         ("statsmodels.stats", lambda: mcnemar(_table(1, 1, 2, 1))),
         ("statsmodels.stats.proportion", lambda: wilson(1, 2)),
-        ("statsmodels.stats.multitest", lambda: adjusted([0.1])),
+        ("statsmodels.stats.multitest", lambda: adjusted([0.1, 0.2])),
     ],
 )
 def test_a_missing_package_is_told_with_the_command_that_brings_it(monkeypatch, module, act):

@@ -18,6 +18,6 @@ def adjusted(values: Sequence[float], correction: str = "holm") -> tuple[float, 
     """
     if correction not in CORRECTIONS:
         raise ConfigError(f"a correction is one of {', '.join(CORRECTIONS)}, but got {correction!r}")
-    if correction == "none" or not values:
+    if correction == "none" or len(values) < 2:
         return tuple(values)
     return tuple(float(value) for value in multipletests()(list(values), method=correction)[1])
