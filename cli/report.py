@@ -19,7 +19,7 @@ from .output import common, document, human_bytes
 def command(outs: tuple[Path, ...], target: Path | None, as_json: bool) -> int:
     """Write one HTML file about the experiment in OUT: verdict, tables, curves, pictures, lineage, commands.
 
-    The file holds everything and loads nothing, so that it can be sent, kept and printed. Several folders make one page.
+    The file holds everything and loads nothing, so that it can be sent and kept. Several folders make one page.
 
     \b
     srcache report study

@@ -93,7 +93,8 @@ def _image(out, at, name, label, said, settings):
     suffix = settings.codec.partition(":")[0]
     for kind, pixels in {"lr": lr, "bicubic": bicubic, "sr": sr, "hr": hr}.items():
         row[kind] = f"pictures/{kind}/p{at:04}.{suffix}"
-        write_whole(out / row[kind], encode(pixels, settings.codec))
+        (out / row[kind]).parent.mkdir(parents=True, exist_ok=True)
+        (out / row[kind]).write_bytes(encode(pixels, settings.codec))
     row["quality"] = {kind: _scores(pixels, hr) for kind, pixels in (("sr", sr), ("bicubic", bicubic))}
     row["safe"] = round(0.5 + 0.5 * ((at * 37) % 100) / 100, 3) if at % 9 else 0.31
     row["predictions"] = {arm: {"label": said[arm][at], "right": said[arm][at] == label} for arm in ARMS}

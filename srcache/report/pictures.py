@@ -5,7 +5,9 @@ One rung of that ladder serves all pictures of a page, so that pictures differ b
 which rung will do; should all pictures together not fit, the next one is taken.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,7 +115,7 @@ def spread(items: Sequence[Path], most: int) -> list[Path]:
 
 def _first_rung(files: Sequence[Path], budget: int) -> int:
     """The first rung that a sample of the pictures says will do."""
-    sample = [rgb for _, rgb in _decoded(spread(files, _SAMPLE), {})]
+    sample = [rgb for path in spread(files, _SAMPLE) if not isinstance(rgb := _read(path), str)]
     if not sample:
         return 0
     for at, rung in enumerate(LADDER):
@@ -128,22 +130,29 @@ def _copied(files: Sequence[Path], rung: Rung, budget: int | None) -> Album | No
     copies: dict[Path, Copy] = {}
     unreadable: dict[Path, str] = {}
     total = 0
-    for path, rgb in _decoded(files, unreadable):
-        copies[path] = copied(rgb, rung)
-        total += len(copies[path].data)
-        if budget is not None and total > budget:
-            return None
+    with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="srcache-report") as pool:
+        for path, made in zip(files, pool.map(lambda path: _copy_of(path, rung), files), strict=True):
+            if isinstance(made, str):
+                unreadable[path] = made
+                continue
+            copies[path] = made
+            total += len(made.data)
+            if budget is not None and total > budget:
+                pool.shutdown(cancel_futures=True)
+                return None
     return Album(copies=copies, rung=rung, unreadable=unreadable)
 
 
-def _decoded(files: Iterable[Path], unreadable: dict[Path, str]) -> Iterable[tuple[Path, Pixels]]:
-    """Every picture that can be read; the reasons of the others go into `unreadable`."""
-    for path in files:
-        try:
-            rgb = decode(path.read_bytes())
-        except ImageError as error:
-            unreadable[path] = error.reason
-        except OSError as error:
-            unreadable[path] = error.strerror or "unreadable"
-        else:
-            yield path, rgb
+def _copy_of(path: Path, rung: Rung) -> Copy | str:
+    rgb = _read(path)
+    return rgb if isinstance(rgb, str) else copied(rgb, rung)
+
+
+def _read(path: Path) -> Pixels | str:
+    """A picture, or the reason why there is none."""
+    try:
+        return decode(path.read_bytes())
+    except ImageError as error:
+        return error.reason
+    except OSError as error:
+        return error.strerror or "unreadable"

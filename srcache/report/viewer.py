@@ -44,10 +44,10 @@ def viewer(study: Study, shown: Gallery, album: Album) -> Markup:
             id=study.id("viewer"),
             tabindex="-1",
             hidden=True,
-            data_study=study.id("data"),
+            data_study=study.id("pictures"),
         ),
         _lost(study, shown, album),
-        json_block(study.id("data"), _data(study, shown, album, kinds)),
+        json_block(study.id("pictures"), _data(study, shown, album, kinds)),
     )
 
 
