@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,21 +16,18 @@ if TYPE_CHECKING:
     from srcache.seeds import SeedComparison
     from srcache.statistics import Estimate
 
-_LATER = {"images": "eval_images"}
-"""Commands that live in modules of their own, which are imported when they are asked for."""
-
-
 class _Lazy(click.Group):
-    """A group that imports some of its commands when they are asked for."""
+    """A group that imports `images`, which has a module of its own, when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*_LATER, *super().list_commands(ctx)]
+        return ["images", *super().list_commands(ctx)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _LATER:
+        if cmd_name != "images":
             return super().get_command(ctx, cmd_name)
-        command: click.Command = import_module(f"{__package__}.{_LATER[cmd_name]}").command
-        return command
+        from .eval_images import command as images
+
+        return images
 
 
 @click.group("eval", cls=_Lazy, short_help="Measure images against references; compare classifiers.")
@@ -114,7 +110,8 @@ def _text(found: "SeedComparison") -> str:
         q = first.cochran
         said = q.reason if q.p is None else f"{q.statistic:.4f} ({q.df} degrees of freedom), p {q.p:.4f}"
         blocks.append(f"Cochran's Q: {said}")
-    blocks += [f"note: {one.name}: {one.macro.note}" for one in first.classifiers if one.macro.note]
+    notes = [f"note: {one.name}: {one.macro.note}" for one in first.classifiers if one.macro.note]
+    blocks += ["\n".join(notes)] if notes else []
     if found.seeds > 1:
         blocks = [f"Seed 1 of {found.seeds}:", *blocks, _seeds(found)]
         blocks += [f"Seed {place}: {one.verdict}" for place, one in enumerate(found.comparisons, 1)]
@@ -142,10 +139,10 @@ def _pairs(found: "Comparison") -> str:
         values = [f"{p:.4f}" for p in (pair.tests.exact, pair.tests.mid_p, after)]
         more = "-" if pair.needed.images is None else f"{pair.needed.images}"
         counts = (pair.table.first_only, pair.table.second_only)
-        word = "yes" if pair.significant else "no"
+        word = "significant" if pair.significant else "no"
         return (f"{pair.first} - {pair.second}", *counts, *values, word, _interval(pair.newcombe, "+"), more)
 
-    tests = ("exact p", "mid-p", f"{decisive}, {settings.correction}", f"up to {settings.alpha:g}")
+    tests = ("exact p", "mid-p", f"{decisive}, {settings.correction}", f"at {settings.alpha:g}")
     heads = ("pair", "b", "c", *tests, "accuracy difference", f"images for power {settings.power:g}")
     text = table([row(pair) for pair in found.pairs], heads)
     return f"{text}\nb, c: images on which the first, or the second, alone is right"
