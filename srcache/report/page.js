@@ -336,6 +336,7 @@
     });
 
     viewer.hidden = false;
+    viewer.parentElement.querySelector(".still").hidden = true;
     refresh();
     linkUp(viewer, data, open);
   }

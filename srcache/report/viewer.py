@@ -28,9 +28,7 @@ def viewer(study: Study, shown: Gallery, album: Album) -> Markup:
         return join(missing("pictures; their files are not in the folder"), _lost(study, shown, album))
     return join(
         tag("p", _about(shown, album)),
-        tag(
-            "noscript", tag("p", "The viewer needs JavaScript, which is switched off; all else on this page does not.")
-        ),
+        tag("p", "The viewer needs JavaScript, which does not run here; all else does without.", class_="still"),
         tag(
             "div",
             _filters(study, shown),
