@@ -181,13 +181,14 @@ def calibration(predictions: Predictions, bins: int = BINS) -> Calibration:
 
 
 def _macro(truth: Sequence[str], chosen: Sequence[str], classes: Sequence[str]) -> Macro:
-    seen = [name for name in classes if name in {*truth, *chosen}]
+    real, said = set(truth), set(chosen)
+    seen = [name for name in classes if name in real or name in said]
     means = _metrics().precision_recall_fscore_support(truth, chosen, labels=seen, average="macro", zero_division=0)
     precision, recall, f1 = (float(value) for value in means[:3])
     notes = []
-    if never := [name for name in seen if name not in chosen]:
+    if never := [name for name in seen if name not in said]:
         notes.append(f"precision counts as 0 for what was never predicted ({listed(never)})")
-    if alien := [name for name in seen if name not in truth]:
+    if alien := [name for name in seen if name not in real]:
         notes.append(f"recall counts as 0 for what no image is ({listed(alien)})")
     if unseen := [name for name in classes if name not in seen]:
         notes.append(f"left out: {listed(unseen)}, which no image is and nothing was taken for")
@@ -196,15 +197,16 @@ def _macro(truth: Sequence[str], chosen: Sequence[str], classes: Sequence[str]) 
 
 def _per_class(truth: Sequence[str], chosen: Sequence[str], classes: Sequence[str]) -> tuple[ClassScore, ...]:
     found = _metrics().precision_recall_fscore_support(truth, chosen, labels=list(classes), zero_division=np.nan)
+    said = Counter(chosen)
     return tuple(
         ClassScore(
             name=name,
             images=int(images),
-            predicted=(predicted := chosen.count(name)),
+            predicted=said[name],
             precision=_defined(precision),
             recall=_defined(recall),
             f1=_defined(f1),
-            reason=_class_reason(int(images), predicted),
+            reason=_class_reason(int(images), said[name]),
         )
         for name, precision, recall, f1, images in zip(classes, *found, strict=True)
     )

@@ -178,8 +178,9 @@ def _verdict(pairs: Sequence[SeedPair], seeds: int, settings: CompareSettings) -
     over = f"Over {seeds} seeds, "
     if not shown:
         nearest = max(pairs, key=_distance)
+        holds = "holds 0" if all(pair.simultaneous.low is not None for pair in pairs) else "holds 0 or is undefined"
         return (
-            f"{over}no difference is shown: every interval over images and seeds{several} holds 0, or there is none; "
+            f"{over}no difference is shown: every interval over images and seeds{several} {holds}; "
             f"the nearest is {_told_difference(nearest, seeds)}."
         )
     words = "; ".join(_told_difference(pair, seeds) for pair in shown)
