@@ -15,15 +15,20 @@ from pathlib import Path
 
 LOADED = (
     "engines",
+    "matplotlib.backends.backend_agg",
     "qoi",
     "srcache.checks",
     "srcache.dataset",
     "srcache.estimate",
     "srcache.fill",
     "srcache.maintain",
+    "srcache.training",
     "srcache_cli.build",
     "srcache_cli.main",
+    "srcache_cli.train",
     "torch",
+    "torch._dynamo",
+    "torchvision",
     "tqdm",
 )
 
