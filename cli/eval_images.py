@@ -119,6 +119,6 @@ def _say(report: "QualityReport", files: tuple[Path, ...], as_json: bool) -> Non
 
 def _row(one: "Summary") -> tuple[object, ...]:
     low_high = "–".join(f"{value:.4g}" for value in one.interval) if one.interval else "none"
-    middle = f"{one.median:.4f}" if one.median is not None else "none"
+    middle = f"{one.median:.5g}" if one.median is not None else "none"
     worst = f"{one.worst[0][0]} ({one.worst[0][1]:.4g})" if one.worst else ""
-    return one.metric, f"{one.mean:.4f}", low_high, middle, one.n, worst
+    return one.metric, f"{one.mean:.5g}", low_high, middle, one.n, worst

@@ -297,7 +297,7 @@ def test_a_sheet_shows_each_picture_once(tmp_path):
 
 
 def _fake(name: str, kind: str, give, lower: bool = False) -> Scorer:
-    convention = {"metric": name, "library": "fake", "weights": []}
+    convention = {"metric": name, "library": "fake", "weights": []} | ({"mode": "clean"} if kind == "set" else {})
     return Scorer(name=name, kind=kind, lower_better=lower, convention=convention, text="fake", net=give)
 
 

@@ -34,6 +34,9 @@ PREFIX = "pyiqa:"
 SETS = ("fid", "sfid", "fid_dinov2", "inception_score")
 """Metrics of a whole set of pictures."""
 
+_MODES = {**dict.fromkeys(SETS, "clean"), "inception_score": "legacy_tensorflow"}
+"""How the metrics of sets resize pictures for their network: as clean-fid does, or as the first TensorFlow did."""
+
 _OPTIONS: dict[str, dict[str, Any]] = {"psnry": {"color_space": "ycbcr", "eps": 0.0}}
 _UNFIT = {"clipscore": "it compares pictures with captions", "fgresq_pair": "it gives three numbers for a pair"}
 _LUMA = {"ycbcr": "Y (BT.601, 16–235)", "yiq": "luma (YIQ, full range)"}
@@ -83,7 +86,7 @@ class Scorer:
             ImageError: as `score`.
         """
         folders = (str(pictures), str(references) if self.name.removeprefix(PREFIX) != "inception_score" else None)
-        return self._number(*folders, num_workers=0, batch_size=8, verbose=False)
+        return self._number(*folders, mode=self.convention["mode"], num_workers=0, batch_size=8, verbose=False)
 
     def _number(self, *inputs: Any, **options: Any) -> float:
         try:
@@ -204,6 +207,7 @@ def _convention(name: str, options: Mapping[str, Any], net: Any, loaded: Loaded)
         channel = str(options.get("color_space") or getattr(inner, "color_space", None) or "yiq")
     return {
         "metric": name,
+        **({"mode": _MODES[name]} if name in SETS else {}),
         "options": {key: value for key, value in options.items() if key != "type"},
         "channel": channel,
         "data_range": 1,
@@ -217,6 +221,7 @@ def _convention(name: str, options: Mapping[str, Any], net: Any, loaded: Loaded)
 def _text(convention: Mapping[str, Any]) -> str:
     weights = ", ".join(f"{one['file']} {one['sha256'][:12]}" for one in convention["weights"])
     channel = _LUMA.get(convention["channel"], "RGB")
+    channel += f", mode {convention['mode']}" if "mode" in convention else ""
     return f"{channel}, range 1, pyiqa {convention['version']} ({LICENSE}){', ' if weights else ''}{weights}"
 
 
