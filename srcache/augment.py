@@ -13,6 +13,7 @@ mean (tested against them):
                   (Keras' fill mode `reflect`, its default)
 """
 
+import math
 import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -137,17 +138,14 @@ def translate(image: "Tensor", down: float, right: float) -> "Tensor":
 
 
 def _shifted(image: "Tensor", by: float, axis: int) -> "Tensor":
+    """Every row or column is taken from `by` before it: between two neighbours, in proportion."""
     import torch
 
     if by == 0:
         return image
-    side = image.shape[axis]
-    places = torch.arange(side, dtype=torch.float64) - by
-    first = places.floor()
-    shape = [side, 1] if axis == -2 else [side]
-    share = (places - first).to(image.dtype).reshape(shape)
-    left = image.index_select(axis, _mirrored(first.long(), side))
-    return left + (image.index_select(axis, _mirrored(first.long() + 1, side)) - left) * share
+    side, first = image.shape[axis], math.floor(-by)
+    wide = image.index_select(axis, _mirrored(torch.arange(first, first + side + 1), side))
+    return torch.lerp(wide.narrow(axis, 0, side), wide.narrow(axis, 1, side), -by - first)
 
 
 def _mirrored(places: "Tensor", side: int) -> "Tensor":
