@@ -26,6 +26,7 @@ COMMANDS = (
     "train",
     "predict",
     "eval",
+    "experiment",
     "info",
     "verify",
     "repair",

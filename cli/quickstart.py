@@ -1,13 +1,15 @@
-"""`srcache quickstart`: the whole loop on embedded pictures."""
+"""`srcache quickstart`: the shipped experiment `quickstart`, from embedded pictures to a report."""
 
+import shlex
 from pathlib import Path
 
 import click
 
-from .output import common, document, human_time, table
+from .experiment import run, show
+from .output import common
 
 
-@click.command("quickstart", short_help="See it work: the whole loop on embedded images.")
+@click.command("quickstart", short_help="See it work: a small study on embedded images, with a report.")
 @click.option(
     "--out",
     default="srcache-quickstart",
@@ -17,7 +19,7 @@ from .output import common, document, human_time, table
 )
 @common
 def command(out: Path, as_json: bool) -> int:
-    """Make data, LR copies and an SR cache; train on LR, SR and HR; compare; draw a contact sheet.
+    """Make data, LR copies and an SR cache; train on LR, bicubic, SR and HR with three seeds; compare; write a report.
 
     Everything lies in one folder. A second run uses what the first one left.
 
@@ -25,13 +27,8 @@ def command(out: Path, as_json: bool) -> int:
     srcache quickstart
     srcache quickstart --out somewhere --json
     """
-    from srcache.quickstart import quickstart
+    from srcache.experiment import load_experiment
 
-    result = quickstart(out, say=lambda line: click.echo(line, err=as_json))
-    if as_json:
-        click.echo(document("quickstart", result.plain()))
-        return 0
-    click.echo(f"\n{result.table()}\n{result.caveat()}\n")
-    click.echo(table(list(result.places.items())))
-    click.echo(f"done in {human_time(result.seconds)}")
-    return 0
+    commands = [f"srcache quickstart --out {shlex.quote(str(out))}"]
+    result = run(load_experiment("quickstart"), out, None, commands, as_json)
+    return show("quickstart", result, as_json)

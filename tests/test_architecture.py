@@ -78,7 +78,6 @@ FLOORS = {
     "resume": 7,
     "safety": 7,
     "seeds": 7,
-    "train": 7,
     "compared": 8,
     "estimate": 8,
     "report": 8,
@@ -87,7 +86,7 @@ FLOORS = {
     "training": 8,
     "upscale": 8,
     "quality": 8,
-    "quickstart": 9,
+    "experiment": 9,
 }
 SEEN_BY_PLUGINS = {"engine", "images", "tiles", "weights", "errors"}
 LAZY = {"srcache/__init__.py", "srcache/stores/__init__.py", "cli/main.py", "benchmarks/__main__.py"}
