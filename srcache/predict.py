@@ -34,6 +34,8 @@ def predict(
 ) -> Predictions:
     """Predictions with probabilities, a row per picture, in the data's order.
 
+    Of a mixture the variants are those of the last epoch of training, as where its validation set was measured.
+
     Args:
         run: a finished run, or its folder.
         data: an arm (`arms.arm_dataset`), or a folder or CSV file whose pictures are taken as they are.
@@ -76,7 +78,7 @@ def _logits(
         if progress is not None:
             progress(done, len(arm))
 
-    arm.set_epoch(0)
+    arm.set_epoch(run.settings.epochs - 1)
     loader = load(Examples(arm, [NO_LABEL] * len(arm), settings), settings)
     with steady(settings.threads, device, 0):
         return logits(run.network(device), loader, device, progress=show)[0]

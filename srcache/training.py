@@ -174,8 +174,6 @@ class _Training:
         import torch
 
         started = time.perf_counter()
-        for data in self._sets.named.values():
-            data.set_epoch(number)
         torch.manual_seed(chance(self._settings.seed, "epoch", number))
         loss, accuracy = self._learn(number, progress)
         found = self._measured(self._sets.validation, "val")
@@ -196,6 +194,7 @@ class _Training:
 
         self._network.train()
         self._examples.epoch = number
+        self._sets.train.set_epoch(number)
         order = self._order(number)
         loader = load(self._examples, self._settings, order)
         losses, right, steps = list[float](), 0, len(loader)
@@ -239,6 +238,8 @@ class _Training:
         return order[: count - count % size] if self._short and count > size else order
 
     def _measured(self, data: ArmDataset, prefix: str) -> dict[str, float]:
+        """Loss and accuracy; a mixture's variants are always those of the last epoch, so epochs can be compared."""
+        data.set_epoch(self._settings.epochs - 1)
         loader = load(self._as_examples(data), self._settings)
         given, labels = logits(self._network, loader, self._device, self._settings.precision)
         right = int((given.argmax(1) == labels).sum())
@@ -256,7 +257,6 @@ class _Training:
         metrics = {"val_loss": best.val_loss, "val_accuracy": best.val_accuracy}
         if self._sets.test is not None:
             self._network.load_state_dict(weights)
-            self._sets.test.set_epoch(0)
             metrics |= self._measured(self._sets.test, "test")
         runs.write_history(self._out, state.history)
         title = f"{self._sets.train.arm}: {self._settings.network}, seed {self._settings.seed}"

@@ -124,10 +124,14 @@ def test_predicting_changes_nothing_global(home):
     assert torch.get_num_threads() == threads
 
 
-def test_a_mixture_is_asked_about_as_in_its_first_epoch(home):
-    mixed = arm(home, "lr=0.5,hr=0.5", "test")
-    mixed.set_epoch(5)
-    assert predict(home / "run", mixed).rows == predict(home / "run", arm(home, "lr=0.5,hr=0.5", "test")).rows
+def test_a_mixture_is_asked_about_as_in_its_last_epoch(home):
+    mixed = arm(home, "0: lr; 7: lr=0.5,hr=0.5", "test")
+    found = predict(home / "run", mixed)
+    mixed.set_epoch(7)
+    assert {picture.shape[0] for picture in mixed} == {16, 32}
+    kinds = ["hr" if picture.shape[0] == 32 else "lr" for picture in mixed]
+    alone = {name: predict(home / "run", arm(home, name, "test")).rows for name in ("lr", "hr")}
+    assert [row.prediction for row in found.rows] == [alone[kind][at].prediction for at, kind in enumerate(kinds)]
 
 
 def test_a_run_in_another_fit_sees_other_pictures(home, tmp_path):

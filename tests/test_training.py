@@ -378,9 +378,22 @@ def test_a_share_of_the_training_set_can_validate(home, tmp_path):
     assert run.balance["validation"] == {"across": 3, "down": 3}
 
 
-def test_mixtures_are_told_the_epoch(home, tmp_path, monkeypatch):
+def test_mixtures_change_while_training_and_stay_while_measuring(home, tmp_path, monkeypatch):
+    """Policies count epochs from 0; a validation set that changed would compare epochs with each other unfairly."""
     sets, seen = arm_sets(home, "lr=0.5,hr=0.5"), []
-    tell = sets.train.set_epoch
-    monkeypatch.setattr(sets.train, "set_epoch", lambda epoch: (seen.append(epoch), tell(epoch)))
+    for name, data in sets.named.items():
+        tell = data.set_epoch
+        monkeypatch.setattr(
+            data, "set_epoch", lambda epoch, name=name, tell=tell: (seen.append((name, epoch)), tell(epoch))
+        )
     train_run(sets, tmp_path / "run", QUICK)
-    assert seen == [0, 1, 2], "policies count epochs from 0"
+    epochs = [("train", 0), ("validation", 2), ("train", 1), ("validation", 2), ("train", 2), ("validation", 2)]
+    assert seen == [*epochs, ("test", 2)]
+
+
+def test_one_mixture_may_serve_two_sets(home, tmp_path):
+    """Both parts are told their epochs through the same data set."""
+    train, validation = split_share(arm(home, "lr=0.5,hr=0.5"), 0.3)
+    run = train_run(ArmSets(train=train, validation=validation), tmp_path / "run", QUICK)
+    apart = ArmSets(train=split_share(arm(home, "lr=0.5,hr=0.5"), 0.3)[0], validation=validation)
+    assert train_run(apart, tmp_path / "apart", QUICK).history == run.history
