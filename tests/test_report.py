@@ -197,6 +197,8 @@ def test_the_distribution_is_that_of_the_side_table(folder, results):
     path = folder / results["safety"]["csv"]
     kept = path.read_text()
     try:
+        path.write_text("name,safe\n" + "x" * 200_000 + ",0.1\n")
+        assert "36 SR images; from 0.31" in render(results, folder)
         path.write_text("name,safe\nx,0.1\ny,\nz,nan\nw,word\nv,0.3\n")
         assert "2 SR images; from 0.10 to 0.30" in render(results, folder)
     finally:
@@ -341,7 +343,23 @@ def test_no_damage_to_the_results_breaks_the_page(small, data):
     out, results, paths = small
     path = data.draw(st.sampled_from(paths))
     rubbish = st.sampled_from(
-        [None, 3, -1, 2.5, float("nan"), float("inf"), "word", True, [], {}, [[1], "x"], {"a": []}]
+        [
+            None,
+            3,
+            -1,
+            10**400,
+            "x" * 300,
+            "p/" * 3000,
+            2.5,
+            float("nan"),
+            float("inf"),
+            "word",
+            True,
+            [],
+            {},
+            [[1], "x"],
+            {"a": []},
+        ]
     )
     damaged = copy.deepcopy(results)
     place = damaged

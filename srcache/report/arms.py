@@ -88,7 +88,7 @@ def grid(study: Study) -> Markup:
 
 def wilson(share: float, count: int) -> Interval:
     """The 95 % interval of Wilson (1927) for a share of `count` trials."""
-    if count < 1:
+    if count < 1 or not 0 <= share <= 1:
         return None, None
     scale = 1 + _Z**2 / count
     middle = (share + _Z**2 / (2 * count)) / scale

@@ -1,7 +1,7 @@
 """Charts as SVG inside the page: lines, ranges and bars, each with a title and a description in words.
 
 Colours are classes (`line0` … `line5` in `page.css`), so that they follow the page into the dark and onto paper; lines
-differ in their dashes too. A width of 340 units is about a phone's, where a chart is shown at its own size.
+differ in their dashes too. A width of 280 units is about that of three charts side by side, or of one on a phone.
 """
 
 import math
@@ -12,7 +12,7 @@ from itertools import pairwise
 from srcache.report.markup import Markup, join, tag
 from srcache.report.words import percent
 
-WIDTH, HEIGHT = 340, 200
+WIDTH, HEIGHT = 280, 170
 LINES = 6
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 10, 12, 34
 

@@ -378,5 +378,14 @@
     });
   }
 
+  // Tables that fit need no stop of the keyboard; without a script every one has it.
+  const sizes = new ResizeObserver((entries) => {
+    for (const { target } of entries) {
+      if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
+      else target.removeAttribute("tabindex");
+    }
+  });
+  for (const frame of document.querySelectorAll(".scroll")) sizes.observe(frame);
+
   for (const viewer of document.querySelectorAll(".viewer")) makeViewer(viewer);
 })();

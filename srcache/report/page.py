@@ -16,7 +16,7 @@ from srcache.report.gallery import Gallery, gallery
 from srcache.report.gallery import files as picture_files
 from srcache.report.markup import Child, Markup, join, name, tag, text
 from srcache.report.pictures import BUDGET, MOST, Album, make_album
-from srcache.report.study import Study
+from srcache.report.study import Study, inside
 from srcache.report.tables import definitions
 from srcache.report.words import arm_title, counted, duration, real
 
@@ -114,7 +114,7 @@ def _incomplete() -> Markup:
 
 
 def _facts(study: Study) -> list[tuple[Child, Child]]:
-    seeds = max((len(arm.get("seeds") or []) for arm in study.arms), default=0)
+    seeds = max((len(inside(arm, list, "seeds") or []) for arm in study.arms), default=0)
     tested = sum(int(real(count) or 0) for count in study.part("data", "counts", "test").values())
     classes = len(study.rows("data", "classes"))
     return [

@@ -140,16 +140,20 @@ def _safe_values(study: Study) -> list[float]:
 
 
 def _column(path: Path, column: str) -> list[float]:
-    """The finite numbers of a CSV's column."""
+    """The finite numbers of a CSV's column; none where the file is no CSV."""
     found = []
     with path.open(newline="", encoding="utf-8", errors="replace") as file:
-        for row in csv.DictReader(file):
-            try:
-                value = real(float(row.get(column) or "nan"))
-            except ValueError:
-                continue
-            if value is not None:
-                found.append(value)
+        try:
+            cells = [row.get(column) for row in csv.DictReader(file)]
+        except csv.Error:
+            return []
+    for cell in cells:
+        try:
+            value = real(float(cell or "nan"))
+        except ValueError:
+            continue
+        if value is not None:
+            found.append(value)
     return found
 
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from os.path import isfile
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -73,7 +74,7 @@ class Study:
         if inner.is_absolute() or ".." in inner.parts or "\0" in path:
             return None
         found = self.root / inner
-        return found if found.is_file() else None
+        return found if isfile(found) else None
 
 
 def inside(value: Any, kind: type[_T], *keys: str) -> _T | None:

@@ -301,6 +301,21 @@ def test_a_choice_without_pictures_is_told(visit, tmp_path):
     assert page.locator(".count").inner_text() == "No picture fits this choice."
 
 
+def test_pictures_may_lack_variants(visit, tmp_path):
+    results = make_study(tmp_path, StudySettings(count=4, size=8))
+    for row in results["images"]:
+        del row["lr"], row["bicubic"]
+    del results["images"][0]["sr"]
+    results["images"][1] |= {"label": None, "safe": None, "predictions": {}, "quality": {}}
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    page = visit(write_report(tmp_path))
+    assert page.locator(".handle").count() == 1
+    assert page.locator(".stage img").first.get_attribute("alt") == "SR of 0/p0000 is not there"
+    for _ in range(3):
+        page.get_by_role("button", name="Next →").click()
+    assert _shown(page) == "0/p0003"
+
+
 def test_pages_of_thumbnails(visit, study):
     page = visit(study[2])
     assert page.locator(".strip img").count() == 24
@@ -401,6 +416,15 @@ def test_the_first_key_reaches_the_content_and_focus_is_seen(visit, study):
     assert skip.evaluate("one => getComputedStyle(one).outlineStyle") == "solid"
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "content"
+
+
+def test_tables_are_stops_of_the_keyboard_only_where_they_scroll(visit, study):
+    wide, narrow = visit(study[2]), visit(study[2], **PHONE)
+    for page in (wide, narrow):
+        page.wait_for_function("""() => [...document.querySelectorAll('.scroll')].filter(one => one.checkVisibility())
+          .every(one => (one.scrollWidth > one.clientWidth) === (one.tabIndex === 0))""")
+    assert wide.locator("#accuracy .scroll").get_attribute("tabindex") is None
+    assert narrow.locator("#accuracy .scroll").get_attribute("tabindex") == "0"
 
 
 def test_every_stop_of_the_keyboard_has_a_name(visit, study):
