@@ -181,11 +181,12 @@ class SRAugmentedDataset:
         left = [place for place, key in enumerate(keys) if not self._policy.serves(key, self._samples, self._passing)]
         if left:
             unknown = sum(not gate.knows(self._measured_as(keys[place], gate)) for place in left)
+            rowless = f", {unknown} of which have no row in {gate.path} (`srcache safety` measures them)"
+            names = listed([self._items.name(place) for place in left])
             raise PolicyError(
-                f"the policy {self._policy} leaves nothing for {len(left)} of {len(self)} images, {unknown} of which "
-                f"have no row in {gate.path} (`srcache safety` measures them): "
-                f"{listed([self._items.name(place) for place in left])}; add a plain term that serves them, such as "
-                "lr, or choose other bounds"
+                f"the policy {self._policy} leaves nothing for {len(left)} of {len(self)} images"
+                f"{rowless if unknown else ''}: {names}; add a plain term that serves them, such as lr, or choose "
+                "other bounds"
             )
 
     def _item(self, place: int) -> tuple[str, Any, Any]:

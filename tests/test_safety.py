@@ -3,6 +3,7 @@
 import math
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ from srcache.scores import ABOUT, TABLE, Score, read_scores
 from srcache.stores import Entry
 
 NOISY = resolve({"name": "noisy", "engine": "test-noise", "scale": 2})
+LOUD = resolve({"name": "loud", "engine": "test-noise", "scale": 2, "options": {"strength": 0.7}})
 PLAIN = load_recipe("bicubic", {"scale": 2})
 SHRUNK = resolve(
     {"name": "shrunk", "engine": "resample", "scale": 2, "degradation": "lanczos/2", "options": {"filter": "bicubic"}}
@@ -202,13 +204,13 @@ def expected(photo: Path, sr: Pixels, large: Path | None, judge: Judge) -> dict[
 
 @pytest.mark.parametrize("with_hr", [True, False], ids=["hr", "no hr"])
 def test_every_stored_image_is_measured_as_other_peoples_functions_would(photos: Path, hr: Path, with_hr: bool) -> None:
-    folder, judge = built(photos, NOISY, samples=2), Judge()
+    folder, judge = built(photos, LOUD, samples=2), Judge()
     report = measured(folder, photos, hr if with_hr else None, judge=judge)
     assert (report.measured, report.known, report.absent, report.failures) == (24, 0, 0, ())
     rows, store = table(folder), folder.store()
     assert set(rows) == set(store.names()) == {row.name for row in report.rows}
     assert judge.shown == 24
-    labels = set()
+    labels = set[tuple[str | None, str | None]]()
     for photo in scan(photos).rows:
         assert photo.path is not None
         for sample in (0, 1):
@@ -218,8 +220,9 @@ def test_every_stored_image_is_measured_as_other_peoples_functions_would(photos:
             assert (row.image, row.key, row.sample) == (photo.name.rpartition(".")[0], photo.key, sample)
             assert (row.lr_label, row.sr_label, row.hr_label) == wanted.pop("labels")
             assert {name: getattr(row, name) for name in wanted} == pytest.approx(wanted, abs=1e-6)
-            labels.add(row.sr_label)
-    assert len(labels) > 1
+            labels.add((row.lr_label, row.sr_label))
+    assert any(before != after for before, after in labels)
+    assert len({after for _, after in labels}) > 1
     assert len({row.safe for row in rows.values()}) > 20
     convention = report.convention
     assert convention == {
@@ -530,7 +533,8 @@ def test_a_run_answers_with_logits_and_what_went_into_its_last_layer(
             assert torch.allclose(layer(inner), logits)
     other = finished_run(tmp_path / "other", network, 2 * size)
     assert judge.classes == ("bark", "gravel", "moss")
-    assert len({judge.digest, open_classifier(other, "cpu").digest}) == 2
+    stretched = replace(run, settings=replace(run.settings, fit="stretch"))
+    assert len({judge.digest, open_classifier(other, "cpu").digest, open_classifier(stretched, "cpu").digest}) == 3
     assert open_classifier(run, "cpu").digest == judge.digest
 
 
