@@ -47,6 +47,7 @@ def make_study(out: Path, settings: StudySettings | None = None) -> dict:
         "complete": True,
         "name": "textures",
         "question": "Does training on super-resolved pictures tell textures apart better than training on small ones?",
+        "verdict": f"Over {len(settings.seeds)} seeds, no difference is shown.",
         "seconds": 312.4,
         "commands": ["make setup", "srcache experiment quickstart --out OUT", "srcache report OUT"],
         "config": {"name": "quickstart", "arms": list(ARMS), "seeds": list(settings.seeds), "train": {"epochs": 12}},
@@ -136,6 +137,7 @@ def _arm(arm, at, settings, said, labels):
         "seeds": list(settings.seeds),
         "runs": [f"runs/{arm}/{seed}" for seed in settings.seeds],
         "accuracy": per_seed,
+        "weights": [f"{at}{seed}" * 32 for seed in settings.seeds],
         "best_epoch": [7 + at for _ in settings.seeds],
         "history": [
             [

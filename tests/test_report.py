@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from srcache_cli.main import run
 from study import ARMS, StudySettings, make_study
@@ -110,20 +110,30 @@ def page(html):
 def test_the_head_has_the_question_and_the_verdict(page, results):
     header = next(one for one in page.all("header"))
     assert results["question"] in header["text"]
-    assert results["compare"]["verdict"] in header["text"]
+    assert results["verdict"] in header["text"]
+    assert f"The first seed alone: {results['compare']['verdict']}" in header["text"]
     assert "Not significant after correction" in header["text"]
-    assert results["seeds"]["verdict"] in header["text"]
+
+
+def test_with_one_seed_the_verdict_is_that_of_the_comparison(folder, results):
+    one = {key: value for key, value in results.items() if key not in ("verdict", "seeds")}
+    header = Page(render(one, folder)).all("header")[0]
+    assert results["compare"]["verdict"] in header["text"]
+    assert "The first seed alone" not in header["text"]
 
 
 def test_significance_is_said_only_after_correction(folder, results):
     changed = copy.deepcopy(results)
     changed["compare"]["pairs"][2]["adjusted"]["mid_p"] = 0.0123
     header = Page(render(changed, folder)).all("header")[0]
-    assert "Significant after correction: 1 of 6 pairs (smallest p: LR against HR, 0.0123)" in header["text"]
+    assert (
+        "Significant after correction, on the first seed: 1 of 6 pairs (smallest p: LR against HR, 0.0123)"
+        in header["text"]
+    )
     changed["compare"]["pairs"][2]["adjusted"]["mid_p"] = 0.0501
     changed["compare"]["pairs"][2]["mid_p"] = 0.0001
     header = Page(render(changed, folder)).all("header")[0]
-    assert "Not significant after correction: the smallest p is 0.0501" in header["text"]
+    assert "Not significant after correction, on the first seed: the smallest p is 0.0501" in header["text"]
 
 
 def test_every_arm_and_seed_is_in_the_accuracy_table(page, results):
@@ -219,6 +229,9 @@ def test_hostile_names_are_text(tmp_path):
     for key in ("name", "question", "machine"):
         results[key] = HOSTILE[0]
     results["compare"]["verdict"] = HOSTILE[1]
+    results["verdict"] = HOSTILE[2]
+    results["further"] = {HOSTILE[0]: dict.fromkeys(("name", "fingerprint", "yaml"), HOSTILE[1])}
+    results["failures"] = [{HOSTILE[0]: HOSTILE[1]}]
     results["commands"] = list(HOSTILE)
     results["versions"] = {HOSTILE[1]: HOSTILE[2]}
     results["recipe"] = dict.fromkeys(("name", "folder", "fingerprint", "yaml"), HOSTILE[2])
@@ -338,6 +351,7 @@ def small(tmp_path_factory):
     return out, results, sorted(set(_paths(results)) - {()}, key=str)
 
 
+@settings(max_examples=30)
 @given(data=st.data())
 def test_no_damage_to_the_results_breaks_the_page(small, data):
     out, results, paths = small
@@ -577,6 +591,20 @@ def test_500_pictures_stay_below_15_megabytes(large):
     assert 5_000_000 < summary.bytes < 15_000_000
 
 
+def test_long_lists_are_cut_and_say_so(small):
+    out, results, _ = small
+    many = copy.deepcopy(results)
+    names = [f"n{at}" for at in range(400)]
+    many["compare"]["pairs"][0] |= {"names_first_only": names, "table": {"first_only": 400, "second_only": 0}}
+    many["safety"]["filters"][0]["removed_names"] = names * 2
+    page = Page(render(many, out))
+    assert "n249" in page.by_id("pair-0-b")["text"]
+    assert "n250" not in page.by_id("pair-0-b")["text"]
+    assert "b = 400:" in page.by_id("pair-0-b")["text"]
+    assert "… and 150 pictures more; compare.json has all." in page.by_id("pair-0-b")["text"]
+    assert "… and 300 more" in page.by_id("safety")["text"]
+
+
 def test_of_more_pictures_those_in_dispute_come_first(small):
     from srcache.report.gallery import gallery
     from srcache.report.study import Study
@@ -729,7 +757,12 @@ def test_a_real_comparison_is_read(folder, results):
     arms = {"lr": [said(0.5), said(0.5)], "sr": [said(0.6), said(0.7)], "hr": [said(0.97), said(0.99)]}
     seeds = compare_seeds(join_seeds(arms))
     first = seeds.comparisons[0]
-    real = {**results, "compare": json.loads(json.dumps(first.plain())), "seeds": json.loads(json.dumps(seeds.plain()))}
+    real = {
+        **results,
+        "verdict": seeds.verdict,
+        "compare": json.loads(json.dumps(first.plain())),
+        "seeds": json.loads(json.dumps(seeds.plain())),
+    }
     page = Page(render(real, folder))
     assert first.verdict in page.all("header")[0]["text"]
     assert seeds.verdict in page.all("header")[0]["text"]

@@ -72,8 +72,7 @@ def summarise(out: Path | Sequence[Path], target: Path | None = None) -> ReportS
     html = page(studies, srcache.__version__)
     write_whole(path, html)
     described = tuple(
-        {"title": study.title, "complete": study.complete, "verdict": study.word("compare", "verdict") or None}
-        for study in studies
+        {"title": study.title, "complete": study.complete, "verdict": study.verdict or None} for study in studies
     )
     return ReportSummary(path=path, bytes=len(html.encode()), studies=described)
 

@@ -80,7 +80,11 @@ def grid(study: Study) -> Markup:
         rows.append([join("trained on ", name(arm_title(arm))), *marked])
     caption = join(
         "Accuracy of each arm on each kind of test picture, mean over seeds. ",
-        tag("span", "The stronger the shade, the better. A frame marks the kind that the arm was trained on."),
+        tag(
+            "span",
+            "The stronger the shade, the better. A frame marks the kind that the arm was trained on; "
+            "± is the sample standard deviation over seeds.",
+        ),
     )
     headers = ["Arm", *(f"tested on {arm_title(domain)}" for domain in domains)]
     return table(caption, headers, rows, label="Accuracy of each arm on each kind of test picture")
@@ -101,6 +105,10 @@ def _shares(arm: dict[str, Any]) -> list[float]:
 
 
 def _tested(study: Study) -> int:
+    """Test pictures: those that all arms answered, where they were compared."""
+    compared = real(study.part("compare").get("images"))
+    if compared is not None:
+        return int(compared)
     counts = study.part("data", "counts", "test")
     return int(sum(real(count) or 0 for count in counts.values()))
 

@@ -7,7 +7,10 @@ from srcache.report.gallery import Gallery, answer, figures
 from srcache.report.markup import Child, Markup, join, name, tag
 from srcache.report.study import Study
 from srcache.report.tables import folded, missing, table
-from srcache.report.words import NOTHING, arm_title, metric_name, number, real, score
+from srcache.report.words import NOTHING, arm_title, counted, metric_name, number, real, score
+
+MOST_IN_ALL, MOST = 3000, 250
+"""Rows of all lists together, and of one; what is left out is told, with the file that has it."""
 
 
 def drill_down(study: Study, shown: Gallery) -> Markup:
@@ -15,7 +18,8 @@ def drill_down(study: Study, shown: Gallery) -> Markup:
     found = pairs(study.part("compare"))
     if not any(pair.b_names or pair.c_names for pair in found):
         return missing("the pictures on which two arms differ")
-    return join([_pair_lists(study, shown, at, pair) for at, pair in enumerate(found)])
+    most = min(MOST, max(10, MOST_IN_ALL // (2 * len(found))))
+    return join([_pair_lists(study, shown, (at, most), pair) for at, pair in enumerate(found)])
 
 
 def list_id(study: Study, at: int, side: str) -> str:
@@ -39,15 +43,18 @@ def _sides(pair: Pair) -> tuple[tuple[str, tuple[str, ...]], tuple[str, tuple[st
     return (f"Only {first} right, not {second}", pair.b_names), (f"Only {second} right, not {first}", pair.c_names)
 
 
-def _pair_lists(study: Study, shown: Gallery, at: int, pair: Pair) -> Markup:
-    lists = []
+def _pair_lists(study: Study, shown: Gallery, place: tuple[int, int], pair: Pair) -> Markup:
+    """`place`: the pair's, and how many rows a list may have."""
+    (at, most), lists = place, []
     for side, (words, names) in zip("bc", _sides(pair), strict=True):
         if names:
-            rows = [_picture_row(study, shown, one, pair) for one in names]
+            rows = [_picture_row(study, shown, one, pair) for one in names[:most]]
             headers = ["Picture", "True class", *_answer_headers(pair), "SR quality", "Safe"]
             summary = f"{side} = {len(names)}: {words[0].lower()}{words[1:]}"
             inner = table(words, headers, rows, left=4)
-            lists.append(folded(summary, inner, class_="drill", id=list_id(study, at, side)))
+            rest = len(names) - most
+            more = tag("p", f"… and {counted(rest, 'picture')} more; compare.json has all.") if rest > 0 else None
+            lists.append(folded(summary, inner, more, class_="drill", id=list_id(study, at, side)))
         else:
             lists.append(tag("p", f"{side} = 0: no picture that {words[0].lower()}{words[1:]}."))
     return tag("div", study.heading(2, join(name(arm_title(pair.first)), " – ", name(arm_title(pair.second)))), lists)

@@ -10,6 +10,7 @@ from srcache.report.study import Study, inside
 from srcache.report.tables import definitions, folded, framed, missing, table
 from srcache.report.words import counted, duration, number, real
 
+_MOST = 200
 _SPLITS = ("train", "validation", "test")
 
 
@@ -56,20 +57,60 @@ def recipe(study: Study) -> Markup:
         ),
         folded("The recipe in full", _block(text, "The recipe in full")) if text else None,
         None if cache else missing("what filling the cache came to"),
+        _further(study),
+        _failures(study),
     )
+
+
+def _further(study: Study) -> Markup | None:
+    """The recipes of other arms, such as a control."""
+    found = {label: row for label, row in study.part("further").items() if isinstance(row, dict)}
+    if not found:
+        return None
+    rows = [
+        [name(label), name(row.get("name", "–")), tag("code", row.get("fingerprint", "–"))]
+        for label, row in found.items()
+    ]
+    texts = [
+        folded(join("The recipe ", name(label), " in full"), _block(str(row["yaml"]), f"The recipe {label} in full"))
+        for label, row in found.items()
+        if row.get("yaml")
+    ]
+    return join(table("Recipes of other arms", ["Arms", "Recipe", "Fingerprint"], rows, left=3), texts)
+
+
+def _failures(study: Study) -> Markup | None:
+    """Pictures that a step could not use."""
+    lines = [", ".join(f"{key} {value}" for key, value in row.items() if value) for row in study.mappings("failures")]
+    if not lines:
+        return None
+    items = [tag("li", line) for line in lines[:_MOST]]
+    items += [tag("li", f"… and {len(lines) - _MOST} more")] if len(lines) > _MOST else []
+    return folded(f"{counted(len(lines), 'picture')} could not be used", tag("ul", items))
 
 
 def runs(study: Study) -> Markup:
     """Every trained network: its folder, seed and chosen epoch."""
     rows: list[list[Child]] = []
     for arm in study.arms:
-        seeds, paths, best = (inside(arm, list, key) or [] for key in ("seeds", "runs", "best_epoch"))
+        seeds, paths, best, digests = (
+            inside(arm, list, key) or [] for key in ("seeds", "runs", "best_epoch", "weights")
+        )
         for at, path in enumerate(paths):
-            seed, epoch = (str(values[at]) if at < len(values) else "–" for values in (seeds, best))
-            rows.append([name(arm["name"]), seed, tag("code", path), name(arm.get("network", "–")), epoch])
+            seed, epoch, digest = (str(values[at]) if at < len(values) else "–" for values in (seeds, best, digests))
+            rows.append(
+                [
+                    name(arm["name"]),
+                    seed,
+                    tag("code", path),
+                    name(arm.get("network", "–")),
+                    epoch,
+                    tag("code", digest[:16]),
+                ]
+            )
     if not rows:
         return missing("the trained networks")
-    return table("Trained networks", ["Arm", "Seed", "Folder", "Network", "Best epoch"], rows, left=4)
+    return table("Trained networks", ["Arm", "Seed", "Folder", "Network", "Best epoch", "Weights"], rows, left=6)
 
 
 def conventions(study: Study) -> Markup:

@@ -89,8 +89,8 @@ def _article(study: Study, shown: Gallery, album: Album) -> Markup:
 
 
 def _head(study: Study) -> Markup:
-    question, verdict = study.word("question"), study.word("compare", "verdict")
-    finding, over_seeds = pairs.finding(study), study.word("seeds", "verdict")
+    question, verdict, first_seed = study.word("question"), study.verdict, study.word("compare", "verdict")
+    finding = pairs.finding(study)
     return tag(
         "header",
         study.heading(0, name(study.title)),
@@ -98,7 +98,9 @@ def _head(study: Study) -> Markup:
         tag("p", question, class_="question", dir="auto") if question else None,
         tag("p", verdict or NO_VERDICT, class_="verdict", dir="auto"),
         tag("p", f"{finding}.", class_="finding") if finding else None,
-        tag("p", over_seeds, class_="finding", dir="auto") if over_seeds else None,
+        tag("p", f"The first seed alone: {first_seed}", class_="finding", dir="auto")
+        if first_seed != verdict
+        else None,
         definitions(_facts(study)),
     )
 
@@ -132,7 +134,7 @@ def _overview(studies: Sequence[Study]) -> Markup:
             "li",
             tag("a", name(study.title), href=f"#{study.id('study')}"),
             ": ",
-            tag("span", study.word("compare", "verdict") or NO_VERDICT, dir="auto"),
+            tag("span", study.verdict or NO_VERDICT, dir="auto"),
         )
         for study in studies
     ]

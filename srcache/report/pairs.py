@@ -76,12 +76,13 @@ def finding(study: Study) -> str:
     if not found:
         return ""
     after = "without correction" if rules(compare).correction == "none" else "after correction"
+    after += ", on the first seed" if _many_seeds(study) else ""
     least = min(found, key=lambda pair: pair.adjusted or 0)
     which = f"{arm_title(least.first)} against {arm_title(least.second)}"
     if least.significant:
         of = f"{sum(bool(pair.significant) for pair in found)} of {counted(len(found), 'pair')}"
         return f"Significant {after}: {of} (smallest p: {which}, {p_value(least.adjusted)})"
-    before = f", {p_value(least.decisive)} before correction" if after == "after correction" else ""
+    before = f", {p_value(least.decisive)} before correction" if after.startswith("after") else ""
     return f"Not significant {after}: the smallest p is {p_value(least.adjusted)} ({which}{before})"
 
 

@@ -13,6 +13,8 @@ from srcache.report.tables import folded, missing, table
 from srcache.report.words import counted, metric_name, number, percent, real, score
 
 STEPS = 20
+MOST = 500
+"""Names of a list."""
 
 
 def quality(study: Study, shown: Gallery) -> Markup:
@@ -180,7 +182,8 @@ def _filters(study: Study, shown: Gallery, filters: Sequence[dict[str, Any]]) ->
         rows.append([tag("code", policy), str(kept), str(removed), gone])
         names = [str(one) for one in inside(row, list, "removed_names") or inside(row, list, "names") or []]
         if names:
-            items = [tag("li", _first(study, shown, [one])) for one in names]
+            items = [tag("li", _first(study, shown, [one])) for one in names[:MOST]]
+            items += [tag("li", f"… and {len(names) - MOST} more")] if len(names) > MOST else []
             lists.append(folded(join("Removed by ", tag("code", policy)), tag("ul", items, class_="names")))
     caption = "What a filter of the policy would remove"
     return join(table(caption, ["Filter", "Kept", "Removed", "Share removed"], rows), lists)

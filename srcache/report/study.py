@@ -49,6 +49,11 @@ class Study:
         return self.word("name") or self.root.resolve().name or "Experiment"
 
     @property
+    def verdict(self) -> str:
+        """What may be said: of all seeds where there are several, else of the one comparison; empty without one."""
+        return self.word("verdict") or self.word("compare", "verdict")
+
+    @property
     def complete(self) -> bool:
         """Whether every step was done."""
         return self.results.get("complete") is True
