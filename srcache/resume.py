@@ -1,4 +1,4 @@
-"""What a training keeps after every epoch, so that one that was killed goes on as if nothing had happened.
+"""What makes two trainings the same, and what one keeps after every epoch, so that it can be killed and goes on.
 
     RUN/state/last.safetensors       the network and the optimiser after the last whole epoch; the rest as JSON in its
                                      head, so that one rename replaces all of it at once
@@ -14,9 +14,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srcache.errors import DamagedError
+from srcache.errors import ConfigError, DamagedError, listed
 from srcache.files import disk_errors
-from srcache.runs import STATE, EpochLine, write_weights
+from srcache.runs import (
+    CURVES,
+    HISTORY,
+    RECORD,
+    STATE,
+    WEIGHTS,
+    EpochLine,
+    read_record,
+    write_begun,
+    write_weights,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -24,6 +34,8 @@ if TYPE_CHECKING:
 
 _LAST, _NOTES = "last.safetensors", "srcache.state/1"
 _NETWORK, _OPTIMIZER = "network.", "optimizer."
+_UNMOVED = ("workers", "device", "weights")
+"""Settings that are left out when trainings are compared: they move no number, or `inputs` says it better."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +53,41 @@ class Progress:
     history: tuple[EpochLine, ...] = ()
     best_epoch: int = 0
     scaler: Mapping[str, Any]
+
+
+def is_finished(run: Path, about: Mapping[str, Any], replace: bool) -> bool:
+    """Whether the folder holds this training, finished; False where it is to be begun or gone on with.
+
+    Raises:
+        ConfigError: it holds another one (of at least an epoch), which is not to be replaced, or something else.
+        DamagedError: its record is not what was written.
+    """
+    record = read_record(run)
+    if record is None:
+        if run.is_dir() and not all(_is_ours(path) for path in run.iterdir()):
+            raise ConfigError(f"expected a new or empty folder, or that of a run, but {run} is none; choose another")
+        return False
+    other = _others(record, about)
+    begun = record["complete"] or (run / STATE / _LAST).is_file()
+    if other and begun and not replace:
+        what = f"{run} holds another training, which differs in {listed(other)}"
+        raise ConfigError(f"{what}; choose another folder, or --replace it")
+    return not other and bool(record["complete"]) and (run / WEIGHTS).is_file()
+
+
+def begin(run: Path, about: Mapping[str, Any]) -> None:
+    """Say in the folder what is going to be trained; another training's files are removed first.
+
+    Raises:
+        DiskFullError: no room, or no permission.
+    """
+    record = read_record(run)
+    if record is not None and _others(record, about):
+        with disk_errors(run):
+            old = [path for path in (run / STATE).iterdir() if path.suffix == ".safetensors"]
+            for path in [*old, *(run / name for name in (WEIGHTS, HISTORY, CURVES, RECORD))]:
+                path.unlink(missing_ok=True)
+    write_begun(run, about)
 
 
 def save_state(run: Path, network: "nn.Module", optimizer: "Optimizer", progress: Progress) -> None:
@@ -72,7 +119,7 @@ def load_state(
 ) -> Progress | None:
     """Put network and optimiser where the last whole epoch left them; None, and nothing is touched, without one.
 
-    A state of another training (other versions of packages, say) is no state.
+    A state of another training (of other versions of packages, say) is no state.
 
     Raises:
         DamagedError: the files are not what was written.
@@ -143,3 +190,29 @@ def _nested(tensors: "Mapping[str, Tensor]", numbers: Mapping[str, Any], optimiz
             place, _, name = key.removeprefix(_OPTIMIZER).partition(".")
             state.setdefault(int(place), {})[name] = value
     return {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file is what a crash in a training's first moment leaves."""
+    return path.name.startswith(f".{RECORD}.") or (path.name == STATE and {p.name for p in path.iterdir()} <= {"lock"})
+
+
+def _others(record: Mapping[str, Any], about: Mapping[str, Any]) -> list[str]:
+    return _differences(_compared(record), _compared(json.loads(json.dumps(about))))
+
+
+def _compared(record: Mapping[str, Any]) -> dict[str, Any]:
+    settings = {name: value for name, value in record["settings"].items() if name not in _UNMOVED}
+    return {"arm": record["arm"], "classes": record["classes"], "settings": settings, "inputs": record["inputs"]}
+
+
+def _differences(one: Mapping[str, Any], other: Mapping[str, Any], above: str = "") -> list[str]:
+    """The names, such as settings.epochs, of what differs."""
+    found = []
+    for name in sorted({*one, *other}):
+        left, right = one.get(name), other.get(name)
+        if isinstance(left, Mapping) and isinstance(right, Mapping):
+            found += _differences(left, right, f"{above}{name}.")
+        elif left != right:
+            found.append(f"{above}{name}")
+    return found

@@ -12,9 +12,7 @@ One thread is the default: sums then do not hang on the number of cores, and on 
 each other were ten times slower.
 """
 
-import json
 import math
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -38,11 +36,13 @@ from srcache.batches import (
 )
 from srcache.cnn import build_network, uses_batch_statistics
 from srcache.errors import CatalogError, ConfigError, WeightsError, listed
+from srcache.files import disk_errors
 from srcache.machine import device_name, resolve_device, versions
+from srcache.manifest import lock
 from srcache.optimizers import make_optimizer, rate_at, set_rate
-from srcache.resume import Progress, best_weights, drop_state, load_state, save_state
+from srcache.resume import Progress, begin, best_weights, drop_state, is_finished, load_state, save_state
 from srcache.run_settings import MONITORS, RunSettings
-from srcache.runs import EpochLine, Run, open_run, read_record
+from srcache.runs import EpochLine, Run, open_run
 from srcache.weights.checkpoints import adopt, load_tensors
 
 if TYPE_CHECKING:
@@ -50,9 +50,6 @@ if TYPE_CHECKING:
 
 Show = Callable[[int, int], None]
 """Called with (done, total) steps of all epochs."""
-
-_UNMOVED = ("workers", "device")
-"""Settings that are left out when trainings are compared: they move no number, or are compared otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +108,7 @@ def train_run(
         DeviceError: no such device, or no memory left on it.
         WeightsError: weights to start from that are not of this network.
         DiskFullError: no room.
+        BusyError: another process trains into the folder.
         DamagedError: what lies in the folder is not what was written.
     """
     settings, out = settings or RunSettings(), Path(out)
@@ -118,11 +116,16 @@ def train_run(
     lower_precision(device, settings.precision)
     start = _first_weights(settings)
     about = _about(sets, settings, start, device)
-    if _found(out, about, replace):
+    if is_finished(out, about, replace):
         return _reused(out)
-    runs.write_begun(out, about)
-    with steady(settings.threads, device, chance(settings.seed, "first weights")):
-        return _Training(sets, out, settings, device, about).run(start, progress, told)
+    with disk_errors(out):
+        (out / runs.STATE).mkdir(parents=True, exist_ok=True)
+    with lock(out / runs.STATE):
+        if is_finished(out, about, replace):
+            return _reused(out)
+        begin(out, about)
+        with steady(settings.threads, device, chance(settings.seed, "first weights")):
+            return _Training(sets, out, settings, device, about).run(start, progress, told)
 
 
 class _Training:
@@ -317,50 +320,6 @@ def _about(sets: ArmSets, settings: RunSettings, start: str | None, device: str)
         "settings": asdict(settings),
         "inputs": inputs,
     }
-
-
-def _found(out: Path, about: Mapping[str, Any], replace: bool) -> bool:
-    """Whether the folder holds this training, finished.
-
-    Raises:
-        ConfigError: it holds another one, or something else.
-    """
-    record = read_record(out)
-    if record is None:
-        if out.is_dir() and any(not path.name.startswith(f".{runs.RECORD}.") for path in out.iterdir()):
-            raise ConfigError(f"expected a new or empty folder, or that of a run, but {out} is none; choose another")
-        return False
-    other = _differences(_compared(record), _compared(json.loads(json.dumps(about))))
-    if not other:
-        return bool(record["complete"]) and (out / runs.WEIGHTS).is_file()
-    if not replace:
-        raise ConfigError(
-            f"{out} holds another training, which differs in {listed(other)}; "
-            "choose another folder, or --replace it"
-        )
-    shutil.rmtree(out / runs.STATE, ignore_errors=True)
-    for name in (runs.WEIGHTS, runs.HISTORY, runs.CURVES, runs.RECORD):
-        (out / name).unlink(missing_ok=True)
-    return False
-
-
-def _compared(record: Mapping[str, Any]) -> dict[str, Any]:
-    settings = {name: value for name, value in record["settings"].items() if name not in _UNMOVED}
-    if settings.get("weights"):
-        settings["weights"] = "told by inputs"
-    return {"arm": record["arm"], "classes": record["classes"], "settings": settings, "inputs": record["inputs"]}
-
-
-def _differences(one: Mapping[str, Any], other: Mapping[str, Any], above: str = "") -> list[str]:
-    """The names, such as settings.epochs, of what differs."""
-    found = []
-    for name in sorted({*one, *other}):
-        left, right = one.get(name), other.get(name)
-        if isinstance(left, Mapping) and isinstance(right, Mapping):
-            found += _differences(left, right, f"{above}{name}.")
-        elif left != right:
-            found.append(f"{above}{name}")
-    return found
 
 
 def _reused(out: Path) -> Run:

@@ -14,7 +14,7 @@ from stripes import arm, arm_sets, make_stripes
 
 from srcache import training
 from srcache.arms import arm_dataset, split_share
-from srcache.errors import CatalogError, ConfigError, DamagedError, DeviceError, WeightsError
+from srcache.errors import BusyError, CatalogError, ConfigError, DamagedError, DeviceError, WeightsError
 from srcache.run_settings import RunSettings
 from srcache.runs import EpochLine, open_run
 from srcache.training import ArmSets, train_run
@@ -397,3 +397,25 @@ def test_one_mixture_may_serve_two_sets(home, tmp_path):
     run = train_run(ArmSets(train=train, validation=validation), tmp_path / "run", QUICK)
     apart = ArmSets(train=split_share(arm(home, "lr=0.5,hr=0.5"), 0.3)[0], validation=validation)
     assert train_run(apart, tmp_path / "apart", QUICK).history == run.history
+
+
+def test_two_trainings_into_one_folder_do_not_meet(sets, tmp_path):
+    def again(done, _total):
+        if done == 3:
+            with pytest.raises(BusyError, match="state is being filled by process"):
+                train_run(sets, tmp_path / "run", QUICK)
+
+    assert len(train_run(sets, tmp_path / "run", QUICK, again).history) == 3
+
+
+def test_a_crash_in_the_first_moment_leaves_a_folder_that_can_be_used(sets, whole, tmp_path):
+    (tmp_path / "run/state").mkdir(parents=True)
+    (tmp_path / "run/state/lock").write_text("123")
+    (tmp_path / "run/.run.json.abc").touch()
+    same(train_run(sets, tmp_path / "run", QUICK), whole)
+
+
+def test_a_training_that_failed_before_its_first_epoch_ended_is_in_nobodys_way(sets, whole, tmp_path):
+    with pytest.raises(ConfigError, match="no finite number"):
+        train_run(sets, tmp_path / "run", replace(QUICK, optimizer="sgd", learning_rate=1e30, schedule="constant"))
+    same(train_run(sets, tmp_path / "run", QUICK), whole)
