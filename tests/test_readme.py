@@ -60,7 +60,7 @@ def test_every_command_is_in_the_table_and_every_word_of_it_is_a_command() -> No
     section = README[README.index("## Commands") : README.index("Every command has")]
     rows = re.findall(r"^\| (`srcache .*?) \|", section, re.MULTILINE)
     words = {word for row in rows for word in re.findall(r"[a-z]{4,}", re.sub(r"--\w+|[A-Z]+", "", row))}
-    known = set(COMMANDS) | {"srcache", "split", "crops", "list", "convert", "fetch"}
+    known = set(COMMANDS) | {"srcache", "split", "crops", "list", "convert", "fetch", "images", "classifiers"}
     assert set(COMMANDS) <= words
     assert words <= known
 
