@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -277,6 +278,12 @@ def test_the_calibration_error_of_a_known_case():
     assert found.ece == pytest.approx((1 * 0.4 + 3 * abs(2 / 3 - 2.8 / 3)) / 4)
 
 
+def test_a_bin_holds_its_upper_end():
+    row = PredictionRow("x", "", "a", "a", (0.5, 0.5))
+    (point,) = calibration(Predictions(("a", "b"), (row,)), 2).points
+    assert (point.low, point.high) == (0, 0.5)
+
+
 def test_what_has_no_probabilities_has_neither_auc_nor_calibration():
     found = perform("A", _answers([1, 0, 1]), ("a", "b"))
     assert (found.roc_auc.value, found.calibration.ece, found.calibration.points) == (None, None, ())
@@ -418,6 +425,14 @@ def test_the_verdict_over_seeds():
     assert "its test is significant in 3 of 3 seeds" in other.verdict
     assert other.pairs[0].shown
     assert not same.pairs[0].shown
+
+
+def test_the_verdict_over_seeds_names_the_better_arm_first():
+    arms = _arms(3, 0.3)
+    found = compare_seeds(join_seeds({"B": arms["B"], "A": arms["A"]}))
+    assert found.pairs[0].difference.value < 0
+    assert found.pairs[0].shown
+    assert re.search(r": A less B \+0\.\d+ in accuracy \(\+0\.\d+ to \+0\.\d+; its test", found.verdict)
 
 
 def test_several_pairs_over_seeds_share_the_risk():
