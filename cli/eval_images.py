@@ -16,7 +16,7 @@ _PRESETS = ("seesr-paper", "thesis-as-published")
 _DEFAULT = "psnr,ssim"
 
 
-@click.command("images", short_help="Image quality against references: PSNR, SSIM, LPIPS, NIQE, FID …")
+@click.command("images", short_help="Image quality against references: PSNR, SSIM, LPIPS, NIQE, FID and more.")
 @click.option("--reference", required=True, type=_FOLDER, metavar="DIR", help="The originals.")
 @click.option("--test", required=True, type=_FOLDER, metavar="DIR|CACHE", help="What is measured.")
 @click.option("--recipe", metavar="NAME", help="Which recipe of a cache; needed where there are several.")
