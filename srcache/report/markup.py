@@ -39,6 +39,11 @@ def text(value: object) -> Markup:
     return Markup(html.escape(visible, quote=True))
 
 
+def prose(words: str) -> Markup:
+    """A sentence of our own, in which `commands` stand between backticks."""
+    return join([tag("code", part) if at % 2 else part for at, part in enumerate(words.split("`"))])
+
+
 def name(value: object) -> Markup:
     """A name that came from outside: its writing direction stays its own."""
     return tag("bdi", value)

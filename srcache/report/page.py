@@ -14,7 +14,7 @@ from string import Template
 from srcache.report import arms, drill, lineage, pairs, quality, viewer
 from srcache.report.gallery import Gallery, gallery
 from srcache.report.gallery import files as picture_files
-from srcache.report.markup import Child, Markup, join, name, tag, text
+from srcache.report.markup import Child, Markup, join, name, prose, tag, text
 from srcache.report.pictures import BUDGET, MOST, Album, make_album
 from srcache.report.study import Study, inside
 from srcache.report.tables import definitions
@@ -109,7 +109,9 @@ def _incomplete() -> Markup:
     return tag(
         "p",
         tag("strong", "This experiment is incomplete."),
-        " What is not done yet is missing below; the same `srcache experiment` command goes on where it stopped.",
+        prose(
+            " What is not done yet is missing below; the same `srcache experiment` command goes on where it stopped."
+        ),
         class_="warning",
         role="note",
     )

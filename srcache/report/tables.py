@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from srcache.report.markup import Child, Markup, tag
+from srcache.report.markup import Child, Markup, prose, tag
 from srcache.report.words import real
 
 HEATS = 8
@@ -52,7 +52,7 @@ def folded(summary: Child, *content: Child, **attributes: Any) -> Markup:
 def missing(what: str, made_by: str = "") -> Markup:
     """The sentence that stands where a part of the results is not there."""
     hint = f" {made_by}" if made_by else ""
-    return tag("p", f"Not in this report: {what}.{hint}", class_="missing")
+    return tag("p", prose(f"Not in this report: {what}.{hint}"), class_="missing")
 
 
 def shaded(content: Child, value: Any, low: float, high: float) -> Cell:
