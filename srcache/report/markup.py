@@ -34,7 +34,7 @@ def join(*children: Child) -> Markup:
 
 def text(value: object) -> Markup:
     """A text, escaped; letters that cannot be written as UTF-8, and control characters, become a replacement mark."""
-    plain = str(value).encode("utf-8", "replace").decode("utf-8")
+    plain = str(value)
     visible = plain if plain.isprintable() else "".join(_shown(letter) for letter in plain)
     return Markup(html.escape(visible, quote=True))
 

@@ -17,9 +17,10 @@ from srcache.report.gallery import files as picture_files
 from srcache.report.markup import Child, Markup, join, name, prose, tag, text
 from srcache.report.pictures import BUDGET, MOST, Album, make_album
 from srcache.report.study import Study, inside
-from srcache.report.tables import definitions
+from srcache.report.tables import definitions, folded
 from srcache.report.words import arm_title, counted, duration, real
 
+_LONG = 240
 NO_VERDICT = "No verdict: the comparison of the arms is not there."
 
 
@@ -96,9 +97,9 @@ def _head(study: Study) -> Markup:
         study.heading(0, name(study.title)),
         None if study.complete else _incomplete(),
         tag("p", question, class_="question", dir="auto") if question else None,
-        tag("p", verdict or NO_VERDICT, class_="verdict", dir="auto"),
+        tag("p", verdict or NO_VERDICT, class_="verdict" if len(verdict) < _LONG else "verdict long", dir="auto"),
         tag("p", f"{finding}.", class_="finding") if finding else None,
-        tag("p", f"The first seed alone: {first_seed}", class_="finding", dir="auto")
+        folded("The first seed alone", tag("p", first_seed, class_="finding", dir="auto"))
         if first_seed != verdict
         else None,
         definitions(_facts(study)),

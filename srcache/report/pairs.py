@@ -185,5 +185,6 @@ def _omnibus(study: Study) -> Markup | None:
     q, p = (real(found.get(key)) for key in ("statistic", "p"))
     if q is None or p is None:
         return None
-    words = f"All arms at once: Cochran’s Q = {number(q, 2)}, df = {number(found.get('df'), 0)}, p = {p_value(p)}."
+    told = p_value(p) if p < 0.0001 else f"= {p_value(p)}"
+    words = f"All arms at once: Cochran’s Q = {number(q, 2)}, df = {number(found.get('df'), 0)}, p {told}."
     return tag("p", words)
