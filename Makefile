@@ -27,7 +27,7 @@ quickstart: $(READY)  ## the whole loop on embedded images: data, cache, trainin
 	@$(BIN)/srcache quickstart --out srcache-quickstart
 
 check: lint types $(READY)  ## lint, types and the quick unit tests, in under a minute
-	@$(BIN)/python -m pytest -n 2 --ignore tests/faults --ignore tests/whole
+	@$(BIN)/python -m pytest -n 2 --ignore tests/faults --ignore tests/whole --ignore tests/browser
 
 lint: $(READY)  ## ruff
 	@$(BIN)/ruff check .
