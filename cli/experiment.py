@@ -18,7 +18,7 @@ _KINDS = {"lr": "LR", "bicubic": "bicubic", "sr": "SR", "hr": "HR"}
 @click.command("experiment", short_help="A whole study: arms × seeds, from pictures to a report, in one folder.")
 @click.argument("source", metavar="CONFIG")
 @click.option(
-    "--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="The folder to write everything into."
+    "--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="The folder to write into."
 )
 @click.option(
     "--set",
@@ -108,7 +108,8 @@ def _word(value: Any) -> str:
 
 def _plain(result: "ExperimentResult") -> dict[str, Any]:
     """What programs want at once; everything is in results.json."""
-    arms = [{name: arm[name] for name in ("name", "domain", "accuracy", "mean", "spread")} for arm in result.results["arms"]]
+    told = ("name", "domain", "accuracy", "mean", "spread")
+    arms = [{name: arm[name] for name in told} for arm in result.results["arms"]]
     return {
         "out": result.out,
         "results": result.out / "results.json",

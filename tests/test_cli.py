@@ -25,7 +25,7 @@ from srcache.keys import file_key
 from srcache.manifest import open_cache
 
 GOLDEN = Path(__file__).parent / "golden/cli"
-TESTED_ELSEWHERE = {"eval", "quickstart", "prepare", "train", "predict", "models", "safety", "report"}
+TESTED_ELSEWHERE = {"eval", "quickstart", "prepare", "train", "predict", "experiment", "models", "safety", "report"}
 VARYING = {
     *("seconds", "milliseconds", "ended", "padding", "seconds_each", "startup_seconds", "hours"),
     *("versions", "system", "cores", "memory", "free", "filesystem", "network", "devices", "extras", "advice", "old"),

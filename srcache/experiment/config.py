@@ -134,7 +134,9 @@ class Experiment:
         return next((arm for arm in self.arms if arm.arm == "hr"), None)
 
     def plain(self) -> dict[str, Any]:
-        """As YAML values, every choice spelt out."""
+        """As YAML values, every choice spelt out: what all arms share in `train`, the rest in each arm."""
+        settings = [{k: v for k, v in arm.settings.plain().items() if k != "seed"} for arm in self.arms]
+        shared = {k: v for k, v in settings[0].items() if all(one[k] == v for one in settings)}
         return {
             "name": self.name,
             "question": self.question,
@@ -142,7 +144,8 @@ class Experiment:
             "degradation": {"factor": self.degradation.factor, "filter": self.degradation.filter},
             "recipe": _recipe(self.recipe),
             "further": {label: _recipe(choice) for label, choice in self.further.items()},
-            "arms": [_arm(arm) for arm in self.arms],
+            "arms": [_arm(arm, own, shared) for arm, own in zip(self.arms, settings, strict=True)],
+            "train": shared,
             "seeds": list(self.seeds),
             "quality": _plain(asdict(self.quality)),
             "safety": _plain(asdict(self.safety)),
@@ -151,9 +154,9 @@ class Experiment:
         }
 
 
-def _arm(arm: ArmChoice) -> dict[str, Any]:
-    settings = {name: value for name, value in arm.settings.plain().items() if name != "seed"}
-    return {"name": arm.name, "arm": arm.arm, "domain": arm.domain, "recipe": arm.recipe, **settings}
+def _arm(arm: ArmChoice, settings: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
+    own = {name: value for name, value in settings.items() if name not in shared}
+    return {"name": arm.name, "arm": arm.arm, "domain": arm.domain, "recipe": arm.recipe, **own}
 
 
 def _recipe(choice: RecipeChoice) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from srcache.catalog import Catalog, Problem, Row, scan
 from srcache.errors import CatalogError, listed
@@ -97,7 +98,7 @@ def prepare_data(out: Path, experiment: Experiment, say: Say) -> DataSets:
         say(f"data: {len(catalog)} {name} pictures, LR by {experiment.degradation}")
     catalogs = {kind: {name: scan(root / kind / name) for name in SPLITS} for kind in ("hr", "lr")}
     _require_apart({name: catalog.rows for name, catalog in catalogs["lr"].items()})
-    result = {
+    result: dict[str, Any] = {
         "classes": list(catalogs["hr"]["train"].classes),
         "counts": {name: _counts(catalog) for name, catalog in catalogs["hr"].items()},
         "digests": _digests(root),
@@ -108,12 +109,15 @@ def prepare_data(out: Path, experiment: Experiment, say: Say) -> DataSets:
     return _sets(root, choice, step.result, reused=False)
 
 
-def _sets(root: Path, choice: DataChoice, result: Mapping[str, object], *, reused: bool) -> DataSets:
-    values: dict[str, object] = dict(result)
-    failures = tuple(Problem(**one) for one in values.pop("failures"))  # type: ignore[attr-defined]
-    classes = tuple(values.pop("classes"))  # type: ignore[call-overload]
+def _sets(root: Path, choice: DataChoice, result: Mapping[str, Any], *, reused: bool) -> DataSets:
     return DataSets(
-        root=root, classes=classes, failures=failures, note=_NOTES[choice.kind], reused=reused, **values  # type: ignore[arg-type]
+        root=root,
+        classes=tuple(result["classes"]),
+        counts=result["counts"],
+        digests=result["digests"],
+        note=_NOTES[choice.kind],
+        failures=tuple(Problem(**one) for one in result["failures"]),
+        reused=reused,
     )
 
 
@@ -167,14 +171,16 @@ def _limited(rows: Iterable[Row], choice: DataChoice) -> list[Row]:
 
 
 def _catalog(rows: Iterable[Row]) -> Catalog:
-    named = [
-        Row(row.key, row.name if row.name.startswith(f"{row.label}/") else f"{row.label}/{row.name}", row.label, row.path)
-        for row in rows
-    ]
+    named = [Row(row.key, _inside(row), row.label, row.path) for row in rows]
     twice = [name for name, count in Counter(row.name for row in named).items() if count > 1]
     if twice:
         raise CatalogError(f"several pictures would be called {listed(twice)}; rename them")
     return Catalog(rows=tuple(named), classes=tuple(sorted({str(row.label) for row in named})))
+
+
+def _inside(row: Row) -> str:
+    """A picture's name, beginning with its class."""
+    return row.name if row.name.startswith(f"{row.label}/") else f"{row.label}/{row.name}"
 
 
 def _placed(catalog: Catalog, root: Path, split: str, experiment: Experiment) -> list[Problem]:
@@ -234,11 +240,10 @@ def _require_apart(splits: Mapping[str, Iterable[Row]]) -> None:
         )
 
 
-def _require_classes(counts: object) -> None:
+def _require_classes(counts: Mapping[str, Mapping[str, int]]) -> None:
     """Every split needs pictures of every class."""
-    found = dict(counts)  # type: ignore[call-overload]
-    names = sorted({name for split in found.values() for name in split})
-    empty = [f"{split}/{name}" for split in SPLITS for name in names if not found[split].get(name)]
+    names = sorted({name for split in counts.values() for name in split})
+    empty = [f"{split}/{name}" for split in SPLITS for name in names if not counts[split].get(name)]
     if empty or len(names) < 2:
         raise CatalogError(
             f"an experiment needs two classes at least, and pictures of each in train, validation and test; classes: "

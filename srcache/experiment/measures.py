@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import isfinite
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -74,18 +75,19 @@ def measure_quality(bench: Bench, experiment: Experiment, domain: str) -> tuple[
     if known is not None:
         return known.result, True
     settings = QualitySettings(device=experiment.device, optional=choice.optional)
-    report = measure_folders(_references(bench, reference.names), out / "pictures" / domain, choice.metrics, convention, settings)
+    folders = _references(bench, reference.names), out / "pictures" / domain
+    report = measure_folders(*folders, choice.metrics, convention, settings)
     files = report.write(out / "quality", domain, replace=True)
     plain = {**report.plain(), "reference": "data/hr/test", "test": f"pictures/{domain}", "text": str(convention)}
     steps.done(out, name, inputs, files, plain, time.perf_counter() - started)
     return plain, False
 
 
-def quality_rows(out: Path, domain: str) -> dict[str, dict[str, float]]:
-    """Each picture's figures; an empty cell has none."""
+def quality_rows(out: Path, domain: str) -> dict[str, dict[str, float | None]]:
+    """Each picture's figures; an empty cell has none, and an infinite PSNR (equal pictures) is None."""
     with (out / "quality" / f"{domain}.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    return {row.pop("name"): {metric: float(value) for metric, value in row.items() if value} for row in rows}
+    return {row.pop("name"): {metric: _finite(value) for metric, value in row.items() if value} for row in rows}
 
 
 def measure_labels(bench: Bench, experiment: Experiment, judge: Run | None) -> Safety:
@@ -184,6 +186,11 @@ def _shares(
             raise CatalogError(f"{arm.name} was asked about no picture of {domain}")
         shares.append(sum(row.right for row in rows) / len(rows))
     return shares
+
+
+def _finite(text: str) -> float | None:
+    value = float(text)
+    return value if isfinite(value) else None
 
 
 def failure(one: Any, step: str) -> dict[str, Any]:

@@ -72,6 +72,7 @@ def load_experiment(source: str | Path, changes: Mapping[str, Any] | None = None
     _anchor(plain, beside)
     for key, value in (changes or {}).items():
         _change(plain, key.split("."), value, key)
+    _anchor(plain, Path.cwd())
     return read_experiment(plain)
 
 
@@ -102,7 +103,7 @@ class _Reader:
         self.mistakes += [f"{name} is missing" for name in _NEEDED if not plain.get(name)]
         further = {str(label): self._recipe(f"further.{label}", choice) for label, choice in self._part("further")}
         recipe = self._recipe("recipe", plain.get("recipe", "compact"))
-        values = {
+        values: dict[str, Any] = {
             "name": self._checked("name", plain.get("name"), _file_name),
             "question": self._checked("question", plain.get("question", ""), _words),
             "data": self._data(),
@@ -156,7 +157,7 @@ class _Reader:
         if arm not in DOMAINS:
             self._checked(f"{what}.arm", arm, Policy.parse)
         domain = str(plain.get("domain", _own_domain(arm, recipe)))
-        if domain not in (*DOMAINS, *further):
+        if recipe in (MAIN, *further) and domain not in (*DOMAINS, *further):
             known = ", ".join((*DOMAINS, *further))
             self.mistakes.append(f"{what}.domain says what it is judged on: one of {known}, but is {domain!r}")
         settings = self._settings(what, own if shared is None else {**shared, **own})
@@ -226,7 +227,7 @@ class _Reader:
             self.mistakes.append(f"{what}.set must be a mapping of a recipe's fields, but is {changes!r}")
             changes = {}
         if changes.get("degradation"):
-            self.mistakes.append(f"{what}: LR pictures of an experiment are files; leave the degradation to the experiment")
+            self.mistakes.append(f"{what}: LR pictures are files; leave the degradation to the experiment")
         return RecipeChoice(name=choice["name"], changes=changes)
 
     def _section(self, name: str, kind: Callable[..., _T], values: dict[str, Any]) -> _T | None:
@@ -337,12 +338,14 @@ def _change(plain: dict[str, Any], path: Sequence[str], value: Any, whole: str) 
 
 def _anchor(plain: dict[str, Any], beside: Path) -> None:
     """Take folders of pictures and recipe files to be relative to the experiment's file."""
-    data = plain.get("data")
+    data: Any = plain.get("data")
     for name in _PATHS if isinstance(data, dict) else ():
         if isinstance(data.get(name), str):
             data[name] = str(beside / data[name])
-    further = plain.get("further")
-    for choices, name in ((plain, "recipe"), *((further, label) for label in further or () if isinstance(further, dict))):
+    further: Any = plain.get("further")
+    places: list[tuple[dict[str, Any], str]] = [(plain, "recipe")]
+    places += [(further, label) for label in further] if isinstance(further, dict) else []
+    for choices, name in places:
         choice = choices.get(name)
         text = choice.get("name") if isinstance(choice, dict) else choice
         if isinstance(text, str) and Path(text).suffix in (".yaml", ".yml"):

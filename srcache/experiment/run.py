@@ -15,6 +15,7 @@ Twice is the same as once: a step whose inputs and settings are unchanged is not
 done again, with the same numbers. Pictures that cannot be used are left out of every arm, counted and listed.
 """
 
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -129,16 +130,15 @@ class _Run:
         data = self._data()
         lost, cache = self._build(recipes)
         bench = Bench(out=out.resolve(), recipes=recipes, domains=experiment.domains, lost=frozenset(lost))
-        trials = {
-            (arm.name, seed): Trial(bench=bench, arm=arm, seed=seed) for arm in experiment.arms for seed in experiment.seeds
-        }
+        pairs = [(arm, seed) for arm in experiment.arms for seed in experiment.seeds]
+        trials = {(arm.name, seed): Trial(bench=bench, arm=arm, seed=seed) for arm, seed in pairs}
         safety = self._train(trials)
         quality = self._quality(bench)
         self._say("comparing the arms")
         found = compare_arms(experiment, trials)
         grid = make_grid(experiment, trials)
         compare, seeds = comparison(found)
-        self._write_grid(grid)
+        write_whole(out / "grid.json", json.dumps(grid, indent=1, allow_nan=False) + "\n")
         seconds = time.perf_counter() - started
         parts = Parts(
             experiment=experiment,
@@ -246,11 +246,6 @@ class _Run:
             means = ", ".join(f"{name} {one['mean']:.4g}" for name, one in plain["metrics"].items() if one["mean"])
             self._say(f"image quality of {domain}: {means}{' (measured earlier)' if known else ''}")
         return found
-
-    def _write_grid(self, grid: dict[str, Any]) -> None:
-        import json
-
-        write_whole(self._out / "grid.json", json.dumps(grid, indent=1, allow_nan=False) + "\n")
 
     def _spent(self, seconds: float, earlier: dict[str, Any]) -> float:
         """What the numbers took: this run's time, or, where all of them were there already, the earlier run's."""

@@ -50,7 +50,7 @@ class Teller:
         """A trial is over."""
         run = outcome.run
         how = "trained earlier, from the same pictures and settings" if run.reused else "trained"
-        asked = f"asked about {outcome.asked} domains" + (f", {outcome.known} known" if outcome.known else "")
+        asked = f"predicted {outcome.asked} domains" if outcome.asked else "all domains predicted earlier"
         self._say(f"{trial}: {how}; best epoch {run.best_epoch} of {len(run.history)}; {asked}")
 
     def _left(self) -> str:

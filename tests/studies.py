@@ -1,0 +1,54 @@
+"""A tiny study: pictures of stripes, 16 pixels, that a network of two channels can learn, and what to do with them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from srcache.experiment import Experiment
+from srcache.experiment.reading import read_experiment
+from srcache.images import encode
+
+COUNTS = {"train": 8, "validation": 4, "test": 5}
+CLASSES = ("across", "down")
+
+
+def make_pictures(root: Path, size: int = 16) -> Path:
+    """Class folders of noisy stripes in train, validation and test."""
+    for place, (split, count) in enumerate(COUNTS.items()):
+        for side, label in enumerate(CLASSES):
+            folder = root / split / label
+            folder.mkdir(parents=True)
+            for number in range(count):
+                dice = np.random.default_rng([place, side, number])
+                stripes = np.zeros((size, size))
+                stripes[(np.arange(size) // 2) % 2 == 0] = 120
+                picture = (stripes.T if side else stripes) + dice.uniform(0, 130, (size, size))
+                rgb = np.repeat(picture.astype(np.uint8)[..., None], 3, axis=2)
+                (folder / f"{label}-{number}.png").write_bytes(encode(rgb, "png"))
+    return root
+
+
+def tiny(pictures: Path, **changes: Any) -> Experiment:
+    """An experiment on `make_pictures`' folder: bicubic x2 for SR, two seeds, two epochs."""
+    plain: dict[str, Any] = {
+        "name": "tiny",
+        "question": "Across or down?",
+        "data": {"kind": "folders", **{split: str(pictures / split) for split in COUNTS}},
+        "degradation": {"factor": 2},
+        "recipe": {"name": "lanczos", "set": {"scale": 2}},
+        "arms": [{"name": name, "arm": name} for name in ("lr", "bicubic", "sr", "hr")],
+        "train": {"network": "small:2", "size": 16, "epochs": 2, "batch_size": 8, "learning_rate": 0.01},
+        "seeds": [0, 1],
+        "safety": {"filters": ["safe>0.5"]},
+        "compare": {"draws": 200},
+        "device": "cpu",
+    }
+    return read_experiment({**plain, **changes})
+
+
+def numbers(results: Any) -> Any:
+    """All of a results.json but times, and what was typed."""
+    if isinstance(results, dict):
+        return {key: numbers(value) for key, value in results.items() if key not in ("seconds", "commands")}
+    return [numbers(value) for value in results] if isinstance(results, list) else results
