@@ -318,3 +318,20 @@ def test_a_control_by_another_recipe_and_a_filtered_mixture(pictures: Path, tmp_
     assert results["cache"]["further"]["plain"]["stored"] == 34
     assert set(results["quality"]) == {"bicubic", "sr", "plain"}
     assert results["quality"]["plain"]["metrics"] == results["quality"]["bicubic"]["metrics"], "the same filter"
+
+
+# What people are told
+
+
+def test_each_epoch_is_told_with_the_time_that_is_left(pictures: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    run_experiment(tiny(pictures, seeds=[0], arms=TWO), tmp_path / "out", said.append)
+    epochs = [line for line in said if line.startswith("training ")]
+    heads = [f"training {arm}, seed 0: epoch  {epoch} of 2, loss " for arm in ("lr", "hr") for epoch in (1, 2)]
+    assert all(line.startswith(head) for line, head in zip(epochs, heads, strict=True))
+    assert ["left" in line for line in epochs] == [True, True, True, False]
+    steps = [line.partition(":")[0] for line in said if line not in epochs]
+    assert list(dict.fromkeys(steps)) == [
+        *("data", "cache", "lr, seed 0", "hr, seed 0", "label safety"),
+        *("image quality of bicubic", "image quality of sr", "comparing the arms", "writing the report"),
+    ]

@@ -7,7 +7,6 @@ and ends when that is gone, so that a killed experiment leaves nobody behind who
 import csv
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
@@ -26,16 +25,17 @@ _LOOK_EVERY = 0.5
 
 
 class Teller:
-    """Tells each epoch as it ends, and how long all of it will take at this pace."""
+    """Tells each epoch as it ends, and how long the others will take at the mean pace of those so far."""
 
-    def __init__(self, trials: Sequence[Trial], say: Say) -> None:
-        self._say, self._started = say, time.monotonic()
+    def __init__(self, trials: Sequence[Trial], jobs: int, say: Say) -> None:
+        self._say, self._jobs = say, max(1, min(jobs, len(trials)))
         self._total = sum(trial.arm.settings.epochs for trial in trials)
         self._done = self._here = 0
+        self._seconds = 0.0
 
     def epoch(self, trial: Trial, line: EpochLine) -> None:
         """An epoch was trained now."""
-        self._done, self._here = self._done + 1, self._here + 1
+        self._done, self._here, self._seconds = self._done + 1, self._here + 1, self._seconds + line.seconds
         epochs = trial.arm.settings.epochs
         self._say(
             f"training {trial}: epoch {line.epoch:2d} of {epochs}, loss {line.loss:.3f}, validation loss "
@@ -57,7 +57,7 @@ class Teller:
         left = self._total - self._done
         if left <= 0:
             return ""
-        seconds = (time.monotonic() - self._started) / self._here * left
+        seconds = self._seconds / self._here * left / self._jobs
         return f"; about {seconds:.0f} s left" if seconds < 90 else f"; about {seconds / 60:.0f} min left"
 
 
@@ -69,7 +69,7 @@ def run_trials(trials: Sequence[Trial], jobs: int, say: Say) -> dict[tuple[str, 
         jobs: how many at a time; more than one starts processes.
         say: told of every epoch.
     """
-    teller = Teller(trials, say)
+    teller = Teller(trials, jobs, say)
     if jobs <= 1 or len(trials) <= 1:
         found = dict(_alone(trials, teller))
     else:
