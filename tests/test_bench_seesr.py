@@ -33,6 +33,7 @@ def command(tmp_path):
     return run
 
 
+@SLOW
 def test_a_case_is_measured_recorded_and_not_measured_twice(command, capsys):
     assert command("--case", "batch1-graph") == 0
     rows, shown = command.rows(), capsys.readouterr().out
@@ -98,6 +99,7 @@ def test_both_ways_predict_the_same(capsys):
     assert 0 < agreement.value < 1e-4, "not one way twice"
 
 
+@SLOW
 def test_what_is_saved_adds_up():
     step, whole, *shares = seesr_cpu.savings(TINY, "savings")
     assert sum(bar.value for bar in shares) == pytest.approx(100 * (1 - step.ratio))

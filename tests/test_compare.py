@@ -1,6 +1,7 @@
 """Comparisons: scores as scikit-learn has them, the golden case, verdicts that claim no more than the tests do."""
 
 import csv
+import gc
 import io
 import json
 import math
@@ -29,6 +30,14 @@ pytest.importorskip("statsmodels")
 GOLDEN = {(1, 1, 1): 229, (1, 1, 0): 8, (1, 0, 1): 15, (0, 1, 1): 16, (1, 0, 0): 14, (0, 1, 0): 5, (0, 0, 1): 13}
 GOLDEN[0, 0, 0] = 331 - sum(GOLDEN.values())
 """Who of LR, HR and SR is right, and on how many of 331 images: LR-HR 29/21, LR-SR 22/29, HR-SR 13/28."""
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_collections():
+    """statsmodels' `multipletests` collects garbage at each call, which takes longer than all else."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gc, "collect", lambda *_: 0)
+        yield
+
 
 
 def _answers(right, classes=("a", "b")):

@@ -152,6 +152,7 @@ def test_other_settings_of_an_arm_train_that_arm_anew(out: Path, pictures: Path,
     assert again.results["grid"]["accuracy"][0] == first.results["grid"]["accuracy"][0]
 
 
+@pytest.mark.slow
 def test_other_pictures_are_noticed(out: Path, tmp_path: Path) -> None:
     other = make_pictures(tmp_path / "others")
     dark = other / "train/down/down-0.png"
@@ -176,7 +177,13 @@ def test_what_was_lost_or_changed_is_made_again(out: Path, pictures: Path, first
     assert all((out / name).exists() for name in lost)
 
 
-@pytest.mark.parametrize("line", ["data:", "training bicubic, seed 1: epoch  1", "comparing"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "training bicubic, seed 1: epoch  1",
+        *(pytest.param(line, marks=pytest.mark.slow) for line in ("data:", "comparing")),
+    ],
+)
 def test_an_interrupted_experiment_is_completed_with_the_same_numbers(
     tmp_path: Path, pictures: Path, first: ExperimentResult, line: str
 ) -> None:

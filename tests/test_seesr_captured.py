@@ -112,6 +112,7 @@ def test_a_whole_run_needs_one_recording(recordings, tiling):
     assert recordings.made == 1
 
 
+@pytest.mark.slow
 def test_the_prediction_is_compiled_whole(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))

@@ -32,7 +32,13 @@ def engine(recipe):
     return open_engine("seesr", recipe.setup("cpu"))
 
 
-@pytest.mark.parametrize("changes", [{"tiling": "8/2"}, {"tiling": None, "options.parity": True, "scale": 2}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"tiling": "8/2"},
+        pytest.param({"tiling": None, "options.parity": True, "scale": 2}, marks=pytest.mark.slow),
+    ],
+)
 def test_it_keeps_the_promises_of_an_engine(changes):
     setup = load_recipe("seesr-tiny", {**QUICK, **changes}).setup("cpu")
     assert len(check_engine("seesr", setup, batch=2, size=(17, 22))) >= 19

@@ -148,6 +148,7 @@ def test_a_prediction_is_what_torch_allocates(networks):
     assert 0.9 <= (found.tensors - found.weights) / peak <= 1.1
 
 
+@pytest.mark.slow
 def test_more_pictures_and_larger_ones_take_more(networks):
     one, four, large = (predicted(networks, *each) for each in (((16, 16), 1), ((16, 16), 4), ((64, 64), 1)))
     assert one.tensors < four.tensors < 4 * one.tensors
@@ -162,6 +163,7 @@ def test_steps_take_nothing_and_recordings_do(networks):
     assert captured.recorded > 0
 
 
+@pytest.mark.slow
 def test_it_is_the_same_in_inference_mode(networks):
     plain = predicted(networks, captured=True)
     with torch.inference_mode():

@@ -1,5 +1,6 @@
 """The statistics of paired classifiers against published numbers, scipy, statsmodels, closed forms and their traps."""
 
+import gc
 import math
 from itertools import product
 
@@ -25,6 +26,14 @@ from srcache.statistics import (
 )
 
 pytest.importorskip("statsmodels")
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_collections():
+    """statsmodels' `multipletests` collects garbage at each call, which takes longer than all else."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gc, "collect", lambda *_: 0)
+        yield
+
 
 
 def _table(both, first, second, neither):
