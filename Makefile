@@ -23,7 +23,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,iqa,dev]'
 	@touch $(READY)
 
-quickstart: $(READY)  ## the whole loop on embedded images: data, cache, training, pictures
+quickstart: $(READY)  ## a whole study on embedded images, three seeds, to a report
 	@$(BIN)/srcache quickstart --out srcache-quickstart
 
 check: lint types $(READY)  ## lint, types and the quick unit tests, in under a minute
