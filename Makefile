@@ -27,7 +27,7 @@ quickstart: $(READY)  ## a whole study on embedded images, three seeds, to a rep
 	@$(BIN)/srcache quickstart --out srcache-quickstart
 
 check: lint types $(READY)  ## lint, types and the quick unit tests, in under a minute
-	@$(BIN)/python -m pytest -n 2 --ignore tests/faults --ignore tests/whole --ignore tests/browser
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/faults --ignore tests/whole --ignore tests/browser
 
 lint: $(READY)  ## ruff
 	@$(BIN)/ruff check .
@@ -36,7 +36,7 @@ types: $(READY)  ## mypy --strict
 	@$(BIN)/mypy srcache cli plugins
 
 test: $(READY) lint types  ## everything that continuous integration runs
-	@$(BIN)/python -m pytest -n 2
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: $(READY)  ## the long fault and scale tests
 	@$(BIN)/python -m pytest -m slow

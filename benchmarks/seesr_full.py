@@ -21,7 +21,7 @@ from srcache_plugins.seesr.loading import Networks
 from srcache_plugins.seesr.networks import known, load_controlnet, load_unet, with_image_transformers
 from srcache_plugins.seesr.prompts import WIDTH, TextEncoder, load_text_encoder
 from srcache_plugins.seesr.tagger import Tagger, load_tagger, published_shapes
-from srcache_plugins.seesr.tiny import CONFIGS, write_weights
+from srcache_plugins.seesr.tiny import CONFIGS, additions, write_weights
 from srcache_plugins.seesr.vae import Autoencoder, load_autoencoder
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
@@ -175,7 +175,7 @@ def tagger(sizes: Sizes, where: Place) -> Tagger:
     """RAM with additions of zeros, in float32."""
     shapes = published_shapes(sizes.ram)
     ram = _drawn(shapes, where.device, torch.float32)
-    dape = {name: torch.zeros(shape, device=where.device) for name, shape in _additions(shapes).items()}
+    dape = {name: torch.zeros(shape, device=where.device) for name, shape in additions(shapes).items()}
     return load_tagger(ram, dape, sizes.ram, sizes.tags).to(where.device)
 
 
@@ -196,15 +196,3 @@ def _tensor(name: str, shape: tuple[int, ...], device: torch.device, dtype: torc
         return torch.full(shape, float(name.endswith("weight")), device=device, dtype=dtype)
     reach = 1 if name.endswith(("label_embed", "embedding.weight")) else math.sqrt(3 / math.prod(shape[1:]))
     return torch.empty(shape, device=device).uniform_(-reach, reach).to(dtype)
-
-
-def _additions(ram: Shapes, rank: int = 8) -> Shapes:
-    """The shapes of DAPE's matrices."""
-    found: dict[str, tuple[int, ...]] = {}
-    for name, shape in ram.items():
-        module = name.removesuffix(".weight")
-        if name.endswith(".attn.qkv.weight"):
-            found |= {f"{module}.lora_A": (2 * rank, shape[1]), f"{module}.lora_B": (shape[0] // 3 * 2, rank)}
-        elif name.endswith(("crossattention.self.query.weight", "crossattention.self.key.weight")):
-            found |= {f"{module}.lora_A": (rank, shape[1]), f"{module}.lora_B": (shape[0], rank)}
-    return found

@@ -20,6 +20,8 @@ sync_api = pytest.importorskip(
     "playwright.sync_api", reason="playwright is not installed; run: pip install 'srcache[dev]'"
 )
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("chromium", "chromium-headless-shell", "chromium-browser", "google-chrome")
 DESKTOP = {"viewport": {"width": 1200, "height": 900}}
 PHONE = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True, "device_scale_factor": 2}
