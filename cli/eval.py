@@ -108,7 +108,7 @@ def _text(found: "SeedComparison") -> str:
         blocks.append(_pairs(first))
     if first.cochran is not None:
         q = first.cochran
-        said = q.reason if q.p is None else f"{q.statistic:.4f} ({q.df} degrees of freedom), p {q.p:.4f}"
+        said = q.reason if q.p is None else f"{q.statistic:.4f} ({q.df} degrees of freedom), p {_probability(q.p)}"
         blocks.append(f"Cochran's Q: {said}")
     notes = [f"note: {one.name}: {one.macro.note}" for one in first.classifiers if one.macro.note]
     blocks += ["\n".join(notes)] if notes else []
@@ -136,7 +136,7 @@ def _pairs(found: "Comparison") -> str:
 
     def row(pair: "Pair") -> tuple[object, ...]:
         after = pair.adjusted.exact if settings.test == "exact" else pair.adjusted.mid_p
-        values = [f"{p:.4f}" for p in (pair.tests.exact, pair.tests.mid_p, after)]
+        values = [_probability(p) for p in (pair.tests.exact, pair.tests.mid_p, after)]
         more = "-" if pair.needed.images is None else f"{pair.needed.images}"
         counts = (pair.table.first_only, pair.table.second_only)
         word = "significant" if pair.significant else "no"
@@ -176,3 +176,7 @@ def _interval(estimate: "Estimate", sign: str = "") -> str:
 
 def _or(value: float | None) -> object:
     return "-" if value is None else f"{value:.3f}"
+
+
+def _probability(p: float) -> str:
+    return "<0.0001" if p < 0.00005 else f"{p:.4f}"
