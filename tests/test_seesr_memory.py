@@ -157,6 +157,7 @@ def test_more_pictures_and_larger_ones_take_more(networks):
     assert one.total > one.reserved == one.tensors
 
 
+@pytest.mark.slow
 def test_steps_take_nothing_and_recordings_do(networks):
     plain, captured = predicted(networks, steps=1), predicted(networks, steps=50, captured=True)
     assert plain.tensors <= captured.tensors < captured.reserved

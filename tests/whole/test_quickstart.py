@@ -13,6 +13,8 @@ from srcache_cli.main import run
 from srcache import experiment
 from srcache.images import decode
 
+pytestmark = pytest.mark.slow
+
 FEWER = {"data.limit": 3, "train.epochs": 1, "arms.*.network": "small:2", "compare.draws": 200}
 
 

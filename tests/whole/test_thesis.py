@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from srcache_cli.main import run
 
+pytestmark = pytest.mark.slow
+
 SMALL = {
     "data.kind": "faces",
     "data.limit": "2",
