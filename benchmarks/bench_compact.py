@@ -18,10 +18,10 @@ from PIL import Image
 from srcache_plugins.compact import SCALES, Compact
 from srcache_plugins.compact.train import photos, reduced
 
-from srcache.degrade import Degradation
-from srcache.engine import Setup, SREngine, Upscaled
-from srcache.evaluate import Convention, measure
+from srcache.engine.interface import Setup, SREngine, Upscaled
 from srcache.images import Pixels, from_tensor, resize, to_batch
+from srcache.recipe.degradation import Degradation
+from srcache.study.quality.psnr_ssim import Convention, measure
 
 UNSEEN = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
 CROPS = (

@@ -5,8 +5,8 @@ pixels each, all engines in turns; Pillow's bicubic at the same scale is the pee
 Memory: what a process of its own grows by while it loads the engine and makes that call (private pages; on a GPU what
 torch allocates there). Quality: the middle 256×256 of scikit-image's colour photos and, if SRCACHE_PHOTOS names the
 folder where plugins/compact/train.py unpacked its packages, of its held-out photos at half size: shrunk by Pillow's
-bicubic, enlarged, and compared on Y (see `srcache.evaluate`), a border of `scale` pixels cropped. The crops keep the
-slow engines short; compact's model card has whole pictures.
+bicubic, enlarged, and compared on Y (see `srcache.study.quality.psnr_ssim`), a border of `scale` pixels cropped. The
+crops keep the slow engines short; compact's model card has whole pictures.
 
 `spandrel` takes part with the checkpoints that this machine has adopted.
 """
@@ -30,13 +30,14 @@ from srcache_plugins.compact.train import reduced
 
 from benchmarks.bench_compact import enlarged, pictures
 from benchmarks.record import Bar, bar_of, fresh, interleaved
-from srcache.degrade import Degradation
-from srcache.engine import Setup, SREngine, Upscaled, find_engine, open_engine
+from srcache.engine.interface import Setup, SREngine, Upscaled
+from srcache.engine.registry import find_engine, open_engine
 from srcache.errors import EngineError, MissingExtraError
-from srcache.evaluate import Convention, Quality, measure
 from srcache.images import Pixels, resize
 from srcache.machine import resolve_device
-from srcache.weights import adopted
+from srcache.recipe.degradation import Degradation
+from srcache.study.quality.psnr_ssim import Convention, Quality, measure
+from srcache.weights.checkpoint import adopted
 
 SIDE, CROP = 64, 256
 SETS = {"scikit-image": "scikit-image", "held-out, half size (Lanczos)": "held-out photos"}

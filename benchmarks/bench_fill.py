@@ -23,9 +23,9 @@ COUNTS = (1_000, 100_000)
 _MEMORY = """
 import re, sys, threading, time
 from pathlib import Path
-from srcache.catalog import scan
-from srcache.fill import FillSettings, fill
-from srcache.recipe import resolve
+from srcache.catalog.scanning import scan
+from srcache.fill.settings import FillSettings; from srcache.fill.run import fill
+from srcache.recipe.reading import resolve
 import numpy, torch
 def private():
     return int(re.search(r"RssAnon:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
@@ -62,11 +62,12 @@ def run(repeats: int) -> list[Bar]:
 
 
 def _overhead(root: Path, repeats: int) -> Bar:
-    from srcache.catalog import scan
-    from srcache.engine import open_engine
-    from srcache.fill import FillSettings, fill
+    from srcache.catalog.scanning import scan
+    from srcache.engine.registry import open_engine
+    from srcache.fill.run import fill
+    from srcache.fill.settings import FillSettings
     from srcache.images import to_batch
-    from srcache.recipe import resolve
+    from srcache.recipe.reading import resolve
 
     _write_images(root / "lr", BATCH * BATCHES, 128)
     catalog = scan(root / "lr")

@@ -19,7 +19,7 @@ from benchmarks import seesr_cpu as cpu
 from benchmarks import seesr_gpu as gpu
 from benchmarks.record import Bar, Place, append, here
 from benchmarks.seesr_gpu import Run, Shape
-from srcache.engine import Tiling
+from srcache.engine.interface import Tiling
 
 TILES = Tiling(size=96, overlap=32)
 

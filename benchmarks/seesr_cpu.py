@@ -7,16 +7,16 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from srcache_plugins.seesr.denoiser import ControlNet, UNet
 from srcache_plugins.seesr.loading import Networks
 from srcache_plugins.seesr.memory import predicted_memory
-from srcache_plugins.seesr.networks import load_controlnet, load_unet
+from srcache_plugins.seesr.networks.denoiser import ControlNet, UNet
+from srcache_plugins.seesr.networks.stock import load_controlnet, load_unet
+from srcache_plugins.seesr.networks.tagger import load_tagger
+from srcache_plugins.seesr.networks.text import load_text_encoder
+from srcache_plugins.seesr.networks.vae import load_autoencoder
 from srcache_plugins.seesr.pipeline import Pipeline
-from srcache_plugins.seesr.prompts import load_text_encoder
-from srcache_plugins.seesr.sampler import Prompts, Sampler
-from srcache_plugins.seesr.schedule import make_schedule
-from srcache_plugins.seesr.tagger import load_tagger
-from srcache_plugins.seesr.vae import load_autoencoder
+from srcache_plugins.seesr.sampling.sampler import Prompts, Sampler
+from srcache_plugins.seesr.sampling.schedule import make_schedule
 from torch import Tensor
 
 from benchmarks import seesr_full as full
@@ -24,7 +24,7 @@ from benchmarks import seesr_measure as measure
 from benchmarks import seesr_reference as reference
 from benchmarks.record import Bar, bar_of, interleaved
 from benchmarks.seesr_gpu import GB, Run
-from srcache.engine import Failure, Tiling
+from srcache.engine.interface import Failure, Tiling
 
 GOLDEN = full.FULL.parent
 RECIPE_TILES = Tiling(size=96, overlap=32)

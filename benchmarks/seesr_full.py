@@ -16,13 +16,13 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
-from srcache_plugins.seesr.denoiser import ControlNet, UNet
 from srcache_plugins.seesr.loading import Networks
-from srcache_plugins.seesr.networks import known, load_controlnet, load_unet, with_image_transformers
-from srcache_plugins.seesr.prompts import WIDTH, TextEncoder, load_text_encoder
-from srcache_plugins.seesr.tagger import Tagger, load_tagger, published_shapes
+from srcache_plugins.seesr.networks.denoiser import ControlNet, UNet
+from srcache_plugins.seesr.networks.stock import known, load_controlnet, load_unet, with_image_transformers
+from srcache_plugins.seesr.networks.tagger import Tagger, load_tagger, published_shapes
+from srcache_plugins.seesr.networks.text import WIDTH, TextEncoder, load_text_encoder
+from srcache_plugins.seesr.networks.vae import Autoencoder, load_autoencoder
 from srcache_plugins.seesr.tiny import CONFIGS, additions, write_weights
-from srcache_plugins.seesr.vae import Autoencoder, load_autoencoder
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from srcache_plugins.seesr.loading import Networks
 from srcache_plugins.seesr.memory import Memory, predicted_memory
-from srcache_plugins.seesr.schedule import make_schedule
-from srcache_plugins.seesr.windows import Windows, lay_windows
+from srcache_plugins.seesr.sampling.schedule import make_schedule
+from srcache_plugins.seesr.sampling.windows import Windows, lay_windows
 from torch import Tensor
 from torch.autograd import DeviceType
 
@@ -24,7 +24,7 @@ from benchmarks import seesr_full as full
 from benchmarks import seesr_measure as measure
 from benchmarks import seesr_reference as reference
 from benchmarks.record import Bar, bar_of, fresh, interleaved
-from srcache.engine import Failure, Tiling
+from srcache.engine.interface import Failure, Tiling
 
 REFERENCE = "the reference way, one by one"
 PRODUCT = "bf16 matrix product"

@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 from srcache_plugins.seesr import SeeSR
-from srcache_plugins.seesr.captured import Captured, compiled
+from srcache_plugins.seesr.cuda_graphs import Captured, compiled
 from srcache_plugins.seesr.loading import Networks
-from srcache_plugins.seesr.noise import Noise
 from srcache_plugins.seesr.pipeline import Pipeline, Settings
-from srcache_plugins.seesr.sampler import Prompts, Sampler
-from srcache_plugins.seesr.schedule import make_schedule
-from srcache_plugins.seesr.windows import Windows
+from srcache_plugins.seesr.sampling.noise import Noise
+from srcache_plugins.seesr.sampling.sampler import Prompts, Sampler
+from srcache_plugins.seesr.sampling.schedule import make_schedule
+from srcache_plugins.seesr.sampling.windows import Windows
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -248,6 +248,4 @@ class Counted:
         stock = reference.chained(self.stock)
         schedule = make_schedule(self.sizes.scheduler, 1)
         pictured = self.picture, self._states(self.rows)
-        return operations(
-            lambda: reference.sample(stock, schedule, self.guidance, pictured, self.latent, self.windows)
-        )
+        return operations(lambda: reference.sample(stock, schedule, self.guidance, pictured, self.latent, self.windows))

@@ -11,8 +11,8 @@ import torch
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from srcache_plugins.seesr.colorfix import adain
 from srcache_plugins.seesr.loading import Networks
-from srcache_plugins.seesr.schedule import Schedule
-from srcache_plugins.seesr.windows import Windows
+from srcache_plugins.seesr.sampling.schedule import Schedule
+from srcache_plugins.seesr.sampling.windows import Windows
 from torch import Tensor
 
 from benchmarks.seesr_full import Stock

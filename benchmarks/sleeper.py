@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from srcache.engine import EngineInfo, Failure, Option, Setup, Upscaled
+from srcache.engine.interface import EngineInfo, Failure, Option, Setup, Upscaled
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,9 +8,9 @@ import click
 from .output import common, document, failure_lines, human_bytes, human_time, progress, recipe_options, table
 
 if TYPE_CHECKING:
-    from srcache.catalog import Catalog
-    from srcache.fill import FillReport, FillSettings
-    from srcache.recipe import Recipe
+    from srcache.catalog.rows import Catalog
+    from srcache.fill.settings import FillReport, FillSettings
+    from srcache.recipe.recipe import Recipe
 
 
 @click.command("build", short_help="Fill a cache with SR images; goes on where the last run stopped.")
@@ -45,9 +45,9 @@ def command(
     srcache build photos --cache cache --recipe bicubic
     srcache build photos --cache cache --recipe bicubic --set scale=2 --dry-run
     """
-    from srcache.catalog import scan
-    from srcache.fill import FillSettings
-    from srcache.recipe import load_recipe
+    from srcache.catalog.scanning import scan
+    from srcache.fill.settings import FillSettings
+    from srcache.recipe.reading import load_recipe
 
     settings, loaded = FillSettings(**rest), load_recipe(recipe, changes)
     with progress("scan", "file") as show:
@@ -57,8 +57,8 @@ def command(
 
 
 def _build(catalog: "Catalog", recipe: "Recipe", cache: Path, settings: "FillSettings", as_json: bool) -> int:
-    from srcache.fill import fill
-    from srcache.manifest import FailedEntry
+    from srcache.cache.failures import FailedEntry
+    from srcache.fill.run import fill
 
     with progress("build") as show:
         report = fill(catalog, recipe, cache, settings, show)
@@ -113,7 +113,7 @@ def _text(report: "FillReport", problems: int) -> str:
 
 
 def _dry_run(catalog: "Catalog", recipe: "Recipe", cache: Path, settings: "FillSettings", as_json: bool) -> int:
-    from srcache.estimate import estimate
+    from srcache.fill.estimate import estimate
 
     found = estimate(catalog, recipe, cache, settings)
     names = (

@@ -7,7 +7,7 @@ import click
 from .output import common, document, table
 
 if TYPE_CHECKING:
-    from srcache.engine import EngineInfo, Option
+    from srcache.engine.interface import EngineInfo, Option
 
 
 @click.command("engines", short_help="The installed engines, their options and licences.")

@@ -10,11 +10,12 @@ import click
 from .output import common, document, table
 
 if TYPE_CHECKING:
-    from srcache.compare import Comparison, Pair
-    from srcache.performance import Performance
-    from srcache.predictions import Predictions
-    from srcache.seeds import SeedComparison
-    from srcache.statistics import Estimate
+    from srcache.study.compare.metrics import Performance
+    from srcache.study.compare.pairwise import Comparison, Pair
+    from srcache.study.compare.predictions import Predictions
+    from srcache.study.compare.seeds import SeedComparison
+    from srcache.study.statistics.intervals import Estimate
+
 
 class _Lazy(click.Group):
     """A group that imports `images`, which has a module of its own, when it is asked for."""
@@ -68,9 +69,9 @@ def classifiers_command(
     srcache eval classifiers LR=lr.csv HR=hr.csv SR=sr.csv --out compared
     srcache eval classifiers LR=lr-0.csv SR=sr-0.csv LR=lr-1.csv SR=sr-1.csv
     """
-    from srcache.compare import CompareSettings
-    from srcache.compared import plain, write_comparison
-    from srcache.seeds import compare_seeds, join_seeds
+    from srcache.study.compare.output import plain, write_comparison
+    from srcache.study.compare.pairwise import CompareSettings
+    from srcache.study.compare.seeds import compare_seeds, join_seeds
 
     settings = CompareSettings(alpha=alpha, correction=correction, test=test, power=power, seed=seed)
     joined = join_seeds(_read(predictions))
@@ -87,7 +88,7 @@ def classifiers_command(
 
 def _read(words: Sequence[str]) -> dict[str, list["Predictions"]]:
     """Words `NAME=FILE` or `FILE` → the predictions of each arm's seeds."""
-    from srcache.predictions import read_predictions
+    from srcache.study.compare.predictions import read_predictions
 
     named = [("", word) if "=" not in word or Path(word).exists() else word.partition("=")[::2] for word in words]
     stems = Counter(Path(path).stem for name, path in named if not name)

@@ -8,8 +8,8 @@ import click
 from .output import common, counted, document, progress, table
 
 if TYPE_CHECKING:
-    from srcache.evaluate import Convention
-    from srcache.quality import QualityReport, Summary
+    from srcache.study.quality.psnr_ssim import Convention
+    from srcache.study.quality.report import QualityReport, Summary
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _PRESETS = ("seesr-paper", "thesis-as-published")
@@ -62,7 +62,10 @@ def command(
     srcache eval images --reference hr --test cache --recipe seesr --preset seesr-paper --out quality
     srcache eval images --reference hr --test lr --resize picture:bicubic --channel y --metrics psnr,ssim,lpips
     """
-    from srcache.quality import PRESETS, Pick, QualitySettings, measure_folders, require_free
+    from srcache.study.quality.measure import QualitySettings, measure_folders
+    from srcache.study.quality.pairs import Pick
+    from srcache.study.quality.presets import PRESETS
+    from srcache.study.quality.report import require_free
 
     names = [name.strip() for name in (metrics or "").split(",") if name.strip()]
     settings = QualitySettings(
@@ -85,8 +88,8 @@ def command(
 
 def _convention(preset: str | None, channel: str | None, crop_border: int | None, resize: str) -> "Convention":
     """The preset's convention, where nothing else was said."""
-    from srcache.evaluate import Convention
-    from srcache.quality import PRESETS
+    from srcache.study.quality.presets import PRESETS
+    from srcache.study.quality.psnr_ssim import Convention
 
     base = PRESETS.get(preset or "")
     return Convention(

@@ -10,7 +10,8 @@ import click
 from .output import common, counted, document, human_time, parse_changes, table
 
 if TYPE_CHECKING:
-    from srcache.experiment import Experiment, ExperimentResult
+    from srcache.study.experiment.config import Experiment
+    from srcache.study.experiment.run import ExperimentResult
 
 _KINDS = {"lr": "LR", "bicubic": "bicubic", "sr": "SR", "hr": "HR"}
 
@@ -42,7 +43,7 @@ def command(source: str, out: Path, changes: dict[str, Any], jobs: int | None, a
     srcache experiment thesis-corrected --out study --set data.hr=photos --set 'seeds=[0,1,2,3,4]'
     srcache experiment mine.yaml --out study --set train.epochs=2
     """
-    from srcache.experiment import load_experiment
+    from srcache.study.experiment.load import load_experiment
 
     experiment = load_experiment(source, changes)
     words = ["srcache", "experiment", source, "--out", str(out)]
@@ -56,7 +57,7 @@ def run(
     experiment: "Experiment", out: Path, jobs: int | None, commands: Sequence[str], as_json: bool
 ) -> "ExperimentResult":
     """Run an experiment; progress is told on stdout, or on stderr where stdout is for JSON."""
-    from srcache.experiment import run_experiment
+    from srcache.study.experiment.run import run_experiment
 
     return run_experiment(
         experiment,

@@ -8,7 +8,7 @@ import click
 from .output import common, document, recipe_options, table
 
 if TYPE_CHECKING:
-    from srcache.explain import Explanation
+    from srcache.maintain.explain import Explanation
 
 
 @click.command("explain", short_help="Why an image hits or misses, and which recipe field differs.")
@@ -25,7 +25,7 @@ def command(cache: Path, image: Path, recipe: str, changes: dict[str, Any], as_j
     """
     from dataclasses import asdict
 
-    from srcache.explain import explain
+    from srcache.maintain.explain import explain
 
     found = explain(cache, image, recipe, changes)
     if as_json:

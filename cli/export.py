@@ -26,8 +26,8 @@ def command(cache: Path, dst: Path, recipe: str | None, kind: str, names: bool, 
     srcache export cache sr-images --names
     srcache export cache sr-images --recipe bicubic
     """
-    from srcache.export import export
-    from srcache.manifest import FailedEntry
+    from srcache.cache.failures import FailedEntry
+    from srcache.maintain.export import export
 
     with progress("export") as show:
         report = export(cache, dst, recipe, format=kind, names=names, progress=show)

@@ -9,7 +9,7 @@ import click
 from .output import common, counted, document, finding_lines, human_bytes, human_time, table
 
 if TYPE_CHECKING:
-    from srcache.maintain import CacheInfo, RecipeInfo
+    from srcache.maintain.info import CacheInfo, RecipeInfo
 
 _USUAL = {"size": "scale", "precision": "fp32", "seed": 0}
 
@@ -23,7 +23,7 @@ def command(cache: Path, as_json: bool) -> int:
     \b
     srcache info cache
     """
-    from srcache.maintain import info
+    from srcache.maintain.info import info
 
     found = info(cache)
     if as_json:

@@ -10,8 +10,7 @@ import click
 from .output import common, counted, document, human_bytes, table
 
 if TYPE_CHECKING:
-    from srcache.weights import EngineWeights
-    from srcache.weights.states import BundleState
+    from srcache.weights.status import BundleState, EngineWeights
 
 
 @click.group("models", short_help="Weights on this machine: list, fetch, verify, convert.")
@@ -39,8 +38,8 @@ def list_command(as_json: bool) -> int:
     \b
     srcache models list
     """
-    from srcache.weights import adopted, of_engines, weights_folder
-    from srcache.weights.states import bundle_states
+    from srcache.weights.checkpoint import adopted, weights_folder
+    from srcache.weights.status import bundle_states, of_engines
 
     checkpoints, engines, bundles = adopted(), of_engines(), bundle_states()
     if as_json:
@@ -67,7 +66,7 @@ def convert_command(files: tuple[Path, ...], as_json: bool) -> int:
     srcache models convert RealESRGAN_x4plus.pth 4x_other.safetensors
     """
     from srcache.errors import WeightsError
-    from srcache.weights import adopt
+    from srcache.weights.checkpoint import adopt
 
     taken, failures = [], []
     for file in files:
@@ -99,9 +98,9 @@ def verify_command(words: tuple[str, ...], as_json: bool) -> int:
     srcache models verify seesr 713ee7
     """
     from srcache.errors import DamagedError
-    from srcache.weights import adopted, find, matching, of_engines
-    from srcache.weights.records import recorded
-    from srcache.weights.states import choose_record, verify_bundles
+    from srcache.weights.checkpoint import adopted, find, matching
+    from srcache.weights.record import recorded
+    from srcache.weights.status import choose_record, of_engines, verify_bundles
 
     chosen = {word: choose_record(word) for word in words}
     checkpoints = [matching(word) for word, bundle in chosen.items() if not bundle] if words else adopted()
@@ -152,14 +151,14 @@ def fetch_command(name: str, folders: tuple[Path, ...], as_json: bool) -> int:
     srcache models fetch seesr --from ~/SeeSR/preset/models
     srcache models fetch realesrgan
     """
-    from srcache.weights.manifests import shipped_manifests
+    from srcache.weights.manifest import shipped_manifests
 
     if name not in shipped_manifests() and Path(name).suffix not in {".yaml", ".yml"}:
         if folders:
             raise click.BadParameter("only a bundle's files are looked for in a folder", param_hint="--from")
         return _fetch_engine(name, as_json)
-    from srcache.weights import fetch
-    from srcache.weights.states import bundle_state
+    from srcache.weights.fetch import fetch
+    from srcache.weights.status import bundle_state
 
     digest = fetch(name, folders, _say)
     state = bundle_state(name)
@@ -172,10 +171,10 @@ def fetch_command(name: str, folders: tuple[Path, ...], as_json: bool) -> int:
 
 
 def _fetch_engine(name: str, as_json: bool) -> int:
-    from srcache.engine import engine_names
+    from srcache.engine.registry import engine_names
     from srcache.errors import ConfigError, DamagedError, WeightsError
-    from srcache.weights import engine_weights
-    from srcache.weights.manifests import shipped_manifests
+    from srcache.weights.manifest import shipped_manifests
+    from srcache.weights.status import engine_weights
 
     if name not in engine_names():
         bundles, engines = ", ".join(shipped_manifests()), ", ".join(engine_names())

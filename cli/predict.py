@@ -8,7 +8,7 @@ import click
 from .output import common, counted, document, progress, table
 
 if TYPE_CHECKING:
-    from srcache.predictions import Predictions
+    from srcache.study.compare.predictions import Predictions
 
 _FOLDER = click.Path(exists=True, path_type=Path)
 
@@ -42,9 +42,9 @@ def command(
     srcache predict runs/hr photos --out photos.csv
     srcache predict runs/hr lr/test --domain sr --cache cache --recipe seesr --out predictions/hr-on-sr.csv
     """
-    from srcache.arms import based_arm
-    from srcache.predict import predict
-    from srcache.predictions import write_predictions
+    from srcache.study.arms.arms import based_arm
+    from srcache.study.compare.predictions import write_predictions
+    from srcache.study.train.predict import predict
 
     places = {name: rest[name] for name in ("hr", "cache", "recipe")}
     if rest["domain"] is None and any(value is not None for value in places.values()):
@@ -52,9 +52,7 @@ def command(
     base = based_arm(rest["domain"], data, **places) if rest["domain"] else data
     labels = "ignore" if unlabelled else "match"
     with progress("predict") as show:
-        found = predict(
-            run, base, labels=labels, device=rest["device"], batch_size=rest["batch"], progress=show
-        )
+        found = predict(run, base, labels=labels, device=rest["device"], batch_size=rest["batch"], progress=show)
     write_predictions(out, found)
     result = _result(found, out)
     click.echo(document("predict", result) if as_json else _text(result))

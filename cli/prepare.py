@@ -8,8 +8,8 @@ import click
 from .output import common, document, progress, table
 
 if TYPE_CHECKING:
-    from srcache.catalog import Catalog
-    from srcache.prepare import Prepared
+    from srcache.catalog.rows import Catalog
+    from srcache.study.prepare.run import Prepared
 
 _SOURCE = click.Path(exists=True, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -43,7 +43,7 @@ def split_command(src: Path, dst: Path, ratios: str, seed: int, link: str, as_js
     \b
     srcache prepare split photos data --ratios 0.8,0.1,0.1 --seed 1 --link hard
     """
-    from srcache.prepare import split
+    from srcache.study.prepare.split import split
 
     shares, catalog = _numbers(ratios), _scan(src)
     with progress("split", "file") as show:
@@ -67,7 +67,7 @@ def lr_command(src: Path, dst: Path, factor: int, filter: str, as_json: bool) ->
     \b
     srcache prepare lr data/train lr/train --factor 6
     """
-    from srcache.prepare import lr
+    from srcache.study.prepare.lr import lr
 
     catalog = _scan(src)
     with progress("lr") as show:
@@ -92,7 +92,7 @@ def crops_command(
     \b
     srcache prepare crops photos crops/hr crops/lr --size 512 --factor 4 --per-image 30
     """
-    from srcache.prepare import Squares, crops
+    from srcache.study.prepare.crops import Squares, crops
 
     squares, catalog = Squares(size=size, factor=factor, per_image=per_image, seed=seed), _scan(src)
     with progress("crops") as show:
@@ -110,7 +110,7 @@ def _numbers(text: str) -> list[float]:
 
 
 def _scan(src: Path) -> "Catalog":
-    from srcache.catalog import scan
+    from srcache.catalog.scanning import scan
 
     with progress("scan", "file") as show:
         return scan(src, progress=show)

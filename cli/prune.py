@@ -20,7 +20,7 @@ def command(cache: Path, recipes: tuple[str, ...], catalogs: bool, yes: bool, as
     srcache prune cache lanczos            say what would go
     srcache prune cache lanczos --yes      remove it
     """
-    from srcache.maintain import prune
+    from srcache.maintain.prune import prune
 
     if not recipes and not catalogs:
         raise click.UsageError("expected a RECIPE to remove, or --catalogs; `srcache info CACHE` lists recipes")

@@ -27,7 +27,7 @@ def command(out: Path, as_json: bool) -> int:
     srcache quickstart
     srcache quickstart --out somewhere --json
     """
-    from srcache.experiment import load_experiment
+    from srcache.study.experiment.load import load_experiment
 
     commands = [f"srcache quickstart --out {shlex.quote(str(out))}"]
     result = run(load_experiment("quickstart"), out, None, commands, as_json)

@@ -8,7 +8,7 @@ import click
 from .output import common, counted, document, finding_lines, progress
 
 if TYPE_CHECKING:
-    from srcache.repair import MendedRecipe
+    from srcache.maintain.repair import MendedRecipe
 
 
 @click.command("repair", short_help="Save what is whole of a damaged cache.")
@@ -24,7 +24,7 @@ def command(cache: Path, recipe: str | None, as_json: bool) -> int:
     \b
     srcache repair cache
     """
-    from srcache.repair import repair
+    from srcache.maintain.repair import repair
 
     with progress("repair") as show:
         report = repair(cache, recipe, show)

@@ -25,7 +25,7 @@ def command(outs: tuple[Path, ...], target: Path | None, as_json: bool) -> int:
     srcache report study
     srcache report study-a study-b --out both.html
     """
-    from srcache.report import summarise
+    from srcache.study.report import summarise
 
     done = summarise(outs, target)
     if as_json:

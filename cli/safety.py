@@ -8,9 +8,9 @@ import click
 from .output import common, counted, document, failure_lines, progress, table
 
 if TYPE_CHECKING:
-    from srcache.manifest import RecipeFolder
-    from srcache.safety import SafetyReport
-    from srcache.scores import Removed, ScoreTable
+    from srcache.cache.manifest import RecipeFolder
+    from srcache.dataset.scores import Removed, ScoreTable
+    from srcache.study.safety.measure import SafetyReport
 
 _SOURCE = click.Path(exists=True, path_type=Path)
 _MOST = 50
@@ -47,8 +47,8 @@ def command(
     srcache safety cache --show 'safe>0.9'
     srcache safety cache --show 'agree>0.8&back_projection>=30'
     """
+    from srcache.dataset.scores import what_removes
     from srcache.errors import ConfigError
-    from srcache.scores import what_removes
 
     folder = _folder(cache, recipe)
     for text in filters:
@@ -70,7 +70,7 @@ def command(
 
 
 def _folder(cache: Path, recipe: str | None) -> "RecipeFolder":
-    from srcache.dataset import find_folder
+    from srcache.cache.manifest import find_folder
 
     return find_folder(cache, recipe)
 
@@ -78,12 +78,12 @@ def _folder(cache: Path, recipe: str | None) -> "RecipeFolder":
 def _measured(
     folder: "RecipeFolder", sources: tuple[Path | None, Path | None], run: Path | None, device: str, again: bool
 ) -> "SafetyReport":
-    from srcache.safety import measure_safety, pictures
+    from srcache.study.safety.measure import measure_safety, pictures
 
     items = pictures(folder, *sources)
     judge = None
     if run is not None:
-        from srcache.reference import open_classifier
+        from srcache.study.safety.classifier import open_classifier
 
         judge = open_classifier(run, device)
     with progress("safety") as show:
@@ -91,9 +91,9 @@ def _measured(
 
 
 def _show_table(folder: "RecipeFolder", filters: tuple[str, ...], as_json: bool) -> int:
+    from srcache.dataset.scores import read_scores, what_removes
     from srcache.errors import CacheError
-    from srcache.safety import summary
-    from srcache.scores import read_scores, what_removes
+    from srcache.study.safety.measure import summary
 
     found: ScoreTable | None = read_scores(folder.path)
     if found is None:

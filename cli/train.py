@@ -8,8 +8,8 @@ import click
 from .output import common, document, human_time, parse_changes, progress, table
 
 if TYPE_CHECKING:
-    from srcache.arms import ArmDataset
-    from srcache.runs import EpochLine, Run
+    from srcache.study.arms.arms import ArmDataset
+    from srcache.study.train.runs import EpochLine, Run
 
 _FOLDER = click.Path(exists=True, path_type=Path)
 
@@ -57,8 +57,9 @@ def command(
     """
     from tqdm import tqdm
 
-    from srcache.run_settings import read_settings
-    from srcache.training import ArmSets, train_run
+    from srcache.study.arms.sets import ArmSets
+    from srcache.study.train.loop import train_run
+    from srcache.study.train.settings import read_settings
 
     settings = read_settings(changes)
     train, validation, test = _sets(lr, hr, settings.seed, rest)
@@ -79,7 +80,7 @@ def command(
 def _sets(
     lr: Path | None, hr: Path | None, seed: int, rest: dict[str, Any]
 ) -> "tuple[ArmDataset, ArmDataset, ArmDataset | None]":
-    from srcache.arms import based_arm, split_share
+    from srcache.study.arms.arms import based_arm, split_share
 
     about = {"cache": rest["cache"], "recipe": rest["recipe"], "seed": seed}
     base, pairs = (lr, hr) if lr is not None else (hr, None)

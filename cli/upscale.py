@@ -33,9 +33,9 @@ def command(
     srcache upscale cat.jpg dog.png --recipe bicubic --out larger
     srcache upscale cat.jpg --recipe bicubic --set scale=2 --out larger
     """
-    from srcache.fill import FillSettings
-    from srcache.recipe import load_recipe
-    from srcache.upscale import upscale
+    from srcache.fill.settings import FillSettings
+    from srcache.fill.upscale import upscale
+    from srcache.recipe.reading import load_recipe
 
     with progress("upscale") as show:
         report = upscale(images, load_recipe(recipe, changes), out, FillSettings(**rest), force=force, progress=show)

@@ -21,7 +21,7 @@ def command(cache: Path, recipe: str | None, as_json: bool) -> int:
     srcache verify cache
     srcache verify cache --recipe bicubic
     """
-    from srcache.maintain import verify
+    from srcache.maintain.verify import verify
 
     with progress("verify") as show:
         report = verify(cache, recipe, show)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from srcache.engine import EngineInfo, Failure, Option, Setup, Upscaled, upscaled_side
+from srcache.engine.interface import EngineInfo, Failure, Option, Setup, Upscaled, upscaled_side
 from srcache.images import from_tensor, resize, to_batch
 
 if TYPE_CHECKING:

@@ -7,30 +7,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from srcache.catalog import Catalog as Catalog
-    from srcache.catalog import scan as scan
-    from srcache.dataset import SRAugmentedDataset as SRAugmentedDataset
-    from srcache.engine import EngineInfo as EngineInfo
-    from srcache.engine import SREngine as SREngine
+    from srcache.catalog.rows import Catalog as Catalog
+    from srcache.catalog.scanning import scan as scan
+    from srcache.dataset.augmented import SRAugmentedDataset as SRAugmentedDataset
+    from srcache.dataset.policy import Policy as Policy
+    from srcache.dataset.policy import Variant as Variant
+    from srcache.engine.interface import EngineInfo as EngineInfo
+    from srcache.engine.interface import SREngine as SREngine
     from srcache.errors import SrcacheError as SrcacheError
-    from srcache.policy import Policy as Policy
-    from srcache.policy import Variant as Variant
-    from srcache.recipe import Recipe as Recipe
-    from srcache.recipe import load_recipe as load_recipe
+    from srcache.recipe.reading import load_recipe as load_recipe
+    from srcache.recipe.recipe import Recipe as Recipe
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Catalog": "catalog",
-    "EngineInfo": "engine",
-    "Policy": "policy",
-    "Recipe": "recipe",
-    "SRAugmentedDataset": "dataset",
-    "SREngine": "engine",
+    "Catalog": "catalog.rows",
+    "EngineInfo": "engine.interface",
+    "Policy": "dataset.policy",
+    "Recipe": "recipe.recipe",
+    "SRAugmentedDataset": "dataset.augmented",
+    "SREngine": "engine.interface",
     "SrcacheError": "errors",
-    "Variant": "policy",
-    "load_recipe": "recipe",
-    "scan": "catalog",
+    "Variant": "dataset.policy",
+    "load_recipe": "recipe.reading",
+    "scan": "catalog.scanning",
 }
 __all__ = ["__version__", *_HOMES]
 

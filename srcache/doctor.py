@@ -11,14 +11,14 @@ from pathlib import Path
 
 import yaml
 
-from srcache.engine import EngineInfo, engine_names, find_engine
+from srcache.engine.interface import EngineInfo
+from srcache.engine.registry import engine_names, find_engine
 from srcache.errors import DamagedError, EngineError
 from srcache.files import user_folder
 from srcache.machine import NETWORK, file_system, versions
-from srcache.recipe import shipped_recipes
-from srcache.weights import engine_weights
-from srcache.weights.manifests import shipped_manifests
-from srcache.weights.states import bundle_state
+from srcache.recipe.reading import shipped_recipes
+from srcache.weights.manifest import shipped_manifests
+from srcache.weights.status import bundle_state, engine_weights
 
 _DEVELOPERS = {"dev", "all"}
 _REQUIREMENT = re.compile(r"([\w.-]+)\s*([^;]*)(?:;(.*))?")

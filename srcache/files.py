@@ -1,13 +1,14 @@
 """Files that a crash cannot tear: written beside their place, synced, then renamed into it."""
 
 import errno
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from srcache.errors import DiskFullError
+from srcache.errors import BusyError, DiskFullError
 
 
 def user_folder() -> Path:
@@ -71,3 +72,35 @@ def _last_byte(path: Path) -> bytes:
     with path.open("rb") as file:
         file.seek(-1, os.SEEK_END)
         return file.read(1)
+
+
+def _size(path: Path) -> int:
+    """Bytes in a file, or in everything below a folder."""
+    if path.is_file():
+        return path.stat().st_size
+    files = (os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names)
+    return sum(os.lstat(file).st_size for file in files)
+
+
+@contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Be the only one who changes a recipe's folder; a crash lets go of it.
+
+    Raises:
+        BusyError: another process has it.
+    """
+    path = folder / "lock"
+    with disk_errors(path):
+        file = path.open("a+")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise BusyError(
+                f"{folder} is being filled by process {file.read().strip() or '?'}; wait for it, or stop it"
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield

@@ -19,6 +19,7 @@ import os
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,10 +34,8 @@ if TYPE_CHECKING:
 
 Pixels = NDArray[np.uint8]
 """RGB, uint8, (height, width, 3)."""
-
 PIXEL_LIMIT = 100_000_000
 """Pixels that an image may have; the environment variable SRCACHE_MAX_PIXELS raises it."""
-
 FILTERS = {
     "nearest": Image.Resampling.NEAREST,
     "box": Image.Resampling.BOX,
@@ -47,7 +46,6 @@ FILTERS = {
 }
 LOSSLESS = ("qoi", "png")
 LOSSY = ("jpeg", "webp")
-
 _QOI_END = b"\0\0\0\0\0\0\0\1"
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, RuntimeError, Warning, struct.error)
 """What codecs raise over broken bytes; their warnings too, where warnings are errors."""
@@ -268,3 +266,21 @@ def _over_white(image: Image.Image) -> Image.Image:
 def _is_plain(image: Image.Image) -> bool:
     upright = image.getexif().get(0x0112, 1) == 1
     return upright and not image.mode.startswith("I") and not image.has_transparency_data
+
+
+def as_file(payload: bytes) -> tuple[str, bytes]:
+    """A stored image as a file for everybody: its suffix, and its bytes; QOI becomes PNG, the rest stays as it is."""
+    suffix = suffix_of(payload)
+    return (".png", encode(decode(payload), "png")) if suffix == ".qoi" else (suffix, payload)
+
+
+def read_file(path: Path) -> bytes:
+    """A file's bytes.
+
+    Raises:
+        ImageError: it cannot be read (`unreadable`).
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError("unreadable", f"the file cannot be read ({error.strerror or error})") from error

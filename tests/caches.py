@@ -8,11 +8,12 @@ from pathlib import Path
 from conftest import picture
 from PIL import Image
 
-from srcache.catalog import scan
-from srcache.fill import FillReport, FillSettings, fill
-from srcache.kept import find_home
-from srcache.manifest import RecipeFolder, open_cache
-from srcache.recipe import load_recipe
+from srcache.cache.manifest import RecipeFolder, open_cache
+from srcache.cache.receipts import find_home
+from srcache.catalog.scanning import scan
+from srcache.fill.run import fill
+from srcache.fill.settings import FillReport, FillSettings
+from srcache.recipe.reading import load_recipe
 from srcache.stores import Store
 
 RECIPES = {

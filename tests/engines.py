@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from srcache.engine import EngineInfo, Failure, Option, Setup, Upscaled
+from srcache.engine.interface import EngineInfo, Failure, Option, Setup, Upscaled
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,6 +1,6 @@
 """A small study's data for tests: stripes across or down, HR of 32 pixels, LR of 16, and a cache of SR by two recipes.
 
-    HOME/hr/{train,validation,test}/{across,down}/*.png     HOME/lr/…     HOME/cache
+HOME/hr/{train,validation,test}/{across,down}/*.png     HOME/lr/…     HOME/cache
 """
 
 from pathlib import Path
@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from srcache.arms import arm_dataset
-from srcache.catalog import scan
-from srcache.fill import fill
-from srcache.prepare import lr
-from srcache.recipe import load_recipe
-from srcache.training import ArmSets
+from srcache.catalog.scanning import scan
+from srcache.fill.run import fill
+from srcache.recipe.reading import load_recipe
+from srcache.study.arms.arms import arm_dataset
+from srcache.study.arms.sets import ArmSets
+from srcache.study.prepare.lr import lr
 
 CLASSES = ("across", "down")
 COUNTS = {"train": 9, "validation": 4, "test": 3}

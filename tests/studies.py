@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from srcache.experiment import Experiment
-from srcache.experiment.reading import read_experiment
 from srcache.images import encode
+from srcache.study.experiment.config import Experiment
+from srcache.study.experiment.load import read_experiment
 
 COUNTS = {"train": 8, "validation": 4, "test": 5}
 CLASSES = ("across", "down")

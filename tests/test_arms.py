@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 from stripes import arm, make_stripes
 
-from srcache.arms import arm_dataset, based_arm, split_share
-from srcache.catalog import scan
+from srcache.cache.manifest import open_cache
+from srcache.catalog.scanning import scan
 from srcache.errors import CacheError, CatalogError, ConfigError, ImageError, MissError, PolicyError
 from srcache.images import decode, resize
-from srcache.manifest import open_cache
+from srcache.study.arms.arms import arm_dataset, based_arm, split_share
 
 
 @pytest.fixture(scope="module")

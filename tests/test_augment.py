@@ -9,8 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srcache.augment import Change, apply, brighten, contrast, draw, fit, saturate, translate
 from srcache.errors import ConfigError
+from srcache.study.arms.augment import Change, apply, brighten, contrast, draw, fit, saturate, translate
 
 HEIGHT, WIDTH = 20, 30
 

@@ -14,12 +14,17 @@ from engines import Noise
 from safetensors.torch import load_file, save_file
 
 from srcache.errors import ConfigError, DamagedError, DiskFullError, MissingExtraError, WeightsError
-from srcache.recipe import dump, load_recipe, restore
-from srcache.weights import adopt, bundles, fetch, find, find_bundle, locate, records, resolve_weights, weights_folder
+from srcache.recipe.reading import dump, load_recipe, restore
+from srcache.weights import bundle as bundles
+from srcache.weights import record as records
+from srcache.weights.bundle import find_bundle, locate
+from srcache.weights.checkpoint import adopt, find, weights_folder
+from srcache.weights.fetch import fetch
 from srcache.weights.hub import Hub, Offer
-from srcache.weights.manifests import Part, Repository, Source, bundle_digest, load_manifest, shipped_manifests
-from srcache.weights.places import candidates, search
-from srcache.weights.records import records_folder
+from srcache.weights.manifest import Part, Repository, Source, bundle_digest, load_manifest, shipped_manifests
+from srcache.weights.record import records_folder
+from srcache.weights.resolve import resolve_weights
+from srcache.weights.search import candidates, search
 
 MANIFEST = """
 summary: two networks and a list
@@ -300,7 +305,7 @@ def made(tmp_path, monkeypatch):
     folder.mkdir(parents=True)
     text = MADE.replace("NET", hashlib.sha256(b"net of small").hexdigest())
     (folder / "small.yaml").write_text(text.replace("WORDS", hashlib.sha256(b"cat").hexdigest()))
-    monkeypatch.setattr("srcache.weights.manifests.files", lambda _: tmp_path / "configs")
+    monkeypatch.setattr("srcache.weights.manifest.files", lambda _: tmp_path / "configs")
     monkeypatch.setattr(Noise, "make_weights", staticmethod(_make), raising=False)
     return load_manifest("small")
 

@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from srcache_plugins.huggingface import trainer_callback
+from srcache_plugins.lightning import lightning_callback
 from torch.utils.data import DataLoader
 
-from srcache import callbacks
-from srcache.catalog import scan
-from srcache.dataset import SRAugmentedDataset
+from srcache.catalog.scanning import scan
+from srcache.dataset.augmented import SRAugmentedDataset
 from srcache.errors import MissingExtraError
-from srcache.fill import fill
+from srcache.fill.run import fill
 from srcache.images import Pixels
-from srcache.recipe import resolve
+from srcache.recipe.reading import resolve
 
 RECIPE = resolve(
     {"name": "r", "engine": "resample", "scale": 4, "degradation": "box/2", "options": {"filter": "nearest"}}
@@ -105,7 +106,7 @@ def lightning_run(
         enable_progress_bar=False,
         enable_model_summary=False,
         default_root_dir=folder.parent,
-        callbacks=[callbacks.lightning_callback(data), every, last],
+        callbacks=[lightning_callback(data), every, last],
         **given,
     )
     fork = {"multiprocessing_context": "fork", "prefetch_factor": 1} if workers else {}
@@ -133,7 +134,7 @@ def test_lightning_resumes_with_the_epoch_it_left(lightning: Any, folder: Path, 
 def test_a_second_fit_starts_where_its_trainer_stands(lightning: Any, folder: Path) -> None:
     data = opened(folder)
     data.set_epoch(3)
-    told = callbacks.lightning_callback(data)
+    told = lightning_callback(data)
     told.setup(type("Trainer", (), {"current_epoch": 0})(), None, "validate")
     assert data.epoch == 3
     told.setup(type("Trainer", (), {"current_epoch": 0})(), None, "fit")
@@ -141,7 +142,7 @@ def test_a_second_fit_starts_where_its_trainer_stands(lightning: Any, folder: Pa
 
 
 def test_callbacks_can_be_sent_to_other_processes(lightning: Any, folder: Path) -> None:
-    twin = pickle.loads(pickle.dumps(callbacks.lightning_callback(opened(folder))))
+    twin = pickle.loads(pickle.dumps(lightning_callback(opened(folder))))
     assert isinstance(twin, lightning.Callback)
     assert twin.on_train_start(type("Trainer", (), {"current_epoch": 2})(), None) is None
 
@@ -201,7 +202,7 @@ def trainer_run(
         args=settings,
         train_dataset=data,
         data_collator=collated,
-        callbacks=[callbacks.trainer_callback(data)],
+        callbacks=[trainer_callback(data)],
     )
     trainer.remove_callback(tf.trainer_callback.PrinterCallback)
     trainer.train(resume_from_checkpoint=resume)
@@ -224,7 +225,7 @@ def test_the_trainer_resumes_with_the_epoch_it_left(
 
 def test_epochs_are_counted_where_the_trainers_fraction_does_not_reach_one(transformers: Any, folder: Path) -> None:
     data = opened(folder)
-    told = callbacks.trainer_callback(data)
+    told = trainer_callback(data)
     state = transformers.TrainerState(epoch=1.75)
     told.on_train_begin(None, state, None)
     epochs = []
@@ -240,7 +241,7 @@ def test_epochs_are_counted_where_the_trainers_fraction_does_not_reach_one(trans
 
 @pytest.mark.parametrize(
     ("make", "words"),
-    [(callbacks.lightning_callback, "needs pytorch-lightning"), (callbacks.trainer_callback, "needs transformers")],
+    [(lightning_callback, "needs pytorch-lightning"), (trainer_callback, "needs transformers")],
 )
 def test_a_missing_package_is_named_with_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch, make: Callable[..., Any], words: str

@@ -9,11 +9,14 @@ import pytest
 import torch
 from engines import MARKS, enlarged
 
-from srcache.calls import EngineCalls, cuda_gauge, failure_of, fitting
-from srcache.engine import EngineInfo, Failure, Upscaled, open_engine
+from srcache.engine.interface import EngineInfo, Failure, Upscaled
+from srcache.engine.registry import open_engine
 from srcache.errors import DeviceError, DiskFullError, EngineError, ImageError
-from srcache.recipe import resolve
-from srcache.waiting import Request, WaitingRoom
+from srcache.recipe.reading import resolve
+from srcache.service.batching import WaitingRoom
+from srcache.service.device_memory import cuda_gauge, fitting
+from srcache.service.requests import Request
+from srcache.service.runner import EngineCalls, failure_of
 
 
 class Probe:

@@ -18,12 +18,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-import srcache.memo
-from srcache.catalog import Catalog, Problem, Row, open_catalog, scan
+import srcache.catalog.hashing
+from srcache.catalog.hashing import memo_path
+from srcache.catalog.listing import Problem
+from srcache.catalog.rows import Catalog, Row
+from srcache.catalog.scanning import open_catalog, scan
 from srcache.errors import CatalogError, ImageError
 from srcache.images import Pixels
 from srcache.keys import file_key, image_key
-from srcache.memo import memo_path
 
 MINUTE = 60 * 10**9
 
@@ -207,14 +209,14 @@ def test_a_root_named_like_a_neighbour_is_not_inside_it(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_read(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = srcache.memo.file_key
+    real = srcache.catalog.hashing.file_key
 
     def denied(path: Path) -> str:
         if path.name == "bark1.png":
             raise PermissionError(13, "Permission denied")
         return real(path)
 
-    monkeypatch.setattr(srcache.memo, "file_key", denied)
+    monkeypatch.setattr(srcache.catalog.hashing, "file_key", denied)
     catalog = scan(photos)
     assert catalog.problems == (Problem("bark/bark1.png", "unreadable", "it cannot be read (Permission denied)"),)
     assert len(catalog) == 11
@@ -410,14 +412,14 @@ def test_files_that_a_csv_names_in_vain(photos: Path, tmp_path: Path) -> None:
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the files that were hashed since the list was last emptied."""
     seen: list[str] = []
-    real, lock = srcache.memo.file_key, threading.Lock()
+    real, lock = srcache.catalog.hashing.file_key, threading.Lock()
 
     def counted(path: Path) -> str:
         with lock:
             seen.append(path.name)
         return real(path)
 
-    monkeypatch.setattr(srcache.memo, "file_key", counted)
+    monkeypatch.setattr(srcache.catalog.hashing, "file_key", counted)
     return seen
 
 

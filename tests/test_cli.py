@@ -19,10 +19,10 @@ import pytest
 from srcache_cli import main, output
 from srcache_cli.main import COMMANDS, cli, run
 
+from srcache.cache.manifest import open_cache
 from srcache.errors import BusyError, DiskFullError
-from srcache.fill import FillInterrupted, FillReport
+from srcache.fill.settings import FillInterrupted, FillReport
 from srcache.keys import file_key
-from srcache.manifest import open_cache
 
 GOLDEN = Path(__file__).parent / "golden/cli"
 TESTED_ELSEWHERE = {"eval", "quickstart", "prepare", "train", "predict", "experiment", "models", "safety", "report"}
@@ -379,7 +379,7 @@ def test_whatever_happens_has_its_exit_code(home, srcache, monkeypatch, error, c
     def act(*_):
         raise error
 
-    monkeypatch.setattr("srcache.maintain.info", act)
+    monkeypatch.setattr("srcache.maintain.info.info", act)
     monkeypatch.setattr(main.os, "dup2", lambda *_: None)
     if code is None:
         with pytest.raises(SystemExit):
@@ -396,7 +396,7 @@ def test_an_interrupted_build_says_how_to_go_on(home, srcache, monkeypatch):
     def interrupt(*_):
         raise FillInterrupted(report)
 
-    monkeypatch.setattr("srcache.fill.fill", interrupt)
+    monkeypatch.setattr("srcache.fill.run.fill", interrupt)
     said = srcache("build", "photos", "--cache", "new", *_recipe("bicubic"))
     assert said.code == 130
     assert "the batch in hand was finished" in said.err
@@ -405,7 +405,7 @@ def test_an_interrupted_build_says_how_to_go_on(home, srcache, monkeypatch):
 
 
 def test_an_internal_error_shows_where_it_happened_if_asked(home, monkeypatch):
-    monkeypatch.setattr("srcache.maintain.info", lambda _: 1 / 0)
+    monkeypatch.setattr("srcache.maintain.info.info", lambda _: 1 / 0)
     monkeypatch.setenv("SRCACHE_DEBUG", "1")
     with pytest.raises(ZeroDivisionError):
         run(["info", "cache"])

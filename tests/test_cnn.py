@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from srcache.cnn import (
+from srcache.errors import ConfigError, WeightsError
+from srcache.study.train.networks import (
     CHANNELS,
     build_network,
     default_size,
@@ -15,7 +16,6 @@ from srcache.cnn import (
     thesis_cnn,
     uses_batch_statistics,
 )
-from srcache.errors import ConfigError, WeightsError
 
 
 def count(network: nn.Module) -> int:

@@ -9,12 +9,13 @@ from safetensors.numpy import load_file
 from srcache_plugins.compact import SCALES, Compact
 
 from srcache.conformance import check_engine
-from srcache.degrade import Degradation
-from srcache.engine import Setup, open_engine
+from srcache.engine.interface import Setup
+from srcache.engine.registry import open_engine
 from srcache.errors import EngineError
-from srcache.evaluate import Convention, measure
 from srcache.images import from_tensor, resize, to_batch
-from srcache.recipe import load_recipe
+from srcache.recipe.degradation import Degradation
+from srcache.recipe.reading import load_recipe
+from srcache.study.quality.psnr_ssim import Convention, measure
 
 LEAST_GAIN = {2: 1.5, 4: 0.5}
 """dB over bicubic on the Y of a scikit-image photo; the card has the figures for whole sets."""

@@ -14,15 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from srcache.compare import CompareSettings, compare
-from srcache.compared import plain, write_comparison
-from srcache.confusion import draw_confusion
 from srcache.errors import CatalogError, ConfigError, MissingExtraError
-from srcache.performance import calibration, perform
-from srcache.predictions import PredictionRow, Predictions, join
-from srcache.seeds import compare_seeds, join_seeds
-from srcache.statistics import Table
-from srcache.verdict import Contest, told_p, verdict
+from srcache.study.compare.confusion_plot import draw_confusion
+from srcache.study.compare.metrics import calibration, perform
+from srcache.study.compare.output import plain, write_comparison
+from srcache.study.compare.pairwise import CompareSettings, compare
+from srcache.study.compare.predictions import PredictionRow, Predictions, join
+from srcache.study.compare.seeds import compare_seeds, join_seeds
+from srcache.study.compare.verdict import Contest, told_p, verdict
+from srcache.study.statistics.paired import Table
 
 pytest.importorskip("sklearn")
 pytest.importorskip("statsmodels")
@@ -31,13 +31,13 @@ GOLDEN = {(1, 1, 1): 229, (1, 1, 0): 8, (1, 0, 1): 15, (0, 1, 1): 16, (1, 0, 0):
 GOLDEN[0, 0, 0] = 331 - sum(GOLDEN.values())
 """Who of LR, HR and SR is right, and on how many of 331 images: LR-HR 29/21, LR-SR 22/29, HR-SR 13/28."""
 
+
 @pytest.fixture(autouse=True, scope="module")
 def _no_collections():
     """statsmodels' `multipletests` collects garbage at each call, which takes longer than all else."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gc, "collect", lambda *_: 0)
         yield
-
 
 
 def _answers(right, classes=("a", "b")):
@@ -276,9 +276,7 @@ def test_calibration_is_scikit_learns_curve(case):
 
 def test_the_calibration_error_of_a_known_case():
     rows = [("a", "a", (0.9, 0.1)), ("b", "a", (0.9, 0.1)), ("a", "a", (1.0, 0.0)), ("b", "b", (0.4, 0.6))]
-    predictions = Predictions(
-        ("a", "b"), tuple(PredictionRow(f"n{place}", "", *row) for place, row in enumerate(rows))
-    )
+    predictions = Predictions(("a", "b"), tuple(PredictionRow(f"n{place}", "", *row) for place, row in enumerate(rows)))
     found = calibration(predictions, 5)
     assert [(point.low, point.images, point.accuracy) for point in found.points] == [
         (pytest.approx(0.4), 1, 1.0),
@@ -493,7 +491,7 @@ def test_arms_need_the_same_seeds_and_images():
 def test_all_files_are_written_with_safe_names(tmp_path):
     names = ["../LR", "<script>", "größe", "lr", "LR", "..", "x" * 200]
     rights = [np.random.default_rng(seed).random(20) < 0.6 for seed in range(len(names))]
-    arms = {name: [_answers(right.tolist(), ("<b>", "a,\n\"b"))] for name, right in zip(names, rights, strict=True)}
+    arms = {name: [_answers(right.tolist(), ("<b>", 'a,\n"b'))] for name, right in zip(names, rights, strict=True)}
     joined = join_seeds(arms)
     files = write_comparison(tmp_path / "out", compare_seeds(joined), joined[0])
     assert len(set(files)) == 1 + 7 + 21

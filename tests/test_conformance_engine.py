@@ -9,8 +9,8 @@ from engines import ENTRY_POINTS, Faulty, Noise, Shapes, enlarged
 
 from srcache import conformance
 from srcache.conformance import check_engine
-from srcache.engine import EngineInfo, Failure, Setup, Upscaled
-from srcache.engine_checks import ENGINE_CHECKS
+from srcache.conformance.engine import ENGINE_CHECKS
+from srcache.engine.interface import EngineInfo, Failure, Setup, Upscaled
 from srcache.errors import ConfigError, ConformanceError, EngineError
 from srcache.images import to_batch
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from srcache.counters import COUNTED, Counters
+from srcache.dataset.counters import COUNTED, Counters
 
 FORK = multiprocessing.get_context("fork")
 

@@ -24,12 +24,16 @@ from torch.utils.data import DataLoader, Subset, random_split
 from torchvision import transforms as T  # noqa: N812
 from torchvision.datasets import ImageFolder
 
-from srcache import catalog, keys, memo
-from srcache import items as items_room
-from srcache.catalog import from_dataset, scan
-from srcache.dataset import SRAugmentedDataset
-from srcache.degrade import Degradation
-from srcache.engine import open_engine
+from srcache import keys
+from srcache.cache.manifest import create_cache, open_cache
+from srcache.catalog import hashing as memo
+from srcache.catalog import scanning as catalog
+from srcache.catalog.scanning import from_dataset, scan
+from srcache.dataset import items as items_room
+from srcache.dataset.augmented import SRAugmentedDataset
+from srcache.dataset.policy import Policy, Variant
+from srcache.dataset.scores import Score, begin_scores, open_gate, write_scores
+from srcache.engine.registry import open_engine
 from srcache.errors import (
     CacheError,
     CatalogError,
@@ -42,13 +46,13 @@ from srcache.errors import (
     PolicyError,
     RecipeError,
 )
-from srcache.fill import FillSettings, fill
+from srcache.fill.run import fill
+from srcache.fill.settings import FillSettings
 from srcache.images import Pixels, decode, encode, resize
 from srcache.keys import entry_name, file_key
-from srcache.manifest import create_cache, open_cache
-from srcache.policy import Policy, Variant
-from srcache.recipe import Recipe, load_recipe, resolve
-from srcache.scores import Score, begin_scores, open_gate, write_scores
+from srcache.recipe.degradation import Degradation
+from srcache.recipe.reading import load_recipe, resolve
+from srcache.recipe.recipe import Recipe
 from srcache.stores import Entry
 
 PLAIN = load_recipe("bicubic")

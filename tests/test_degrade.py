@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from srcache.degrade import Degradation
 from srcache.errors import RecipeError
 from srcache.images import FILTERS
+from srcache.recipe.degradation import Degradation
 
 FILTER, FACTOR, SIDE = st.sampled_from(sorted(FILTERS)), st.integers(2, 9), st.integers(1, 40)
 

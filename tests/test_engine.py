@@ -11,27 +11,18 @@ from engines import ENTRY_POINTS, Noise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srcache import engine as seam
-from srcache.engine import (
-    EngineInfo,
-    Failure,
-    Option,
-    Setup,
-    Tiling,
-    engine_names,
-    find_engine,
-    open_engine,
-    unusable,
-    upscaled_side,
-)
+from srcache.engine import registry
+from srcache.engine.interface import EngineInfo, Failure, Option, Setup, Tiling, upscaled_side
+from srcache.engine.registry import engine_names, find_engine, open_engine
 from srcache.errors import EngineError
+from srcache.service.runner import unusable
 
 
 def test_installed_engines_are_found_here_in_subprocesses_and_in_spawned_workers():
     found = engine_names()
     assert {"resample", *ENTRY_POINTS} <= set(found)
     assert found == sorted(set(found))
-    code = "from srcache.engine import engine_names; print(*engine_names())"
+    code = "from srcache.engine.registry import engine_names; print(*engine_names())"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.split() == found
     with multiprocessing.get_context("spawn").Pool(1) as pool:
@@ -60,8 +51,8 @@ def test_an_unknown_engine_is_refused_with_what_there_is():
 def test_a_broken_package_is_told_without_a_traceback(monkeypatch, tmp_path, home, words):
     (tmp_path / "broken_plugin.py").write_text("1 / 0\n")
     monkeypatch.syspath_prepend(tmp_path)
-    point = EntryPoint(name="bad", value=home, group=seam.GROUP)
-    monkeypatch.setattr(seam, "entry_points", lambda group: [point])
+    point = EntryPoint(name="bad", value=home, group=registry.GROUP)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point])
     with pytest.raises(EngineError, match=words):
         find_engine("bad")
 

@@ -6,13 +6,14 @@ import engines
 import pytest
 from PIL import Image
 
-import srcache.estimate
-from srcache.catalog import scan
+import srcache.fill.estimate
+from srcache.cache.manifest import open_cache
+from srcache.catalog.scanning import scan
 from srcache.errors import RecipeError
-from srcache.estimate import PROBED, Estimate, estimate
-from srcache.fill import FillSettings, fill
-from srcache.manifest import open_cache
-from srcache.recipe import load_recipe, resolve
+from srcache.fill.estimate import PROBED, Estimate, estimate
+from srcache.fill.run import fill
+from srcache.fill.settings import FillSettings
+from srcache.recipe.reading import load_recipe, resolve
 
 CPU = FillSettings(device="cpu")
 
@@ -68,8 +69,8 @@ def test_the_engine_is_loaded_once(photos, tmp_path, monkeypatch):
 def test_the_engine_s_time_is_shared_out_over_what_it_was_given(photos, tmp_path, monkeypatch):
     """12 images in a batch of 48: the engine took 24 s for 48, everything else 6 s for 12."""
     clock = iter([100.0, 140.0, 170.0])
-    monkeypatch.setattr(srcache.estimate, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
-    monkeypatch.setattr(srcache.estimate, "_compute", lambda *given: SimpleNamespace(seconds=24.0, computed=48))
+    monkeypatch.setattr(srcache.fill.estimate, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    monkeypatch.setattr(srcache.fill.estimate, "_compute", lambda *given: SimpleNamespace(seconds=24.0, computed=48))
     found = estimate(scan(photos), resolve({"name": "t", "engine": "test-noise"}), tmp_path / "cache", CPU)
     assert (found.seconds_each, found.startup_seconds) == (0.5 + 0.5, 40.0)
     assert found.hours == 52 / 3600

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from srcache_cli.main import run
 
-from srcache.predictions import PredictionRow, Predictions, write_predictions
+from srcache.study.compare.predictions import PredictionRow, Predictions, write_predictions
 
 pytest.importorskip("sklearn")
 pytest.importorskip("statsmodels")

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from srcache import evaluate
-from srcache.degrade import Degradation
 from srcache.errors import ConfigError, ImageError, MissingExtraError
-from srcache.evaluate import Convention, luma, measure, measure_set
 from srcache.images import Pixels, decode, resize
+from srcache.recipe.degradation import Degradation
+from srcache.study.quality import psnr_ssim as evaluate
+from srcache.study.quality.psnr_ssim import Convention, luma, measure, measure_set
 
 RGB = Convention()
 Y4 = Convention(channel="y", crop_border=4)

@@ -13,12 +13,14 @@ import yaml
 from srcache_plugins.resample import Resample
 from studies import CLASSES, COUNTS, make_pictures, numbers, tiny
 
-from srcache import compared, runs
-from srcache.engine import Failure
+from srcache.engine.interface import Failure
 from srcache.errors import BusyError, CatalogError, ConfigError
-from srcache.experiment import ExperimentResult, load_experiment, run_experiment
+from srcache.files import lock
 from srcache.images import decode, encode
-from srcache.manifest import lock
+from srcache.study.compare import output as compared
+from srcache.study.experiment.load import load_experiment
+from srcache.study.experiment.run import ExperimentResult, run_experiment
+from srcache.study.train import runs
 
 TWO = [{"name": "lr", "arm": "lr"}, {"name": "hr", "arm": "hr"}]
 ARMS, DOMAINS, SEEDS = ("lr", "bicubic", "sr", "hr"), ("lr", "bicubic", "sr", "hr"), (0, 1)

@@ -10,8 +10,7 @@ from srcache_cli.main import cli, run
 from studies import make_pictures, tiny
 
 from srcache.errors import ConfigError
-from srcache.experiment import load_experiment, shipped_experiments
-from srcache.experiment.reading import read_experiment
+from srcache.study.experiment.load import load_experiment, read_experiment, shipped_experiments
 
 SHIPPED = ("faces", "quickstart", "thesis-as-published", "thesis-corrected")
 FACES = {"data.kind": "faces"}

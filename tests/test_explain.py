@@ -7,11 +7,11 @@ import caches
 import pytest
 from PIL import Image
 
+from srcache.cache.manifest import open_cache
 from srcache.errors import CacheError, EngineError, ImageError, RecipeError
-from srcache.explain import Difference, explain, find_recipe
 from srcache.keys import file_key
-from srcache.manifest import open_cache
-from srcache.recipe import load_recipe
+from srcache.maintain.explain import Difference, explain, find_recipe
+from srcache.recipe.reading import load_recipe
 
 BICUBIC = {"recipe": "bicubic", "changes": {"scale": 2}}
 
@@ -96,7 +96,7 @@ def test_an_image_that_failed_says_why_and_how_often(home):
 def test_a_failure_of_the_engine_is_told(home, image, tmp_path):
     cache = Path(shutil.copytree(home / "cache", tmp_path / "cache"))
     Image.new("RGB", (9, 9), "red").save(tmp_path / "red.png")
-    from srcache.manifest import FailedEntry
+    from srcache.cache.failures import FailedEntry
 
     for _ in range(2):
         name = f"{file_key(tmp_path / 'red.png')}-000"
@@ -140,7 +140,7 @@ def test_what_is_not_made_yet_and_what_was_never_asked_are_told_apart(home, tmp_
 
 
 def test_an_empty_cache_holds_nothing(tmp_path, image):
-    from srcache.manifest import create_cache
+    from srcache.cache.manifest import create_cache
 
     create_cache(tmp_path / "cache")
     assert explain(tmp_path / "cache", image, "bicubic").why == "the cache does not hold this recipe, nor any other"

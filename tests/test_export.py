@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from srcache.cache.manifest import open_cache
+from srcache.cache.receipts import KeptCatalog, KeptRow
+from srcache.catalog.names import stem_of
 from srcache.errors import CacheError, DamagedError
-from srcache.export import as_file, export, stem_of
-from srcache.images import decode, encode
-from srcache.kept import KeptCatalog, KeptRow
+from srcache.images import as_file, decode, encode
 from srcache.keys import file_key, image_key
-from srcache.manifest import open_cache
+from srcache.maintain.export import export
 from srcache.stores import Entry
 
 
@@ -141,7 +142,7 @@ def test_names_that_no_folder_can_hold_are_refused_before_anything_is_written(
 ):
     key = next(iter(caches.contents(cache)))[:32]
     catalog = KeptCatalog("0" * 32, tuple(KeptRow(key, name, "") for name in rows))
-    monkeypatch.setattr("srcache.export._last_catalog", lambda *_: catalog)
+    monkeypatch.setattr("srcache.maintain.export._last_catalog", lambda *_: catalog)
     with pytest.raises(CacheError, match=message):
         export(cache, tmp_path / "out", "bicubic", names=True)
     assert not (tmp_path / "out").exists()

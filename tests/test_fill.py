@@ -20,16 +20,17 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image
 
-import srcache.fill
-from srcache.catalog import from_dataset, scan
-from srcache.degrade import Degradation
-from srcache.engine import Upscaled
+import srcache.fill.run
+from srcache.cache.manifest import open_cache
+from srcache.catalog.scanning import from_dataset, scan
+from srcache.engine.interface import Upscaled
 from srcache.errors import BusyError, CacheError, DeviceError, DiskFullError, EngineError, RecipeError
-from srcache.fill import FillInterrupted, FillSettings, fill
+from srcache.fill.run import fill
+from srcache.fill.settings import FillInterrupted, FillSettings
 from srcache.images import decode
 from srcache.keys import entry_name, file_key, image_key, pixel_key
-from srcache.manifest import open_cache
-from srcache.recipe import load_recipe, resolve
+from srcache.recipe.degradation import Degradation
+from srcache.recipe.reading import load_recipe, resolve
 from srcache.stores.lmdb import LmdbStore
 
 CPU = FillSettings(device="cpu")
@@ -379,7 +380,7 @@ def test_memory_that_runs_out_over_one_image_is_that_image_s_failure(photos, tmp
 
 def test_pictures_in_memory_are_few_whatever_the_size_of_the_data_set(make_image, tmp_path, monkeypatch):
     photos = write(tmp_path / "photos", 300, lambda number: (4, 4 + number % 3), picture=make_image)
-    pictures, alive, make = [], [], srcache.fill.make_requests
+    pictures, alive, make = [], [], srcache.fill.feeding.make_requests
 
     def counting(*given):
         requests = make(*given)
@@ -387,8 +388,8 @@ def test_pictures_in_memory_are_few_whatever_the_size_of_the_data_set(make_image
         alive.append(sum(picture() is not None for picture in pictures))
         return requests
 
-    monkeypatch.setattr(srcache.fill, "make_requests", counting)
-    monkeypatch.setattr("srcache.service._UNSTORED_MOST", 20)
+    monkeypatch.setattr(srcache.fill.feeding, "make_requests", counting)
+    monkeypatch.setattr("srcache.service.service._UNSTORED_MOST", 20)
     report = fill(scan(photos), recipe_of("test-sleepy"), tmp_path / "cache", FillSettings(device="cpu", batch=2))
     assert report.added == 300
     assert (
@@ -459,7 +460,7 @@ def test_a_full_disk_keeps_what_was_committed_and_the_next_run_goes_on(photos, t
         commits.append(put(self, entries))
         return commits[-1]
 
-    monkeypatch.setattr("srcache.service._COMMIT_ENTRIES", 2)
+    monkeypatch.setattr("srcache.service.service._COMMIT_ENTRIES", 2)
     monkeypatch.setattr(LmdbStore, "put_many", filling_up)
     with pytest.raises(DiskFullError, match="no room"):
         fill(scan(photos), load_recipe("bicubic"), tmp_path / "cache", CPU)
@@ -474,7 +475,7 @@ def test_a_journal_that_cannot_be_written_ends_the_run(make_image, tmp_path, mon
     def full(path, line):
         raise DiskFullError(f"{path} could not be written")
 
-    monkeypatch.setattr("srcache.manifest.append_line", full)
+    monkeypatch.setattr("srcache.cache.manifest.append_line", full)
     with pytest.raises(DiskFullError, match=r"failures\.jsonl could not be written"):
         fill(scan(photos), recipe_of("test-faulty"), tmp_path / "cache", CPU)
 
@@ -555,9 +556,9 @@ def test_an_output_beyond_the_pixel_limit_is_refused_before_it_is_computed(photo
     ("device", "batch", "gauges"), [("cpu", None, False), ("cuda", None, True), ("cuda", 4, False)]
 )
 def test_memory_is_gauged_on_cuda_where_no_batch_was_asked_for(monkeypatch, device, batch, gauges):
-    monkeypatch.setattr(srcache.fill, "resolve_device", lambda asked: device)
-    monkeypatch.setattr(srcache.fill, "device_name", lambda resolved: resolved)
-    monkeypatch.setattr(srcache.fill, "SRService", lambda engine, recipe, store, settings: settings)
-    serving = srcache.fill.start_service(None, None, None, FillSettings(batch=batch))
+    monkeypatch.setattr(srcache.fill.feeding, "resolve_device", lambda asked: device)
+    monkeypatch.setattr(srcache.fill.feeding, "device_name", lambda resolved: resolved)
+    monkeypatch.setattr(srcache.fill.feeding, "SRService", lambda engine, recipe, store, settings: settings)
+    serving = srcache.fill.feeding.start_service(None, None, None, FillSettings(batch=batch))
     assert (serving.gauge is not None) == gauges
     assert serving.batch == batch

@@ -16,12 +16,13 @@ import pytest
 from conftest import picture
 from PIL import Image, ImageFilter
 
-from srcache.degrade import Degradation
 from srcache.errors import ConfigError, ImageError, MachineError, MissingExtraError, WeightsError
-from srcache.evaluate import Convention, luma, measure
 from srcache.images import Pixels, resize
-from srcache.iqa import known, open_scorer, require_metric, scorers
-from srcache.iqa.table import CODE, WEIGHTS, WeightFile
+from srcache.recipe.degradation import Degradation
+from srcache.study.quality import pyiqa_metrics as scorers
+from srcache.study.quality.psnr_ssim import Convention, luma, measure
+from srcache.study.quality.pyiqa_metrics import known, open_scorer, require_metric
+from srcache.study.quality.pyiqa_weights import CODE, WEIGHTS, WeightFile
 
 needs_pyiqa = pytest.mark.skipif(find_spec("pyiqa") is None, reason="pyiqa (extra iqa) is not installed")
 

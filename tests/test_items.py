@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
-from srcache import memo
-from srcache.catalog import Catalog, Row, from_dataset, scan
-from srcache.degrade import Degradation
+from srcache.catalog import hashing as memo
+from srcache.catalog.rows import Catalog, Row
+from srcache.catalog.scanning import from_dataset, scan
+from srcache.dataset.items import NO_LABEL, _paired, _Texts, open_items
 from srcache.errors import CatalogError, ImageError, PolicyError
 from srcache.images import Pixels, decode
-from srcache.items import NO_LABEL, _paired, _Texts, open_items
 from srcache.keys import ImageKey, file_key, image_key, pixel_key
+from srcache.recipe.degradation import Degradation
 
 
 def invented(count: int, labels: tuple[str | None, ...] = ("a", "b")) -> Catalog:
@@ -117,7 +118,7 @@ def test_pictures_in_memory_are_hashed_once_and_not_before_they_are_needed(monke
         hashed.append(rgb.shape)
         return pixel_key(rgb)
 
-    monkeypatch.setattr("srcache.items.pixel_key", counted)
+    monkeypatch.setattr("srcache.dataset.items.pixel_key", counted)
     items = open_items([(Image.new("RGB", (4, 4 + index)), 0) for index in range(3)], None, None)
     assert hashed == []
     assert items.key(1) == items.key(1) == pixel_key(np.zeros((5, 4, 3), np.uint8))

@@ -10,14 +10,16 @@ import caches
 import lmdb
 import pytest
 
-from srcache import checks
-from srcache.catalog import scan
+from srcache.cache.manifest import create_cache, open_cache
+from srcache.cache.receipts import asked_for, read_kept
+from srcache.catalog.scanning import scan
 from srcache.errors import BusyError, CacheError, DamagedError, MachineError
-from srcache.kept import asked_for, read_kept
 from srcache.keys import image_key
-from srcache.maintain import Coverage, info, prune, verify
-from srcache.manifest import create_cache, open_cache
-from srcache.recipe import load_recipe
+from srcache.maintain import check_process as checks
+from srcache.maintain.info import Coverage, info
+from srcache.maintain.prune import prune
+from srcache.maintain.verify import verify
+from srcache.recipe.reading import load_recipe
 from srcache.stores import Entry
 
 

@@ -8,19 +8,13 @@ import sys
 
 import pytest
 
-from srcache import files, manifest
+from srcache import files
+from srcache.cache import manifest
+from srcache.cache.failures import FailedEntry, failures_by_reason
+from srcache.cache.manifest import Cache, RecipeFolder, create_cache, is_cache, open_cache
 from srcache.errors import BusyError, CacheError, DamagedError, DiskFullError
-from srcache.manifest import (
-    Cache,
-    FailedEntry,
-    RecipeFolder,
-    create_cache,
-    failures_by_reason,
-    is_cache,
-    lock,
-    open_cache,
-)
-from srcache.recipe import load_recipe
+from srcache.files import lock
+from srcache.recipe.reading import load_recipe
 
 BICUBIC = load_recipe("bicubic")
 BICUBIC_X2 = load_recipe("bicubic", {"scale": 2})
@@ -222,7 +216,7 @@ def test_one_process_fills_a_folder(folder):
 
 def test_a_killed_process_lets_go_of_the_lock(folder):
     code = (
-        "import sys, time; from pathlib import Path; from srcache.manifest import lock\n"
+        "import sys, time; from pathlib import Path; from srcache.files import lock\n"
         "with lock(Path(sys.argv[1])): print('locked', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(folder.path)], stdout=subprocess.PIPE) as child:
@@ -259,7 +253,7 @@ def test_no_room_is_told_and_leaves_nothing_half_written(cache, monkeypatch, cod
 
 
 def test_a_new_lmdb_cache_on_a_network_file_system_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("srcache.manifest.file_system", lambda path: "nfs4")
+    monkeypatch.setattr("srcache.cache.manifest.file_system", lambda path: "nfs4")
     with pytest.raises(CacheError, match=r"network file system \(nfs4\).* local disk"):
         create_cache(tmp_path / "cache")
     assert not (tmp_path / "cache").exists()

@@ -12,7 +12,9 @@ from srcache_cli.main import run
 from srcache_cli.output import human_bytes
 
 from srcache.errors import DamagedError, MissingExtraError, WeightsError
-from srcache.weights import EngineWeights, engine_weights, find, find_bundle, matching, of_engines, weights_folder
+from srcache.weights.bundle import find_bundle
+from srcache.weights.checkpoint import find, matching, weights_folder
+from srcache.weights.status import EngineWeights, engine_weights, of_engines
 
 DIGEST = "ab" * 32
 
@@ -333,6 +335,6 @@ def test_verify_hashes_bundles_by_name_or_digest(srcache, bundle):
 
 def test_a_broken_engine_does_not_hide_the_others(locate, tmp_path, monkeypatch):
     locate(lambda: tmp_path / "noise.bin")
-    monkeypatch.setattr("srcache.weights.engines.engine_names", lambda: ["no-such-engine", "resample", "test-noise"])
+    monkeypatch.setattr("srcache.weights.status.engine_names", lambda: ["no-such-engine", "resample", "test-noise"])
     expected = EngineWeights(engine="test-noise", digest=DIGEST, path=tmp_path / "noise.bin")
     assert of_engines() == [expected] == [engine_weights("test-noise")]

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from srcache.optimizers import make_optimizer, rate_at, rmsprop, set_rate
-from srcache.run_settings import RunSettings
+from srcache.study.train.optimizers import make_optimizer, rate_at, rmsprop, set_rate
+from srcache.study.train.settings import RunSettings
 
 STARTS, GRADIENTS = torch.tensor([0.3, -2.0, 1e-4]), ([0.1, -0.5, 1e-6], [0.2, 0.5, 0.0], [-3.0, 1e-4, 1e-8])
 

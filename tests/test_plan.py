@@ -7,13 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srcache.catalog import Catalog, Row, scan
+from srcache.cache.failures import FailedEntry
+from srcache.cache.manifest import create_cache
+from srcache.catalog.rows import Catalog, Row
+from srcache.catalog.scanning import scan
 from srcache.errors import CacheError
-from srcache.fill import FillSettings, fill
+from srcache.fill.plan import make_plan, plan_only
+from srcache.fill.run import fill
+from srcache.fill.settings import FillSettings
 from srcache.keys import entry_name, image_key
-from srcache.manifest import FailedEntry, create_cache
-from srcache.plan import make_plan, plan_only
-from srcache.recipe import load_recipe
+from srcache.recipe.reading import load_recipe
 from srcache.stores import Entry, open_store
 
 CPU = FillSettings(device="cpu")

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from srcache.dataset.policy import COLUMNS, KINDS, Condition, Policy, Term, Variant, parse_filter
 from srcache.errors import PolicyError
 from srcache.keys import image_key
-from srcache.policy import COLUMNS, KINDS, Condition, Policy, Term, Variant, parse_filter
 
 KEYS = [image_key(str(number).encode()) for number in range(4000)]
 FROZEN = "this change serves other variants than the same training run did before"
@@ -50,7 +50,7 @@ def test_a_policy_is_constant_exactly_if_it_serves_one_variant(terms, later, sam
 
 def test_choices_are_the_same_in_another_process():
     code = (
-        "import sys; from srcache.policy import Policy; p = Policy.parse('lr=0.5,sr=0.5', seed=3);"
+        "import sys; from srcache.dataset.policy import Policy; p = Policy.parse('lr=0.5,sr=0.5', seed=3);"
         "print(*(p.pick(key, 5, 3) for key in sys.argv[1:]))"
     )
     printed = subprocess.run(

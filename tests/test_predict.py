@@ -9,14 +9,14 @@ import torch
 from PIL import Image
 from stripes import arm, arm_sets, make_stripes
 
-from srcache.arms import arm_dataset
-from srcache.batches import cross_entropy, logits, softmax
 from srcache.errors import CatalogError, ConfigError, DamagedError, ImageError
-from srcache.predict import predict
-from srcache.predictions import join, read_predictions, write_predictions
-from srcache.run_settings import RunSettings
-from srcache.runs import open_run
-from srcache.training import train_run
+from srcache.study.arms.arms import arm_dataset
+from srcache.study.compare.predictions import join, read_predictions, write_predictions
+from srcache.study.train.batches import cross_entropy, logits, softmax
+from srcache.study.train.loop import train_run
+from srcache.study.train.predict import predict
+from srcache.study.train.runs import open_run
+from srcache.study.train.settings import RunSettings
 
 SETTINGS = RunSettings(network="small:8", size=32, epochs=8, batch_size=6, learning_rate=0.02)
 

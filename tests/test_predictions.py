@@ -5,13 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from srcache.errors import CatalogError
-from srcache.predictions import (
-    PredictionRow,
-    Predictions,
-    join,
-    read_predictions,
-    write_predictions,
-)
+from srcache.study.compare.predictions import PredictionRow, Predictions, join, read_predictions, write_predictions
 
 ODD = ("<script>alert(1)</script>", 'said "no", twice', "größe 猫", " space ", "two\nlines\r", "$x^2$", "0", "p_p")
 

@@ -21,15 +21,19 @@ from hypothesis import strategies as st
 from PIL import Image
 from srcache_cli.main import run
 
-import srcache.prepare
-from srcache.catalog import Catalog, scan
-from srcache.claim import MARKER
+import srcache.study.prepare.run
+from srcache.catalog.rows import Catalog
+from srcache.catalog.scanning import scan
 from srcache.errors import CatalogError, ConfigError, DiskFullError, RecipeError
 from srcache.images import Pixels, decode
 from srcache.keys import ImageKey, file_key, image_key
-from srcache.memo import Progress
-from srcache.prepare import Prepared, Squares, crop, crops, lr, split
-from srcache.stratify import SPLITS, assign, exact_shares, quotas
+from srcache.progress import Progress
+from srcache.study.prepare.claim import MARKER
+from srcache.study.prepare.crops import Squares, crop, crops
+from srcache.study.prepare.lr import lr
+from srcache.study.prepare.run import Prepared
+from srcache.study.prepare.split import split
+from srcache.study.prepare.stratify import SPLITS, assign, exact_shares, quotas
 
 
 @pytest.fixture(autouse=True)
@@ -425,7 +429,7 @@ def test_a_disk_that_is_full(photos: Path, tmp_path: Path, command: Command, mon
                 raise OSError(errno.ENOSPC, "No space left on device")
         real(part, path)
 
-    monkeypatch.setattr(srcache.prepare.os, "replace", full)
+    monkeypatch.setattr(srcache.study.prepare.run.os, "replace", full)
     with pytest.raises(DiskFullError, match="No space left on device"):
         command(photos, tmp_path / "out")
     monkeypatch.undo()
@@ -442,7 +446,7 @@ def test_threads_and_order_do_not_change_a_byte(
     command(photos, tmp_path / "one")
     catalog = scan(photos)
     turned = Catalog(rows=catalog.rows[::-1], classes=catalog.classes, root=catalog.root)
-    monkeypatch.setattr(srcache.prepare, "_WORKERS", 1)
+    monkeypatch.setattr(srcache.study.prepare.run, "_WORKERS", 1)
     command(turned, tmp_path / "two")
     assert images(tmp_path / "one") == images(tmp_path / "two")
 
@@ -532,13 +536,13 @@ def test_a_name_that_gets_too_long_is_a_failure(photos: Path, tmp_path: Path) ->
 
 SLOWLY = """
 import sys, time
-import srcache.prepare
-from srcache.prepare import lr
-real = srcache.prepare.os.replace
+import srcache.study.prepare.run
+from srcache.study.prepare.lr import lr
+real = srcache.study.prepare.run.os.replace
 def slow(part, path):
     time.sleep(0.03)
     real(part, path)
-srcache.prepare.os.replace = slow
+srcache.study.prepare.run.os.replace = slow
 print("started", flush=True)
 lr(sys.argv[1], sys.argv[2], 2)
 """

@@ -13,17 +13,18 @@ import pytest
 from conftest import picture
 from PIL import Image
 
-from srcache import quality
-from srcache.degrade import Degradation
 from srcache.errors import CacheError, CatalogError, ConfigError, DamagedError, ImageError, MissingExtraError
-from srcache.evaluate import Convention, measure
-from srcache.export import export
 from srcache.images import Pixels, resize
-from srcache.iqa import Scorer
-from srcache.quality import Pick, QualitySettings, measure_folders
-from srcache.quality import measuring as work
-from srcache.quality.report import RESAMPLES, interval
+from srcache.maintain.export import export
+from srcache.recipe.degradation import Degradation
 from srcache.stores import Entry
+from srcache.study import quality
+from srcache.study.quality import measure as work
+from srcache.study.quality.measure import QualitySettings, measure_folders
+from srcache.study.quality.pairs import Pick
+from srcache.study.quality.psnr_ssim import Convention, measure
+from srcache.study.quality.pyiqa_metrics import Scorer
+from srcache.study.quality.report import RESAMPLES, interval
 
 RGB = Convention()
 BASIC = ("psnr", "ssim")

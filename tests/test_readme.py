@@ -9,8 +9,8 @@ import yaml
 from click.testing import CliRunner
 from srcache_cli.main import COMMANDS, cli, run
 
-from srcache.recipe import load_recipe, shipped_recipes
-from srcache.weights.manifests import load_manifest
+from srcache.recipe.reading import load_recipe, shipped_recipes
+from srcache.weights.manifest import load_manifest
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 

@@ -16,9 +16,10 @@ from srcache_plugins.spandrel import realesrgan
 from srcache_plugins.spandrel.realesrgan import RealESRGAN, read_ncnn, weights_file
 
 from srcache.conformance import check_engine
-from srcache.engine import Setup, Tiling, open_engine
+from srcache.engine.interface import Setup, Tiling
+from srcache.engine.registry import open_engine
 from srcache.errors import DamagedError, EngineError, MissingExtraError, RecipeError
-from srcache.recipe import load_recipe
+from srcache.recipe.reading import load_recipe
 
 GOLDEN = Path(__file__).parent / "golden/realesrgan"
 TAG = b"\x47\x6b\x30\x01"

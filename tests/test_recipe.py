@@ -11,12 +11,13 @@ from engines import Noise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srcache import recipe as recipes
-from srcache.degrade import Degradation
-from srcache.engine import Tiling
+from srcache.engine.interface import Tiling
 from srcache.errors import EngineError, RecipeError
 from srcache.images import FILTERS
-from srcache.recipe import Recipe, dump, load_recipe, resolve, restore, shipped_recipes
+from srcache.recipe import recipe as recipes
+from srcache.recipe.degradation import Degradation
+from srcache.recipe.reading import dump, load_recipe, resolve, restore, shipped_recipes
+from srcache.recipe.recipe import Recipe
 
 ORPHANS = "this change orphans every cache in the field"
 

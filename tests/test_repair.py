@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from srcache import repair as repairs
 from srcache.errors import BusyError, CacheError, DamagedError, DiskFullError
 from srcache.keys import entry_name, image_key
-from srcache.maintain import info, verify
-from srcache.repair import repair
+from srcache.maintain import repair as repairs
+from srcache.maintain.info import info
+from srcache.maintain.repair import repair
+from srcache.maintain.verify import verify
 from srcache.stores import Entry, open_store
-from srcache.stores.salvage import DamagedFile
+from srcache.stores.lmdb_salvage import DamagedFile
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 

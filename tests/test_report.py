@@ -16,14 +16,14 @@ from srcache_cli.main import run
 from study import ARMS, StudySettings, make_study
 
 from srcache.errors import ConfigError
+from srcache.html.charts import ticks_between
+from srcache.html.markup import json_block, tag, text
+from srcache.html.numbers import duration, number, p_value, percent, points, score
 from srcache.images import decode, encode
-from srcache.report import render, summarise, write_report
-from srcache.report.arms import wilson
-from srcache.report.charts import ticks_between
-from srcache.report.markup import json_block, tag, text
-from srcache.report.pictures import LADDER, make_album, spread
-from srcache.report.quality import histogram
-from srcache.report.words import duration, number, p_value, percent, points, score
+from srcache.study.report import render, summarise, write_report
+from srcache.study.report.data.pictures import LADDER, make_album, spread
+from srcache.study.report.sections.accuracy import wilson
+from srcache.study.report.sections.quality import histogram
 
 VOID = {"br", "hr", "img", "input", "meta", "link", "col"}
 SECTIONS = (
@@ -606,8 +606,8 @@ def test_long_lists_are_cut_and_say_so(small):
 
 
 def test_of_more_pictures_those_in_dispute_come_first(small):
-    from srcache.report.gallery import gallery
-    from srcache.report.study import Study
+    from srcache.study.report.data.gallery import gallery
+    from srcache.study.report.data.study import Study
 
     out, results, _ = small
     many = copy.deepcopy(results)
@@ -739,8 +739,8 @@ def test_the_command_ends_with_2_where_there_is_no_study(tmp_path, capfd):
 def test_a_real_comparison_is_read(folder, results):
     pytest.importorskip("sklearn")
     pytest.importorskip("statsmodels")
-    from srcache.predictions import PredictionRow, Predictions
-    from srcache.seeds import compare_seeds, join_seeds
+    from srcache.study.compare.predictions import PredictionRow, Predictions
+    from srcache.study.compare.seeds import compare_seeds, join_seeds
 
     dice = np.random.default_rng(3)
     names = [row["name"] for row in results["images"]]
@@ -785,8 +785,8 @@ def test_a_real_comparison_is_read(folder, results):
 
 def test_a_real_measurement_of_quality_is_read(folder, results):
     pytest.importorskip("skimage")
-    from srcache.evaluate import Convention
-    from srcache.quality import measure_folders
+    from srcache.study.quality.measure import measure_folders
+    from srcache.study.quality.psnr_ssim import Convention
 
     report = measure_folders(folder / "pictures/hr", folder / "pictures/sr", ("psnr", "ssim"), Convention())
     plain = json.loads(json.dumps(report.plain()))

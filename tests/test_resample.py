@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from srcache.engine import Setup, find_engine, open_engine
+from srcache.engine.interface import Setup
+from srcache.engine.registry import find_engine, open_engine
 from srcache.errors import EngineError
 from srcache.images import FILTERS, from_tensor, to_batch
 

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from srcache.errors import ConfigError
-from srcache.run_settings import RunSettings, read_settings
+from srcache.study.train.settings import RunSettings, read_settings
 
 THESIS = """
 network: thesis-lr

@@ -8,10 +8,19 @@ import pytest
 import torch
 from PIL import Image
 
-from srcache.cnn import build_network
 from srcache.errors import ConfigError, DamagedError, DiskFullError
-from srcache.run_settings import RunSettings
-from srcache.runs import EpochLine, Run, open_run, read_record, write_begun, write_curves, write_finished, write_weights
+from srcache.study.train.networks import build_network
+from srcache.study.train.runs import (
+    EpochLine,
+    Run,
+    open_run,
+    read_record,
+    write_begun,
+    write_curves,
+    write_finished,
+    write_weights,
+)
+from srcache.study.train.settings import RunSettings
 
 SETTINGS = RunSettings(network="small:2", size=16)
 LINES = tuple(

@@ -19,27 +19,31 @@ from scipy.spatial.distance import cosine
 from scipy.special import softmax
 from skimage.metrics import peak_signal_noise_ratio
 
-from srcache import safety
-from srcache.augment import fit
-from srcache.catalog import scan
-from srcache.cnn import build_network, last_layer
-from srcache.dataset import SRAugmentedDataset
+from srcache.cache.manifest import RecipeFolder, open_cache
+from srcache.catalog.scanning import scan
+from srcache.dataset.augmented import SRAugmentedDataset
+from srcache.dataset.scores import ABOUT, TABLE, Score, read_scores
 from srcache.errors import BusyError, CacheError, CatalogError, ConfigError, DamagedError
-from srcache.export import export
-from srcache.fill import FillSettings, fill
+from srcache.fill.run import fill
+from srcache.fill.settings import FillSettings
 from srcache.images import Pixels, decode, to_batch
-from srcache.judge import agreement, back_projection, feature_distance, safe
 from srcache.keys import entry_name, file_key
-from srcache.maintain import info, prune, verify
-from srcache.manifest import RecipeFolder, open_cache
-from srcache.recipe import Recipe, load_recipe, resolve
-from srcache.reference import open_classifier
-from srcache.repair import repair
-from srcache.run_settings import RunSettings
-from srcache.runs import Run, write_finished, write_weights
-from srcache.safety import SafetyReport, measure_safety, pictures, summary
-from srcache.scores import ABOUT, TABLE, Score, read_scores
+from srcache.maintain.export import export
+from srcache.maintain.info import info
+from srcache.maintain.prune import prune
+from srcache.maintain.repair import repair
+from srcache.maintain.verify import verify
+from srcache.recipe.reading import load_recipe, resolve
+from srcache.recipe.recipe import Recipe
 from srcache.stores import Entry
+from srcache.study.arms.augment import fit
+from srcache.study.safety import measure as safety
+from srcache.study.safety.classifier import open_classifier
+from srcache.study.safety.measure import SafetyReport, measure_safety, pictures, summary
+from srcache.study.safety.metrics import agreement, back_projection, feature_distance, safe
+from srcache.study.train.networks import build_network, last_layer
+from srcache.study.train.runs import Run, write_finished, write_weights
+from srcache.study.train.settings import RunSettings
 
 NOISY = resolve({"name": "noisy", "engine": "test-noise", "scale": 2})
 LOUD = resolve({"name": "loud", "engine": "test-noise", "scale": 2, "options": {"strength": 0.7}})

@@ -11,14 +11,15 @@ from conftest import picture
 from PIL import Image
 from srcache_cli.main import run
 
-from srcache.catalog import scan
-from srcache.cnn import build_network
-from srcache.fill import FillSettings, fill
-from srcache.manifest import open_cache
-from srcache.recipe import load_recipe, resolve
-from srcache.run_settings import RunSettings
-from srcache.runs import Run, write_finished, write_weights
-from srcache.scores import TABLE
+from srcache.cache.manifest import open_cache
+from srcache.catalog.scanning import scan
+from srcache.dataset.scores import TABLE
+from srcache.fill.run import fill
+from srcache.fill.settings import FillSettings
+from srcache.recipe.reading import load_recipe, resolve
+from srcache.study.train.networks import build_network
+from srcache.study.train.runs import Run, write_finished, write_weights
+from srcache.study.train.settings import RunSettings
 
 NOISY = resolve({"name": "noisy", "engine": "test-noise", "scale": 2, "options": {"strength": 0.5}})
 PLAIN = load_recipe("bicubic", {"scale": 2})
@@ -167,9 +168,10 @@ def test_what_failed_is_told(srcache, photos, cache):
 
 def test_images_without_sr_are_counted(srcache, photos, cache):
     Image.fromarray(picture(9, 9, 77)).save(photos / "moss" / "new.png")
-    assert "12 SR images measured (12 now; 1 source images have no SR image)" in srcache(
-        "safety", cache, "--lr", photos
-    ).out
+    assert (
+        "12 SR images measured (12 now; 1 source images have no SR image)"
+        in srcache("safety", cache, "--lr", photos).out
+    )
 
 
 REFUSED = {

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srcache import samples
 from srcache.errors import ConfigError, DiskFullError, MachineError, MissingExtraError
 from srcache.images import decode
-from srcache.samples import PATCH, PHOTOS, Patch, make_faces, make_textures, texture_patches
+from srcache.study.prepare import samples
+from srcache.study.prepare.samples import PATCH, PHOTOS, Patch, make_faces, make_textures, texture_patches
 
 Rectangle = tuple[int, int, int, int]
 
@@ -203,7 +203,7 @@ def test_other_pictures_in_the_wheel_are_refused(tmp_path: Path, monkeypatch: py
 
 def test_making_samples_neither_connects_nor_imports_scikit_image(tmp_path: Path) -> None:
     code = (
-        "import socket, sys; from pathlib import Path; from srcache.samples import make_faces\n"
+        "import socket, sys; from pathlib import Path; from srcache.study.prepare.samples import make_faces\n"
         "def refuse(*a, **k): raise AssertionError('network')\n"
         "socket.socket.connect = socket.getaddrinfo = refuse\n"
         f"make_faces(Path({str(tmp_path / 'faces')!r}))\n"

@@ -10,10 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from srcache import files
-from srcache.errors import DamagedError, PolicyError
-from srcache.keys import entry_name, image_key
-from srcache.policy import COLUMNS, parse_filter
-from srcache.scores import (
+from srcache.dataset.policy import COLUMNS, parse_filter
+from srcache.dataset.scores import (
     ABOUT,
     HEADER,
     SCHEMA,
@@ -26,6 +24,8 @@ from srcache.scores import (
     what_removes,
     write_scores,
 )
+from srcache.errors import DamagedError, PolicyError
+from srcache.keys import entry_name, image_key
 
 KEYS = [image_key(str(number).encode()) for number in range(60)]
 WITH = {"version": 1, "classifier": {"digest": "abc", "classes": ["a", "b"]}}

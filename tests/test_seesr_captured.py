@@ -8,18 +8,18 @@ import pytest
 import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
 from seesr_fixtures import Recorded, case, drawn, parts, weights
-from srcache_plugins.seesr import captured as module
-from srcache_plugins.seesr.captured import Captured, compiled
-from srcache_plugins.seesr.denoiser import ControlNet, UNet
+from srcache_plugins.seesr import cuda_graphs as module
+from srcache_plugins.seesr.cuda_graphs import Captured, compiled
 from srcache_plugins.seesr.loading import Loading, load_networks
-from srcache_plugins.seesr.networks import load_controlnet, load_unet, with_image_transformers
+from srcache_plugins.seesr.networks.denoiser import ControlNet, UNet
+from srcache_plugins.seesr.networks.stock import load_controlnet, load_unet, with_image_transformers
 from srcache_plugins.seesr.pipeline import Pipeline, Settings
-from srcache_plugins.seesr.sampler import Prompts, Sampler
-from srcache_plugins.seesr.schedule import make_schedule
-from srcache_plugins.seesr.windows import lay_windows
+from srcache_plugins.seesr.sampling.sampler import Prompts, Sampler
+from srcache_plugins.seesr.sampling.schedule import make_schedule
+from srcache_plugins.seesr.sampling.windows import lay_windows
 
-from srcache.engine import Tiling
-from srcache.weights import weights_folder
+from srcache.engine.interface import Tiling
+from srcache.weights.checkpoint import weights_folder
 
 CONFIG = case("d_loop_4steps_g5.5_lr")[0]["scheduler"]
 SETTINGS = Settings(

@@ -10,13 +10,15 @@ import torch
 from PIL import Image
 from srcache_plugins.seesr import OPTIONS, SeeSR
 
-from srcache.catalog import scan
+from srcache.catalog.scanning import scan
 from srcache.conformance import check_engine
-from srcache.engine import Failure, Setup, Upscaled, open_engine
+from srcache.engine.interface import Failure, Setup, Upscaled
+from srcache.engine.registry import open_engine
 from srcache.errors import EngineError, MissingExtraError, RecipeError, WeightsError
-from srcache.fill import FillSettings, fill
+from srcache.fill.run import fill
+from srcache.fill.settings import FillSettings
 from srcache.images import to_batch
-from srcache.recipe import load_recipe
+from srcache.recipe.reading import load_recipe
 
 QUICK = {"options.steps": 1, "options.process_size": 32, "options.decoder_tile": 8, "options.encoder_tile": 64}
 """Changes that make the small recipe smaller still."""

@@ -7,7 +7,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from seesr_fixtures import GOLDEN, case, parts, weights
-from srcache_plugins.seesr.loading import DTYPES, NEEDED, Loading, fit, load_networks, read_json, read_tensors
+from srcache_plugins.seesr.checkpoints import fit, read_json, read_tensors
+from srcache_plugins.seesr.loading import DTYPES, NEEDED, Loading, load_networks
 from torch import nn
 
 from srcache.errors import WeightsError

@@ -6,8 +6,8 @@ import pytest
 import torch
 from seesr_fixtures import GOLDEN, case, cases, drawn, weights
 from seesr_oracle import stock, stock_step
-from srcache_plugins.seesr.denoiser import ControlNet, Given, UNet, predict
-from srcache_plugins.seesr.networks import known, load_controlnet, load_unet, with_image_transformers
+from srcache_plugins.seesr.networks.denoiser import ControlNet, Given, UNet, predict
+from srcache_plugins.seesr.networks.stock import known, load_controlnet, load_unet, with_image_transformers
 
 from srcache.errors import WeightsError
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from seesr_fixtures import case, cases
-from srcache_plugins.seesr.noise import Noise, seed_of_reference
+from srcache_plugins.seesr.sampling.noise import Noise, seed_of_reference
 
 CPU = torch.device("cpu")
 SEEDS = st.one_of(st.integers(0, 2**64 - 1), st.integers(0, 2**32))

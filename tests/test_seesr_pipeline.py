@@ -9,9 +9,9 @@ from seesr_fixtures import Recorded, Watched, case, cases, parts
 from srcache_plugins.seesr import pipeline as module
 from srcache_plugins.seesr.loading import DTYPES, Loading, load_networks
 from srcache_plugins.seesr.pipeline import Pipeline, Settings
-from srcache_plugins.seesr.windows import lay_windows
+from srcache_plugins.seesr.sampling.windows import lay_windows
 
-from srcache.engine import Failure, Tiling, Upscaled
+from srcache.engine.interface import Failure, Tiling, Upscaled
 
 CPU = torch.device("cpu")
 CASES = cases("g_e2e")

@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 from seesr_fixtures import GOLDEN, case, cases, weights
-from srcache_plugins.seesr import prompts as module
-from srcache_plugins.seesr.prompts import load_text_encoder, prompt_text
+from srcache_plugins.seesr.networks import text as module
+from srcache_plugins.seesr.networks.text import load_text_encoder, prompt_text
 
 from srcache.errors import WeightsError
 

@@ -9,17 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from seesr_fixtures import GOLDEN, Recorded, Watched, case, cases, drawn, weights
 from srcache_plugins.seesr import pipeline as pipeline_module
-from srcache_plugins.seesr import sampler as module
-from srcache_plugins.seesr.denoiser import ControlNet, UNet
-from srcache_plugins.seesr.networks import load_controlnet, load_unet
+from srcache_plugins.seesr.networks.denoiser import ControlNet, UNet
+from srcache_plugins.seesr.networks.stock import load_controlnet, load_unet
+from srcache_plugins.seesr.networks.text import load_text_encoder
+from srcache_plugins.seesr.networks.vae import load_autoencoder
 from srcache_plugins.seesr.pipeline import Pipeline, Settings
-from srcache_plugins.seesr.prompts import load_text_encoder
-from srcache_plugins.seesr.sampler import Prompts, Sampler
-from srcache_plugins.seesr.schedule import Schedule, Step, make_schedule
-from srcache_plugins.seesr.vae import load_autoencoder
-from srcache_plugins.seesr.windows import Windows, lay_windows
+from srcache_plugins.seesr.sampling import sampler as module
+from srcache_plugins.seesr.sampling.sampler import Prompts, Sampler
+from srcache_plugins.seesr.sampling.schedule import Schedule, Step, make_schedule
+from srcache_plugins.seesr.sampling.windows import Windows, lay_windows
 
-from srcache.engine import Tiling
+from srcache.engine.interface import Tiling
 
 CONFIG = case("d_loop_4steps_g5.5_lr")[0]["scheduler"]
 WORDS = {"prompt": "", "added_prompt": "", "negative_prompt": "no"}

@@ -9,19 +9,19 @@ import pytest
 import torch
 from seesr_fixtures import Recorded, case, drawn, weights
 from seesr_oracle import stock, stock_step
-from srcache_plugins.seesr import sampler as sampler_module
-from srcache_plugins.seesr.denoiser import ControlNet, Given, UNet
-from srcache_plugins.seesr.networks import load_controlnet, load_unet
-from srcache_plugins.seesr.noise import Noise
-from srcache_plugins.seesr.sampler import Prompts, Sampler
-from srcache_plugins.seesr.schedule import make_schedule
-from srcache_plugins.seesr.windows import lay_windows
+from srcache_plugins.seesr.networks.denoiser import ControlNet, Given, UNet
+from srcache_plugins.seesr.networks.stock import load_controlnet, load_unet
+from srcache_plugins.seesr.sampling import sampler as sampler_module
+from srcache_plugins.seesr.sampling.noise import Noise
+from srcache_plugins.seesr.sampling.sampler import Prompts, Sampler
+from srcache_plugins.seesr.sampling.schedule import make_schedule
+from srcache_plugins.seesr.sampling.windows import lay_windows
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from srcache.engine import Tiling
+from srcache.engine.interface import Tiling
 
 CONFIG = case("d_loop_4steps_g5.5_lr")[0]["scheduler"]
 PICTURES, TAGS, SIZE = 2, 10, (8, 8)

@@ -9,7 +9,7 @@ from diffusers import DDPMScheduler
 from hypothesis import given
 from hypothesis import strategies as st
 from seesr_fixtures import GOLDEN, case, cases, drawn
-from srcache_plugins.seesr.schedule import START, make_schedule
+from srcache_plugins.seesr.sampling.schedule import START, make_schedule
 
 from srcache.errors import EngineError, WeightsError
 

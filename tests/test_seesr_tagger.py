@@ -6,9 +6,9 @@ import re
 import pytest
 import torch
 from seesr_fixtures import GOLDEN, case, cases, weights
-from srcache_plugins.seesr import tagger as module
-from srcache_plugins.seesr.lora import merged
-from srcache_plugins.seesr.tagger import Network, Size, load_tagger
+from srcache_plugins.seesr.networks import tagger as module
+from srcache_plugins.seesr.networks.lora import merged
+from srcache_plugins.seesr.networks.tagger import Network, Size, load_tagger
 
 from srcache.errors import WeightsError
 

@@ -12,7 +12,7 @@ from srcache_plugins.seesr.loading import NEEDED, Loading, load_networks
 from srcache_plugins.seesr.pipeline import Pipeline, Settings
 from srcache_plugins.seesr.tiny import CONFIGS, write_weights
 
-from srcache.engine import Tiling, Upscaled
+from srcache.engine.interface import Tiling, Upscaled
 
 MANIFEST = Path(__file__).parents[1] / "configs/weights/seesr-tiny.yaml"
 FILES = yaml.safe_load(MANIFEST.read_text(encoding="utf-8"))["sources"]["tiny"]["files"]

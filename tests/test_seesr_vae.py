@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from seesr_fixtures import GOLDEN, case, cases, weights
-from srcache_plugins.seesr import vae_tiles
-from srcache_plugins.seesr.vae import DECODER_PAD, ENCODER_PAD, load_autoencoder
-from srcache_plugins.seesr.vae_steps import decoder_steps, encoder_steps
-from srcache_plugins.seesr.vae_tiles import average, lay_out, measure, normalise
+from srcache_plugins.seesr.networks import vae_tiles
+from srcache_plugins.seesr.networks.vae import DECODER_PAD, ENCODER_PAD, load_autoencoder
+from srcache_plugins.seesr.networks.vae_steps import decoder_steps, encoder_steps
+from srcache_plugins.seesr.networks.vae_tiles import average, lay_out, measure, normalise
 
 from srcache.errors import EngineError, WeightsError
 
@@ -52,7 +52,7 @@ def test_moments_and_pictures_are_the_references(name):
 @pytest.mark.parametrize("name", cases("e_vae_tiled"))
 def test_tiles_lie_where_the_references_do(name, half):
     meta, tensors = case(name)
-    height, width = (tensors["in.image_uint8"].shape[:2] if half == "encoder" else tensors["in.latents"].shape[2:])
+    height, width = tensors["in.image_uint8"].shape[:2] if half == "encoder" else tensors["in.latents"].shape[2:]
     tile, pad = (
         (meta["encoder_tile_px"], ENCODER_PAD) if half == "encoder" else (meta["decoder_tile_latent"], DECODER_PAD)
     )
@@ -103,7 +103,9 @@ def test_sizes_that_need_tiles_in_one_direction_or_both(height, width):
 
 def test_tiles_begin_one_cell_above_the_limit(monkeypatch):
     made = []
-    monkeypatch.setattr("srcache_plugins.seesr.vae.lay_out", lambda *rest: made.append(rest[:2]) or lay_out(*rest))
+    monkeypatch.setattr(
+        "srcache_plugins.seesr.networks.vae.lay_out", lambda *rest: made.append(rest[:2]) or lay_out(*rest)
+    )
     tiled = autoencoder(64, 8)
     tiled.encode(pictures(1, 128, 32))
     tiled.decode(latents(1, 8, 30))

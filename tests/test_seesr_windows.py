@@ -7,9 +7,9 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from seesr_fixtures import case, drawn
-from srcache_plugins.seesr.windows import Windows, lay_windows, window_weights
+from srcache_plugins.seesr.sampling.windows import Windows, lay_windows, window_weights
 
-from srcache.engine import Tiling
+from srcache.engine.interface import Tiling
 from srcache.errors import ImageError
 
 ROWS = case("e_tile_layouts")[0]["rows"]

@@ -19,14 +19,15 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from srcache.engine import EngineInfo, Upscaled, open_engine
+from srcache.engine.interface import EngineInfo, Upscaled
+from srcache.engine.registry import open_engine
 from srcache.errors import DiskFullError, EngineError
 from srcache.images import Decoded, decode
 from srcache.keys import entry_name, image_key, noise_seed, pixel_key
-from srcache.recipe import resolve
-from srcache.service import Outcome, ServiceSettings, SRService, make_request, make_requests
+from srcache.recipe.reading import resolve
+from srcache.service.requests import Request, make_request, make_requests
+from srcache.service.service import Outcome, ServiceSettings, SRService
 from srcache.stores import open_store
-from srcache.waiting import Request
 
 LIMIT = 20
 """Seconds after which something that waits is taken to be stuck."""
@@ -241,7 +242,7 @@ def joined_within(thread, seconds):
 
 
 def test_results_that_are_not_stored_yet_hold_the_engine_back(asks, monkeypatch):
-    monkeypatch.setattr("srcache.service.BATCH_PIXELS", 4 * 16 * 20)
+    monkeypatch.setattr("srcache.service.service.BATCH_PIXELS", 4 * 16 * 20)
     gate, engine = threading.Event(), Probe(batch=2)
     store = Broken(ZeroDivisionError(), after=math.inf)
     put = store.inner.put_many
@@ -434,7 +435,7 @@ def exit_thread():
 @pytest.mark.parametrize("error", [DiskFullError("no room"), ZeroDivisionError("a bug")])
 @pytest.mark.parametrize("after", [0, 5])
 def test_a_store_that_gives_up_ends_the_service_and_nobody_waits_for_ever(asks, error, after, monkeypatch):
-    monkeypatch.setattr("srcache.service._COMMIT_ENTRIES", 2)
+    monkeypatch.setattr("srcache.service.service._COMMIT_ENTRIES", 2)
     store, caught = Broken(error, after), []
     service = serve(Probe(batch=2), store)
 

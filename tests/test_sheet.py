@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from srcache.errors import ConfigError
 from srcache.images import Pixels
-from srcache.sheet import PAPER, Row, Sheet, draw, drawable, fitted
+from srcache.study.quality.contact_sheet import PAPER, Row, Sheet, draw, drawable, fitted
 
 COLOURS = [(200, 30, 30), (30, 160, 60), (40, 60, 200)]
 

@@ -21,11 +21,11 @@ from torch.utils.data import Subset, random_split
 from torchvision import datasets as tv
 from torchvision import transforms as T  # noqa: N812
 
-from srcache.catalog import from_dataset, open_catalog, scan
+from srcache.catalog.scanning import from_dataset, open_catalog, scan
+from srcache.catalog.sources import label_text, open_source
 from srcache.errors import CatalogError, ImageError
 from srcache.images import Pixels
 from srcache.keys import pixel_key
-from srcache.sources import label_text, open_source
 
 
 def fail(*_: Any) -> None:
@@ -106,7 +106,7 @@ def test_a_second_look_at_a_folder_reads_no_files(photos: Path, monkeypatch: pyt
         os.utime(file, (then, then))
     first = from_dataset(Subset(tv.ImageFolder(str(photos)), [5, 1]))
     scan(photos)
-    monkeypatch.setattr("srcache.memo.file_key", fail)
+    monkeypatch.setattr("srcache.catalog.hashing.file_key", fail)
     assert from_dataset(Subset(tv.ImageFolder(str(photos)), [5, 1])).rows == first.rows
     assert len(scan(photos)) == 12, "a subset does not make the memo forget the rest"
 
@@ -573,7 +573,7 @@ def test_opening_imports_neither_torch_nor_datasets() -> None:
     code = (
         "import sys\n"
         "from PIL import Image\n"
-        "from srcache.catalog import from_dataset\n"
+        "from srcache.catalog.scanning import from_dataset\n"
         "from_dataset([(Image.new('RGB', (2, 2)), 1)])\n"
         "assert not {'torch', 'torchvision', 'datasets'} & set(sys.modules), 'imported'\n"
     )

@@ -16,15 +16,17 @@ from safetensors.torch import save_file
 from srcache_cli.main import run
 from srcache_plugins.spandrel import network
 
-from srcache.catalog import scan
+from srcache.catalog.scanning import scan
 from srcache.conformance import check_engine
-from srcache.dataset import SRAugmentedDataset
-from srcache.engine import Setup, Tiling, open_engine
+from srcache.dataset.augmented import SRAugmentedDataset
+from srcache.engine.interface import Setup, Tiling
+from srcache.engine.registry import open_engine
 from srcache.errors import EngineError, MissingExtraError, RecipeError, WeightsError
-from srcache.export import export
-from srcache.fill import FillSettings, fill
-from srcache.recipe import load_recipe
-from srcache.weights import adopt, weights_folder
+from srcache.fill.run import fill
+from srcache.fill.settings import FillSettings
+from srcache.maintain.export import export
+from srcache.recipe.reading import load_recipe
+from srcache.weights.checkpoint import adopt, weights_folder
 
 spandrel = pytest.importorskip("spandrel")
 

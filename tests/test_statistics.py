@@ -10,22 +10,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from srcache.errors import ConfigError, MissingExtraError
-from srcache.statistics import (
+from srcache.study.statistics.corrections import adjusted
+from srcache.study.statistics.intervals import wilson
+from srcache.study.statistics.joint_bootstrap import joint_bootstrap
+from srcache.study.statistics.paired import (
     Table,
-    adjusted,
     bootstrap_difference,
     cochran,
-    discordants_needed,
-    joint_bootstrap,
     mcnemar,
-    needed,
     newcombe_difference,
     odds_ratio,
     table_of,
-    wilson,
 )
+from srcache.study.statistics.power import discordants_needed, needed
 
 pytest.importorskip("statsmodels")
+
 
 @pytest.fixture(autouse=True, scope="module")
 def _no_collections():
@@ -33,7 +33,6 @@ def _no_collections():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gc, "collect", lambda *_: 0)
         yield
-
 
 
 def _table(both, first, second, neither):

@@ -18,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from srcache.conformance import check_store
+from srcache.conformance.store import STORE_CHECKS, some_entries
 from srcache.errors import CacheError, ConformanceError, DamagedError, SrcacheError
 from srcache.keys import entry_name, image_key
-from srcache.store_checks import STORE_CHECKS, some_entries
 from srcache.stores import Entry, open_store
 from srcache.stores import lmdb as lmdb_store
 from srcache.stores.memory import MemoryStore

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srcache.engine import Tiling
-from srcache.tiles import tile_boxes, tile_starts, upscale_tiled
+from srcache.engine.interface import Tiling
+from srcache.engine.tiles import tile_boxes, tile_starts, upscale_tiled
 
 TILINGS = st.integers(2, 40).flatmap(
     lambda size: st.integers(0, size - 1).map(lambda overlap: Tiling(size=size, overlap=overlap))

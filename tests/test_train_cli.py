@@ -6,8 +6,8 @@ import pytest
 from srcache_cli.main import run
 from stripes import make_stripes
 
-from srcache.predictions import read_predictions
-from srcache.runs import open_run
+from srcache.study.compare.predictions import read_predictions
+from srcache.study.train.runs import open_run
 
 QUICK = ("size=16", "epochs=2", "batch_size=8", "network=small:4")
 

@@ -12,12 +12,13 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from stripes import arm, arm_sets, make_stripes
 
-from srcache import training
-from srcache.arms import arm_dataset, split_share
 from srcache.errors import BusyError, CatalogError, ConfigError, DamagedError, DeviceError, WeightsError
-from srcache.run_settings import RunSettings
-from srcache.runs import EpochLine, open_run
-from srcache.training import ArmSets, train_run
+from srcache.study.arms.arms import arm_dataset, split_share
+from srcache.study.arms.sets import ArmSets
+from srcache.study.train import loop as training
+from srcache.study.train.loop import train_run
+from srcache.study.train.runs import EpochLine, open_run
+from srcache.study.train.settings import RunSettings
 
 QUICK = RunSettings(network="small:4", size=16, epochs=3, batch_size=8, augmentation="thesis")
 

@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from srcache.errors import CatalogError, RecipeError
-from srcache.export import export
-from srcache.fill import FillSettings
+from srcache.fill.settings import FillSettings
+from srcache.fill.upscale import upscale
 from srcache.images import decode
-from srcache.recipe import load_recipe
-from srcache.upscale import upscale
+from srcache.maintain.export import export
+from srcache.recipe.reading import load_recipe
 
 CPU = FillSettings(device="cpu")
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srcache.waiting import BATCH_PIXELS, Request, WaitingRoom
+from srcache.service.batching import BATCH_PIXELS, WaitingRoom
+from srcache.service.requests import Request
 
 
 def waiting(name, shape=(2, 3)):
@@ -79,7 +80,7 @@ def test_the_one_that_waits_longest_leaves_first_when_crowded():
 
 
 def test_much_memory_makes_a_crowd_too(monkeypatch):
-    monkeypatch.setattr("srcache.waiting._ROOM_BYTES", 100)
+    monkeypatch.setattr("srcache.service.batching._ROOM_BYTES", 100)
     room = WaitingRoom(64, 2, math.inf)
     room.add(waiting("small", (4, 4)), 0)
     assert not room.is_crowded

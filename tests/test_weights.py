@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from srcache.errors import DamagedError, WeightsError
-from srcache.weights import adopt, adopted, find, is_digest, load_tensors, resolve_weights, weights_folder
+from srcache.weights.checkpoint import adopt, adopted, find, is_digest, load_tensors, weights_folder
+from srcache.weights.resolve import resolve_weights
 
 
 @pytest.fixture(autouse=True)

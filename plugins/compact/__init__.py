@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from srcache.engine import EngineInfo, Failure, Setup, Upscaled
+from srcache.engine.interface import EngineInfo, Failure, Setup, Upscaled
 from srcache.errors import EngineError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srcache.engine import EngineInfo, Failure, Option, Setup, Upscaled
+from srcache.engine.interface import EngineInfo, Failure, Option, Setup, Upscaled
 from srcache.errors import EngineError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _opened(setup: Setup) -> Any:
     """The pipeline, its networks loaded and on their device."""
     import torch
 
-    from srcache.weights.bundles import find_bundle
+    from srcache.weights.bundle import find_bundle
 
     from .loading import DTYPES, Loading, load_networks
     from .pipeline import Pipeline
@@ -139,7 +139,7 @@ def _opened(setup: Setup) -> Any:
 
 def _mode(setup: Setup, device: Any) -> tuple[str, Callable[..., Any] | None]:
     """How the inner call is run, by name, and what wraps it: one way for all pictures of a run."""
-    from .captured import Captured, compiled
+    from .cuda_graphs import Captured, compiled
 
     if device.type != "cuda":
         return ("compiled", compiled) if setup.compiled else ("eager", None)

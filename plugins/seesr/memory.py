@@ -26,9 +26,9 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 if TYPE_CHECKING:
     from .loading import Networks
+    from .networks.tagger import Tagger
+    from .networks.text import TextEncoder
     from .pipeline import Settings
-    from .prompts import TextEncoder
-    from .tagger import Tagger
 
 LIBRARIES = 512 * 2**20
 """Bytes for workspaces of cuBLAS (32 MiB for each stream on Hopper) and cuDNN."""

@@ -8,17 +8,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from srcache.engine import Failure, Tiling, Upscaled, upscaled_side
+from srcache.engine.interface import Failure, Tiling, Upscaled, upscaled_side
 from srcache.errors import ImageError
 
 from .colorfix import FIXES
 from .geometry import control_picture, final_picture
 from .loading import Networks
-from .noise import Noise, seed_of_reference
-from .prompts import prompt_text
-from .sampler import Prompts, Sampler
-from .schedule import make_schedule
-from .windows import Windows, lay_windows
+from .networks.text import prompt_text
+from .sampling.noise import Noise, seed_of_reference
+from .sampling.sampler import Prompts, Sampler
+from .sampling.schedule import make_schedule
+from .sampling.windows import Windows, lay_windows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -106,8 +106,8 @@ def _shapes() -> dict[str, dict[str, tuple[int, ...]]]:
     from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    from .networks import known, with_image_transformers
-    from .tagger import published_shapes
+    from .networks.stock import known, with_image_transformers
+    from .networks.tagger import published_shapes
 
     with torch.device("meta"):
         unet = UNet2DConditionModel(**known(UNet2DConditionModel, CONFIGS["unet/config.json"]))

@@ -8,8 +8,8 @@ Needs the extra `spandrel`.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from srcache.engine import EngineInfo, Failure, Setup, Upscaled
-from srcache.weights import load_tensors
+from srcache.engine.interface import EngineInfo, Failure, Setup, Upscaled
+from srcache.weights.checkpoint import load_tensors
 
 from .network import PRECISIONS, Network
 

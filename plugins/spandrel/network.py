@@ -3,9 +3,9 @@
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from srcache.engine import Failure, Setup, Upscaled
+from srcache.engine.interface import Failure, Setup, Upscaled
+from srcache.engine.tiles import upscale_tiled
 from srcache.errors import EngineError, MissingExtraError
-from srcache.tiles import upscale_tiled
 
 if TYPE_CHECKING:
     from torch import Tensor

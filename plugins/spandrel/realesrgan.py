@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from srcache.engine import EngineInfo, Failure, Setup, Upscaled
+from srcache.engine.interface import EngineInfo, Failure, Setup, Upscaled
 from srcache.errors import DamagedError, MissingExtraError
 
 from .network import PRECISIONS, Network

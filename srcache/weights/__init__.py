@@ -6,20 +6,11 @@ downloads). And an engine may have weights of its own, in its package or another
 by a digest, so that no other file can take their place unnoticed. Nothing is unpickled but tensors.
 """
 
-from srcache.weights.bundles import find_bundle, locate
-from srcache.weights.checkpoints import (
-    Adopted,
-    adopt,
-    adopted,
-    find,
-    is_digest,
-    load_tensors,
-    matching,
-    weights_folder,
-)
-from srcache.weights.engines import EngineWeights, engine_weights, of_engines
-from srcache.weights.fetching import fetch
-from srcache.weights.naming import require_weights, resolve_weights
+from srcache.weights.bundle import find_bundle, locate
+from srcache.weights.checkpoint import Adopted, adopt, adopted, find, is_digest, load_tensors, matching, weights_folder
+from srcache.weights.fetch import fetch
+from srcache.weights.resolve import require_weights, resolve_weights
+from srcache.weights.status import EngineWeights, engine_weights, of_engines
 
 __all__ = [
     "Adopted",

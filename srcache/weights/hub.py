@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from srcache.errors import DiskFullError, MissingExtraError
-from srcache.weights.manifests import Part, Repository
+from srcache.weights.manifest import Part, Repository
 
 EXTRA = "seesr"
 """The extra that brings the package."""
-
 _ROOM = 1 << 28
 """Bytes that stay free."""
 

@@ -14,7 +14,7 @@ import pytest
 from study import StudySettings, make_study
 
 from srcache.images import decode
-from srcache.report import summarise, write_report
+from srcache.study.report import summarise, write_report
 
 sync_api = pytest.importorskip(
     "playwright.sync_api", reason="playwright is not installed; run: pip install 'srcache[dev]'"

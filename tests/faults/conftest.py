@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from srcache.cache.manifest import open_cache
 from srcache.errors import CacheError
 from srcache.keys import image_key
-from srcache.manifest import open_cache
 from srcache.stores import open_store
 
 PHOTOS, BROKEN = 72, 2

@@ -17,12 +17,12 @@ LOADED = (
     "engines",
     "matplotlib.backends.backend_agg",
     "qoi",
-    "srcache.checks",
-    "srcache.dataset",
-    "srcache.estimate",
-    "srcache.fill",
-    "srcache.maintain",
-    "srcache.training",
+    "srcache.maintain.check_process",
+    "srcache.dataset.augmented",
+    "srcache.fill.estimate",
+    "srcache.fill.run",
+    "srcache.maintain.info",
+    "srcache.study.train.loop",
     "srcache_cli.build",
     "srcache_cli.main",
     "srcache_cli.train",
@@ -127,7 +127,7 @@ def outgrow(store: str) -> int:
 
 def train(photos: str, cache: str, wanted: str) -> int:
     """Read a data set over and over, LR for what is missing; 0 if once everything was served as SR."""
-    from srcache.dataset import SRAugmentedDataset
+    from srcache.dataset.augmented import SRAugmentedDataset
     from srcache.errors import CacheError
 
     deadline, data = time.monotonic() + 60, None

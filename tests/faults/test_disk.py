@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from srcache.dataset import SRAugmentedDataset
+from srcache.dataset.augmented import SRAugmentedDataset
 from srcache.images import decode
 
 from .conftest import PHOTOS, stored

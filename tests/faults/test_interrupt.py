@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from srcache.manifest import open_cache
+from srcache.cache.manifest import open_cache
 
 from .conftest import PHOTOS, stored, until
 
@@ -46,9 +46,9 @@ def test_as_json_too(build, tmp_path):
 PROGRAM = """
 import sys, time
 from pathlib import Path
-import engines, srcache.service
+import engines, srcache.service.service
 from srcache_cli.main import main
-marks, close = Path(sys.argv.pop()), srcache.service.SRService.close
+marks, close = Path(sys.argv.pop()), srcache.service.service.SRService.close
 
 def upscale(self, images, seeds):
     (marks / "busy").touch()
@@ -58,7 +58,7 @@ def closing(self, **how):
     (marks / "closing").touch()
     close(self, **how)
 
-engines.Sleepy.upscale, srcache.service.SRService.close = upscale, closing
+engines.Sleepy.upscale, srcache.service.service.SRService.close = upscale, closing
 main()
 """
 

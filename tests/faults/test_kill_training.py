@@ -10,7 +10,7 @@ import pytest
 from stripes import make_stripes
 
 from srcache.errors import ConfigError
-from srcache.runs import open_run
+from srcache.study.train.runs import open_run
 
 from .conftest import until
 

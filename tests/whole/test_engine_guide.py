@@ -102,7 +102,7 @@ def test_it_comes_closer_to_the_original_than_what_it_starts_from(folder, monkey
     import torch
     from torch.nn.functional import interpolate
 
-    from srcache.engine import Setup
+    from srcache.engine.interface import Setup
     from srcache.images import to_batch
 
     monkeypatch.syspath_prepend(str(folder))

@@ -22,14 +22,16 @@ from PIL import Image
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, RandomSampler
 
 import srcache.stores.lmdb
-from srcache.catalog import scan
-from srcache.dataset import SRAugmentedDataset
+from srcache.cache.manifest import create_cache, open_cache
+from srcache.catalog.scanning import scan
+from srcache.dataset.augmented import SRAugmentedDataset
 from srcache.errors import CatalogError, MissError
-from srcache.fill import FillSettings, fill
+from srcache.fill.run import fill
+from srcache.fill.settings import FillSettings
 from srcache.images import Pixels, decode
 from srcache.keys import entry_name, file_key
-from srcache.manifest import create_cache, open_cache
-from srcache.recipe import Recipe, load_recipe, resolve
+from srcache.recipe.reading import load_recipe, resolve
+from srcache.recipe.recipe import Recipe
 
 PLAIN = load_recipe("bicubic")
 NOISY = resolve({"name": "noisy", "engine": "test-noise", "scale": 2})

@@ -85,8 +85,8 @@ def test_modules_and_data_come_from_the_wheel(installed):
     code = """
 import importlib, json, sys
 names = sys.argv[1:]
-from srcache.recipe import load_recipe, shipped_recipes
-from srcache.engine import find_engine
+from srcache.recipe.reading import load_recipe, shipped_recipes
+from srcache.engine.registry import find_engine
 files = [importlib.import_module(name).__file__ for name in names]
 files += [importlib.import_module(find_engine("resample").__module__).__file__]
 print(json.dumps([files, sorted(shipped_recipes()), load_recipe("bicubic").fingerprint, "torch" in sys.modules]))

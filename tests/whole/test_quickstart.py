@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from srcache_cli.main import run
 
-from srcache import experiment
 from srcache.images import decode
+from srcache.study import experiment
 
 pytestmark = pytest.mark.slow
 

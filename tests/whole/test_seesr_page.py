@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 
 pytest.importorskip("diffusers")
-from srcache_plugins.seesr.tagger import TAGS, published_shapes
+from srcache_plugins.seesr.networks.tagger import TAGS, published_shapes
 from srcache_plugins.seesr.tiny import additions, drawn, write_weights
 
 PAGE = (Path(__file__).parents[2] / "plugins/seesr/README.md").read_text(encoding="utf-8")

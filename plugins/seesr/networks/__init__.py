@@ -1,0 +1,1 @@
+"""What SeeSR is made of."""

@@ -1,0 +1,190 @@
+"""One prediction of noise, by ControlNet and UNet, computing at each step only what is new in it.
+
+What stays is made once: the projected time embeddings of all steps, the ControlNet's embedding of the control picture,
+and the keys and values of text and image for all cross-attentions of a network, which are one matrix product.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .blocks import Resnet, Transformer, joined, rows_like
+
+
+class Given(NamedTuple):
+    """What a network is given beside the latent.
+
+    Attributes:
+        time: (S,) the projections of one time embedding for all resnets, side by side; a row of `Network.times`.
+        text: (N, 77, K) keys and values of the prompts, from `Network.text`.
+        images: (N, T, K) the same of the pictures' embeddings, from `Network.images`.
+    """
+
+    time: Tensor
+    text: Tensor
+    images: Tensor
+
+
+class Layer(nn.Module):
+    """A resnet, and a text and an image transformer if the block attends."""
+
+    def __init__(self, resnet: Any, pair: tuple[Any, Any] | None, time: slice, keys: slice) -> None:
+        super().__init__()
+        self.resnet = Resnet(resnet)
+        self.pair = nn.ModuleList(Transformer(each) for each in pair) if pair else None
+        self.time, self.keys = time, keys
+
+    def forward(self, hidden: Tensor, given: Given) -> Tensor:
+        """(N, C, h, w) → (N or 2·N, C', h, w)."""
+        hidden = self.resnet(hidden, given.time[self.time])
+        if self.pair is None:
+            return hidden
+        text, image = self.pair
+        hidden = text(hidden, given.text[..., self.keys])
+        return image(hidden, given.images[..., self.keys])  # type: ignore[no-any-return]
+
+
+class Network(nn.Module):
+    """The down path and middle that UNet and ControlNet share, taken from a stock model."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self._times = self._keys = 0
+        self.conv_in, self.time_sinusoid, self.time_embedding = model.conv_in, model.time_proj, model.time_embedding
+        self.down = nn.ModuleList(nn.ModuleList(self._layers(block)) for block in model.down_blocks)
+        self.downsamplers = nn.ModuleList(
+            block.downsamplers[0] if block.downsamplers else nn.Identity() for block in model.down_blocks
+        )
+        self.middle = nn.ModuleList(self._layers(model.mid_block))
+        self.up = nn.ModuleList(nn.ModuleList(self._layers(block)) for block in getattr(model, "up_blocks", ()))
+        resnets, pairs = list(_resnets(model)), list(_pairs(model))
+        self.time = joined(*(resnet.time_emb_proj for resnet in resnets))
+        self.text, self.images = (joined(*_keys_and_values(transformers)) for transformers in zip(*pairs, strict=True))
+
+    def times(self, timesteps: Sequence[int]) -> Tensor:
+        """The projected time embeddings of some steps, (steps, S)."""
+        device, dtype = self.time.weight.device, self.time.weight.dtype
+        sinusoids = self.time_sinusoid(torch.tensor(list(timesteps), device=device))
+        return self.time(functional.silu(self.time_embedding(sinusoids.to(dtype))))  # type: ignore[no-any-return]
+
+    def descend(self, hidden: Tensor, given: Given) -> tuple[Tensor, list[Tensor]]:
+        """From the first convolution's output to that of the middle; also what each layer hands to the up path."""
+        skips = [hidden]
+        for layers, downsampler in zip(self.down, self.downsamplers, strict=True):
+            for layer in layers:  # type: ignore[attr-defined]
+                hidden = layer(hidden, given)
+                skips.append(hidden)
+            if not isinstance(downsampler, nn.Identity):
+                hidden = downsampler(hidden)
+                skips.append(hidden)
+        for layer in self.middle:
+            hidden = layer(hidden, given)
+        return hidden, skips
+
+    def _layers(self, block: Any) -> list[Layer]:
+        """A block's layers, each with its place in what is `Given`."""
+        pairs: list[Any] = list(zip(block.attentions, block.image_attentions, strict=True)) if _attends(block) else []
+        pairs += [None] * (len(block.resnets) - len(pairs))
+        return [self._layer(resnet, pair) for resnet, pair in zip(block.resnets, pairs, strict=True)]
+
+    def _layer(self, resnet: Any, pair: Any) -> Layer:
+        time = slice(self._times, self._times + resnet.out_channels)
+        keys = slice(self._keys, self._keys + (2 * pair[0].inner_dim if pair else 0))
+        self._times, self._keys = time.stop, keys.stop
+        return Layer(resnet, pair, time, keys)
+
+
+class ControlNet(Network):
+    """See `Network`; what it finds in the control picture is added to what the UNet passes on."""
+
+    def __init__(self, model: Any, scale: float) -> None:
+        super().__init__(model)
+        self.embedding, self.scale = model.controlnet_cond_embedding, scale
+        self.outputs, self.middle_output = model.controlnet_down_blocks, model.controlnet_mid_block
+
+    def forward(self, latent: Tensor, control: Tensor, given: Given) -> list[Tensor]:
+        """Residuals for the UNet, the middle's last.
+
+        Args:
+            latent: (B, 4, h, w).
+            control: (B, C, h, w), from `embedding` of the control picture (B, 3, 8·h, 8·w) in [0, 1].
+            given: of B rows, or of 2·B with the negative prompts' first.
+        """
+        hidden, skips = self.descend(self.conv_in(latent) + control, given)
+        found = [output(skip) for output, skip in zip(self.outputs, skips, strict=True)] + [self.middle_output(hidden)]
+        return found if self.scale == 1 else [each * self.scale for each in found]
+
+
+class UNet(Network):
+    """See `Network`."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(model)
+        self.upsamplers = nn.ModuleList(
+            block.upsamplers[0].conv if block.upsamplers else nn.Identity() for block in model.up_blocks
+        )
+        self.norm_out, self.conv_out = model.conv_norm_out, model.conv_out
+
+    def forward(self, latent: Tensor, given: Given, residuals: Sequence[Tensor]) -> Tensor:
+        """The predicted noise (rows of `given`, 4, h, w); arguments as `ControlNet.forward`."""
+        hidden, skips = self.descend(self.conv_in(latent), given)
+        if residuals:
+            skips = [skip + residual for skip, residual in zip(skips, residuals[:-1], strict=True)]
+            hidden = hidden + residuals[-1]
+        for layers, upsampler in zip(self.up, self.upsamplers, strict=True):
+            for layer in layers:  # type: ignore[attr-defined]
+                hidden = layer(torch.cat([hidden, rows_like(skips.pop(), hidden)], dim=1), given)
+            if not isinstance(upsampler, nn.Identity):
+                hidden = upsampler(functional.interpolate(hidden, size=skips[-1].shape[-2:], mode="nearest"))
+        return self.conv_out(functional.silu(self.norm_out(hidden)))  # type: ignore[no-any-return]
+
+
+def predict(
+    unet: UNet, controlnet: ControlNet, latent: Tensor, control: Tensor, given: tuple[Given, Given], guidance: float
+) -> Tensor:
+    """The noise in a latent, guided if the conditions have two rows for each row of the latent.
+
+    Args:
+        unet: and `controlnet`, on one device, in one dtype.
+        latent: float32 (B, 4, h, w).
+        control: see `ControlNet.forward`.
+        given: for the UNet and for the ControlNet.
+        guidance: how far to go from the negative prompt's prediction towards the positive one's, and beyond.
+
+    Returns:
+        float32 (B, 4, h, w).
+    """
+    ready = latent.to(control.dtype)
+    noise = unet(ready, given[0], controlnet(ready, control, given[1])).float()
+    if noise.shape[0] == latent.shape[0]:
+        return noise  # type: ignore[no-any-return]
+    negative, positive = noise.chunk(2)
+    return negative + guidance * (positive - negative)  # type: ignore[no-any-return]
+
+
+def _attends(block: Any) -> bool:
+    return bool(getattr(block, "has_cross_attention", False))
+
+
+def _blocks(model: Any) -> list[Any]:
+    """In the order in which `Network` takes them apart."""
+    return [*model.down_blocks, model.mid_block, *getattr(model, "up_blocks", ())]
+
+
+def _resnets(model: Any) -> Iterator[Any]:
+    for block in _blocks(model):
+        yield from block.resnets
+
+
+def _pairs(model: Any) -> Iterator[tuple[Any, Any]]:
+    for block in filter(_attends, _blocks(model)):
+        yield from zip(block.attentions, block.image_attentions, strict=True)
+
+
+def _keys_and_values(transformers: Sequence[Any]) -> Iterator[Any]:
+    for transformer in transformers:
+        attention = transformer.transformer_blocks[0].attn2
+        yield from (attention.to_k, attention.to_v)

@@ -1,0 +1,77 @@
+"""SeeSR's UNet and ControlNet: diffusers' stock classes with an image transformer behind every text transformer.
+
+The modules carry the names of the published checkpoints, so those load as they are. How they are run is in `denoiser`,
+which takes them apart; here they are only built and filled.
+"""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from diffusers import ControlNetModel, UNet2DConditionModel
+from diffusers.models.transformers.transformer_2d import Transformer2DModel
+from torch import Tensor, nn
+
+from srcache.errors import WeightsError
+
+from ..checkpoints import fit
+
+IMAGE_WIDTH = 512
+"""Channels of the tagger's image embeddings, which the image transformers attend to."""
+
+_IGNORED = {"use_image_cross_attention"}
+
+
+def load_unet(config: Mapping[str, Any], tensors: dict[str, Tensor], images: dict[str, Tensor] | None = None) -> Any:
+    """The UNet with a checkpoint's tensors.
+
+    Args:
+        config: as in the checkpoint's config.json.
+        tensors: all tensors; or, with `images`, those of a plain Stable Diffusion UNet.
+        images: SeeSR's checkpoint, of which then only the image transformers are taken (as for sd-turbo).
+
+    Raises:
+        WeightsError: the checkpoint does not fit.
+    """
+    if images is not None:
+        tensors = tensors | {name: value for name, value in images.items() if "image_attentions" in name}
+    with torch.device("meta"):
+        model = with_image_transformers(UNet2DConditionModel(**known(UNet2DConditionModel, config)))
+    fit(model, tensors, "the UNet's checkpoint")
+    return model.eval().requires_grad_(False)
+
+
+def load_controlnet(config: Mapping[str, Any], tensors: dict[str, Tensor]) -> Any:
+    """The ControlNet with a checkpoint's tensors; arguments and errors as `load_unet`."""
+    with torch.device("meta"):
+        model = with_image_transformers(ControlNetModel(**known(ControlNetModel, config)))
+    fit(model, tensors, "the ControlNet's checkpoint")
+    return model.eval().requires_grad_(False)
+
+
+def with_image_transformers(model: Any) -> Any:
+    """Put an image transformer, of the same make, beside every text transformer of a stock UNet or ControlNet."""
+    for block in [*model.down_blocks, model.mid_block, *getattr(model, "up_blocks", [])]:
+        if getattr(block, "has_cross_attention", False):
+            block.image_attentions = nn.ModuleList(_image_transformer(text) for text in block.attentions)
+    return model
+
+
+def known(kind: type, config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config.json's settings, less those that say nothing to the class.
+
+    Raises:
+        WeightsError: settings that are switched on, and that the class does not know: it would be another network.
+    """
+    accepted = inspect.signature(kind).parameters
+    settings = {name: value for name, value in config.items() if not name.startswith("_") and name not in _IGNORED}
+    strange = [f"{name}: {value!r}" for name, value in settings.items() if name not in accepted and value]
+    if strange:
+        raise WeightsError(f"a config.json for {kind.__name__} has settings that are not known: {', '.join(strange)}")
+    return {name: value for name, value in settings.items() if name in accepted}
+
+
+def _image_transformer(text: Any) -> Any:
+    settings = {name: value for name, value in text.config.items() if not name.startswith("_")}
+    return Transformer2DModel(**{**settings, "cross_attention_dim": IMAGE_WIDTH})

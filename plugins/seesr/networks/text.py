@@ -1,0 +1,135 @@
+"""From words to the embeddings that steer SeeSR: the prompt's text, and Stable Diffusion's text encoder (CLIP's)."""
+
+import json
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from srcache.errors import WeightsError
+
+from ..checkpoints import fit
+
+KEPT = 64
+"""How many prompts' embeddings are kept, those used last; so a run encodes its negative prompt once."""
+
+WIDTH = 8
+_BEGIN, _END, _PAD = "<|startoftext|>", "<|endoftext|>", "!"
+_SURPLUS = (r"embeddings\.position_ids",)
+
+
+def prompt_text(tags: str, user: str, added: str) -> str:
+    """The prompt as SeeSR writes it: no blank before what is added, and a comma of its own where the user says nothing.
+
+    >>> prompt_text("cat, tree", "", "clean, high-resolution, 8k")
+    'cat, tree, ,clean, high-resolution, 8k'
+    """
+    return f"{tags}, {user},{added}"
+
+
+class TextEncoder:
+    """CLIP's text model and its tokenizer.
+
+    All calls of the model have one shape: `width` prompts, filled up with empty ones. So a prompt's embeddings are the
+    same bits whatever it is encoded with.
+
+    Attributes:
+        encoded: how many texts the model has been given so far.
+    """
+
+    def __init__(self, model: CLIPTextModel, tokenizer: CLIPTokenizer, width: int = WIDTH) -> None:
+        self._model, self._tokenizer, self._width = model, tokenizer, width
+        self._kept: OrderedDict[str, Tensor] = OrderedDict()
+        self.encoded = 0
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move the model to a device."""
+        self._model.to(device)
+        self._kept.clear()
+        return self
+
+    @torch.inference_mode()
+    def encode(self, prompts: Sequence[str]) -> Tensor:
+        """The last hidden states after the final norm; each different text is encoded once, and kept for later calls.
+
+        Args:
+            prompts: at least one; each is cut or filled up to 77 tokens.
+
+        Returns:
+            (N, 77, C) in the model's dtype, on its device.
+        """
+        new = [text for text in dict.fromkeys(prompts) if text not in self._kept]
+        found = {text: self._kept[text] for text in prompts if text in self._kept}
+        for start in range(0, len(new), self._width):
+            texts = new[start : start + self._width]
+            found.update(zip(texts, self._states(texts), strict=False))
+        self.encoded += len(new)
+        for text in dict.fromkeys(prompts):
+            self._kept[text] = found[text]
+            self._kept.move_to_end(text)
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        return torch.stack([found[text] for text in prompts])
+
+    def tokens(self, prompts: Sequence[str]) -> Tensor:
+        """Token numbers, int64 (N, 77) on the CPU."""
+        length = self._model.config.max_position_embeddings
+        told = self._tokenizer(list(prompts), padding="max_length", truncation=True, max_length=length)
+        return torch.tensor(told["input_ids"])
+
+    def _states(self, texts: Sequence[str]) -> list[Tensor]:
+        """Of at most `width` texts, and of the empty ones behind them."""
+        filled = [*texts, *[""] * (self._width - len(texts))]
+        device = self._model.device
+        with torch.autocast(device.type, enabled=False):
+            states = self._model(input_ids=self.tokens(filled).to(device)).last_hidden_state
+        return [state.clone() for state in states]
+
+
+def load_text_encoder(
+    config: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    vocab: Path,
+    merges: Path,
+    dtype: torch.dtype,
+    width: int = WIDTH,
+) -> TextEncoder:
+    """Build the text encoder, on the CPU.
+
+    Args:
+        config: of transformers' CLIPTextModel, as in its `config.json`.
+        tensors: of the checkpoint, with or without `text_model.` in front of their names.
+        vocab: the tokenizer's `vocab.json`.
+        merges: its `merges.txt`.
+        dtype: of weights and embeddings.
+        width: how many prompts go through the model at once.
+
+    Raises:
+        WeightsError: tensors or tokens do not fit the model.
+    """
+    settings = CLIPTextConfig.from_dict(dict(config))
+    with torch.device("meta"):
+        model = CLIPTextModel(settings)
+    fit(model, {name.removeprefix("text_model."): each for name, each in tensors.items()}, "the text encoder", _SURPLUS)
+    positions = torch.arange(settings.max_position_embeddings)[None]
+    model.embeddings.register_buffer("position_ids", positions, persistent=False)
+    model.to(dtype).eval().requires_grad_(False)
+    return TextEncoder(model, _tokenizer(vocab, merges, settings.vocab_size), width)
+
+
+def _tokenizer(vocab: Path, merges: Path, size: int) -> CLIPTokenizer:
+    """Stable Diffusion 2's, which fills up with `!` and not with the end token, as the first CLIP did."""
+    numbers = json.loads(vocab.read_text(encoding="utf-8"))
+    lines = merges.read_text(encoding="utf-8").split("\n")
+    pairs = [tuple(line.split()) for line in lines[lines[0].startswith("#version") :] if line]
+    lacking = [token for token in (_BEGIN, _END, _PAD) if token not in numbers]
+    if lacking or max(numbers.values()) >= size:
+        raise WeightsError(
+            f"{vocab} does not fit the text encoder: it has numbers to {max(numbers.values())} of {size}, "
+            f"and lacks {', '.join(lacking) or 'no token'}"
+        )
+    return CLIPTokenizer(vocab=numbers, merges=pairs, bos_token=_BEGIN, eos_token=_END, unk_token=_END, pad_token=_PAD)

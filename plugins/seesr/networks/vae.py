@@ -1,0 +1,213 @@
+"""The VAE between pictures and latents: diffusers' AutoencoderKL, tiled by SeeSR's rule where a picture is large."""
+
+import copy
+import inspect
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from srcache.errors import EngineError, WeightsError
+
+from ..checkpoints import fit
+from .vae_steps import Step, decoder_steps, encoder_steps
+from .vae_tiles import cut, lay_out, put_together, run_tiles
+
+SCALING_FACTOR = 0.18215
+"""What latents are multiplied by for the diffusion, unless the configuration says otherwise."""
+
+ENCODER_PAD = 32
+"""Pixels around an encoder's tile."""
+
+DECODER_PAD = 11
+"""Cells of latents around a decoder's tile."""
+
+CELL = 8
+"""Pixels along a side of one cell of the latents."""
+
+_KIND: dict[str, Any] = {
+    "in_channels": 3,
+    "out_channels": 3,
+    "latent_channels": 4,
+    "down_block_types": ["DownEncoderBlock2D"] * 4,
+    "up_block_types": ["UpDecoderBlock2D"] * 4,
+    "act_fn": "silu",
+    "shift_factor": None,
+    "latents_mean": None,
+    "latents_std": None,
+    "use_quant_conv": True,
+    "use_post_quant_conv": True,
+    "mid_block_add_attention": True,
+}
+"""What a configuration must say for the VAE to be one of Stable Diffusion's kind."""
+
+_PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
+
+_OLD = re.compile(r"((?:encoder|decoder)\.mid_block\.attentions\.0\.)(query|key|value|proj_attn)(\.weight|\.bias)")
+_NEW = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Half:
+    """One half of the network, and how it is tiled: `pad` and `tile` in cells of its input."""
+
+    network: Any
+    steps: Callable[[Any], Iterable[Step]]
+    tile: int
+    pad: int
+    scale: Fraction
+
+    def run(self, picture: Tensor, park: bool) -> Tensor:
+        """One picture (1, C, H, W), whole if it is not larger than one tile with its margins."""
+        height, width = picture.shape[-2:]
+        if max(height, width) <= self.tile + 2 * self.pad:
+            whole: Tensor = self.network(picture)
+            return whole
+        tiles = lay_out(height, width, self.tile, self.pad)
+        return put_together(run_tiles(self.steps(self.network), cut(picture, tiles), park), tiles, self.scale)
+
+
+class Autoencoder:
+    """A VAE on a device, in a precision. Pictures go one by one, so that none depends on its batch.
+
+    Attributes:
+        scaling_factor: what latents are multiplied by for the diffusion, and divided by before they are decoded.
+        park: whether tiles wait in the host's memory for their turn, so that the device holds one at a time. The
+            results are the same.
+    """
+
+    def __init__(self, model: Any, scaling_factor: float, tiles: tuple[int, int], park: bool) -> None:
+        self.scaling_factor = scaling_factor
+        self.park = park
+        self._encoder, self._after = model.encoder, model.quant_conv
+        self._decoder, self._before = model.decoder, model.post_quant_conv
+        self._encoder_tile, self._decoder_tile = tiles
+        self._exact: Any = None
+        self._format = torch.contiguous_format
+
+    def to(
+        self,
+        device: torch.device | str,
+        dtype: torch.dtype = torch.float32,
+        memory_format: torch.memory_format = torch.contiguous_format,
+    ) -> Self:
+        """Move to a device, a precision and a layout; returns itself."""
+        for part in (self._encoder, self._after, self._before, self._decoder):
+            part.to(device=device, dtype=dtype, memory_format=memory_format)
+        self._exact, self._format = None, memory_format
+        return self
+
+    @property
+    def precision(self) -> str:
+        """The precision that `decode` computes in: fp32, bf16 or fp16."""
+        return _PRECISIONS[self._decoder.conv_in.weight.dtype]
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        """The moments of the latents of pictures.
+
+        Args:
+            pictures: float (N, 3, H, W) in [-1, 1], sides multiples of 8.
+
+        Returns:
+            float32 (N, 8, H/8, W/8): four channels of means, then of logarithms of variances; not scaled.
+
+        Raises:
+            EngineError: sides are not multiples of 8.
+        """
+        height, width = pictures.shape[-2:]
+        if height % CELL or width % CELL:
+            raise EngineError(
+                f"the VAE takes pictures with sides that are multiples of {CELL}, but got {height}x{width}"
+            )
+        half = _Half(self._encoder, encoder_steps, self._encoder_tile, ENCODER_PAD, Fraction(1, CELL))
+        ready = self._ready(pictures, self._encoder)
+        return torch.cat([self._after(half.run(one, self.park)).float() for one in ready])
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Pictures from latents.
+
+        Args:
+            latents: float (N, 4, h, w), already divided by `scaling_factor`.
+
+        Returns:
+            float32 (N, 3, 8h, 8w), about [-1, 1], not clamped.
+        """
+        return self._decode(latents, self._before, self._decoder)
+
+    def decode32(self, latents: Tensor) -> Tensor:
+        """Like `decode`, but computed in float32 whatever the weights' precision, for latents that half cannot hold.
+
+        The decoder's weights are converted at the first call, and kept beside the others until `to` is called.
+        """
+        if self.precision == "fp32":
+            return self.decode(latents)
+        if self._exact is None:
+            self._exact = [copy.deepcopy(part).float() for part in (self._before, self._decoder)]
+        return self._decode(latents, *self._exact)
+
+    def _decode(self, latents: Tensor, before: Any, decoder: Any) -> Tensor:
+        half = _Half(decoder, decoder_steps, self._decoder_tile, DECODER_PAD, Fraction(CELL))
+        return torch.cat([half.run(before(one), self.park).float() for one in self._ready(latents, decoder)])
+
+    def _ready(self, batch: Tensor, network: Any) -> list[Tensor]:
+        """The pictures of a batch, one by one, as a network takes them."""
+        place = network.conv_in.weight
+        ready = batch.to(place.device, place.dtype).contiguous(memory_format=self._format)
+        return [picture[None] for picture in ready]
+
+
+def load_autoencoder(
+    config: dict[str, Any], tensors: dict[str, Tensor], *, encoder_tile: int, decoder_tile: int, park: bool = False
+) -> Autoencoder:
+    """The VAE of a checkpoint, on the CPU, in its tensors' precision.
+
+    Args:
+        config: as in a diffusers `config.json`; what AutoencoderKL does not know is left alone.
+        tensors: by diffusers' names, or by those that it gave the attention before its version 0.18.
+        encoder_tile: in pixels, a multiple of 8.
+        decoder_tile: in cells of latents, at least 1.
+        park: see `Autoencoder`.
+
+    Raises:
+        EngineError: a tile of another size.
+        WeightsError: a VAE of another kind, or tensors that do not fit the configuration.
+    """
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+
+    if encoder_tile < CELL or encoder_tile % CELL or decoder_tile < 1:
+        raise EngineError(
+            f"the VAE's tiles must be multiples of {CELL} pixels to encode and at least 1 cell to decode, "
+            f"but are {encoder_tile} and {decoder_tile}"
+        )
+    settings = {name: config[name] for name in inspect.signature(AutoencoderKL.__init__).parameters if name in config}
+    _require_kind(settings)
+    with torch.device("meta"):
+        model = AutoencoderKL(**settings)
+    fit(model, _renamed(tensors), "the VAE's checkpoint")
+    model.requires_grad_(False).eval()
+    factor = float(config.get("scaling_factor", SCALING_FACTOR))
+    return Autoencoder(model, factor, (encoder_tile, decoder_tile), park)
+
+
+def _require_kind(settings: dict[str, Any]) -> None:
+    wrong = [
+        f"{name} is {settings[name]!r} (expected {wanted!r})"
+        for name, wanted in _KIND.items()
+        if name in settings and settings[name] not in (wanted, tuple(wanted) if isinstance(wanted, list) else wanted)
+    ]
+    if wrong:
+        raise WeightsError(f"the VAE is not of Stable Diffusion's kind: {'; '.join(wrong)}")
+
+
+def _renamed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors by diffusers' names of today; an attention that was stored as 1x1 convolutions becomes linear."""
+    renamed = {}
+    for name, tensor in tensors.items():
+        new = _OLD.sub(lambda found: found[1] + _NEW[found[2]] + found[3], name)
+        one_by_one = ".mid_block.attentions." in name and tensor.ndim == 4
+        renamed[new] = tensor.flatten(1) if one_by_one and tensor.shape[2:] == (1, 1) else tensor
+    return renamed

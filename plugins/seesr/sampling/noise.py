@@ -1,0 +1,56 @@
+"""All chance of a picture: drawn on the CPU from the picture's own seed, so that it is the same on every device.
+
+A picture has one generator, which gives, in this order: the initial noise; the noise of the posterior (only where the
+start is the LR picture); the noise of each step. With `parity` it is drawn as the reference program draws it for the
+one picture of a run: the posterior then comes from a second generator of the same seed, in the shape of a doubled
+batch if there is guidance. Of a seed the last 32 bits count: torch's generator on the CPU looks at no more, and neither
+does the reference's command line take more.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+CHANNELS = 4
+
+
+class Noise:
+    """Standard normal noise for the pictures of one call, in the order in which it is asked for.
+
+    Args:
+        seeds: one per picture, below 2**64.
+        size: (height, width) of their latents.
+        device: where the noise shall be.
+        parity: draw as the reference does.
+        guided: whether there is guidance.
+    """
+
+    def __init__(
+        self, seeds: Sequence[int], size: tuple[int, int], device: torch.device, *, parity: bool, guided: bool
+    ) -> None:
+        self._shape, self._device = (CHANNELS, *size), device
+        seeds = [seed_of_reference(seed) for seed in seeds] if parity else seeds
+        self._own = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self._others = [torch.Generator().manual_seed(seed) for seed in seeds] if parity else self._own
+        self._rows = 2 if parity and guided else 1
+
+    def draw(self) -> Tensor:
+        """The initial noise, or that of a step: float32 (N, 4, h, w)."""
+        return self._sent([torch.randn(self._shape, generator=each) for each in self._own])
+
+    def draw_posterior(self) -> Tensor:
+        """The posterior's noise: float32 (N, 4, h, w)."""
+        return self._sent([torch.randn((self._rows, *self._shape), generator=each)[0] for each in self._others])
+
+    def _sent(self, drawn: list[Tensor]) -> Tensor:
+        """To the device, without waiting for what it has to do before."""
+        if self._device.type != "cuda":
+            return torch.stack(drawn).to(self._device)
+        pinned = torch.empty((len(drawn), *self._shape), pin_memory=True)
+        return torch.stack(drawn, out=pinned).to(self._device, non_blocking=True)
+
+
+def seed_of_reference(seed: int) -> int:
+    """What to give the reference's `--seed` to get the noise that `parity` gives a picture with this seed."""
+    return seed % 2**32

@@ -1,0 +1,146 @@
+"""From noise to a latent picture: the loop over the steps, for whole batches, and for all windows of large latents.
+
+Within the loop nothing waits for the device: what a step needs from the host is its noise, which is drawn while the
+device still computes the step before.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..networks.denoiser import ControlNet, Given, UNet, predict
+from .noise import Noise
+from .schedule import Schedule
+from .windows import Windows
+
+WINDOWS_AT_ONCE = 4
+"""The most windows that are predicted together: enough to fill a GPU, and no more memory than that takes."""
+
+Predict = Callable[..., Tensor]
+"""(latent, control, *Given of the UNet, *Given of the ControlNet) → noise; all tensors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """A batch's embeddings: `text` (B, 77, C) of its prompts, `images` (B, T, 512) of its pictures."""
+
+    text: Tensor
+    images: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is predicted together: some rows of a batch, or some windows of its latents.
+
+    Attributes:
+        count: how many of the rows count; the others fill up.
+        rows: (N,) which rows or windows.
+        control: (N, C, h, w) the ControlNet's embedding of their control pictures.
+        text, images: which rows of the batch's keys and values are theirs.
+    """
+
+    count: int
+    rows: Tensor
+    control: Tensor
+    text: Tensor
+    images: Tensor
+
+
+class Sampler:
+    """The networks and the schedule of a recipe.
+
+    Args:
+        unet: and `controlnet`, on one device, in one dtype.
+        schedule: the steps.
+        guidance: above 1, predictions are guided away from the negative prompt.
+        negative: (1, 77, C), its embedding.
+
+    `run` does what `predict` does, and may be replaced by something that does it faster.
+    """
+
+    def __init__(
+        self, unet: UNet, controlnet: ControlNet, schedule: Schedule, guidance: float, negative: Tensor
+    ) -> None:
+        self.networks, self.schedule, self.guidance = (unet, controlnet), schedule, guidance
+        self.run: Predict = self.predict
+        self._dtype, self._device = unet.conv_in.weight.dtype, unet.conv_in.weight.device
+        timesteps = [step.timestep for step in schedule.steps]
+        self._times = [network.times(timesteps) for network in self.networks]
+        self._negative = [network.text(self._ready(negative)) for network in self.networks]
+
+    @property
+    def is_guided(self) -> bool:
+        """Whether each picture is predicted twice, with its own and with the negative prompt."""
+        return self.guidance > 1
+
+    def predict(self, latent: Tensor, control: Tensor, *given: Tensor) -> Tensor:
+        """See `denoiser.predict`; `given` are the tensors of the UNet's `Given`, and then of the ControlNet's."""
+        both = Given(*given[:3]), Given(*given[3:])
+        return predict(*self.networks, latent, control, both, self.guidance)
+
+    def sample(
+        self, pictures: Tensor, prompts: Prompts, start: Tensor, noise: Noise, windows: Windows | None
+    ) -> Tensor:
+        """Denoise a batch.
+
+        Args:
+            pictures: the control pictures, float32 (B, 3, 8·h, 8·w) in [0, 1].
+            prompts: their embeddings.
+            start: float32 (B, 4, h, w), the latents to begin with.
+            noise: where the noise of the steps comes from.
+            windows: how latents are divided, if they are.
+
+        Returns:
+            Latents, float32 (B, 4, h, w), in the VAE's scaled units.
+        """
+        latent, parts = start, self._parts(pictures, windows)
+        tables = self._keys_and_values(prompts)
+        kept = _chosen(tables, parts[0]) if len(parts) == 1 else None
+        for number, step in enumerate(self.schedule.steps):
+            pieces = windows.cut(latent) if windows else latent
+            found = [self._found(pieces, part, kept or _chosen(tables, part), number) for part in parts]
+            predicted = windows.averaged(torch.cat(found), *latent.shape[-2:]) if windows else found[0]
+            latent = latent * step.keep + predicted * step.remove + noise.draw() * step.add
+        return latent
+
+    def _found(self, pieces: Tensor, part: Part, keys_values: list[Tensor], number: int) -> Tensor:
+        """The noise that is predicted in a part, at a step."""
+        pairs = zip(self._times, keys_values[::2], keys_values[1::2], strict=True)
+        given = [tensor for times, text, images in pairs for tensor in (times[number], text, images)]
+        return self.run(pieces[part.rows], part.control, *given)[: part.count]
+
+    def _parts(self, pictures: Tensor, windows: Windows | None) -> list[Part]:
+        """A whole batch is one part; windows are divided evenly, and all parts are of one size."""
+        if windows is None:
+            return [self._part(pictures, 1, list(range(len(pictures))), len(pictures))]
+        cut, each = windows.cut(pictures, 8), len(windows.places)
+        calls = -(-len(cut) // WINDOWS_AT_ONCE)
+        size = -(-len(cut) // calls)
+        chosen = [range(start, min(start + size, len(cut))) for start in range(0, len(cut), size)]
+        return [self._part(cut, each, [*rows, *[rows[0]] * (size - len(rows))], len(rows)) for rows in chosen]
+
+    def _part(self, pictures: Tensor, each: int, rows: list[int], count: int) -> Part:
+        """`pictures` are control pictures, or `each` windows of every one of them."""
+        owners, index = [row // each for row in rows], torch.tensor(rows, device=self._device)
+        control = self.networks[1].embedding(self._ready(pictures[index]))
+        text = [0] * len(owners) + [1 + owner for owner in owners] if self.is_guided else owners
+        images = owners * 2 if self.is_guided else owners
+        return Part(count, index, control, *(torch.tensor(each, device=self._device) for each in (text, images)))
+
+    def _keys_and_values(self, prompts: Prompts) -> list[Tensor]:
+        """Of text and image, for UNet and ControlNet; with guidance, the negative prompt is the first row of text."""
+        tables = []
+        for network, negative in zip(self.networks, self._negative, strict=True):
+            text, images = network.text(self._ready(prompts.text)), network.images(self._ready(prompts.images))
+            tables += [torch.cat([negative, text]) if self.is_guided else text, images]
+        return tables
+
+    def _ready(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self._device, self._dtype)
+
+
+def _chosen(tables: list[Tensor], part: Part) -> list[Tensor]:
+    """The rows of keys and values that belong to a part."""
+    return [table[rows] for table, rows in zip(tables, [part.text, part.images] * 2, strict=True)]

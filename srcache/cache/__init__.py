@@ -1,0 +1,9 @@
+"""A cache directory: Cache, RecipeFolder, open_cache, create_cache, FailedEntry."""
+
+from srcache.cache.failures import FailedEntry as FailedEntry
+from srcache.cache.failures import failures_by_reason as failures_by_reason
+from srcache.cache.manifest import Cache as Cache
+from srcache.cache.manifest import RecipeFolder as RecipeFolder
+from srcache.cache.manifest import create_cache as create_cache
+from srcache.cache.manifest import is_cache as is_cache
+from srcache.cache.manifest import open_cache as open_cache

@@ -1,0 +1,254 @@
+"""What a cache directory says about itself: its format, recipes, catalogs, receipts and failures.
+
+    CACHE/srcache.json              format version, store kind; its presence makes a folder a cache
+    CACHE/catalogs/<digest>.csv     what was built from
+    CACHE/<name>-<fingerprint>/     one recipe: recipe.yaml, the store, receipts/, failures.jsonl, lock
+
+A recipe has a folder of its own because LMDB files never shrink: dropping the folder gives the disk back. Everything
+but the store is small text, written whole or appended line by line, and readable without srcache.
+"""
+
+import json
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from srcache.cache.failures import FailedEntry, _failed
+from srcache.errors import CacheError, DamagedError, RecipeError, listed
+from srcache.files import append_line, lock, write_whole
+from srcache.machine import NETWORK, file_system
+from srcache.recipe.reading import dump, restore
+from srcache.recipe.recipe import Recipe
+from srcache.stores import KINDS, Store, open_store
+
+_T = TypeVar("_T")
+FORMAT = 1
+MARK = "srcache.json"
+
+
+@dataclass(frozen=True, slots=True)
+class RecipeFolder:
+    """One recipe's part of a cache."""
+
+    path: Path
+    kind: str
+    recipe: Recipe
+
+    def store(self, *, writable: bool = False) -> Store:
+        """Open the entries."""
+        return open_store(self.kind, self.store_path, writable=writable)
+
+    @property
+    def store_path(self) -> Path:
+        """Where the store lies."""
+        return self.path / f"data.{self.kind}"
+
+    def receipts(self) -> list[dict[str, Any]]:
+        """What earlier runs wrote down, oldest first."""
+        return [_json(path) for path in sorted((self.path / "receipts").glob("*.json"))]
+
+    def write_receipt(self, receipt: dict[str, Any]) -> None:
+        """Keep what a run did; a receipt is written once and never changed."""
+        seconds, nanoseconds = divmod(time.time_ns(), 10**9)  # one look at one clock: others may be a tick behind
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(seconds))
+        name = f"{stamp}-{nanoseconds:09d}-{uuid4().hex[:8]}.json"
+        write_whole(self.path / "receipts" / name, json.dumps(receipt, indent=1, sort_keys=True) + "\n")
+
+    @property
+    def samples(self) -> int:
+        """Samples per image that this folder was built with, as far as receipts tell; at least 1."""
+        return max((int(receipt.get("samples", 1)) for receipt in self.receipts()), default=1)
+
+    def failures(self) -> dict[str, FailedEntry]:
+        """The latest failure of each entry, with the number of tries; entries made since then are still listed."""
+        found: dict[str, FailedEntry] = {}
+        journal = self.path / "failures.jsonl"
+        for line in journal.read_text(encoding="utf-8", errors="replace").splitlines() if journal.exists() else ():
+            note = _failed(line)
+            if note is not None:
+                tries = found[note.name].tries + 1 if note.name in found else 1
+                found[note.name] = FailedEntry(note.name, note.source, note.reason, note.detail, tries)
+        return found
+
+    def note_failure(self, failed: FailedEntry) -> None:
+        """Append one failure to the journal."""
+        note = {"name": failed.name, "source": failed.source, "reason": failed.reason, "detail": failed.detail}
+        append_line(self.path / "failures.jsonl", json.dumps(note))
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Be the only one who fills this folder; a crash lets go of it.
+
+        Raises:
+            BusyError: another process fills it.
+        """
+        return lock(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """A cache directory that was opened or made."""
+
+    path: Path
+    kind: str
+
+    def folders(self) -> list[RecipeFolder]:
+        """Every recipe in the cache, by folder name."""
+        return [self.folder(path) for path in self.paths() if (path / "recipe.yaml").exists()]
+
+    def paths(self) -> list[Path]:
+        """The folders that hold a recipe or images, readable or not; a hidden one is on its way out."""
+        found = {path.parent for name in ("recipe.yaml", "data.*") for path in self.path.glob(f"*/{name}")}
+        return sorted(path for path in found if not path.name.startswith("."))
+
+    def find(self, name: str | Recipe) -> RecipeFolder:
+        """A recipe's folder, by the recipe, its name, its fingerprint, or the folder's name.
+
+        Raises:
+            CacheError: none or several fit.
+        """
+        folders = self.folders()
+        if isinstance(name, Recipe):
+            fits = [folder for folder in folders if folder.recipe.fingerprint == name.fingerprint]
+        else:
+            fits = [f for f in folders if name in (f.recipe.name, f.recipe.fingerprint, f.path.name)]
+        wanted = name.folder if isinstance(name, Recipe) else name
+        return self.only(fits, wanted, [folder.path for folder in folders])
+
+    def only(self, fits: Sequence[_T], wanted: str, held: Iterable[Path]) -> _T:
+        """The one that fits what was wanted; `held` are the recipes' folders that there are.
+
+        Raises:
+            CacheError: none or several fit.
+        """
+        if len(fits) == 1:
+            return fits[0]
+        names = ", ".join(path.name for path in held) or "no recipe yet"
+        if fits:
+            raise CacheError(f"{self.path} holds several recipes named {wanted!r}; say which by fingerprint: {names}")
+        raise CacheError(f"{self.path} holds no recipe {wanted!r}; it holds: {names}")
+
+    def add(self, recipe: Recipe) -> RecipeFolder:
+        """A recipe's folder, made if it is not there."""
+        for folder in self.folders():
+            if folder.recipe.fingerprint == recipe.fingerprint:
+                return folder
+        path = self.path / recipe.folder
+        write_whole(path / "recipe.yaml", dump(recipe))
+        return RecipeFolder(path, self.kind, recipe)
+
+    def keep_catalog(self, digest: str, text: str) -> None:
+        """Keep a catalog's CSV under its digest."""
+        path = self.path / "catalogs" / f"{digest}.csv"
+        if not path.exists():
+            write_whole(path, text)
+
+    def catalogs(self) -> dict[str, Path]:
+        """The kept catalogs: digest → CSV file with the columns key, name, label (see `kept`)."""
+        return {path.stem: path for path in sorted((self.path / "catalogs").glob("*.csv"))}
+
+    def folder(self, path: Path) -> RecipeFolder:
+        """The recipe in one of the cache's folders.
+
+        Raises:
+            DamagedError: its description cannot be read, or is another recipe's.
+        """
+        file = path / "recipe.yaml"
+        try:
+            recipe = restore(file.read_text(encoding="utf-8"), str(file))
+        except (OSError, UnicodeDecodeError, RecipeError) as error:
+            raise DamagedError(f"{file} is not a recipe that this srcache can read: {error}") from error
+        if not path.name.endswith(recipe.fingerprint):
+            raise DamagedError(
+                f"{file} does not belong to its folder: it describes recipe {recipe.fingerprint}. "
+                "Recipes are never edited in place; restore the file, or `srcache prune` the folder"
+            )
+        return RecipeFolder(path, self.kind, recipe)
+
+
+def is_cache(path: str | Path) -> bool:
+    """Whether a folder says that it is a cache."""
+    return (Path(path) / MARK).is_file()
+
+
+def open_cache(path: str | Path) -> Cache:
+    """Open a cache directory.
+
+    Raises:
+        CacheError: it is none, or of another format.
+        DamagedError: its marker cannot be read.
+    """
+    path = Path(path)
+    if not is_cache(path):
+        raise CacheError(f"{path} is no srcache cache (it has no {MARK}); `srcache build` makes one")
+    mark = _json(path / MARK)
+    if mark.get("format") != FORMAT or mark.get("store") not in KINDS:
+        raise CacheError(
+            f"{path} has cache format {mark.get('format')} with store {mark.get('store')!r}; "
+            f"this srcache reads format {FORMAT} with {', '.join(KINDS)}; use the srcache that wrote it"
+        )
+    return Cache(path, str(mark["store"]))
+
+
+def create_cache(path: str | Path, kind: str | None = None) -> Cache:
+    """Open a cache directory, or make one in a folder that is empty or not there.
+
+    `kind` None means what the cache has, or the default for a new one.
+
+    Raises:
+        CacheError: the folder holds something else, or a cache with another kind of store.
+    """
+    path = Path(path)
+    if kind is not None and kind not in KINDS:
+        raise CacheError(f"a cache's store is one of {', '.join(KINDS)}, but got {kind!r}")
+    if is_cache(path):
+        cache = open_cache(path)
+        if kind not in (None, cache.kind):
+            raise CacheError(
+                f"{path} keeps its images in {cache.kind}, not in {kind}; leave the store out, or use a new folder"
+            )
+        return cache
+    if path.exists() and (not path.is_dir() or any(not _is_torn_mark(inner) for inner in path.iterdir())):
+        raise CacheError(f"{path} exists, is not empty, and is no srcache cache; choose a new or an empty folder")
+    kind = kind or KINDS[0]
+    if kind == "lmdb" and (found := file_system(path)) in NETWORK:
+        raise CacheError(
+            f"{path} would lie on a network file system ({found}), where LMDB can lose data; make the cache on a local "
+            "disk, and copy it when it is built"
+        )
+    write_whole(path / MARK, json.dumps({"format": FORMAT, "store": kind}) + "\n")
+    return Cache(path, kind)
+
+
+def _is_torn_mark(path: Path) -> bool:
+    """Whether this is what a crash leaves of a marker that was being written."""
+    return path.name.startswith(f".{MARK}.")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DamagedError(f"{path} cannot be read: {error}") from error
+    if not isinstance(found, dict):
+        raise DamagedError(f"{path} must hold a JSON object, but holds {type(found).__name__}")
+    return found
+
+
+def find_folder(cache: str | Path | Cache, recipe: str | Recipe | None) -> RecipeFolder:
+    """A recipe's folder in a cache; without a recipe, the only one.
+
+    Raises:
+        CacheError: no such cache or recipe, or several and none was named.
+    """
+    opened = cache if isinstance(cache, Cache) else open_cache(cache)
+    if recipe is not None:
+        return opened.find(recipe)
+    folders = opened.folders()
+    if len(folders) != 1:
+        held = listed([folder.path.name for folder in folders]) or "none yet"
+        raise CacheError(f"{opened.path} holds {len(folders)} recipes ({held}); say which with recipe=")
+    return folders[0]

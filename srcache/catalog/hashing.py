@@ -1,0 +1,120 @@
+"""Keys of many files, remembered between runs: a second look at a folder hashes only what changed.
+
+One memo per root lies in the user's cache folder; a file is found in it by relative path, size, mtime and inode. A file
+that was changed within the last seconds before it was hashed is not remembered: a second write in the same tick of the
+clock would leave no trace. A memo carries a checksum of itself, and is replaced as a whole. Nobody depends on it: one
+that is damaged, missing or cannot be written costs time and nothing else.
+"""
+
+import contextlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import blake2b
+from pathlib import Path
+
+from srcache.files import user_folder
+from srcache.keys import ImageKey, file_key
+from srcache.progress import Progress, throttled
+
+SETTLED_NS = 3_000_000_000
+"""A file is remembered only if it was last changed longer ago than this when it was hashed."""
+Stamp = tuple[int, int, int]
+"""Size in bytes, mtime in nanoseconds, inode."""
+_HEAD = b"srcache memo 1 "
+_CHUNK = 64
+
+
+def memo_path(root: Path) -> Path:
+    """Where the memo of a root lies, in the user's folder."""
+    name = blake2b(os.fsencode(os.path.realpath(root)), digest_size=16).hexdigest()
+    return user_folder() / "memo" / f"{name}.json"
+
+
+class Hasher:
+    """Hashes files of one root in threads, and remembers what it hashed when it is done or interrupted."""
+
+    def __init__(self, memo: Path | None, rehash: bool = False, workers: int | None = None) -> None:
+        self._memo = memo
+        self._workers = workers or min(16, 4 * (os.cpu_count() or 1))
+        self._old = _read(memo) if memo and not rehash else {}
+        self._new: dict[str, tuple[Stamp, ImageKey]] = {}
+
+    def keys(
+        self, files: Sequence[tuple[str, Path]], progress: Progress | None = None, complete: bool = False
+    ) -> list[ImageKey | OSError]:
+        """The keys of files, or why one cannot be read, in their order.
+
+        Args:
+            files: (relative name, path) of each.
+            progress: called while they are hashed.
+            complete: these are all files of the root, so that others may be forgotten.
+        """
+        chunks = [files[start : start + _CHUNK] for start in range(0, len(files), _CHUNK)]
+        found: list[ImageKey | OSError] = []
+        pool, show = ThreadPoolExecutor(self._workers), throttled(progress)
+        try:
+            for keys in pool.map(self._chunk, chunks):
+                found += keys
+                show(len(found), len(files))
+        finally:
+            pool.shutdown(cancel_futures=True)
+            self._remember(forget=complete and len(found) == len(files))
+        return found
+
+    def _chunk(self, files: Iterable[tuple[str, Path]]) -> list[ImageKey | OSError]:
+        return [self._key(name, path) for name, path in files]
+
+    def _key(self, name: str, path: Path) -> ImageKey | OSError:
+        try:
+            now, status = time.time_ns(), os.stat(path)
+            stamp = (status.st_size, status.st_mtime_ns, status.st_ino)
+            old = self._old.get(name)
+            key = old[1] if old and old[0] == stamp else file_key(path)
+        except OSError as error:
+            return error
+        if status.st_mtime_ns < now - SETTLED_NS:
+            self._new[name] = (stamp, key)
+        return key
+
+    def _remember(self, forget: bool) -> None:
+        memory = self._new if forget else self._old | self._new
+        if self._memo and memory != self._old:
+            _write(self._memo, memory)
+
+
+def _read(memo: Path) -> dict[str, tuple[Stamp, ImageKey]]:
+    """What a memo holds; nothing if it is missing, damaged, or of another kind."""
+    try:
+        head, _, body = memo.read_bytes().partition(b"\n")
+    except OSError:
+        return {}
+    if head != _HEAD + _checksum(body):
+        return {}
+    names, sizes, mtimes, inodes, keys = json.loads(body)
+    stamps = zip(sizes, mtimes, inodes, strict=True)
+    return dict(zip(names, zip(stamps, map(ImageKey, keys), strict=True), strict=True))
+
+
+def _write(memo: Path, memory: dict[str, tuple[Stamp, ImageKey]]) -> None:
+    """Replace a memo; a cache folder that cannot be written is no reason to stop."""
+    stamps = [stamp for stamp, _ in memory.values()]
+    columns = [list(memory), *([stamp[i] for stamp in stamps] for i in range(3)), [key for _, key in memory.values()]]
+    body = json.dumps(columns, separators=(",", ":")).encode()
+    with contextlib.suppress(OSError):
+        memo.parent.mkdir(parents=True, exist_ok=True)
+        handle, part = tempfile.mkstemp(dir=memo.parent, prefix=f"{memo.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(_HEAD + _checksum(body) + b"\n" + body)
+            os.replace(part, memo)
+        except BaseException:
+            os.unlink(part)
+            raise
+
+
+def _checksum(body: bytes) -> bytes:
+    return blake2b(body, digest_size=16).hexdigest().encode()

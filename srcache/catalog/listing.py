@@ -1,0 +1,183 @@
+"""Which images a folder or a CSV file names, in which order, and what is wrong with the rest.
+
+Nothing is opened here but folders and CSV files. A folder with class folders in it is read as torchvision's ImageFolder
+reads it: the first level is the class, whatever lies deeper belongs to it, and the order is the same. One image
+directly in the root makes the whole tree flat: no labels. Whatever starts with a dot is hidden. A link to a folder is
+never followed (one that leads elsewhere is told, since a whole class may be behind it); a link to a file is good as
+long as it stays below the root.
+"""
+
+import csv
+import io
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from srcache.catalog.names import SUFFIXES
+from srcache.errors import CatalogError, listed
+
+PATH_COLUMNS = ("path", "file", "filename", "image", "name")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that could not be catalogued: one word for counting, and a sentence."""
+
+    name: str
+    reason: str
+    detail: str
+
+
+class Listed(NamedTuple):
+    """A row that waits for its key."""
+
+    name: str
+    label: str | None
+    path: Path
+
+
+@dataclass(slots=True)
+class Listing:
+    """What a walk, or a CSV file, has brought up so far."""
+
+    files: list[Listed] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    ignored: int = 0
+
+
+def list_folder(base: Path) -> Listing:
+    """All images below a folder, in ImageFolder's order: by class, then by folder, then by name."""
+    found, real, folders = Listing(), os.path.realpath(base), [""]
+    while folders:
+        folder = folders.pop()
+        try:
+            with os.scandir(base / folder) as entries:
+                folders += [name for entry in entries if (name := _visit(entry, folder, real, found))]
+        except OSError as error:
+            found.problems.append(unreadable(folder or ".", error))
+    flat = any("/" not in file.name for file in found.files)
+    if not flat:
+        found.files = [Listed(file.name, file.name.partition("/")[0], file.path) for file in found.files]
+    found.files.sort(key=_order)
+    return found
+
+
+def _visit(entry: "os.DirEntry[str]", folder: str, real: str, found: Listing) -> str | None:
+    """Note one thing in a folder; a folder is returned for a visit of its own."""
+    name = f"{folder}/{entry.name}" if folder else entry.name
+    if entry.name.startswith("."):
+        return None
+    is_folder = os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir(follow_symlinks=False)
+    if not is_folder and os.path.splitext(entry.name)[1].lower() not in SUFFIXES:
+        found.ignored += 1
+    elif is_bad_name(name):
+        found.problems.append(bad_name(name))
+    elif entry.is_symlink() and not _is_inside(os.path.realpath(entry.path), real):
+        found.problems.append(_outside(name))
+    elif is_folder:
+        found.ignored += entry.is_symlink()
+        return None if entry.is_symlink() else name
+    elif entry.is_symlink() or entry.is_file():
+        found.files.append(Listed(name, None, Path(entry.path)))
+    else:
+        found.ignored += 1
+    return None
+
+
+def _order(file: Listed) -> tuple[str, str, str]:
+    folder, _, name = file.name.rpartition("/")
+    return folder.partition("/")[0], folder, name
+
+
+def list_csv(path: Path) -> Listing:
+    """The files that a CSV lists, in its order.
+
+    Raises:
+        CatalogError: every mistake in it, with its line.
+    """
+    found, mistakes = Listing(), list[str]()
+    real, lines = os.path.realpath(path.parent), dict[str, int]()
+    for line, name, label in _csv_rows(path, mistakes):
+        parts = PurePosixPath(name).parts
+        if not parts or parts[0] == "/" or ".." in parts or "\0" in name:
+            mistakes.append(f"line {line}: expected a path below the CSV's folder, without .., but got {name!r}")
+            continue
+        name = "/".join(parts)
+        if lines.setdefault(name, line) != line:
+            mistakes.append(f"line {line}: {name} is already on line {lines[name]}")
+            continue
+        file = path.parent / name
+        if not file.is_file():
+            found.problems.append(Problem(name, "missing", f"line {line} names a file that does not exist"))
+        elif not _is_inside(os.path.realpath(file), real):
+            found.problems.append(_outside(name))
+        else:
+            found.files.append(Listed(name, label or None, file))
+    if mistakes:
+        raise CatalogError(f"{path} has mistakes:\n  - " + "\n  - ".join(_shortened(mistakes)))
+    return found
+
+
+def _csv_rows(path: Path, mistakes: list[str]) -> Iterator[tuple[int, str, str]]:
+    """(line, path, label) of each row of a CSV file."""
+    try:
+        reader = csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""), strict=True)
+        table = [(reader.line_num, cells) for cells in reader if cells]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise CatalogError(f"{path} cannot be read as CSV in UTF-8: {error}") from error
+    header = [cell.strip().lower() for cell in table[0][1]] if table else []
+    column = next((header.index(name) for name in PATH_COLUMNS if name in header), None)
+    if column is None:
+        raise CatalogError(
+            f"{path} must start with a line of column names, one of them {' or '.join(PATH_COLUMNS)}, but has: "
+            f"{', '.join(header) or 'nothing'}"
+        )
+    label = header.index("label") if "label" in header else None
+    labelled = label is not None and any(len(cells) > label and cells[label] for _, cells in table[1:])
+    for line, cells in table[1:]:
+        if len(cells) != len(header):
+            mistakes.append(f"line {line}: expected {len(header)} cells, but got {len(cells)}")
+        elif labelled and label is not None and not cells[label]:
+            mistakes.append(f"line {line}: {cells[column]} has no label, but others have")
+        else:
+            yield line, cells[column], cells[label] if label is not None else ""
+
+
+def _is_inside(path: str, root: str) -> bool:
+    return path == root or path.startswith(root.rstrip(os.sep) + os.sep)
+
+
+def is_bad_name(name: str) -> bool:
+    """Whether a name holds bytes that are not UTF-8 (Python keeps them as lone surrogates)."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def bad_name(name: str) -> Problem:
+    """The problem of a name that no cache can keep."""
+    shown = name.encode("utf-8", "backslashreplace").decode()
+    return Problem(shown, "bad_name", "the name is not UTF-8; rename it")
+
+
+def _outside(name: str) -> Problem:
+    return Problem(name, "outside_root", "a link that leads out of the folder is not followed; copy it in instead")
+
+
+def unreadable(name: str, error: OSError) -> Problem:
+    """The problem of a file or a folder that the system does not let us read."""
+    return Problem(name, "unreadable", f"it cannot be read ({error.strerror or error})")
+
+
+def told(problems: Sequence[Problem]) -> str:
+    """The first few problems, to end a message with."""
+    words = [f"{problem.name} is {problem.reason}" for problem in problems]
+    return f"; {listed(words)}" if words else ""
+
+
+def _shortened(lines: Sequence[str], most: int = 20) -> list[str]:
+    return [*lines[:most], f"… and {len(lines) - most} more"] if len(lines) > most else list(lines)

@@ -1,0 +1,93 @@
+"""Catalog and Row."""
+
+import csv
+import io
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+
+from srcache.catalog.listing import Problem
+from srcache.catalog.sources import Source
+from srcache.errors import ImageError
+from srcache.images import Decoded, decode_both, read_file
+from srcache.keys import ImageKey, image_key, pixel_key
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One image: its key, its name (relative, POSIX, with suffix), its class, its file if there is one."""
+
+    key: ImageKey
+    name: str
+    label: str | None
+    path: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Catalog:
+    """Images in order.
+
+    Attributes:
+        classes: the labels' names in the order of their numbers; empty if there are no labels.
+        root: the folder that names are relative to, if there is one.
+        problems: what was left out, and why. A catalog of a data set without problems has a row per item.
+        ignored: how many files were passed over because they are no images.
+        source: where rows without a file come from.
+    """
+
+    rows: tuple[Row, ...]
+    classes: tuple[str, ...] = ()
+    root: Path | None = None
+    problems: tuple[Problem, ...] = ()
+    ignored: int = 0
+    source: Source | None = field(default=None, repr=False, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def load(self, index: int, check: bool = False) -> Decoded:
+        """The picture of a row.
+
+        Args:
+            index: the row's.
+            check: compare what was read with the row's key.
+
+        Raises:
+            ImageError: it cannot be read (`unreadable`) or decoded, or, if checked, is not what was catalogued
+                (`changed`).
+        """
+        row = self.rows[index]
+        data = self._bytes(index)
+        if data is not None:
+            _require_key(row, image_key(data) if check else row.key)
+            return decode_both(data)
+        if self.source is None:
+            raise ImageError("unreadable", f"{row.name} has no file in this catalog")
+        decoded = self.source.load(index)
+        _require_key(row, pixel_key(decoded.rgb) if check else row.key)
+        return decoded
+
+    def _bytes(self, index: int) -> bytes | None:
+        path = self.rows[index].path
+        if path is not None:
+            return read_file(path)
+        return self.source.data(index) if self.source else None
+
+    def to_csv(self) -> str:
+        """What a cache keeps: `key,name,label` per row, LF line ends, no label as an empty cell."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(("key", "name", "label"))
+        writer.writerows((row.key, row.name, row.label or "") for row in self.rows)
+        return out.getvalue()
+
+    @cached_property
+    def digest(self) -> str:
+        """BLAKE2b with 128 bits over `to_csv`, as 32 hexadecimal digits."""
+        return blake2b(self.to_csv().encode(), digest_size=16).hexdigest()
+
+
+def _require_key(row: Row, key: ImageKey) -> None:
+    if key != row.key:
+        raise ImageError("changed", f"{row.name} is not what was catalogued (its key was {row.key}, now it is {key})")

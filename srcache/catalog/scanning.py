@@ -1,0 +1,163 @@
+"""Catalogs: which images there are, in which order, with which labels, and what each is named.
+
+Files are found by `listing`, data sets are opened by `sources`, keys of files are remembered by `memo`.
+Nothing is decoded here: a broken picture is catalogued like any other, and fails when it is loaded.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from srcache.catalog.hashing import Hasher, memo_path
+from srcache.catalog.listing import Problem, bad_name, is_bad_name, list_csv, list_folder, told, unreadable
+from srcache.catalog.names import SUFFIXES
+from srcache.catalog.rows import Catalog, Row
+from srcache.catalog.sources import Source, label_text, open_source, subset
+from srcache.errors import CatalogError, ImageError
+from srcache.keys import ImageKey, image_key, pixel_key
+from srcache.progress import Progress, throttled
+
+
+def open_catalog(
+    base: Any, *, rehash: bool = False, progress: Progress | None = None, workers: int | None = None
+) -> Catalog:
+    """A catalog of a folder, a CSV file or a data set; a catalog is returned as it is.
+
+    Raises:
+        CatalogError: as `scan` and `from_dataset`.
+    """
+    if isinstance(base, Catalog):
+        return base
+    if isinstance(base, str | Path):
+        return scan(base, rehash=rehash, progress=progress, workers=workers)
+    return from_dataset(base, rehash=rehash, progress=progress, workers=workers)
+
+
+def scan(
+    root: str | Path,
+    *,
+    rehash: bool = False,
+    progress: Progress | None = None,
+    workers: int | None = None,
+    memo: Path | None = None,
+) -> Catalog:
+    """Catalog a folder of images, or a CSV file that lists them.
+
+    Args:
+        root: a folder, or a file whose name ends in `.csv` with a column `path` (or file, filename, image, name),
+            relative to the CSV's folder, and optionally `label`.
+        rehash: hash every file, whatever is remembered.
+        progress: called while files are hashed.
+        workers: threads that hash; by default some per processor.
+        memo: the file to remember keys in; by default one per root in the user's cache folder.
+
+    Raises:
+        CatalogError: there is no such folder, or no image in it; or mistakes in the CSV (all of them at once).
+    """
+    base = Path(os.path.abspath(root))
+    if base.is_dir():
+        found, whole = list_folder(base), True
+    elif base.is_file() and base.suffix.lower() == ".csv":
+        found, base, whole = list_csv(base), base.parent, False
+    else:
+        what = "is another kind of file" if base.exists() else "does not exist"
+        raise CatalogError(f"expected a folder of images or a .csv file, but {root} {what}")
+    hasher = Hasher(memo or memo_path(base), rehash, workers)
+    files = [(file.name, file.path) for file in found.files]
+    keys = hasher.keys(files, progress, complete=whole)
+    rows = []
+    for key, file in zip(keys, found.files, strict=True):
+        if isinstance(key, OSError):
+            found.problems.append(unreadable(file.name, key))
+        else:
+            rows.append(Row(key, *file))
+    if not rows:
+        raise CatalogError(
+            f"expected images (files that end in {', '.join(sorted(SUFFIXES))}), but {root} has none; "
+            f"{found.ignored} other files lie there{told(found.problems)}"
+        )
+    return Catalog(
+        rows=tuple(rows),
+        classes=_ordered({file.label for file in found.files if file.label is not None}, by_number=not whole),
+        root=base,
+        problems=tuple(sorted(found.problems, key=lambda problem: problem.name)),
+        ignored=found.ignored,
+    )
+
+
+def _ordered(labels: set[str], by_number: bool) -> tuple[str, ...]:
+    """Class names in order: as text, as torchvision has folders; whole numbers in a CSV file by their value."""
+    if by_number and all(label.isdecimal() for label in labels):
+        return tuple(sorted(labels, key=lambda label: (int(label), label)))
+    return tuple(sorted(labels))
+
+
+def from_dataset(
+    dataset: Any, *, rehash: bool = False, progress: Progress | None = None, workers: int | None = None
+) -> Catalog:
+    """Catalog a map-style data set, in its order; `sources` says which kinds there are.
+
+    A picture that exists only in memory is loaded once, for its key and its label.
+
+    Raises:
+        CatalogError: it is of no such kind, or has no usable image.
+    """
+    source = open_source(dataset)
+    classes = source.classes()
+    show = throttled(progress)
+    items = [_item(source, index, classes, show) for index in range(len(source))]
+    hasher = Hasher(memo_path(source.root) if source.root else None, rehash, workers)
+    files = [(item.name, item.path) for item in items if item.path and item.key is None]
+    hashed = iter(hasher.keys(files, progress) if files else ())
+    rows, problems, kept = [], [], []
+    for index, (name, label, path, early) in enumerate(items):
+        key = early or next(hashed)
+        if isinstance(key, Problem | OSError):
+            problems.append(key if isinstance(key, Problem) else unreadable(name, key))
+        else:
+            rows.append(Row(key, name, label, path))
+            kept.append(index)
+    if not rows:
+        raise CatalogError(f"expected images, but the data set has none that can be read{told(problems)}")
+    return Catalog(
+        rows=tuple(rows),
+        classes=classes if classes is not None else tuple(sorted({row.label for row in rows if row.label is not None})),
+        root=source.root,
+        problems=tuple(problems),
+        source=source if not problems else subset(source, kept),
+    )
+
+
+class _Item(NamedTuple):
+    """One item of a data set; its key is still None if it is to be hashed from a file."""
+
+    name: str
+    label: str | None
+    path: Path | None
+    key: ImageKey | Problem | None
+
+
+def _item(source: Source, index: int, classes: Sequence[str] | None, show: Progress) -> _Item:
+    """Look at one item; it is named by its number if it has no file below the root."""
+    path, root = source.path(index), f"{source.root}{os.sep}"
+    key: ImageKey | Problem | None = None
+    label = None
+    below = source.root is not None and str(path).startswith(root)
+    name = str(path).removeprefix(root) if below else f"{index:08d}"
+    if is_bad_name(name):
+        key = bad_name(name)
+    elif path is None:
+        key = _key_in_memory(source, index, name)
+        show(index + 1, len(source))
+    if not isinstance(key, Problem):
+        label = label_text(source.label(index), classes)
+    return _Item(name, label, path, key)
+
+
+def _key_in_memory(source: Source, index: int, name: str) -> ImageKey | Problem:
+    try:
+        data = source.data(index)
+        return image_key(data) if data is not None else pixel_key(source.load(index).rgb)
+    except ImageError as error:
+        return Problem(name, error.reason, str(error))

@@ -1,0 +1,135 @@
+"""What torch and Hugging Face data sets are made of, without their transforms.
+
+A data set is asked for its files first, so that an image has the same key here as in a folder. Only where there are no
+files is the picture in memory taken, as the data set gives it once its own transform has been taken off. The caller's
+object is never changed: where something must be replaced, it is replaced in a shallow copy. Nothing heavy is imported
+for an object that does not come from there, and a source may be pickled or forked like the data set behind it.
+"""
+
+import operator
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from srcache.catalog.huggingface_source import _HuggingFace
+from srcache.catalog.torch_source import _Folder, _is_folder, _Items
+from srcache.errors import CatalogError
+from srcache.images import Decoded
+
+
+class Source(Protocol):
+    """A data set's items as files, bytes or pictures, with their labels.
+
+    Attributes:
+        transform: the image transform that was taken off the data set, or None. For a data set that picks by index
+            out of another one (torch's Subset), the inner one's.
+        root: the folder that the files lie in, if the data set has one.
+    """
+
+    transform: Callable[[Any], Any] | None
+    root: Path | None
+
+    def __len__(self) -> int:
+        """How many items there are."""
+        ...
+
+    def path(self, index: int) -> Path | None:
+        """The file behind an item, if there is one."""
+        ...
+
+    def data(self, index: int) -> bytes | None:
+        """The encoded file of an item, if there is one.
+
+        Raises:
+            ImageError: it cannot be read (`unreadable`).
+        """
+        ...
+
+    def label(self, index: int) -> Any:
+        """The target as the data set would give it, its target transform applied; None if there are none."""
+        ...
+
+    def load(self, index: int) -> Decoded:
+        """The picture of an item.
+
+        Raises:
+            ImageError: it cannot be used; the reasons are those of `images`.
+        """
+        ...
+
+    def classes(self) -> tuple[str, ...] | None:
+        """The names of the labels 0, 1, …; None if there are none, or if a target transform renumbers them."""
+        ...
+
+
+def open_source(dataset: Any) -> Source:
+    """Look into a map-style data set: a torchvision folder, a Subset, a Hugging Face Dataset, or (image, label) items.
+
+    Raises:
+        CatalogError: it is none of these, or it applies a transform that cannot be taken off.
+    """
+    if _is_a(dataset, "torch.utils.data", "Subset"):
+        return _Subset(open_source(dataset.dataset), [int(index) for index in dataset.indices])
+    if _is_a(dataset, "datasets", "DatasetDict") or _is_a(dataset, "datasets", "IterableDatasetDict"):
+        raise CatalogError(f"expected one split, but got a DatasetDict of {', '.join(dataset)}; pass one of them")
+    if _is_a(dataset, "datasets", "Dataset"):
+        return _HuggingFace(dataset)
+    if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
+        raise CatalogError(
+            f"expected a folder, a CSV file or a map-style data set, but got {type(dataset).__name__} without "
+            "len() and indexing; a data set that can only be iterated has no names to cache under"
+        )
+    if _is_folder(dataset):
+        return _Folder(dataset)
+    return _Items(dataset)
+
+
+def label_text(label: Any, classes: Sequence[str] | None) -> str | None:
+    """A label in words: the class's name for a number that has one; None for what is no single value."""
+    if label is None or isinstance(label, str):
+        return label
+    try:
+        number = operator.index(label)
+    except TypeError:
+        return None if hasattr(label, "__len__") else str(label)
+    return classes[number] if classes and 0 <= number < len(classes) else str(number)
+
+
+class _Subset:
+    """Chosen items of another source, in the chosen order."""
+
+    def __init__(self, inner: Source, indices: Sequence[int]) -> None:
+        self.transform = inner.transform
+        self.root = inner.root
+        self._inner = inner
+        self._indices = indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def path(self, index: int) -> Path | None:
+        return self._inner.path(self._indices[index])
+
+    def data(self, index: int) -> bytes | None:
+        return self._inner.data(self._indices[index])
+
+    def label(self, index: int) -> Any:
+        return self._inner.label(self._indices[index])
+
+    def load(self, index: int) -> Decoded:
+        return self._inner.load(self._indices[index])
+
+    def classes(self) -> tuple[str, ...] | None:
+        return self._inner.classes()
+
+
+def subset(source: Source, indices: Sequence[int]) -> Source:
+    """A source of some items of another one."""
+    return _Subset(source, indices)
+
+
+def _is_a(value: Any, package: str, name: str) -> bool:
+    """Whether a class of this name and package is among a value's ancestors; imports nothing."""
+    return any(
+        kind.__name__ == name and f"{kind.__module__}.".startswith(f"{package}.") for kind in type(value).__mro__
+    )

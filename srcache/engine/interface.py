@@ -1,0 +1,208 @@
+"""The seam where an SR network plugs in: what it says about itself, and the one call that it answers.
+
+An engine is a class named in the entry-point group `srcache.engines`. Its `info` can be read without loading torch or
+weights; building it (with a `Setup`) loads them. Nothing registers itself by being imported.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from srcache.errors import EngineError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+OptionValue = bool | int | float | str
+_MOST = 1e300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One setting of an engine that can change a pixel.
+
+    Its type is its default's. A released default never changes. `late` marks an option that a released engine did not
+    have yet: while it holds its default it stays out of fingerprints, so that no cache is orphaned.
+    """
+
+    default: OptionValue
+    help: str
+    choices: tuple[OptionValue, ...] = ()
+    late: bool = False
+
+    def checked(self, name: str, value: Any) -> OptionValue:
+        """`value` in this option's type (5 and 5.0 are the same).
+
+        Raises:
+            EngineError: another type, or none of the choices.
+        """
+        typed = _as_type_of(self.default, name, value)
+        if self.choices and typed not in self.choices:
+            choices = ", ".join(str(choice) for choice in self.choices)
+            raise EngineError(f"option {name} must be one of {choices}, but is {typed!r}")
+        return typed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineInfo:
+    """What an engine says about itself before anything is loaded.
+
+    `scales` is None for an engine that takes any. `numerics` counts how often its author changed what it computes.
+    `pads` says that its results may depend on the batch's shape, so that a short batch must be filled up; with
+    `pads_on_cpu` False not so on the CPU, where the engine takes picture by picture. `batch` is
+    its advice for images per call. `weights` is the SHA-256 over the files that it loads, if it has any of its own;
+    `loads` says that it runs a checkpoint that the recipe names instead (`Setup.weights`, a digest for
+    `srcache.weights`). `compiles` says that it makes use of `Setup.compiled`.
+    """
+
+    name: str
+    summary: str
+    scales: tuple[int, ...] | None
+    numerics: int = 1
+    options: Mapping[str, Option] = field(default_factory=dict)
+    precisions: tuple[str, ...] = ("fp32",)
+    color_fixes: tuple[str, ...] = ()
+    tiles: bool = False
+    stochastic: bool = False
+    pads: bool = True
+    pads_on_cpu: bool = True
+    batch: int = 16
+    weights: str | None = None
+    loads: bool = False
+    compiles: bool = False
+    code_license: str = "Apache-2.0"
+    weights_licenses: tuple[str, ...] = ()
+
+    def pads_on(self, device: str) -> bool:
+        """Whether short batches must be filled up on a device, such as `cpu` or `cuda:1`."""
+        return self.pads and (self.pads_on_cpu or not device.startswith("cpu"))
+
+    def resolved(self, options: Mapping[str, Any]) -> dict[str, OptionValue]:
+        """Every option of the engine, with defaults where `options` is silent.
+
+        Raises:
+            EngineError: unknown names, wrong types, or none of the choices.
+        """
+        unknown = sorted(set(options) - set(self.options))
+        if unknown:
+            known = ", ".join(sorted(self.options)) or "none"
+            raise EngineError(f"engine {self.name} has no option {', '.join(unknown)}; it has: {known}")
+        return {
+            name: option.checked(name, options.get(name, option.default))
+            for name, option in sorted(self.options.items())
+        }
+
+    def settled(self, options: Mapping[str, Any]) -> dict[str, OptionValue]:
+        """Like `resolved`, less the late options that hold their default: what a recipe keeps.
+
+        Raises:
+            EngineError: as `resolved`.
+        """
+        late = {name: option.default for name, option in self.options.items() if option.late}
+        return {name: value for name, value in self.resolved(options).items() if late.get(name, ...) != value}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tiling:
+    """Overlapping tiles, in the engine's own unit (its info says which); written `size/overlap`."""
+
+    size: int
+    overlap: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.overlap < self.size:
+            raise EngineError(
+                f"a tile's overlap must be at least 0 and below its size {self.size}, but is {self.overlap}"
+            )
+
+    def __str__(self) -> str:
+        return f"{self.size}/{self.overlap}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Tiling":
+        """Read `size/overlap`, such as `96/32`.
+
+        Raises:
+            EngineError: another form.
+        """
+        size, slash, overlap = text.partition("/")
+        if not (slash and size.isdecimal() and overlap.isdecimal()):
+            raise EngineError(f"tiling is written size/overlap, such as 96/32, but got {text!r}")
+        return cls(size=int(size), overlap=int(overlap))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What an engine is built with: the part of a recipe that it needs to know, and where and how to run.
+
+    `compiled` asks for `torch.compile`, and only of an engine whose info says `compiles`; it pays only in long runs.
+
+    `open_engine` fills in the defaults of options that are not named.
+    """
+
+    scale: float
+    options: Mapping[str, OptionValue] = field(default_factory=dict)
+    precision: str = "fp32"
+    tiling: Tiling | None = None
+    color_fix: str | None = None
+    weights: str | None = None
+    device: str = "cpu"
+    compiled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Upscaled:
+    """One result: float tensor (3, H, W) in [0, 1], and notes for the record (plain JSON values)."""
+
+    image: "Tensor"
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One image that the engine could not do: one word for counting, and a sentence."""
+
+    reason: str
+    detail: str
+
+
+class SREngine(Protocol):
+    """Low resolution in, high resolution out.
+
+    An engine may also have `predicted_memory(height, width, batch)`: the bytes of device memory that a call on `batch`
+    images of this size takes at its worst, beside what the engine holds anyway. Else that is measured by a call. And it
+    may have `mode`, a few words for receipts on how it runs, if it knows more ways than eager and compiled.
+    """
+
+    info: ClassVar[EngineInfo]
+
+    def upscale(self, images: "Tensor", seeds: Sequence[int]) -> list[Upscaled | Failure]:
+        """Upscale a batch.
+
+        Args:
+            images: float32 tensor (N, 3, H, W), RGB, exactly uint8 / 255; on the CPU, whatever device the engine is on.
+            seeds: N numbers below 2**64; noise for image i comes from seed i alone.
+
+        Returns:
+            One outcome per image, in order; an image's failure does not touch its batch mates.
+        """
+        ...
+
+
+def upscaled_side(side: int, scale: float) -> int:
+    """A side's length after scaling: rounded half up, at least 1."""
+    return max(1, int(side * scale + 0.5))
+
+
+def _as_type_of(default: OptionValue, name: str, value: Any) -> OptionValue:
+    kind = type(default)
+    if isinstance(value, int | float) and not abs(value) <= _MOST:
+        raise EngineError(f"option {name} must be a finite number of at most {_MOST} in size")
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if type(value) is not kind:
+        raise EngineError(f"option {name} must be of type {kind.__name__}, but is {value!r}")
+    checked: OptionValue = value
+    return checked

@@ -1,0 +1,44 @@
+"""Engines by entry point: engine_names, find_engine, open_engine."""
+
+from dataclasses import replace
+from importlib.metadata import entry_points
+from typing import Any
+
+from srcache.engine.interface import EngineInfo, Setup, SREngine
+from srcache.errors import EngineError
+
+GROUP = "srcache.engines"
+
+
+def engine_names() -> list[str]:
+    """The names of all installed engines, sorted; loads none of them."""
+    return sorted({point.name for point in entry_points(group=GROUP)})
+
+
+def find_engine(name: str) -> type[SREngine]:
+    """An installed engine's class, by name.
+
+    Raises:
+        EngineError: there is none of this name, or its package is broken.
+    """
+    found = {point.name: point for point in entry_points(group=GROUP)}
+    if name not in found:
+        raise EngineError(f"no engine is named {name!r}; installed: {', '.join(sorted(found)) or 'none'}")
+    try:
+        engine: type[SREngine] = found[name].load()
+    except Exception as error:  # a stranger's module may raise anything while it is imported
+        raise EngineError(f"engine {name} is installed but does not load: {error!r}; reinstall its package") from error
+    if not isinstance(getattr(engine, "info", None), EngineInfo):
+        raise EngineError(f"engine {name} has no `info: EngineInfo`, which an entry of {GROUP} needs; tell its author")
+    return engine
+
+
+def open_engine(name: str, setup: Setup) -> SREngine:
+    """Build an installed engine; loads its weights.
+
+    Raises:
+        EngineError: no such engine, or it refuses the setup.
+    """
+    build: Any = find_engine(name)
+    engine: SREngine = build(replace(setup, options=build.info.resolved(setup.options)))
+    return engine

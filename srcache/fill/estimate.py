@@ -1,0 +1,104 @@
+"""What a fill would take: hours and bytes, from a short probe on this machine whose results are thrown away."""
+
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from srcache.cache.failures import failures_by_reason
+from srcache.catalog.rows import Catalog
+from srcache.engine.interface import SREngine
+from srcache.fill.feeding import Tally, Work, feed, load_engine, start_service
+from srcache.fill.plan import plan_only
+from srcache.fill.settings import FillSettings, require
+from srcache.recipe.recipe import Recipe
+from srcache.service.runner import EngineCalls
+from srcache.stores import Store, open_store
+
+PROBED = 16
+"""Images that a probe computes at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What a run would do and take.
+
+    Attributes:
+        wanted, stored, skipped: as in `FillReport`; `missing` is what would be computed.
+        probed: entries that were computed for the probe.
+        seconds_each, bytes_each: the probe's means, if batches are full; None if nothing had to be probed.
+        startup_seconds: loading the engine.
+        failed: the probe's failures, counted by reason.
+    """
+
+    wanted: int
+    stored: int
+    skipped: int
+    missing: int
+    probed: int = 0
+    seconds_each: float | None = None
+    bytes_each: float | None = None
+    startup_seconds: float = 0.0
+    failed: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def hours(self) -> float | None:
+        """Hours that the run would take."""
+        if self.seconds_each is None:
+            return None
+        return (self.startup_seconds + self.missing * self.seconds_each) / 3600
+
+    @property
+    def bytes(self) -> int | None:
+        """Bytes that the run would add to the disk."""
+        return None if self.bytes_each is None else round(self.missing * self.bytes_each)
+
+
+def estimate(catalog: Catalog, recipe: Recipe, cache: str | Path, settings: FillSettings | None = None) -> Estimate:
+    """Plan a fill, and probe it with images from all over the data set; writes nothing.
+
+    Raises:
+        CacheError, RecipeError: as `fill`.
+    """
+    settings = settings or FillSettings()
+    require(recipe, settings)
+    plan = plan_only(catalog, recipe, Path(cache), samples=settings.samples, retry_failed=settings.retry_failed)
+    found = Estimate(wanted=plan.wanted, stored=plan.stored, skipped=plan.skipped, missing=len(plan.missing))
+    if not plan.missing:
+        return found
+    stride = max(1, len(plan.missing) // PROBED)
+    some = replace(plan, missing=plan.missing[::stride][:PROBED])
+    return _probe(Work(catalog=catalog, recipe=recipe, plan=some, settings=settings), found)
+
+
+def _probe(work: Work, found: Estimate) -> Estimate:
+    """Compute one image to warm up, then all of them, measured.
+
+    The engine's time is shared out over all images that it was given, because a whole run rarely fills batches up.
+    """
+    started = time.perf_counter()
+    engine, count = load_engine(work.recipe, work.settings), len(work.plan.missing)
+    first = replace(work, plan=replace(work.plan, missing=work.plan.missing[:1]))
+    _compute(first, engine, _memory(), Tally(None, 1, None))
+    ready = time.perf_counter()
+    store, tally = _memory(), Tally(None, count, None)
+    calls = _compute(work, engine, store, tally)
+    seconds = time.perf_counter() - ready
+    sizes = [len(store.get(name) or b"") for name in store.names()]
+    return replace(
+        found,
+        probed=count,
+        seconds_each=calls.seconds / max(1, calls.computed) + (seconds - calls.seconds) / count,
+        bytes_each=sum(sizes) / count,
+        startup_seconds=ready - started,
+        failed=failures_by_reason(tally.failures),
+    )
+
+
+def _compute(work: Work, engine: SREngine, store: Store, tally: Tally) -> EngineCalls:
+    with start_service(engine, work.recipe, store, work.settings) as service:
+        feed(work, service, tally)
+    return service.calls
+
+
+def _memory() -> Store:
+    return open_store("memory", Path("probe"), writable=True)

@@ -1,0 +1,92 @@
+"""FillSettings, FillReport, FillInterrupted."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from srcache.cache.failures import FailedEntry
+from srcache.engine.registry import find_engine
+from srcache.errors import EngineError, RecipeError
+from srcache.recipe.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FillSettings:
+    """How to fill; nothing here changes what an image is.
+
+    Attributes:
+        samples: SR images per source image; more than one only from an engine that draws noise.
+        retry_failed: try again what failed in earlier runs.
+        store: the kind of store of a new cache; None means the default, or what the cache has.
+        batch: images per engine call; None takes the engine's advice, or less where a GPU's memory asks for it.
+        device: `cpu`, `cuda`, `cuda:1`, …, or `auto`.
+        workers: threads that decode, and as many that encode.
+        compiled: ask the engine for `torch.compile`, which pays only in long runs.
+    """
+
+    samples: int = 1
+    retry_failed: bool = False
+    store: str | None = None
+    batch: int | None = None
+    device: str = "auto"
+    workers: int = 2
+    compiled: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FillReport:
+    """What a run did.
+
+    Attributes:
+        wanted: different entries asked for; `stored` of them were there before, `added` were made now.
+        failed: this run's failures, counted by reason; `failures` lists them.
+        skipped: entries that failed in earlier runs and were not tried again.
+        seconds, engine_seconds: from when the engine was loaded to the last commit, and of them inside the engine.
+        padding: share of the engine's work that only filled batches up.
+        device, mode: what the engine ran on, and how: eager, compiled, or in its own words.
+        interrupted: whether somebody stopped the run before its end.
+    """
+
+    folder: Path
+    recipe: str
+    wanted: int
+    stored: int
+    added: int = 0
+    failed: dict[str, int] = field(default_factory=dict)
+    failures: tuple[FailedEntry, ...] = ()
+    skipped: int = 0
+    seconds: float = 0.0
+    engine_seconds: float = 0.0
+    padding: float = 0.0
+    device: str | None = None
+    mode: str | None = None
+    interrupted: bool = False
+
+    @property
+    def left(self) -> int:
+        """Entries that are still not there."""
+        return self.wanted - self.stored - self.added
+
+
+class FillInterrupted(KeyboardInterrupt):
+    """Somebody stopped a run; the batch in hand was finished, and `report` says how far it got."""
+
+    def __init__(self, report: FillReport) -> None:
+        super().__init__("interrupted")
+        self.report = report
+
+
+def require(recipe: Recipe, settings: FillSettings) -> None:
+    """Refuse what cannot be: an engine that computes something else, or samples that would all be the same.
+
+    Raises:
+        RecipeError: with what to do instead.
+        EngineError: the engine makes no use of `torch.compile`.
+    """
+    info = find_engine(recipe.engine).info
+    recipe.require(info)
+    if not 1 <= settings.samples <= 1000:
+        raise RecipeError(f"samples must be from 1 to 1000, but is {settings.samples}")
+    if settings.samples > 1 and not info.stochastic:
+        raise RecipeError(f"engine {info.name} draws no noise: {settings.samples} samples would all be the same; use 1")
+    if settings.compiled and not info.compiles:
+        raise EngineError(f"engine {info.name} makes no use of torch.compile; leave --compile (compiled=True) out")

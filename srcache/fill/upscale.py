@@ -1,0 +1,153 @@
+"""Upscale a few image files into a folder, without a cache: the same pixels that `fill` would store."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from srcache.cache.failures import FailedEntry
+from srcache.catalog.names import stem_of
+from srcache.catalog.rows import Catalog, Row
+from srcache.errors import CatalogError, listed
+from srcache.files import write_whole
+from srcache.fill.feeding import Tally, Work, feed, load_engine, start_service
+from srcache.fill.plan import make_plan
+from srcache.fill.settings import FillSettings, require
+from srcache.images import as_file
+from srcache.keys import ImageKey, entry_name, file_key, split_name
+from srcache.progress import Progress
+from srcache.recipe.recipe import Recipe, suffix_for
+from srcache.stores import Entry, Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpscaleReport:
+    """What was written, in the order of the inputs, and what could not be done."""
+
+    out: Path
+    recipe: str
+    files: tuple[Path, ...]
+    failures: tuple[FailedEntry, ...]
+    seconds: float
+    device: str
+
+
+def upscale(
+    images: Sequence[str | Path],
+    recipe: Recipe,
+    out: str | Path,
+    settings: FillSettings | None = None,
+    *,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> UpscaleReport:
+    """Upscale image files into a folder, as `<stem>.png` (`.jpg`, `.webp` where the recipe's codec is lossy).
+
+    With several samples, files are `<stem>-000.png`, `<stem>-001.png`, …
+
+    Raises:
+        CatalogError: two inputs would be written to one file; or a file is there already and `force` is not set.
+        RecipeError: the recipe does not fit the engine, or asks for samples that would all be the same.
+        DiskFullError: no room.
+    """
+    settings, out, started = settings or FillSettings(), Path(out), time.perf_counter()
+    require(recipe, settings)
+    paths = [Path(image) for image in images]
+    targets = [_targets(path, out, recipe, settings.samples) for path in paths]
+    _require_free(paths, targets, force)
+    keys, failures = _keys(paths)
+    rows = [Row(key, str(path), None, path) for path, key in zip(paths, keys, strict=True) if key]
+    catalog = Catalog(rows=tuple(rows))
+    plan = make_plan(catalog, None, None, samples=settings.samples)
+    work = Work(catalog=catalog, recipe=recipe, plan=plan, settings=settings)
+    store, tally = _Files(keys, targets), Tally(None, len(plan.missing), progress)
+    with start_service(load_engine(recipe, settings), recipe, store, settings) as service:
+        feed(work, service, tally)
+    tally.check()
+    return UpscaleReport(
+        out=out,
+        recipe=recipe.folder,
+        files=tuple(file for files in targets for file in files if file in store.written),
+        failures=(*failures, *_by_file(tally.failures, rows)),
+        seconds=time.perf_counter() - started,
+        device=service.settings.device,
+    )
+
+
+class _Files:
+    """A store that writes each image to where it was asked for, and keeps nothing; see `srcache.stores.Store`."""
+
+    def __init__(self, keys: Sequence[ImageKey | None], targets: Sequence[Sequence[Path]]) -> None:
+        self.written: set[Path] = set()
+        self._targets: dict[str, list[Path]] = {}
+        for key, files in zip(keys, targets, strict=True):
+            for sample, file in enumerate(files if key else ()):
+                self._targets.setdefault(entry_name(ImageKey(str(key)), sample), []).append(file)
+
+    def put_many(self, entries: Iterable[Entry]) -> int:
+        entries = list(entries)
+        for entry in entries:
+            _, data = as_file(entry.payload)
+            for file in self._targets[entry.name]:
+                write_whole(file, data)
+                self.written.add(file)
+        return len(entries)
+
+    def get(self, name: str) -> bytes | None:
+        return None
+
+    def record(self, name: str) -> Record | None:
+        return None
+
+    def names(self, prefix: str = "") -> Iterator[str]:
+        return iter(())
+
+    def resolve(self, alias: str) -> str | None:
+        return None
+
+    def close(self) -> None:
+        return
+
+
+def _targets(path: Path, out: Path, recipe: Recipe, samples: int) -> list[Path]:
+    """The files that an input becomes."""
+    stem, suffix = stem_of(path.name), suffix_for(recipe)
+    if samples == 1:
+        return [out / f"{stem}{suffix}"]
+    return [out / f"{stem}-{sample:03d}{suffix}" for sample in range(samples)]
+
+
+def _require_free(paths: Sequence[Path], targets: Sequence[Sequence[Path]], force: bool) -> None:
+    """Refuse to write two inputs to one file, an input over itself, or (unless forced) over what is there."""
+    files = [file for one in targets for file in one]
+    twice = [file.name for file, count in Counter(files).items() if count > 1]
+    if twice:
+        raise CatalogError(f"several images would be written to {listed(twice)}; upscale them into different folders")
+    sources = {path.resolve() for path in paths}
+    own = [str(file) for file in files if file.resolve() in sources]
+    if own:
+        raise CatalogError(f"images would be written over themselves: {listed(own)}; choose another folder")
+    there = [str(file) for file in files if file.exists()]
+    if there and not force:
+        raise CatalogError(f"files are there already: {listed(there)}; choose another folder, or overwrite by --force")
+
+
+def _keys(paths: Sequence[Path]) -> tuple[list[ImageKey | None], list[FailedEntry]]:
+    """Each file's key, or None with a failure."""
+    keys: list[ImageKey | None] = []
+    failures = []
+    for path in paths:
+        try:
+            keys.append(file_key(path))
+        except OSError as error:
+            keys.append(None)
+            failures.append(FailedEntry("", str(path), "unreadable", error.strerror or str(error)))
+    return keys, failures
+
+
+def _by_file(failures: Iterable[FailedEntry], rows: Sequence[Row]) -> Iterator[FailedEntry]:
+    """Each failure for every file that has these bytes."""
+    for failed in failures:
+        names = (row.name for row in rows if row.key == split_name(failed.name)[0])
+        yield from (replace(failed, source=name) for name in names)

@@ -1,0 +1,187 @@
+"""Charts as SVG inside the page: lines, ranges and bars, each with a title and a description in words.
+
+Colours are classes (`line0` … `line5` in `page.css`), so that they follow the page into the dark and onto paper; lines
+differ in their dashes too. A width of 280 units is about that of three charts side by side, or of one on a phone.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from srcache.html.markup import Markup, join, tag
+from srcache.html.numbers import percent
+
+WIDTH, HEIGHT = 280, 170
+LINES = 6
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 10, 12, 34
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A curve: what it is called, its points in the order of x, and which of the styles it has."""
+
+    name: str
+    points: Sequence[tuple[float, float]]
+    style: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """A value with its interval; `dots` are the single measurements that it sums up."""
+
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    dots: Sequence[float] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axis:
+    """Values that lie on a chart from `low` to `high`, and where they are drawn."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def at(self, value: float) -> float:
+        """Where a value is drawn."""
+        share = (value - self.low) / ((self.high - self.low) or 1)
+        return round(self.start + share * (self.end - self.start), 1)
+
+
+def lines(
+    identity: str, words: tuple[str, str], curves: Sequence[Line], ends: tuple[float, float], shares: bool
+) -> Markup:
+    """Curves over epochs, with `words`: title and description.
+
+    `ends` are the lowest and the highest value, so that several charts can share a scale; `shares` are written in per
+    cent.
+    """
+    points = [point for curve in curves for point in curve.points]
+    low, high = _bounds(ends)
+    across = Axis(low=min(x for x, _ in points), high=max(x for x, _ in points), start=_LEFT, end=WIDTH - _RIGHT)
+    up = Axis(low=low, high=high, start=HEIGHT - _BOTTOM, end=_TOP)
+    marks = [*_level_marks(up, shares), *_epoch_marks(across)]
+    drawn = [_curve(curve, across, up) for curve in curves if curve.points]
+    return _svg(identity, (WIDTH, HEIGHT), words, [*marks, *drawn])
+
+
+def spans(identity: str, title: str, description: str, rows: Sequence[Span]) -> Markup:
+    """Shares with their intervals, one below the other, on one scale."""
+    height = _TOP + 46 * len(rows) + _BOTTOM
+    ends = [end for row in rows for end in (row.value, row.low, row.high, *row.dots) if end is not None]
+    low, high = _bounds(ends)
+    across = Axis(low=max(0.0, low), high=min(1.0, high), start=16, end=WIDTH - 16)
+    ticks = ticks_between(across.low, across.high, 4)
+    marks = [_vertical(across.at(tick), height, percent(tick, _places(ticks))) for tick in ticks]
+    drawn = [_span(row, across, _TOP + 46 * at + 30, at) for at, row in enumerate(rows)]
+    return _svg(identity, (WIDTH, height), (title, description), [*marks, *drawn])
+
+
+def bars(identity: str, title: str, description: str, counts: Sequence[int]) -> Markup:
+    """How many values lie in each of equal steps from 0 to 1."""
+    up = Axis(low=0, high=max([*counts, 1]), start=HEIGHT - _BOTTOM, end=_TOP)
+    across = Axis(low=0, high=1, start=_LEFT, end=WIDTH - _RIGHT)
+    step = (across.end - across.start) / max(1, len(counts))
+    whole = [tick for tick in ticks_between(0, up.high, 4) if tick == int(tick)]
+    marks = [_horizontal(up.at(tick), str(int(tick))) for tick in whole]
+    marks += [_text(across.at(at / 4), HEIGHT - 14, f"{at / 4:g}", "middle") for at in range(5)]
+    drawn = [
+        tag("rect", x=across.start + at * step + 1, y=up.at(count), width=step - 2, height=up.start - up.at(count))
+        for at, count in enumerate(counts)
+        if count
+    ]
+    return _svg(identity, (WIDTH, HEIGHT), (title, description), [*marks, tag("g", drawn, class_="bars")])
+
+
+def legend(curves: Sequence[Line]) -> Markup:
+    """What the lines mean, each with a piece of itself."""
+    items = []
+    for curve in curves:
+        piece = tag("line", x1=0, y1=5, x2=28, y2=5, class_=_style(curve.style))
+        items.append(tag("li", tag("svg", piece, viewBox="0 0 28 10", aria_hidden="true"), " ", curve.name))
+    return tag("ul", items, class_="legend")
+
+
+def ticks_between(low: float, high: float, about: int) -> list[float]:
+    """Round numbers from `low` to `high`, about so many of them."""
+    if not high > low:
+        return [low]
+    rough = (high - low) / about
+    size = 10 ** math.floor(math.log10(rough))
+    step = next(factor * size for factor in (1, 2, 2.5, 5, 10) if factor * size >= rough * 0.999)
+    first = math.ceil(low / step - 1e-9)
+    return [round(at * step, 12) for at in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def _bounds(values: Sequence[float]) -> tuple[float, float]:
+    """The values' ends with a little air."""
+    low, high = min(values), max(values)
+    air = 0.06 * (high - low) or 0.05 * max(abs(high), 1)
+    return low - air, high + air
+
+
+def _svg(identity: str, size: tuple[float, float], words: tuple[str, str], content: Sequence[Markup]) -> Markup:
+    title, description = (
+        tag(kind, text, id=f"{identity}-{kind}") for kind, text in zip(("title", "desc"), words, strict=True)
+    )
+    names = f"{identity}-title {identity}-desc"
+    box = f"0 0 {size[0]} {size[1]}"
+    return tag("svg", title, description, *content, viewBox=box, role="img", aria_labelledby=names, class_="chart")
+
+
+def _curve(curve: Line, across: Axis, up: Axis) -> Markup:
+    places = [(across.at(x), up.at(y)) for x, y in curve.points]
+    if len(places) == 1:
+        return tag("circle", cx=places[0][0], cy=places[0][1], r=3, class_=f"dot {_style(curve.style)}")
+    return tag("polyline", points=" ".join(f"{x},{y}" for x, y in places), class_=_style(curve.style))
+
+
+def _span(row: Span, across: Axis, middle: float, at: int) -> Markup:
+    pieces = [_text(16, middle - 12, row.name, "start")]
+    if row.low is not None and row.high is not None:
+        ends = across.at(row.low), across.at(row.high)
+        pieces.append(tag("line", x1=ends[0], y1=middle, x2=ends[1], y2=middle, class_=f"range {_style(at, False)}"))
+    pieces += [tag("circle", cx=across.at(dot), cy=middle, r=3.2, class_="seed") for dot in row.dots]
+    point = across.at(row.value)
+    pieces.append(tag("line", x1=point, y1=middle - 8, x2=point, y2=middle + 8, class_=f"middle {_style(at, False)}"))
+    return tag("g", pieces)
+
+
+def _level_marks(up: Axis, shares: bool) -> list[Markup]:
+    ticks = ticks_between(up.low, up.high, 4)
+    places = _places(ticks)
+    return [_horizontal(up.at(tick), percent(tick, places) if shares else f"{tick:g}") for tick in ticks]
+
+
+def _epoch_marks(across: Axis) -> list[Markup]:
+    ticks = [tick for tick in ticks_between(across.low, across.high, 5) if tick == int(tick)]
+    marks = [_text(across.at(tick), HEIGHT - 18, str(int(tick)), "middle") for tick in ticks]
+    return [*marks, _text((across.start + across.end) / 2, HEIGHT - 4, "epoch", "middle")]
+
+
+def _places(ticks: Sequence[float]) -> int:
+    """Digits that tell neighbouring ticks apart in per cent."""
+    steps = [second - first for first, second in pairwise(ticks)]
+    return 1 if steps and min(steps) < 0.0099 else 0
+
+
+def _horizontal(y: float, words: str) -> Markup:
+    rule = tag("line", x1=_LEFT, y1=y, x2=WIDTH - _RIGHT, y2=y, class_="rule")
+    return join(rule, _text(_LEFT - 6, y + 4, words, "end"))
+
+
+def _vertical(x: float, height: float, words: str) -> Markup:
+    rule = tag("line", x1=x, y1=_TOP, x2=x, y2=height - _BOTTOM + 4, class_="rule")
+    return join(rule, _text(x, height - 12, words, "middle"))
+
+
+def _text(x: float, y: float, words: str, anchor: str) -> Markup:
+    return tag("text", words, x=round(x, 1), y=round(y, 1), text_anchor=anchor)
+
+
+def _style(number: int, dashed: bool = True) -> str:
+    return f"line{number % LINES}" + (f" dash{number % 3}" if dashed else "")

@@ -1,0 +1,1 @@
+"""Looking after a cache; one file per command."""

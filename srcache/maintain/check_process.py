@@ -1,0 +1,247 @@
+"""Check every entry of one recipe in a process of its own, because damaged stores kill whoever reads them.
+
+LMDB maps its file into memory: where that is cut off, reading ends in SIGBUS, and where it is blank, in a failed
+assertion. `check` therefore runs this file as a program, and tells such an end as a finding. The program writes one
+JSON list per line: what kind of line it is, and its values.
+"""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+import lmdb
+
+from srcache.cache.manifest import Cache, RecipeFolder, open_cache
+from srcache.cache.receipts import readable_catalogs, wanted_names
+from srcache.errors import CacheError, DamagedError, ImageError, MachineError
+from srcache.images import decode
+from srcache.keys import image_key, is_key, split_name
+from srcache.progress import Progress
+from srcache.stores import Store
+
+_CRASHES = {signal.SIGBUS, signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGILL}
+_PIECE = 64
+_PAUSE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is not as it was written.
+
+    `source` is the file or folder, relative to the cache; `name` the entry, if it is one; `reason` one word for
+    counting; `detail` a sentence.
+    """
+
+    source: str
+    name: str
+    reason: str
+    detail: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Scan:
+    """What a look at one store brought up.
+
+    `entries` were checked, `absent` are wanted by catalogs but not there (which is no damage); `begun` is false where
+    there is no store yet.
+    """
+
+    entries: int = 0
+    bytes: int = 0
+    absent: int = 0
+    begun: bool = True
+    findings: list[Finding] = field(default_factory=list)
+
+
+def check(folder: RecipeFolder, progress: Progress | None = None) -> Scan:
+    """Check every entry of a recipe's store; a reader that dies over it is a finding.
+
+    Raises:
+        MachineError: the check could not be done, for a reason that is not the store's.
+    """
+    scan = Scan()
+    source = f"{folder.path.name}/{folder.store_path.name}"
+    with tempfile.TemporaryFile() as errors, _started(folder, errors) as child:
+        try:
+            whole = _listen(child, scan, source, progress)
+            code = child.wait()
+        finally:
+            child.kill()
+        if code == 0 and whole:
+            return scan
+        errors.seek(0)
+        last = errors.read().decode(errors="replace").strip().rpartition("\n")[2]
+    if code < 0 and -code in _CRASHES:
+        detail = f"reading it ends the process ({signal.Signals(-code).name}) after {scan.entries} entries"
+        scan.findings.append(Finding(source, "", "crash", f"{detail}; {last}" if last else detail))
+        return scan
+    raise MachineError(f"checking {folder.path} ended early (exit code {code}); {last or 'was it killed?'}")
+
+
+def _started(folder: RecipeFolder, errors: IO[bytes]) -> "subprocess.Popen[str]":
+    """This file as a program, with our own search path and without what may lie in the current folder."""
+    paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    command = [sys.executable, "-P", "-m", __name__, str(folder.path.parent.resolve()), folder.path.name]
+    environment = {**os.environ, "PYTHONPATH": paths}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=environment, text=True)
+
+
+def _listen(child: "subprocess.Popen[str]", scan: Scan, source: str, progress: Progress | None) -> bool:
+    """Take in what the program says; returns whether it came to its end."""
+    total = 0
+    for line in child.stdout or ():
+        kind, *values = json.loads(line)
+        if kind == "total":
+            total = values[0]
+        elif kind == "at":
+            scan.entries, scan.bytes = values
+            if progress is not None:
+                progress(scan.entries, max(total, scan.entries))
+        elif kind == "found":
+            scan.findings.append(Finding(source, *values))
+        elif kind == "machine":
+            raise MachineError(values[0])
+        elif kind == "end":
+            scan.absent, scan.begun = values
+            return True
+    return False
+
+
+def problems_of(name: str, record: Any, payload: bytes) -> Iterator[tuple[str, str]]:
+    """What is wrong with an entry: reasons and sentences. An image above the pixel limit is not decoded."""
+    try:
+        key, sample = split_name(name)
+    except ValueError as error:
+        yield "bad_name", str(error)
+        return
+    if not isinstance(record, dict) or (record.get("key"), record.get("sample")) != (key, sample):
+        yield "bad_record", "the record is not this entry's"
+        return
+    if image_key(payload) != record.get("checksum"):
+        yield "checksum", f"the image's checksum is {image_key(payload)}, not {record.get('checksum')}"
+        return
+    try:
+        size = list(decode(payload).shape[:2])
+    except ImageError as error:
+        if error.reason == "too_large":
+            return
+        yield error.reason, f"the image does not decode: {error}"
+        return
+    if size != record.get("size"):
+        yield "size", f"the image's (height, width) is {size}, not {record.get('size')}"
+
+
+def main() -> None:
+    """The program: `python -m srcache.checks CACHE FOLDER`."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    cache = open_cache(sys.argv[1])
+    folder = cache.folder(cache.path / sys.argv[2])
+    absent, begun = 0, True
+    try:
+        store = folder.store()
+        if folder.kind == "lmdb":
+            store.close()
+            _check_counts(folder.store_path)
+        _check_entries(store)
+        absent = _absent(cache, folder, store)
+        if folder.kind == "lmdb":
+            store.close()
+            _check_aliases(folder.store_path)
+    except (DamagedError, lmdb.Error) as error:
+        _say("found", "", "damaged", str(error))
+    except MachineError as error:
+        _say("machine", str(error))
+    except CacheError:
+        absent, begun = len(set(wanted_names(folder.path, readable_catalogs(cache)[0]))), False
+    _say("end", absent, begun)
+
+
+def _absent(cache: Cache, folder: RecipeFolder, store: Store) -> int:
+    """How many entries the recipe's runs were asked for, as far as known, but are not there."""
+    wanted = set(wanted_names(folder.path, readable_catalogs(cache)[0]))
+    return sum(next(store.names(name), None) is None for name in wanted)
+
+
+def _check_entries(store: Store) -> None:
+    """Check names, records and payloads; a tree that leads in circles gives names out of order."""
+    names, last, entries, size, due = store.names(), "", 0, 0, 0.0
+    with ThreadPoolExecutor(2) as pool:
+        while piece := list(islice(names, _PIECE)):
+            checked = pool.map(lambda name: _checked(store, name), piece)
+            for name, (payload, problems) in zip(piece, checked, strict=True):
+                if name <= last:
+                    raise DamagedError(f"names are out of order: {name} comes after {last}; nothing behind was checked")
+                last, entries, size = name, entries + 1, size + payload
+                for reason, detail in problems:
+                    _say("found", name, reason, detail)
+            if time.monotonic() >= due:
+                _say("at", entries, size)
+                due = time.monotonic() + _PAUSE
+    _say("at", entries, size)
+
+
+def _checked(store: Store, name: str) -> tuple[int, list[tuple[str, str]]]:
+    """A payload's size, and what is wrong with an entry: reasons and sentences."""
+    try:
+        record, payload = store.record(name), store.get(name)
+    except DamagedError as error:
+        return 0, [("unreadable", f"the entry cannot be read: {error}")]
+    if payload is None:
+        return 0, [("no_payload", "there is a record, but no image")]
+    return len(payload), list(problems_of(name, record, payload))
+
+
+@contextmanager
+def _tables(path: Path) -> Iterator[tuple[lmdb.Transaction, list[Any]]]:
+    """An LMDB store as it is, for what the store's own methods do not show: images, records, aliases."""
+    sealed = not os.access(path / "lock.mdb", os.W_OK)
+    with lmdb.open(str(path), readonly=True, lock=not sealed, max_dbs=3) as env:
+        env.set_mapsize(0)
+        tables = [env.open_db(name, create=False) for name in (b"images", b"records", b"aliases")]
+        with env.begin() as transaction:
+            yield transaction, tables
+
+
+def _check_counts(path: Path) -> None:
+    with _tables(path) as (transaction, (images, records, _)):
+        counts = transaction.stat(images)["entries"], transaction.stat(records)["entries"]
+    _say("total", counts[1])
+    if counts[0] != counts[1]:
+        _say("found", "", "counts", f"there are {counts[0]} images, but {counts[1]} records")
+
+
+def _check_aliases(path: Path) -> None:
+    """Every alias is a key, and means one of which there is an entry."""
+    with _tables(path) as (transaction, (_, records, aliases)):
+        entries = transaction.cursor(db=records)
+        for key, value in transaction.cursor(db=aliases):
+            alias, meaning = bytes(key).decode("latin-1"), bytes(value)
+            if not (is_key(alias) and is_key(meaning.decode("latin-1"))):
+                _say("found", alias, "bad_alias", f"it stands for {meaning!r}, which is no key")
+            elif not (entries.set_range(meaning) and bytes(entries.key()).startswith(meaning)):
+                _say("found", alias, "bad_alias", f"there is no entry of {meaning.decode()}")
+
+
+def _say(*line: Any) -> None:
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
+
+
+def _findings(cache: Cache, damaged: Mapping[Path, DamagedError]) -> list[Finding]:
+    return [Finding(str(path.relative_to(cache.path)), "", "damaged", str(error)) for path, error in damaged.items()]

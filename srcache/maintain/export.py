@@ -1,0 +1,185 @@
+"""Write what a cache holds as ordinary image files."""
+
+import json
+import os
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from srcache.cache.manifest import Cache, RecipeFolder, open_cache
+from srcache.cache.receipts import KeptCatalog, asked_for, find_home, readable_catalogs, store_of
+from srcache.catalog.names import stem_of
+from srcache.errors import CacheError, DamagedError, listed
+from srcache.files import disk_errors
+from srcache.images import as_file
+from srcache.keys import entry_name, image_key, split_name
+from srcache.progress import Progress
+from srcache.recipe.recipe import suffix_for
+from srcache.stores import Store
+
+FORMATS = ("folder",)
+RECORDS = "records.jsonl"
+_PIECE = 64
+_LONGEST = 255
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportReport:
+    """What was written: `files` images of `recipe` into `path`, and the names of images that the cache lacks."""
+
+    path: Path
+    recipe: str
+    files: int
+    bytes: int
+    absent: tuple[str, ...] = ()
+
+
+class _Target(NamedTuple):
+    """One file to write: its path without suffix, relative and POSIX, and the entry that it is made of."""
+
+    stem: str
+    entry: str
+
+
+def export(
+    path: str | Path,
+    destination: str | Path,
+    recipe: str | None = None,
+    *,
+    format: str = "folder",
+    names: bool = False,
+    progress: Progress | None = None,
+) -> ExportReport:
+    """Write a recipe's images into an empty or new folder, with their records beside them in `records.jsonl`.
+
+    What was stored without loss becomes PNG, pixel for pixel; JPEG and WebP are copied byte for byte. A file is called
+    `{key}-{sample}.png`, or (`names`) as its source image in the catalog that the recipe was last built from, with
+    `-{sample}` behind it if there are several samples.
+
+    Args:
+        path: the cache.
+        destination: the folder to write into.
+        recipe: name, fingerprint or folder; may be left out where the cache holds only one.
+        format: `folder`.
+        names: use the source images' names.
+        progress: called while files are written.
+
+    Raises:
+        CacheError: no such cache or recipe; the destination is not empty; two files would have one name.
+        DamagedError: an image is not what was written.
+        DiskFullError: no room.
+    """
+    if format not in FORMATS:
+        raise CacheError(f"an export's format is one of {', '.join(FORMATS)}, but got {format!r}")
+    cache, destination = open_cache(path), Path(destination)
+    folder = cache.folder(find_home(cache, recipe) if recipe else _only(cache))
+    store = store_of(folder)
+    if store is None:
+        raise CacheError(f"{folder.path} holds no images yet; `srcache build` makes them")
+    targets = [_Target(name, name) for name in store.names()]
+    absent: list[str] = []
+    if names:
+        targets, absent = _named(_last_catalog(cache, folder), store)
+        _require_apart(targets, suffix_for(folder.recipe))
+    _require_empty(destination, cache)
+    written = _write_all(targets, store, destination, progress)
+    return ExportReport(
+        path=destination,
+        recipe=folder.path.name,
+        files=len(targets),
+        bytes=written,
+        absent=tuple(absent),
+    )
+
+
+def _only(cache: Cache) -> Path:
+    homes = cache.paths()
+    if len(homes) != 1:
+        held = ", ".join(home.name for home in homes) or "none"
+        raise CacheError(f"say which recipe of {cache.path} to export with --recipe; it holds: {held}")
+    return homes[0]
+
+
+def _last_catalog(cache: Cache, folder: RecipeFolder) -> KeptCatalog:
+    """What a recipe was last built from; the only catalog there is, where a killed run left no receipt."""
+    catalogs = {catalog.digest: catalog for catalog in readable_catalogs(cache)[0]}
+    asked = list(asked_for(folder.path)) or (list(catalogs) if len(catalogs) == 1 else [])
+    if not asked or asked[-1] not in catalogs:
+        raise CacheError(f"no catalog is known that {folder.path} was built from; run the same `build` again first")
+    return catalogs[asked[-1]]
+
+
+def _named(catalog: KeptCatalog, store: Store) -> tuple[list[_Target], list[str]]:
+    """The files of a catalog's rows, and the names of rows of which nothing is stored."""
+    stored = {key: [split_name(name)[1] for name in store.names(f"{key}-")] for key in catalog.keys}
+    several = any(samples not in ([], [0]) for samples in stored.values())
+    targets = [
+        _Target(f"{stem_of(row.name)}-{sample:03d}" if several else stem_of(row.name), entry_name(row.key, sample))
+        for row in catalog.rows
+        for sample in stored[row.key]
+    ]
+    return targets, [row.name for row in catalog.rows if not stored[row.key]]
+
+
+def _require_apart(targets: Sequence[_Target], suffix: str) -> None:
+    """Refuse names that lead out of the folder, that a file system cannot hold, or that are one file's."""
+    counts = Counter(target.stem for target in targets)
+    parts = {stem: PurePosixPath(stem).parts for stem in counts}
+    odd = [stem for stem, names in parts.items() if not names or stem[0] == "/" or ".." in names or "\0" in stem]
+    if odd:
+        raise CacheError(f"expected names below the destination, but the catalog has: {listed(odd)}")
+    long = [stem for stem, names in parts.items() if len(os.fsencode(names[-1] + suffix)) > _LONGEST]
+    if long:
+        raise CacheError(f"names longer than {_LONGEST} bytes cannot be written; export without names: {listed(long)}")
+    folders = {str(parent) for stem in counts for parent in PurePosixPath(stem).parents}
+    same = [stem for stem, count in counts.items() if count > 1 or f"{stem}{suffix}" in folders]
+    if same or RECORDS in folders:
+        raise CacheError(
+            f"several images would be written to one file: {listed(same or [RECORDS])} (with {suffix}); "
+            "rename the sources, or export without names"
+        )
+
+
+def _require_empty(destination: Path, cache: Cache) -> None:
+    if destination.resolve().is_relative_to(cache.path.resolve()):
+        raise CacheError(f"{destination} lies in the cache; export to another place")
+    if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
+        raise CacheError(f"{destination} exists and is not empty; choose a new or an empty folder")
+
+
+def _write_all(targets: Sequence[_Target], store: Store, destination: Path, progress: Progress | None) -> int:
+    """Write every file, and a line about each; returns the images' bytes."""
+    left, size, done = iter(targets), 0, 0
+    records = destination / RECORDS
+    with disk_errors(records):
+        destination.mkdir(parents=True, exist_ok=True)
+        with ThreadPoolExecutor(2) as pool, records.open("w", encoding="utf-8") as lines:
+            while piece := list(islice(left, _PIECE)):
+                for written, line in pool.map(lambda target: _write(target, store, destination), piece):
+                    size += written
+                    lines.write(line + "\n")
+                done += len(piece)
+                if progress is not None:
+                    progress(done, len(targets))
+    return size
+
+
+def _write(target: _Target, store: Store, destination: Path) -> tuple[int, str]:
+    """Write one file whole; returns its size, and what to note about it."""
+    payload, record = store.get(target.entry) or b"", store.record(target.entry) or {}
+    if image_key(payload) != record.get("checksum"):
+        raise DamagedError(f"{target.entry} is not what was written; `srcache repair` drops it, `build` makes it anew")
+    suffix, data = as_file(payload)
+    path = destination / f"{target.stem}{suffix}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{threading.get_ident()}.part")
+    part.write_bytes(data)
+    part.replace(path)
+    key, sample = split_name(target.entry)
+    line = {"file": f"{target.stem}{suffix}", "key": key, "sample": sample, "record": record}
+    return len(data), json.dumps(line, ensure_ascii=False)

@@ -1,0 +1,145 @@
+"""Look after a cache: what is in it, whether every byte is as it was written, and dropping what nobody needs."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from srcache.cache.failures import failures_by_reason
+from srcache.cache.manifest import RecipeFolder, open_cache
+from srcache.cache.receipts import KeptCatalog, asked_for, readable_catalogs, readable_receipts, store_of
+from srcache.errors import DamagedError
+from srcache.files import _size
+from srcache.images import suffix_of
+from srcache.keys import ImageKey
+from srcache.maintain.check_process import Finding, _findings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One run of `build`, as its receipt tells: when it ended (UTC), and what it did."""
+
+    ended: str
+    added: int
+    failed: int
+    seconds: float
+    device: str | None
+    interrupted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """How much of a kept catalog a recipe has: `covered` of its different `images` have all samples asked for."""
+
+    digest: str
+    images: int
+    covered: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipeInfo:
+    """One recipe of a cache.
+
+    Attributes:
+        folder, recipe: the folder's name, and every field of the recipe.
+        entries, images: stored SR images, and the different source images that they were made of.
+        samples: most samples per image that a run asked for.
+        codec: the format of the stored images, told from the first one; None if there is none.
+        failed: entries that failed and are still not there, counted by reason.
+    """
+
+    folder: str
+    recipe: dict[str, Any]
+    entries: int = 0
+    images: int = 0
+    samples: int = 1
+    bytes: int = 0
+    codec: str | None = None
+    failed: dict[str, int] = field(default_factory=dict)
+    runs: tuple[Run, ...] = ()
+    catalogs: tuple[Coverage, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheInfo:
+    """What is in a cache; `damaged` says what could not be read, and `bytes` counts everything in the directory."""
+
+    path: Path
+    store: str
+    bytes: int
+    recipes: tuple[RecipeInfo, ...]
+    damaged: tuple[Finding, ...] = ()
+
+
+def info(path: str | Path) -> CacheInfo:
+    """What is in a cache. Of the stores, little more than names is read.
+
+    Raises:
+        CacheError: the folder is no cache.
+    """
+    cache = open_cache(path)
+    catalogs, damaged = readable_catalogs(cache)
+    recipes = []
+    for home in cache.paths():
+        damaged |= readable_receipts(home)[1]
+        try:
+            recipes.append(_recipe_info(cache.folder(home), catalogs))
+        except DamagedError as error:
+            damaged[home] = error
+    return CacheInfo(
+        path=cache.path,
+        store=cache.kind,
+        bytes=_size(cache.path),
+        recipes=tuple(recipes),
+        damaged=tuple(_findings(cache, damaged)),
+    )
+
+
+def _recipe_info(folder: RecipeFolder, catalogs: Sequence[KeptCatalog]) -> RecipeInfo:
+    samples = asked_for(folder.path)
+    have = dict.fromkeys((row.key for catalog in catalogs for row in catalog.rows), 0)
+    store = store_of(folder)
+    entries = images = 0
+    first, last = "", ""
+    for name in store.names() if store else ():
+        key = ImageKey(name.rpartition("-")[0])
+        first, entries, images, last = first or name, entries + 1, images + (key != last), key
+        if key in have:
+            have[key] += 1
+    failed = [note for name, note in folder.failures().items() if store is None or store.record(name) is None]
+    return RecipeInfo(
+        folder=folder.path.name,
+        recipe=folder.recipe.to_dict(),
+        entries=entries,
+        images=images,
+        samples=max(samples.values(), default=1),
+        bytes=_size(folder.path),
+        codec=suffix_of(store.get(first) or b"").lstrip(".") if store and first else None,
+        failed=failures_by_reason(failed),
+        runs=tuple(_run(name, receipt) for name, receipt in readable_receipts(folder.path)[0].items()),
+        catalogs=tuple(_coverages(catalogs, have, samples)),
+    )
+
+
+def _coverages(
+    catalogs: Iterable[KeptCatalog], have: Mapping[ImageKey, int], samples: Mapping[str, int]
+) -> Iterator[Coverage]:
+    """Of the catalogs that were asked for, or of which there is an image."""
+    for catalog in catalogs:
+        wanted = samples.get(catalog.digest, 1)
+        covered = sum(have[key] >= wanted for key in catalog.keys)
+        if covered or catalog.digest in samples:
+            yield Coverage(digest=catalog.digest, images=len(catalog.keys), covered=covered)
+
+
+def _run(name: str, receipt: Mapping[str, Any]) -> Run:
+    """A receipt's name starts with the time at which it was written."""
+    day, clock = name[:8], name[9:15]
+    return Run(
+        ended=f"{day[:4]}-{day[4:6]}-{day[6:]}T{clock[:2]}:{clock[2:4]}:{clock[4:]}Z",
+        added=receipt["added"],
+        failed=sum(receipt["failed"].values()),
+        seconds=receipt["seconds"],
+        device=receipt["device"],
+        interrupted=receipt["interrupted"],
+    )

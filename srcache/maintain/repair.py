@@ -1,0 +1,180 @@
+"""Mend a damaged cache: keep every image that is whole, keep the damaged file too, and let `build` make the rest.
+
+The images that are whole are copied into a new store, which takes the place of the old one in one step; whenever the
+power fails, one of the two is there. Catalogs and receipts that cannot be read are set aside, not deleted.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from srcache.cache.manifest import Cache, RecipeFolder, open_cache
+from srcache.cache.receipts import find_home, readable_catalogs, readable_receipts, wanted_names
+from srcache.errors import DamagedError
+from srcache.files import disk_errors, lock
+from srcache.maintain.check_process import Finding, check, problems_of
+from srcache.progress import Progress
+from srcache.stores import Entry, open_store
+from srcache.stores.lmdb_salvage import DamagedFile, Found
+
+_BATCH_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MendedRecipe:
+    """What became of one recipe.
+
+    Attributes:
+        folder: the recipe's folder.
+        damaged: whether there was anything to mend.
+        kept, lost: entries that were whole, and the names of those that left a trace but are not.
+        absent: entries that were asked for and are not there now; `build` makes them.
+        old: the damaged store, kept, relative to the cache.
+    """
+
+    folder: str
+    damaged: bool
+    kept: int
+    lost: tuple[str, ...] = ()
+    absent: int = 0
+    old: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairReport:
+    """What was mended; `set_aside` are text files that cannot be read, by their new names; `left` cannot be mended."""
+
+    path: Path
+    recipes: tuple[MendedRecipe, ...]
+    set_aside: tuple[str, ...]
+    left: tuple[Finding, ...] = ()
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything was damaged and mended."""
+        return bool(self.set_aside) or any(recipe.damaged for recipe in self.recipes)
+
+
+def repair(path: str | Path, recipe: str | None = None, progress: Progress | None = None) -> RepairReport:
+    """Mend a cache, or one recipe in it; a cache that is whole is not touched.
+
+    Raises:
+        CacheError: the folder is no cache, or holds no such recipe.
+        BusyError: a recipe is being filled.
+        DiskFullError: no room for the copy; nothing was changed.
+    """
+    cache = open_cache(path)
+    aside = _set_aside(readable_catalogs(cache)[1])
+    mended, left = [], []
+    for home in cache.paths() if recipe is None else [find_home(cache, recipe)]:
+        with lock(home):
+            aside += _set_aside(readable_receipts(home)[1])
+            try:
+                mended.append(_mended(cache, cache.folder(home), progress))
+            except DamagedError as error:
+                left.append(Finding(f"{home.name}/recipe.yaml", "", "damaged", str(error)))
+    return RepairReport(
+        path=cache.path,
+        recipes=tuple(mended),
+        set_aside=tuple(str(file.relative_to(cache.path)) for file in aside),
+        left=tuple(left),
+    )
+
+
+def _mended(cache: Cache, folder: RecipeFolder, progress: Progress | None) -> MendedRecipe:
+    new = folder.store_path.with_suffix(f".{folder.kind}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    scan = check(folder, progress)
+    if not scan.findings:
+        return MendedRecipe(folder=folder.path.name, damaged=False, kept=scan.entries, absent=scan.absent)
+    try:
+        kept, lost = _copy(folder, new, progress)
+        absent = _absent(cache, folder, new)
+        old = _swap(folder.store_path, new)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    return MendedRecipe(
+        folder=folder.path.name,
+        damaged=True,
+        kept=kept,
+        lost=tuple(lost),
+        absent=absent,
+        old=str(old.relative_to(cache.path)),
+    )
+
+
+def _copy(folder: RecipeFolder, new: Path, progress: Progress | None) -> tuple[int, list[str]]:
+    """Copy what is whole into a new store; returns how many entries, and the names of those that are not."""
+    store, kept, lost = open_store(folder.kind, new, writable=True), 0, list[str]()
+    with disk_errors(folder.store_path), DamagedFile(folder.store_path / "data.mdb") as file:
+        found = _survey(file)
+        batch, size = list[Entry](), 0
+        for done, name in enumerate(sorted(found.values)):
+            if progress is not None:
+                progress(done, len(found.values))
+            entry = file.entry(name, found)
+            if entry is None or any(problems_of(name, entry.record, entry.payload)):
+                lost.append(name)
+                continue
+            batch.append(entry)
+            size += len(entry.payload)
+            if size >= _BATCH_BYTES:
+                kept += store.put_many(batch)
+                batch, size = [], 0
+        kept += store.put_many(batch)
+    store.close()
+    return kept, lost
+
+
+def _survey(file: DamagedFile) -> Found:
+    """What the file holds; of one without a single page, nothing."""
+    try:
+        return file.survey()
+    except DamagedError:
+        return Found()
+
+
+def _absent(cache: Cache, folder: RecipeFolder, new: Path) -> int:
+    """Entries that the recipe's runs were asked for, but that the new store lacks."""
+    store = open_store(folder.kind, new)
+    wanted = set(wanted_names(folder.path, readable_catalogs(cache)[0]))
+    absent = sum(store.record(name) is None for name in wanted)
+    store.close()
+    return absent
+
+
+def _swap(store: Path, new: Path) -> Path:
+    """Put the new file into the old one's place, which keeps a second name; returns its folder.
+
+    The lock file goes with the old one: it knows about that file's transactions.
+    """
+    away = store.with_name(f"{store.name}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{uuid4().hex[:4]}")
+    with disk_errors(away):
+        away.mkdir()
+        os.link(store / "data.mdb", away / "data.mdb")
+        if (store / "lock.mdb").exists():
+            (store / "lock.mdb").rename(away / "lock.mdb")
+        (new / "data.mdb").replace(store / "data.mdb")
+        _sync(store)
+    return away
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _set_aside(damaged: Mapping[Path, DamagedError]) -> list[Path]:
+    """Give files that cannot be read another name, so that nobody stumbles over them again."""
+    found = []
+    for path in damaged:
+        with disk_errors(path):
+            found.append(path.rename(path.with_name(f"{path.name}.damaged-{uuid4().hex[:4]}")))
+    return found

@@ -1,0 +1,58 @@
+"""Check every byte."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from srcache.cache.manifest import open_cache
+from srcache.cache.receipts import find_home, readable_catalogs, readable_receipts
+from srcache.errors import DamagedError
+from srcache.maintain.check_process import Finding, _findings, check
+from srcache.progress import Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyReport:
+    """What `verify` checked, and what it found; `absent` counts entries that were asked for but are not there."""
+
+    path: Path
+    recipes: tuple[str, ...]
+    entries: int
+    bytes: int
+    absent: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every byte is as it was written."""
+        return not self.findings
+
+
+def verify(path: str | Path, recipe: str | None = None, progress: Progress | None = None) -> VerifyReport:
+    """Check every byte of a cache, or of one recipe in it: entries, aliases, recipes, receipts, catalogs.
+
+    Raises:
+        CacheError: the folder is no cache, or holds no such recipe.
+        MachineError: the check could not be done.
+    """
+    cache = open_cache(path)
+    homes = cache.paths() if recipe is None else [find_home(cache, recipe)]
+    findings = _findings(cache, readable_catalogs(cache)[1])
+    scans = []
+    for home in homes:
+        findings += _findings(cache, readable_receipts(home)[1])
+        try:
+            folder = cache.folder(home)
+        except DamagedError as error:
+            findings += _findings(cache, {home / "recipe.yaml": error})
+            continue
+        scans.append(check(folder, progress))
+        if not scans[-1].begun and any(receipt["added"] for receipt in readable_receipts(home)[0].values()):
+            findings += _findings(cache, {folder.store_path: DamagedError("runs filled this store, but it is gone")})
+    return VerifyReport(
+        path=cache.path,
+        recipes=tuple(home.name for home in homes),
+        entries=sum(scan.entries for scan in scans),
+        bytes=sum(scan.bytes for scan in scans),
+        absent=sum(scan.absent for scan in scans),
+        findings=(*findings, *(finding for scan in scans for finding in scan.findings)),
+    )

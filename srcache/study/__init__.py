@@ -1,0 +1,1 @@
+"""The study on top of the cache; nothing outside imports it."""

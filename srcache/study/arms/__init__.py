@@ -1,0 +1,1 @@
+"""What a classifier learns from: arm_dataset, ArmDataset, ArmSets."""

@@ -1,0 +1,217 @@
+"""results.json, schema srcache.experiment/1: every number of an experiment, and where everything lies. See `report`."""
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from srcache.errors import ConfigError
+from srcache.files import write_whole
+from srcache.machine import versions
+from srcache.recipe.reading import dump
+from srcache.recipe.recipe import Recipe
+from srcache.study.compare.predictions import read_predictions
+from srcache.study.experiment.config import Experiment
+from srcache.study.experiment.data import DataSets
+from srcache.study.experiment.measure import Safety, quality_rows
+from srcache.study.experiment.trials import Bench, Outcome, Trial
+
+SCHEMA = "srcache.experiment/1"
+RESULTS = "results.json"
+
+_FURTHER = ("scikit-image", "scikit-learn", "scipy", "statsmodels")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the steps brought, to be put together."""
+
+    experiment: Experiment
+    bench: Bench
+    data: DataSets
+    cache: Mapping[str, Any]
+    trials: Mapping[tuple[str, int], Trial]
+    outcomes: Mapping[tuple[str, int], Outcome]
+    quality: Mapping[str, Mapping[str, Any]]
+    safety: Safety | None
+    compare: Mapping[str, Any]
+    seeds: Mapping[str, Any]
+    grid: Mapping[str, Any]
+    failures: Sequence[Mapping[str, Any]]
+    commands: Sequence[str]
+    seconds: float
+
+    @property
+    def out(self) -> Path:
+        """The experiment's folder."""
+        return self.bench.out
+
+
+def earlier_results(out: Path) -> dict[str, Any]:
+    """What an earlier run left in a folder that is ours to write to; empty if it is new.
+
+    Raises:
+        ConfigError: it holds something else.
+    """
+    path, found = out / RESULTS, dict[str, Any]()
+    try:
+        held = [one.name for one in out.iterdir() if one.name != "lock" and not one.name.startswith(f".{RESULTS}.")]
+        if held:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if found["schema"] != SCHEMA:
+                raise ValueError(path)
+    except FileNotFoundError as error:
+        if out.exists():
+            raise _refused(out) from error
+    except (NotADirectoryError, ValueError, KeyError, TypeError) as error:
+        raise _refused(out) from error
+    return found
+
+
+def begin_results(out: Path, experiment: Experiment) -> None:
+    """Say in the folder what it is going to be."""
+    begun = {"schema": SCHEMA, "complete": False, "name": experiment.name, "question": experiment.question}
+    write_results(out, {**begun, "config": experiment.plain()})
+
+
+def write_results(out: Path, plain: Mapping[str, Any]) -> None:
+    """Write results.json whole."""
+    write_whole(out / RESULTS, json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def gather(parts: Parts) -> dict[str, Any]:
+    """The content of results.json."""
+    experiment, recipe = parts.experiment, parts.bench.recipes["main"]
+    found = {
+        "schema": SCHEMA,
+        "complete": True,
+        "name": experiment.name,
+        "question": experiment.question,
+        "verdict": parts.seeds["verdict"] if len(experiment.seeds) > 1 else parts.compare["verdict"],
+        "seconds": round(parts.seconds, 1),
+        "commands": list(parts.commands),
+        "config": experiment.plain(),
+        "versions": {**versions(), **_further_versions()},
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores; trained on {_devices(parts)}",
+        "data": _data(parts.data),
+        "recipe": _recipe(recipe),
+        "further": {label: _recipe(one) for label, one in parts.bench.recipes.items() if label != "main"},
+        "cache": dict(parts.cache),
+        "arms": [_arm(parts, at) for at in range(len(experiment.arms))],
+        "quality": dict(parts.quality),
+        "compare": dict(parts.compare),
+        "seeds": dict(parts.seeds),
+        "grid": dict(parts.grid),
+        "images": _images(parts),
+        "failures": list(parts.failures),
+    }
+    if parts.safety is not None:
+        found["safety"] = _safety(parts.safety, parts.out)
+    return found
+
+
+def _data(data: DataSets) -> dict[str, Any]:
+    return {
+        "classes": list(data.classes),
+        "counts": {split: dict(counts) for split, counts in data.counts.items()},
+        "digests": {kind: dict(digests) for kind, digests in data.digests.items()},
+        "samples_note": data.note,
+    }
+
+
+def _recipe(recipe: Recipe) -> dict[str, Any]:
+    names = ("name", "folder", "fingerprint")
+    return {**{name: getattr(recipe, name) for name in names}, "yaml": dump(recipe)}
+
+
+def _arm(parts: Parts, at: int) -> dict[str, Any]:
+    arm, seeds = parts.experiment.arms[at], parts.experiment.seeds
+    runs = [parts.outcomes[arm.name, seed].run for seed in seeds]
+    place = list(parts.grid["domains"]).index(arm.domain)
+    shares = parts.grid["seeds"][at][place]
+    size = "×".join(str(side) for side in arm.settings.input_size)
+    return {
+        "name": arm.name,
+        "arm": arm.arm,
+        "domain": arm.domain,
+        "network": f"{arm.settings.network}, {size}",
+        "seeds": list(seeds),
+        "runs": [run.folder.relative_to(parts.out).as_posix() for run in runs],
+        "accuracy": shares,
+        "mean": fmean(shares),
+        "spread": stdev(shares) if len(shares) > 1 else None,
+        "best_epoch": [run.best_epoch for run in runs],
+        "monitor": arm.settings.monitor,
+        "history": [[asdict(line) for line in run.history] for run in runs],
+        "weights": [run.weights for run in runs],
+    }
+
+
+def _safety(safety: Safety, out: Path) -> dict[str, Any]:
+    return {
+        "rows": sum(len(rows) for rows in safety.rows.values()),
+        "csv": safety.table.relative_to(out).as_posix(),
+        "filters": list(safety.filters),
+        "failed": len(safety.failures),
+    }
+
+
+def _images(parts: Parts) -> list[dict[str, Any]]:
+    """A row per test picture: where its variants lie, their quality, and what the first seed of each arm said."""
+    experiment, seed = parts.experiment, parts.experiment.seeds[0]
+    said = {arm.name: _said(parts.trials[arm.name, seed].predictions(arm.domain)) for arm in experiment.arms}
+    quality = {domain: quality_rows(parts.out, domain) for domain in parts.quality}
+    safe = parts.safety.rows.get("test", {}) if parts.safety is not None else {}
+    originals = parts.bench.pictures("hr", "main", "test")
+    files = {path.relative_to(parts.out / "data/hr/test").with_suffix("").as_posix(): path for path in _files(parts)}
+    rows = []
+    for file, label in zip(originals.names, originals.labels, strict=True):
+        name = Path(file).with_suffix("").as_posix()
+        rows.append(
+            {
+                "name": name,
+                "label": label,
+                "lr": f"data/lr/test/{file}",
+                **{domain: f"pictures/{domain}/{name}.png" for domain in parts.quality},
+                "hr": files[name].relative_to(parts.out).as_posix(),
+                "quality": {domain: found.get(name, {}) for domain, found in quality.items()},
+                "safe": safe[name].safe if name in safe else None,
+                "predictions": {
+                    arm: {"label": rows_of[name].prediction, "right": rows_of[name].right}
+                    for arm, rows_of in said.items()
+                    if name in rows_of
+                },
+            }
+        )
+    return rows
+
+
+def _files(parts: Parts) -> list[Path]:
+    return [path for path in (parts.out / "data/hr/test").rglob("*") if path.is_file() and path.name[0] != "."]
+
+
+def _said(path: Path) -> dict[str, Any]:
+    return {row.name: row for row in read_predictions(path).rows}
+
+
+def _devices(parts: Parts) -> str:
+    return ", ".join(sorted({outcome.run.device for outcome in parts.outcomes.values()}))
+
+
+def _further_versions() -> dict[str, str]:
+    found = {}
+    for package in _FURTHER:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _refused(out: Path) -> ConfigError:
+    return ConfigError(f"expected a new or empty folder, or that of an experiment, but {out} is none; choose another")

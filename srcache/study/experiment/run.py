@@ -1,0 +1,269 @@
+"""An experiment from its pictures to its report: prepare, build, train, predict, measure, compare, write.
+
+    OUT/experiment.yaml                               the configuration with every choice spelt out
+    OUT/data/{hr,lr}/{train,validation,test}/<class>  pictures
+    OUT/cache/                                        SR pictures, and label safety beside them
+    OUT/runs/<arm>/<seed>/                            trained networks
+    OUT/predictions/<arm>/<seed>/<domain>.csv         what they say of LR, bicubic, SR and HR test pictures
+    OUT/pictures/<domain>/                            bicubic and SR test pictures, to be looked at
+    OUT/quality/<domain>.{csv,json,png}               image quality against HR
+    OUT/compare.json, compare/, grid.json             the comparison, its files, every arm on every domain
+    OUT/results.json, report.html                     everything, for programs and for people
+    OUT/steps/                                        what each step was made from
+
+Twice is the same as once: a step whose inputs and settings are unchanged is not repeated, and one that was killed is
+done again, with the same numbers. Pictures that cannot be used are left out of every arm, counted and listed.
+"""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from srcache.cache.failures import FailedEntry
+from srcache.cache.manifest import open_cache
+from srcache.catalog.scanning import scan
+from srcache.errors import ConfigError
+from srcache.files import disk_errors, lock, write_whole
+from srcache.fill.run import fill
+from srcache.fill.settings import FillSettings
+from srcache.keys import entry_name
+from srcache.progress import Say
+from srcache.recipe.reading import load_recipe
+from srcache.recipe.recipe import Recipe
+from srcache.study.experiment.config import MAIN, Experiment
+from srcache.study.experiment.data import DataSets, prepare_data
+from srcache.study.experiment.measure import (
+    Safety,
+    compare_arms,
+    comparison,
+    draw_pictures,
+    failure,
+    make_grid,
+    measure_labels,
+    measure_quality,
+)
+from srcache.study.experiment.results import Parts, begin_results, earlier_results, gather, write_results
+from srcache.study.experiment.steps import as_json
+from srcache.study.experiment.trials import Bench, Outcome, Trial
+from srcache.study.experiment.workers import run_trials
+from srcache.study.prepare.stratify import SPLITS
+from srcache.study.report import write_report
+
+CONFIG = "experiment.yaml"
+_SEEN = ("bicubic", "sr")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExperimentResult:
+    """A finished experiment.
+
+    Attributes:
+        out: its folder.
+        results: the content of results.json.
+        report: the page.
+        trained, reused: runs that were trained now, and those that were there already.
+        failures: pictures that could not be used, with step, source, reason and detail.
+        seconds: of this call.
+    """
+
+    out: Path
+    results: dict[str, Any]
+    report: Path
+    trained: int
+    reused: int
+    failures: tuple[dict[str, Any], ...]
+    seconds: float
+
+    @property
+    def verdict(self) -> str:
+        """What may be said: over all seeds, or with one seed, of that one."""
+        return str(self.results["verdict"])
+
+
+def run_experiment(
+    experiment: Experiment,
+    out: str | Path,
+    say: Say | None = None,
+    *,
+    jobs: int = 1,
+    commands: Sequence[str] = (),
+) -> ExperimentResult:
+    """Do whatever of an experiment is not done yet, and write its results and report.
+
+    Args:
+        experiment: what to do; see `load_experiment`.
+        out: a new or empty folder, or that of an experiment.
+        say: told what is going on, a line at a time.
+        jobs: trainings at a time, in processes; moves no number.
+        commands: what people type to get this result, for the report.
+
+    Raises:
+        ConfigError: the folder holds something else; recipes, pictures or settings that cannot be used.
+        BusyError: the folder's experiment is running.
+        MachineError: no room, no device, weights or packages that are missing.
+    """
+    out = Path(out)
+    earlier = earlier_results(out)
+    with disk_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+    with lock(out):
+        begin_results(out, experiment)
+        return _Run(experiment, out, say or _silent, jobs).run(commands, earlier)
+
+
+class _Run:
+    """One run of an experiment: where, how, whom it tells, and what could not be used so far."""
+
+    def __init__(self, experiment: Experiment, out: Path, say: Say, jobs: int) -> None:
+        self._experiment, self._out, self._say, self._jobs = experiment, out, say, jobs
+        self._failures: list[dict[str, Any]] = []
+        self._outcomes: dict[tuple[str, int], Outcome] = {}
+
+    def run(self, commands: Sequence[str], earlier: dict[str, Any]) -> ExperimentResult:
+        started, experiment, out = time.perf_counter(), self._experiment, self._out
+        write_whole(out / CONFIG, _yaml(experiment))
+        recipes = {label: self._recipe(label) for label in experiment.recipes}
+        data = self._data()
+        lost, cache = self._build(recipes)
+        bench = Bench(out=out.resolve(), recipes=recipes, domains=experiment.domains, lost=frozenset(lost))
+        pairs = [(arm, seed) for arm in experiment.arms for seed in experiment.seeds]
+        trials = {(arm.name, seed): Trial(bench=bench, arm=arm, seed=seed) for arm, seed in pairs}
+        safety = self._train(trials)
+        quality = self._quality(bench)
+        self._say("comparing the arms")
+        found = compare_arms(experiment, trials)
+        grid = make_grid(experiment, trials)
+        compare, seeds = comparison(found)
+        write_whole(out / "grid.json", json.dumps(grid, indent=1, allow_nan=False) + "\n")
+        seconds = time.perf_counter() - started
+        parts = Parts(
+            experiment=experiment,
+            bench=bench,
+            data=data,
+            cache=cache,
+            trials=trials,
+            outcomes=self._outcomes,
+            quality=quality,
+            safety=safety,
+            compare=compare,
+            seeds=seeds,
+            grid=grid,
+            failures=self._failures,
+            commands=commands,
+            seconds=self._spent(seconds, earlier),
+        )
+        results = as_json(gather(parts))
+        write_results(out, results)
+        self._say("writing the report")
+        report = write_report(out)
+        reused = sum(outcome.run.reused for outcome in self._outcomes.values())
+        return ExperimentResult(
+            out=out,
+            results=results,
+            report=report,
+            trained=len(self._outcomes) - reused,
+            reused=reused,
+            failures=tuple(self._failures),
+            seconds=time.perf_counter() - started,
+        )
+
+    def _recipe(self, label: str) -> Recipe:
+        choice = self._experiment.recipes[label]
+        recipe = load_recipe(choice.name, choice.changes)
+        if recipe.degradation is not None:
+            raise ConfigError(
+                f"recipe {choice.name} makes LR from HR ({recipe.degradation}), but LR pictures of an experiment are "
+                "files; leave its degradation out, and say it in the experiment's"
+            )
+        return recipe
+
+    def _data(self) -> DataSets:
+        data = prepare_data(self._out, self._experiment, self._say)
+        counts = ", ".join(f"{sum(data.counts[split].values())} {split}" for split in SPLITS)
+        how = "there already" if data.reused else "made"
+        self._say(f"data: {counts}; {len(data.classes)} classes; LR by {self._experiment.degradation}; {how}")
+        self._failures += [failure(problem, "data") for problem in data.failures]
+        return data
+
+    def _build(self, recipes: dict[str, Recipe]) -> tuple[set[str], dict[str, Any]]:
+        """Fill the cache by every recipe; the keys that lack an SR picture, and what filling the cache came to."""
+        catalog, lost, found = scan(self._out / "data/lr"), set[str](), dict[str, Any]()
+        for label, recipe in recipes.items():
+            report = fill(catalog, recipe, self._out / "cache", FillSettings(device=self._experiment.device))
+            folder = open_cache(self._out / "cache").find(recipe)
+            stored = set(folder.store().names())
+            missing = {str(row.key): row.name for row in catalog.rows if entry_name(row.key, 0) not in stored}
+            noted = folder.failures()
+            failed = [noted.get(entry_name(key, 0), _unknown(key, name)) for key, name in missing.items()]  # type: ignore[arg-type]
+            self._failures += [failure(one, f"build {recipe.name}") for one in failed]
+            how = "nothing to do" if report.stored == report.wanted else f"{report.added} made"
+            self._say(f"cache: {recipe.folder}: {report.wanted} wanted, {report.stored} there already, {how}")
+            if failed:
+                self._say(f"cache: {recipe.folder}: {len(failed)} pictures failed, and are left out of every arm")
+            lost |= set(missing)
+            found[label] = {
+                "wanted": report.wanted,
+                "stored": report.wanted - len(missing),
+                "failed": dict(sorted(Counter(one.reason for one in failed).items())),
+                "seconds": round(sum(float(one.get("seconds", 0.0)) for one in folder.receipts()), 2),
+            }
+        return lost, {**found.pop(MAIN), **({"further": found} if found else {})}
+
+    def _train(self, trials: dict[tuple[str, int], Trial]) -> Safety | None:
+        """Train and ask all arms; label safety is measured once its judge is there, before arms that filter by it."""
+        plain = [trial for trial in trials.values() if not trial.arm.filtered]
+        filtered = [trial for trial in trials.values() if trial.arm.filtered]
+        self._outcomes |= run_trials(plain, self._jobs, self._say)
+        safety = self._safety(trials)
+        if filtered:
+            self._outcomes |= run_trials(filtered, self._jobs, self._say)
+        return safety
+
+    def _safety(self, trials: dict[tuple[str, int], Trial]) -> Safety | None:
+        experiment = self._experiment
+        if not experiment.safety.measure:
+            return None
+        reference = experiment.reference
+        judge = None if reference is None else self._outcomes[reference.name, experiment.seeds[0]].run
+        bench = next(iter(trials.values())).bench
+        safety = measure_labels(bench, experiment, judge)
+        rows = sum(len(found) for found in safety.rows.values())
+        self._say(f"label safety: {rows} SR pictures, {safety.measured} measured now")
+        self._failures += [failure(one, "safety") for one in safety.failures]
+        return safety
+
+    def _quality(self, bench: Bench) -> dict[str, Any]:
+        found = {}
+        for domain in (*_SEEN, *self._experiment.further):
+            draw_pictures(bench, domain)
+            plain, known = measure_quality(bench, self._experiment, domain)
+            self._failures += [failure(one, f"quality {domain}") for one in plain["failures"]]
+            found[domain] = {**plain, "csv": f"quality/{domain}.csv", "convention": plain["text"]}
+            means = ", ".join(f"{name} {one['mean']:.4g}" for name, one in plain["metrics"].items() if one["mean"])
+            self._say(f"image quality of {domain}: {means}{' (measured earlier)' if known else ''}")
+        return found
+
+    def _spent(self, seconds: float, earlier: dict[str, Any]) -> float:
+        """What the numbers took: this run's time, or, where all of them were there already, the earlier run's."""
+        known = all(outcome.run.reused for outcome in self._outcomes.values())
+        before = earlier.get("seconds")
+        return float(before) if known and before else seconds
+
+
+def _yaml(experiment: Experiment) -> str:
+    head = "# What was run, with every choice spelt out: srcache experiment experiment.yaml --out NEW does it again.\n"
+    return head + yaml.safe_dump(experiment.plain(), sort_keys=False, allow_unicode=True)
+
+
+def _unknown(key: str, name: str) -> FailedEntry:
+    return FailedEntry(entry_name(key, 0), name, "missing", "it has no SR picture")  # type: ignore[arg-type]
+
+
+def _silent(line: str) -> None:
+    pass

@@ -1,0 +1,94 @@
+"""What each step was made from: a small JSON record per step, so that it is redone exactly when that has changed.
+
+    OUT/steps/<step>.json   inputs (digests and settings), outputs (file → digest), result, seconds
+
+A record is written after its outputs. A step is reused if its inputs are the same as then and its outputs are still
+what was written; a killed step has no record, and is done again.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from srcache.errors import DamagedError
+from srcache.files import write_whole
+from srcache.keys import image_key
+
+FOLDER = "steps"
+_SCHEMA = "srcache.experiment-step/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A finished step: what came of it, and how long it took."""
+
+    result: Any
+    seconds: float
+
+
+def reusable(out: Path, name: str, inputs: Mapping[str, Any]) -> Step | None:
+    """The record of a step that was done from the same inputs, if all that it wrote is still there."""
+    record = _record(out, name)
+    if record is None or record.get("inputs") != as_json(inputs):
+        return None
+    written = record.get("outputs", {})
+    if any(_digest(out / path) != digest for path, digest in written.items()):
+        return None
+    return Step(result=record.get("result"), seconds=float(record.get("seconds", 0.0)))
+
+
+def begun_with(out: Path, name: str) -> Any:
+    """The inputs that a step was begun or done with; None if it never was."""
+    record = _record(out, name)
+    return None if record is None else record.get("inputs")
+
+
+def begin(out: Path, name: str, inputs: Mapping[str, Any]) -> None:
+    """Say from what a step is going to be made; it counts as not done."""
+    _write(out, name, {"schema": _SCHEMA, "inputs": as_json(inputs), "outputs": {name: "not done yet"}})
+
+
+def done(out: Path, name: str, inputs: Mapping[str, Any], outputs: Iterable[Path], result: Any, seconds: float) -> Step:
+    """Keep what a step did. `outputs` are files below `out` whose bytes must stay as they are."""
+    digests = {path.relative_to(out).as_posix(): _digest(path) for path in outputs}
+    record = {"inputs": as_json(inputs), "outputs": digests, "result": as_json(result), "seconds": seconds}
+    _write(out, name, {"schema": _SCHEMA, **record})
+    return Step(result=record["result"], seconds=seconds)
+
+
+def as_json(value: Any) -> Any:
+    """What JSON makes of a value, so that what was read compares with what will be written."""
+    return json.loads(json.dumps(value, allow_nan=False))
+
+
+def _record(out: Path, name: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads((out / FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and found.get("schema") == _SCHEMA else None
+
+
+def _write(out: Path, name: str, record: Mapping[str, Any]) -> None:
+    write_whole(out / FOLDER / f"{name}.json", json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _digest(path: Path) -> str | None:
+    try:
+        return image_key(path.read_bytes())
+    except OSError:
+        return None
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file of the experiment.
+
+    Raises:
+        DamagedError: it cannot be read.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DamagedError(f"{path} cannot be read ({error}); delete it and run the same command again") from error

@@ -1,0 +1,99 @@
+"""Paired random crops."""
+
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+from srcache.catalog.rows import Catalog
+from srcache.catalog.scanning import open_catalog
+from srcache.errors import ConfigError, ImageError
+from srcache.images import Pixels, encode
+from srcache.progress import Progress
+from srcache.recipe.degradation import Degradation
+from srcache.study.prepare.run import Prepared, _claim, _is_whole, _Outcome, _run, _stems, _write
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Squares:
+    """Which squares to cut: where one lies depends on the image's key, the seed and the square's number alone.
+
+    Attributes:
+        size: side in pixels; a multiple of `factor`.
+        factor: how much smaller the LR version is.
+        per_image: squares per image.
+        seed: another seed is other squares.
+    """
+
+    size: int = 512
+    factor: int = 4
+    per_image: int = 30
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        Degradation(factor=self.factor)
+        if self.size < 1 or self.size % self.factor:
+            raise ConfigError(f"size must be a multiple of factor {self.factor}, but is {self.size}")
+        if self.per_image < 1:
+            raise ConfigError(f"per_image must be at least 1, but is {self.per_image}")
+
+
+def crops(
+    src: str | Path | Catalog,
+    hr_dst: str | Path,
+    lr_dst: str | Path,
+    squares: Squares,
+    progress: Progress | None = None,
+) -> Prepared:
+    """Random squares of every image, and their LR versions under the same names (`…_000.png`, `…_001.png`, …).
+
+    LR is the bicubic degradation of the square itself. An image smaller than a square fails with reason `too_small`.
+
+    Args:
+        src: a folder, a CSV or a catalog.
+        hr_dst: an empty folder, or one that does not exist; for the squares.
+        lr_dst: the same; for their LR versions.
+        squares: how large, how many, and the seed.
+        progress: called with (done, total) images.
+
+    Raises:
+        ConfigError: a folder will not do.
+        CatalogError: names are equal once their suffixes are dropped, or the source cannot be read.
+        DiskFullError: no room, or no permission.
+    """
+    degradation, count = Degradation(factor=squares.factor), squares.per_image
+    catalog, folders = open_catalog(src), (Path(hr_dst), Path(lr_dst))
+    stems, digits = _stems(catalog), max(3, len(str(count - 1)))
+    _claim(catalog, folders, "crops", asdict(squares))
+
+    def work(index: int) -> _Outcome:
+        names = [f"{stems[index]}_{number:0{digits}d}.png" for number in range(count)]
+        missing = [n for n, name in enumerate(names) if not all(_is_whole(folder / name) for folder in folders)]
+        if not missing:
+            return _Outcome(kept=2 * count)
+        rgb = _large_enough(catalog.load(index, check=True).rgb, squares.size)
+        for number in missing:
+            square = crop(rgb, squares.size, f"{squares.seed}/{catalog.rows[index].key}/{number}")
+            _write(folders[0] / names[number], encode(square, "png"))
+            _write(folders[1] / names[number], encode(degradation.apply(square), "png"))
+        return _Outcome(written=2 * len(missing), kept=2 * (count - len(missing)))
+
+    return _run(catalog, folders, work, progress)
+
+
+def crop(rgb: Pixels, size: int, name: str) -> Pixels:
+    """The square of `size` pixels that a name picks out of a picture at least as large."""
+    dice, (height, width) = _dice(name), rgb.shape[:2]
+    top = int.from_bytes(dice[:8], "big") % (height - size + 1)
+    left = int.from_bytes(dice[8:], "big") % (width - size + 1)
+    return rgb[top : top + size, left : left + size]
+
+
+def _dice(name: str) -> bytes:
+    return blake2b(name.encode(), digest_size=16).digest()
+
+
+def _large_enough(rgb: Pixels, size: int) -> Pixels:
+    height, width = rgb.shape[:2]
+    if min(height, width) < size:
+        raise ImageError("too_small", f"{width}×{height} pixels are smaller than a square of {size}")
+    return rgb

@@ -1,0 +1,241 @@
+"""Measure a folder or a cache of pictures against their references, in one stated convention.
+
+First everything that can be wrong is looked at (metrics, weights, names), then pictures are read one pair at a time.
+PSNR and SSIM are scikit-image's; every other metric is pyiqa's (see `iqa`).
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import isinf
+from pathlib import Path
+from statistics import fmean, median
+from tempfile import TemporaryDirectory
+
+from srcache.errors import ConfigError, ImageError, MachineError, WeightsError
+from srcache.files import disk_errors
+from srcache.images import Pixels, encode
+from srcache.progress import Progress
+from srcache.study.quality.pairs import Pair, Pick, pair_up
+from srcache.study.quality.psnr_ssim import Convention, measure, resized
+from srcache.study.quality.pyiqa_metrics import Scorer, open_scorer, require_metric
+from srcache.study.quality.report import EXTREMES, QualityFailure, QualityReport, Skipped, Summary, interval
+
+BASIC = ("psnr", "ssim")
+"""Metrics that need no pyiqa."""
+_FEATURES = 2048
+"""Dimensions of FID's features: with fewer pictures, their covariance is singular."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QualitySettings:
+    """How to measure, beside the convention.
+
+    Attributes:
+        pick: which of a cache's pictures are meant.
+        device: where pyiqa's networks run.
+        allow_code: let pyiqa's metrics run code that comes with their weights.
+        optional: leave out metrics that cannot be made here, instead of refusing at once.
+        seed: of the bootstrap.
+    """
+
+    pick: Pick = field(default_factory=Pick)
+    device: str = "auto"
+    allow_code: bool = False
+    optional: bool = False
+    seed: int = 0
+
+
+def measure_folders(
+    reference: str | Path,
+    test: str | Path,
+    metrics: Sequence[str],
+    convention: Convention,
+    settings: QualitySettings | None = None,
+    progress: Progress | None = None,
+) -> QualityReport:
+    """Measure the pictures of `test` against those of `reference`, paired by relative name without suffix.
+
+    Args:
+        reference: a folder of images.
+        test: a folder of images, or a cache.
+        metrics: `psnr`, `ssim`, or names that pyiqa has.
+        convention: channel of PSNR and SSIM; crop and resize of all metrics.
+        settings: how else to measure.
+        progress: called with (pictures done, all pictures).
+
+    Raises:
+        ConfigError: no such metric; names that do not pair (listed); not one picture could be measured.
+        WeightsError: weights of a metric are missing; the message names files, folders and commands.
+        MachineError: a package is missing.
+        DamagedError: a cache's picture is not what was written.
+    """
+    settings, started = settings or QualitySettings(), time.monotonic()
+    wanted, skipped = _possible(metrics, settings)
+    found = pair_up(Path(reference), Path(test), settings.pick)
+    scorers, unmade = _made(wanted, settings)
+    work = _Work(convention, tuple(name for name in wanted if name in BASIC), scorers)
+    with TemporaryDirectory(prefix="srcache-quality-") as folder:
+        work.measure(found.pairs, Path(folder), progress)
+        work.measure_sets(Path(folder))
+    if not work.rows:
+        told = "; ".join(f"{one.source}: {one.detail}" for one in work.failures[:3])
+        raise ConfigError(f"not one of {len(found.pairs)} pairs could be measured; {told}")
+    return QualityReport(
+        reference=str(reference),
+        test=str(test),
+        recipe=found.recipe,
+        rows=work.rows,
+        summaries=tuple(_summary(name, work, settings.seed) for name in wanted if work.has(name)),
+        skipped=(*skipped, *unmade),
+        failures=tuple(work.failures),
+        seed=settings.seed,
+        seconds=time.monotonic() - started,
+        show=_shown(found.pairs, convention),
+    )
+
+
+class _Work:
+    """What has been measured so far."""
+
+    def __init__(self, convention: Convention, basic: Sequence[str], scorers: Mapping[str, Scorer]) -> None:
+        self.convention = convention
+        self.basic = basic
+        self.scorers = scorers
+        self.rows: dict[str, dict[str, float]] = {}
+        self.sets: dict[str, float] = {}
+        self.failures: list[QualityFailure] = []
+
+    def measure(self, pairs: Sequence[Pair], folder: Path, progress: Progress | None) -> None:
+        """Every metric of single pictures; what the set's metrics look at is laid into the folder."""
+        for number, pair in enumerate(pairs, 1):
+            try:
+                picture, reference = _compared(pair, self.convention)
+                values = self._values(pair.name, picture, reference)
+            except ImageError as error:
+                self.failures.append(QualityFailure(pair.name, "", error.reason, str(error)))
+            else:
+                self.rows[pair.name] = values
+                if any(scorer.kind == "set" for scorer in self.scorers.values()):
+                    border = self.convention.crop_border
+                    _lay(folder / "pictures" / f"{number:08d}.png", _cropped(picture, border))
+                    _lay(folder / "references" / f"{number:08d}.png", _cropped(reference, border))
+            if progress is not None:
+                progress(number, len(pairs))
+
+    def measure_sets(self, folder: Path) -> None:
+        """Every metric of the set."""
+        for name, scorer in self.scorers.items():
+            if scorer.kind == "set" and self.rows:
+                try:
+                    self.sets[name] = scorer.score_set(folder / "pictures", folder / "references")
+                except ImageError as error:
+                    self.failures.append(QualityFailure("(the whole set)", name, error.reason, str(error)))
+
+    def has(self, metric: str) -> bool:
+        """Whether there is a number of a metric."""
+        return metric in self.sets or any(metric in values for values in self.rows.values())
+
+    def _values(self, name: str, picture: Pixels, reference: Pixels) -> dict[str, float]:
+        values: dict[str, float] = {}
+        if self.basic:
+            quality = measure(picture, reference, self.convention)
+            values = {metric: getattr(quality, metric) for metric in self.basic}
+        inner = [_cropped(rgb, self.convention.crop_border) for rgb in (picture, reference)]
+        for metric, scorer in self.scorers.items():
+            if scorer.kind != "set":
+                try:
+                    values[metric] = scorer.score(*inner)
+                except ImageError as error:
+                    self.failures.append(QualityFailure(name, metric, error.reason, str(error)))
+        return values
+
+
+def _possible(metrics: Iterable[str], settings: QualitySettings) -> tuple[list[str], list[Skipped]]:
+    """The metrics that nothing is known to stand against, each once; the others are skipped, or an error together."""
+    wanted, errors = list[str](), dict[str, MachineError]()
+    for name in dict.fromkeys(metrics):
+        try:
+            if name not in BASIC:
+                require_metric(name, allow_code=settings.allow_code)
+            wanted.append(name)
+        except MachineError as error:
+            errors[name] = error
+    if errors and not settings.optional:
+        first, *others = errors.values()
+        raise WeightsError("\n".join(str(error) for error in errors.values())) if others else first
+    if not wanted:
+        raise ConfigError("expected at least one metric that can be measured here, but got none")
+    return wanted, [Skipped(name, str(error)) for name, error in errors.items()]
+
+
+def _made(wanted: Iterable[str], settings: QualitySettings) -> tuple[dict[str, Scorer], list[Skipped]]:
+    scorers, skipped = dict[str, Scorer](), list[Skipped]()
+    for name in wanted:
+        try:
+            if name not in BASIC:
+                scorers[name] = open_scorer(name, device=settings.device, allow_code=settings.allow_code)
+        except MachineError as error:
+            if not settings.optional:
+                raise
+            skipped.append(Skipped(name, str(error)))
+    return scorers, skipped
+
+
+def _compared(pair: Pair, convention: Convention) -> tuple[Pixels, Pixels]:
+    """A picture and its reference in one size."""
+    picture, reference = resized(pair.picture(), pair.reference(), convention)
+    if picture.shape != reference.shape:
+        raise ImageError(
+            "size_mismatch",
+            f"the picture is {picture.shape[1]}×{picture.shape[0]}, its reference "
+            f"{reference.shape[1]}×{reference.shape[0]}; say how to bring them to one size, such as "
+            "--resize picture:bicubic",
+        )
+    if min(picture.shape[:2]) <= 2 * convention.crop_border:
+        raise ImageError("too_small", f"nothing is left of it after cropping {convention.crop_border} on every side")
+    return picture, reference
+
+
+def _cropped(rgb: Pixels, border: int) -> Pixels:
+    return rgb[border : rgb.shape[0] - border, border : rgb.shape[1] - border]
+
+
+def _lay(path: Path, rgb: Pixels) -> None:
+    with disk_errors(path):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(encode(rgb, "png"))
+
+
+def _shown(pairs: Sequence[Pair], convention: Convention) -> Callable[[str], tuple[Pixels, Pixels]]:
+    by_name = {pair.name: pair for pair in pairs}
+    return lambda name: _compared(by_name[name], convention)
+
+
+def _summary(metric: str, work: _Work, seed: int) -> Summary:
+    scorer = work.scorers.get(metric)
+    lower = scorer is not None and scorer.lower_better
+    how = work.convention
+    geometry = {"crop_border": how.crop_border, "resize": how.resize}
+    plain = {"metric": metric, **how.plain()} if scorer is None else {**scorer.convention, **geometry}
+    text = str(how) if scorer is None else f"{how.geometry}, {scorer.text}"
+    if metric in work.sets:
+        count = len(work.rows)
+        note = f"of {count} pictures; comparable only with sets of the same size" if count < _FEATURES else ""
+        return Summary(metric, work.sets[metric], count, lower, plain, text, note=note)
+    found = {name: values[metric] for name, values in work.rows.items() if metric in values}
+    order = sorted(found.items(), key=lambda item: (item[1] if not lower else -item[1], item[0]))
+    identical = sum(isinf(value) for value in found.values())
+    return Summary(
+        metric,
+        fmean(found.values()),
+        len(found),
+        lower,
+        plain,
+        text,
+        median=median(found.values()),
+        interval=interval(list(found.values()), seed),
+        worst=tuple(order[:EXTREMES]),
+        best=tuple(order[: -EXTREMES - 1 : -1]),
+        note=f"{identical} of {len(found)} pairs are identical" if identical else "",
+    )

@@ -1,0 +1,166 @@
+"""Which picture belongs to which reference: by name, never by order.
+
+A name is a path relative to its folder, POSIX, without the suffix of the image. The pictures of a cache are named by
+the catalog that it was built from; of several catalogs, the one whose names fit the references is taken.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from srcache.cache.manifest import Cache, RecipeFolder, is_cache, open_cache
+from srcache.cache.receipts import KeptCatalog, KeptRow, asked_for, find_home, readable_catalogs, store_of
+from srcache.catalog.listing import list_folder, told
+from srcache.catalog.names import stem_of
+from srcache.errors import CacheError, CatalogError, DamagedError, ImageError, listed
+from srcache.images import Pixels, decode
+from srcache.keys import entry_name, image_key
+from srcache.stores import Store
+
+Load = Callable[[], Pixels]
+
+_MOST = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One picture and its reference, each read when it is called for."""
+
+    name: str
+    picture: Load
+    reference: Load
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """All pairs in the order of their names; `recipe` is the cache's folder that the pictures come from, if any."""
+
+    pairs: tuple[Pair, ...]
+    recipe: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pick:
+    """Which of a cache's pictures are meant.
+
+    Attributes:
+        recipe: name, fingerprint or folder; may be left out where the cache holds only one.
+        sample: which of several samples of an image.
+        catalog: the start of a catalog's digest, where several fit.
+        under: a folder within the names: only what lies there is meant, and named without it.
+    """
+
+    recipe: str | None = None
+    sample: int = 0
+    catalog: str | None = None
+    under: str = ""
+
+
+def pair_up(reference: Path, test: Path, pick: Pick) -> Pairs:
+    """Pair the pictures of a folder or a cache with those of a folder of references.
+
+    Raises:
+        CatalogError: a folder is none, has no images, has two of one name or some that cannot be listed; or names
+            that only one of the two has.
+        CacheError: no such recipe, sample or catalog.
+    """
+    references = _folder(reference)
+    recipe = None
+    if is_cache(test) or pick.recipe:
+        pictures, recipe = _cached(test, pick, set(references))
+    else:
+        pictures = _folder(test / pick.under if pick.under else test)
+    _require_same(reference, references, test, pictures)
+    pairs = (Pair(name, pictures[name], references[name]) for name in sorted(references))
+    return Pairs(tuple(pairs), recipe)
+
+
+def _folder(path: Path) -> dict[str, Load]:
+    """The pictures of a folder by name."""
+    if not path.is_dir():
+        raise CatalogError(f"expected a folder of images, but {path} is none")
+    found = list_folder(path)
+    if found.problems:
+        raise CatalogError(f"{path} has files that cannot be paired{told(found.problems)}")
+    if not found.files:
+        raise CatalogError(f"expected images, but {path} has none; {found.ignored} other files lie there")
+    _require_apart(path, (file.name for file in found.files))
+    return {stem_of(file.name): partial(_read, file.path) for file in found.files}
+
+
+def _cached(path: Path, pick: Pick, wanted: set[str]) -> tuple[dict[str, Load], str]:
+    """The pictures of a cache by the names of their source images; and the recipe's folder."""
+    cache = open_cache(path)
+    folder = cache.folder(_home(cache, pick.recipe))
+    store = store_of(folder)
+    if store is None:
+        raise CacheError(f"{folder.path} holds no images yet; `srcache build` makes them")
+    catalog = _catalog(cache, folder, pick, wanted)
+    rows = _rows(catalog, pick.under)
+    _require_apart(path, (row.name for row in catalog.rows))
+    stored = set(store.names())
+    entries = {name: entry_name(row.key, pick.sample) for name, row in rows.items()}
+    return {name: partial(_fetch, store, entry) for name, entry in entries.items() if entry in stored}, folder.path.name
+
+
+def _home(cache: Cache, recipe: str | None) -> Path:
+    if recipe:
+        return find_home(cache, recipe)
+    homes = cache.paths()
+    if len(homes) != 1:
+        held = ", ".join(home.name for home in homes) or "none"
+        raise CacheError(f"say which recipe of {cache.path} to measure with --recipe; it holds: {held}")
+    return homes[0]
+
+
+def _catalog(cache: Cache, folder: RecipeFolder, pick: Pick, wanted: set[str]) -> KeptCatalog:
+    """The catalog whose names are those of the references; the one with the most of them, where none fits wholly."""
+    catalogs = {catalog.digest: catalog for catalog in readable_catalogs(cache)[0]}
+    asked = [digest for digest in asked_for(folder.path) if digest in catalogs] or list(catalogs)
+    found = [catalogs[digest] for digest in asked if digest.startswith(pick.catalog or "")]
+    if not found:
+        raise CacheError(f"no catalog {pick.catalog or ''} is known that {folder.path} was built from; has: {asked}")
+    names = {catalog.digest: set(_rows(catalog, pick.under)) for catalog in found}
+    fits = [catalog for catalog in found if names[catalog.digest] == wanted]
+    if len({frozenset((name, row.key) for name, row in _rows(one, pick.under).items()) for one in fits}) > 1:
+        digests = ", ".join(catalog.digest for catalog in fits)
+        raise CacheError(f"several catalogs of {folder.path} have these names; say which with --catalog: {digests}")
+    return fits[-1] if fits else max(reversed(found), key=lambda catalog: len(names[catalog.digest] & wanted))
+
+
+def _rows(catalog: KeptCatalog, under: str) -> dict[str, KeptRow]:
+    """A catalog's rows below a folder of names, by name."""
+    start = f"{under.strip('/')}/" if under.strip("/") else ""
+    return {stem_of(row.name).removeprefix(start): row for row in catalog.rows if row.name.startswith(start)}
+
+
+def _require_apart(path: Path, names: Iterable[str]) -> None:
+    counts = Counter(stem_of(name) for name in names)
+    same = sorted(stem for stem, count in counts.items() if count > 1)
+    if same:
+        raise CatalogError(f"{path} has several images of one name (suffixes do not count): {listed(same)}")
+
+
+def _require_same(reference: Path, references: Mapping[str, Load], test: Path, pictures: Mapping[str, Load]) -> None:
+    missing, surplus = sorted(references.keys() - pictures.keys()), sorted(pictures.keys() - references.keys())
+    told = [f"{len(missing)} missing in {test}: {listed(missing, _MOST)}"] if missing else []
+    told += [f"{len(surplus)} surplus, not in {reference}: {listed(surplus, _MOST)}"] if surplus else []
+    if told:
+        raise CatalogError("pictures and references do not pair by name (suffixes do not count); " + "; ".join(told))
+
+
+def _read(path: Path) -> Pixels:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ImageError("unreadable", f"{path} cannot be read ({error.strerror})") from error
+    return decode(data)
+
+
+def _fetch(store: Store, entry: str) -> Pixels:
+    payload, record = store.get(entry) or b"", store.record(entry) or {}
+    if image_key(payload) != record.get("checksum"):
+        raise DamagedError(f"{entry} is not what was written; `srcache repair` drops it, `build` makes it anew")
+    return decode(payload)

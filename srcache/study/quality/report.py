@@ -1,0 +1,225 @@
+"""What was measured of a set of pictures: every number, its summary, and how it was measured."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from srcache.errors import ConfigError
+from srcache.files import write_whole
+from srcache.images import Pixels, encode
+from srcache.study.quality.contact_sheet import Row, Sheet, draw
+
+SCHEMA = "srcache.quality/1"
+RESAMPLES = 2000
+LEVEL = 0.95
+EXTREMES = 3
+"""How many of the worst and of the best pictures are named and shown."""
+
+_AMPLIFIED = 4
+_LONGEST = 30
+
+Show = Callable[[str], tuple[Pixels, Pixels]]
+"""A name → the picture and its reference, as they were compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One metric over the set.
+
+    Attributes:
+        metric: its name.
+        mean: over the pictures, or the set's one number; infinite as soon as one pair is identical in PSNR.
+        n: pictures that went into it.
+        lower_better: whether less is better.
+        convention, text: how it was measured, as JSON values and in a line.
+        median: over the pictures; None for a set's number.
+        interval: of the mean, by bootstrap (percentile, 95 %); None for a set's number, a single picture or an
+            infinite mean.
+        worst, best: names and values, the most extreme first; empty for a set's number.
+        note: what to know before believing it.
+    """
+
+    metric: str
+    mean: float
+    n: int
+    lower_better: bool
+    convention: Mapping[str, Any]
+    text: str
+    median: float | None = field(default=None, kw_only=True)
+    interval: tuple[float, float] | None = field(default=None, kw_only=True)
+    worst: tuple[tuple[str, float], ...] = field(default=(), kw_only=True)
+    best: tuple[tuple[str, float], ...] = field(default=(), kw_only=True)
+    note: str = field(default="", kw_only=True)
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON values; an infinite number is null beside a reason."""
+        plain = {
+            **_finite("mean", self.mean),
+            **(_finite("median", self.median) if self.median is not None else {"median": None}),
+            "interval": list(self.interval) if self.interval else None,
+            "n": self.n,
+            "better": "lower" if self.lower_better else "higher",
+            "worst": [{"name": name, **_finite("value", value)} for name, value in self.worst],
+            "best": [{"name": name, **_finite("value", value)} for name, value in self.best],
+            "convention": dict(self.convention),
+        }
+        return {**plain, "note": self.note} if self.note else plain
+
+
+@dataclass(frozen=True, slots=True)
+class QualityFailure:
+    """A picture that could not be measured; `metric` is empty if none could."""
+
+    source: str
+    metric: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A metric that was left out, and why."""
+
+    metric: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QualityReport:
+    """Everything about a set of pictures.
+
+    Attributes:
+        reference, test: the folders, or the cache, as they were given.
+        recipe: the cache's recipe folder, or None.
+        rows: name → metric → value, in the order of names; a metric that failed for a picture is absent.
+        summaries: per metric, in the order asked for.
+        skipped, failures: what was left out.
+        seed: of the bootstrap.
+        seconds: how long it took.
+    """
+
+    reference: str
+    test: str
+    recipe: str | None
+    rows: Mapping[str, Mapping[str, float]]
+    summaries: tuple[Summary, ...]
+    skipped: tuple[Skipped, ...] = ()
+    failures: tuple[QualityFailure, ...] = ()
+    seed: int = 0
+    seconds: float = 0.0
+    show: Show | None = field(default=None, repr=False, compare=False)
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON values: schema, sources, per metric its summary and convention, what was skipped and what failed."""
+        return {
+            "schema": SCHEMA,
+            "reference": self.reference,
+            "test": self.test,
+            "recipe": self.recipe,
+            "images": len(self.rows),
+            "metrics": {one.metric: one.plain() for one in self.summaries},
+            "bootstrap": {"resamples": RESAMPLES, "level": LEVEL, "seed": self.seed},
+            "skipped": [{"metric": one.metric, "reason": one.reason} for one in self.skipped],
+            "failures": [
+                {"source": one.source, "metric": one.metric, "reason": one.reason, "detail": one.detail}
+                for one in self.failures
+            ],
+            "seconds": round(self.seconds, 3),
+        }
+
+    def csv_text(self) -> str:
+        """Per image: `name`, then a column per metric; an empty cell where there is no number."""
+        metrics = [one.metric for one in self.summaries if one.median is not None]
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(("name", *metrics))
+        writer.writerows((name, *(values.get(metric, "") for metric in metrics)) for name, values in self.rows.items())
+        return out.getvalue()
+
+    def write(self, out: Path, name: str = "quality", *, replace: bool = False) -> tuple[Path, ...]:
+        """Write `{name}.csv` (per image), `{name}.json` (`plain`) and `{name}.png` (worst and best); returns the files.
+
+        Raises:
+            ConfigError: one of them exists, and is not to be replaced.
+            DiskFullError: no room.
+        """
+        table, summary, sheet = require_free(out, name, replace=replace)
+        write_whole(table, self.csv_text())
+        write_whole(summary, json.dumps(self.plain(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        drawn = self.sheet()
+        if drawn is None:
+            return table, summary
+        write_whole(sheet, encode(drawn, "png"))
+        return table, summary, sheet
+
+    def sheet(self) -> Pixels | None:
+        """The worst and the best pictures by the first metric of single pictures, as one picture; None without one."""
+        lead = next((one for one in self.summaries if one.worst), None)
+        if lead is None or self.show is None:
+            return None
+        worst = [(f"worst {place}", name) for place, (name, _) in enumerate(lead.worst, 1)]
+        taken = {name for _, name in worst}
+        best = [(f"best {place}", name) for place, (name, _) in enumerate(lead.best, 1) if name not in taken]
+        rows = [self._row(title, name, *self.show(name)) for title, name in worst + best]
+        return draw(
+            Sheet(
+                columns=("reference", "picture", f"difference x{_AMPLIFIED}"),
+                rows=rows,
+                heading=f"{lead.metric}: worst and best of {lead.n}",
+                footing=lead.text,
+            )
+        )
+
+    def _row(self, title: str, name: str, picture: Pixels, reference: Pixels) -> Row:
+        difference = np.zeros_like(reference)
+        if picture.shape == reference.shape:
+            apart = np.abs(picture.astype(np.int16) - reference.astype(np.int16))
+            difference = (apart * _AMPLIFIED).clip(0, 255).astype(np.uint8)
+        found = self.rows[name]
+        values = [f"{one.metric} {found[one.metric]:.4g}" for one in self.summaries if one.metric in found][:2]
+        return Row(
+            caption=f"{title}\n{_short(name)}",
+            pictures=(reference, picture, difference),
+            notes=("", "  ".join(values), ""),
+        )
+
+
+def require_free(out: Path, name: str, *, replace: bool = False) -> tuple[Path, Path, Path]:
+    """The files that a report is written to: table, summary, sheet.
+
+    Raises:
+        ConfigError: one of them exists, and is not to be replaced.
+    """
+    table, summary, sheet = (out / f"{name}.{suffix}" for suffix in ("csv", "json", "png"))
+    there = [path.name for path in (table, summary, sheet) if path.exists()]
+    if there and not replace:
+        raise ConfigError(f"{out} already has {', '.join(there)}; choose another folder, or remove them")
+    return table, summary, sheet
+
+
+def interval(values: Sequence[float], seed: int) -> tuple[float, float] | None:
+    """The 95 % percentile bootstrap interval of the mean; None for fewer than two values or an infinite one."""
+    array = np.asarray(values, np.float64)
+    if len(array) < 2 or not np.isfinite(array).all():
+        return None
+    dice = np.random.default_rng(seed)
+    means = [array[dice.integers(0, len(array), len(array))].mean() for _ in range(RESAMPLES)]
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST else f"…{name[1 - _LONGEST :]}"
+
+
+def _finite(name: str, value: float) -> dict[str, Any]:
+    if math.isfinite(value):
+        return {name: value}
+    return {name: None, f"{name}_reason": "identical pictures: infinite"}

@@ -1,0 +1,92 @@
+"""The pictures of a study: which are on the page, in which variants, and what is known of each."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from srcache.html.numbers import real
+from srcache.study.report.data.comparison import pairs
+from srcache.study.report.data.pictures import MOST, Album
+from srcache.study.report.data.study import Study, inside
+
+KINDS = {"lr": "LR", "bicubic": "Bicubic", "sr": "SR", "hr": "HR"}
+"""The variants of a picture and how they are written, from the poorest to the best."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gallery:
+    """A study's pictures as the page shows them.
+
+    Attributes:
+        rows: what `results.json` says of each picture on the page, in its order.
+        places: a picture's name → its place in `rows`.
+        every: the rows of all pictures, on the page or not, by name.
+    """
+
+    rows: tuple[dict[str, Any], ...]
+    places: Mapping[str, int]
+    every: Mapping[str, dict[str, Any]]
+
+
+def gallery(study: Study, most: int = MOST) -> Gallery:
+    """Choose the pictures of a page: all, or those on which arms differ first, then others evenly spread."""
+    every = {row["name"]: row for row in study.mappings("images") if isinstance(row.get("name"), str)}
+    chosen = set(_chosen(study, every, most))
+    rows = tuple(row for name, row in every.items() if name in chosen)
+    return Gallery(rows=rows, places={row["name"]: at for at, row in enumerate(rows)}, every=every)
+
+
+def files(study: Study, shown: Gallery) -> Iterator[Path]:
+    """The files of the pictures on the page."""
+    for row in shown.rows:
+        for kind in KINDS:
+            path = study.file(row.get(kind))
+            if path is not None:
+                yield path
+
+
+def lost(study: Study, shown: Gallery, album: Album) -> list[str]:
+    """Files that the results name but that are not there, or cannot be read, with the reason."""
+    problems = []
+    for row in shown.rows:
+        for kind in KINDS:
+            if row.get(kind) is None:
+                continue
+            path = study.file(row[kind])
+            reason = "no such file in the folder" if path is None else album.unreadable.get(path)
+            if reason:
+                problems.append(f"{row[kind]} ({reason})")
+    return problems
+
+
+def figures(row: dict[str, Any]) -> list[tuple[str, str, float]]:
+    """A picture's quality as (variant, metric, value)."""
+    quality = inside(row, dict, "quality") or {}
+    found = []
+    for kind in KINDS:
+        for metric, value in (inside(quality, dict, kind) or {}).items():
+            plain = real(value)
+            if plain is not None:
+                found.append((kind, str(metric), plain))
+    return found
+
+
+def answer(row: dict[str, Any], arm: str) -> tuple[str, bool] | None:
+    """What an arm said of a picture, and whether that is right."""
+    said = inside(row, dict, "predictions", arm)
+    if said is None or said.get("label") is None:
+        return None
+    return str(said["label"]), bool(said.get("right"))
+
+
+def _chosen(study: Study, every: Mapping[str, dict[str, Any]], most: int) -> list[str]:
+    names = list(every)
+    if len(names) <= most:
+        return names
+    disputed = {name for pair in pairs(study.part("compare")) for name in (*pair.b_names, *pair.c_names)}
+    first = [name for name in names if name in disputed][:most]
+    taken = set(first)
+    rest = [name for name in names if name not in taken]
+    room = min(most - len(first), len(rest))
+    return first + [rest[at * len(rest) // room] for at in range(room)]

@@ -1,0 +1,156 @@
+"""One self-contained page from one study or several: head, table of contents, sections.
+
+The page's policy (Content-Security-Policy) allows its own style and script by their SHA-256 and pictures that are part
+of the page, and nothing else: no address outside is ever asked, and text that slipped in could not run.
+"""
+
+from base64 import b64encode
+from collections.abc import Callable, Sequence
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+from string import Template
+
+from srcache.html.markup import Child, Markup, join, name, prose, tag, text
+from srcache.html.numbers import arm_title, counted, duration, real
+from srcache.html.tables import definitions, folded
+from srcache.study.report.data.gallery import Gallery, gallery
+from srcache.study.report.data.gallery import files as picture_files
+from srcache.study.report.data.pictures import BUDGET, MOST, Album, make_album
+from srcache.study.report.data.study import Study, inside
+from srcache.study.report.sections import accuracy as arms
+from srcache.study.report.sections import disputed as drill
+from srcache.study.report.sections import lineage, quality, viewer
+from srcache.study.report.sections import significance as pairs
+
+_LONG = 240
+NO_VERDICT = "No verdict: the comparison of the arms is not there."
+
+
+def page(studies: Sequence[Study], version: str, budget: int = BUDGET) -> str:
+    """The whole page. `studies` have depth 1 if there is one, else 2 and a prefix each."""
+    shown = [gallery(study, max(1, MOST // len(studies))) for study in studies]
+    album = make_album(
+        [path for study, one in zip(studies, shown, strict=True) for path in picture_files(study, one)], budget
+    )
+    bodies = [_article(study, one, album) for study, one in zip(studies, shown, strict=True)]
+    title = studies[0].title if len(studies) == 1 else f"{len(studies)} studies"
+    style, script = _part("page.css"), _part("page.js")
+    return Template(_part("page.html")).substitute(
+        title=text(title),
+        policy=text(_policy(style, script)),
+        style=style,
+        script=script,
+        overview=_overview(studies) if len(studies) > 1 else "",
+        contents=_contents(studies),
+        studies=join(bodies),
+        version=text(version),
+    )
+
+
+@cache
+def _part(name_: str) -> str:
+    return files(__package__).joinpath(name_).read_text(encoding="utf-8")
+
+
+def _policy(style: str, script: str) -> str:
+    hashes = [f"'sha256-{b64encode(sha256(part.encode()).digest()).decode()}'" for part in (style, script)]
+    return (
+        f"default-src 'none'; style-src {hashes[0]}; script-src {hashes[1]}; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+_Section = tuple[str, str, Callable[[Study, Gallery, Album], Child]]
+
+_SECTIONS: tuple[_Section, ...] = (
+    ("accuracy", "Accuracy", lambda study, shown, album: arms.accuracy(study)),
+    ("pairs", "Arms against each other", lambda study, shown, album: join(pairs.tests(study), pairs.seeds(study))),
+    ("disputed", "Pictures behind the counts", lambda study, shown, album: drill.drill_down(study, shown)),
+    ("compare", "Pictures, compared", viewer.viewer),
+    ("grid", "Every arm on every kind of picture", lambda study, shown, album: arms.grid(study)),
+    ("confusion", "Confusion", lambda study, shown, album: arms.confusion(study)),
+    ("curves", "Training", lambda study, shown, album: arms.curves(study)),
+    ("quality", "Image quality", lambda study, shown, album: quality.quality(study, shown)),
+    ("safety", "Label safety", lambda study, shown, album: quality.safety(study, shown)),
+    ("data", "Data", lambda study, shown, album: lineage.data(study)),
+    ("recipe", "Recipe and lineage", lambda study, shown, album: join(lineage.recipe(study), lineage.runs(study))),
+    ("conventions", "Conventions", lambda study, shown, album: lineage.conventions(study)),
+    ("versions", "Versions", lambda study, shown, album: lineage.versions(study)),
+    ("reproduce", "How to make it again", lambda study, shown, album: lineage.reproduce(study)),
+)
+
+
+def _article(study: Study, shown: Gallery, album: Album) -> Markup:
+    sections = []
+    for word, title, build in _SECTIONS:
+        identity = study.id(word)
+        heading = study.heading(1, title, id=f"{identity}-title")
+        sections.append(
+            tag("section", heading, build(study, shown, album), id=identity, aria_labelledby=f"{identity}-title")
+        )
+    return tag("article", _head(study), sections, class_="study", id=study.id("study"))
+
+
+def _head(study: Study) -> Markup:
+    question, verdict, first_seed = study.word("question"), study.verdict, study.word("compare", "verdict")
+    finding = pairs.finding(study)
+    return tag(
+        "header",
+        study.heading(0, name(study.title)),
+        None if study.complete else _incomplete(),
+        tag("p", question, class_="question", dir="auto") if question else None,
+        tag("p", verdict or NO_VERDICT, class_="verdict" if len(verdict) < _LONG else "verdict long", dir="auto"),
+        tag("p", f"{finding}.", class_="finding") if finding else None,
+        folded("The first seed alone", tag("p", first_seed, class_="finding", dir="auto"))
+        if first_seed != verdict
+        else None,
+        definitions(_facts(study)),
+    )
+
+
+def _incomplete() -> Markup:
+    return tag(
+        "p",
+        tag("strong", "This experiment is incomplete."),
+        prose(
+            " What is not done yet is missing below; the same `srcache experiment` command goes on where it stopped."
+        ),
+        class_="warning",
+        role="note",
+    )
+
+
+def _facts(study: Study) -> list[tuple[Child, Child]]:
+    seeds = max((len(inside(arm, list, "seeds") or []) for arm in study.arms), default=0)
+    tested = sum(int(real(count) or 0) for count in study.part("data", "counts", "test").values())
+    classes = len(study.rows("data", "classes"))
+    return [
+        ("Arms", ", ".join(arm_title(str(arm["name"])) for arm in study.arms)),
+        ("Seeds", str(seeds) if seeds else None),
+        ("Test pictures", f"{tested} of {counted(classes, 'class')}" if tested and classes else None),
+        ("SR by", study.word("recipe", "name")),
+        ("Time", duration(study.results.get("seconds")) if real(study.results.get("seconds")) is not None else None),
+    ]
+
+
+def _overview(studies: Sequence[Study]) -> Markup:
+    items = [
+        tag(
+            "li",
+            tag("a", name(study.title), href=f"#{study.id('study')}"),
+            ": ",
+            tag("span", study.verdict or NO_VERDICT, dir="auto"),
+        )
+        for study in studies
+    ]
+    return tag("header", tag("h1", f"{len(studies)} studies"), tag("ul", items, class_="overview"))
+
+
+def _contents(studies: Sequence[Study]) -> Markup:
+    lists = []
+    for study in studies:
+        items = [tag("li", tag("a", title, href=f"#{study.id(word)}")) for word, title, _ in _SECTIONS]
+        above = tag("p", tag("a", name(study.title), href=f"#{study.id('study')}")) if len(studies) > 1 else None
+        lists.append(join(above, tag("ol", items)))
+    return join(lists)

@@ -1,0 +1,183 @@
+"""Where everything comes from: data, recipe, cache, conventions, versions, and the commands that make it again."""
+
+import json
+from collections.abc import Sequence
+
+from srcache.html.markup import Child, Markup, join, name, tag
+from srcache.html.numbers import counted, duration, number, real
+from srcache.html.tables import definitions, folded, framed, missing, table
+from srcache.study.report.data.comparison import rules
+from srcache.study.report.data.study import Study, inside
+from srcache.study.report.sections.quality import conventions as of_quality
+
+_MOST = 200
+_SPLITS = ("train", "validation", "test")
+
+
+def data(study: Study) -> Markup:
+    """Pictures by class and split, what is said of the samples, and the digests of the files."""
+    counts = {split: study.part("data", "counts", split) for split in _SPLITS}
+    named = [str(one) for one in study.rows("data", "classes")]
+    classes = named or list(dict.fromkeys(one for split in counts.values() for one in split))
+    if not any(counts.values()):
+        return missing("the counts of the data")
+    rows: list[list[Child]] = [
+        [name(one), *(number(counts[split].get(one, 0), 0) for split in _SPLITS)] for one in classes
+    ]
+    sums = [sum(int(real(value) or 0) for value in counts[split].values()) for split in _SPLITS]
+    rows.append([tag("strong", "All"), *map(str, sums)])
+    note = study.word("data", "samples_note")
+    return join(
+        tag("p", note, dir="auto") if note else None,
+        table("Pictures by class and split", ["Class", "Train", "Validation", "Test"], rows),
+        _digests(study),
+    )
+
+
+def recipe(study: Study) -> Markup:
+    """What made the SR images, and how the cache was filled."""
+    found = study.part("recipe")
+    if not found:
+        return missing("the recipe")
+    cache = study.part("cache")
+    failed = inside(cache, dict, "failed") or {}
+    reasons = ", ".join(f"{reason} {count}" for reason, count in failed.items())
+    stored = cache.get("stored")
+    text = study.word("recipe", "yaml")
+    return join(
+        definitions(
+            [
+                ("Recipe", name(found.get("name", "–"))),
+                ("Fingerprint", tag("code", found.get("fingerprint", "–"))),
+                ("Folder in the cache", tag("code", found.get("folder", "–"))),
+                ("SR images", f"{stored} of {cache.get('wanted', '–')}" if stored is not None else None),
+                ("Failed", reasons or ("none" if stored is not None else None)),
+                ("Time to fill", duration(cache.get("seconds")) if cache.get("seconds") is not None else None),
+            ]
+        ),
+        folded("The recipe in full", _block(text, "The recipe in full")) if text else None,
+        None if cache else missing("what filling the cache came to"),
+        _further(study),
+        _failures(study),
+    )
+
+
+def _further(study: Study) -> Markup | None:
+    """The recipes of other arms, such as a control."""
+    found = {label: row for label, row in study.part("further").items() if isinstance(row, dict)}
+    if not found:
+        return None
+    rows = [
+        [name(label), name(row.get("name", "–")), tag("code", row.get("fingerprint", "–"))]
+        for label, row in found.items()
+    ]
+    texts = [
+        folded(join("The recipe ", name(label), " in full"), _block(str(row["yaml"]), f"The recipe {label} in full"))
+        for label, row in found.items()
+        if row.get("yaml")
+    ]
+    return join(table("Recipes of other arms", ["Arms", "Recipe", "Fingerprint"], rows, left=3), texts)
+
+
+def _failures(study: Study) -> Markup | None:
+    """Pictures that a step could not use."""
+    lines = [", ".join(f"{key} {value}" for key, value in row.items() if value) for row in study.mappings("failures")]
+    if not lines:
+        return None
+    items = [tag("li", line) for line in lines[:_MOST]]
+    items += [tag("li", f"… and {len(lines) - _MOST} more")] if len(lines) > _MOST else []
+    return folded(f"{counted(len(lines), 'picture')} could not be used", tag("ul", items))
+
+
+def runs(study: Study) -> Markup:
+    """Every trained network: its folder, seed and chosen epoch."""
+    rows: list[list[Child]] = []
+    for arm in study.arms:
+        seeds, paths, best, digests = (
+            inside(arm, list, key) or [] for key in ("seeds", "runs", "best_epoch", "weights")
+        )
+        for at, path in enumerate(paths):
+            seed, epoch, digest = (str(values[at]) if at < len(values) else "–" for values in (seeds, best, digests))
+            rows.append(
+                [
+                    name(arm["name"]),
+                    seed,
+                    tag("code", path),
+                    name(arm.get("network", "–")),
+                    epoch,
+                    tag("code", digest[:16]),
+                ]
+            )
+    if not rows:
+        return missing("the trained networks")
+    return table("Trained networks", ["Arm", "Seed", "Folder", "Network", "Best epoch", "Weights"], rows, left=6)
+
+
+def conventions(study: Study) -> Markup:
+    """How the numbers were made."""
+    decide = rules(study.part("compare"))
+    terms: list[tuple[Child, Child]] = [
+        ("Accuracy", "share of test pictures whose answer is the label; intervals of single seeds by Wilson, 95 %"),
+        (
+            "Two classifiers",
+            f"McNemar’s test on the same pictures; {decide.test} decides (Fagerland, Lydersen and Laake, 2013); "
+            f"{decide.corrected} over all pairs; significant means p of at most {decide.alpha:g} after correction",
+        ),
+        ("Several seeds", "a test for each seed, never on added counts; then a bootstrap over pictures and seeds"),
+        ("Difference of accuracies", "first arm minus second, in percentage points; paired interval by Newcombe"),
+        ("b + c that would show this effect", "pictures in dispute with which the test would mostly find this b : c"),
+        *of_quality(study),
+    ]
+    note = None if of_quality(study) else missing("the convention of the image quality")
+    return join(definitions(terms), note)
+
+
+def versions(study: Study) -> Markup:
+    """The software and the machine."""
+    found = study.part("versions")
+    machine = study.results.get("machine")
+    words = machine if isinstance(machine, str) else ", ".join(f"{key} {value}" for key, value in _items(machine))
+    if not found and not words:
+        return missing("versions of the software and the machine")
+    terms: list[tuple[Child, Child]] = [(key, str(value)) for key, value in found.items() if value is not None]
+    return definitions([("Machine", words), ("Time", duration(study.results.get("seconds"))), *terms])
+
+
+def reproduce(study: Study) -> Markup:
+    """The commands, and the configuration with every choice spelt out."""
+    commands = [str(one) for one in study.rows("commands")]
+    config = study.part("config")
+    shown = _block("\n".join(commands), "Commands") if commands else missing("the commands")
+    whole = json.dumps(config, indent=2, ensure_ascii=False, default=str)
+    return join(
+        shown,
+        folded("The configuration in full", _block(whole, "The configuration in full"))
+        if config
+        else missing("the configuration"),
+    )
+
+
+def _items(value: object) -> Sequence[tuple[str, object]]:
+    return list(value.items()) if isinstance(value, dict) else []
+
+
+def _digests(study: Study) -> Markup | None:
+    found = study.part("data", "digests")
+    rows = [[tag("code", key), tag("code", value)] for key, value in _flat(found)]
+    return (
+        folded(counted(len(rows), "digest"), table("Digests of the data", ["Files", "Digest"], rows, left=2))
+        if rows
+        else None
+    )
+
+
+def _flat(value: dict[str, object], prefix: str = "") -> list[tuple[str, object]]:
+    """Nested mappings as one: hr/train → digest."""
+    found: list[tuple[str, object]] = []
+    for key, inner in value.items():
+        found += _flat(inner, f"{prefix}{key}/") if isinstance(inner, dict) else [(f"{prefix}{key}", inner)]
+    return found
+
+
+def _block(words: str, label: str) -> Markup:
+    return framed(tag("pre", tag("code", words)), label)

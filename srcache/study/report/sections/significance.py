@@ -1,0 +1,190 @@
+"""Arms against each other: McNemar's counts and tests, of one seed and of all of them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from srcache.html.markup import Child, Markup, join, name, tag
+from srcache.html.numbers import NOTHING, arm_title, counted, number, p_value, points, real
+from srcache.html.tables import Cell, folded, missing, table
+from srcache.study.report.data.comparison import Interval, Pair, Rules, pairs, rules, value_of
+from srcache.study.report.data.study import Study, inside
+from srcache.study.report.sections.disputed import list_id
+
+_TESTS = {
+    "exact": "McNemar, exact",
+    "mid_p": "McNemar, mid-p",
+    "chi2": "χ² without continuity",
+    "chi2_corrected": "χ² with continuity",
+}
+
+
+def tests(study: Study) -> Markup:
+    """The pairs: counts, p-values before and after correction, and the difference of accuracies."""
+    compare = study.part("compare")
+    found, decide = pairs(compare), rules(compare)
+    if not found:
+        return missing(
+            "the comparison of arms pair by pair",
+            "It needs the predictions of two arms or more: `srcache eval classifiers` makes it.",
+        )
+    seeds = "On the first seed. " if _many_seeds(study) else ""
+    caption = join(
+        "Arms pair by pair, on the same pictures. ",
+        tag(
+            "span",
+            f"{seeds}b: pictures that only the first arm has right; c: only the second. McNemar’s test asks whether b "
+            f"and c differ by more than chance; {decide.corrected} is for {counted(len(found), 'test')}, and p of at "
+            f"most {decide.alpha:g} after it counts as significant.",
+        ),
+    )
+    headers = ["Pair", "b", "c", f"p ({decide.test})", "p corrected", "Difference, points", f"{decide.level} interval"]
+    rows = [_row(study, at, pair) for at, pair in enumerate(found)]
+    return join(
+        table(caption, headers, rows, label="Arms pair by pair"),
+        _omnibus(study),
+        folded("All tests and counts", _all_tests(found, decide)),
+    )
+
+
+def seeds(study: Study) -> Markup | None:
+    """The tests of every seed, and the bootstrap over pictures and seeds together."""
+    found = [row for row in study.mappings("seeds", "pairs") if {"first", "second"} <= set(row)]
+    if not found:
+        return missing("the tests of the other seeds") if _many_seeds(study) else None
+    decide = rules(study.part("compare"))
+    count = max(len(inside(row, list, "tests") or []) for row in found)
+    used = next((arm["seeds"] for arm in study.arms if len(inside(arm, list, "seeds") or []) == count), None)
+    titles = [f"Seed {seed}" for seed in used] if used else [f"Seed no. {at + 1}" for at in range(count)]
+    caption = join(
+        "The same tests for every seed, each on its own, and all seeds together. ",
+        tag(
+            "span",
+            f"In a seed’s column: p ({decide.test}) after correction, and b : c; counts of several seeds are never "
+            "added up. The last columns: the difference of mean accuracies in points, with a bootstrap interval over "
+            "pictures and seeds, for this pair alone and wide enough for all pairs at once.",
+        ),
+    )
+    headers = ["Pair", *titles, "Difference", f"{decide.level}, this pair", f"{decide.level}, all pairs"]
+    rows = [_seeds_row(row, count, decide) for row in found]
+    return table(caption, headers, rows, label="Tests of every seed")
+
+
+def finding(study: Study) -> str:
+    """What the tests found, in one sentence of numbers beside the verdict."""
+    compare = study.part("compare")
+    found = [pair for pair in pairs(compare) if pair.adjusted is not None]
+    if not found:
+        return ""
+    after = "without correction" if rules(compare).correction == "none" else "after correction"
+    after += ", on the first seed" if _many_seeds(study) else ""
+    least = min(found, key=lambda pair: pair.adjusted or 0)
+    which = f"{arm_title(least.first)} against {arm_title(least.second)}"
+    if least.significant:
+        of = f"{sum(bool(pair.significant) for pair in found)} of {counted(len(found), 'pair')}"
+        return f"Significant {after}: {of} (smallest p: {which}, {p_value(least.adjusted)})"
+    before = f", {p_value(least.decisive)} before correction" if after.startswith("after") else ""
+    return f"Not significant {after}: the smallest p is {p_value(least.adjusted)} ({which}{before})"
+
+
+def pair_title(first: object, second: object) -> Markup:
+    """LR – SR."""
+    return join(name(arm_title(str(first))), " – ", name(arm_title(str(second))))
+
+
+def _many_seeds(study: Study) -> bool:
+    return any(len(inside(arm, list, "seeds") or []) > 1 for arm in study.arms)
+
+
+def _row(study: Study, at: int, pair: Pair) -> list[Child]:
+    interval = pair.bootstrap.interval if None in pair.newcombe.interval else pair.newcombe.interval
+    return [
+        pair_title(pair.first, pair.second),
+        _counted(list_id(study, at, "b"), pair.b, pair.b_names),
+        _counted(list_id(study, at, "c"), pair.c, pair.c_names),
+        p_value(pair.decisive),
+        Cell(_corrected(pair), mark="strong" if pair.significant else ""),
+        points(pair.difference),
+        _points_range(interval),
+    ]
+
+
+def _counted(identity: str, count: int | None, names: Sequence[str]) -> Child:
+    """A count that leads to its pictures, where they are known."""
+    return tag("a", number(count), href=f"#{identity}") if names else number(count)
+
+
+def _corrected(pair: Pair) -> str:
+    if pair.adjusted is None:
+        return NOTHING
+    return p_value(pair.adjusted) + (" (significant)" if pair.significant else " (not significant)")
+
+
+def _seeds_row(row: dict[str, Any], count: int, decide: Rules) -> list[Child]:
+    tested = [_seed_cell(one, decide) for one in inside(row, list, "tests") or []]
+    alone, together = value_of(row.get("difference")), value_of(row.get("simultaneous"))
+    return [
+        pair_title(row["first"], row["second"]),
+        *tested,
+        *[NOTHING] * (count - len(tested)),
+        points(alone.value),
+        _points_range(alone.interval),
+        _points_range(together.interval),
+    ]
+
+
+def _seed_cell(found: Any, decide: Rules) -> Child:
+    p = real(inside(found, float, "adjusted", "exact" if decide.test == "exact" else "mid_p"))
+    if p is None:
+        return NOTHING
+    counts = f"{number(found.get('b'))} : {number(found.get('c'))}"
+    return Cell(join(p_value(p), tag("small", counts)), mark="strong" if p <= decide.alpha else "")
+
+
+def _points_range(ends: Interval) -> str:
+    return NOTHING if None in ends else f"{points(ends[0])} to {points(ends[1])}"
+
+
+def _all_tests(found: Sequence[Pair], decide: Rules) -> Markup:
+    rows: list[list[Child]] = []
+    counts = {
+        "Both right": "both_right",
+        "b: only the first right": "b",
+        "c: only the second right": "c",
+        "Both wrong": "both_wrong",
+    }
+    rows += [[label, *(number(getattr(pair, key)) for pair in found)] for label, key in counts.items()]
+    rows += [[label, *(p_value(pair.p.get(key)) for pair in found)] for key, label in _TESTS.items()]
+    rows += [
+        [f"{decide.test}, after {decide.corrected}", *(p_value(pair.adjusted) for pair in found)],
+        ["Difference of accuracies, points", *(points(pair.difference) for pair in found)],
+        [f"… {decide.level} interval, Newcombe", *(_points_range(pair.newcombe.interval) for pair in found)],
+        [f"… {decide.level} interval, bootstrap", *(_points_range(pair.bootstrap.interval) for pair in found)],
+        ["Odds ratio b : c", *(number(pair.odds.value, 2) for pair in found)],
+        [f"… {decide.level} interval, exact", *(_odds_range(pair.odds.interval) for pair in found)],
+        ["b + c that would show this effect", *(number(_whole(pair.needed)) for pair in found)],
+    ]
+    kept = [row for row in rows if any(cell != NOTHING for cell in row[1:])]
+    return table(
+        "Every count and test of every pair", ["", *(pair_title(one.first, one.second) for one in found)], kept
+    )
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def _odds_range(ends: Interval) -> str:
+    low, high = ends
+    if low is None:
+        return NOTHING
+    return f"{number(low, 2)} to {'∞' if high is None else number(high, 2)}"
+
+
+def _omnibus(study: Study) -> Markup | None:
+    found = study.part("compare", "cochran_q")
+    q, p = (real(found.get(key)) for key in ("statistic", "p"))
+    if q is None or p is None:
+        return None
+    told = p_value(p) if p < 0.0001 else f"= {p_value(p)}"
+    words = f"All arms at once: Cochran’s Q = {number(q, 2)}, df = {number(found.get('df'), 0)}, p {told}."
+    return tag("p", words)

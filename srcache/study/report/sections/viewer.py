@@ -1,0 +1,165 @@
+"""The viewer of pictures: LR | SR | HR under two borders that can be dragged, its controls, and its data.
+
+Without a script the controls would do nothing, so they are hidden until the page's script shows them. The pictures are
+data beside the page's text and become images only when they are looked at.
+"""
+
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from srcache.html.markup import Markup, join, json_block, tag
+from srcache.html.numbers import arm_title, counted, metric_name, real, score
+from srcache.html.tables import folded, missing
+from srcache.study.report.data.gallery import KINDS, Gallery, answer, figures, lost
+from srcache.study.report.data.pictures import Album
+from srcache.study.report.data.study import Study
+from srcache.study.report.sections.disputed import disputed
+
+_ZOOMS = (("out", "−", "Zoom out"), ("in", "+", "Zoom in"), ("whole", "Fit", "Fit: the whole picture"))
+
+
+def viewer(study: Study, shown: Gallery, album: Album) -> Markup:
+    """The section's content: what is shown, the controls, the stage, and the data for the script."""
+    if not shown.rows:
+        return missing("pictures", "`srcache experiment` lists them in results.json when it is complete.")
+    kinds = _kinds(study, shown, album)
+    if not kinds:
+        return join(missing("pictures; their files are not in the folder"), _lost(study, shown, album))
+    return join(
+        tag("p", _about(shown, album)),
+        tag("p", "The viewer needs JavaScript, which does not run here; all else does without.", class_="still"),
+        tag(
+            "div",
+            _filters(study, shown),
+            tag("p", class_="count", role="status", id=study.id("count")),
+            tag("ul", class_="strip", aria_label="Pictures to choose from"),
+            tag(
+                "div", _buttons("page", (("earlier", "Previous 24", None), ("later", "Next 24", None))), class_="paging"
+            ),
+            _figure(study, kinds),
+            class_="viewer",
+            id=study.id("viewer"),
+            tabindex="-1",
+            hidden=True,
+            data_study=study.id("pictures"),
+        ),
+        _lost(study, shown, album),
+        json_block(study.id("pictures"), _data(study, shown, album, kinds)),
+    )
+
+
+def _kinds(study: Study, shown: Gallery, album: Album) -> list[str]:
+    return [
+        kind
+        for kind in KINDS
+        if any(album.copies.get(path) for row in shown.rows if (path := study.file(row.get(kind))))
+    ]
+
+
+def _about(shown: Gallery, album: Album) -> str:
+    every, here = len(shown.every), len(shown.rows)
+    which = counted(here, "picture") if here == every else f"{here} of {every} pictures, those in dispute first"
+    return (
+        f"{which[:1].upper()}{which[1:]}: {album.rung.words()}. All figures were measured on the originals. "
+        "Drag the two borders, or move them with the arrow keys; plus and minus zoom; a zoomed picture can be moved."
+    )
+
+
+def _filters(study: Study, shown: Gallery) -> Markup:
+    classes = sorted({str(row.get("label")) for row in shown.rows if row.get("label") is not None})
+    arms = [str(arm["name"]) for arm in study.arms if any(answer(row, str(arm["name"])) for row in shown.rows)]
+    sets = [words for words, _ in disputed(study, shown)]
+    choices: list[tuple[str, str, Sequence[str]]] = [
+        ("set", "Pictures", ["All", *sets]),
+        ("class", "True class", ["Every class", *classes]),
+        ("arm", "Arm", [arm_title(arm) for arm in arms] or ["None"]),
+        ("right", "Its answer", ["Right or wrong", "Right", "Wrong"]),
+        ("order", "Order", ["As listed", "SR quality, worst first", "SR quality, best first", "Least safe first"]),
+    ]
+    return tag("div", [_select(study, *choice) for choice in choices], class_="filters")
+
+
+def _select(study: Study, key: str, label: str, options: Sequence[str]) -> Markup:
+    identity = study.id(f"choose-{key}")
+    inner = [tag("option", words, value=at, dir="auto") for at, words in enumerate(options)]
+    return tag(
+        "div",
+        tag("label", label, for_=identity),
+        tag("select", inner, id=identity, data_choose=key, autocomplete="off"),
+    )
+
+
+def _figure(study: Study, kinds: Sequence[str]) -> Markup:
+    left = [kind for kind in kinds if kind in ("lr", "bicubic")]
+    choice = _select(study, "left", "At the left", [KINDS[kind] for kind in left]) if len(left) > 1 else None
+    return tag(
+        "figure",
+        tag(
+            "div",
+            _buttons("step", (("back", "← Previous", None), ("on", "Next →", None))),
+            _buttons("zoom", _ZOOMS),
+            tag("button", "Side by side", type="button", aria_pressed="false", data_beside=True),
+            choice,
+            class_="tools",
+        ),
+        tag(
+            "div",
+            class_="stage",
+            tabindex="0",
+            role="group",
+            aria_label="The picture: plus and minus zoom, arrow keys move it, 0 shows all of it",
+        ),
+        tag("div", class_="beside", hidden=True),
+        tag("figcaption", tag("p", class_="name", aria_live="polite"), tag("dl", class_="facts")),
+    )
+
+
+def _buttons(group: str, buttons: Sequence[tuple[str, str, str | None]]) -> Markup:
+    inner = [
+        tag("button", words, type="button", aria_label=label, **{f"data_{group}": key}) for key, words, label in buttons
+    ]
+    return tag("div", inner, class_="buttons", role="group", aria_label=group.capitalize())
+
+
+def _lost(study: Study, shown: Gallery, album: Album) -> Markup | None:
+    problems = lost(study, shown, album)
+    if not problems:
+        return None
+    return folded(
+        f"{counted(len(problems), 'file')} could not be shown", tag("ul", [tag("li", one) for one in problems])
+    )
+
+
+def _data(study: Study, shown: Gallery, album: Album, kinds: Sequence[str]) -> dict[str, Any]:
+    arms = [str(arm["name"]) for arm in study.arms]
+    used = [arm for arm in arms if any(answer(row, arm) for row in shown.rows)]
+    return {
+        "kinds": {kind: KINDS[kind] for kind in kinds},
+        "arms": [arm_title(arm) for arm in used],
+        "sets": [places for _, places in disputed(study, shown)],
+        "pictures": [_picture(study, row, album, used) for row in shown.rows],
+    }
+
+
+def _picture(study: Study, row: Mapping[str, Any], album: Album, arms: Sequence[str]) -> dict[str, Any]:
+    plain = dict(row)
+    copies = {
+        kind: album.copies[path]
+        for kind in KINDS
+        if (path := study.file(row.get(kind))) is not None and path in album.copies
+    }
+    measured = figures(plain)
+    sr = {metric: value for kind, metric, value in measured if kind == "sr"}
+    return {
+        "name": row["name"],
+        "label": None if row.get("label") is None else str(row["label"]),
+        "safe": real(row.get("safe")),
+        "rank": next((sr[metric] for metric in ("psnr", "psnr_y", "ssim", "ssim_y") if metric in sr), None),
+        "figures": [[f"{KINDS[kind]} {metric_name(metric)}", score(metric, value)] for kind, metric, value in measured],
+        "answers": [answer(plain, arm) for arm in arms],
+        "images": {
+            kind: {"src": f"data:{copy.mime};base64,{b64encode(copy.data).decode()}", "size": [copy.width, copy.height]}
+            for kind, copy in copies.items()
+        },
+    }

@@ -1,0 +1,1 @@
+"""Label safety: measure_safety, open_classifier."""

@@ -1,0 +1,1 @@
+"""Classifiers: train_run, predict, open_run, TrainSettings."""

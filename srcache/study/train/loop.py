@@ -1,0 +1,300 @@
+"""Training a classifier on an arm: seeded, resumable at any moment, the best epoch chosen by a named validation metric.
+
+On the CPU the same data, settings and versions give the same numbers bit for bit on one kind of processor, whether the
+training ran through or was killed and resumed: all chance (first weights, order, augmentation, dropout) is a function
+of (seed, epoch, index), torch's global generator is seeded anew every epoch, and what an epoch leaves is kept whole.
+On an accelerator torch has no such promise for every operation.
+
+The test set never decides anything: the best epoch is told by the validation set, and the test set, if there is one, is
+looked at once, at the end. Pictures with equal keys in two sets are refused.
+
+One thread is the default: sums then do not hang on the number of cores, and on a busy machine threads that wait for
+each other were ten times slower.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from dataclasses import replace as changed
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from srcache.errors import ConfigError, WeightsError
+from srcache.files import disk_errors, lock
+from srcache.machine import device_name, resolve_device, versions
+from srcache.progress import Show
+from srcache.study.arms.arms import ArmDataset
+from srcache.study.arms.sets import ArmSets
+from srcache.study.train import runs
+from srcache.study.train.batches import (
+    NO_LABEL,
+    Examples,
+    autocast,
+    chance,
+    cross_entropy,
+    load,
+    logits,
+    lower_precision,
+    memory_told,
+    steady,
+)
+from srcache.study.train.checkpoint import (
+    Progress,
+    begin,
+    best_weights,
+    drop_state,
+    is_finished,
+    load_state,
+    save_state,
+)
+from srcache.study.train.networks import build_network, uses_batch_statistics
+from srcache.study.train.optimizers import make_optimizer, rate_at, set_rate
+from srcache.study.train.runs import EpochLine, Run, open_run
+from srcache.study.train.settings import MONITORS, RunSettings
+from srcache.weights.checkpoint import adopt, load_tensors
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def train_run(
+    sets: ArmSets,
+    out: str | Path,
+    settings: RunSettings | None = None,
+    progress: Show | None = None,
+    told: Callable[[EpochLine], None] | None = None,
+    *,
+    replace: bool = False,
+) -> Run:
+    """Train into a folder; what an earlier call with the same data and settings left there is used.
+
+    Args:
+        sets: what to train on.
+        out: the run's folder: new, empty, or of the same training, finished or not.
+        settings: how.
+        progress: called with (done, total) steps.
+        told: called with each epoch's line of the history.
+        replace: if the folder holds another training, train anew in its place.
+
+    Raises:
+        ConfigError: the folder holds something else, settings that cannot be, or a loss that is no number any more.
+        CatalogError, ImageError: pictures that cannot be used.
+        DeviceError: no such device, or no memory left on it.
+        WeightsError: weights to start from that are not of this network.
+        DiskFullError: no room.
+        BusyError: another process trains into the folder.
+        DamagedError: what lies in the folder is not what was written.
+    """
+    settings, out = settings or RunSettings(), Path(out)
+    device = resolve_device(settings.device)
+    lower_precision(device, settings.precision)
+    start = _first_weights(settings)
+    about = _about(sets, settings, start, device)
+    if is_finished(out, about, replace):
+        return _reused(out)
+    with disk_errors(out):
+        (out / runs.STATE).mkdir(parents=True, exist_ok=True)
+    with lock(out / runs.STATE):
+        if is_finished(out, about, replace):
+            return _reused(out)
+        begin(out, about)
+        with steady(settings.threads, device, chance(settings.seed, "first weights")):
+            return _Training(sets, out, settings, device, about).run(start, progress, told)
+
+
+class _Training:
+    """The state of one training: network, optimiser, sets."""
+
+    def __init__(self, sets: ArmSets, out: Path, settings: RunSettings, device: str, about: Mapping[str, Any]) -> None:
+        self._sets, self._out, self._settings, self._device, self._about = sets, out, settings, device, about
+        self._numbers = {name: number for number, name in enumerate(sets.train.classes)}
+        self._examples = self._as_examples(sets.train)
+
+    def run(self, start: str | None, progress: Show | None, told: Callable[[EpochLine], None] | None) -> Run:
+        import torch
+
+        settings = self._settings
+        weights = load_tensors(start) if start is not None else None
+        self._network = build_network(settings.network, len(self._numbers), settings.input_size, weights)
+        self._network.to(self._device)
+        self._optimizer = make_optimizer(self._network, settings)
+        half = lower_precision(self._device, settings.precision) is torch.float16
+        self._scaler = torch.amp.GradScaler("cuda", enabled=half)
+        self._short = uses_batch_statistics(self._network)
+        identity = {**self._about, "versions": versions()}
+        state = load_state(self._out, identity, self._network, self._optimizer)
+        if state is not None:
+            self._scaler.load_state_dict(dict(state.scaler))
+        state = state or Progress(identity=identity, scaler={})
+        while not self._is_over(state):
+            line = self._epoch(len(state.history), progress)
+            history = (*state.history, line)
+            state = Progress(
+                identity=identity,
+                history=history,
+                best_epoch=_best(history, settings.monitor),
+                scaler=self._scaler.state_dict(),
+            )
+            save_state(self._out, self._network, self._optimizer, state)
+            runs.write_history(self._out, history)
+            if told is not None:
+                told(line)
+        return self._finished(state)
+
+    def _is_over(self, state: Progress) -> bool:
+        done, patience = len(state.history), self._settings.patience
+        return done >= self._settings.epochs or (patience is not None and done - state.best_epoch >= patience)
+
+    def _epoch(self, number: int, progress: Show | None) -> EpochLine:
+        import torch
+
+        started = time.perf_counter()
+        torch.manual_seed(chance(self._settings.seed, "epoch", number))
+        loss, accuracy = self._learn(number, progress)
+        found = self._measured(self._sets.validation, "val")
+        if not math.isfinite(found["val_loss"]):
+            raise self._no_number("validation loss", number)
+        return EpochLine(
+            epoch=number + 1,
+            loss=loss,
+            train_accuracy=accuracy,
+            **found,
+            lr=self._optimizer.param_groups[0]["lr"],
+            seconds=time.perf_counter() - started,
+        )
+
+    def _learn(self, number: int, progress: Show | None) -> tuple[float, float]:
+        """One epoch; mean loss, and the share of right answers given on the way."""
+        from torch.nn.functional import cross_entropy as entropy
+
+        self._network.train()
+        self._examples.epoch = number
+        self._sets.train.set_epoch(number)
+        order = self._order(number)
+        loader = load(self._examples, self._settings, order)
+        losses, right, steps = list[float](), 0, len(loader)
+        for step, (images, labels) in enumerate(loader, number * steps):
+            images, labels = images.to(self._device), labels.to(self._device)
+            set_rate(self._optimizer, rate_at(self._settings, step, steps * self._settings.epochs))
+            with memory_told():
+                with autocast(self._device, self._settings.precision):
+                    given = self._answers(images)
+                    loss = entropy(given, labels)
+                value = loss.item()
+                if not math.isfinite(value):
+                    raise self._no_number(f"loss at step {step + 1 - number * steps} of {steps}", number)
+                self._optimizer.zero_grad()
+                self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+                self._scaler.step(self._optimizer)
+                self._scaler.update()
+            losses.append(value * len(labels))
+            right += int((given.argmax(1) == labels).sum())
+            if progress is not None:
+                progress(step + 1, steps * self._settings.epochs)
+        return math.fsum(losses) / len(order), right / len(order)
+
+    def _answers(self, images: "Tensor") -> "Tensor":
+        try:
+            answers: Tensor = self._network(images)
+        except ValueError as error:
+            if len(images) == 1:
+                what = f"network {self._settings.network} cannot train on one picture at a time ({error})"
+                raise ConfigError(f"{what}; raise batch_size, or give more pictures") from error
+            raise
+        return answers
+
+    def _order(self, number: int) -> list[int]:
+        """The pictures of an epoch; a last batch too short for its own statistics is left out where they matter."""
+        import torch
+
+        count, size = len(self._examples), self._settings.batch_size
+        dice = torch.Generator().manual_seed(chance(self._settings.seed, "order", number))
+        order: list[int] = torch.randperm(count, generator=dice).tolist()
+        return order[: count - count % size] if self._short and count > size else order
+
+    def _measured(self, data: ArmDataset, prefix: str) -> dict[str, float]:
+        """Loss and accuracy; a mixture's variants are always those of the last epoch, so epochs can be compared."""
+        data.set_epoch(self._settings.epochs - 1)
+        loader = load(self._as_examples(data), self._settings)
+        given, labels = logits(self._network, loader, self._device, self._settings.precision)
+        right = int((given.argmax(1) == labels).sum())
+        return {f"{prefix}_loss": cross_entropy(given, labels), f"{prefix}_accuracy": right / len(labels)}
+
+    def _as_examples(self, data: ArmDataset) -> Examples:
+        labels = [NO_LABEL if label is None else self._numbers[label] for label in data.labels]
+        return Examples(data, labels, self._settings)
+
+    def _finished(self, state: Progress) -> Run:
+        """Put everything into its place: the weights, the numbers, the curves, and last the record."""
+        best = state.history[state.best_epoch - 1]
+        weights = best_weights(self._out, state.best_epoch)
+        digest = runs.write_weights(self._out / runs.WEIGHTS, weights)
+        metrics = {"val_loss": best.val_loss, "val_accuracy": best.val_accuracy}
+        if self._sets.test is not None:
+            self._network.load_state_dict(weights)
+            metrics |= self._measured(self._sets.test, "test")
+        runs.write_history(self._out, state.history)
+        title = f"{self._sets.train.arm}: {self._settings.network}, seed {self._settings.seed}"
+        runs.write_curves(self._out, state.history, state.best_epoch, title)
+        run = Run(
+            folder=self._out,
+            arm=self._sets.train.arm,
+            classes=self._sets.train.classes,
+            settings=self._settings,
+            inputs=self._about["inputs"],
+            history=state.history,
+            best_epoch=state.best_epoch,
+            metrics=metrics,
+            balance={name: data.balance for name, data in self._sets.named.items()},
+            versions=versions(),
+            device=device_name(self._device),
+            weights=digest,
+            seconds=math.fsum(line.seconds for line in state.history),
+            stopped=len(state.history) < self._settings.epochs,
+        )
+        runs.write_finished(run)
+        drop_state(self._out)
+        return run
+
+    def _no_number(self, what: str, number: int) -> ConfigError:
+        rate, precision = self._settings.learning_rate, self._settings.precision
+        further = "" if precision == "fp32" else f", or set precision to fp32 (now {precision})"
+        return ConfigError(
+            f"the {what} of epoch {number + 1} is no finite number; lower learning_rate (now {rate:g}){further}. "
+            f"What earlier epochs left in {self._out} is kept"
+        )
+
+
+def _best(history: tuple[EpochLine, ...], monitor: str) -> int:
+    """The best epoch, counted from 1: the earliest of equal ones; the last one where nothing is monitored."""
+    sign = MONITORS[monitor]
+    if sign == 0:
+        return len(history)
+    return max(history, key=lambda line: (sign * getattr(line, monitor), -line.epoch)).epoch
+
+
+def _first_weights(settings: RunSettings) -> str | None:
+    """The digest of the weights to start from, which are kept by that name in the user's folder."""
+    if settings.weights is None:
+        return None
+    if not Path(settings.weights).is_file():
+        raise WeightsError(f"expected a file of weights, but {settings.weights} is none")
+    return adopt(Path(settings.weights))
+
+
+def _about(sets: ArmSets, settings: RunSettings, start: str | None, device: str) -> dict[str, Any]:
+    """What makes two trainings the same: JSON values."""
+    inputs: dict[str, Any] = {name: dict(data.inputs) for name, data in sets.named.items()}
+    inputs |= {"weights": start, "device": device.partition(":")[0]}
+    return {
+        "arm": sets.train.arm,
+        "classes": list(sets.train.classes),
+        "settings": asdict(settings),
+        "inputs": inputs,
+    }
+
+
+def _reused(out: Path) -> Run:
+    drop_state(out)
+    return changed(open_run(out), reused=True)

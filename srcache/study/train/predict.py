@@ -1,0 +1,104 @@
+"""What a trained run says about pictures: any folder as it is, or an arm of a data set, of the run's own domain or not.
+
+A network that was trained on one kind of picture may be asked about any other (LR, bicubic, SR, HR): each is brought to
+the network's size as in training.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from posixpath import splitext
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srcache.errors import CatalogError, ConfigError, listed
+from srcache.machine import resolve_device
+from srcache.study.arms.arms import ArmDataset, arm_dataset
+from srcache.study.compare.predictions import PredictionRow, Predictions
+from srcache.study.train.batches import NO_LABEL, Examples, load, logits, softmax, steady
+from srcache.study.train.runs import Run, open_run
+
+LABELS = ("match", "ignore")
+
+
+def predict(
+    run: Run | str | Path,
+    data: ArmDataset | str | Path,
+    *,
+    labels: str = "match",
+    device: str = "cpu",
+    batch_size: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Predictions:
+    """Predictions with probabilities, a row per picture, in the data's order.
+
+    Of a mixture the variants are those of the last epoch of training, as where its validation set was measured.
+
+    Args:
+        run: a finished run, or its folder.
+        data: an arm (`arms.arm_dataset`), or a folder or CSV file whose pictures are taken as they are.
+        labels: `match` takes the data's classes for labels, by name; a class that the run does not know is an error,
+            since a misspelt folder would go unnoticed otherwise. `ignore` leaves all labels empty, for folders that
+            are sorted by something else. A folder without class folders has no labels either way.
+        device: where to compute.
+        batch_size: the run's own if left out; another moves results by rounding.
+        progress: called with (done, total) pictures.
+
+    Raises:
+        ConfigError: no such run, or another word for `labels`.
+        CatalogError: classes that the run does not know, or two pictures of one name.
+        ImageError: a picture that cannot be used.
+        DamagedError: the run is not what was written.
+    """
+    run = run if isinstance(run, Run) else open_run(run)
+    if labels not in LABELS:
+        raise ConfigError(f"labels must be one of {', '.join(LABELS)}, but is {labels!r}")
+    arm = data if isinstance(data, ArmDataset) else arm_dataset("hr", hr=data)
+    wanted = _labels(run, arm) if labels == "match" else [None] * len(arm)
+    names = _stems(arm.names)
+    found = softmax(_logits(run, arm, device, batch_size, progress))
+    rows = [
+        PredictionRow(name, key, label, run.classes[int(shares.argmax())], tuple(shares.tolist()))
+        for name, key, label, shares in zip(names, arm.keys, wanted, found, strict=True)
+    ]
+    return Predictions(run.classes, tuple(rows))
+
+
+def _logits(
+    run: Run, arm: ArmDataset, device: str, batch_size: int | None, progress: Callable[[int, int], None] | None
+) -> NDArray[np.float64]:
+    settings = replace(run.settings, batch_size=batch_size or run.settings.batch_size, workers=0)
+    device, done = resolve_device(device), 0
+
+    def show(count: int) -> None:
+        nonlocal done
+        done += count
+        if progress is not None:
+            progress(done, len(arm))
+
+    arm.set_epoch(run.settings.epochs - 1)
+    loader = load(Examples(arm, [NO_LABEL] * len(arm), settings), settings)
+    with steady(settings.threads, device, 0):
+        return logits(run.network(device), loader, device, progress=show)[0]
+
+
+def _labels(run: Run, arm: ArmDataset) -> Sequence[str | None]:
+    strange = sorted({label for label in arm.labels if label is not None} - set(run.classes))
+    if strange:
+        raise CatalogError(
+            f"the pictures have classes that the run was not trained on: {listed(strange)}; it knows "
+            f"{listed(run.classes)}. Rename the folders, or leave labels out with labels='ignore' (--unlabelled)"
+        )
+    return arm.labels
+
+
+def _stems(names: Sequence[str]) -> list[str]:
+    """Names without suffix, by which arms with different files are joined."""
+    stems = [splitext(name)[0] for name in names]
+    counts = Counter(stems)
+    twice = [name for name, stem in zip(names, stems, strict=True) if counts[stem] > 1]
+    if twice:
+        raise CatalogError(f"{len(twice)} pictures have the name of another but for the suffix: {listed(twice)}")
+    return stems

@@ -1,0 +1,168 @@
+"""How a classifier is trained: one frozen value, checked at birth, that travels from the command line to the run."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields
+from types import UnionType
+from typing import Any, get_args
+
+from srcache.errors import ConfigError
+from srcache.study.arms.augment import AUGMENTATIONS, FITS
+from srcache.study.train.networks import default_size, require_name
+
+OPTIMIZERS = ("adamw", "rmsprop", "sgd")
+SCHEDULES = ("onecycle", "constant", "cosine")
+PRECISIONS = ("fp32", "amp", "bf16", "fp16")
+MONITORS = {"val_loss": -1, "val_accuracy": 1, "last": 0}
+"""What the best epoch is told by: the least loss or the highest accuracy on the validation set (the earliest of equal
+ones), or none of them: the last epoch."""
+
+_CHOICES = {
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+    "precision": PRECISIONS,
+    "monitor": tuple(MONITORS),
+    "augmentation": AUGMENTATIONS,
+    "fit": FITS,
+}
+_COUNTS = ("epochs", "batch_size", "threads", "patience")
+_NUMBERS = ("learning_rate", "weight_decay", "momentum", "rho", "epsilon")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSettings:
+    """How to train.
+
+    Attributes:
+        network: see `cnn`: thesis-lr, thesis-sr, small, small:WIDTH or torchvision:NAME.
+        weights: a file of a torchvision network's weights to start from (safetensors, or a .pth with tensors only).
+        size: side of the square pictures that the network sees, in pixels; None for the network's own.
+        fit: how pictures get there: `pad` keeps the aspect, `stretch` does not (see `augment.fit`).
+        epochs, batch_size: how often the training set is seen at most, and how many pictures make a step.
+        optimizer: adamw, rmsprop (Keras' arithmetic) or sgd.
+        learning_rate: the highest.
+        schedule: `onecycle` rises for 30 % of all steps, then falls to almost nothing; `cosine` falls to 0 from the
+            first step; `constant`.
+        weight_decay: of adamw and sgd.
+        momentum: of sgd and rmsprop.
+        rho, epsilon: of rmsprop.
+        augmentation: `thesis`, `flip` or `none`; see `augment`.
+        precision: fp32; bf16 or fp16 (CUDA only) where autocast deems it safe; `amp` is fp16 on CUDA, bf16 on a CPU.
+        monitor: what the best epoch, whose weights are kept, is told by: val_loss, val_accuracy, or `last`.
+        patience: stop after so many epochs without a better one; None never stops.
+        seed: of all chance.
+        threads: of the CPU; another number moves results by rounding.
+        device: `cpu`, `cuda`, `cuda:1`, …, or `auto`.
+        workers: processes that read pictures; 0 reads in this one. Moves no number.
+    """
+
+    network: str = "small"
+    weights: str | None = None
+    size: int | None = None
+    fit: str = "pad"
+    epochs: int = 10
+    batch_size: int = 32
+    optimizer: str = "adamw"
+    learning_rate: float = 3e-3
+    schedule: str = "onecycle"
+    weight_decay: float = 1e-2
+    momentum: float = 0.0
+    rho: float = 0.9
+    epsilon: float = 1e-7
+    augmentation: str = "none"
+    precision: str = "fp32"
+    monitor: str = "val_loss"
+    patience: int | None = None
+    seed: int = 0
+    threads: int = 1
+    device: str = "cpu"
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        if mistakes := _mistakes(asdict(self)):
+            raise ConfigError(_told(mistakes))
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(height, width) of what the network sees."""
+        return (self.size, self.size) if self.size is not None else default_size(self.network)
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+
+def read_settings(values: Mapping[str, Any]) -> RunSettings:
+    """Settings as people write them, in YAML or JSON; what is left out has its default.
+
+    Raises:
+        ConfigError: unknown names, or values that cannot be; every mistake at once.
+    """
+    known = {field.name: field for field in fields(RunSettings)}
+    mistakes = [f"there is no setting {name!r}; known: {', '.join(known)}" for name in values if name not in known]
+    found = {name: field.default for name, field in known.items() if field.default is not MISSING}
+    for name in [name for name in values if name in known]:
+        try:
+            found[name] = _as(values[name], known[name].type)
+        except (TypeError, ValueError):
+            mistakes.append(f"{name} must be {_kind(known[name].type)}, but is {values[name]!r}")
+    mistakes += _mistakes(found)
+    if mistakes:
+        raise ConfigError(_told(mistakes))
+    return RunSettings(**found)
+
+
+def _as(value: Any, kind: Any) -> Any:
+    """A value of a setting's type; `1e-3`, which YAML reads as a text, is a number."""
+    if isinstance(kind, UnionType):
+        return None if value is None else _as(value, get_args(kind)[0])
+    if isinstance(value, bool) or (kind is str and not isinstance(value, str)):
+        raise TypeError(value)
+    if kind is int and int(value) != float(value):
+        raise ValueError(value)
+    return kind(value)
+
+
+def _kind(kind: Any) -> str:
+    if isinstance(kind, UnionType):
+        return f"{_kind(get_args(kind)[0])} or null"
+    words: dict[Any, str] = {int: "a whole number", float: "a number", str: "a text"}
+    return words[kind]
+
+
+def _mistakes(found: Mapping[str, Any]) -> list[str]:
+    mistakes = []
+    try:
+        require_name(found["network"])
+    except ConfigError as error:
+        mistakes.append(str(error))
+    for name, choices in _CHOICES.items():
+        if found[name] not in choices:
+            mistakes.append(f"{name} must be one of {', '.join(choices)}, but is {found[name]!r}")
+    for name in (*_COUNTS, "size"):
+        if found[name] is not None and found[name] < 1:
+            mistakes.append(f"{name} must be a whole number of at least 1, but is {found[name]}")
+    for name in _NUMBERS:
+        if not 0 <= found[name] < math.inf:
+            mistakes.append(f"{name} must be a number of at least 0, but is {found[name]}")
+    if not 0 <= found["seed"] < 2**63:
+        mistakes.append(f"seed must be a whole number from 0 to 2**63 - 1, but is {found['seed']}")
+    if found["workers"] < 0:
+        mistakes.append(f"workers must be a whole number of at least 0, but is {found['workers']}")
+    return mistakes + _misfits(found)
+
+
+def _misfits(found: Mapping[str, Any]) -> list[str]:
+    """Settings that have no effect together with others are refused rather than ignored."""
+    mistakes = []
+    if found["patience"] is not None and found["monitor"] == "last":
+        mistakes.append("patience needs a monitor that can get worse: val_loss or val_accuracy, but monitor is last")
+    if found["weights"] is not None and not found["network"].startswith("torchvision:"):
+        mistakes.append(f"weights are for networks torchvision:NAME, but network is {found['network']!r}")
+    if found["momentum"] and found["optimizer"] == "adamw":
+        mistakes.append("momentum is for sgd and rmsprop, but optimizer is adamw")
+    return mistakes
+
+
+def _told(mistakes: list[str]) -> str:
+    return mistakes[0] if len(mistakes) == 1 else "these settings cannot be:\n  - " + "\n  - ".join(mistakes)

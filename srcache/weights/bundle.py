@@ -1,0 +1,203 @@
+"""Bundles: the several files that one engine loads, named as a whole by one digest.
+
+A bundle is located once: every part of its manifest is found, hashed and, if it was pickled, converted to safetensors;
+what was found is recorded. The digest is taken over the published files' own, so it is the same wherever they lie and
+whatever mirror they came from. A recipe names it; `find_bundle` then gives the files, and hashes only what has changed.
+"""
+
+import contextlib
+import os
+import shlex
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from srcache.engine.registry import find_engine
+from srcache.errors import DamagedError, DiskFullError, WeightsError, listed
+from srcache.files import disk_errors
+from srcache.progress import Say
+from srcache.weights.checkpoint import PICKLED, adopt, is_digest, require_tensors, weights_folder
+from srcache.weights.manifest import Manifest, Part, bundle_digest, load_manifest, shipped_manifests
+from srcache.weights.record import Kept, Record, checked, file_digest, read_record, recorded_digest, write_record
+from srcache.weights.search import VARIABLE, Found, made_folder, search
+
+_LARGE = 1 << 26
+"""Bytes from which on hashing takes long enough to be announced."""
+
+
+def find_bundle(digest: str, hashed: bool = False) -> dict[str, Path]:
+    """The files of a bundle by part; those whose size or time changed are hashed again, with `hashed` all of them.
+
+    A bundle that an engine makes on the spot is made, if it is not here.
+
+    Raises:
+        WeightsError: the bundle, or one of its files, is not on this machine.
+        DamagedError: a file is not what was recorded.
+    """
+    record = read_record(digest) or _located(digest)
+    if record is None:
+        raise WeightsError(_unknown(digest))
+    kept = {name: checked(part, fetch_command(record.name), hashed) for name, part in record.parts.items()}
+    if kept != record.parts:
+        with contextlib.suppress(DiskFullError):  # a record that cannot be refreshed costs time, and nothing else
+            write_record(digest, Record(name=record.name, engine=record.engine, parts=kept))
+    return {name: part.path for name, part in kept.items()}
+
+
+def locate(name: str | Path, folders: Sequence[Path] = (), say: Say | None = None) -> str:
+    """Find every file of a bundle on this machine, record what was found, and give the bundle's digest.
+
+    Args:
+        name: a shipped bundle's name, or a manifest's file.
+        folders: searched before all other places.
+        say: is told what is being done, which for large files takes minutes.
+
+    Raises:
+        ConfigError: no such bundle, or mistakes in its manifest.
+        WeightsError: files are missing (all of them are named), or cannot be used.
+        DamagedError: a file is not what the manifest says, or not what was recorded.
+    """
+    manifest = load_manifest(name)
+    make(manifest, say)
+    found = search(manifest, folders)
+    missing = [part for part in manifest.parts if found[part.name] is None]
+    if missing:
+        raise WeightsError(_lacking(manifest, missing, folders))
+    kept = {name: _keep(one, manifest, say) for name, one in found.items() if one}
+    digest = bundle_digest({name: part.sha256 for name, part in kept.items()})
+    record = Record(name=manifest.name, engine=manifest.engine, parts=kept)
+    if recorded_digest(manifest.key) != digest or read_record(digest) != record:
+        write_record(digest, record, manifest.key)
+    return digest
+
+
+def _keep(found: Found, manifest: Manifest, say: Say | None) -> Kept:
+    """Hash a file, compare it with the manifest, convert it if it was pickled."""
+    part, path, command = found.part, found.path, fetch_command(manifest.name)
+    if found.kept:
+        return checked(found.kept, command)
+    if say and path.stat().st_size > _LARGE:
+        say(f"hashing {part.name}: {path}")
+    sha256 = file_digest(path)
+    if part.sha256 not in (None, sha256):
+        raise DamagedError(
+            f"{path} should have the SHA-256 {part.sha256}, but has {sha256}: it is cut short, or another file; "
+            f"delete it and run `{command}`, or give a good one with `{command} --from FOLDER`"
+        )
+    loads = sha256
+    if path.suffix in PICKLED:
+        if say:
+            say(f"converting {part.name} to safetensors")
+        loads = adopt(path)
+        path = weights_folder() / f"{loads}.safetensors"
+    elif path.suffix == ".safetensors":
+        require_tensors(path)
+    state = path.stat()
+    return Kept(
+        sha256=sha256,
+        path=path,
+        loads=loads,
+        size=state.st_size,
+        mtime=state.st_mtime_ns,
+        origin=found.origin,
+        licence=part.source.licence,
+        identity=part.identity,
+    )
+
+
+def is_made(digest: str) -> bool:
+    """Whether the digest is a shipped bundle's whose files are all known beforehand, so that it can be located."""
+    return _shipped(digest) is not None
+
+
+def _shipped(digest: str) -> str | None:
+    names = shipped_manifests() if is_digest(digest) else []
+    return next((name for name in names if load_manifest(name).digest == digest), None)
+
+
+def _located(digest: str) -> Record | None:
+    name = _shipped(digest)
+    return read_record(locate(name)) if name else None
+
+
+def fetch_command(name: str) -> str:
+    """What brings a bundle."""
+    return f"srcache models fetch {shlex.quote(name)}"
+
+
+def _unknown(digest: str) -> str:
+    if (weights_folder() / f"{digest}.safetensors").is_file():
+        return f"weights {digest} are one checkpoint, but a bundle of several files is needed (`srcache models list`)"
+    names = ", ".join(shipped_manifests()) or "none"
+    return (
+        f"no bundle of weights {digest} on this machine (looked in {weights_folder()}); "
+        f"`srcache models fetch NAME` brings one of {names}, `srcache models list` shows what is here"
+    )
+
+
+def _lacking(manifest: Manifest, missing: Sequence[Part], folders: Sequence[Path]) -> str:
+    """Every missing file, where it was looked for, and what brings it."""
+    command = fetch_command(manifest.name)
+    lines = [f"  - {part.name}: {part.path} of {part.source.name}" for part in missing]
+    places = [*map(str, folders), f"${VARIABLE} ({os.environ.get(VARIABLE) or 'not set'})", "the Hugging Face cache"]
+    return (
+        f"weights {manifest.name} lack {len(missing)} of {len(manifest.parts)} files on this machine:\n"
+        + "\n".join(lines)
+        + f"\nlooked in: {', '.join(places)}; `{command}` downloads them, `{command} --from FOLDER` takes them from a "
+        f"folder{links(missing)}"
+    )
+
+
+def links(parts: Sequence[Part]) -> str:
+    """Where people get the files of these parts, for the end of a message."""
+    found = dict.fromkeys(f"\n  {part.source.name}: {part.source.link}" for part in parts if part.source.link)
+    return "; where people get them:" + "".join(found) if found else ""
+
+
+def make(manifest: Manifest, say: Say | None) -> None:
+    """Let engines make the files that nobody publishes, if they are not here or not whole."""
+    folder = made_folder(manifest)
+    parts = [part for part in manifest.parts if part.source.made_by]
+    if _are_whole(parts, folder):
+        return
+    if say:
+        say(f"making {manifest.name}")
+    with disk_errors(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as work:
+            made = Path(work) / folder.name
+            for engine in sorted({str(part.source.made_by) for part in parts}):
+                made.mkdir(exist_ok=True)
+                _maker(engine)(manifest.name, made)
+            _require_made(parts, made)
+            if not _are_whole(parts, folder):  # else another process made them in the meantime
+                shutil.rmtree(folder, ignore_errors=True)
+                os.rename(made, folder)
+
+
+def _maker(engine: str) -> Any:
+    make = getattr(find_engine(engine), "make_weights", None)
+    if make is None:
+        raise WeightsError(f"engine {engine} should make these weights, but has no make_weights; update its package")
+    return make
+
+
+def _are_whole(parts: Sequence[Part], folder: Path) -> bool:
+    return all(_is_whole(folder / part.path, part) for part in parts)
+
+
+def _is_whole(path: Path, part: Part) -> bool:
+    return path.is_file() and part.sha256 in (None, file_digest(path))
+
+
+def _require_made(parts: Sequence[Part], folder: Path) -> None:
+    wrong = [part for part in parts if not _is_whole(folder / part.path, part)]
+    if wrong:
+        states = listed([f"{part.path} ({_state(folder / part.path)})" for part in wrong])
+        raise WeightsError(f"engine {wrong[0].source.made_by} made other files than the manifest says: {states}")
+
+
+def _state(path: Path) -> str:
+    return f"SHA-256 {file_digest(path)}" if path.is_file() else "missing"

@@ -1,0 +1,61 @@
+"""Fetching: what a bundle lacks is downloaded from the repositories of its manifest, in their order."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from srcache.errors import WeightsError
+from srcache.progress import Say
+from srcache.weights.bundle import fetch_command, links, locate
+from srcache.weights.hub import Hub
+from srcache.weights.manifest import Manifest, Part, load_manifest
+from srcache.weights.search import search
+
+
+def fetch(name: str | Path, folders: Sequence[Path] = (), say: Say | None = None) -> str:
+    """Download what a bundle lacks from the Hugging Face hub, then `locate` it.
+
+    Raises:
+        MissingExtraError: the package huggingface_hub is needed, and is not installed.
+        WeightsError: no repository has some file; each is named with its reason, and how to get it by hand.
+        DiskFullError: the disk cannot hold what is lacking.
+    """
+    manifest = load_manifest(name)
+    found = search(manifest, folders)
+    lacking = [part for part in manifest.parts if found[part.name] is None and not part.source.made_by]
+    if lacking:
+        _download(manifest, lacking, say)
+    return locate(name, folders, say)
+
+
+def _download(manifest: Manifest, lacking: Sequence[Part], say: Say | None) -> None:
+    hub = Hub()
+    if say:
+        say(f"asking the Hugging Face hub for {len(lacking)} files of {manifest.name}")
+    reasons: dict[str, list[str]] = {part.name: [] for part in lacking}
+    offers = [offer for part in lacking if (offer := hub.offer(part, reasons[part.name]))]
+    hub.require_room(offers)
+    came = set()
+    for number, offer in enumerate(offers, 1):
+        if say:
+            say(f"fetching {offer.part.name} ({number} of {len(offers)}) from {offer.repository}")
+        if hub.download(offer, reasons[offer.part.name]):
+            came.add(offer.part.name)
+    failed = [part for part in lacking if part.name not in came]
+    if failed:
+        raise WeightsError(_failed(manifest, failed, reasons))
+
+
+def _failed(manifest: Manifest, failed: Sequence[Part], reasons: dict[str, list[str]]) -> str:
+    """Every file that did not come, and why not, told once for files that share their reasons."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for part in failed:
+        told = reasons[part.name] or ["no repository is known to have it"]
+        groups.setdefault((part.source.name, *told), []).append(f"{part.name} ({part.path})")
+    lines = []
+    for (source, *told), names in groups.items():
+        lines += [f"  - {source}: {', '.join(names)}", *(f"      {reason}" for reason in told)]
+    return (
+        f"weights {manifest.name}: {len(failed)} of {len(manifest.parts)} files could not be downloaded:\n"
+        + "\n".join(lines)
+        + f"\nget them by hand and run `{fetch_command(manifest.name)} --from FOLDER`{links(failed)}"
+    )

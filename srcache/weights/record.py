@@ -1,0 +1,146 @@
+"""Records: what was found of a bundle, written down once, so that no start has to hash gigabytes again.
+
+`$SRCACHE_HOME/weights/bundles/<digest>.json` holds every part's SHA-256, place, size and time of change;
+`names/<name>` holds the digest that a name stands for now. A file of the recorded size and time is trusted.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from srcache.errors import DamagedError, WeightsError
+from srcache.files import write_whole
+from srcache.weights.checkpoint import is_digest, weights_folder
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A part of a recorded bundle.
+
+    Attributes:
+        sha256: of the file as published.
+        path: the file to load: the published one, or its conversion to safetensors.
+        loads: SHA-256 of the file to load.
+        size, mtime: of the file to load, in bytes and nanoseconds.
+        origin: a folder, or `owner/name@commit` on the hub.
+        identity: see `Part.identity`.
+    """
+
+    sha256: str
+    path: Path
+    loads: str
+    size: int
+    mtime: int
+    origin: str
+    licence: str
+    identity: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """A bundle on this machine; `name` is the manifest that it was found by."""
+
+    name: str
+    engine: str | None
+    parts: Mapping[str, Kept]
+
+
+def records_folder() -> Path:
+    """Where the records lie."""
+    return weights_folder() / "bundles"
+
+
+def read_record(digest: str) -> Record | None:
+    """The record of a bundle, or None if there is none.
+
+    Raises:
+        DamagedError: it is there, but cannot be read.
+    """
+    path = records_folder() / f"{digest}.json"
+    if not is_digest(digest) or not path.is_file():
+        return None
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+        if plain["format"] != _FORMAT:
+            raise ValueError(f"its format is {plain['format']}")
+        parts = {name: Kept(**{**one, "path": Path(one["path"])}) for name, one in plain["parts"].items()}
+        return Record(name=plain["name"], engine=plain["engine"], parts=parts)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedError(f"{path} is no record of weights ({error!r}); delete it, and fetch them again") from error
+
+
+def write_record(digest: str, record: Record, key: str | None = None) -> None:
+    """Keep a record, and let the name `key` stand for it.
+
+    Raises:
+        DiskFullError: no room, or no permission.
+    """
+    parts = {name: {**asdict(kept), "path": str(kept.path)} for name, kept in sorted(record.parts.items())}
+    plain = {"format": _FORMAT, "name": record.name, "engine": record.engine, "parts": parts}
+    write_whole(records_folder() / f"{digest}.json", json.dumps(plain, indent=1, ensure_ascii=False) + "\n")
+    if key is not None:
+        write_whole(records_folder() / "names" / key, digest + "\n")
+
+
+def recorded_digest(key: str) -> str | None:
+    """What a name stands for now, or None if it was never found whole."""
+    path = records_folder() / "names" / key
+    digest = path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+    return digest if is_digest(digest) and (records_folder() / f"{digest}.json").is_file() else None
+
+
+def recorded() -> dict[str, Record]:
+    """Every record, by digest.
+
+    Raises:
+        DamagedError: one cannot be read.
+    """
+    digests = sorted(path.stem for path in records_folder().glob("*.json"))
+    return {digest: record for digest in digests if (record := read_record(digest))}
+
+
+def kept_parts(key: str) -> dict[str, Kept]:
+    """What was recorded of files, by identity; what the name `key` stands for goes before other bundles."""
+    found = recorded()
+    own = recorded_digest(key)
+    last = [found.pop(own)] if own in found else []
+    return {kept.identity: kept for record in [*found.values(), *last] for kept in record.parts.values()}
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file.
+
+    Raises:
+        WeightsError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read ({error.strerror}); give permission, or fetch it again") from error
+
+
+def checked(kept: Kept, command: str, hashed: bool = False) -> Kept:
+    """A recorded file that is still the same, with its present time; `hashed` trusts no size and time.
+
+    Raises:
+        WeightsError: it is not there any more.
+        DamagedError: its bytes are others.
+    """
+    try:
+        state = kept.path.stat()
+    except OSError as error:
+        raise WeightsError(f"{kept.path} is not there any more; `{command}` looks for it, and fetches it") from error
+    if not hashed and (state.st_size, state.st_mtime_ns) == (kept.size, kept.mtime):
+        return kept
+    found = file_digest(kept.path)
+    if found != kept.loads:
+        raise DamagedError(
+            f"{kept.path} has changed since it was recorded: its SHA-256 was {kept.loads} and is {found}; put the old "
+            f"file back, or delete it and run `{command}`, or take the new one with `{command} --from FOLDER`"
+        )
+    return replace(kept, size=state.st_size, mtime=state.st_mtime_ns)

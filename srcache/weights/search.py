@@ -1,0 +1,83 @@
+"""Where a bundle's files are on this machine, by their names alone; nothing is read here.
+
+Looked at in this order: folders that the caller gives, what was recorded earlier, the folders of SRCACHE_WEIGHTS
+(parted as in PATH), the Hugging Face hub's cache. A person who gives a folder means it, so it wins over the record;
+without one the record wins, so that a name goes on meaning the same files when another copy turns up.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from srcache.weights.checkpoint import weights_folder
+from srcache.weights.hub import in_cache
+from srcache.weights.manifest import Manifest, Part
+from srcache.weights.record import Kept, kept_parts
+
+VARIABLE = "SRCACHE_WEIGHTS"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A part's file; `kept` is what was recorded of it, if it was."""
+
+    part: Part
+    path: Path
+    origin: str
+    kept: Kept | None = None
+
+
+def search(manifest: Manifest, folders: Sequence[Path] = ()) -> dict[str, Found | None]:
+    """Every part of a bundle, found or not."""
+    known = kept_parts(manifest.key)
+    listed = [Path(os.path.expanduser(text)) for text in os.environ.get(VARIABLE, "").split(os.pathsep) if text]
+    made = made_folder(manifest)
+    return {
+        part.name: _made(part, made) if part.source.made_by else _one(part, folders, known.get(part.identity), listed)
+        for part in manifest.parts
+    }
+
+
+def made_folder(manifest: Manifest) -> Path:
+    """Where an engine makes the files that nobody publishes."""
+    return weights_folder() / "made" / manifest.key
+
+
+def candidates(part: Part, folder: Path) -> Iterator[Path]:
+    """Where a part's file may lie in a folder that a person has.
+
+    A source's folder `preset/models/DAPE` is looked for as a whole, then as `models/DAPE` and `DAPE`; and it may be the
+    folder given, if that is called so. A folder of another name is never searched for `unet/…`, of which every
+    diffusion model has one.
+    """
+    for inside in part.source.folders:
+        steps = PurePosixPath(inside).parts
+        for start in range(max(1, len(steps))):
+            yield folder.joinpath(*steps[start:], part.path)
+        if steps and folder.absolute().name == steps[-1]:
+            yield folder / part.path
+
+
+def _one(part: Part, folders: Sequence[Path], kept: Kept | None, listed: Sequence[Path]) -> Found | None:
+    if given := _in(part, folders):
+        return given
+    if kept and kept.path.is_file() and part.sha256 in (None, kept.sha256):
+        return Found(part, kept.path, kept.origin, kept)
+    if there := _in(part, listed):
+        return there
+    cached = in_cache(part)
+    return Found(part, *cached) if cached else None
+
+
+def _made(part: Part, folder: Path) -> Found | None:
+    path = folder / part.path
+    return Found(part, path, f"made by {part.source.made_by}") if path.is_file() else None
+
+
+def _in(part: Part, folders: Sequence[Path]) -> Found | None:
+    for folder in folders:
+        for path in candidates(part, folder):
+            if path.is_file():
+                return Found(part, path.absolute(), str(folder.absolute()))
+    return None
