@@ -84,7 +84,7 @@ def stages(engine: SeeSR, act: Callable[[], object], device: torch.device) -> di
 @contextmanager
 def _watched(engine: SeeSR, spent: dict[str, float], device: torch.device) -> Iterator[None]:
     pipeline = engine._pipeline
-    networks = pipeline._nets
+    networks = pipeline.networks
 
     def timed(name: str, act: Callable[..., Any]) -> Callable[..., Any]:
         def run(*args: Any, **kwargs: Any) -> Any:
@@ -94,7 +94,7 @@ def _watched(engine: SeeSR, spent: dict[str, float], device: torch.device) -> It
 
         return run
 
-    pipeline._nets = replace(networks, tagger=timed("tag", networks.tagger))
+    pipeline.networks = replace(networks, tagger=timed("tag", networks.tagger))
     places = [(networks.text, "encode", "text"), (networks.vae, "encode", "encode"), (networks.vae, "decode", "decode")]
     places.append((pipeline.sampler, "sample", "sample"))
     for owner, method, name in places:
@@ -102,7 +102,7 @@ def _watched(engine: SeeSR, spent: dict[str, float], device: torch.device) -> It
     try:
         yield
     finally:
-        pipeline._nets = networks
+        pipeline.networks = networks
         for owner, method, _ in places:
             delattr(owner, method)
 

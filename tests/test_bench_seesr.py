@@ -150,11 +150,11 @@ def test_the_time_in_which_a_kernel_runs_counts_overlaps_once():
 def test_stage_timers_leave_the_engine_as_it_was():
     made = seesr_gpu.Bench(TINY, Shape(steps=1))
     pipeline = made.engine._pipeline
-    before = pipeline._nets
+    before = pipeline.networks
     spent = seesr_measure.stages(made.engine, made.call, TINY.device)
     assert set(spent) >= {*seesr_gpu.STAGES} - {"load"}
     assert sum(spent[stage] for stage in seesr_gpu.STAGES if stage != "load") == pytest.approx(spent["all"])
-    assert pipeline._nets is before
+    assert pipeline.networks is before
     assert "sample" not in vars(pipeline.sampler)
     assert not {"encode", "decode"} & {*vars(before.vae), *vars(before.text)}
     loop = seesr_measure.last_sample(made.engine, made.call)

@@ -123,7 +123,7 @@ def test_a_picture_becomes_the_references(name, load, monkeypatch):
     monkeypatch.setattr(pipeline, "_decoded", lambda latents: raw.extend(decode(latents)) or raw)
     (made,) = pipeline.upscale(picture, [meta["args"]["seed"]])
     size = tensors["rand.initial"].shape[-2:]
-    windows, wanted = lay_windows(*size, pipeline._set.tiling), tensors["expect.latents_per_step"]
+    windows, wanted = lay_windows(*size, pipeline.settings.tiling), tensors["expect.latents_per_step"]
     if windows is None or len(windows.places) <= 8:
         before, _ = watched.steps(windows, size)
         for step, latent in enumerate(before[1:]):
@@ -191,7 +191,7 @@ def test_each_different_prompt_is_encoded_once(ready):
     before = networks.text.encoded
     pipeline = Pipeline(networks, replace(BASE, negative_prompt="never said before"), CPU)
     assert networks.text.encoded == before + 1
-    pipeline._set = replace(BASE, added_prompt="nor this")
+    pipeline.settings = replace(BASE, added_prompt="nor this")
     pipeline.upscale(pictures(1).repeat(3, 1, 1, 1), [1, 2, 3])
     assert networks.text.encoded == before + 2
     Pipeline(networks, replace(BASE, negative_prompt="never said before"), CPU)

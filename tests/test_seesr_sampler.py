@@ -81,7 +81,7 @@ def test_a_whole_run_is_the_references_at_every_step(name, networks, vae, text, 
     with torch.inference_mode():
         whole = pipeline(meta, negative, networks, vae)
         watched = Watched(whole.sampler)
-        windows = lay_windows(*size, whole._set.tiling)
+        windows = lay_windows(*size, whole.settings.tiling)
         latents = whole._sampled(picture, Prompts(positive, tensors["in.ram_embeds"]), [0], windows)
     before, found = watched.steps(windows, size)
     wanted = tensors["expect.latents_per_step"]

@@ -81,8 +81,13 @@ class SeeSR:
 
     def predicted_memory(self, height: int, width: int, batch: int) -> int:
         """Bytes that a call takes beside the weights; see `SREngine` and `memory`."""
-        predicted: int = self._pipeline.predicted_memory((height, width), 1 if self._alone else batch)
-        return predicted
+        from .memory import predicted_memory
+
+        pipeline, count = self._pipeline, 1 if self._alone else batch
+        found = predicted_memory(
+            pipeline.networks, pipeline.settings, (height, width), count, captured=pipeline.captured
+        )
+        return found.total - found.weights
 
 
 def _require_packages() -> None:

@@ -54,11 +54,11 @@ class Pipeline:
         mode: str = "eager",
         captured: Callable[[Callable[..., Tensor]], Callable[..., Tensor]] | None = None,
     ) -> None:
-        self._nets, self._set, self._device, self.mode = networks, settings, device, mode
+        self.networks, self.settings, self._device, self.mode = networks, settings, device, mode
         schedule = make_schedule(networks.scheduler, settings.steps)
         negative = networks.text.encode([settings.negative_prompt])
         self.sampler = Sampler(networks.unet, networks.controlnet, schedule, settings.guidance, negative)
-        self._captured = captured is not None and device.type == "cuda"
+        self.captured = captured is not None and device.type == "cuda"
         if captured is not None:
             self.sampler.run = captured(self.sampler.predict)
 
@@ -66,13 +66,13 @@ class Pipeline:
         """See `SREngine.upscale`."""
         control = self._control(images)
         try:
-            windows = lay_windows(control.shape[-2] // 8, control.shape[-1] // 8, self._set.tiling)
+            windows = lay_windows(control.shape[-2] // 8, control.shape[-1] // 8, self.settings.tiling)
         except ImageError as error:
             return [Failure(error.reason, str(error))] * len(images)
-        tags, embeds = self._nets.tagger(images.to(self._device))
-        prompts = [prompt_text(each, self._set.prompt, self._set.added_prompt) for each in tags]
-        latents = self._sampled(control, Prompts(self._nets.text.encode(prompts), embeds), seeds, windows)
-        height, width = (upscaled_side(side, self._set.scale) for side in images.shape[-2:])
+        tags, embeds = self.networks.tagger(images.to(self._device))
+        prompts = [prompt_text(each, self.settings.prompt, self.settings.added_prompt) for each in tags]
+        latents = self._sampled(control, Prompts(self.networks.text.encode(prompts), embeds), seeds, windows)
+        height, width = (upscaled_side(side, self.settings.scale) for side in images.shape[-2:])
         shared = {"network": list(control.shape[-2:]), "windows": len(windows.places) if windows else 1}
         outcomes: list[Upscaled | Failure] = []
         for number, (decoded, decoding) in enumerate(self._decoded(latents)):
@@ -80,48 +80,41 @@ class Pipeline:
                 outcomes.append(decoded)
                 continue
             notes = {"tags": tags[number], "prompt": prompts[number], **shared, **self._run_notes(images, decoding)}
-            notes |= {"reference_seed": seed_of_reference(seeds[number])} if self._set.parity else {}
+            notes |= {"reference_seed": seed_of_reference(seeds[number])} if self.settings.parity else {}
             outcomes.append(Upscaled(self._finished(decoded, control[number], (height, width)), notes))
         return outcomes
-
-    def predicted_memory(self, size: tuple[int, int], batch: int) -> int:
-        """Bytes that a call on pictures of `size` (height, width) takes beside the weights."""
-        from .memory import predicted_memory
-
-        found = predicted_memory(self._nets, self._set, size, batch, captured=self._captured)
-        return found.total - found.weights
 
     def _control(self, images: Tensor) -> Tensor:
         """The pictures that the networks see: uint8 (N, 3, H, W)."""
         pixels = _bytes(images).permute(0, 2, 3, 1).contiguous().numpy()
-        controls = [control_picture(each, self._set.scale, self._set.process_size) for each in pixels]
+        controls = [control_picture(each, self.settings.scale, self.settings.process_size) for each in pixels]
         return torch.from_numpy(np.stack(controls)).permute(0, 3, 1, 2).contiguous().to(self._device)
 
     def _sampled(self, control: Tensor, prompts: Prompts, seeds: Sequence[int], windows: Windows | None) -> Tensor:
         """Latents in the VAE's own units."""
         pictures = control.float() / 255
         size = control.shape[-2] // 8, control.shape[-1] // 8
-        noise = Noise(seeds, size, self._device, parity=self._set.parity, guided=self.sampler.is_guided)
+        noise = Noise(seeds, size, self._device, parity=self.settings.parity, guided=self.sampler.is_guided)
         start = noise.draw()
-        if self._set.start == "lr":
+        if self.settings.start == "lr":
             encoded = self._encoded(pictures, noise.draw_posterior())
-            start = self.sampler.schedule.started(encoded * self._nets.vae.scaling_factor, start)
-        return self.sampler.sample(pictures, prompts, start, noise, windows) / self._nets.vae.scaling_factor
+            start = self.sampler.schedule.started(encoded * self.networks.vae.scaling_factor, start)
+        return self.sampler.sample(pictures, prompts, start, noise, windows) / self.networks.vae.scaling_factor
 
     def _encoded(self, pictures: Tensor, noise: Tensor) -> Tensor:
         """A sample of the VAE's posterior for each picture."""
-        moments = self._nets.vae.encode(pictures * 2 - 1)
+        moments = self.networks.vae.encode(pictures * 2 - 1)
         mean, log_variance = moments.chunk(2, dim=1)
         return mean + (0.5 * log_variance.clamp(-30, 20)).exp() * noise
 
     def _decoded(self, latents: Tensor) -> list[tuple[Tensor | Failure, str]]:
         """Each picture, uint8 (3, H, W), and in what it was decoded: again in float32 if half precision overflowed."""
-        pictures = self._nets.vae.decode(latents)
+        pictures = self.networks.vae.decode(latents)
         found: list[tuple[Tensor | Failure, str]] = []
         for number, fault in enumerate(_faults(pictures)):
-            picture, decoding = pictures[number], self._set.precision
+            picture, decoding = pictures[number], self.settings.precision
             if fault and decoding != "fp32":
-                picture, decoding = self._nets.vae.decode32(latents[number : number + 1])[0], "fp32"
+                picture, decoding = self.networks.vae.decode32(latents[number : number + 1])[0], "fp32"
                 (fault,) = _faults(picture[None])
             done = Failure(*fault) if fault else _bytes((picture / 2 + 0.5).clamp(0, 1))
             found.append((done, decoding))
@@ -129,8 +122,8 @@ class Pipeline:
 
     def _finished(self, picture: Tensor, control: Tensor, size: tuple[int, int]) -> Tensor:
         """Colours mended, at the size that was asked for: float32 (3, H, W) in [0, 1], on the CPU."""
-        if self._set.color_fix is not None:
-            picture = FIXES[self._set.color_fix](picture[None], control[None])[0]
+        if self.settings.color_fix is not None:
+            picture = FIXES[self.settings.color_fix](picture[None], control[None])[0]
         picture = picture.cpu()
         if picture.shape[-2:] != size:
             pixels = final_picture(picture.permute(1, 2, 0).numpy(), size)

@@ -13,10 +13,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import srcache
 from srcache.errors import ConfigError
 from srcache.files import write_whole
 from srcache.study.report.data.study import Study, read_results
@@ -36,7 +36,7 @@ class ReportSummary:
 
 def render(results: dict[str, Any], root: Path) -> str:
     """The page of one experiment: `results` as in its results.json, pictures from the folder `root`."""
-    return page([Study(results=results, root=root)], srcache.__version__)
+    return page([Study(results=results, root=root)], version("srcache"))
 
 
 def write_report(out: Path | Sequence[Path], target: Path | None = None) -> Path:
@@ -69,7 +69,7 @@ def summarise(out: Path | Sequence[Path], target: Path | None = None) -> ReportS
     if path.is_dir():
         raise ConfigError(f"{path} is a folder; --out must name a file, such as {path / REPORT}")
     studies = _studies(folders)
-    html = page(studies, srcache.__version__)
+    html = page(studies, version("srcache"))
     write_whole(path, html)
     described = tuple(
         {"title": study.title, "complete": study.complete, "verdict": study.verdict or None} for study in studies
