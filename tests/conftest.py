@@ -12,15 +12,15 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from engines import ENTRY_POINTS, MARKS
+from engines import ENTRY_POINTS
 from hypothesis import settings
+from images import picture
+from paths import TESTS
 from PIL import Image
 
 from srcache.images import Pixels
 
-TESTS = Path(__file__).parent
 _SHARED = "SRCACHE_TESTS_SHARED"
 
 settings.register_profile("srcache", deadline=None, max_examples=60)
@@ -36,10 +36,10 @@ def _prepare_environment() -> None:
         os.environ[_SHARED] = str(shared)
         os.environ["SRCACHE_HOME"] = str(shared / "home")
         os.environ["HF_HOME"] = str(shared / "hub")
-        paths = [str(TESTS), str(shared / "engines"), os.environ.get("PYTHONPATH", "")]
+        paths = [str(TESTS / "support"), str(shared / "engines"), os.environ.get("PYTHONPATH", "")]
         os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
         os.environ.setdefault("OMP_NUM_THREADS", "1")
-    for path in (str(TESTS), str(Path(os.environ[_SHARED]) / "engines")):
+    for path in (str(TESTS / "support"), str(Path(os.environ[_SHARED]) / "engines")):
         if path not in sys.path:
             sys.path.append(path)
 
@@ -58,24 +58,6 @@ def _remove(shared: Path, owner: int) -> None:
 
 
 _prepare_environment()
-
-
-def picture(height: int, width: int, seed: int = 0, mark: str | None = None) -> Pixels:
-    """A picture like a photo of a surface: smooth light, some texture, grain. Seeded; RGB, uint8, (height, width, 3).
-
-    `mark` paints the top left corner in one of the colours of `engines.MARKS`, large enough to survive a shrinking
-    by 4.
-    """
-    dice = np.random.default_rng([seed, height, width])
-    rows, columns = np.mgrid[0:height, 0:width] / 32
-    light = 0.5 + 0.2 * np.sin(dice.uniform(0.5, 2) * rows + dice.uniform(0.5, 2) * columns + dice.uniform(0, 6))
-    waves = np.sin(dice.uniform(6, 16) * rows + dice.uniform(-6, 6)) * np.sin(dice.uniform(6, 16) * columns)
-    colour = dice.uniform(0.6, 1.2, 3)
-    values = (light + 0.15 * waves)[..., None] * colour + dice.normal(0, 0.03, (height, width, 3))
-    pixels = (values.clip(0, 1) * 255).round().astype(np.uint8)
-    if mark is not None:
-        pixels[:16, :16] = MARKS[mark]
-    return pixels
 
 
 @pytest.fixture(scope="session")

@@ -8,11 +8,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 
+import paths
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = paths.ROOT
 PACKAGES = {"srcache": "srcache", "srcache_cli": "cli", "srcache_plugins": "plugins", "benchmarks": "benchmarks"}
 
 FLOORS = [

@@ -4,6 +4,7 @@ import re
 import shlex
 from pathlib import Path
 
+import paths
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -12,7 +13,7 @@ from srcache_cli.main import COMMANDS, cli, run
 from srcache.recipe.reading import load_recipe, shipped_recipes
 from srcache.weights.manifest import load_manifest
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+README = (paths.ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def _blocks(language: str) -> list[str]:
@@ -48,11 +49,11 @@ def test_the_recipe_is_one(tmp_path: Path) -> None:
 
 
 def test_the_two_commands_come_first_and_exist() -> None:
-    makefile = (Path(__file__).parent.parent / "Makefile").read_text(encoding="utf-8")
+    makefile = (paths.ROOT / "Makefile").read_text(encoding="utf-8")
     targets = [line.split()[1] for line in _blocks("sh")[0].splitlines()]
     assert targets == ["quickstart", "test"]
     assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
-    ci = (Path(__file__).parent.parent / ".ci" / "run").read_text(encoding="utf-8")
+    ci = (paths.ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert [line for line in ci.splitlines() if line.startswith("make")] == ["make test"]
 
 
@@ -75,7 +76,7 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
 def test_the_shipped_recipes_are_named() -> None:
     section = README[README.index("## Recipes") : README.index("## Policies")]
     assert all(f"`{name}`" in section for name in shipped_recipes())
-    changelog = (Path(__file__).parent.parent / "CHANGELOG.md").read_text(encoding="utf-8")
+    changelog = (paths.ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     for name, text in shipped_recipes().items():
         weights = yaml.safe_load(text).get("weights")
         if weights is None or load_manifest(weights).digest:  # else its name hangs on files that only a user has
@@ -83,7 +84,7 @@ def test_the_shipped_recipes_are_named() -> None:
 
 
 def test_the_files_that_it_names_are_there() -> None:
-    root = Path(__file__).parent.parent
+    root = paths.ROOT
     named = {
         name
         for form in (r"\]\(([^)#:]+)\)", r"`(tests/[\w/.]+)`", r'src="([^"]+)"')

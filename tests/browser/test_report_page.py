@@ -11,7 +11,7 @@ import shutil
 from base64 import b64decode
 
 import pytest
-from study import StudySettings, make_study
+from report_folder import StudySettings, make_study
 
 from srcache.images import decode
 from srcache.study.report import summarise, write_report

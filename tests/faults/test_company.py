@@ -2,7 +2,7 @@
 
 import shutil
 
-from .conftest import BROKEN, PHOTOS, stored, until
+from commands import BROKEN, PHOTOS, stored, until
 
 
 def test_a_second_build_is_sent_away_with_the_process_to_wait_for(build, undisturbed, tmp_path):

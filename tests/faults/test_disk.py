@@ -4,11 +4,10 @@ import json
 import shutil
 
 import pytest
+from commands import PHOTOS, stored
 
 from srcache.dataset.augmented import SRAugmentedDataset
 from srcache.images import decode
-
-from .conftest import PHOTOS, stored
 
 
 @pytest.mark.parametrize("size", [600, 4096, 70_000, 90_000, 150_000, 250_000])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from studies import make_pictures, numbers, tiny
+from tiny_experiment import make_pictures, numbers, tiny
 
 pytestmark = pytest.mark.slow
 

@@ -5,10 +5,9 @@ import subprocess
 import sys
 
 import pytest
+from commands import PHOTOS, stored, until
 
 from srcache.cache.manifest import open_cache
-
-from .conftest import PHOTOS, stored, until
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

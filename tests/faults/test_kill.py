@@ -6,8 +6,7 @@ import signal
 import time
 
 import pytest
-
-from .conftest import BROKEN, PHOTOS, stored
+from commands import BROKEN, PHOTOS, stored
 
 DURATION = 0.9
 """Seconds in which a build of these photos is over, more or less."""

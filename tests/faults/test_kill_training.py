@@ -7,12 +7,11 @@ import time
 from dataclasses import replace
 
 import pytest
-from stripes import make_stripes
+from commands import until
+from train_study import make_stripes
 
 from srcache.errors import ConfigError
 from srcache.study.train.runs import open_run
-
-from .conftest import until
 
 EPOCHS = 12
 SETTINGS = ("network=small:4", "size=32", f"epochs={EPOCHS}", "batch_size=4", "augmentation=thesis")

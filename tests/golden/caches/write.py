@@ -117,7 +117,7 @@ def digest(data: bytes) -> str:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(TESTS))
+    sys.path[:0] = [str(TESTS / "support"), str(TESTS)]
     import conftest  # noqa: F401  the test engines, and a private SRCACHE_HOME
 
     os.environ["SRCACHE_HOME"] += "-golden"

@@ -1,0 +1,98 @@
+"""Commands that can be killed, and what they leave behind."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from srcache.cache.manifest import open_cache
+from srcache.errors import CacheError
+from srcache.keys import image_key
+from srcache.stores import open_store
+
+PHOTOS, BROKEN = 72, 2
+LIMIT = 60
+"""Seconds after which a command is taken to hang."""
+
+
+@dataclass
+class Run:
+    """A command that was started."""
+
+    commands: "Commands"
+    pid: int
+    out: Path
+
+    def send(self, number):
+        os.kill(self.pid, number)
+
+    def wait(self, seconds=LIMIT):
+        status = self.commands.ask({"wait": self.pid, "seconds": seconds})
+        assert status is not None, f"process {self.pid} hangs: {self.stderr}"
+        return status
+
+    @property
+    def stdout(self):
+        return Path(f"{self.out}.stdout").read_text()
+
+    @property
+    def stderr(self):
+        return Path(f"{self.out}.stderr").read_text()
+
+
+class Commands:
+    """Starts commands in processes of their own (see `forker`)."""
+
+    def __init__(self, folder):
+        words = [sys.executable, str(Path(__file__).with_name("forker.py"))]
+        self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._folder, self._count = folder, 0
+
+    def ask(self, order):
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+    def start(self, *words, file_size=None, program=None):
+        self._count += 1
+        out = self._folder / f"{self._count}"
+        words = [str(word) for word in words]
+        pid = self.ask({"start": words, "out": str(out), "file_size": file_size, "program": program})
+        return Run(self, pid, out)
+
+    def run(self, *words, **how):
+        run = self.start(*words, **how)
+        return run.wait(), run
+
+    def close(self):
+        self._process.stdin.close()
+        self._process.wait(LIMIT)
+        self._process.stdout.close()
+
+
+def stored(cache):
+    """Every entry of a cache's one recipe: name → payload; each has the checksum that its record says."""
+    if not (cache / "srcache.json").exists() or not (folders := open_cache(cache).folders()):
+        return {}
+    (folder,) = folders
+    try:
+        store = open_store("lmdb", folder.store_path)
+    except CacheError:
+        return {}
+    try:
+        entries = {name: store.get(name) for name in store.names()}
+        assert all(image_key(payload) == store.record(name)["checksum"] for name, payload in entries.items())
+    finally:
+        store.close()
+    return entries
+
+
+def until(happened, seconds=LIMIT):
+    """Wait for something to become true."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, "waited for too long"
+        time.sleep(0.003)
