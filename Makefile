@@ -27,7 +27,7 @@ quickstart: $(READY)  ## a whole study on embedded images, three seeds, to a rep
 	@$(BIN)/srcache quickstart --out srcache-quickstart
 
 check: lint types $(READY)  ## lint, types and the quick unit tests, in under a minute
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/faults --ignore tests/whole --ignore tests/browser
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/faults --ignore tests/end_to_end --ignore tests/browser
 
 lint: $(READY)  ## ruff
 	@$(BIN)/ruff check .

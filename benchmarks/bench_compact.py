@@ -21,7 +21,7 @@ from srcache_plugins.compact.train import photos, reduced
 from srcache.engine.interface import Setup, SREngine, Upscaled
 from srcache.images import Pixels, from_tensor, resize, to_batch
 from srcache.recipe.degradation import Degradation
-from srcache.study.quality.psnr_ssim import Convention, measure
+from srcache.study.quality.psnr_ssim import Convention, measure_image
 
 UNSEEN = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
 CROPS = (
@@ -70,7 +70,7 @@ def tables(work: Path) -> Iterator[str]:
             hr = reduced(rgb, level, scale)
             lr, size = Degradation(factor=scale).apply(hr), (hr.shape[0], hr.shape[1])
             outputs = [resize(lr, size, "bicubic"), resize(lr, size, "lanczos"), enlarged(engine, lr)]
-            found = [measure(output, hr, convention) for output in outputs]
+            found = [measure_image(output, hr, convention) for output in outputs]
             row = [quality.psnr for quality in found]
             gains.append(row[2] - row[0])
             sums.append([*row, found[0].ssim, found[2].ssim])

@@ -36,7 +36,7 @@ from srcache.errors import EngineError, MissingExtraError
 from srcache.images import Pixels, resize
 from srcache.machine import resolve_device
 from srcache.recipe.degradation import Degradation
-from srcache.study.quality.psnr_ssim import Convention, Quality, measure
+from srcache.study.quality.psnr_ssim import Convention, Quality, measure_image
 from srcache.weights.checkpoint import adopted
 
 SIDE, CROP = 64, 256
@@ -184,7 +184,7 @@ def _measured(case: Case, engine: SREngine | None, hr: Pixels) -> Quality:
     """One picture shrunk and enlarged again, by the engine or (None) by Pillow's bicubic."""
     lr = Degradation(factor=case.scale).apply(hr)
     output = enlarged(engine, lr) if engine else resize(lr, (hr.shape[0], hr.shape[1]), "bicubic")
-    return measure(output, hr, Convention(channel="y", crop_border=case.scale))
+    return measure_image(output, hr, Convention(channel="y", crop_border=case.scale))
 
 
 def _baseline(case: Case) -> Case:

@@ -18,7 +18,7 @@ import torch
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from srcache_plugins.seesr.loading import Networks
 from srcache_plugins.seesr.networks.denoiser import ControlNet, UNet
-from srcache_plugins.seesr.networks.stock import known, load_controlnet, load_unet, with_image_transformers
+from srcache_plugins.seesr.networks.stock import known_settings, load_controlnet, load_unet, with_image_transformers
 from srcache_plugins.seesr.networks.tagger import Tagger, load_tagger, published_shapes
 from srcache_plugins.seesr.networks.text import WIDTH, TextEncoder, load_text_encoder
 from srcache_plugins.seesr.networks.vae import Autoencoder, load_autoencoder
@@ -130,8 +130,8 @@ def networks(sizes: Sizes, where: Place, *, turbo: bool = False) -> Networks:
 def denoisers(sizes: Sizes, where: Place) -> Stock:
     """UNet and ControlNet as diffusers makes them, with SeeSR's image transformers, contiguous."""
     with torch.device("meta"):
-        unet = with_image_transformers(UNet2DConditionModel(**known(UNet2DConditionModel, sizes.unet)))
-        controlnet = with_image_transformers(ControlNetModel(**known(ControlNetModel, sizes.controlnet)))
+        unet = with_image_transformers(UNet2DConditionModel(**known_settings(UNet2DConditionModel, sizes.unet)))
+        controlnet = with_image_transformers(ControlNetModel(**known_settings(ControlNetModel, sizes.controlnet)))
     return Stock(
         unet=load_unet(sizes.unet, _drawn(_shapes(unet), where.device, where.dtype)),
         controlnet=load_controlnet(sizes.controlnet, _drawn(_shapes(controlnet), where.device, where.dtype)),

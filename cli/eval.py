@@ -11,10 +11,10 @@ from .output import common, document, table
 
 if TYPE_CHECKING:
     from srcache.study.compare.metrics import Performance
-    from srcache.study.compare.pairwise import Comparison, Pair
+    from srcache.study.compare.pairwise import ArmPair, Comparison
     from srcache.study.compare.predictions import Predictions
     from srcache.study.compare.seeds import SeedComparison
-    from srcache.study.statistics.intervals import Estimate
+    from srcache.study.statistics.intervals import Interval
 
 
 class _Lazy(click.Group):
@@ -135,7 +135,7 @@ def _pairs(found: "Comparison") -> str:
     settings = found.settings
     decisive = "exact" if settings.test == "exact" else "mid-p"
 
-    def row(pair: "Pair") -> tuple[object, ...]:
+    def row(pair: "ArmPair") -> tuple[object, ...]:
         after = pair.adjusted.exact if settings.test == "exact" else pair.adjusted.mid_p
         values = [_probability(p) for p in (pair.tests.exact, pair.tests.mid_p, after)]
         more = "-" if pair.needed.images is None else f"{pair.needed.images}"
@@ -168,7 +168,7 @@ def _listed(values: Sequence[float]) -> str:
     return ", ".join(f"{value:.3f}" for value in values)
 
 
-def _interval(estimate: "Estimate", sign: str = "") -> str:
+def _interval(estimate: "Interval", sign: str = "") -> str:
     value = "" if not sign or estimate.value is None else f"{estimate.value:+.3f}, "
     if estimate.low is None or estimate.high is None:
         return f"{value}-"

@@ -42,14 +42,14 @@ def command(
     srcache predict runs/hr photos --out photos.csv
     srcache predict runs/hr lr/test --domain sr --cache cache --recipe seesr --out predictions/hr-on-sr.csv
     """
-    from srcache.study.arms.arms import based_arm
+    from srcache.study.arms.arms import arm_from_folder
     from srcache.study.compare.predictions import write_predictions
     from srcache.study.train.predict import predict
 
     places = {name: rest[name] for name in ("hr", "cache", "recipe")}
     if rest["domain"] is None and any(value is not None for value in places.values()):
         raise click.UsageError("--hr, --cache and --recipe are for a --domain, which is missing")
-    base = based_arm(rest["domain"], data, **places) if rest["domain"] else data
+    base = arm_from_folder(rest["domain"], data, **places) if rest["domain"] else data
     labels = "ignore" if unlabelled else "match"
     with progress("predict") as show:
         found = predict(run, base, labels=labels, device=rest["device"], batch_size=rest["batch"], progress=show)

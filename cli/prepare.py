@@ -43,11 +43,11 @@ def split_command(src: Path, dst: Path, ratios: str, seed: int, link: str, as_js
     \b
     srcache prepare split photos data --ratios 0.8,0.1,0.1 --seed 1 --link hard
     """
-    from srcache.study.prepare.split import split
+    from srcache.study.prepare.split import make_split
 
     shares, catalog = _numbers(ratios), _scan(src)
     with progress("split", "file") as show:
-        done = split(catalog, dst, shares, seed, link, show)
+        done = make_split(catalog, dst, shares, seed, link, show)
     rows = [(*name.split("/", 1), count) for name, count in done.counts.items()]
     text = table(rows, ("split", "class", "images"))
     for names in done.doubles:
@@ -67,11 +67,11 @@ def lr_command(src: Path, dst: Path, factor: int, filter: str, as_json: bool) ->
     \b
     srcache prepare lr data/train lr/train --factor 6
     """
-    from srcache.study.prepare.lr import lr
+    from srcache.study.prepare.lr import make_lr
 
     catalog = _scan(src)
     with progress("lr") as show:
-        done = lr(catalog, dst, factor, filter, show)
+        done = make_lr(catalog, dst, factor, filter, show)
     return _show("lr", done, "", as_json)
 
 
@@ -92,11 +92,11 @@ def crops_command(
     \b
     srcache prepare crops photos crops/hr crops/lr --size 512 --factor 4 --per-image 30
     """
-    from srcache.study.prepare.crops import Squares, crops
+    from srcache.study.prepare.crops import CropSettings, make_crops
 
-    squares, catalog = Squares(size=size, factor=factor, per_image=per_image, seed=seed), _scan(src)
+    squares, catalog = CropSettings(size=size, factor=factor, per_image=per_image, seed=seed), _scan(src)
     with progress("crops") as show:
-        done = crops(catalog, hr_dst, lr_dst, squares, show)
+        done = make_crops(catalog, hr_dst, lr_dst, squares, show)
     return _show("crops", done, "", as_json)
 
 

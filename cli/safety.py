@@ -47,18 +47,18 @@ def command(
     srcache safety cache --show 'safe>0.9'
     srcache safety cache --show 'agree>0.8&back_projection>=30'
     """
-    from srcache.dataset.scores import what_removes
+    from srcache.dataset.scores import filter_effect
     from srcache.errors import ConfigError
 
     folder = _folder(cache, recipe)
     for text in filters:
-        what_removes((), text)  # mistakes are told before hours of measuring
+        filter_effect((), text)  # mistakes are told before hours of measuring
     if lr is None and hr is None:
         if classifier is not None or again:
             raise ConfigError("there is nothing to measure without the pictures; give --lr, or --hr, or both")
         return _show_table(folder, filters, as_json)
     report = _measured(folder, (lr, hr), classifier, device, again)
-    removed = [what_removes(report.rows, text) for text in filters]
+    removed = [filter_effect(report.rows, text) for text in filters]
     if as_json:
         result = {**report.plain(), "filters": removed}
         click.echo(document("safety", result, report.failures, ok=not report.failures))
@@ -91,14 +91,14 @@ def _measured(
 
 
 def _show_table(folder: "RecipeFolder", filters: tuple[str, ...], as_json: bool) -> int:
-    from srcache.dataset.scores import read_scores, what_removes
+    from srcache.dataset.scores import filter_effect, read_scores
     from srcache.errors import CacheError
     from srcache.study.safety.measure import summary
 
     found: ScoreTable | None = read_scores(folder.path)
     if found is None:
         raise CacheError(f"nothing was measured of the SR images in {folder.path} yet; give --lr, or --hr, or both")
-    removed = [what_removes(found, text) for text in filters]
+    removed = [filter_effect(found, text) for text in filters]
     result = {"table": str(found.path), "convention": found.convention, **summary(found.rows)}
     click.echo(document("safety", {**result, "filters": removed}) if as_json else _text(result, removed))
     return 0

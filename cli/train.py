@@ -9,7 +9,7 @@ from .output import common, document, human_time, parse_changes, progress, table
 
 if TYPE_CHECKING:
     from srcache.study.arms.arms import ArmDataset
-    from srcache.study.train.runs import EpochLine, Run
+    from srcache.study.train.runs import EpochLine, TrainRun
 
 _FOLDER = click.Path(exists=True, path_type=Path)
 
@@ -80,19 +80,19 @@ def command(
 def _sets(
     lr: Path | None, hr: Path | None, seed: int, rest: dict[str, Any]
 ) -> "tuple[ArmDataset, ArmDataset, ArmDataset | None]":
-    from srcache.study.arms.arms import based_arm, split_share
+    from srcache.study.arms.arms import arm_from_folder, split_share
 
     about = {"cache": rest["cache"], "recipe": rest["recipe"], "seed": seed}
     base, pairs = (lr, hr) if lr is not None else (hr, None)
     if base is None:
         raise click.UsageError("give training pictures: --lr, --hr or both")
-    train = based_arm(rest["arm"], base, hr=pairs, **about)
+    train = arm_from_folder(rest["arm"], base, hr=pairs, **about)
     share = _share(rest["validation"])
     if share is not None:
         train, validation = split_share(train, share, rest["split_seed"])
     else:
-        validation = based_arm(rest["arm"], Path(rest["validation"]), hr=rest["validation_hr"], **about)
-    test = based_arm(rest["arm"], rest["test"], hr=rest["test_hr"], **about) if rest["test"] else None
+        validation = arm_from_folder(rest["arm"], Path(rest["validation"]), hr=rest["validation_hr"], **about)
+    test = arm_from_folder(rest["arm"], rest["test"], hr=rest["test_hr"], **about) if rest["test"] else None
     return train, validation, test
 
 
@@ -121,7 +121,7 @@ def _balance(balance: dict[str, dict[str, int]]) -> str:
     return table(rows, ("pictures", *classes, "all"))
 
 
-def _result(run: "Run") -> dict[str, Any]:
+def _result(run: "TrainRun") -> dict[str, Any]:
     names = (
         *("folder", "arm", "classes", "best_epoch", "metrics", "balance", "device", "seconds", "stopped", "reused"),
         *("weights", "inputs", "versions"),
@@ -130,7 +130,7 @@ def _result(run: "Run") -> dict[str, Any]:
     return {**found, "network": run.settings.network, "seed": run.settings.seed, "epochs": len(run.history)}
 
 
-def _text(run: "Run") -> str:
+def _text(run: "TrainRun") -> str:
     rows: list[tuple[str, object]] = [
         ("best epoch", f"{run.best_epoch} of {len(run.history)} (by {run.settings.monitor})"),
         *((name.replace("_", " "), f"{value:.4f}") for name, value in run.metrics.items()),

@@ -43,14 +43,14 @@ class Compact:
     def __init__(self, setup: Setup) -> None:
         import torch
 
-        from .network import load
+        from .network import load_network
 
         if setup.scale not in SCALES:
             raise EngineError(f"compact enlarges by 2 or 4, but the recipe's scale is {setup.scale}")
         scale = int(setup.scale)
         dtype = torch.bfloat16 if setup.precision == "bf16" else torch.float32
         self._device = torch.device(setup.device)
-        network = load(_FOLDER / f"compact-x{scale}.safetensors", scale).to(self._device, dtype)
+        network = load_network(_FOLDER / f"compact-x{scale}.safetensors", scale).to(self._device, dtype)
         self._network = network.to(memory_format=torch.channels_last)
 
     def upscale(self, images: "Tensor", seeds: Sequence[int]) -> list[Upscaled | Failure]:

@@ -60,7 +60,7 @@ def enlarged(images: Tensor, scale: int) -> Tensor:
     return interpolate(images, scale_factor=float(scale), mode="bicubic", antialias=True)
 
 
-def load(file: Path | Traversable, scale: int) -> CompactNet:
+def load_network(file: Path | Traversable, scale: int) -> CompactNet:
     """A network of one scale from its safetensors file (fp16), in float32 and for inference.
 
     Raises:

@@ -106,12 +106,12 @@ def _shapes() -> dict[str, dict[str, tuple[int, ...]]]:
     from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    from .networks.stock import known, with_image_transformers
+    from .networks.stock import known_settings, with_image_transformers
     from .networks.tagger import published_shapes
 
     with torch.device("meta"):
-        unet = UNet2DConditionModel(**known(UNet2DConditionModel, CONFIGS["unet/config.json"]))
-        controlnet = ControlNetModel(**known(ControlNetModel, CONFIGS["controlnet/config.json"]))
+        unet = UNet2DConditionModel(**known_settings(UNet2DConditionModel, CONFIGS["unet/config.json"]))
+        controlnet = ControlNetModel(**known_settings(ControlNetModel, CONFIGS["controlnet/config.json"]))
         vae = AutoencoderKL(**CONFIGS["vae/config.json"])
         text = CLIPTextModel(CLIPTextConfig(**CONFIGS["text_encoder/config.json"]))
     ram = published_shapes(CONFIGS["ram/config.json"])

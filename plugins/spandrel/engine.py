@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from srcache.engine.interface import EngineInfo, Failure, Setup, Upscaled
 from srcache.weights.checkpoint import load_tensors
 
-from .network import PRECISIONS, Network
+from .network import PRECISIONS, SpandrelNetwork
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,7 +34,7 @@ class Spandrel:
     )
 
     def __init__(self, setup: Setup) -> None:
-        self._network = Network(load_tensors(str(setup.weights)), setup)
+        self._network = SpandrelNetwork(load_tensors(str(setup.weights)), setup)
 
     def upscale(self, images: "Tensor", seeds: Sequence[int]) -> list[Upscaled | Failure]:
         """See `SREngine.upscale`; seeds change nothing."""

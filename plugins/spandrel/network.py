@@ -18,7 +18,7 @@ inside by reflection, which a picture of a few pixels does not allow."""
 TILES_AT_ONCE = 4
 
 
-class Network:
+class SpandrelNetwork:
     """A network that spandrel made of tensors, on a device, in a precision, tiled or not."""
 
     def __init__(self, tensors: "dict[str, Tensor]", setup: Setup) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from srcache.engine.interface import EngineInfo, Failure, Setup, Upscaled
 from srcache.errors import DamagedError, MissingExtraError
 
-from .network import PRECISIONS, Network
+from .network import PRECISIONS, SpandrelNetwork
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,7 +49,7 @@ class RealESRGAN:
     )
 
     def __init__(self, setup: Setup) -> None:
-        self._network = Network(read_ncnn(weights_file().read_bytes()), setup)
+        self._network = SpandrelNetwork(read_ncnn(weights_file().read_bytes()), setup)
 
     @staticmethod
     def weights_file() -> Path:

@@ -173,7 +173,7 @@ def unreadable(name: str, error: OSError) -> Problem:
     return Problem(name, "unreadable", f"it cannot be read ({error.strerror or error})")
 
 
-def told(problems: Sequence[Problem]) -> str:
+def problem_summary(problems: Sequence[Problem]) -> str:
     """The first few problems, to end a message with."""
     words = [f"{problem.name} is {problem.reason}" for problem in problems]
     return f"; {listed(words)}" if words else ""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from srcache.catalog.hashing import Hasher, memo_path
-from srcache.catalog.listing import Problem, bad_name, is_bad_name, list_csv, list_folder, told, unreadable
+from srcache.catalog.listing import Problem, bad_name, is_bad_name, list_csv, list_folder, problem_summary, unreadable
 from srcache.catalog.names import SUFFIXES
 from srcache.catalog.rows import Catalog, Row
 from srcache.catalog.sources import Source, label_text, open_source, subset
@@ -75,7 +75,7 @@ def scan(
     if not rows:
         raise CatalogError(
             f"expected images (files that end in {', '.join(sorted(SUFFIXES))}), but {root} has none; "
-            f"{found.ignored} other files lie there{told(found.problems)}"
+            f"{found.ignored} other files lie there{problem_summary(found.problems)}"
         )
     return Catalog(
         rows=tuple(rows),
@@ -119,7 +119,7 @@ def from_dataset(
             rows.append(Row(key, name, label, path))
             kept.append(index)
     if not rows:
-        raise CatalogError(f"expected images, but the data set has none that can be read{told(problems)}")
+        raise CatalogError(f"expected images, but the data set has none that can be read{problem_summary(problems)}")
     return Catalog(
         rows=tuple(rows),
         classes=classes if classes is not None else tuple(sorted({row.label for row in rows if row.label is not None})),

@@ -21,7 +21,7 @@ from srcache.stores import Store
 if TYPE_CHECKING:
     from torch import Tensor
 
-Trial = TypeVar("Trial")
+_Checked = TypeVar("_Checked")
 
 
 def check_engine(
@@ -84,7 +84,7 @@ def check_store(open_one: Callable[[str], Store], *, persistent: bool = True) ->
     return _passed("the store", STORE_CHECKS, store_trial(open_one, persistent))
 
 
-def _passed(who: str, checks: Sequence[Callable[[Trial], None]], trial: Trial) -> list[str]:
+def _passed(who: str, checks: Sequence[Callable[[_Checked], None]], trial: _Checked) -> list[str]:
     """Make all checks; their names if all pass, else one error that lists what does not."""
     names = [check.__name__.strip("_").replace("_", " ") for check in checks]
     words = [_complaint(check, trial) for check in checks]
@@ -94,7 +94,7 @@ def _passed(who: str, checks: Sequence[Callable[[Trial], None]], trial: Trial) -
     return names
 
 
-def _complaint(check: Callable[[Trial], None], trial: Trial) -> str | None:
+def _complaint(check: Callable[[_Checked], None], trial: _Checked) -> str | None:
     try:
         check(trial)
     except ConformanceError as error:

@@ -18,9 +18,9 @@ from PIL import Image
 from srcache.cache.manifest import Cache, RecipeFolder, find_folder
 from srcache.dataset.counters import Counters
 from srcache.dataset.items import open_items
-from srcache.dataset.misses import Maker, open_maker
+from srcache.dataset.misses import MissFiller, open_miss_filler
 from srcache.dataset.policy import Filter, Policy, Variant
-from srcache.dataset.scores import Gate, open_gate
+from srcache.dataset.scores import ScoreFilter, open_score_filter
 from srcache.engine.interface import SREngine
 from srcache.errors import CatalogError, ConfigError, DamagedError, ImageError, MissError, PolicyError, listed
 from srcache.images import Pixels, decode, resize
@@ -68,14 +68,14 @@ class SRAugmentedDataset:
         self._folder = find_folder(cache, recipe)
         self._policy = policy if isinstance(policy, Policy) else Policy.parse(policy, seed)
         self._size = _checked_size(size)
-        self._on_miss, self._maker = on_miss, open_maker(on_miss, self._folder)
+        self._on_miss, self._maker = on_miss, open_miss_filler(on_miss, self._folder)
         self._samples = _enough_samples(self._policy, self._folder)
         self._items = open_items(base, hr, self._folder.recipe.degradation)
         if "hr" in self._policy.kinds or self._on_miss == "hr":
             self._items.require_hr()
         self._transform = _one_transform(transform, self._items.transform)
         self._store = self._folder.store()
-        self._gate = open_gate(self._folder.path, self._policy.filters) if self._policy.filters else None
+        self._gate = open_score_filter(self._folder.path, self._policy.filters) if self._policy.filters else None
         if self._gate is not None and not self._policy.serves_all:
             self._require_served(self._gate)
         varies = not self._policy.is_constant(self._samples)
@@ -158,11 +158,11 @@ class SRAugmentedDataset:
         """The samples of an image that pass a filter, by the side table."""
         return self._gate.passing(self._measured_as(key, self._gate), conditions) if self._gate else ()
 
-    def _measured_as(self, key: str, gate: Gate) -> str:
+    def _measured_as(self, key: str, gate: ScoreFilter) -> str:
         """The key that an image was measured under: for pixels in memory, that of the file they are of."""
         return key if gate.knows(key) else self._store.resolve(key) or key
 
-    def _require_served(self, gate: Gate) -> None:
+    def _require_served(self, gate: ScoreFilter) -> None:
         """Refuse, before the first batch, a policy that leaves nothing for some images.
 
         Raises:
@@ -231,7 +231,7 @@ class SRAugmentedDataset:
             f"run `srcache build{samples}` (`srcache explain` says why it is missing), or choose on_miss="
         )
 
-    def _make_missing(self, places: Sequence[int], maker: Maker) -> None:
+    def _make_missing(self, places: Sequence[int], maker: MissFiller) -> None:
         """Make the SR images that a batch lacks, all at once."""
         missing: dict[str, int] = {}
         for place in places:

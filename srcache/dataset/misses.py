@@ -28,7 +28,7 @@ _PATIENCE = 60.0
 """Seconds that a short batch waits for company; `drain` ends the wait at once."""
 
 
-class Maker:
+class MissFiller:
     """Makes what is missing in a recipe's folder. Picklable if its engine is; forked and spawned copies start afresh.
 
     Args:
@@ -91,8 +91,8 @@ class Maker:
         return self._service[1]
 
 
-def open_maker(on_miss: Any, folder: RecipeFolder) -> Maker | None:
-    """What `on_miss=` stands for: a Maker for "engine" or an open engine; None for a fallback.
+def open_miss_filler(on_miss: Any, folder: RecipeFolder) -> MissFiller | None:
+    """What `on_miss=` stands for: a MissFiller for "engine" or an open engine; None for a fallback.
 
     Raises:
         ConfigError: it is none of these, or the engine does not fit the recipe.
@@ -100,10 +100,10 @@ def open_maker(on_miss: Any, folder: RecipeFolder) -> Maker | None:
     if isinstance(on_miss, str) and on_miss in FALLBACKS:
         return None
     if isinstance(on_miss, str) and on_miss == "engine":
-        return Maker(folder)
+        return MissFiller(folder)
     if not (hasattr(on_miss, "info") and hasattr(on_miss, "upscale")):
         raise ConfigError(f"on_miss must be one of {', '.join(FALLBACKS)}, engine, or an engine, but is {on_miss!r}")
-    return Maker(folder, on_miss)
+    return MissFiller(folder, on_miss)
 
 
 def _device(recipe: Recipe) -> str:

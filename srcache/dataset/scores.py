@@ -8,7 +8,7 @@ Numbers have six decimals; an empty cell was not measured. Both files are writte
 the old rows go first, then the new convention comes, then new rows: whenever the power fails, rows and convention
 belong together.
 
-`Gate` answers a policy's filters. Its rows are packed into a few buffers, for the reason that `items` gives.
+`ScoreFilter` answers a policy's filters. Its rows are packed into a few buffers, for the reason that `items` gives.
 """
 
 import csv
@@ -44,7 +44,7 @@ _AGAIN = "`srcache safety --again` measures anew"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
+class LabelScore:
     """What was measured of one SR image; `srcache.safety` defines the numbers. NaN and None: not measured."""
 
     image: str
@@ -83,7 +83,7 @@ class ScoreTable:
     path: Path
     convention: Mapping[str, Any]
     about: Mapping[str, Any]
-    rows: tuple[Score, ...]
+    rows: tuple[LabelScore, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +124,7 @@ def begin_scores(home: Path, convention: Mapping[str, Any], notes: Mapping[str, 
     write_whole(home / ABOUT, json.dumps(about, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def write_scores(home: Path, rows: Iterable[Score]) -> Path:
+def write_scores(home: Path, rows: Iterable[LabelScore]) -> Path:
     """Write all rows, whole or not at all; returns the CSV file.
 
     Raises:
@@ -138,7 +138,7 @@ def write_scores(home: Path, rows: Iterable[Score]) -> Path:
     return home / TABLE
 
 
-def what_removes(table: ScoreTable | Sequence[Score], conditions: str | Filter) -> Removed:
+def filter_effect(table: ScoreTable | Sequence[LabelScore], conditions: str | Filter) -> Removed:
     """What a filter, such as safe>0.9, keeps and removes of the measured images.
 
     Raises:
@@ -151,15 +151,15 @@ def what_removes(table: ScoreTable | Sequence[Score], conditions: str | Filter) 
     return Removed(filter=filter_text(read), kept=len(rows) - len(gone), removed=len(gone), names=names)
 
 
-class Gate:
-    """Which samples of an image pass a filter. Opened by `open_gate`; picklable, and safe to fork.
+class ScoreFilter:
+    """Which samples of an image pass a filter. Opened by `open_score_filter`; picklable, and safe to fork.
 
     Attributes:
         path: the table that was read.
         digest: BLAKE2b with 128 bits of its bytes: choices through the same digest are the same.
     """
 
-    def __init__(self, path: Path, digest: str, filters: Sequence[Filter], rows: Iterable[Score]) -> None:
+    def __init__(self, path: Path, digest: str, filters: Sequence[Filter], rows: Iterable[LabelScore]) -> None:
         self.path, self.digest = path, digest
         packed = sorted(
             (_packed(row.key, row.sample), bytes(row.passes(conditions) for conditions in filters)) for row in rows
@@ -204,7 +204,7 @@ class _Packed(Sequence[bytes]):
         return self._data[18 * place : 18 * place + 18]
 
 
-def open_gate(home: Path, filters: Sequence[Filter]) -> Gate:
+def open_score_filter(home: Path, filters: Sequence[Filter]) -> ScoreFilter:
     """Read the side table in a recipe's folder, to answer these filters.
 
     Raises:
@@ -225,7 +225,7 @@ def open_gate(home: Path, filters: Sequence[Filter]) -> Gate:
             f"{' and no '.join(sorted(asked))}; run `srcache safety --classifier RUN`"
         )
     data = _data(path)
-    return Gate(path, blake2b(data, digest_size=16).hexdigest(), filters, _rows(path, data))
+    return ScoreFilter(path, blake2b(data, digest_size=16).hexdigest(), filters, _rows(path, data))
 
 
 def _packed(key: str, sample: int) -> bytes:
@@ -252,7 +252,7 @@ def _data(path: Path) -> bytes:
         raise DamagedError(f"{path} cannot be read: {error}; {_AGAIN}") from error
 
 
-def _rows(path: Path, data: bytes) -> Iterator[Score]:
+def _rows(path: Path, data: bytes) -> Iterator[LabelScore]:
     """The rows of a table's bytes, one by one."""
     seen: set[str] = set()
     try:
@@ -272,7 +272,7 @@ def _rows(path: Path, data: bytes) -> Iterator[Score]:
         raise DamagedError(f"{path} is not the table that was written: {error}; {_AGAIN}") from error
 
 
-def _score(cells: Sequence[str]) -> Score:
+def _score(cells: Sequence[str]) -> LabelScore:
     if len(cells) != len(HEADER):
         raise ValueError(f"expected {len(HEADER)} cells, but got {len(cells)}")
     plain = dict(zip(HEADER, cells, strict=True))
@@ -281,7 +281,7 @@ def _score(cells: Sequence[str]) -> Score:
         raise ValueError(f"{plain['name']} is not key {plain['key']}, sample {plain['sample']}")
     numbers = {column: _value(column, plain[column]) for column in COLUMNS}
     labels = {column: plain[column] or None for column in LABELS}
-    return Score(image=plain["image"], key=key, sample=sample, **numbers, **labels)  # type: ignore[arg-type]
+    return LabelScore(image=plain["image"], key=key, sample=sample, **numbers, **labels)  # type: ignore[arg-type]
 
 
 def _value(column: str, text: str) -> float:
@@ -294,6 +294,6 @@ def _value(column: str, text: str) -> float:
     return value
 
 
-def _cells(row: Score) -> list[str]:
+def _cells(row: LabelScore) -> list[str]:
     numbers = ["" if math.isnan(value := getattr(row, column)) else f"{value:.6f}" for column in COLUMNS]
     return [row.name, row.image, row.key, str(row.sample), *numbers, *(getattr(row, label) or "" for label in LABELS)]

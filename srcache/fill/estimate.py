@@ -7,11 +7,11 @@ from pathlib import Path
 from srcache.cache.failures import failures_by_reason
 from srcache.catalog.rows import Catalog
 from srcache.engine.interface import SREngine
-from srcache.fill.feeding import Tally, Work, feed, load_engine, start_service
+from srcache.fill.feeding import FillCounts, Work, feed, load_engine, start_service
 from srcache.fill.plan import plan_only
 from srcache.fill.settings import FillSettings, require
 from srcache.recipe.recipe import Recipe
-from srcache.service.runner import EngineCalls
+from srcache.service.runner import EngineRunner
 from srcache.stores import Store, open_store
 
 PROBED = 16
@@ -19,7 +19,7 @@ PROBED = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
+class FillEstimate:
     """What a run would do and take.
 
     Attributes:
@@ -53,7 +53,7 @@ class Estimate:
         return None if self.bytes_each is None else round(self.missing * self.bytes_each)
 
 
-def estimate(catalog: Catalog, recipe: Recipe, cache: str | Path, settings: FillSettings | None = None) -> Estimate:
+def estimate(catalog: Catalog, recipe: Recipe, cache: str | Path, settings: FillSettings | None = None) -> FillEstimate:
     """Plan a fill, and probe it with images from all over the data set; writes nothing.
 
     Raises:
@@ -62,7 +62,7 @@ def estimate(catalog: Catalog, recipe: Recipe, cache: str | Path, settings: Fill
     settings = settings or FillSettings()
     require(recipe, settings)
     plan = plan_only(catalog, recipe, Path(cache), samples=settings.samples, retry_failed=settings.retry_failed)
-    found = Estimate(wanted=plan.wanted, stored=plan.stored, skipped=plan.skipped, missing=len(plan.missing))
+    found = FillEstimate(wanted=plan.wanted, stored=plan.stored, skipped=plan.skipped, missing=len(plan.missing))
     if not plan.missing:
         return found
     stride = max(1, len(plan.missing) // PROBED)
@@ -70,7 +70,7 @@ def estimate(catalog: Catalog, recipe: Recipe, cache: str | Path, settings: Fill
     return _probe(Work(catalog=catalog, recipe=recipe, plan=some, settings=settings), found)
 
 
-def _probe(work: Work, found: Estimate) -> Estimate:
+def _probe(work: Work, found: FillEstimate) -> FillEstimate:
     """Compute one image to warm up, then all of them, measured.
 
     The engine's time is shared out over all images that it was given, because a whole run rarely fills batches up.
@@ -78,9 +78,9 @@ def _probe(work: Work, found: Estimate) -> Estimate:
     started = time.perf_counter()
     engine, count = load_engine(work.recipe, work.settings), len(work.plan.missing)
     first = replace(work, plan=replace(work.plan, missing=work.plan.missing[:1]))
-    _compute(first, engine, _memory(), Tally(None, 1, None))
+    _compute(first, engine, _memory(), FillCounts(None, 1, None))
     ready = time.perf_counter()
-    store, tally = _memory(), Tally(None, count, None)
+    store, tally = _memory(), FillCounts(None, count, None)
     calls = _compute(work, engine, store, tally)
     seconds = time.perf_counter() - ready
     sizes = [len(store.get(name) or b"") for name in store.names()]
@@ -94,7 +94,7 @@ def _probe(work: Work, found: Estimate) -> Estimate:
     )
 
 
-def _compute(work: Work, engine: SREngine, store: Store, tally: Tally) -> EngineCalls:
+def _compute(work: Work, engine: SREngine, store: Store, tally: FillCounts) -> EngineRunner:
     with start_service(engine, work.recipe, store, work.settings) as service:
         feed(work, service, tally)
     return service.calls

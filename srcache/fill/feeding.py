@@ -21,7 +21,7 @@ from srcache.progress import Progress
 from srcache.recipe.recipe import Recipe
 from srcache.service.device_memory import cuda_gauge
 from srcache.service.requests import Request, make_requests
-from srcache.service.service import Outcome, ServiceSettings, SRService
+from srcache.service.service import Served, ServiceSettings, SRService
 from srcache.stores import Store
 
 
@@ -35,7 +35,7 @@ class Work:
     settings: FillSettings
 
 
-class Tally:
+class FillCounts:
     """Counts outcomes as threads report them, and notes failures in the folder (if there is one) as they happen.
 
     What goes wrong while a future reports here is kept for `check`: a future would only log it.
@@ -57,7 +57,7 @@ class Tally:
                 self._folder.note_failure(failed)
             self._step()
 
-    def settle(self, source: str, future: "Future[Outcome]") -> None:
+    def settle(self, source: str, future: "Future[Served]") -> None:
         """Count what became of a request; one that was dropped counts as nothing."""
         if future.exception() is not None:
             return
@@ -71,7 +71,7 @@ class Tally:
         if self._trouble is not None:
             raise self._trouble
 
-    def _count(self, source: str, outcome: Outcome) -> None:
+    def _count(self, source: str, outcome: Served) -> None:
         if outcome.failure is not None:
             self.fail(FailedEntry(outcome.name, source, outcome.failure.reason, outcome.failure.detail))
             return
@@ -103,7 +103,7 @@ def start_service(engine: SREngine, recipe: Recipe, store: Store, settings: Fill
     return SRService(engine, recipe, store, serving)
 
 
-def feed(work: Work, service: SRService, tally: Tally) -> None:
+def feed(work: Work, service: SRService, tally: FillCounts) -> None:
     """Decode ahead in threads and hand the service one request after the other, until all is stored."""
     ahead: deque[tuple[int, list[int], Future[list[Request]]]] = deque()
     rows, depth = work.plan.rows(), 2 * work.settings.workers
@@ -130,7 +130,7 @@ def _prepared(work: Work, index: int, samples: list[int]) -> list[Request]:
 
 
 def _hand_over(
-    work: Work, loading: tuple[int, list[int], "Future[list[Request]]"], service: SRService, tally: Tally
+    work: Work, loading: tuple[int, list[int], "Future[list[Request]]"], service: SRService, tally: FillCounts
 ) -> None:
     index, samples, future = loading
     row = work.catalog.rows[index]

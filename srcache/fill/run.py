@@ -20,7 +20,7 @@ from srcache.cache.failures import failures_by_reason
 from srcache.cache.manifest import RecipeFolder, create_cache
 from srcache.catalog.rows import Catalog
 from srcache.engine.registry import find_engine
-from srcache.fill.feeding import Tally, Work, feed, load_engine, start_service
+from srcache.fill.feeding import FillCounts, Work, feed, load_engine, start_service
 from srcache.fill.plan import make_plan
 from srcache.fill.settings import FillInterrupted, FillReport, FillSettings, require
 from srcache.machine import versions
@@ -63,7 +63,7 @@ def fill(
 
 
 def _run(work: Work, folder: RecipeFolder, store: Store, progress: Progress | None) -> FillReport:
-    tally = Tally(folder, len(work.plan.missing), progress)
+    tally = FillCounts(folder, len(work.plan.missing), progress)
     report = _report(work, folder)
     try:
         engine = load_engine(work.recipe, work.settings)
@@ -86,7 +86,7 @@ def _run(work: Work, folder: RecipeFolder, store: Store, progress: Progress | No
     )
 
 
-def _fed(work: Work, service: SRService, tally: Tally) -> bool:
+def _fed(work: Work, service: SRService, tally: FillCounts) -> bool:
     """Feed in a thread, wait, and close the service; says whether Ctrl-C struck.
 
     Then, and on an error, the batch in hand is finished and stored. A second Ctrl-C does not wait for that.

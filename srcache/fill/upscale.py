@@ -11,7 +11,7 @@ from srcache.catalog.names import stem_of
 from srcache.catalog.rows import Catalog, Row
 from srcache.errors import CatalogError, listed
 from srcache.files import write_whole
-from srcache.fill.feeding import Tally, Work, feed, load_engine, start_service
+from srcache.fill.feeding import FillCounts, Work, feed, load_engine, start_service
 from srcache.fill.plan import make_plan
 from srcache.fill.settings import FillSettings, require
 from srcache.images import as_file
@@ -61,7 +61,7 @@ def upscale(
     catalog = Catalog(rows=tuple(rows))
     plan = make_plan(catalog, None, None, samples=settings.samples)
     work = Work(catalog=catalog, recipe=recipe, plan=plan, settings=settings)
-    store, tally = _Files(keys, targets), Tally(None, len(plan.missing), progress)
+    store, tally = _Files(keys, targets), FillCounts(None, len(plan.missing), progress)
     with start_service(load_engine(recipe, settings), recipe, store, settings) as service:
         feed(work, service, tally)
     tally.check()

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from srcache.html.markup import Markup, join, tag
+from srcache.html.markup import Markup, concat, tag
 from srcache.html.numbers import percent
 
 WIDTH, HEIGHT = 280, 170
@@ -171,12 +171,12 @@ def _places(ticks: Sequence[float]) -> int:
 
 def _horizontal(y: float, words: str) -> Markup:
     rule = tag("line", x1=_LEFT, y1=y, x2=WIDTH - _RIGHT, y2=y, class_="rule")
-    return join(rule, _text(_LEFT - 6, y + 4, words, "end"))
+    return concat(rule, _text(_LEFT - 6, y + 4, words, "end"))
 
 
 def _vertical(x: float, height: float, words: str) -> Markup:
     rule = tag("line", x1=x, y1=_TOP, x2=x, y2=height - _BOTTOM + 4, class_="rule")
-    return join(rule, _text(x, height - 12, words, "middle"))
+    return concat(rule, _text(x, height - 12, words, "middle"))
 
 
 def _text(x: float, y: float, words: str, anchor: str) -> Markup:

@@ -24,10 +24,10 @@ def tag(name: str, *children: Child, **attributes: Any) -> Markup:
     words = "".join(_attribute(key, value) for key, value in attributes.items())
     if name in _VOID:
         return Markup(f"<{name}{words}>")
-    return Markup(f"<{name}{words}>{join(*children)}</{name}>")
+    return Markup(f"<{name}{words}>{concat(*children)}</{name}>")
 
 
-def join(*children: Child) -> Markup:
+def concat(*children: Child) -> Markup:
     """Several pieces, one after the other."""
     return Markup("".join(_piece(child) for child in children))
 
@@ -41,7 +41,7 @@ def text(value: object) -> Markup:
 
 def prose(words: str) -> Markup:
     """A sentence of our own, in which `commands` stand between backticks."""
-    return join([tag("code", part) if at % 2 else part for at, part in enumerate(words.split("`"))])
+    return concat([tag("code", part) if at % 2 else part for at, part in enumerate(words.split("`"))])
 
 
 def name(value: object) -> Markup:

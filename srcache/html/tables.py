@@ -20,7 +20,7 @@ class Cell:
     mark: str = ""
 
 
-def table(
+def data_table(
     caption: Child, headers: Sequence[Child], rows: Sequence[Sequence[Child]], left: int = 1, label: str = ""
 ) -> Markup:
     """A table whose first column heads its rows. The first `left` columns hold words, the others numbers.

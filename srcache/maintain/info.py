@@ -16,7 +16,7 @@ from srcache.maintain.check_process import Finding, _findings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class BuildRun:
     """One run of `build`, as its receipt tells: when it ended (UTC), and what it did."""
 
     ended: str
@@ -56,7 +56,7 @@ class RecipeInfo:
     bytes: int = 0
     codec: str | None = None
     failed: dict[str, int] = field(default_factory=dict)
-    runs: tuple[Run, ...] = ()
+    runs: tuple[BuildRun, ...] = ()
     catalogs: tuple[Coverage, ...] = ()
 
 
@@ -132,10 +132,10 @@ def _coverages(
             yield Coverage(digest=catalog.digest, images=len(catalog.keys), covered=covered)
 
 
-def _run(name: str, receipt: Mapping[str, Any]) -> Run:
+def _run(name: str, receipt: Mapping[str, Any]) -> BuildRun:
     """A receipt's name starts with the time at which it was written."""
     day, clock = name[:8], name[9:15]
-    return Run(
+    return BuildRun(
         ended=f"{day[:4]}-{day[4:6]}-{day[6:]}T{clock[:2]}:{clock[2:4]}:{clock[4:]}Z",
         added=receipt["added"],
         failed=sum(receipt["failed"].values()),

@@ -19,7 +19,7 @@ from srcache.files import disk_errors, lock
 from srcache.maintain.check_process import Finding, check, problems_of
 from srcache.progress import Progress
 from srcache.stores import Entry, open_store
-from srcache.stores.lmdb_salvage import DamagedFile, Found
+from srcache.stores.lmdb_salvage import DamagedFile, Salvaged
 
 _BATCH_BYTES = 64 << 20
 
@@ -130,12 +130,12 @@ def _copy(folder: RecipeFolder, new: Path, progress: Progress | None) -> tuple[i
     return kept, lost
 
 
-def _survey(file: DamagedFile) -> Found:
+def _survey(file: DamagedFile) -> Salvaged:
     """What the file holds; of one without a single page, nothing."""
     try:
         return file.survey()
     except DamagedError:
-        return Found()
+        return Salvaged()
 
 
 def _absent(cache: Cache, folder: RecipeFolder, new: Path) -> int:

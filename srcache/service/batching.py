@@ -17,7 +17,7 @@ _ROOM_BATCHES = 8
 _ROOM_BYTES = 256 << 20
 
 
-class WaitingRoom:
+class BatchQueue:
     """See this module's docstring. Times are seconds on any clock that only goes forwards."""
 
     def __init__(self, batch: int, scale: float, linger: float) -> None:

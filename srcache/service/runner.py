@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from srcache.engine.interface import Failure, SREngine, Upscaled, upscaled_side
 from srcache.errors import DeviceError, EngineError, ImageError, SrcacheError
 from srcache.images import to_batch
-from srcache.service.batching import WaitingRoom
+from srcache.service.batching import BatchQueue
 from srcache.service.device_memory import _SHARE, Gauge, _empty_device_cache, fitting
 from srcache.service.requests import Request, Shape
 
@@ -29,14 +29,14 @@ _NO_MEMORY = ("out of memory", "alloc_failed", "can't allocate memory")
 _Outcomes = list[Upscaled | Failure]
 
 
-class EngineCalls:
+class EngineRunner:
     """An engine, and how much it was given: for one thread.
 
     `computed` counts images that the engine was given, `padded` those that only filled a batch up, and `seconds` the
     time that it took. `pads` says whether short batches are filled up.
     """
 
-    def __init__(self, engine: SREngine, room: WaitingRoom, gauge: Gauge | None = None, pads: bool = True) -> None:
+    def __init__(self, engine: SREngine, room: BatchQueue, gauge: Gauge | None = None, pads: bool = True) -> None:
         self.computed, self.padded, self.seconds = 0, 0, 0.0
         self._engine, self._room, self._gauge = engine, room, gauge
         self._pads = pads and engine.info.pads

@@ -25,10 +25,10 @@ from srcache.errors import EngineError
 from srcache.images import encode, from_tensor, resize, to_batch
 from srcache.keys import image_key
 from srcache.recipe.recipe import Recipe
-from srcache.service.batching import BATCH_PIXELS, WaitingRoom
+from srcache.service.batching import BATCH_PIXELS, BatchQueue
 from srcache.service.device_memory import Gauge
 from srcache.service.requests import Request
-from srcache.service.runner import EngineCalls, failure_of, unusable
+from srcache.service.runner import EngineRunner, failure_of, unusable
 from srcache.stores import Entry, Store
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ _COMMIT_PAUSE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Served:
     """What became of a request: stored anew, stored already, or failed."""
 
     name: str
@@ -79,9 +79,9 @@ class SRService:
     def __init__(self, engine: SREngine, recipe: Recipe, store: Store, settings: ServiceSettings) -> None:
         self.settings = settings
         self._recipe, self._store = recipe, store
-        self._room = WaitingRoom(max(1, settings.batch or engine.info.batch), recipe.scale, settings.linger)
-        self.calls = EngineCalls(engine, self._room, settings.gauge, engine.info.pads_on(settings.device))
-        self._pending: dict[str, Future[Outcome]] = {}
+        self._room = BatchQueue(max(1, settings.batch or engine.info.batch), recipe.scale, settings.linger)
+        self.calls = EngineRunner(engine, self._room, settings.gauge, engine.info.pads_on(settings.device))
+        self._pending: dict[str, Future[Served]] = {}
         self._lock = threading.Lock()
         self._work, self._space = threading.Condition(self._lock), threading.Condition(self._lock)
         self._hurried, self._closing, self._cancelled = 0, False, False
@@ -101,7 +101,7 @@ class SRService:
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         self.close(cancel=kind is not None)
 
-    def submit(self, request: Request) -> "Future[Outcome]":
+    def submit(self, request: Request) -> "Future[Served]":
         """Ask for one image; blocks while very much is waiting. Asking twice costs nothing.
 
         The future cannot be cancelled, for others may have asked for the same; `close` may drop it, and then it raises
@@ -124,7 +124,7 @@ class SRService:
             self._settle(name, error)
             raise
         if stored:
-            self._settle(name, Outcome(name))
+            self._settle(name, Served(name))
             return future
         with self._lock:
             self._require_open()
@@ -254,7 +254,7 @@ class SRService:
             self._encoded.put((done, self._cost(request)))
         else:
             self._let_go(self._cost(request))
-            self._settle(request.name, Outcome(request.name, failure=done))
+            self._settle(request.name, Served(request.name, failure=done))
 
     def _entry(self, request: Request, upscaled: Upscaled, milliseconds: float) -> Entry | Failure:
         source = to_batch([request.lr])[0]
@@ -280,7 +280,7 @@ class SRService:
             self._store.put_many([entry for entry, _ in batch])
             self._let_go(sum(cost for _, cost in batch))
             for entry, _ in batch:
-                self._settle(entry.name, Outcome(entry.name, added=True))
+                self._settle(entry.name, Served(entry.name, added=True))
 
     def _next_commit(self) -> list[tuple[Entry, int]]:
         """What is encoded by now, up to some entries or megabytes; empty at the end."""
@@ -305,13 +305,13 @@ class SRService:
             self._unstored -= cost
             self._work.notify()
 
-    def _settle(self, name: str, answer: Outcome | BaseException) -> None:
+    def _settle(self, name: str, answer: Served | BaseException) -> None:
         """Answer a request; whoever takes a future out of `_pending` is the one who may set it."""
         with self._lock:
             future = self._pending.pop(name, None)
         if future is None:
             return
-        if isinstance(answer, Outcome):
+        if isinstance(answer, Served):
             future.set_result(answer)
         else:
             future.set_exception(answer)

@@ -33,7 +33,7 @@ _AT_ONCE = 1 << 22
 
 
 @dataclass(slots=True)
-class Found:
+class Salvaged:
     """What the leaf pages of a file name.
 
     Attributes:
@@ -60,13 +60,13 @@ class DamagedFile:
     def __exit__(self, *rest: object) -> None:
         os.close(self._file)
 
-    def survey(self) -> Found:
+    def survey(self) -> Salvaged:
         """Look at every page.
 
         Raises:
             DamagedError: nothing in the file looks like a page.
         """
-        page, found = self._page_size(), Found()
+        page, found = self._page_size(), Salvaged()
         number, start, block = 0, 0, b""
         while (number + 1) * page <= self._size:
             place = number * page - start
@@ -75,7 +75,7 @@ class DamagedFile:
             number += self._look(memoryview(block)[place : place + page], number, found)
         return found
 
-    def entry(self, name: str, found: Found) -> Entry | None:
+    def entry(self, name: str, found: Salvaged) -> Entry | None:
         """The entry of a name, or None if no copy of it is whole."""
         values = [self._read(place >> 32, place & 0xFFFFFFFF) for place in found.values.get(name, ())]
         records = [record for value in values if (record := _record(name, value)) is not None]
@@ -98,7 +98,7 @@ class DamagedFile:
             raise DamagedError(f"{self.path} holds no page of an LMDB store; nothing can be saved from it")
         return best
 
-    def _look(self, page: memoryview, number: int, found: Found) -> int:
+    def _look(self, page: memoryview, number: int, found: Salvaged) -> int:
         """Note what a leaf page names; returns how many pages to go on."""
         own, _, flags, lower, upper = _PAGE.unpack_from(page)
         if own != number:
@@ -111,7 +111,7 @@ class DamagedFile:
                 self._note(page, number, place, found)
         return 1
 
-    def _note(self, page: memoryview, number: int, place: int, found: Found) -> None:
+    def _note(self, page: memoryview, number: int, place: int, found: Salvaged) -> None:
         """Note one node of a leaf page."""
         if place + _NODE.size > len(page):
             return
@@ -142,7 +142,7 @@ class DamagedFile:
             return b"".join(self._read(offset + place, min(step, size - place)) for place in range(0, size, step))
 
 
-def _note_alias(found: Found, alias: str, meaning: str) -> None:
+def _note_alias(found: Salvaged, alias: str, meaning: str) -> None:
     known = found.aliases.get(meaning, ())
     if is_key(meaning) and alias not in known:
         found.aliases[meaning] = (*known, alias)

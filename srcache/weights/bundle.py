@@ -19,9 +19,17 @@ from srcache.errors import DamagedError, DiskFullError, WeightsError, listed
 from srcache.files import disk_errors
 from srcache.progress import Say
 from srcache.weights.checkpoint import PICKLED, adopt, is_digest, require_tensors, weights_folder
-from srcache.weights.manifest import Manifest, Part, bundle_digest, load_manifest, shipped_manifests
-from srcache.weights.record import Kept, Record, checked, file_digest, read_record, recorded_digest, write_record
-from srcache.weights.search import VARIABLE, Found, made_folder, search
+from srcache.weights.manifest import BundlePart, Manifest, bundle_digest, load_manifest, shipped_manifests
+from srcache.weights.record import (
+    Kept,
+    WeightsRecord,
+    checked,
+    file_digest,
+    read_weights_record,
+    recorded_digest,
+    write_record,
+)
+from srcache.weights.search import VARIABLE, FoundFile, made_folder, search
 
 _LARGE = 1 << 26
 """Bytes from which on hashing takes long enough to be announced."""
@@ -36,13 +44,13 @@ def find_bundle(digest: str, hashed: bool = False) -> dict[str, Path]:
         WeightsError: the bundle, or one of its files, is not on this machine.
         DamagedError: a file is not what was recorded.
     """
-    record = read_record(digest) or _located(digest)
+    record = read_weights_record(digest) or _located(digest)
     if record is None:
         raise WeightsError(_unknown(digest))
     kept = {name: checked(part, fetch_command(record.name), hashed) for name, part in record.parts.items()}
     if kept != record.parts:
         with contextlib.suppress(DiskFullError):  # a record that cannot be refreshed costs time, and nothing else
-            write_record(digest, Record(name=record.name, engine=record.engine, parts=kept))
+            write_record(digest, WeightsRecord(name=record.name, engine=record.engine, parts=kept))
     return {name: part.path for name, part in kept.items()}
 
 
@@ -67,13 +75,13 @@ def locate(name: str | Path, folders: Sequence[Path] = (), say: Say | None = Non
         raise WeightsError(_lacking(manifest, missing, folders))
     kept = {name: _keep(one, manifest, say) for name, one in found.items() if one}
     digest = bundle_digest({name: part.sha256 for name, part in kept.items()})
-    record = Record(name=manifest.name, engine=manifest.engine, parts=kept)
-    if recorded_digest(manifest.key) != digest or read_record(digest) != record:
+    record = WeightsRecord(name=manifest.name, engine=manifest.engine, parts=kept)
+    if recorded_digest(manifest.key) != digest or read_weights_record(digest) != record:
         write_record(digest, record, manifest.key)
     return digest
 
 
-def _keep(found: Found, manifest: Manifest, say: Say | None) -> Kept:
+def _keep(found: FoundFile, manifest: Manifest, say: Say | None) -> Kept:
     """Hash a file, compare it with the manifest, convert it if it was pickled."""
     part, path, command = found.part, found.path, fetch_command(manifest.name)
     if found.kept:
@@ -117,9 +125,9 @@ def _shipped(digest: str) -> str | None:
     return next((name for name in names if load_manifest(name).digest == digest), None)
 
 
-def _located(digest: str) -> Record | None:
+def _located(digest: str) -> WeightsRecord | None:
     name = _shipped(digest)
-    return read_record(locate(name)) if name else None
+    return read_weights_record(locate(name)) if name else None
 
 
 def fetch_command(name: str) -> str:
@@ -137,7 +145,7 @@ def _unknown(digest: str) -> str:
     )
 
 
-def _lacking(manifest: Manifest, missing: Sequence[Part], folders: Sequence[Path]) -> str:
+def _lacking(manifest: Manifest, missing: Sequence[BundlePart], folders: Sequence[Path]) -> str:
     """Every missing file, where it was looked for, and what brings it."""
     command = fetch_command(manifest.name)
     lines = [f"  - {part.name}: {part.path} of {part.source.name}" for part in missing]
@@ -150,7 +158,7 @@ def _lacking(manifest: Manifest, missing: Sequence[Part], folders: Sequence[Path
     )
 
 
-def links(parts: Sequence[Part]) -> str:
+def links(parts: Sequence[BundlePart]) -> str:
     """Where people get the files of these parts, for the end of a message."""
     found = dict.fromkeys(f"\n  {part.source.name}: {part.source.link}" for part in parts if part.source.link)
     return "; where people get them:" + "".join(found) if found else ""
@@ -184,15 +192,15 @@ def _maker(engine: str) -> Any:
     return make
 
 
-def _are_whole(parts: Sequence[Part], folder: Path) -> bool:
+def _are_whole(parts: Sequence[BundlePart], folder: Path) -> bool:
     return all(_is_whole(folder / part.path, part) for part in parts)
 
 
-def _is_whole(path: Path, part: Part) -> bool:
+def _is_whole(path: Path, part: BundlePart) -> bool:
     return path.is_file() and part.sha256 in (None, file_digest(path))
 
 
-def _require_made(parts: Sequence[Part], folder: Path) -> None:
+def _require_made(parts: Sequence[BundlePart], folder: Path) -> None:
     wrong = [part for part in parts if not _is_whole(folder / part.path, part)]
     if wrong:
         states = listed([f"{part.path} ({_state(folder / part.path)})" for part in wrong])

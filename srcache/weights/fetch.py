@@ -7,7 +7,7 @@ from srcache.errors import WeightsError
 from srcache.progress import Say
 from srcache.weights.bundle import fetch_command, links, locate
 from srcache.weights.hub import Hub
-from srcache.weights.manifest import Manifest, Part, load_manifest
+from srcache.weights.manifest import BundlePart, Manifest, load_manifest
 from srcache.weights.search import search
 
 
@@ -27,7 +27,7 @@ def fetch(name: str | Path, folders: Sequence[Path] = (), say: Say | None = None
     return locate(name, folders, say)
 
 
-def _download(manifest: Manifest, lacking: Sequence[Part], say: Say | None) -> None:
+def _download(manifest: Manifest, lacking: Sequence[BundlePart], say: Say | None) -> None:
     hub = Hub()
     if say:
         say(f"asking the Hugging Face hub for {len(lacking)} files of {manifest.name}")
@@ -45,7 +45,7 @@ def _download(manifest: Manifest, lacking: Sequence[Part], say: Say | None) -> N
         raise WeightsError(_failed(manifest, failed, reasons))
 
 
-def _failed(manifest: Manifest, failed: Sequence[Part], reasons: dict[str, list[str]]) -> str:
+def _failed(manifest: Manifest, failed: Sequence[BundlePart], reasons: dict[str, list[str]]) -> str:
     """Every file that did not come, and why not, told once for files that share their reasons."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for part in failed:

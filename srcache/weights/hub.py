@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from srcache.errors import DiskFullError, MissingExtraError
-from srcache.weights.manifest import Part, Repository
+from srcache.weights.manifest import BundlePart, Repository
 
 EXTRA = "seesr"
 """The extra that brings the package."""
@@ -23,13 +23,13 @@ _ROOM = 1 << 28
 class Offer:
     """A file that a repository has: `size` in bytes, if it says so; `rest` are the repositories to try after it."""
 
-    part: Part
+    part: BundlePart
     repository: Repository
     size: int | None
     rest: tuple[Repository, ...]
 
 
-def in_cache(part: Part) -> tuple[Path, str] | None:
+def in_cache(part: BundlePart) -> tuple[Path, str] | None:
     """A part's file in the hub's cache on this machine, and where it came from; touches no network."""
     if not part.source.repositories:
         return None
@@ -56,7 +56,7 @@ class Hub:
         self._gone: dict[Repository, str] = {}
         self._silent = ""
 
-    def offer(self, part: Part, reasons: list[str]) -> Offer | None:
+    def offer(self, part: BundlePart, reasons: list[str]) -> Offer | None:
         """The first repository that has a part; why the others do not goes into `reasons`."""
         for place, repository in enumerate(part.source.repositories):
             found = self._ask(part, repository, reasons, dry_run=True)
@@ -88,7 +88,7 @@ class Hub:
                 "or set HF_HOME to a folder on another disk, and run the same command again"
             )
 
-    def _ask(self, part: Part, repository: Repository, reasons: list[str], **words: Any) -> Any:
+    def _ask(self, part: BundlePart, repository: Repository, reasons: list[str], **words: Any) -> Any:
         gone = self._silent or self._gone.get(repository)
         if gone:
             reasons.append(f"{repository}: {gone}")
@@ -133,10 +133,10 @@ def _is_offline() -> bool:
     return bool(is_offline_mode())
 
 
-def _path(part: Part, repository: Repository) -> str:
+def _path(part: BundlePart, repository: Repository) -> str:
     return f"{repository.folder}/{part.path}" if repository.folder else part.path
 
 
-def _origin(repository: Repository, path: Path, part: Part) -> str:
+def _origin(repository: Repository, path: Path, part: BundlePart) -> str:
     commit = path.parents[_path(part, repository).count("/")].name
     return f"{repository.name}@{commit}"

@@ -49,7 +49,7 @@ class Repository:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class FileSource:
     """Files that are published together.
 
     Attributes:
@@ -68,11 +68,11 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class BundlePart:
     """One file of a bundle: the name that the engine asks for, its path in its source, its SHA-256 if that is known."""
 
     name: str
-    source: Source
+    source: FileSource
     path: str
     sha256: str | None = None
 
@@ -89,7 +89,7 @@ class Manifest:
     name: str
     summary: str = ""
     engine: str | None = None
-    parts: tuple[Part, ...] = field(default=())
+    parts: tuple[BundlePart, ...] = field(default=())
 
     @property
     def key(self) -> str:
@@ -166,7 +166,9 @@ def _manifest(name: str, plain: Mapping[str, Any], origin: str) -> Manifest:
     return Manifest(name=name, summary=plain.get("summary", ""), engine=plain.get("engine"), parts=found)
 
 
-def _part(name: str, place: Any, sources: Mapping[str, Any], own: Mapping[str, Any], read: "_Reader") -> Part | None:
+def _part(
+    name: str, place: Any, sources: Mapping[str, Any], own: Mapping[str, Any], read: "_Reader"
+) -> BundlePart | None:
     """One line of `parts`; None after a mistake, which is noted."""
     origin, _, file = str(place).partition("/")
     read.check(_NAME.fullmatch(name) is not None, f"part {name!r} must be of lower-case letters, digits, '.', '_', '-'")
@@ -179,15 +181,15 @@ def _part(name: str, place: Any, sources: Mapping[str, Any], own: Mapping[str, A
         read.mistakes.append(f"source {origin} has no file {file or name!r}; it has {', '.join(paths) or 'none'}")
         return None
     path, digest = found
-    return Part(name=name, source=source, path=path, sha256=digest)
+    return BundlePart(name=name, source=source, path=path, sha256=digest)
 
 
-def _source(name: str, plain: Any, own: bool, read: "_Reader") -> tuple[Source, dict[str, tuple[str, str | None]]]:
+def _source(name: str, plain: Any, own: bool, read: "_Reader") -> tuple[FileSource, dict[str, tuple[str, str | None]]]:
     """A source, and its files: name → (path, SHA-256)."""
     kinds = {"licence": str, "link": str, "hub": list, "folders": list, "made_by": str, "files": dict}
     found = read.fields(plain, kinds, f"source {name}")
     scope = "#" + sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:16] if own else ""
-    source = Source(
+    source = FileSource(
         name=str(name),
         licence=found.get("licence", "unknown"),
         link=found.get("link"),

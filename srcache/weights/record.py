@@ -41,7 +41,7 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class WeightsRecord:
     """A bundle on this machine; `name` is the manifest that it was found by."""
 
     name: str
@@ -54,7 +54,7 @@ def records_folder() -> Path:
     return weights_folder() / "bundles"
 
 
-def read_record(digest: str) -> Record | None:
+def read_weights_record(digest: str) -> WeightsRecord | None:
     """The record of a bundle, or None if there is none.
 
     Raises:
@@ -68,12 +68,12 @@ def read_record(digest: str) -> Record | None:
         if plain["format"] != _FORMAT:
             raise ValueError(f"its format is {plain['format']}")
         parts = {name: Kept(**{**one, "path": Path(one["path"])}) for name, one in plain["parts"].items()}
-        return Record(name=plain["name"], engine=plain["engine"], parts=parts)
+        return WeightsRecord(name=plain["name"], engine=plain["engine"], parts=parts)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedError(f"{path} is no record of weights ({error!r}); delete it, and fetch them again") from error
 
 
-def write_record(digest: str, record: Record, key: str | None = None) -> None:
+def write_record(digest: str, record: WeightsRecord, key: str | None = None) -> None:
     """Keep a record, and let the name `key` stand for it.
 
     Raises:
@@ -93,14 +93,14 @@ def recorded_digest(key: str) -> str | None:
     return digest if is_digest(digest) and (records_folder() / f"{digest}.json").is_file() else None
 
 
-def recorded() -> dict[str, Record]:
+def recorded() -> dict[str, WeightsRecord]:
     """Every record, by digest.
 
     Raises:
         DamagedError: one cannot be read.
     """
     digests = sorted(path.stem for path in records_folder().glob("*.json"))
-    return {digest: record for digest in digests if (record := read_record(digest))}
+    return {digest: record for digest in digests if (record := read_weights_record(digest))}
 
 
 def kept_parts(key: str) -> dict[str, Kept]:

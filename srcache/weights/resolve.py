@@ -7,7 +7,7 @@ from srcache.errors import WeightsError
 from srcache.weights.bundle import find_bundle, is_made, locate
 from srcache.weights.checkpoint import adopt, find, is_digest, weights_folder
 from srcache.weights.manifest import shipped_manifests
-from srcache.weights.record import read_record
+from srcache.weights.record import read_weights_record
 
 
 def resolve_weights(text: str, beside: Path) -> str:
@@ -45,7 +45,7 @@ def require_weights(digest: str, engine: str) -> None:
     if (weights_folder() / f"{digest}.safetensors").is_file():
         find(digest)
         return
-    record = read_record(digest)
+    record = read_weights_record(digest)
     if record is None and not is_made(digest):
         find(digest)
     if record and record.engine not in (None, engine):

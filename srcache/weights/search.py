@@ -12,23 +12,23 @@ from pathlib import Path, PurePosixPath
 
 from srcache.weights.checkpoint import weights_folder
 from srcache.weights.hub import in_cache
-from srcache.weights.manifest import Manifest, Part
+from srcache.weights.manifest import BundlePart, Manifest
 from srcache.weights.record import Kept, kept_parts
 
 VARIABLE = "SRCACHE_WEIGHTS"
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundFile:
     """A part's file; `kept` is what was recorded of it, if it was."""
 
-    part: Part
+    part: BundlePart
     path: Path
     origin: str
     kept: Kept | None = None
 
 
-def search(manifest: Manifest, folders: Sequence[Path] = ()) -> dict[str, Found | None]:
+def search(manifest: Manifest, folders: Sequence[Path] = ()) -> dict[str, FoundFile | None]:
     """Every part of a bundle, found or not."""
     known = kept_parts(manifest.key)
     listed = [Path(os.path.expanduser(text)) for text in os.environ.get(VARIABLE, "").split(os.pathsep) if text]
@@ -44,7 +44,7 @@ def made_folder(manifest: Manifest) -> Path:
     return weights_folder() / "made" / manifest.key
 
 
-def candidates(part: Part, folder: Path) -> Iterator[Path]:
+def candidates(part: BundlePart, folder: Path) -> Iterator[Path]:
     """Where a part's file may lie in a folder that a person has.
 
     A source's folder `preset/models/DAPE` is looked for as a whole, then as `models/DAPE` and `DAPE`; and it may be the
@@ -59,25 +59,25 @@ def candidates(part: Part, folder: Path) -> Iterator[Path]:
             yield folder / part.path
 
 
-def _one(part: Part, folders: Sequence[Path], kept: Kept | None, listed: Sequence[Path]) -> Found | None:
+def _one(part: BundlePart, folders: Sequence[Path], kept: Kept | None, listed: Sequence[Path]) -> FoundFile | None:
     if given := _in(part, folders):
         return given
     if kept and kept.path.is_file() and part.sha256 in (None, kept.sha256):
-        return Found(part, kept.path, kept.origin, kept)
+        return FoundFile(part, kept.path, kept.origin, kept)
     if there := _in(part, listed):
         return there
     cached = in_cache(part)
-    return Found(part, *cached) if cached else None
+    return FoundFile(part, *cached) if cached else None
 
 
-def _made(part: Part, folder: Path) -> Found | None:
+def _made(part: BundlePart, folder: Path) -> FoundFile | None:
     path = folder / part.path
-    return Found(part, path, f"made by {part.source.made_by}") if path.is_file() else None
+    return FoundFile(part, path, f"made by {part.source.made_by}") if path.is_file() else None
 
 
-def _in(part: Part, folders: Sequence[Path]) -> Found | None:
+def _in(part: BundlePart, folders: Sequence[Path]) -> FoundFile | None:
     for folder in folders:
         for path in candidates(part, folder):
             if path.is_file():
-                return Found(part, path.absolute(), str(folder.absolute()))
+                return FoundFile(part, path.absolute(), str(folder.absolute()))
     return None

@@ -12,8 +12,8 @@ from srcache.engine.registry import engine_names, find_engine
 from srcache.errors import ConfigError, DamagedError, EngineError, MissingExtraError, WeightsError
 from srcache.weights.bundle import fetch_command
 from srcache.weights.manifest import Manifest, bundle_digest, load_manifest, shipped_manifests
-from srcache.weights.record import Record, checked, recorded, recorded_digest
-from srcache.weights.search import Found, search
+from srcache.weights.record import WeightsRecord, checked, recorded, recorded_digest
+from srcache.weights.search import FoundFile, search
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +169,7 @@ def choose_record(word: str) -> str | None:
     return fits[0] if fits else None
 
 
-def verify_bundles(records: Sequence[Record]) -> Iterator[Damage]:
+def verify_bundles(records: Sequence[WeightsRecord]) -> Iterator[Damage]:
     """Hash every file of these bundles anew, each file once, and tell what is gone or damaged."""
     seen: dict[tuple[Path, str], tuple[str, bool] | None] = {}
     for record in records:
@@ -186,11 +186,11 @@ def verify_bundles(records: Sequence[Record]) -> Iterator[Damage]:
                 yield Damage(record.name, part, *trouble)
 
 
-def _is_as_recorded(one: Found) -> bool:
+def _is_as_recorded(one: FoundFile) -> bool:
     state = one.path.stat()
     return one.kept is not None and (state.st_size, state.st_mtime_ns) == (one.kept.size, one.kept.mtime)
 
 
-def _digest(manifest: Manifest, found: dict[str, Found | None]) -> str | None:
+def _digest(manifest: Manifest, found: dict[str, FoundFile | None]) -> str | None:
     known = {name: one.kept.sha256 for name, one in found.items() if one and one.kept}
     return bundle_digest(known) if len(known) == len(found) else manifest.digest

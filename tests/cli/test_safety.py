@@ -18,8 +18,8 @@ from srcache.fill.run import fill
 from srcache.fill.settings import FillSettings
 from srcache.recipe.reading import load_recipe, resolve
 from srcache.study.train.networks import build_network
-from srcache.study.train.runs import Run, write_finished, write_weights
-from srcache.study.train.settings import RunSettings
+from srcache.study.train.runs import TrainRun, write_finished, write_weights
+from srcache.study.train.settings import TrainSettings
 
 NOISY = resolve({"name": "noisy", "engine": "test-noise", "scale": 2, "options": {"strength": 0.5}})
 PLAIN = load_recipe("bicubic", {"scale": 2})
@@ -55,11 +55,11 @@ def judge(tmp_path) -> Path:
     folder = tmp_path / "run"
     folder.mkdir()
     write_finished(
-        Run(
+        TrainRun(
             folder=folder,
             arm="lr",
             classes=("bark", "gravel", "moss"),
-            settings=RunSettings(network="small:4", size=16),
+            settings=TrainSettings(network="small:4", size=16),
             inputs={},
             history=(),
             best_epoch=1,

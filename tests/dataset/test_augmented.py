@@ -32,7 +32,7 @@ from srcache.catalog.scanning import from_dataset, scan
 from srcache.dataset import items as items_room
 from srcache.dataset.augmented import SRAugmentedDataset
 from srcache.dataset.policy import Policy, Variant
-from srcache.dataset.scores import Score, begin_scores, open_gate, write_scores
+from srcache.dataset.scores import LabelScore, begin_scores, open_score_filter, write_scores
 from srcache.engine.registry import open_engine
 from srcache.errors import (
     CacheError,
@@ -621,7 +621,7 @@ def measured(cache: Path, recipe: Recipe, safe: Mapping[tuple[Path, int], float]
     begin_scores(home, {"classifier": None}, {})
     rest = {"back_projection": 30.0, "back_projection_error": 1.0}
     rows = [
-        Score(image=file.stem, key=file_key(file), sample=sample, safe=value, **rest)
+        LabelScore(image=file.stem, key=file_key(file), sample=sample, safe=value, **rest)
         for (file, sample), value in safe.items()
     ]
     write_scores(home, rows)
@@ -712,7 +712,9 @@ def test_the_table_is_read_once(photos: Path) -> None:
         assert twin.measurements == data.measurements
     opened = SRAugmentedDataset(photos, cache, policy="lr,sr[safe>0.9]")
     assert {opened.variant(index) for index in range(12)} == {Variant("lr")}
-    assert data.measurements != opened.measurements == open_gate(home, Policy.parse("sr[safe>1]").filters).digest
+    assert (
+        data.measurements != opened.measurements == open_score_filter(home, Policy.parse("sr[safe>1]").filters).digest
+    )
 
 
 def test_pictures_in_memory_are_filtered_by_their_files_rows(photos: Path) -> None:

@@ -16,12 +16,12 @@ from srcache.dataset.scores import (
     HEADER,
     SCHEMA,
     TABLE,
-    Gate,
-    Score,
+    LabelScore,
+    ScoreFilter,
     begin_scores,
-    open_gate,
+    filter_effect,
+    open_score_filter,
     read_scores,
-    what_removes,
     write_scores,
 )
 from srcache.errors import DamagedError, PolicyError
@@ -32,8 +32,8 @@ WITH = {"version": 1, "classifier": {"digest": "abc", "classes": ["a", "b"]}}
 WITHOUT = {"version": 1, "classifier": None}
 
 
-def score(number: int, sample: int = 0, **values) -> Score:
-    return Score(
+def score(number: int, sample: int = 0, **values) -> LabelScore:
+    return LabelScore(
         **{
             "image": f"moss/{number}",
             "key": KEYS[number],
@@ -52,7 +52,7 @@ def shares(least, most):
 
 LABELS = st.none() | st.text(min_size=1, max_size=6).filter(lambda text: text.isprintable())
 ROWS = st.builds(
-    Score,
+    LabelScore,
     image=st.sampled_from(["a", "größe 1/v1.2", "<b>&/x", '"quoted", it is', "two\nlines", "=1+1"]),
     key=st.sampled_from(KEYS),
     sample=st.integers(0, 999),
@@ -74,7 +74,7 @@ def home(tmp_path_factory) -> Path:
     return folder
 
 
-def cells(row: Score) -> list[str]:
+def cells(row: LabelScore) -> list[str]:
     return [str(getattr(row, name)) for name in ("name", *HEADER[1:])]
 
 
@@ -158,7 +158,7 @@ def test_a_table_that_is_not_what_was_written_is_refused(tmp_path, case):
     begin_scores(tmp_path, WITH, {})
     head = "" if case in ("another table", "nothing") else ",".join(HEADER) + "\n"
     (tmp_path / TABLE).write_text(head + text)
-    for read in (read_scores, lambda home: open_gate(home, [parse_filter("safe>0.5")])):
+    for read in (read_scores, lambda home: open_score_filter(home, [parse_filter("safe>0.5")])):
         with pytest.raises(DamagedError, match=rf"(?s)safety.csv is not the table .*{words}.*safety --again"):
             read(tmp_path)
 
@@ -184,7 +184,7 @@ def test_a_table_that_does_not_say_how_it_was_measured_is_refused(tmp_path, text
     write_scores(tmp_path, [score(0)])
     if text is not None:
         (tmp_path / ABOUT).write_text(text)
-    for read in (read_scores, lambda home: open_gate(home, [parse_filter("agree>0.5")])):
+    for read in (read_scores, lambda home: open_score_filter(home, [parse_filter("agree>0.5")])):
         with pytest.raises(DamagedError, match=rf"safety.json .*{words}.*--again"):
             read(tmp_path)
 
@@ -197,12 +197,12 @@ def test_what_a_filter_removes(tmp_path):
     begin_scores(tmp_path, WITHOUT, {})
     write_scores(tmp_path, rows)
     for source in (read_scores(tmp_path), rows):
-        found = what_removes(source, "safe > 0.90")
+        found = filter_effect(source, "safe > 0.90")
         assert (found.filter, found.kept, found.removed, found.names) == ("safe>0.9", 2, 2, ("moss/1", "moss/2#3"))
-        assert what_removes(source, parse_filter("safe>=0.9&back_projection>=30")).removed == 1
-        assert what_removes(source, "agree>0").kept == 0, "what was not measured passes nothing"
+        assert filter_effect(source, parse_filter("safe>=0.9&back_projection>=30")).removed == 1
+        assert filter_effect(source, "agree>0").kept == 0, "what was not measured passes nothing"
     with pytest.raises(PolicyError, match="danger"):
-        what_removes(rows, "danger>1")
+        filter_effect(rows, "danger>1")
 
 
 # --- the gate ---
@@ -213,7 +213,7 @@ def test_the_gate_says_what_the_rows_say(rows, dice):
     texts = ["safe>0.5", "agree>=0.25&safe<0.9", "feature_distance<1", "back_projection>40", "back_projection_error<9"]
     filters = [parse_filter(text) for text in texts]
     dice.shuffle(rows)
-    gate = Gate(Path("t"), "", filters, rows)
+    gate = ScoreFilter(Path("t"), "", filters, rows)
     for twin in (gate, pickle.loads(pickle.dumps(gate))):
         for key in KEYS:
             mine = [row for row in rows if row.key == key]
@@ -228,7 +228,7 @@ def test_the_gate_is_packed(tmp_path):
         score(0, image=f"a/{number}", key=image_key(f"{number}".encode()), safe=number / 2000) for number in range(2000)
     ]
     write_scores(tmp_path, many)
-    gate = open_gate(tmp_path, [parse_filter("safe>0.5"), parse_filter("safe>0.9")])
+    gate = open_score_filter(tmp_path, [parse_filter("safe>0.5"), parse_filter("safe>0.9")])
     assert len(pickle.dumps(gate)) < 2000 * (18 + 2) + 2000, "18 bytes a row and one for each filter"
     assert sum(bool(gate.passing(row.key, parse_filter("safe>0.9"))) for row in many) == 199
     assert gate.digest == image_key((tmp_path / TABLE).read_bytes())
@@ -236,12 +236,12 @@ def test_the_gate_is_packed(tmp_path):
 
 def test_the_gate_refuses_what_was_not_measured(tmp_path):
     with pytest.raises(PolicyError, match=r"filters by agree>0.5, safe>0.9, but nothing was measured .*run `srcache s"):
-        open_gate(tmp_path, [parse_filter("agree>0.5"), parse_filter("safe>0.9")])
+        open_score_filter(tmp_path, [parse_filter("agree>0.5"), parse_filter("safe>0.9")])
     begin_scores(tmp_path, WITHOUT, {})
     write_scores(tmp_path, [score(0)])
-    assert open_gate(tmp_path, [parse_filter("safe>0.1"), parse_filter("back_projection>20")]).knows(KEYS[0])
+    assert open_score_filter(tmp_path, [parse_filter("safe>0.1"), parse_filter("back_projection>20")]).knows(KEYS[0])
     with pytest.raises(PolicyError, match=r"without a classifier, so it has no agree and no feature_distance; run"):
-        open_gate(tmp_path, [parse_filter("agree>0.5&feature_distance<1")])
+        open_score_filter(tmp_path, [parse_filter("agree>0.5&feature_distance<1")])
 
 
 def test_every_number_has_a_column():

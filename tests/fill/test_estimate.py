@@ -10,7 +10,7 @@ import srcache.fill.estimate
 from srcache.cache.manifest import open_cache
 from srcache.catalog.scanning import scan
 from srcache.errors import RecipeError
-from srcache.fill.estimate import PROBED, Estimate, estimate
+from srcache.fill.estimate import PROBED, FillEstimate, estimate
 from srcache.fill.run import fill
 from srcache.fill.settings import FillSettings
 from srcache.recipe.reading import load_recipe, resolve
@@ -55,7 +55,7 @@ def test_only_what_is_missing_counts_and_a_full_cache_loads_no_engine(photos, tm
     fill(catalog, recipe, tmp_path / "cache", CPU)
     monkeypatch.setattr(engines.Noise, "__init__", None)
     found = estimate(catalog, recipe, tmp_path / "cache", CPU)
-    assert found == Estimate(wanted=12, stored=12, skipped=0, missing=0)
+    assert found == FillEstimate(wanted=12, stored=12, skipped=0, missing=0)
     assert (found.hours, found.bytes) == (None, None)
 
 

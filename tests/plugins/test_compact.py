@@ -15,7 +15,7 @@ from srcache.errors import EngineError
 from srcache.images import from_tensor, resize, to_batch
 from srcache.recipe.degradation import Degradation
 from srcache.recipe.reading import load_recipe
-from srcache.study.quality.psnr_ssim import Convention, measure
+from srcache.study.quality.psnr_ssim import Convention, measure_image
 
 LEAST_GAIN = {2: 1.5, 4: 0.5}
 """dB over bicubic on the Y of a scikit-image photo; the card has the figures for whole sets."""
@@ -38,8 +38,8 @@ def test_it_beats_bicubic_on_a_photo_that_it_never_saw(scale):
     hr = data.astronaut()[64:320, 128:384]
     lr = Degradation(factor=scale).apply(hr)
     convention = Convention(channel="y", crop_border=scale)
-    bicubic = measure(resize(lr, hr.shape[:2], "bicubic"), hr, convention).psnr
-    assert measure(upscaled(lr, scale), hr, convention).psnr > bicubic + LEAST_GAIN[scale]
+    bicubic = measure_image(resize(lr, hr.shape[:2], "bicubic"), hr, convention).psnr
+    assert measure_image(upscaled(lr, scale), hr, convention).psnr > bicubic + LEAST_GAIN[scale]
 
 
 @pytest.mark.parametrize("scale", SCALES)

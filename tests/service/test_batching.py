@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srcache.service.batching import BATCH_PIXELS, WaitingRoom
+from srcache.service.batching import BATCH_PIXELS, BatchQueue
 from srcache.service.requests import Request
 
 
@@ -28,7 +28,7 @@ SHAPES = st.sampled_from([(2, 3), (3, 2), (5, 5), (1, 9)])
     st.sampled_from([0.0, 2.0, math.inf]),
 )
 def test_everybody_leaves_once_in_order_and_with_their_own_shape(steps, batch, linger):
-    room, now, came, left = WaitingRoom(batch, 2, linger), 0, [], []
+    room, now, came, left = BatchQueue(batch, 2, linger), 0, [], []
     for number, (shape, takes, pause) in enumerate(steps):
         now += pause
         room.add(waiting(number, shape), now)
@@ -48,7 +48,7 @@ def test_everybody_leaves_once_in_order_and_with_their_own_shape(steps, batch, l
 
 
 def test_a_full_batch_leaves_and_a_short_one_waits():
-    room = WaitingRoom(3, 2, math.inf)
+    room = BatchQueue(3, 2, math.inf)
     assert [room.add(waiting(n), n) for n in range(3)] == [True, False, True]
     room.add(waiting(3, (9, 9)), 3)
     assert names(room.take(1e9)) == ["0", "1", "2"]
@@ -57,7 +57,7 @@ def test_a_full_batch_leaves_and_a_short_one_waits():
 
 
 def test_a_short_batch_leaves_after_its_linger_even_if_others_are_full():
-    room = WaitingRoom(2, 2, 10)
+    room = BatchQueue(2, 2, 10)
     room.add(waiting("rare", (9, 9)), 0)
     for number in range(8):
         room.add(waiting(number), 1 + number)
@@ -69,7 +69,7 @@ def test_a_short_batch_leaves_after_its_linger_even_if_others_are_full():
 
 
 def test_the_one_that_waits_longest_leaves_first_when_crowded():
-    room = WaitingRoom(2, 2, math.inf)
+    room = BatchQueue(2, 2, math.inf)
     for number in range(16):
         assert not room.is_crowded
         room.add(waiting(number, (1, 1 + number)), number)
@@ -81,7 +81,7 @@ def test_the_one_that_waits_longest_leaves_first_when_crowded():
 
 def test_much_memory_makes_a_crowd_too(monkeypatch):
     monkeypatch.setattr("srcache.service.batching._ROOM_BYTES", 100)
-    room = WaitingRoom(64, 2, math.inf)
+    room = BatchQueue(64, 2, math.inf)
     room.add(waiting("small", (4, 4)), 0)
     assert not room.is_crowded
     room.add(waiting("large", (5, 5)), 0)
@@ -95,13 +95,13 @@ def test_much_memory_makes_a_crowd_too(monkeypatch):
     [((128, 128), 4, 64), ((1000, 1000), 4, 2), ((4000, 3000), 4, 1), ((1000, 1000), 1, 32), ((1, 1), 0.5, 64)],
 )
 def test_the_width_is_fixed_by_the_shape(shape, scale, width):
-    room = WaitingRoom(64, scale, 0)
+    room = BatchQueue(64, scale, 0)
     assert room.width(shape) == width
     assert width == 1 or width * room.pixels(shape) <= BATCH_PIXELS
 
 
 def test_a_narrowed_shape_stays_narrow_and_others_do_not():
-    room = WaitingRoom(8, 2, math.inf)
+    room = BatchQueue(8, 2, math.inf)
     room.narrow((2, 3), 2)
     for number in range(3):
         room.add(waiting(number), number)
@@ -112,7 +112,7 @@ def test_a_narrowed_shape_stays_narrow_and_others_do_not():
 
 
 def test_clearing_hands_back_everybody():
-    room = WaitingRoom(4, 2, 1)
+    room = BatchQueue(4, 2, 1)
     for number in range(5):
         room.add(waiting(number, (1, 1 + number % 2)), 0)
     assert sorted(names(room.clear())) == ["0", "1", "2", "3", "4"]

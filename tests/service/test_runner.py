@@ -13,10 +13,10 @@ from srcache.engine.interface import EngineInfo, Failure, Upscaled
 from srcache.engine.registry import open_engine
 from srcache.errors import DeviceError, DiskFullError, EngineError, ImageError
 from srcache.recipe.reading import resolve
-from srcache.service.batching import WaitingRoom
+from srcache.service.batching import BatchQueue
 from srcache.service.device_memory import cuda_gauge, fitting
 from srcache.service.requests import Request
-from srcache.service.runner import EngineCalls, failure_of
+from srcache.service.runner import EngineRunner, failure_of
 
 
 class Probe:
@@ -36,7 +36,7 @@ class Probe:
 
 
 def calls_to(engine, batch=8, gauge=None):
-    return EngineCalls(engine, WaitingRoom(batch, 2, math.inf), gauge)
+    return EngineRunner(engine, BatchQueue(batch, 2, math.inf), gauge)
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from srcache.images import Decoded, decode
 from srcache.keys import entry_name, image_key, noise_seed, pixel_key
 from srcache.recipe.reading import resolve
 from srcache.service.requests import Request, make_request, make_requests
-from srcache.service.service import Outcome, ServiceSettings, SRService
+from srcache.service.service import Served, ServiceSettings, SRService
 from srcache.stores import open_store
 
 LIMIT = 20
@@ -139,11 +139,11 @@ def test_a_name_is_computed_once_however_often_and_from_wherever_it_is_asked_for
 def test_what_is_stored_already_is_answered_without_the_engine(asks, store):
     request = asks(1)[0]
     with serve(Probe(), store, linger=0) as service:
-        assert service.submit(request).result(LIMIT) == Outcome(request.name, added=True)
+        assert service.submit(request).result(LIMIT) == Served(request.name, added=True)
     engine = Probe()
     with serve(engine, store) as service:
         future = service.submit(request)
-        assert future.result(0) == Outcome(request.name, added=False)
+        assert future.result(0) == Served(request.name, added=False)
     assert engine.shapes == []
 
 
@@ -451,8 +451,8 @@ def test_a_store_that_gives_up_ends_the_service_and_nobody_waits_for_ever(asks, 
     assert caught[-1] is error
     assert closed(service)
     answers = [future.exception(0) or future.result(0) for future in caught[:-1]]
-    assert set(map(type, answers)) <= {type(error), Outcome}
-    stored = [answer.name for answer in answers if isinstance(answer, Outcome)]
+    assert set(map(type, answers)) <= {type(error), Served}
+    stored = [answer.name for answer in answers if isinstance(answer, Served)]
     assert set(stored) == set(store.inner.names())
     with pytest.raises(type(error)):
         service.submit(asks(1, first=99)[0])

@@ -13,7 +13,7 @@ from srcache.fill.run import fill
 from srcache.recipe.reading import load_recipe
 from srcache.study.arms.arms import arm_dataset
 from srcache.study.arms.sets import ArmSets
-from srcache.study.prepare.lr import lr
+from srcache.study.prepare.lr import make_lr
 
 CLASSES = ("across", "down")
 COUNTS = {"train": 9, "validation": 4, "test": 3}
@@ -31,7 +31,7 @@ def make_stripes(home: Path) -> Path:
             folder.mkdir(parents=True)
             for number in range(count):
                 Image.fromarray(_stripes(label, dice)).save(folder / f"{label} {number}.png")
-        lr(home / "hr" / split, home / "lr" / split, FACTOR)
+        make_lr(home / "hr" / split, home / "lr" / split, FACTOR)
         for name in ("bicubic", "lanczos"):
             fill(scan(home / "lr" / split), load_recipe(name, {"scale": FACTOR}), home / "cache")
     return home

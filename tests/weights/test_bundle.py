@@ -21,7 +21,7 @@ from srcache.weights.bundle import find_bundle, locate
 from srcache.weights.checkpoint import adopt, find, weights_folder
 from srcache.weights.fetch import fetch
 from srcache.weights.hub import Hub, Offer
-from srcache.weights.manifest import Part, Repository, Source, bundle_digest, load_manifest, shipped_manifests
+from srcache.weights.manifest import BundlePart, FileSource, Repository, bundle_digest, load_manifest, shipped_manifests
 from srcache.weights.record import records_folder
 from srcache.weights.resolve import resolve_weights
 from srcache.weights.search import candidates, search
@@ -108,8 +108,8 @@ def test_what_was_located_is_found_by_its_digest(manifest, models):
 
 @pytest.mark.parametrize("given", ["", "preset", "preset/models", "preset/models/mine"])
 def test_a_source_is_found_from_its_folder_and_from_every_one_above(given, models):
-    source = Source(name="mine", folders=("preset/models/mine",))
-    part = Part(name="net", source=source, path="unet/net.safetensors")
+    source = FileSource(name="mine", folders=("preset/models/mine",))
+    part = BundlePart(name="net", source=source, path="unet/net.safetensors")
     found = [path for path in candidates(part, models.parents[1] / given) if path.is_file()]
     assert found == [models / "mine/unet/net.safetensors"]
 
@@ -256,7 +256,7 @@ def test_the_hubs_cache_is_searched_without_a_network(manifest, models, tmp_path
     (repository / "snapshots/c0ffee/words.txt").write_text("cat\ndog\n")
     digest = locate(manifest, [models])
     assert find_bundle(digest)["tags"] == repository / "snapshots/c0ffee/words.txt"
-    kept = records.read_record(digest).parts["tags"]
+    kept = records.read_weights_record(digest).parts["tags"]
     assert (kept.origin, kept.licence) == ("some/words@c0ffee", "unknown")
 
 
@@ -272,7 +272,7 @@ def test_without_the_hubs_package_folders_are_enough(manifest, models, monkeypat
 def test_what_the_disk_cannot_hold_is_not_begun(tmp_path):
     pytest.importorskip("huggingface_hub")
     repository = Repository("some/words")
-    part = Part(name="tags", source=Source(name="words", repositories=(repository,)), path="words.txt")
+    part = BundlePart(name="tags", source=FileSource(name="words", repositories=(repository,)), path="words.txt")
     with pytest.raises(DiskFullError, match=r"MiB are to be downloaded to .*, but only .* are free; make room"):
         Hub().require_room([Offer(part, repository, 1 << 60, ())])
 

@@ -18,9 +18,10 @@ class Given(NamedTuple):
     """What a network is given beside the latent.
 
     Attributes:
-        time: (S,) the projections of one time embedding for all resnets, side by side; a row of `Network.times`.
-        text: (N, 77, K) keys and values of the prompts, from `Network.text`.
-        images: (N, T, K) the same of the pictures' embeddings, from `Network.images`.
+        time: (S,) the projections of one time embedding for all resnets, side by side; a row of
+            `DenoisingNetwork.times`.
+        text: (N, 77, K) keys and values of the prompts, from `DenoisingNetwork.text`.
+        images: (N, T, K) the same of the pictures' embeddings, from `DenoisingNetwork.images`.
     """
 
     time: Tensor
@@ -47,7 +48,7 @@ class Layer(nn.Module):
         return image(hidden, given.images[..., self.keys])  # type: ignore[no-any-return]
 
 
-class Network(nn.Module):
+class DenoisingNetwork(nn.Module):
     """The down path and middle that UNet and ControlNet share, taken from a stock model."""
 
     def __init__(self, model: Any) -> None:
@@ -97,8 +98,8 @@ class Network(nn.Module):
         return Layer(resnet, pair, time, keys)
 
 
-class ControlNet(Network):
-    """See `Network`; what it finds in the control picture is added to what the UNet passes on."""
+class ControlNet(DenoisingNetwork):
+    """See `DenoisingNetwork`; what it finds in the control picture is added to what the UNet passes on."""
 
     def __init__(self, model: Any, scale: float) -> None:
         super().__init__(model)
@@ -118,8 +119,8 @@ class ControlNet(Network):
         return found if self.scale == 1 else [each * self.scale for each in found]
 
 
-class UNet(Network):
-    """See `Network`."""
+class UNet(DenoisingNetwork):
+    """See `DenoisingNetwork`."""
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
@@ -142,7 +143,7 @@ class UNet(Network):
         return self.conv_out(functional.silu(self.norm_out(hidden)))  # type: ignore[no-any-return]
 
 
-def predict(
+def predict_noise(
     unet: UNet, controlnet: ControlNet, latent: Tensor, control: Tensor, given: tuple[Given, Given], guidance: float
 ) -> Tensor:
     """The noise in a latent, guided if the conditions have two rows for each row of the latent.
@@ -170,7 +171,7 @@ def _attends(block: Any) -> bool:
 
 
 def _blocks(model: Any) -> list[Any]:
-    """In the order in which `Network` takes them apart."""
+    """In the order in which `DenoisingNetwork` takes them apart."""
     return [*model.down_blocks, model.mid_block, *getattr(model, "up_blocks", ())]
 
 

@@ -37,7 +37,7 @@ def load_unet(config: Mapping[str, Any], tensors: dict[str, Tensor], images: dic
     if images is not None:
         tensors = tensors | {name: value for name, value in images.items() if "image_attentions" in name}
     with torch.device("meta"):
-        model = with_image_transformers(UNet2DConditionModel(**known(UNet2DConditionModel, config)))
+        model = with_image_transformers(UNet2DConditionModel(**known_settings(UNet2DConditionModel, config)))
     fit(model, tensors, "the UNet's checkpoint")
     return model.eval().requires_grad_(False)
 
@@ -45,7 +45,7 @@ def load_unet(config: Mapping[str, Any], tensors: dict[str, Tensor], images: dic
 def load_controlnet(config: Mapping[str, Any], tensors: dict[str, Tensor]) -> Any:
     """The ControlNet with a checkpoint's tensors; arguments and errors as `load_unet`."""
     with torch.device("meta"):
-        model = with_image_transformers(ControlNetModel(**known(ControlNetModel, config)))
+        model = with_image_transformers(ControlNetModel(**known_settings(ControlNetModel, config)))
     fit(model, tensors, "the ControlNet's checkpoint")
     return model.eval().requires_grad_(False)
 
@@ -58,7 +58,7 @@ def with_image_transformers(model: Any) -> Any:
     return model
 
 
-def known(kind: type, config: Mapping[str, Any]) -> dict[str, Any]:
+def known_settings(kind: type, config: Mapping[str, Any]) -> dict[str, Any]:
     """A config.json's settings, less those that say nothing to the class.
 
     Raises:

@@ -68,7 +68,9 @@ class Size:
 class Tagger:
     """What is in pictures: names of things, and embeddings."""
 
-    def __init__(self, network: "Network", tags: Sequence[str], thresholds: Sequence[float], antialias: bool) -> None:
+    def __init__(
+        self, network: "TaggerNetwork", tags: Sequence[str], thresholds: Sequence[float], antialias: bool
+    ) -> None:
         self.network = network
         self._tags, self._thresholds, self._antialias = tags, torch.tensor(thresholds), antialias
         self._mean, self._std = (torch.tensor(each).view(3, 1, 1) for each in (_MEAN, _STD))
@@ -104,7 +106,7 @@ class Tagger:
         return (square - self._mean) / self._std
 
 
-class Network(nn.Module):
+class TaggerNetwork(nn.Module):
     """RAM without its captioning part; the modules have its checkpoint's names, but for Swin's, which are timm's.
 
     Attention to the tokens and the last layer are written out: on a CPU torch's own (`scaled_dot_product_attention`, a
@@ -221,7 +223,7 @@ def load_tagger(
         raise WeightsError(f"the tagger has {size.num_tags} tags, but the list has {counts}")
     tensors = merged(_renamed(ram), dape, size.lora_r, size.lora_alpha)
     with torch.device("meta"):
-        network = Network(size)
+        network = TaggerNetwork(size)
     fit(network, {_timm_name(name): tensor for name, tensor in tensors.items()}, "RAM", _SURPLUS)
     _fill_buffers(network.visual_encoder, size)
     network.float().eval().requires_grad_(False)
@@ -284,7 +286,7 @@ def _fill_buffers(swin: nn.Module, size: Size) -> None:
 def published_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     """The shapes of the tensors of a tagger with this configuration, by RAM's own names; see `load_tagger`."""
     with torch.device("meta"):
-        network = Network(_size(config))
+        network = TaggerNetwork(_size(config))
     return {_ram_name(name): tuple(tensor.shape) for name, tensor in network.state_dict().items()}
 
 

@@ -27,11 +27,11 @@ class Shared:
 
 
 @dataclass(frozen=True, slots=True)
-class Joined:
+class JoinedSteps:
     """Add what was branched off."""
 
 
-Step = Callable[[Tensor], Tensor] | Shared | Joined
+Step = Callable[[Tensor], Tensor] | Shared | JoinedSteps
 
 
 def encoder_steps(encoder: Any) -> Iterator[Step]:
@@ -62,13 +62,13 @@ def _middle_steps(block: Any) -> Iterator[Step]:
     first, *others = block.resnets
     yield from _resnet_steps(first)
     for attention, resnet in zip(block.attentions, others, strict=True):
-        yield from (Shared(attention.group_norm, _same), _Attention(attention), Joined())
+        yield from (Shared(attention.group_norm, _same), _Attention(attention), JoinedSteps())
         yield from _resnet_steps(resnet)
 
 
 def _resnet_steps(block: Any) -> Iterator[Step]:
     yield from (Shared(block.norm1, block.conv_shortcut or _same), _silu, block.conv1)
-    yield from (Shared(block.norm2), _silu, block.conv2, Joined())
+    yield from (Shared(block.norm2), _silu, block.conv2, JoinedSteps())
 
 
 def _last_steps(network: Any) -> Iterator[Step]:

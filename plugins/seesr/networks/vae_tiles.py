@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm
 
-from .vae_steps import Joined, Shared, Step
+from .vae_steps import JoinedSteps, Shared, Step
 
 ROUNDINGS = (32, 16, 8, 4, 2)
 """The steps to which a tile's side is rounded up, the preferred one first."""
@@ -80,7 +80,7 @@ class Moments:
     cells: int
 
 
-def measure(tensor: Tensor, groups: int) -> Moments:
+def measure_moments(tensor: Tensor, groups: int) -> Moments:
     """A tile's moments, tensor (1, C, H, W); group by group, so that half precision needs no second tensor in full."""
     pairs = [torch.var_mean(group.float(), correction=0) for group in tensor[0].chunk(groups)]
     variances, means = zip(*pairs, strict=True)
@@ -113,7 +113,7 @@ class _Track:
     branch: Tensor | None = None
 
     def take(self, step: Step, moments: Moments | None = None) -> None:
-        if isinstance(step, Joined):
+        if isinstance(step, JoinedSteps):
             assert self.branch is not None  # a residual path has a beginning
             self.value = self.value.add_(self.branch)
             self.branch = None
@@ -162,7 +162,7 @@ def run_tiles(steps: Iterable[Step], tiles: Iterable[Tensor], park: bool) -> lis
             for step in work:
                 track.take(step)
             if wait:
-                found.append(measure(track.value, wait.norm.num_groups))
+                found.append(measure_moments(track.value, wait.norm.num_groups))
                 if park:
                     track.park()
         waited = (wait, average(found)) if wait else None

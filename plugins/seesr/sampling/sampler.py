@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..networks.denoiser import ControlNet, Given, UNet, predict
+from ..networks.denoiser import ControlNet, Given, UNet, predict_noise
 from .noise import Noise
 from .schedule import Schedule
 from .windows import Windows
@@ -31,7 +31,7 @@ class Prompts:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class WindowPart:
     """What is predicted together: some rows of a batch, or some windows of its latents.
 
     Attributes:
@@ -78,7 +78,7 @@ class Sampler:
     def predict(self, latent: Tensor, control: Tensor, *given: Tensor) -> Tensor:
         """See `denoiser.predict`; `given` are the tensors of the UNet's `Given`, and then of the ControlNet's."""
         both = Given(*given[:3]), Given(*given[3:])
-        return predict(*self.networks, latent, control, both, self.guidance)
+        return predict_noise(*self.networks, latent, control, both, self.guidance)
 
     def sample(
         self, pictures: Tensor, prompts: Prompts, start: Tensor, noise: Noise, windows: Windows | None
@@ -105,13 +105,13 @@ class Sampler:
             latent = latent * step.keep + predicted * step.remove + noise.draw() * step.add
         return latent
 
-    def _found(self, pieces: Tensor, part: Part, keys_values: list[Tensor], number: int) -> Tensor:
+    def _found(self, pieces: Tensor, part: WindowPart, keys_values: list[Tensor], number: int) -> Tensor:
         """The noise that is predicted in a part, at a step."""
         pairs = zip(self._times, keys_values[::2], keys_values[1::2], strict=True)
         given = [tensor for times, text, images in pairs for tensor in (times[number], text, images)]
         return self.run(pieces[part.rows], part.control, *given)[: part.count]
 
-    def _parts(self, pictures: Tensor, windows: Windows | None) -> list[Part]:
+    def _parts(self, pictures: Tensor, windows: Windows | None) -> list[WindowPart]:
         """A whole batch is one part; windows are divided evenly, and all parts are of one size."""
         if windows is None:
             return [self._part(pictures, 1, list(range(len(pictures))), len(pictures))]
@@ -121,13 +121,13 @@ class Sampler:
         chosen = [range(start, min(start + size, len(cut))) for start in range(0, len(cut), size)]
         return [self._part(cut, each, [*rows, *[rows[0]] * (size - len(rows))], len(rows)) for rows in chosen]
 
-    def _part(self, pictures: Tensor, each: int, rows: list[int], count: int) -> Part:
+    def _part(self, pictures: Tensor, each: int, rows: list[int], count: int) -> WindowPart:
         """`pictures` are control pictures, or `each` windows of every one of them."""
         owners, index = [row // each for row in rows], torch.tensor(rows, device=self._device)
         control = self.networks[1].embedding(self._ready(pictures[index]))
         text = [0] * len(owners) + [1 + owner for owner in owners] if self.is_guided else owners
         images = owners * 2 if self.is_guided else owners
-        return Part(count, index, control, *(torch.tensor(each, device=self._device) for each in (text, images)))
+        return WindowPart(count, index, control, *(torch.tensor(each, device=self._device) for each in (text, images)))
 
     def _keys_and_values(self, prompts: Prompts) -> list[Tensor]:
         """Of text and image, for UNet and ControlNet; with guidance, the negative prompt is the first row of text."""
@@ -141,6 +141,6 @@ class Sampler:
         return tensor.to(self._device, self._dtype)
 
 
-def _chosen(tables: list[Tensor], part: Part) -> list[Tensor]:
+def _chosen(tables: list[Tensor], part: WindowPart) -> list[Tensor]:
     """The rows of keys and values that belong to a part."""
     return [table[rows] for table, rows in zip(tables, [part.text, part.images] * 2, strict=True)]

@@ -21,7 +21,7 @@ _USED = {
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ScheduleStep:
     """`latent · keep + noise prediction · remove + fresh noise · add` is the next latent."""
 
     timestep: int
@@ -34,7 +34,7 @@ class Step:
 class Schedule:
     """All steps of a run; a start mixes `picture` parts of a picture's latent with `noise` parts of noise."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[ScheduleStep, ...]
     picture: float
     noise: float
 
@@ -75,11 +75,11 @@ def make_schedule(config: Mapping[str, Any], steps: int) -> Schedule:
     return Schedule(made, sqrt(start), sqrt(1 - start))
 
 
-def _step(time: int, kept: list[float], before: int) -> Step:
+def _step(time: int, kept: list[float], before: int) -> ScheduleStep:
     """How one step weighs latent, prediction and fresh noise; `kept` is the share of signal at each time (ᾱ)."""
     now, then = kept[time], kept[before] if before >= 0 else 1.0
     alpha = now / then
     beta = 1 - alpha
     clean, direct = sqrt(then) * beta / (1 - now), sqrt(alpha) * (1 - then) / (1 - now)
     spread = sqrt(max(beta * (1 - then) / (1 - now), 1e-20)) if time > 0 else 0.0
-    return Step(time, direct + clean / sqrt(now), -clean * sqrt(1 - now) / sqrt(now), spread)
+    return ScheduleStep(time, direct + clean / sqrt(now), -clean * sqrt(1 - now) / sqrt(now), spread)

@@ -132,7 +132,7 @@ def arm_dataset(
     return _cached(arm, catalog, pairs, folder, inputs | {"policy_seed": seed})
 
 
-def based_arm(
+def arm_from_folder(
     arm: str,
     base: Any,
     *,

@@ -51,7 +51,7 @@ class Change:
     right: float = 0.0
 
 
-def fit(rgb: Pixels, size: tuple[int, int], how: str) -> Pixels:
+def fit_to_size(rgb: Pixels, size: tuple[int, int], how: str) -> Pixels:
     """A picture brought to (height, width).
 
     Args:
@@ -69,7 +69,7 @@ def fit(rgb: Pixels, size: tuple[int, int], how: str) -> Pixels:
     return resize(_padded(rgb, size) if how == "pad" else rgb, size, "bicubic")
 
 
-def draw(kind: str, seed: int, epoch: int, index: int) -> Change:
+def draw_change(kind: str, seed: int, epoch: int, index: int) -> Change:
     """What to do to picture `index` in an epoch, by `none`, `flip` or `thesis`: a pure function of its arguments.
 
     Raises:

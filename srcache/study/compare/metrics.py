@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 
 from srcache.errors import ConfigError, MissingExtraError, listed
 from srcache.study.compare.predictions import Predictions
-from srcache.study.statistics.intervals import Estimate, wilson
+from srcache.study.statistics.intervals import Interval, wilson
 
 BINS = 15
 """Bins of equal width in which calibration is looked at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
+class MetricValue:
     """A number in [0, 1], or None beside a reason."""
 
     value: float | None
@@ -100,11 +100,11 @@ class Performance:
     name: str
     images: int
     right: int
-    accuracy: Estimate
+    accuracy: Interval
     macro: Macro
     per_class: tuple[ClassScore, ...]
     confusion: tuple[tuple[int, ...], ...]
-    roc_auc: Score
+    roc_auc: MetricValue
     calibration: Calibration
 
     def plain(self) -> dict[str, Any]:
@@ -112,7 +112,7 @@ class Performance:
         return asdict(self)
 
 
-def perform(
+def score_classifier(
     name: str, predictions: Predictions, classes: Sequence[str], level: float = 0.95, bins: int = BINS
 ) -> Performance:
     """Score a classifier whose rows all have labels, over `classes` (its own, and those that only others know).
@@ -227,7 +227,7 @@ def _confusion(truth: Sequence[str], chosen: Sequence[str], classes: Sequence[st
     return tuple(tuple(counts[true, said] for said in classes) for true in classes)
 
 
-def _roc_auc(predictions: Predictions, classes: Sequence[str]) -> Score:
+def _roc_auc(predictions: Predictions, classes: Sequence[str]) -> MetricValue:
     truth = [row.label for row in predictions.rows]
     reason = _without_probabilities(predictions)
     lacking = [name for name in classes if name not in predictions.classes]
@@ -239,13 +239,13 @@ def _roc_auc(predictions: Predictions, classes: Sequence[str]) -> Score:
     elif not reason and absent:
         reason = f"no image is {listed(absent)}, so that there is nothing to tell apart"
     if reason:
-        return Score(value=None, reason=reason)
+        return MetricValue(value=None, reason=reason)
     numbers = _probabilities(predictions)
     areas = [
         float(_metrics().roc_auc_score([label == name for label in truth], numbers[:, predictions.classes.index(name)]))
         for name in (classes if len(classes) > 2 else classes[1:])
     ]
-    return Score(value=sum(areas) / len(areas))
+    return MetricValue(value=sum(areas) / len(areas))
 
 
 def _without_probabilities(predictions: Predictions) -> str | None:

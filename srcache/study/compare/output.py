@@ -17,8 +17,8 @@ from typing import Any
 
 from srcache.files import write_whole
 from srcache.study.compare.confusion_plot import draw_confusion
-from srcache.study.compare.pairwise import Pair
-from srcache.study.compare.predictions import Joined
+from srcache.study.compare.pairwise import ArmPair
+from srcache.study.compare.predictions import JoinedPredictions
 from srcache.study.compare.seeds import SeedComparison
 
 
@@ -27,7 +27,7 @@ def plain(found: SeedComparison) -> dict[str, Any]:
     return {**found.comparisons[0].plain(), "seeds": found.plain() if found.seeds > 1 else None}
 
 
-def write_comparison(folder: Path, found: SeedComparison, joined: Joined) -> tuple[Path, ...]:
+def write_comparison(folder: Path, found: SeedComparison, joined: JoinedPredictions) -> tuple[Path, ...]:
     """Write all files of a comparison (of the first seed, whose predictions are `joined`); returns their paths.
 
     Raises:
@@ -48,7 +48,7 @@ def write_comparison(folder: Path, found: SeedComparison, joined: Joined) -> tup
     return tuple(folder / name for name in files)
 
 
-def _discordants(pair: Pair, joined: Joined) -> str:
+def _discordants(pair: ArmPair, joined: JoinedPredictions) -> str:
     said = {name: {row.name: row for row in joined.classifiers[name].rows} for name in (pair.first, pair.second)}
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)

@@ -11,11 +11,11 @@ from itertools import combinations
 from typing import Any
 
 from srcache.errors import ConfigError
-from srcache.study.compare.metrics import BINS, Performance, perform
-from srcache.study.compare.predictions import Joined
+from srcache.study.compare.metrics import BINS, Performance, score_classifier
+from srcache.study.compare.predictions import JoinedPredictions
 from srcache.study.compare.verdict import Contest, verdict
 from srcache.study.statistics.corrections import CORRECTIONS, adjusted
-from srcache.study.statistics.intervals import Estimate, Test, require_share
+from srcache.study.statistics.intervals import Interval, Test, require_share
 from srcache.study.statistics.paired import (
     McNemar,
     Table,
@@ -80,7 +80,7 @@ class Adjusted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
+class ArmPair:
     """Two classifiers; differences are the first less the second.
 
     Attributes:
@@ -101,9 +101,9 @@ class Pair:
     names_second_only: tuple[str, ...]
     tests: McNemar
     adjusted: Adjusted
-    odds_ratio: Estimate
-    newcombe: Estimate
-    bootstrap: Estimate
+    odds_ratio: Interval
+    newcombe: Interval
+    bootstrap: Interval
     needed: Needed
     contest: Contest
 
@@ -145,7 +145,7 @@ class Comparison:
     images: int
     classes: tuple[str, ...]
     classifiers: tuple[Performance, ...]
-    pairs: tuple[Pair, ...]
+    pairs: tuple[ArmPair, ...]
     cochran: Test | None
     verdict: str
 
@@ -163,7 +163,7 @@ class Comparison:
         }
 
 
-def compare(joined: Joined, settings: CompareSettings | None = None) -> Comparison:
+def compare(joined: JoinedPredictions, settings: CompareSettings | None = None) -> Comparison:
     """Score every classifier and test every pair, in the order in which they were joined.
 
     Raises:
@@ -172,7 +172,7 @@ def compare(joined: Joined, settings: CompareSettings | None = None) -> Comparis
     """
     chosen = settings or CompareSettings()
     classifiers = tuple(
-        perform(name, predictions, joined.classes, chosen.level, chosen.bins)
+        score_classifier(name, predictions, joined.classes, chosen.level, chosen.bins)
         for name, predictions in joined.classifiers.items()
     )
     right = {name: joined.right(name) for name in joined.classifiers}
@@ -189,7 +189,9 @@ def compare(joined: Joined, settings: CompareSettings | None = None) -> Comparis
     )
 
 
-def _pairs(joined: Joined, right: dict[str, tuple[bool, ...]], settings: CompareSettings) -> tuple[Pair, ...]:
+def _pairs(
+    joined: JoinedPredictions, right: dict[str, tuple[bool, ...]], settings: CompareSettings
+) -> tuple[ArmPair, ...]:
     couples = list(combinations(right, 2))
     tables = [table_of(right[first], right[second]) for first, second in couples]
     tests = [mcnemar(table) for table in tables]
@@ -219,10 +221,10 @@ def _pair(
     answers: Sequence[tuple[str, bool, bool]],
     tests: tuple[McNemar, Adjusted],
     settings: CompareSettings,
-) -> Pair:
+) -> ArmPair:
     """`answers`: for each image its name, and whether the first and the second are right."""
     table, level = contest.table, settings.level
-    return Pair(
+    return ArmPair(
         first=contest.first,
         second=contest.second,
         table=table,
@@ -239,7 +241,7 @@ def _pair(
 
 
 def _verdict(
-    classifiers: Sequence[Performance], pairs: Sequence[Pair], overall: Test | None, settings: CompareSettings
+    classifiers: Sequence[Performance], pairs: Sequence[ArmPair], overall: Test | None, settings: CompareSettings
 ) -> str:
     if not pairs:
         (alone,) = classifiers

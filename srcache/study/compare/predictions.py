@@ -76,7 +76,7 @@ class Predictions:
 
 
 @dataclass(frozen=True, slots=True)
-class Joined:
+class JoinedPredictions:
     """Several classifiers on the same images.
 
     Attributes:
@@ -140,7 +140,7 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
     write_whole(path, text.getvalue())
 
 
-def join(many: Mapping[str, Predictions]) -> Joined:
+def join(many: Mapping[str, Predictions]) -> JoinedPredictions:
     """Put several classifiers' rows side by side, by name.
 
     The classes are in the order of the first that knows them all, else sorted.
@@ -165,7 +165,7 @@ def join(many: Mapping[str, Predictions]) -> Joined:
     ]
     _raise_for("the same image has different labels (None: it has none)", differing)
     first = next(iter(by_name.values()))
-    return Joined(
+    return JoinedPredictions(
         classes=_all_classes([one.classes for one in many.values()]),
         names=tuple(names),
         labels=tuple(first[name].label for name in names),

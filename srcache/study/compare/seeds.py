@@ -14,8 +14,8 @@ import numpy as np
 
 from srcache.errors import ConfigError
 from srcache.study.compare.pairwise import CompareSettings, Comparison, compare
-from srcache.study.compare.predictions import Joined, Predictions, join
-from srcache.study.statistics.intervals import Estimate
+from srcache.study.compare.predictions import JoinedPredictions, Predictions, join
+from srcache.study.statistics.intervals import Interval
 from srcache.study.statistics.joint_bootstrap import joint_bootstrap
 
 
@@ -45,8 +45,8 @@ class SeedPair:
     second: str
     tests: tuple[dict[str, Any], ...]
     significant_in: int
-    difference: Estimate
-    simultaneous: Estimate
+    difference: Interval
+    simultaneous: Interval
 
     @property
     def shown(self) -> bool:
@@ -80,8 +80,8 @@ class SeedComparison:
         }
 
 
-def join_seeds(arms: Mapping[str, Sequence[Predictions]]) -> tuple[Joined, ...]:
-    """Join the predictions of every arm and seed by name; one `Joined` for each seed.
+def join_seeds(arms: Mapping[str, Sequence[Predictions]]) -> tuple[JoinedPredictions, ...]:
+    """Join the predictions of every arm and seed by name; one `JoinedPredictions` for each seed.
 
     Raises:
         CatalogError: as `join`; a classifier is told as `arm (seed 2)`, counted from 1.
@@ -97,7 +97,7 @@ def join_seeds(arms: Mapping[str, Sequence[Predictions]]) -> tuple[Joined, ...]:
     }
     joined = join({title: arms[name][place] for (name, place), title in titles.items()})
     return tuple(
-        Joined(
+        JoinedPredictions(
             classes=joined.classes,
             names=joined.names,
             labels=joined.labels,
@@ -107,7 +107,7 @@ def join_seeds(arms: Mapping[str, Sequence[Predictions]]) -> tuple[Joined, ...]:
     )
 
 
-def compare_seeds(joined: Sequence[Joined], settings: CompareSettings | None = None) -> SeedComparison:
+def compare_seeds(joined: Sequence[JoinedPredictions], settings: CompareSettings | None = None) -> SeedComparison:
     """Compare the arms in every seed, and over all of them.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import Any
 from srcache.dataset.policy import Policy
 from srcache.recipe.degradation import Degradation
 from srcache.study.compare.pairwise import CompareSettings
-from srcache.study.train.settings import RunSettings
+from srcache.study.train.settings import TrainSettings
 
 DOMAINS = ("lr", "bicubic", "sr", "hr")
 """Kinds of test picture that every experiment has; each further recipe adds one of its own."""
@@ -73,7 +73,7 @@ class ArmChoice:
     arm: str
     domain: str
     recipe: str
-    settings: RunSettings
+    settings: TrainSettings
 
     @property
     def filtered(self) -> bool:

@@ -27,7 +27,7 @@ from srcache.machine import versions
 from srcache.progress import Say
 from srcache.study.experiment import steps
 from srcache.study.experiment.config import DataChoice, Experiment
-from srcache.study.prepare.lr import lr
+from srcache.study.prepare.lr import make_lr
 from srcache.study.prepare.samples import make_faces, make_textures
 from srcache.study.prepare.stratify import SPLITS, assign, exact_shares
 
@@ -91,7 +91,7 @@ def prepare_data(out: Path, experiment: Experiment, say: Say) -> DataSets:
     if steps.begun_with(out, "data") != steps.as_json(inputs) or known is not None:
         for kind in ("hr", "lr"):
             shutil.rmtree(root / kind, ignore_errors=True)
-    steps.begin(out, "data", inputs)
+    steps.begin_step(out, "data", inputs)
     planned, problems = _planned(sources, choice)
     _require_apart({name: catalog.rows for name, catalog in planned.items()})
     for name, catalog in planned.items():
@@ -190,7 +190,7 @@ def _placed(catalog: Catalog, root: Path, split: str, experiment: Experiment) ->
     for row in catalog.rows:
         _place(row, hr / PurePosixPath(row.name), experiment.data.link)
     how = experiment.degradation
-    made = lr(catalog, root / "lr" / split, how.factor, how.filter)
+    made = make_lr(catalog, root / "lr" / split, how.factor, how.filter)
     for problem in made.failures:
         (hr / PurePosixPath(problem.name)).unlink(missing_ok=True)
     return [Problem(f"{split}/{problem.name}", problem.reason, problem.detail) for problem in made.failures]

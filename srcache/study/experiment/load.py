@@ -32,7 +32,7 @@ from srcache.study.experiment.config import (
 )
 from srcache.study.prepare.stratify import exact_shares
 from srcache.study.quality.psnr_ssim import CHANNELS
-from srcache.study.train.settings import RunSettings, read_settings
+from srcache.study.train.settings import TrainSettings, read_settings
 
 _T = TypeVar("_T")
 
@@ -165,7 +165,7 @@ class _Reader:
             return None
         return ArmChoice(name=name, arm=arm, domain=domain, recipe=recipe, settings=settings)
 
-    def _settings(self, what: str, values: Mapping[str, Any]) -> RunSettings | None:
+    def _settings(self, what: str, values: Mapping[str, Any]) -> TrainSettings | None:
         if "seed" in values:
             self.mistakes.append(f"{what}.seed: the seeds of all arms are told by `seeds`")
         return self._checked(what, {k: v for k, v in values.items() if k != "seed"}, read_settings)

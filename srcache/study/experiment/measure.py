@@ -12,7 +12,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from srcache.cache.manifest import open_cache
-from srcache.dataset.scores import Score, what_removes
+from srcache.dataset.scores import LabelScore, filter_effect
 from srcache.errors import CatalogError
 from srcache.files import disk_errors, write_whole
 from srcache.images import encode
@@ -22,13 +22,13 @@ from srcache.study.compare.predictions import Predictions, read_predictions
 from srcache.study.compare.seeds import SeedComparison, compare_seeds, join_seeds
 from srcache.study.experiment import steps
 from srcache.study.experiment.config import ArmChoice, Experiment
-from srcache.study.experiment.trials import Bench, Trial
+from srcache.study.experiment.trials import Trial, TrialRunner
 from srcache.study.prepare.stratify import SPLITS
 from srcache.study.quality.measure import QualitySettings, measure_folders
 from srcache.study.quality.psnr_ssim import Convention
 from srcache.study.safety.classifier import open_classifier
 from srcache.study.safety.measure import measure_safety, pictures
-from srcache.study.train.runs import Run
+from srcache.study.train.runs import TrainRun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,13 +36,13 @@ class Safety:
     """Label safety: the side table, its rows by split and source image, what could not be measured, and the filters."""
 
     table: Path
-    rows: Mapping[str, Mapping[str, Score]]
+    rows: Mapping[str, Mapping[str, LabelScore]]
     failures: tuple[Any, ...]
     filters: tuple[dict[str, Any], ...]
     measured: int
 
 
-def draw_pictures(bench: Bench, domain: str) -> bool:
+def draw_pictures(bench: TrialRunner, domain: str) -> bool:
     """Write the test pictures of a domain as PNG files into OUT/pictures; False if they are there already."""
     data = bench.pictures(*bench.domains[domain], "test")
     folder, started = bench.out / "pictures" / domain, time.perf_counter()
@@ -58,7 +58,7 @@ def draw_pictures(bench: Bench, domain: str) -> bool:
     return True
 
 
-def measure_quality(bench: Bench, experiment: Experiment, domain: str) -> tuple[dict[str, Any], bool]:
+def measure_quality(bench: TrialRunner, experiment: Experiment, domain: str) -> tuple[dict[str, Any], bool]:
     """The summary (srcache.quality/1) of a domain's test pictures against HR, and whether it was known already."""
     choice, out = experiment.quality, bench.out
     convention = Convention(channel=choice.channel, crop_border=choice.crop_border, resize=choice.resize)
@@ -90,7 +90,7 @@ def quality_rows(out: Path, domain: str) -> dict[str, dict[str, float | None]]:
     return {row.pop("name"): {metric: _finite(value) for metric, value in row.items() if value} for row in rows}
 
 
-def measure_labels(bench: Bench, experiment: Experiment, judge: Run | None) -> Safety:
+def measure_labels(bench: TrialRunner, experiment: Experiment, judge: TrainRun | None) -> Safety:
     """Label safety of every SR picture of the main recipe, split by split."""
     folder = open_cache(bench.out / "cache").find(bench.recipes["main"])
     classifier = None if judge is None else open_classifier(judge, judge.device.split(" ")[0])
@@ -144,7 +144,7 @@ def comparison(found: SeedComparison) -> tuple[dict[str, Any], dict[str, Any]]:
     return first, found.plain()
 
 
-def _references(bench: Bench, names: Sequence[str]) -> Path:
+def _references(bench: TrialRunner, names: Sequence[str]) -> Path:
     """The folder of HR test pictures; where some of them have no SR picture, a folder of the others."""
     whole = bench.out / "data/hr/test"
     if not bench.lost:
@@ -159,9 +159,9 @@ def _references(bench: Bench, names: Sequence[str]) -> Path:
     return folder
 
 
-def _filtered(rows: Mapping[str, Mapping[str, Score]], text: str) -> dict[str, Any]:
+def _filtered(rows: Mapping[str, Mapping[str, LabelScore]], text: str) -> dict[str, Any]:
     """What a filter does to all SR pictures; names of test pictures are as elsewhere, others begin with their split."""
-    found = {split: what_removes(list(scores.values()), text) for split, scores in rows.items()}
+    found = {split: filter_effect(list(scores.values()), text) for split, scores in rows.items()}
     names = [name if split == "test" else f"{split}/{name}" for split, one in found.items() for name in one.names]
     return {
         "policy": text,

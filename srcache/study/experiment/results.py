@@ -19,7 +19,7 @@ from srcache.study.compare.predictions import read_predictions
 from srcache.study.experiment.config import Experiment
 from srcache.study.experiment.data import DataSets
 from srcache.study.experiment.measure import Safety, quality_rows
-from srcache.study.experiment.trials import Bench, Outcome, Trial
+from srcache.study.experiment.trials import Trial, TrialOutcome, TrialRunner
 
 SCHEMA = "srcache.experiment/1"
 RESULTS = "results.json"
@@ -32,11 +32,11 @@ class Parts:
     """What the steps brought, to be put together."""
 
     experiment: Experiment
-    bench: Bench
+    bench: TrialRunner
     data: DataSets
     cache: Mapping[str, Any]
     trials: Mapping[tuple[str, int], Trial]
-    outcomes: Mapping[tuple[str, int], Outcome]
+    outcomes: Mapping[tuple[str, int], TrialOutcome]
     quality: Mapping[str, Mapping[str, Any]]
     safety: Safety | None
     compare: Mapping[str, Any]

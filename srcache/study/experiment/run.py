@@ -50,7 +50,7 @@ from srcache.study.experiment.measure import (
 )
 from srcache.study.experiment.results import Parts, begin_results, earlier_results, gather, write_results
 from srcache.study.experiment.steps import as_json
-from srcache.study.experiment.trials import Bench, Outcome, Trial
+from srcache.study.experiment.trials import Trial, TrialOutcome, TrialRunner
 from srcache.study.experiment.workers import run_trials
 from srcache.study.prepare.stratify import SPLITS
 from srcache.study.report import write_report
@@ -123,7 +123,7 @@ class _Run:
     def __init__(self, experiment: Experiment, out: Path, say: Say, jobs: int) -> None:
         self._experiment, self._out, self._say, self._jobs = experiment, out, say, jobs
         self._failures: list[dict[str, Any]] = []
-        self._outcomes: dict[tuple[str, int], Outcome] = {}
+        self._outcomes: dict[tuple[str, int], TrialOutcome] = {}
 
     def run(self, commands: Sequence[str], earlier: dict[str, Any]) -> ExperimentResult:
         started, experiment, out = time.perf_counter(), self._experiment, self._out
@@ -131,7 +131,7 @@ class _Run:
         recipes = {label: self._recipe(label) for label in experiment.recipes}
         data = self._data()
         lost, cache = self._build(recipes)
-        bench = Bench(out=out.resolve(), recipes=recipes, domains=experiment.domains, lost=frozenset(lost))
+        bench = TrialRunner(out=out.resolve(), recipes=recipes, domains=experiment.domains, lost=frozenset(lost))
         pairs = [(arm, seed) for arm in experiment.arms for seed in experiment.seeds]
         trials = {(arm.name, seed): Trial(bench=bench, arm=arm, seed=seed) for arm, seed in pairs}
         safety = self._train(trials)
@@ -238,7 +238,7 @@ class _Run:
         self._failures += [failure(one, "safety") for one in safety.failures]
         return safety
 
-    def _quality(self, bench: Bench) -> dict[str, Any]:
+    def _quality(self, bench: TrialRunner) -> dict[str, Any]:
         found = {}
         for domain in (*_SEEN, *self._experiment.further):
             draw_pictures(bench, domain)

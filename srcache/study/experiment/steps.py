@@ -45,7 +45,7 @@ def begun_with(out: Path, name: str) -> Any:
     return None if record is None else record.get("inputs")
 
 
-def begin(out: Path, name: str, inputs: Mapping[str, Any]) -> None:
+def begin_step(out: Path, name: str, inputs: Mapping[str, Any]) -> None:
     """Say from what a step is going to be made; it counts as not done."""
     _write(out, name, {"schema": _SCHEMA, "inputs": as_json(inputs), "outputs": {name: "not done yet"}})
 

@@ -18,13 +18,13 @@ from srcache.study.experiment import steps
 from srcache.study.experiment.config import DOMAINS, ArmChoice
 from srcache.study.train.loop import train_run
 from srcache.study.train.predict import predict
-from srcache.study.train.runs import EpochLine, Run
+from srcache.study.train.runs import EpochLine, TrainRun
 
 Told = Callable[["Trial", EpochLine], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bench:
+class TrialRunner:
     """What all trials of an experiment share.
 
     Attributes:
@@ -58,7 +58,7 @@ class Bench:
 class Trial:
     """One arm with one seed."""
 
-    bench: Bench
+    bench: TrialRunner
     arm: ArmChoice
     seed: int
 
@@ -76,15 +76,15 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class TrialOutcome:
     """What became of a trial: its run, and how many domains were asked now and before."""
 
-    run: Run
+    run: TrainRun
     asked: int
     known: int
 
 
-def carry_out(trial: Trial, told: Told | None = None) -> Outcome:
+def carry_out(trial: Trial, told: Told | None = None) -> TrialOutcome:
     """Train, unless that was done from the same pictures and settings; ask about each domain, unless that was done."""
     arm, seed, bench = trial.arm, trial.seed, trial.bench
     train, validation = (bench.pictures(arm.arm, arm.recipe, split, seed) for split in ("train", "validation"))
@@ -96,10 +96,10 @@ def carry_out(trial: Trial, told: Told | None = None) -> Outcome:
         replace=True,
     )
     asked = sum(_asked(trial, run, domain) for domain in bench.domains)
-    return Outcome(run=run, asked=asked, known=len(bench.domains) - asked)
+    return TrialOutcome(run=run, asked=asked, known=len(bench.domains) - asked)
 
 
-def _asked(trial: Trial, run: Run, domain: str) -> bool:
+def _asked(trial: Trial, run: TrainRun, domain: str) -> bool:
     """Predict a domain's test pictures; False if that was done before, from the same network and pictures."""
     data = trial.bench.pictures(*trial.bench.domains[domain], "test")
     step, path = f"predict/{trial.arm.name}/{trial.seed}/{domain}", trial.predictions(domain)

@@ -14,7 +14,7 @@ from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
 from srcache.progress import Say
-from srcache.study.experiment.trials import Outcome, Trial, carry_out
+from srcache.study.experiment.trials import Trial, TrialOutcome, carry_out
 from srcache.study.train.runs import HISTORY, EpochLine
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _LOOK_EVERY = 0.5
 
 
-class Teller:
+class ProgressPrinter:
     """Tells each epoch as it ends, and how long the others will take at the mean pace of those so far."""
 
     def __init__(self, trials: Sequence[Trial], jobs: int, say: Say) -> None:
@@ -45,7 +45,7 @@ class Teller:
         """Epochs that will not be trained: early stopping, or trained before."""
         self._done += epochs
 
-    def finish(self, trial: Trial, outcome: Outcome) -> None:
+    def finish(self, trial: Trial, outcome: TrialOutcome) -> None:
         """A trial is over."""
         run = outcome.run
         how = "trained earlier, from the same pictures and settings" if run.reused else "trained"
@@ -60,7 +60,7 @@ class Teller:
         return f"; about {seconds:.0f} s left" if seconds < 90 else f"; about {seconds / 60:.0f} min left"
 
 
-def run_trials(trials: Sequence[Trial], jobs: int, say: Say) -> dict[tuple[str, int], Outcome]:
+def run_trials(trials: Sequence[Trial], jobs: int, say: Say) -> dict[tuple[str, int], TrialOutcome]:
     """Carry out trials; the outcome by arm and seed, in their order.
 
     Args:
@@ -68,7 +68,7 @@ def run_trials(trials: Sequence[Trial], jobs: int, say: Say) -> dict[tuple[str, 
         jobs: how many at a time; more than one starts processes.
         say: told of every epoch.
     """
-    teller = Teller(trials, jobs, say)
+    teller = ProgressPrinter(trials, jobs, say)
     if jobs <= 1 or len(trials) <= 1:
         found = dict(_alone(trials, teller))
     else:
@@ -76,7 +76,7 @@ def run_trials(trials: Sequence[Trial], jobs: int, say: Say) -> dict[tuple[str, 
     return {(trial.arm.name, trial.seed): found[trial.arm.name, trial.seed] for trial in trials}
 
 
-def _alone(trials: Sequence[Trial], teller: Teller) -> Iterator[tuple[tuple[str, int], Outcome]]:
+def _alone(trials: Sequence[Trial], teller: ProgressPrinter) -> Iterator[tuple[tuple[str, int], TrialOutcome]]:
     for trial in trials:
         seen = 0
 
@@ -91,10 +91,12 @@ def _alone(trials: Sequence[Trial], teller: Teller) -> Iterator[tuple[tuple[str,
         yield (trial.arm.name, trial.seed), outcome
 
 
-def _together(trials: Sequence[Trial], jobs: int, teller: Teller) -> Iterator[tuple[tuple[str, int], Outcome]]:
+def _together(
+    trials: Sequence[Trial], jobs: int, teller: ProgressPrinter
+) -> Iterator[tuple[tuple[str, int], TrialOutcome]]:
     seen = {place: _epochs(trial)[1] for place, trial in enumerate(trials)}
     with _pool(jobs) as pool:
-        waiting: dict[Future[Outcome], int] = {pool.submit(carry_out, t): place for place, t in enumerate(trials)}
+        waiting: dict[Future[TrialOutcome], int] = {pool.submit(carry_out, t): place for place, t in enumerate(trials)}
         while waiting:
             over, _ = wait(waiting, _LOOK_EVERY, FIRST_COMPLETED)
             for future, place in waiting.items():
@@ -108,7 +110,7 @@ def _together(trials: Sequence[Trial], jobs: int, teller: Teller) -> Iterator[tu
                 yield (trials[place].arm.name, trials[place].seed), outcome
 
 
-def _tell(trial: Trial, seen: int, teller: Teller) -> int:
+def _tell(trial: Trial, seen: int, teller: ProgressPrinter) -> int:
     """Tell the epochs that a process has written down since; how many there are."""
     lines, count = _epochs(trial)
     for line in lines[seen:]:

@@ -14,7 +14,7 @@ from srcache.study.prepare.run import Prepared, _claim, _is_whole, _Outcome, _ru
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Squares:
+class CropSettings:
     """Which squares to cut: where one lies depends on the image's key, the seed and the square's number alone.
 
     Attributes:
@@ -37,11 +37,11 @@ class Squares:
             raise ConfigError(f"per_image must be at least 1, but is {self.per_image}")
 
 
-def crops(
+def make_crops(
     src: str | Path | Catalog,
     hr_dst: str | Path,
     lr_dst: str | Path,
-    squares: Squares,
+    squares: CropSettings,
     progress: Progress | None = None,
 ) -> Prepared:
     """Random squares of every image, and their LR versions under the same names (`…_000.png`, `…_001.png`, …).

@@ -10,7 +10,7 @@ from srcache.recipe.degradation import Degradation
 from srcache.study.prepare.run import Prepared, _claim, _is_whole, _Outcome, _run, _stems, _write
 
 
-def lr(
+def make_lr(
     src: str | Path | Catalog,
     dst: str | Path,
     factor: int,

@@ -17,7 +17,7 @@ from srcache.study.prepare.stratify import SPLITS, assign, exact_shares
 LINKS = ("copy", "hard")
 
 
-def split(
+def make_split(
     src: str | Path | Catalog,
     dst: str | Path,
     ratios: Sequence[float] = (0.8, 0.1, 0.1),

@@ -15,7 +15,7 @@ from srcache.study.quality.presets import Preset as Preset
 from srcache.study.quality.pyiqa_metrics import LICENSE as LICENSE
 from srcache.study.quality.pyiqa_metrics import PREFIX as PREFIX
 from srcache.study.quality.pyiqa_metrics import Scorer as Scorer
-from srcache.study.quality.pyiqa_metrics import known as known
+from srcache.study.quality.pyiqa_metrics import known_metrics as known_metrics
 from srcache.study.quality.pyiqa_metrics import open_scorer as open_scorer
 from srcache.study.quality.pyiqa_metrics import require_metric as require_metric
 from srcache.study.quality.report import QualityFailure as QualityFailure

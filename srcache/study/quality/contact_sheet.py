@@ -26,7 +26,7 @@ _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class SheetRow:
     """One line of a sheet: a caption at its left, pictures, and a note below each (empty, or as many as pictures)."""
 
     caption: str
@@ -46,7 +46,7 @@ class Sheet:
     """
 
     columns: Sequence[str]
-    rows: Sequence[Row]
+    rows: Sequence[SheetRow]
     heading: str = ""
     footing: str = ""
     cell: int = 192
@@ -62,7 +62,7 @@ class Sheet:
                 )
 
 
-def draw(sheet: Sheet) -> Pixels:
+def draw_sheet(sheet: Sheet) -> Pixels:
     """A sheet as one picture, uint8 RGB of shape (height, width, 3); the same sheet gives the same pixels."""
     page = _Page.planned(sheet)
     image = Image.new("RGB", page.size, PAPER)
@@ -122,7 +122,7 @@ class _Page:
         return self.corner(place, 0)[0] + self.cell // 2
 
 
-def _draw_row(image: Image.Image, pen: ImageDraw.ImageDraw, page: _Page, number: int, row: Row) -> None:
+def _draw_row(image: Image.Image, pen: ImageDraw.ImageDraw, page: _Page, number: int, row: SheetRow) -> None:
     _, top = page.corner(0, number)
     pen.multiline_text(
         (_MARGIN, top + page.cell // 2), _lines(row.caption), fill=INK, font=_font(18), anchor="lm", spacing=6

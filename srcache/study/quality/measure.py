@@ -16,8 +16,8 @@ from srcache.errors import ConfigError, ImageError, MachineError, WeightsError
 from srcache.files import disk_errors
 from srcache.images import Pixels, encode
 from srcache.progress import Progress
-from srcache.study.quality.pairs import Pair, Pick, pair_up
-from srcache.study.quality.psnr_ssim import Convention, measure, resized
+from srcache.study.quality.pairs import ImagePair, Pick, pair_up
+from srcache.study.quality.psnr_ssim import Convention, measure_image, resized
 from srcache.study.quality.pyiqa_metrics import Scorer, open_scorer, require_metric
 from srcache.study.quality.report import EXTREMES, QualityFailure, QualityReport, Skipped, Summary, interval
 
@@ -106,7 +106,7 @@ class _Work:
         self.sets: dict[str, float] = {}
         self.failures: list[QualityFailure] = []
 
-    def measure(self, pairs: Sequence[Pair], folder: Path, progress: Progress | None) -> None:
+    def measure(self, pairs: Sequence[ImagePair], folder: Path, progress: Progress | None) -> None:
         """Every metric of single pictures; what the set's metrics look at is laid into the folder."""
         for number, pair in enumerate(pairs, 1):
             try:
@@ -139,7 +139,7 @@ class _Work:
     def _values(self, name: str, picture: Pixels, reference: Pixels) -> dict[str, float]:
         values: dict[str, float] = {}
         if self.basic:
-            quality = measure(picture, reference, self.convention)
+            quality = measure_image(picture, reference, self.convention)
             values = {metric: getattr(quality, metric) for metric in self.basic}
         inner = [_cropped(rgb, self.convention.crop_border) for rgb in (picture, reference)]
         for metric, scorer in self.scorers.items():
@@ -182,7 +182,7 @@ def _made(wanted: Iterable[str], settings: QualitySettings) -> tuple[dict[str, S
     return scorers, skipped
 
 
-def _compared(pair: Pair, convention: Convention) -> tuple[Pixels, Pixels]:
+def _compared(pair: ImagePair, convention: Convention) -> tuple[Pixels, Pixels]:
     """A picture and its reference in one size."""
     picture, reference = resized(pair.picture(), pair.reference(), convention)
     if picture.shape != reference.shape:
@@ -207,7 +207,7 @@ def _lay(path: Path, rgb: Pixels) -> None:
         path.write_bytes(encode(rgb, "png"))
 
 
-def _shown(pairs: Sequence[Pair], convention: Convention) -> Callable[[str], tuple[Pixels, Pixels]]:
+def _shown(pairs: Sequence[ImagePair], convention: Convention) -> Callable[[str], tuple[Pixels, Pixels]]:
     by_name = {pair.name: pair for pair in pairs}
     return lambda name: _compared(by_name[name], convention)
 

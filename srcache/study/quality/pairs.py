@@ -12,7 +12,7 @@ from pathlib import Path
 
 from srcache.cache.manifest import Cache, RecipeFolder, is_cache, open_cache
 from srcache.cache.receipts import KeptCatalog, KeptRow, asked_for, find_home, readable_catalogs, store_of
-from srcache.catalog.listing import list_folder, told
+from srcache.catalog.listing import list_folder, problem_summary
 from srcache.catalog.names import stem_of
 from srcache.errors import CacheError, CatalogError, DamagedError, ImageError, listed
 from srcache.images import Pixels, decode
@@ -25,7 +25,7 @@ _MOST = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class ImagePair:
     """One picture and its reference, each read when it is called for."""
 
     name: str
@@ -37,7 +37,7 @@ class Pair:
 class Pairs:
     """All pairs in the order of their names; `recipe` is the cache's folder that the pictures come from, if any."""
 
-    pairs: tuple[Pair, ...]
+    pairs: tuple[ImagePair, ...]
     recipe: str | None = None
 
 
@@ -73,7 +73,7 @@ def pair_up(reference: Path, test: Path, pick: Pick) -> Pairs:
     else:
         pictures = _folder(test / pick.under if pick.under else test)
     _require_same(reference, references, test, pictures)
-    pairs = (Pair(name, pictures[name], references[name]) for name in sorted(references))
+    pairs = (ImagePair(name, pictures[name], references[name]) for name in sorted(references))
     return Pairs(tuple(pairs), recipe)
 
 
@@ -83,7 +83,7 @@ def _folder(path: Path) -> dict[str, Load]:
         raise CatalogError(f"expected a folder of images, but {path} is none")
     found = list_folder(path)
     if found.problems:
-        raise CatalogError(f"{path} has files that cannot be paired{told(found.problems)}")
+        raise CatalogError(f"{path} has files that cannot be paired{problem_summary(found.problems)}")
     if not found.files:
         raise CatalogError(f"expected images, but {path} has none; {found.ignored} other files lie there")
     _require_apart(path, (file.name for file in found.files))
@@ -145,10 +145,10 @@ def _require_apart(path: Path, names: Iterable[str]) -> None:
 
 def _require_same(reference: Path, references: Mapping[str, Load], test: Path, pictures: Mapping[str, Load]) -> None:
     missing, surplus = sorted(references.keys() - pictures.keys()), sorted(pictures.keys() - references.keys())
-    told = [f"{len(missing)} missing in {test}: {listed(missing, _MOST)}"] if missing else []
-    told += [f"{len(surplus)} surplus, not in {reference}: {listed(surplus, _MOST)}"] if surplus else []
-    if told:
-        raise CatalogError("pictures and references do not pair by name (suffixes do not count); " + "; ".join(told))
+    summary = [f"{len(missing)} missing in {test}: {listed(missing, _MOST)}"] if missing else []
+    summary += [f"{len(surplus)} surplus, not in {reference}: {listed(surplus, _MOST)}"] if surplus else []
+    if summary:
+        raise CatalogError("pictures and references do not pair by name (suffixes do not count); " + "; ".join(summary))
 
 
 def _read(path: Path) -> Pixels:

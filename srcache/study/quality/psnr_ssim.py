@@ -140,7 +140,7 @@ class SetQuality:
         return {"images": len(self.rows), **means, "convention": self.convention.plain()}
 
 
-def measure(picture: Pixels, reference: Pixels, convention: Convention) -> Quality:
+def measure_image(picture: Pixels, reference: Pixels, convention: Convention) -> Quality:
     """PSNR and SSIM of a picture against its reference, both uint8 RGB of one shape (height, width, 3).
 
     Raises:
@@ -170,7 +170,7 @@ def measure_set(pairs: Iterable[tuple[str, Pixels, Pixels]], convention: Convent
 
     Raises:
         ConfigError: no pairs at all.
-        ImageError: as `measure`; the message starts with the pair's name.
+        ImageError: as `measure_image`; the message starts with the pair's name.
     """
     rows = tuple((name, _measure_named(name, picture, reference, convention)) for name, picture, reference in pairs)
     if not rows:
@@ -196,7 +196,7 @@ def luma(rgb: Pixels) -> NDArray[np.uint8]:
 
 def _measure_named(name: str, picture: Pixels, reference: Pixels, convention: Convention) -> Quality:
     try:
-        return measure(picture, reference, convention)
+        return measure_image(picture, reference, convention)
     except ImageError as error:
         raise ImageError(error.reason, f"{name}: {error}") from error
 

@@ -110,7 +110,7 @@ def require_metric(name: str, *, allow_code: bool = False) -> None:
         WeightsError: files that it loads are not on this machine, or it would run code that comes with them.
     """
     bare = name.removeprefix(PREFIX)
-    modes = known()
+    modes = known_metrics()
     if bare not in modes:
         raise ConfigError(f"no metric is named {name!r}; pyiqa {_version()} has: {', '.join(sorted(modes))}")
     if bare in _UNFIT:
@@ -124,7 +124,7 @@ def require_metric(name: str, *, allow_code: bool = False) -> None:
 
 
 @cache
-def known() -> Mapping[str, Mode]:
+def known_metrics() -> Mapping[str, Mode]:
     """pyiqa's metrics by name, read from its table without importing it.
 
     Raises:
@@ -152,7 +152,7 @@ def open_scorer(name: str, *, device: str = "auto", allow_code: bool = False) ->
     """
     require_metric(name, allow_code=allow_code)
     bare = name.removeprefix(PREFIX)
-    mode, device = known()[bare], resolve_device(device)
+    mode, device = known_metrics()[bare], resolve_device(device)
     options = {} if name.startswith(PREFIX) else _OPTIONS.get(bare, {})
     with _told(name), quiet():
         import pyiqa

@@ -14,7 +14,7 @@ import numpy as np
 from srcache.errors import ConfigError
 from srcache.files import write_whole
 from srcache.images import Pixels, encode
-from srcache.study.quality.contact_sheet import Row, Sheet, draw
+from srcache.study.quality.contact_sheet import Sheet, SheetRow, draw_sheet
 
 SCHEMA = "srcache.quality/1"
 RESAMPLES = 2000
@@ -168,7 +168,7 @@ class QualityReport:
         taken = {name for _, name in worst}
         best = [(f"best {place}", name) for place, (name, _) in enumerate(lead.best, 1) if name not in taken]
         rows = [self._row(title, name, *self.show(name)) for title, name in worst + best]
-        return draw(
+        return draw_sheet(
             Sheet(
                 columns=("reference", "picture", f"difference x{_AMPLIFIED}"),
                 rows=rows,
@@ -177,14 +177,14 @@ class QualityReport:
             )
         )
 
-    def _row(self, title: str, name: str, picture: Pixels, reference: Pixels) -> Row:
+    def _row(self, title: str, name: str, picture: Pixels, reference: Pixels) -> SheetRow:
         difference = np.zeros_like(reference)
         if picture.shape == reference.shape:
             apart = np.abs(picture.astype(np.int16) - reference.astype(np.int16))
             difference = (apart * _AMPLIFIED).clip(0, 255).astype(np.uint8)
         found = self.rows[name]
         values = [f"{one.metric} {found[one.metric]:.4g}" for one in self.summaries if one.metric in found][:2]
-        return Row(
+        return SheetRow(
             caption=f"{title}\n{_short(name)}",
             pictures=(reference, picture, difference),
             notes=("", "  ".join(values), ""),

@@ -11,12 +11,12 @@ from hashlib import sha256
 from importlib.resources import files
 from string import Template
 
-from srcache.html.markup import Child, Markup, join, name, prose, tag, text
+from srcache.html.markup import Child, Markup, concat, name, prose, tag, text
 from srcache.html.numbers import arm_title, counted, duration, real
 from srcache.html.tables import definitions, folded
 from srcache.study.report.data.gallery import Gallery, gallery
 from srcache.study.report.data.gallery import files as picture_files
-from srcache.study.report.data.pictures import BUDGET, MOST, Album, make_album
+from srcache.study.report.data.pictures import BUDGET, MOST, ImageCopies, copy_images
 from srcache.study.report.data.study import Study, inside
 from srcache.study.report.sections import accuracy as arms
 from srcache.study.report.sections import disputed as drill
@@ -30,7 +30,7 @@ NO_VERDICT = "No verdict: the comparison of the arms is not there."
 def page(studies: Sequence[Study], version: str, budget: int = BUDGET) -> str:
     """The whole page. `studies` have depth 1 if there is one, else 2 and a prefix each."""
     shown = [gallery(study, max(1, MOST // len(studies))) for study in studies]
-    album = make_album(
+    album = copy_images(
         [path for study, one in zip(studies, shown, strict=True) for path in picture_files(study, one)], budget
     )
     bodies = [_article(study, one, album) for study, one in zip(studies, shown, strict=True)]
@@ -43,7 +43,7 @@ def page(studies: Sequence[Study], version: str, budget: int = BUDGET) -> str:
         script=script,
         overview=_overview(studies) if len(studies) > 1 else "",
         contents=_contents(studies),
-        studies=join(bodies),
+        studies=concat(bodies),
         version=text(version),
     )
 
@@ -61,11 +61,11 @@ def _policy(style: str, script: str) -> str:
     )
 
 
-_Section = tuple[str, str, Callable[[Study, Gallery, Album], Child]]
+_Section = tuple[str, str, Callable[[Study, Gallery, ImageCopies], Child]]
 
 _SECTIONS: tuple[_Section, ...] = (
     ("accuracy", "Accuracy", lambda study, shown, album: arms.accuracy(study)),
-    ("pairs", "Arms against each other", lambda study, shown, album: join(pairs.tests(study), pairs.seeds(study))),
+    ("pairs", "Arms against each other", lambda study, shown, album: concat(pairs.tests(study), pairs.seeds(study))),
     ("disputed", "Pictures behind the counts", lambda study, shown, album: drill.drill_down(study, shown)),
     ("compare", "Pictures, compared", viewer.viewer),
     ("grid", "Every arm on every kind of picture", lambda study, shown, album: arms.grid(study)),
@@ -74,14 +74,14 @@ _SECTIONS: tuple[_Section, ...] = (
     ("quality", "Image quality", lambda study, shown, album: quality.quality(study, shown)),
     ("safety", "Label safety", lambda study, shown, album: quality.safety(study, shown)),
     ("data", "Data", lambda study, shown, album: lineage.data(study)),
-    ("recipe", "Recipe and lineage", lambda study, shown, album: join(lineage.recipe(study), lineage.runs(study))),
+    ("recipe", "Recipe and lineage", lambda study, shown, album: concat(lineage.recipe(study), lineage.runs(study))),
     ("conventions", "Conventions", lambda study, shown, album: lineage.conventions(study)),
     ("versions", "Versions", lambda study, shown, album: lineage.versions(study)),
     ("reproduce", "How to make it again", lambda study, shown, album: lineage.reproduce(study)),
 )
 
 
-def _article(study: Study, shown: Gallery, album: Album) -> Markup:
+def _article(study: Study, shown: Gallery, album: ImageCopies) -> Markup:
     sections = []
     for word, title, build in _SECTIONS:
         identity = study.id(word)
@@ -152,5 +152,5 @@ def _contents(studies: Sequence[Study]) -> Markup:
     for study in studies:
         items = [tag("li", tag("a", title, href=f"#{study.id(word)}")) for word, title, _ in _SECTIONS]
         above = tag("p", tag("a", name(study.title), href=f"#{study.id('study')}")) if len(studies) > 1 else None
-        lists.append(join(above, tag("ol", items)))
-    return join(lists)
+        lists.append(concat(above, tag("ol", items)))
+    return concat(lists)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from srcache.images import Pixels, to_batch
 from srcache.machine import resolve_device
-from srcache.study.arms.augment import fit
+from srcache.study.arms.augment import fit_to_size
 from srcache.study.train.networks import last_layer
-from srcache.study.train.runs import Run, open_run
+from srcache.study.train.runs import TrainRun, open_run
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,7 +21,7 @@ class RunClassifier:
     Computes in single precision, whatever the run was trained in.
     """
 
-    def __init__(self, run: Run, device: str = "cpu") -> None:
+    def __init__(self, run: TrainRun, device: str = "cpu") -> None:
         self.name, self.classes = str(run.folder), run.classes
         self.digest = _digest(run)
         self._size, self._fit, self._device = run.settings.input_size, run.settings.fit, device
@@ -31,7 +31,7 @@ class RunClassifier:
 
     def prepare(self, rgb: Pixels) -> "Tensor":
         """A picture → float32 tensor (3, H, W) in [0, 1] of the network's size."""
-        return to_batch([fit(rgb, self._size, self._fit)])[0]
+        return to_batch([fit_to_size(rgb, self._size, self._fit)])[0]
 
     def __call__(self, images: "Tensor") -> "tuple[Tensor, Tensor]":
         """A batch → logits, and what went into the last layer (of a convolution, the mean over places)."""
@@ -43,7 +43,7 @@ class RunClassifier:
         self._seen[:] = [inputs[0]]
 
 
-def open_classifier(run: str | Path | Run, device: str = "auto") -> RunClassifier:
+def open_classifier(run: str | Path | TrainRun, device: str = "auto") -> RunClassifier:
     """A run of `srcache train` as a reference classifier.
 
     Raises:
@@ -51,10 +51,10 @@ def open_classifier(run: str | Path | Run, device: str = "auto") -> RunClassifie
         DamagedError: its files are not what was written.
         DeviceError: no such device.
     """
-    return RunClassifier(run if isinstance(run, Run) else open_run(run), resolve_device(device))
+    return RunClassifier(run if isinstance(run, TrainRun) else open_run(run), resolve_device(device))
 
 
-def _digest(run: Run) -> str:
+def _digest(run: TrainRun) -> str:
     """Of all that its answers hang on: weights, network, classes, and how pictures get to its size."""
     known = [run.weights, run.settings.network, list(run.classes), list(run.settings.input_size), run.settings.fit]
     return blake2b(json.dumps(known).encode(), digest_size=16).hexdigest()

@@ -21,16 +21,16 @@ import numpy as np
 from srcache.cache.failures import FailedEntry, failures_by_reason
 from srcache.cache.manifest import RecipeFolder
 from srcache.dataset.items import Items, open_items
-from srcache.dataset.scores import TABLE, Score, begin_scores, read_scores, write_scores
+from srcache.dataset.scores import TABLE, LabelScore, begin_scores, read_scores, write_scores
 from srcache.errors import CacheError, CatalogError, ConfigError, ImageError, PolicyError
 from srcache.images import Pixels, decode, resize
 from srcache.keys import ImageKey, split_name
 from srcache.machine import versions
 from srcache.progress import Progress
 from srcache.stores import Store
-from srcache.study.safety.metrics import MEANING, VERSION, Classifier, Seen, back_projection, judge, safe
+from srcache.study.safety.metrics import MEANING, VERSION, Classifier, Observation, back_projection, judge, safe
 
-_Loaded = tuple[Seen | None, float, float]
+_Loaded = tuple[Observation | None, float, float]
 THRESHOLDS = (0.5, 0.8, 0.9, 0.95)
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 _DIGITS = 6
@@ -58,7 +58,7 @@ class SafetyReport:
     known: int
     absent: int
     failures: tuple[FailedEntry, ...]
-    rows: tuple[Score, ...] = field(repr=False)
+    rows: tuple[LabelScore, ...] = field(repr=False)
 
     def plain(self) -> dict[str, Any]:
         """All but the rows, as JSON values."""
@@ -145,7 +145,7 @@ def measure_safety(
     )
 
 
-def summary(rows: Sequence[Score]) -> dict[str, Any]:
+def summary(rows: Sequence[LabelScore]) -> dict[str, Any]:
     """How many rows, the quantiles of each number (of the values themselves, none between), and how many are safe.
 
     Plain JSON: an infinite quantile is None.
@@ -171,7 +171,7 @@ class _Measuring:
         self._filter, self._hr = _filter(folder), _has_hr(items)
 
     def run(
-        self, todo: Sequence[tuple[str, int]], rows: dict[str, Score], progress: Progress | None
+        self, todo: Sequence[tuple[str, int]], rows: dict[str, LabelScore], progress: Progress | None
     ) -> list[FailedEntry]:
         """Measure entries, each (name, place among the items), into `rows`, which is written however this ends."""
         failures: list[FailedEntry] = []
@@ -210,7 +210,7 @@ class _Measuring:
             return None, *back
         size = (sr.shape[0], sr.shape[1])
         hr = resize(self._items.hr(place), size, "bicubic") if self._hr else None
-        return Seen(sr, resize(lr, size, "bicubic"), hr), *back
+        return Observation(sr, resize(lr, size, "bicubic"), hr), *back
 
     def _decoded(self, name: str) -> Pixels:
         try:
@@ -218,12 +218,12 @@ class _Measuring:
         except ImageError as error:
             raise ImageError(error.reason, f"the SR image {name} cannot be decoded: {error}") from error
 
-    def _score(self, name: str, place: int, loaded: _Loaded) -> Score:
+    def _score(self, name: str, place: int, loaded: _Loaded) -> LabelScore:
         seen, back, error = loaded
         key, sample = split_name(name)
         verdict = judge(self._classifier, seen) if self._classifier is not None and seen is not None else None
         agree, distance = (verdict.agree, verdict.feature_distance) if verdict else (None, None)
-        return Score(
+        return LabelScore(
             image=_image(self._items, place),
             key=key,
             sample=sample,
@@ -260,7 +260,7 @@ def _image(items: Items, place: int) -> str:
     return posixpath.splitext(items.name(place))[0]
 
 
-def _renamed(rows: dict[str, Score], wanted: Mapping[str, int], items: Items) -> bool:
+def _renamed(rows: dict[str, LabelScore], wanted: Mapping[str, int], items: Items) -> bool:
     """Give rows the names that their source images have now; whether any had another."""
     before = dict(rows)
     rows.update({name: replace(rows[name], image=_image(items, wanted[name])) for name in wanted if name in rows})
@@ -278,7 +278,7 @@ def _notes(classifier: Classifier | None) -> dict[str, Any]:
     return {"meaning": MEANING, "classifier": classifier.name if classifier else None, "versions": versions()}
 
 
-def _known(home: Path, convention: Mapping[str, Any], again: bool) -> dict[str, Score] | None:
+def _known(home: Path, convention: Mapping[str, Any], again: bool) -> dict[str, LabelScore] | None:
     """The rows that hold under a convention; None if there are none to keep."""
     table = None if again else read_scores(home)
     if table is None:

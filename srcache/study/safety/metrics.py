@@ -65,7 +65,7 @@ class Classifier(Protocol):
         ...
 
 
-class Seen(NamedTuple):
+class Observation(NamedTuple):
     """One SR image, and its LR and HR (None if there is none) brought to its size; uint8 RGB (height, width, 3)."""
 
     sr: Pixels
@@ -113,7 +113,7 @@ class Verdict:
     hr_label: str | None
 
 
-def judge(classifier: Classifier, seen: Seen) -> Verdict:
+def judge(classifier: Classifier, seen: Observation) -> Verdict:
     """Ask a classifier about one SR image; the reference is HR if there is one, else LR.
 
     Raises:

@@ -7,7 +7,7 @@ interval, the joint bootstrap) is written here.
 
 from .corrections import CORRECTIONS as CORRECTIONS
 from .corrections import adjusted as adjusted
-from .intervals import Estimate as Estimate
+from .intervals import Interval as Interval
 from .intervals import Test as Test
 from .intervals import require_share as require_share
 from .intervals import wilson as wilson

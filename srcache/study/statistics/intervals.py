@@ -9,7 +9,7 @@ from .libraries import proportion_confint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
+class Interval:
     """A number with its interval.
 
     Attributes:
@@ -47,7 +47,7 @@ class Test:
         return asdict(self)
 
 
-def wilson(right: int, images: int, level: float = 0.95) -> Estimate:
+def wilson(right: int, images: int, level: float = 0.95) -> Interval:
     """A share, such as an accuracy, with Wilson's score interval.
 
     Raises:
@@ -58,7 +58,7 @@ def wilson(right: int, images: int, level: float = 0.95) -> Estimate:
     low, high = proportion_confint()(right, images, alpha=1 - level, method="wilson")
     value = right / images
     low, high = min(max(0.0, float(low)), value), max(min(1.0, float(high)), value)
-    return Estimate(value=value, low=low, high=high, level=level, method="Wilson")
+    return Interval(value=value, low=low, high=high, level=level, method="Wilson")
 
 
 def require_share(value: float, what: str, most: float = 1.0) -> None:

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from srcache.errors import ConfigError
 
-from .intervals import Estimate
+from .intervals import Interval
 
 _BATCH = 1000
 
 
-def joint_bootstrap(first: Any, second: Any, *, level: float = 0.95, draws: int = 10_000, seed: int = 0) -> Estimate:
+def joint_bootstrap(first: Any, second: Any, *, level: float = 0.95, draws: int = 10_000, seed: int = 0) -> Interval:
     """The first arm's mean accuracy less the second's, with a percentile interval over images and seeds together.
 
     Each draw takes images and seeds with replacement, independently of each other; seed number i of one arm stays with
@@ -35,17 +35,17 @@ def joint_bootstrap(first: Any, second: Any, *, level: float = 0.95, draws: int 
     value, method = float(differences.mean()), "bootstrap over images and seeds, percentiles"
     if len(differences) < 2:
         reason = "one seed says nothing about the spread between seeds"
-        return Estimate(value=value, low=None, high=None, level=level, method=method, reason=reason)
+        return Interval(value=value, low=None, high=None, level=level, method=method, reason=reason)
     patterns, counts = np.unique(differences, axis=1, return_counts=True)
     if patterns.shape[1] == 1 and np.ptp(patterns) == 0:
         reason = "the difference is the same on every image and seed, so that resampling shows no spread"
-        return Estimate(value=value, low=None, high=None, level=level, method=method, reason=reason)
+        return Interval(value=value, low=None, high=None, level=level, method=method, reason=reason)
     dice = np.random.default_rng(seed)
     means = np.concatenate(
         [_draw(dice, patterns, counts, min(_BATCH, draws - done)) for done in range(0, draws, _BATCH)]
     )
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Estimate(value=value, low=float(low), high=float(high), level=level, method=method)
+    return Interval(value=value, low=float(low), high=float(high), level=level, method=method)
 
 
 def _differences(first: Any, second: Any) -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from srcache.errors import ConfigError
 
-from .intervals import Estimate, Test, wilson
+from .intervals import Interval, Test, wilson
 from .libraries import contingency_tables, proportion_confint, scipy_stats
 
 _NONE = "no image on which one alone is right"
@@ -136,22 +136,22 @@ def cochran(right: Sequence[Sequence[bool]]) -> Test:
     return Test(statistic=float(found.statistic), p=float(found.pvalue), df=df)
 
 
-def odds_ratio(table: Table, level: float = 0.95) -> Estimate:
+def odds_ratio(table: Table, level: float = 0.95) -> Interval:
     """b / c with its exact conditional interval: Clopper and Pearson's of b among the discordant, as odds."""
     method = "exact (Clopper-Pearson)"
     if not table.discordant:
-        return Estimate(value=None, low=None, high=None, level=level, method=method, reason=_NONE)
+        return Interval(value=None, low=None, high=None, level=level, method=method, reason=_NONE)
     limits = proportion_confint()(table.first_only, table.discordant, alpha=1 - level, method="beta")
     low, high = (float(limit) for limit in limits)
     if not table.second_only:
         reason = "the second alone is right on no image, so that the ratio has no upper end"
-        return Estimate(value=None, low=low / (1 - low), high=None, level=level, method=method, reason=reason)
+        return Interval(value=None, low=low / (1 - low), high=None, level=level, method=method, reason=reason)
     value = table.first_only / table.second_only
     low = low / (1 - low) if table.first_only else 0.0
-    return Estimate(value=value, low=low, high=high / (1 - high), level=level, method=method)
+    return Interval(value=value, low=low, high=high / (1 - high), level=level, method=method)
 
 
-def newcombe_difference(table: Table, level: float = 0.95) -> Estimate:
+def newcombe_difference(table: Table, level: float = 0.95) -> Interval:
     """The first accuracy less the second, with Newcombe's paired interval.
 
     Method 10 of Newcombe (1998, Statistics in Medicine 17, 2635-2650): Wilson's limits of both accuracies, squared and
@@ -162,7 +162,7 @@ def newcombe_difference(table: Table, level: float = 0.95) -> Estimate:
     down_one, up_one = _arms(one)
     down_two, up_two = _arms(two)
     phi, value = _correlation(table), (table.first_only - table.second_only) / table.images
-    return Estimate(
+    return Interval(
         value=value,
         low=max(-1.0, value - _hypotenuse(down_one, up_two, phi)),
         high=min(1.0, value + _hypotenuse(up_one, down_two, phi)),
@@ -171,7 +171,7 @@ def newcombe_difference(table: Table, level: float = 0.95) -> Estimate:
     )
 
 
-def _arms(share: Estimate) -> tuple[float, float]:
+def _arms(share: Interval) -> tuple[float, float]:
     """How far the limits lie below and above the estimate."""
     value, low, high = share.value or 0.0, share.low or 0.0, share.high or 0.0
     return value - low, high - value
@@ -190,7 +190,7 @@ def _hypotenuse(one: float, two: float, phi: float) -> float:
     return sqrt(max(0.0, one**2 - 2 * phi * one * two + two**2))
 
 
-def bootstrap_difference(table: Table, level: float = 0.95) -> Estimate:
+def bootstrap_difference(table: Table, level: float = 0.95) -> Interval:
     """The first accuracy less the second, with the percentile interval of the paired bootstrap over images.
 
     Resampling images with replacement makes the difference a sum of independent draws of -1, 0 and 1. Its distribution
@@ -200,12 +200,12 @@ def bootstrap_difference(table: Table, level: float = 0.95) -> Estimate:
     method = "bootstrap over images, percentiles"
     if not table.discordant:
         reason = f"{_NONE}, so that resampling shows no spread"
-        return Estimate(value=value, low=None, high=None, level=level, method=method, reason=reason)
+        return Interval(value=value, low=None, high=None, level=level, method=method, reason=reason)
     more, less = max(table.first_only, table.second_only), min(table.first_only, table.second_only)
     low, high = _resampled_limits(more, less, table.images, level)
     if table.first_only < table.second_only:
         low, high = -high, -low
-    return Estimate(value=value, low=low, high=high, level=level, method=method)
+    return Interval(value=value, low=low, high=high, level=level, method=method)
 
 
 def _resampled_limits(more: int, less: int, images: int, level: float) -> tuple[float, float]:

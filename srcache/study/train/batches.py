@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from srcache.errors import ConfigError, DeviceError
 from srcache.images import Pixels, to_batch
-from srcache.study.arms.augment import apply, draw, fit
-from srcache.study.train.settings import RunSettings
+from srcache.study.arms.augment import apply, draw_change, fit_to_size
+from srcache.study.train.settings import TrainSettings
 
 if TYPE_CHECKING:
     from torch import Tensor, dtype, nn
@@ -39,7 +39,7 @@ class Pictures(Protocol):
 class Examples:
     """Pictures as tensors (3, H, W) in [0, 1] of a network's size, with labels; augmented if `epoch` is not None."""
 
-    def __init__(self, pictures: Pictures, labels: Sequence[int], settings: RunSettings) -> None:
+    def __init__(self, pictures: Pictures, labels: Sequence[int], settings: TrainSettings) -> None:
         self._pictures, self._labels, self._settings = pictures, labels, settings
         self.epoch: int | None = None
 
@@ -48,13 +48,13 @@ class Examples:
 
     def __getitem__(self, index: int) -> "tuple[Tensor, int]":
         settings = self._settings
-        image = to_batch([fit(self._pictures[index], settings.input_size, settings.fit)])[0]
+        image = to_batch([fit_to_size(self._pictures[index], settings.input_size, settings.fit)])[0]
         if self.epoch is not None:
-            image = apply(image, draw(settings.augmentation, settings.seed, self.epoch, index))
+            image = apply(image, draw_change(settings.augmentation, settings.seed, self.epoch, index))
         return image, self._labels[index]
 
 
-def load(examples: Examples, settings: RunSettings, order: Sequence[int] | None = None) -> "DataLoader[Any]":
+def make_loader(examples: Examples, settings: TrainSettings, order: Sequence[int] | None = None) -> "DataLoader[Any]":
     """Batches in an order; without one, in the examples' own."""
     import torch
     from torch.utils.data import DataLoader
@@ -79,9 +79,9 @@ def logits(
 
     Args:
         network: in evaluation mode afterwards.
-        loader: from `load`.
+        loader: from `make_loader`.
         device: where the network is.
-        precision: see `RunSettings`.
+        precision: see `TrainSettings`.
         progress: called with the number of pictures of each batch.
     """
     import torch
@@ -91,7 +91,7 @@ def logits(
     labels: list[NDArray[np.int64]] = []
     with torch.inference_mode():
         for images, wanted in loader:
-            with memory_told(), autocast(device, precision):
+            with explained_memory_errors(), autocast(device, precision):
                 given = network(images.to(device))
             answers.append(given.double().cpu().numpy())
             labels.append(wanted.numpy())
@@ -138,7 +138,7 @@ def lower_precision(device: str, precision: str) -> "dtype | None":
 
 
 @contextmanager
-def steady(threads: int, device: str, seed: int) -> Iterator[None]:
+def deterministic(threads: int, device: str, seed: int) -> Iterator[None]:
     """torch's chance, algorithms and threads for one training or prediction; as they were, afterwards."""
     import torch
 
@@ -159,7 +159,7 @@ def steady(threads: int, device: str, seed: int) -> Iterator[None]:
 
 
 @contextmanager
-def memory_told() -> Iterator[None]:
+def explained_memory_errors() -> Iterator[None]:
     """Say in words that a batch does not fit.
 
     Raises:
@@ -173,7 +173,7 @@ def memory_told() -> Iterator[None]:
         raise DeviceError(f"a batch does not fit into the device's memory ({error}); lower batch_size") from error
 
 
-def chance(*words: object) -> int:
+def seed_from(*words: object) -> int:
     """A seed that is a pure function of words: 63 bits."""
     digest = blake2b("/".join(map(str, words)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1

@@ -39,7 +39,7 @@ _UNMOVED = ("workers", "device", "weights")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class TrainProgress:
     """How far a training is.
 
     Attributes:
@@ -75,7 +75,7 @@ def is_finished(run: Path, about: Mapping[str, Any], replace: bool) -> bool:
     return not other and bool(record["complete"]) and (run / WEIGHTS).is_file()
 
 
-def begin(run: Path, about: Mapping[str, Any]) -> None:
+def begin_training(run: Path, about: Mapping[str, Any]) -> None:
     """Say in the folder what is going to be trained; another training's files are removed first.
 
     Raises:
@@ -90,7 +90,7 @@ def begin(run: Path, about: Mapping[str, Any]) -> None:
     write_begun(run, about)
 
 
-def save_state(run: Path, network: "nn.Module", optimizer: "Optimizer", progress: Progress) -> None:
+def save_state(run: Path, network: "nn.Module", optimizer: "Optimizer", progress: TrainProgress) -> None:
     """Keep all that the next epoch hangs on; the best epoch's weights first, if this one is it.
 
     Raises:
@@ -114,7 +114,9 @@ def save_state(run: Path, network: "nn.Module", optimizer: "Optimizer", progress
             path.unlink(missing_ok=True)
 
 
-def load_state(run: Path, identity: Mapping[str, Any], network: "nn.Module", optimizer: "Optimizer") -> Progress | None:
+def load_state(
+    run: Path, identity: Mapping[str, Any], network: "nn.Module", optimizer: "Optimizer"
+) -> TrainProgress | None:
     """Put network and optimiser where the last whole epoch left them; None, and nothing is touched, without one.
 
     A state of another training (of other versions of packages, say) is no state.
@@ -132,7 +134,9 @@ def load_state(run: Path, identity: Mapping[str, Any], network: "nn.Module", opt
     prefix = len(_NETWORK)
     network.load_state_dict({name[prefix:]: value for name, value in tensors.items() if name.startswith(_NETWORK)})
     optimizer.load_state_dict(_nested(tensors, plain["optimizer"], optimizer))
-    return Progress(identity=plain["identity"], history=history, best_epoch=plain["best_epoch"], scaler=plain["scaler"])
+    return TrainProgress(
+        identity=plain["identity"], history=history, best_epoch=plain["best_epoch"], scaler=plain["scaler"]
+    )
 
 
 def best_weights(run: Path, epoch: int) -> "dict[str, Tensor]":

@@ -31,17 +31,17 @@ from srcache.study.train.batches import (
     NO_LABEL,
     Examples,
     autocast,
-    chance,
     cross_entropy,
-    load,
+    deterministic,
+    explained_memory_errors,
     logits,
     lower_precision,
-    memory_told,
-    steady,
+    make_loader,
+    seed_from,
 )
 from srcache.study.train.checkpoint import (
-    Progress,
-    begin,
+    TrainProgress,
+    begin_training,
     best_weights,
     drop_state,
     is_finished,
@@ -50,8 +50,8 @@ from srcache.study.train.checkpoint import (
 )
 from srcache.study.train.networks import build_network, uses_batch_statistics
 from srcache.study.train.optimizers import make_optimizer, rate_at, set_rate
-from srcache.study.train.runs import EpochLine, Run, open_run
-from srcache.study.train.settings import MONITORS, RunSettings
+from srcache.study.train.runs import EpochLine, TrainRun, open_run
+from srcache.study.train.settings import MONITORS, TrainSettings
 from srcache.weights.checkpoint import adopt, load_tensors
 
 if TYPE_CHECKING:
@@ -61,12 +61,12 @@ if TYPE_CHECKING:
 def train_run(
     sets: ArmSets,
     out: str | Path,
-    settings: RunSettings | None = None,
+    settings: TrainSettings | None = None,
     progress: Show | None = None,
     told: Callable[[EpochLine], None] | None = None,
     *,
     replace: bool = False,
-) -> Run:
+) -> TrainRun:
     """Train into a folder; what an earlier call with the same data and settings left there is used.
 
     Args:
@@ -86,7 +86,7 @@ def train_run(
         BusyError: another process trains into the folder.
         DamagedError: what lies in the folder is not what was written.
     """
-    settings, out = settings or RunSettings(), Path(out)
+    settings, out = settings or TrainSettings(), Path(out)
     device = resolve_device(settings.device)
     lower_precision(device, settings.precision)
     start = _first_weights(settings)
@@ -98,20 +98,22 @@ def train_run(
     with lock(out / runs.STATE):
         if is_finished(out, about, replace):
             return _reused(out)
-        begin(out, about)
-        with steady(settings.threads, device, chance(settings.seed, "first weights")):
+        begin_training(out, about)
+        with deterministic(settings.threads, device, seed_from(settings.seed, "first weights")):
             return _Training(sets, out, settings, device, about).run(start, progress, told)
 
 
 class _Training:
     """The state of one training: network, optimiser, sets."""
 
-    def __init__(self, sets: ArmSets, out: Path, settings: RunSettings, device: str, about: Mapping[str, Any]) -> None:
+    def __init__(
+        self, sets: ArmSets, out: Path, settings: TrainSettings, device: str, about: Mapping[str, Any]
+    ) -> None:
         self._sets, self._out, self._settings, self._device, self._about = sets, out, settings, device, about
         self._numbers = {name: number for number, name in enumerate(sets.train.classes)}
         self._examples = self._as_examples(sets.train)
 
-    def run(self, start: str | None, progress: Show | None, told: Callable[[EpochLine], None] | None) -> Run:
+    def run(self, start: str | None, progress: Show | None, told: Callable[[EpochLine], None] | None) -> TrainRun:
         import torch
 
         settings = self._settings
@@ -126,11 +128,11 @@ class _Training:
         state = load_state(self._out, identity, self._network, self._optimizer)
         if state is not None:
             self._scaler.load_state_dict(dict(state.scaler))
-        state = state or Progress(identity=identity, scaler={})
+        state = state or TrainProgress(identity=identity, scaler={})
         while not self._is_over(state):
             line = self._epoch(len(state.history), progress)
             history = (*state.history, line)
-            state = Progress(
+            state = TrainProgress(
                 identity=identity,
                 history=history,
                 best_epoch=_best(history, settings.monitor),
@@ -142,7 +144,7 @@ class _Training:
                 told(line)
         return self._finished(state)
 
-    def _is_over(self, state: Progress) -> bool:
+    def _is_over(self, state: TrainProgress) -> bool:
         done, patience = len(state.history), self._settings.patience
         return done >= self._settings.epochs or (patience is not None and done - state.best_epoch >= patience)
 
@@ -150,7 +152,7 @@ class _Training:
         import torch
 
         started = time.perf_counter()
-        torch.manual_seed(chance(self._settings.seed, "epoch", number))
+        torch.manual_seed(seed_from(self._settings.seed, "epoch", number))
         loss, accuracy = self._learn(number, progress)
         found = self._measured(self._sets.validation, "val")
         if not math.isfinite(found["val_loss"]):
@@ -172,12 +174,12 @@ class _Training:
         self._examples.epoch = number
         self._sets.train.set_epoch(number)
         order = self._order(number)
-        loader = load(self._examples, self._settings, order)
+        loader = make_loader(self._examples, self._settings, order)
         losses, right, steps = list[float](), 0, len(loader)
         for step, (images, labels) in enumerate(loader, number * steps):
             images, labels = images.to(self._device), labels.to(self._device)
             set_rate(self._optimizer, rate_at(self._settings, step, steps * self._settings.epochs))
-            with memory_told():
+            with explained_memory_errors():
                 with autocast(self._device, self._settings.precision):
                     given = self._answers(images)
                     loss = entropy(given, labels)
@@ -209,14 +211,14 @@ class _Training:
         import torch
 
         count, size = len(self._examples), self._settings.batch_size
-        dice = torch.Generator().manual_seed(chance(self._settings.seed, "order", number))
+        dice = torch.Generator().manual_seed(seed_from(self._settings.seed, "order", number))
         order: list[int] = torch.randperm(count, generator=dice).tolist()
         return order[: count - count % size] if self._short and count > size else order
 
     def _measured(self, data: ArmDataset, prefix: str) -> dict[str, float]:
         """Loss and accuracy; a mixture's variants are always those of the last epoch, so epochs can be compared."""
         data.set_epoch(self._settings.epochs - 1)
-        loader = load(self._as_examples(data), self._settings)
+        loader = make_loader(self._as_examples(data), self._settings)
         given, labels = logits(self._network, loader, self._device, self._settings.precision)
         right = int((given.argmax(1) == labels).sum())
         return {f"{prefix}_loss": cross_entropy(given, labels), f"{prefix}_accuracy": right / len(labels)}
@@ -225,7 +227,7 @@ class _Training:
         labels = [NO_LABEL if label is None else self._numbers[label] for label in data.labels]
         return Examples(data, labels, self._settings)
 
-    def _finished(self, state: Progress) -> Run:
+    def _finished(self, state: TrainProgress) -> TrainRun:
         """Put everything into its place: the weights, the numbers, the curves, and last the record."""
         best = state.history[state.best_epoch - 1]
         weights = best_weights(self._out, state.best_epoch)
@@ -237,7 +239,7 @@ class _Training:
         runs.write_history(self._out, state.history)
         title = f"{self._sets.train.arm}: {self._settings.network}, seed {self._settings.seed}"
         runs.write_curves(self._out, state.history, state.best_epoch, title)
-        run = Run(
+        run = TrainRun(
             folder=self._out,
             arm=self._sets.train.arm,
             classes=self._sets.train.classes,
@@ -274,7 +276,7 @@ def _best(history: tuple[EpochLine, ...], monitor: str) -> int:
     return max(history, key=lambda line: (sign * getattr(line, monitor), -line.epoch)).epoch
 
 
-def _first_weights(settings: RunSettings) -> str | None:
+def _first_weights(settings: TrainSettings) -> str | None:
     """The digest of the weights to start from, which are kept by that name in the user's folder."""
     if settings.weights is None:
         return None
@@ -283,7 +285,7 @@ def _first_weights(settings: RunSettings) -> str | None:
     return adopt(Path(settings.weights))
 
 
-def _about(sets: ArmSets, settings: RunSettings, start: str | None, device: str) -> dict[str, Any]:
+def _about(sets: ArmSets, settings: TrainSettings, start: str | None, device: str) -> dict[str, Any]:
     """What makes two trainings the same: JSON values."""
     inputs: dict[str, Any] = {name: dict(data.inputs) for name, data in sets.named.items()}
     inputs |= {"weights": start, "device": device.partition(":")[0]}
@@ -295,6 +297,6 @@ def _about(sets: ArmSets, settings: RunSettings, start: str | None, device: str)
     }
 
 
-def _reused(out: Path) -> Run:
+def _reused(out: Path) -> TrainRun:
     drop_state(out)
     return changed(open_run(out), reused=True)

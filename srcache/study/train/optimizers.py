@@ -3,7 +3,7 @@
 import math
 from typing import TYPE_CHECKING, Any
 
-from srcache.study.train.settings import RunSettings
+from srcache.study.train.settings import TrainSettings
 
 if TYPE_CHECKING:
     from torch import nn
@@ -13,7 +13,7 @@ RISE, START, END = 0.3, 1 / 25, 1e-4
 """Of `onecycle`: the share of steps that it rises for; where it starts, of the highest; where it ends, of the start."""
 
 
-def make_optimizer(network: "nn.Module", settings: RunSettings) -> "Optimizer":
+def make_optimizer(network: "nn.Module", settings: TrainSettings) -> "Optimizer":
     """The optimiser of a network's weights."""
     import torch
 
@@ -57,7 +57,7 @@ def rmsprop(
     return KerasRMSprop(weights, {"lr": rate})
 
 
-def rate_at(settings: RunSettings, step: int, steps: int) -> float:
+def rate_at(settings: TrainSettings, step: int, steps: int) -> float:
     """The learning rate of a step, from 0, of so many; `onecycle` is torch's OneCycleLR without its other cycle."""
     highest = settings.learning_rate
     if settings.schedule == "constant":

@@ -17,14 +17,14 @@ from srcache.errors import CatalogError, ConfigError, listed
 from srcache.machine import resolve_device
 from srcache.study.arms.arms import ArmDataset, arm_dataset
 from srcache.study.compare.predictions import PredictionRow, Predictions
-from srcache.study.train.batches import NO_LABEL, Examples, load, logits, softmax, steady
-from srcache.study.train.runs import Run, open_run
+from srcache.study.train.batches import NO_LABEL, Examples, deterministic, logits, make_loader, softmax
+from srcache.study.train.runs import TrainRun, open_run
 
 LABELS = ("match", "ignore")
 
 
 def predict(
-    run: Run | str | Path,
+    run: TrainRun | str | Path,
     data: ArmDataset | str | Path,
     *,
     labels: str = "match",
@@ -52,7 +52,7 @@ def predict(
         ImageError: a picture that cannot be used.
         DamagedError: the run is not what was written.
     """
-    run = run if isinstance(run, Run) else open_run(run)
+    run = run if isinstance(run, TrainRun) else open_run(run)
     if labels not in LABELS:
         raise ConfigError(f"labels must be one of {', '.join(LABELS)}, but is {labels!r}")
     arm = data if isinstance(data, ArmDataset) else arm_dataset("hr", hr=data)
@@ -67,7 +67,7 @@ def predict(
 
 
 def _logits(
-    run: Run, arm: ArmDataset, device: str, batch_size: int | None, progress: Callable[[int, int], None] | None
+    run: TrainRun, arm: ArmDataset, device: str, batch_size: int | None, progress: Callable[[int, int], None] | None
 ) -> NDArray[np.float64]:
     settings = replace(run.settings, batch_size=batch_size or run.settings.batch_size, workers=0)
     device, done = resolve_device(device), 0
@@ -79,12 +79,12 @@ def _logits(
             progress(done, len(arm))
 
     arm.set_epoch(run.settings.epochs - 1)
-    loader = load(Examples(arm, [NO_LABEL] * len(arm), settings), settings)
-    with steady(settings.threads, device, 0):
+    loader = make_loader(Examples(arm, [NO_LABEL] * len(arm), settings), settings)
+    with deterministic(settings.threads, device, 0):
         return logits(run.network(device), loader, device, progress=show)[0]
 
 
-def _labels(run: Run, arm: ArmDataset) -> Sequence[str | None]:
+def _labels(run: TrainRun, arm: ArmDataset) -> Sequence[str | None]:
     strange = sorted({label for label in arm.labels if label is not None} - set(run.classes))
     if strange:
         raise CatalogError(

@@ -22,7 +22,7 @@ from srcache.errors import ConfigError, DamagedError
 from srcache.files import write_whole
 from srcache.keys import image_key
 from srcache.study.train.networks import build_network
-from srcache.study.train.settings import RunSettings, read_settings
+from srcache.study.train.settings import TrainSettings, read_settings
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -54,7 +54,7 @@ class EpochLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class TrainRun:
     """A finished training.
 
     Attributes:
@@ -76,7 +76,7 @@ class Run:
     folder: Path
     arm: str
     classes: tuple[str, ...]
-    settings: RunSettings
+    settings: TrainSettings
     inputs: Mapping[str, Any]
     history: tuple[EpochLine, ...]
     best_epoch: int
@@ -124,7 +124,7 @@ class Run:
         }
 
 
-def open_run(folder: str | Path) -> Run:
+def open_run(folder: str | Path) -> TrainRun:
     """A finished run.
 
     Raises:
@@ -138,13 +138,13 @@ def open_run(folder: str | Path) -> Run:
     if not record["complete"]:
         raise ConfigError(f"the training in {folder} is not finished; run the same `srcache train` again to go on")
     try:
-        values = {f.name: record[f.name] for f in fields(Run) if f.name in record}
+        values = {f.name: record[f.name] for f in fields(TrainRun) if f.name in record}
         values |= {
             "classes": tuple(record["classes"]),
             "settings": read_settings(record["settings"]),
             "history": tuple(EpochLine(**line) for line in record["history"]),
         }
-        return Run(folder=folder, **values)
+        return TrainRun(folder=folder, **values)
     except (KeyError, TypeError, ConfigError) as error:
         raise DamagedError(f"{folder / RECORD} is not what a training writes ({error}); train again") from error
 
@@ -172,7 +172,7 @@ def write_begun(folder: Path, about: Mapping[str, Any]) -> None:
     _write(folder, {"schema": SCHEMA, "complete": False, **about})
 
 
-def write_finished(run: Run) -> None:
+def write_finished(run: TrainRun) -> None:
     """Say that everything is in its place."""
     _write(run.folder, run.plain())
 

@@ -30,7 +30,7 @@ _NUMBERS = ("learning_rate", "weight_decay", "momentum", "rho", "epsilon")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunSettings:
+class TrainSettings:
     """How to train.
 
     Attributes:
@@ -92,13 +92,13 @@ class RunSettings:
         return asdict(self)
 
 
-def read_settings(values: Mapping[str, Any]) -> RunSettings:
+def read_settings(values: Mapping[str, Any]) -> TrainSettings:
     """Settings as people write them, in YAML or JSON; what is left out has its default.
 
     Raises:
         ConfigError: unknown names, or values that cannot be; every mistake at once.
     """
-    known = {field.name: field for field in fields(RunSettings)}
+    known = {field.name: field for field in fields(TrainSettings)}
     mistakes = [f"there is no setting {name!r}; known: {', '.join(known)}" for name in values if name not in known]
     found = {name: field.default for name, field in known.items() if field.default is not MISSING}
     for name in [name for name in values if name in known]:
@@ -109,7 +109,7 @@ def read_settings(values: Mapping[str, Any]) -> RunSettings:
     mistakes += _mistakes(found)
     if mistakes:
         raise ConfigError(_told(mistakes))
-    return RunSettings(**found)
+    return TrainSettings(**found)
 
 
 def _as(value: Any, kind: Any) -> Any:

@@ -12,7 +12,7 @@ from srcache.cache.manifest import open_cache
 from srcache.catalog.scanning import scan
 from srcache.errors import CacheError, CatalogError, ConfigError, ImageError, MissError, PolicyError
 from srcache.images import decode, resize
-from srcache.study.arms.arms import arm_dataset, based_arm, split_share
+from srcache.study.arms.arms import arm_dataset, arm_from_folder, split_share
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +62,11 @@ def test_a_recipe_that_makes_lr_from_hr_has_hr_as_its_base(home, tmp_path):
     low, control = (arm_dataset(name, hr=home / "hr/train", recipe=recipe) for name in ("lr", "bicubic"))
     assert low[0].shape == (11, 11, 3)
     assert np.array_equal(control[0], resize(low[0], (32, 32), "bicubic")), "the recipe's rule of sizes"
-    assert np.array_equal(based_arm("lr", home / "hr/train", recipe=recipe)[0], low[0])
+    assert np.array_equal(arm_from_folder("lr", home / "hr/train", recipe=recipe)[0], low[0])
     with pytest.raises(CatalogError, match="recipe down makes LR from HR; leave lr out"):
         arm_dataset("lr", lr=home / "lr/train", recipe=recipe)
     with pytest.raises(CatalogError, match="leave hr out"):
-        based_arm("lr", home / "hr/train", hr=home / "hr/train", recipe=recipe)
+        arm_from_folder("lr", home / "hr/train", hr=home / "hr/train", recipe=recipe)
 
 
 def test_mixtures_change_with_the_epoch_and_the_seed(home):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from srcache.errors import ConfigError
-from srcache.study.arms.augment import Change, apply, brighten, contrast, draw, fit, saturate, translate
+from srcache.study.arms.augment import Change, apply, brighten, contrast, draw_change, fit_to_size, saturate, translate
 
 HEIGHT, WIDTH = 20, 30
 
@@ -85,7 +85,7 @@ def test_the_ranges_are_those_that_keras_draws_from(keras, picture):
         "right": drawn["right"]["translations"][:, 0] / WIDTH,
     }
     for name, values in theirs.items():
-        ours = [getattr(draw("thesis", 0, 0, index), name) for index in range(400)]
+        ours = [getattr(draw_change("thesis", 0, 0, index), name) for index in range(400)]
         width = max(ours) - min(ours)
         assert min(ours) == pytest.approx(values.min().item(), abs=0.03 * width), name
         assert max(ours) == pytest.approx(values.max().item(), abs=0.03 * width), name
@@ -106,13 +106,15 @@ def test_a_flip_is_a_flip_and_a_shift_by_whole_pixels_moves_pixels(picture):
 
 @given(st.integers(0, 2**63 - 1), st.integers(0, 1000), st.integers(0, 10**6))
 def test_chance_hangs_on_seed_epoch_and_index_alone(seed, epoch, index):
-    change = draw("thesis", seed, epoch, index)
-    draw("thesis", seed, epoch, index + 1)
-    assert draw("thesis", seed, epoch, index) == change
-    others = [draw("thesis", *there) for there in ((seed + 1, epoch, index), (seed, epoch + 1, index))]
+    change = draw_change("thesis", seed, epoch, index)
+    draw_change("thesis", seed, epoch, index + 1)
+    assert draw_change("thesis", seed, epoch, index) == change
+    others = [draw_change("thesis", *there) for there in ((seed + 1, epoch, index), (seed, epoch + 1, index))]
     assert change not in others
-    assert draw("flip", seed, epoch, index) == Change(flip=change.flip), "one thing less drawn, the rest the same"
-    assert draw("none", seed, epoch, index) == Change()
+    assert draw_change("flip", seed, epoch, index) == Change(flip=change.flip), (
+        "one thing less drawn, the rest the same"
+    )
+    assert draw_change("none", seed, epoch, index) == Change()
     changed = apply(torch.full((3, 4, 5), 0.25), replace(change, brightness=1.0))
     assert float(changed.min()) >= 0
     assert float(changed.max()) <= 1
@@ -129,14 +131,14 @@ GOLDEN = Change(
 
 
 def test_what_is_drawn_is_frozen():
-    change = draw("thesis", 7, 3, 11)
+    change = draw_change("thesis", 7, 3, 11)
     assert change.flip is GOLDEN.flip, "another chance: trainings cannot be repeated"
     for name in ("brightness", "contrast", "saturation", "down", "right"):
         assert getattr(change, name) == pytest.approx(getattr(GOLDEN, name), abs=1e-12)
 
 
 def test_half_of_the_pictures_are_flipped():
-    flips = sum(draw("flip", 0, 0, index).flip for index in range(1000))
+    flips = sum(draw_change("flip", 0, 0, index).flip for index in range(1000))
     assert 450 < flips < 550
 
 
@@ -144,7 +146,7 @@ def test_half_of_the_pictures_are_flipped():
 def test_padding_lies_where_keras_puts_it(keras, shape, size):
     """Where nothing need be resized, the two are equal; black on both sides, alike."""
     rgb = np.random.default_rng(0).integers(1, 256, (*shape, 3), np.uint8)
-    ours = fit(rgb, size, "pad")
+    ours = fit_to_size(rgb, size, "pad")
     theirs = keras.ops.image.resize(rgb.astype("float32"), size, pad_to_aspect_ratio=True, interpolation="nearest")
     if size[0] == shape[1]:
         assert np.array_equal(ours, theirs.numpy())
@@ -159,20 +161,20 @@ def test_padding_and_resizing_together_come_close_to_keras(keras):
     theirs = keras.ops.image.resize(
         rgb.astype("float32"), (40, 40), interpolation="bicubic", antialias=True, pad_to_aspect_ratio=True
     ).numpy()
-    assert np.abs(fit(rgb, (40, 40), "pad").astype(float) - theirs.clip(0, 255)).max() < 4
+    assert np.abs(fit_to_size(rgb, (40, 40), "pad").astype(float) - theirs.clip(0, 255)).max() < 4
 
 
 def test_stretching_ignores_the_aspect_and_a_picture_of_the_size_is_not_touched():
     rgb = np.random.default_rng(0).integers(0, 256, (10, 20, 3), np.uint8)
-    assert fit(rgb, (10, 20), "stretch") is rgb
-    assert fit(rgb, (10, 20), "pad") is rgb
-    assert fit(rgb, (16, 16), "stretch").shape == (16, 16, 3)
-    assert fit(np.full((10, 20, 3), 255, np.uint8), (16, 16), "stretch").min() == 255
-    assert fit(np.full((10, 20, 3), 255, np.uint8), (16, 16), "pad")[:3].max() == 0
+    assert fit_to_size(rgb, (10, 20), "stretch") is rgb
+    assert fit_to_size(rgb, (10, 20), "pad") is rgb
+    assert fit_to_size(rgb, (16, 16), "stretch").shape == (16, 16, 3)
+    assert fit_to_size(np.full((10, 20, 3), 255, np.uint8), (16, 16), "stretch").min() == 255
+    assert fit_to_size(np.full((10, 20, 3), 255, np.uint8), (16, 16), "pad")[:3].max() == 0
 
 
 def test_other_words_are_refused():
     with pytest.raises(ConfigError, match="fit must be one of pad, stretch, but is 'crop'"):
-        fit(np.zeros((2, 2, 3), np.uint8), (2, 2), "crop")
+        fit_to_size(np.zeros((2, 2, 3), np.uint8), (2, 2), "crop")
     with pytest.raises(ConfigError, match="augmentation must be one of none, flip, thesis, but is 'mixup'"):
-        draw("mixup", 0, 0, 0)
+        draw_change("mixup", 0, 0, 0)

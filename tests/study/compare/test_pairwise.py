@@ -16,12 +16,12 @@ from PIL import Image
 
 from srcache.errors import CatalogError, ConfigError, MissingExtraError
 from srcache.study.compare.confusion_plot import draw_confusion
-from srcache.study.compare.metrics import calibration, perform
+from srcache.study.compare.metrics import calibration, score_classifier
 from srcache.study.compare.output import plain, write_comparison
 from srcache.study.compare.pairwise import CompareSettings, compare
 from srcache.study.compare.predictions import PredictionRow, Predictions, join
 from srcache.study.compare.seeds import compare_seeds, join_seeds
-from srcache.study.compare.verdict import Contest, told_p, verdict
+from srcache.study.compare.verdict import Contest, format_p, verdict
 from srcache.study.statistics.paired import Table
 
 pytest.importorskip("sklearn")
@@ -189,7 +189,7 @@ def test_a_verdict_says_significant_only_if_it_is(b, c, p, adjusted):
 
 @given(st.floats(0, 1), st.sampled_from([0.01, 0.05, 0.1]))
 def test_a_printed_p_lies_on_its_side_of_alpha(p, alpha):
-    text = told_p(p, alpha)
+    text = format_p(p, alpha)
     if text == "below 0.0001":
         assert p < 0.0001
     elif abs(p - alpha) > 1e-8:
@@ -226,7 +226,7 @@ def test_scores_are_scikit_learns(case):
 
     classes, truth, chosen, seed = case
     predictions = _predictions(classes, truth, chosen, seed)
-    found = perform("A", predictions, classes)
+    found = score_classifier("A", predictions, classes)
     assert found.accuracy.value == pytest.approx(metrics.accuracy_score(truth, chosen))
     assert found.confusion == tuple(map(tuple, metrics.confusion_matrix(truth, chosen, labels=classes).tolist()))
     report = metrics.classification_report(truth, chosen, output_dict=True, zero_division=0)
@@ -292,24 +292,24 @@ def test_a_bin_holds_its_upper_end():
 
 
 def test_what_has_no_probabilities_has_neither_auc_nor_calibration():
-    found = perform("A", _answers([1, 0, 1]), ("a", "b"))
+    found = score_classifier("A", _answers([1, 0, 1]), ("a", "b"))
     assert (found.roc_auc.value, found.calibration.ece, found.calibration.points) == (None, None, ())
     assert found.roc_auc.reason == found.calibration.reason == "3 of 3 rows have no probabilities"
 
 
 def test_a_set_of_one_class_is_scored_with_reasons():
     predictions = _predictions(("a", "b"), ["a", "a"], ["a", "b"], 0)
-    found = perform("A", predictions, ("a", "b"))
+    found = score_classifier("A", predictions, ("a", "b"))
     assert found.accuracy.value == 0.5
     assert found.roc_auc.reason == "no image is b, so that there is nothing to tell apart"
     assert found.per_class[1].reason == "no image is of this class, so that it has no recall"
     assert found.macro.note == "recall counts as 0 for what no image is (b)"
-    alone = perform("A", _predictions(("a",), ["a"], ["a"], 0), ("a",))
+    alone = score_classifier("A", _predictions(("a",), ["a"], ["a"], 0), ("a",))
     assert alone.roc_auc.reason == "there is only one class"
 
 
 def test_what_is_counted_as_zero_or_left_out_is_told():
-    found = perform("A", _predictions(("a", "b", "c"), ["a", "b"], ["a", "a"], 0), ("a", "b", "c", "d"))
+    found = score_classifier("A", _predictions(("a", "b", "c"), ["a", "b"], ["a", "a"], 0), ("a", "b", "c", "d"))
     assert found.macro.note == (
         "precision counts as 0 for what was never predicted (b); "
         "left out: c, d, which no image is and nothing was taken for"
@@ -327,7 +327,7 @@ def test_rows_without_labels_are_refused_by_name():
     with pytest.raises(ConfigError, match=r"1 of 2 have no label: y"):
         compare(join({"A": predictions}))
     with pytest.raises(ConfigError, match="no predictions to score"):
-        perform("A", Predictions(("a",), ()), ("a",))
+        score_classifier("A", Predictions(("a",), ()), ("a",))
 
 
 # Documents
@@ -575,7 +575,7 @@ def test_counts_must_be_a_square_of_the_classes():
 @pytest.mark.parametrize(
     ("module", "act"),
     [
-        ("sklearn", lambda: perform("A", _answers([1]), ("a", "b"))),
+        ("sklearn", lambda: score_classifier("A", _answers([1]), ("a", "b"))),
         ("matplotlib", lambda: draw_confusion([[1]], ("a",), "t")),
     ],
 )

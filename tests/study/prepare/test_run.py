@@ -29,10 +29,10 @@ from srcache.images import Pixels, decode
 from srcache.keys import ImageKey, file_key, image_key
 from srcache.progress import Progress
 from srcache.study.prepare.claim import MARKER
-from srcache.study.prepare.crops import Squares, crop, crops
-from srcache.study.prepare.lr import lr
+from srcache.study.prepare.crops import CropSettings, crop, make_crops
+from srcache.study.prepare.lr import make_lr
 from srcache.study.prepare.run import Prepared
-from srcache.study.prepare.split import split
+from srcache.study.prepare.split import make_split
 from srcache.study.prepare.stratify import SPLITS, assign, exact_shares, quotas
 
 
@@ -148,7 +148,7 @@ def test_ratios_that_make_no_sense(ratios: tuple[float, ...]) -> None:
 
 @pytest.mark.parametrize("link", ["copy", "hard"])
 def test_split(photos: Path, tmp_path: Path, link: str) -> None:
-    done = split(photos, tmp_path / "out", ratios=(0.5, 0.25, 0.25), seed=1, link=link)
+    done = make_split(photos, tmp_path / "out", ratios=(0.5, 0.25, 0.25), seed=1, link=link)
     assert (done.written, done.kept, done.failures, done.doubles) == (12, 0, (), ())
     assert done.folders == (tmp_path / "out",)
     expected = {"train": 2, "validation": 1, "test": 1}
@@ -163,11 +163,11 @@ def test_split(photos: Path, tmp_path: Path, link: str) -> None:
 
 
 def test_a_split_is_the_same_again_and_elsewhere(photos: Path, tmp_path: Path) -> None:
-    split(photos, tmp_path / "one")
+    make_split(photos, tmp_path / "one")
     shutil.copytree(photos, tmp_path / "moved")
-    split(tmp_path / "moved", tmp_path / "two")
+    make_split(tmp_path / "moved", tmp_path / "two")
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
-    split(photos, tmp_path / "three", seed=1)
+    make_split(photos, tmp_path / "three", seed=1)
     assert images(tmp_path / "one").keys() != images(tmp_path / "three").keys()
 
 
@@ -176,7 +176,7 @@ def test_the_same_bytes_stay_together_and_doubles_are_told(photos: Path, tmp_pat
     shutil.copy(photos / "bark/bark0.png", photos / "moss/wrong.png")
     shutil.copy(photos / "gravel/gravel1.png", photos / "gravel/twice.png")
     for seed in range(6):
-        done = split(photos, tmp_path / str(seed), ratios=(0.4, 0.3, 0.3), seed=seed)
+        done = make_split(photos, tmp_path / str(seed), ratios=(0.4, 0.3, 0.3), seed=seed)
         assert done.doubles == (("bark/again.png", "bark/bark0.png", "moss/wrong.png"),)
         keys = [{file_key(p) for p in (tmp_path / str(seed) / name).rglob("*.*")} for name in SPLITS]
         assert sum(map(len, keys)) == len(set.union(*keys)), "no key is in two splits"
@@ -186,44 +186,44 @@ def test_the_same_bytes_stay_together_and_doubles_are_told(photos: Path, tmp_pat
 def test_deeper_folders_and_csv_labels(photos: Path, tmp_path: Path) -> None:
     (photos / "bark/deep").mkdir()
     shutil.move(photos / "bark/bark0.png", photos / "bark/deep/bark0.png")
-    split(photos, tmp_path / "a", ratios=(1, 0, 0))
+    make_split(photos, tmp_path / "a", ratios=(1, 0, 0))
     assert (tmp_path / "a/train/bark/deep/bark0.png").exists()
     (photos / "some.csv").write_text("path,label\nmoss/moss0.png,wet\ngravel/gravel0.png,gravel\n")
-    split(photos / "some.csv", tmp_path / "b", ratios=(0, 0, 1))
+    make_split(photos / "some.csv", tmp_path / "b", ratios=(0, 0, 1))
     assert sorted(images(tmp_path / "b")) == ["test/gravel/gravel0.png", "test/wet/moss/moss0.png"]
 
 
 def test_a_split_needs_labels_that_can_be_folders(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(CatalogError, match="one folder per class"):
-        split(photos / "moss", tmp_path / "out")
+        make_split(photos / "moss", tmp_path / "out")
     (photos / "some.csv").write_text("path,label\nmoss/moss0.png,a/b\nmoss/moss1.png,..\n")
     with pytest.raises(CatalogError, match=r"must be names of such, but are: \.\., a/b"):
-        split(photos / "some.csv", tmp_path / "out")
+        make_split(photos / "some.csv", tmp_path / "out")
     (photos / "wet/moss").mkdir(parents=True)
     shutil.copy(photos / "moss/moss0.png", photos / "wet/moss/moss0.png")
     (photos / "some.csv").write_text("path,label\nmoss/moss0.png,wet\nwet/moss/moss0.png,wet\n")
     with pytest.raises(CatalogError, match=r"several files would be called wet/moss/moss0\.png"):
-        split(photos / "some.csv", tmp_path / "out")
+        make_split(photos / "some.csv", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_links_that_there_are_not(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="link must be one of copy, hard"):
-        split(photos, tmp_path / "out", link="soft")
+        make_split(photos, tmp_path / "out", link="soft")
 
     def refuse(*_: Any) -> None:
         raise OSError(errno.EXDEV, "Invalid cross-device link")
 
     monkeypatch.setattr(os, "link", refuse)
     with pytest.raises(ConfigError, match="one file system"):
-        split(photos, tmp_path / "out", link="hard")
+        make_split(photos, tmp_path / "out", link="hard")
 
 
 def test_a_file_that_changes_under_a_split_is_a_failure(photos: Path, tmp_path: Path) -> None:
     catalog = scan(photos)
     (photos / "moss/moss0.png").write_bytes(b"other")
     (photos / "moss/moss1.png").unlink()
-    done = split(catalog, tmp_path / "out")
+    done = make_split(catalog, tmp_path / "out")
     assert done.failed == {"changed": 1, "unreadable": 1}
     assert done.written == 10
 
@@ -233,7 +233,7 @@ def test_a_file_that_changes_under_a_split_is_a_failure(photos: Path, tmp_path: 
 
 @pytest.mark.parametrize("filter", ["bicubic", "lanczos", "box"])
 def test_lr_is_pillows_resize(photos: Path, tmp_path: Path, filter: str) -> None:
-    done = lr(photos, tmp_path / "lr", 4, filter)
+    done = make_lr(photos, tmp_path / "lr", 4, filter)
     assert (done.written, done.kept, done.failures) == (12, 0, ())
     names = {str(Path(row.name).with_suffix(".png")) for row in scan(photos).rows}
     assert images(tmp_path / "lr").keys() == names
@@ -247,15 +247,15 @@ def test_lr_is_pillows_resize(photos: Path, tmp_path: Path, filter: str) -> None
 def test_lr_of_sides_that_do_not_divide(tmp_path: Path, make_image: Callable[..., Pixels]) -> None:
     (tmp_path / "hr").mkdir()
     Image.fromarray(make_image(15, 7)).save(tmp_path / "hr/a.b.png")
-    lr(tmp_path / "hr", tmp_path / "lr", 6)
+    make_lr(tmp_path / "hr", tmp_path / "lr", 6)
     assert decode((tmp_path / "lr/a.b.png").read_bytes()).shape == (3, 1, 3)
 
 
 def test_names_that_would_be_one_are_refused(photos: Path, tmp_path: Path) -> None:
     Image.open(photos / "moss/moss0.png").save(photos / "moss/moss0.bmp")
     for act in (
-        lambda: lr(photos, tmp_path / "lr", 2),
-        lambda: crops(photos, tmp_path / "hr", tmp_path / "lr", Squares(size=8, factor=2)),
+        lambda: make_lr(photos, tmp_path / "lr", 2),
+        lambda: make_crops(photos, tmp_path / "hr", tmp_path / "lr", CropSettings(size=8, factor=2)),
     ):
         with pytest.raises(CatalogError, match=r"equal without their suffixes.*moss/moss0\.bmp, moss/moss0\.png"):
             act()
@@ -268,7 +268,7 @@ def test_unusable_images_are_counted_and_listed(photos: Path, tmp_path: Path) ->
     data = (photos / "moss/moss2.png").read_bytes()
     (photos / "moss/moss2.png").write_bytes(data[: len(data) // 2])
     (photos / "gravel/out.png").symlink_to(tmp_path / "x.png")
-    done = lr(photos, tmp_path / "lr", 2)
+    done = make_lr(photos, tmp_path / "lr", 2)
     assert done.failed == {"empty": 1, "outside_root": 1, "truncated": 1, "unreadable": 1}
     assert {problem.name for problem in done.failures} == {
         "gravel/out.png",
@@ -281,9 +281,9 @@ def test_unusable_images_are_counted_and_listed(photos: Path, tmp_path: Path) ->
 
 def test_a_degradation_that_there_is_not(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="filter"):
-        lr(photos, tmp_path / "lr", 2, "cubic")
+        make_lr(photos, tmp_path / "lr", 2, "cubic")
     with pytest.raises(RecipeError, match="factor"):
-        lr(photos, tmp_path / "lr", 1)
+        make_lr(photos, tmp_path / "lr", 1)
     assert not (tmp_path / "lr").exists()
 
 
@@ -291,7 +291,7 @@ def test_a_degradation_that_there_is_not(photos: Path, tmp_path: Path) -> None:
 
 
 def test_crops_are_cut_from_their_images(photos: Path, tmp_path: Path) -> None:
-    done = crops(photos, tmp_path / "hr", tmp_path / "lr", Squares(size=16, factor=4, per_image=3))
+    done = make_crops(photos, tmp_path / "hr", tmp_path / "lr", CropSettings(size=16, factor=4, per_image=3))
     assert (done.written, done.kept, done.failures) == (72, 0, ())
     assert done.folders == (tmp_path / "hr", tmp_path / "lr")
     high, low = images(tmp_path / "hr"), images(tmp_path / "lr")
@@ -311,14 +311,14 @@ def is_part(square: Pixels, whole: Pixels) -> bool:
 
 
 def test_crops_come_from_key_seed_and_number_alone(photos: Path, tmp_path: Path) -> None:
-    crops(photos, tmp_path / "hr", tmp_path / "lr", Squares(size=16, per_image=2))
+    make_crops(photos, tmp_path / "hr", tmp_path / "lr", CropSettings(size=16, per_image=2))
     first = images(tmp_path / "hr")
     (tmp_path / "few").mkdir()
     shutil.copy(photos / "moss/moss1.png", tmp_path / "few/renamed.png")
-    crops(tmp_path / "few", tmp_path / "hr2", tmp_path / "lr2", Squares(size=16, per_image=5))
+    make_crops(tmp_path / "few", tmp_path / "hr2", tmp_path / "lr2", CropSettings(size=16, per_image=5))
     second = images(tmp_path / "hr2")
     assert [second[f"renamed_00{n}.png"] for n in (0, 1)] == [first[f"moss/moss1_00{n}.png"] for n in (0, 1)]
-    crops(tmp_path / "few", tmp_path / "hr3", tmp_path / "lr3", Squares(size=16, per_image=5, seed=1))
+    make_crops(tmp_path / "few", tmp_path / "hr3", tmp_path / "lr3", CropSettings(size=16, per_image=5, seed=1))
     assert images(tmp_path / "hr3") != second
 
 
@@ -346,7 +346,7 @@ def test_crop_positions_are_frozen() -> None:
 
 
 def test_images_smaller_than_a_crop_fail(photos: Path, tmp_path: Path) -> None:
-    done = crops(photos, tmp_path / "hr", tmp_path / "lr", Squares(size=32, factor=4, per_image=1))
+    done = make_crops(photos, tmp_path / "hr", tmp_path / "lr", CropSettings(size=32, factor=4, per_image=1))
     assert done.failed == {"too_small": 9}
     assert done.written == 2 * 3, "one image of each class is 32×32"
     assert "32×24 pixels are smaller than a square of 32" in done.failures[0].detail
@@ -355,7 +355,7 @@ def test_images_smaller_than_a_crop_fail(photos: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("bad", [{"size": 10, "factor": 4}, {"size": 0}, {"per_image": 0}, {"size": -4}, {"factor": 1}])
 def test_crops_that_make_no_sense(bad: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match="must be"):
-        Squares(**bad)
+        CropSettings(**bad)
 
 
 # --- what all have in common ---
@@ -364,16 +364,16 @@ Command = Callable[..., Prepared]
 
 
 def do_split(src: Path | Catalog, out: Path, **more: Any) -> Prepared:
-    return split(src, out, **{"ratios": (0.5, 0.25, 0.25), **more})
+    return make_split(src, out, **{"ratios": (0.5, 0.25, 0.25), **more})
 
 
 def do_lr(src: Path | Catalog, out: Path, **more: Any) -> Prepared:
-    return lr(src, out, **{"factor": 2, **more})
+    return make_lr(src, out, **{"factor": 2, **more})
 
 
 def do_crops(src: Path | Catalog, out: Path, progress: Progress | None = None, **more: Any) -> Prepared:
-    squares = Squares(**{"size": 16, "factor": 2, "per_image": 3, **more})
-    return crops(src, out, out.with_name(f"{out.name}-lr"), squares, progress)
+    squares = CropSettings(**{"size": 16, "factor": 2, "per_image": 3, **more})
+    return make_crops(src, out, out.with_name(f"{out.name}-lr"), squares, progress)
 
 
 COMMANDS = pytest.mark.parametrize("command", [do_split, do_lr, do_crops])
@@ -464,9 +464,9 @@ def test_folders_that_touch_the_source_are_refused(photos: Path, tmp_path: Path,
 def test_crops_folders_must_lie_apart(photos: Path, tmp_path: Path) -> None:
     for high, low in (("out", "out"), ("out", "out/lr"), ("out/hr", "out")):
         with pytest.raises(ConfigError, match="must lie apart"):
-            crops(photos, tmp_path / high, tmp_path / low, Squares(size=16))
+            make_crops(photos, tmp_path / high, tmp_path / low, CropSettings(size=16))
     with pytest.raises(ConfigError, match="must lie apart"):
-        crops(photos, tmp_path / "hr", photos / "lr", Squares(size=16))
+        make_crops(photos, tmp_path / "hr", photos / "lr", CropSettings(size=16))
     assert not (tmp_path / "hr").exists()
 
 
@@ -516,7 +516,7 @@ def test_progress(photos: Path, tmp_path: Path, command: Command) -> None:
 
 
 def test_the_marker_tells_what_was_done(photos: Path, tmp_path: Path) -> None:
-    split(photos, tmp_path / "out", seed=3, link="hard")
+    make_split(photos, tmp_path / "out", seed=3, link="hard")
     assert json.loads((tmp_path / "out" / MARKER).read_text()) == {
         "srcache": "prepare",
         "format": 1,
@@ -529,9 +529,9 @@ def test_the_marker_tells_what_was_done(photos: Path, tmp_path: Path) -> None:
 def test_a_name_that_gets_too_long_is_a_failure(photos: Path, tmp_path: Path) -> None:
     long = "x" * 250 + ".png"
     shutil.copy(photos / "moss/moss0.png", photos / "moss" / long)
-    done = crops(photos, tmp_path / "hr", tmp_path / "lr", Squares(size=16, per_image=1))
+    done = make_crops(photos, tmp_path / "hr", tmp_path / "lr", CropSettings(size=16, per_image=1))
     assert [(problem.name, problem.reason) for problem in done.failures] == [(f"moss/{long}", "bad_name")]
-    assert lr(photos, tmp_path / "half", 2).failures == ()
+    assert make_lr(photos, tmp_path / "half", 2).failures == ()
 
 
 SLOWLY = """
@@ -561,9 +561,9 @@ def test_a_killed_run_is_completed(photos: Path, tmp_path: Path) -> None:
     left = [path for path in out.rglob("*.png") if not path.name.startswith(".")]
     for path in left:
         Image.open(path).load()
-    done = lr(photos, out, 2)
+    done = make_lr(photos, out, 2)
     assert done.kept == len(left)
-    lr(photos, tmp_path / "fresh", 2)
+    make_lr(photos, tmp_path / "fresh", 2)
     assert images(out) == images(tmp_path / "fresh")
 
 
@@ -580,12 +580,12 @@ def test_the_command_line(photos: Path, tmp_path: Path, capsys: pytest.CaptureFi
         "train       bark         2",
         "train       gravel       2",
     ]
-    split(photos, tmp_path / "same", (0.5, 0.25, 0.25), 1, "hard")
+    make_split(photos, tmp_path / "same", (0.5, 0.25, 0.25), 1, "hard")
     assert contents(out) == contents(tmp_path / "same")
     assert run(words) == 0
     assert "nothing to do" in capsys.readouterr().out
     assert run(["prepare", "lr", str(photos), str(tmp_path / "lr"), "--factor", "4"]) == 0
-    lr(photos, tmp_path / "same-lr", 4)
+    make_lr(photos, tmp_path / "same-lr", 4)
     assert contents(tmp_path / "lr") == contents(tmp_path / "same-lr")
 
 

@@ -22,7 +22,7 @@ from srcache.study import quality
 from srcache.study.quality import measure as work
 from srcache.study.quality.measure import QualitySettings, measure_folders
 from srcache.study.quality.pairs import Pick
-from srcache.study.quality.psnr_ssim import Convention, measure
+from srcache.study.quality.psnr_ssim import Convention, measure_image
 from srcache.study.quality.pyiqa_metrics import Scorer
 from srcache.study.quality.report import RESAMPLES, interval
 
@@ -63,7 +63,7 @@ def test_pairs_are_found_by_name_whatever_suffix_or_order(folders):
     assert list(report.rows) == [f"b/{place}" for place in range(2, 10)]
     for name, values in report.rows.items():
         clean = picture(32, 40, 9 - int(name[2:]))
-        wanted = measure(noisy(clean, 2 + 2 * (9 - int(name[2:]))), clean, RGB)
+        wanted = measure_image(noisy(clean, 2 + 2 * (9 - int(name[2:]))), clean, RGB)
         assert values == {"psnr": wanted.psnr, "ssim": wanted.ssim}
 
 
@@ -155,7 +155,7 @@ def test_sizes_must_match_unless_a_resize_is_stated(folders, tmp_path):
     assert "the picture is 20×16, its reference 40×32" in report.failures[0].detail
     assert len(report.rows) == 7
     stated = measure_folders(hr, sr, BASIC, Convention(resize="picture:lanczos"))
-    wanted = measure(resize(picture(16, 20, 0), (32, 40), "lanczos"), picture(32, 40, 0), RGB)
+    wanted = measure_image(resize(picture(16, 20, 0), (32, 40), "lanczos"), picture(32, 40, 0), RGB)
     assert stated.rows["b/9"]["psnr"] == wanted.psnr
     assert stated.failures == ()
     assert stated.plain()["metrics"]["psnr"]["convention"]["resize"] == "picture:lanczos"
@@ -166,7 +166,7 @@ def test_references_may_be_the_ones_that_are_resized(tmp_path):
     save(tmp_path / "hr/a.png", picture(32, 40, 0))
     save(tmp_path / "lr/a.png", picture(16, 20, 1))
     report = measure_folders(tmp_path / "hr", tmp_path / "lr", ("psnr",), Convention(resize="reference:box"))
-    wanted = measure(picture(16, 20, 1), resize(picture(32, 40, 0), (16, 20), "box"), RGB)
+    wanted = measure_image(picture(16, 20, 1), resize(picture(32, 40, 0), (16, 20), "box"), RGB)
     assert report.rows["a"]["psnr"] == wanted.psnr
 
 
@@ -461,7 +461,7 @@ def test_one_of_several_samples_is_measured(home):
     for sample in (0, 1):
         stored = decode((home / f"noise/{name}-{sample:03d}.png").read_bytes())
         up = resize(decode((home / f"photos/{name}.png").read_bytes()), stored.shape[:2], "bicubic")
-        assert found[sample][name]["psnr"] == measure(stored, up, RGB).psnr
+        assert found[sample][name]["psnr"] == measure_image(stored, up, RGB).psnr
     with pytest.raises(CatalogError, match="6 missing"):
         measure_folders(home / "photos", home / "cache", BASIC, UP, _of("noisy", sample=2))
 

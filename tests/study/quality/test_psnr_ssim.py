@@ -16,7 +16,7 @@ from srcache.errors import ConfigError, ImageError, MissingExtraError
 from srcache.images import Pixels, decode, resize
 from srcache.recipe.degradation import Degradation
 from srcache.study.quality import psnr_ssim as evaluate
-from srcache.study.quality.psnr_ssim import Convention, luma, measure, measure_set
+from srcache.study.quality.psnr_ssim import Convention, luma, measure_image, measure_set
 
 RGB = Convention()
 Y4 = Convention(channel="y", crop_border=4)
@@ -57,7 +57,7 @@ def plain_ssim(a: np.ndarray, b: np.ndarray) -> float:
 @pytest.mark.parametrize("seed", range(4))
 def test_rgb_agrees_with_the_definition(seed: int) -> None:
     got, wanted = noisy(seed)
-    quality = measure(got, wanted, RGB)
+    quality = measure_image(got, wanted, RGB)
     assert quality.psnr == pytest.approx(plain_psnr(got, wanted), abs=1e-9)
     channels = [plain_ssim(got[..., place], wanted[..., place]) for place in range(3)]
     assert quality.ssim == pytest.approx(np.mean(channels), abs=1e-9)
@@ -66,7 +66,7 @@ def test_rgb_agrees_with_the_definition(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_y_with_a_border_agrees_with_the_definition(seed: int) -> None:
     got, wanted = noisy(seed)
-    quality = measure(got, wanted, Y4)
+    quality = measure_image(got, wanted, Y4)
     left, right = (plain_luma(rgb)[4:-4, 4:-4] for rgb in (got, wanted))
     assert quality.psnr == pytest.approx(plain_psnr(left, right), abs=1e-9)
     assert quality.ssim == pytest.approx(plain_ssim(left, right), abs=1e-9)
@@ -79,8 +79,8 @@ def test_a_known_photo_has_its_known_scores() -> None:
     assert spec.submodule_search_locations is not None
     photo = decode((Path(spec.submodule_search_locations[0]) / "data" / "astronaut.png").read_bytes())
     blurred = resize(Degradation(factor=4).apply(photo), (512, 512), "bicubic")
-    assert measure(blurred, photo, RGB).psnr == pytest.approx(25.37842, abs=2e-5)
-    quality = measure(blurred, photo, Y4)
+    assert measure_image(blurred, photo, RGB).psnr == pytest.approx(25.37842, abs=2e-5)
+    quality = measure_image(blurred, photo, Y4)
     assert quality.psnr == pytest.approx(26.83424, abs=2e-5)
     assert quality.ssim == pytest.approx(0.84168, abs=1e-5)
 
@@ -100,7 +100,7 @@ def test_luma_of_black_white_and_the_primaries() -> None:
 
 @given(PICTURE)
 def test_identical_pictures_have_infinite_psnr(picture: Pixels) -> None:
-    quality = measure(picture, picture.copy(), RGB)
+    quality = measure_image(picture, picture.copy(), RGB)
     assert quality.psnr == math.inf
     assert quality.ssim == 1.0
     assert quality.identical
@@ -108,7 +108,7 @@ def test_identical_pictures_have_infinite_psnr(picture: Pixels) -> None:
 
 @given(PICTURE, PICTURE)
 def test_the_order_of_a_pair_does_not_matter(left: Pixels, right: Pixels) -> None:
-    one, other = measure(left, right, RGB), measure(right, left, RGB)
+    one, other = measure_image(left, right, RGB), measure_image(right, left, RGB)
     assert one.psnr == other.psnr
     assert one.ssim == pytest.approx(other.ssim, abs=1e-12)
     assert -1 <= one.ssim <= 1
@@ -118,13 +118,13 @@ def test_a_cropped_border_is_not_looked_at() -> None:
     got, wanted = noisy(0)
     framed = wanted.copy()
     framed[4:-4, 4:-4] = got[4:-4, 4:-4]
-    assert measure(framed, wanted, Y4) == measure(got, wanted, Y4)
-    assert measure(framed, wanted, RGB) != measure(got, wanted, RGB)
+    assert measure_image(framed, wanted, Y4) == measure_image(got, wanted, Y4)
+    assert measure_image(framed, wanted, RGB) != measure_image(got, wanted, RGB)
 
 
 def test_pictures_of_different_sizes_are_refused() -> None:
     with pytest.raises(ImageError, match="one size, but the picture is 20×30 and its reference 80×120") as caught:
-        measure(np.zeros((30, 20, 3), np.uint8), np.zeros((120, 80, 3), np.uint8), RGB)
+        measure_image(np.zeros((30, 20, 3), np.uint8), np.zeros((120, 80, 3), np.uint8), RGB)
     assert caught.value.reason == "size_mismatch"
 
 
@@ -132,7 +132,7 @@ def test_pictures_of_different_sizes_are_refused() -> None:
 def test_pictures_smaller_than_a_window_are_refused(side: int, border: int) -> None:
     small = np.zeros((side, 30, 3), np.uint8)
     with pytest.raises(ImageError, match="at least 11×11") as caught:
-        measure(small, small, Convention(crop_border=border))
+        measure_image(small, small, Convention(crop_border=border))
     assert caught.value.reason == "too_small"
 
 
@@ -141,13 +141,13 @@ def test_pictures_smaller_than_a_window_are_refused(side: int, border: int) -> N
 )
 def test_other_arrays_are_refused(array: np.ndarray) -> None:
     with pytest.raises(ImageError, match="uint8 RGB"):
-        measure(array, array, RGB)
+        measure_image(array, array, RGB)
 
 
 def test_a_set_is_the_mean_of_its_pairs() -> None:
     pairs = [(f"p{seed}", *noisy(seed)) for seed in range(3)]
     quality = measure_set(iter(pairs), Y4)
-    singles = [measure(got, wanted, Y4) for _, got, wanted in pairs]
+    singles = [measure_image(got, wanted, Y4) for _, got, wanted in pairs]
     assert quality.psnr == pytest.approx(np.mean([single.psnr for single in singles]))
     assert quality.ssim == pytest.approx(np.mean([single.ssim for single in singles]))
     assert [name for name, _ in quality.rows] == ["p0", "p1", "p2"]
@@ -161,11 +161,11 @@ def test_an_identical_pair_makes_a_sets_psnr_null_with_a_reason() -> None:
     assert plain["psnr"] is None
     assert plain["psnr_reason"] == "1 of 2 pairs are identical"
     assert json.loads(json.dumps(plain, allow_nan=False)) == plain
-    assert measure(wanted, wanted, RGB).plain()["psnr_reason"] == "the pictures are identical"
+    assert measure_image(wanted, wanted, RGB).plain()["psnr_reason"] == "the pictures are identical"
 
 
 def test_every_number_says_how_it_was_measured() -> None:
-    plain = measure(*noisy(0), Y4).plain()
+    plain = measure_image(*noisy(0), Y4).plain()
     assert plain["convention"] == {
         "channel": "y",
         "crop_border": 4,

@@ -20,8 +20,8 @@ from srcache.errors import ConfigError, ImageError, MachineError, MissingExtraEr
 from srcache.images import Pixels, resize
 from srcache.recipe.degradation import Degradation
 from srcache.study.quality import pyiqa_metrics as scorers
-from srcache.study.quality.psnr_ssim import Convention, luma, measure
-from srcache.study.quality.pyiqa_metrics import known, open_scorer, require_metric
+from srcache.study.quality.psnr_ssim import Convention, luma, measure_image
+from srcache.study.quality.pyiqa_metrics import known_metrics, open_scorer, require_metric
 from srcache.study.quality.pyiqa_weights import CODE, WEIGHTS, WeightFile
 
 needs_pyiqa = pytest.mark.skipif(find_spec("pyiqa") is None, reason="pyiqa (extra iqa) is not installed")
@@ -52,7 +52,7 @@ def photo(name: str, side: int = 288) -> Pixels:
 def table(monkeypatch):
     """Metrics as pyiqa's table has them, without pyiqa."""
     modes = {name: scorers.Mode("pair", True, {}) for name in (*WEIGHTS, *CODE, "ms_ssim", "clipscore")}
-    monkeypatch.setattr(scorers, "known", lambda: modes)
+    monkeypatch.setattr(scorers, "known_metrics", lambda: modes)
 
 
 def test_missing_files_are_named_with_folder_and_command(table, home):
@@ -113,7 +113,7 @@ def test_unknown_and_unfit_metrics_are_mistakes(table):
 
 def test_without_pyiqa_the_extra_and_its_licence_are_named(monkeypatch):
     monkeypatch.setattr(scorers, "find_spec", lambda _: None)
-    known.cache_clear()
+    known_metrics.cache_clear()
     with pytest.raises(MissingExtraError, match=r"pyiqa \(PolyForm Noncommercial.*pip install 'srcache\[iqa\]'"):
         require_metric("lpips")
 
@@ -123,10 +123,10 @@ def test_without_pyiqa_the_extra_and_its_licence_are_named(monkeypatch):
 
 @needs_pyiqa
 def test_the_table_names_metrics_that_pyiqa_has():
-    assert set(WEIGHTS) | set(CODE) <= set(known())
-    assert len(known()) >= 100
-    assert known()["lpips"].lower_better
-    kinds = {name: known()[name].kind for name in ("lpips", "niqe", "fid", "sfid", "inception_score")}
+    assert set(WEIGHTS) | set(CODE) <= set(known_metrics())
+    assert len(known_metrics()) >= 100
+    assert known_metrics()["lpips"].lower_better
+    kinds = {name: known_metrics()[name].kind for name in ("lpips", "niqe", "fid", "sfid", "inception_score")}
     assert kinds == {"lpips": "pair", "niqe": "single", "fid": "set", "sfid": "set", "inception_score": "set"}
 
 
@@ -217,7 +217,7 @@ def test_the_luma_is_the_papers_unless_pyiqas_own_is_asked_for(capfd):
     assert values["psnry"] == pytest.approx(26.88046, abs=2e-4)
     assert values["pyiqa:psnry"] == pytest.approx(25.5585, abs=1e-3)
     assert values["psnry"] - values["pyiqa:psnry"] == pytest.approx(20 * math.log10(255 / 219), abs=0.01)
-    assert values["pyiqa:psnr"] == pytest.approx(measure(blurred, clean, Convention()).psnr, abs=1e-3)
+    assert values["pyiqa:psnr"] == pytest.approx(measure_image(blurred, clean, Convention()).psnr, abs=1e-3)
     assert values["pyiqa:ssim"] == pytest.approx(0.82814, abs=1e-4)
     assert found["psnry"].convention["channel"] == "ycbcr"
     assert found["pyiqa:psnry"].convention["channel"] == "yiq"
@@ -238,7 +238,7 @@ def test_psnr_agrees_with_torchmetrics():
     dirty = resize(resize(clean, (20, 24), "box"), (40, 48), "bicubic")
     left, right = (torch.from_numpy(luma(rgb[3:-3, 3:-3]).astype(np.float64)) for rgb in (dirty, clean))
     wanted = float(image.peak_signal_noise_ratio(left, right, data_range=255.0))
-    assert measure(dirty, clean, Convention(channel="y", crop_border=3)).psnr == pytest.approx(wanted, abs=1e-5)
+    assert measure_image(dirty, clean, Convention(channel="y", crop_border=3)).psnr == pytest.approx(wanted, abs=1e-5)
 
 
 @needs_pyiqa

@@ -21,7 +21,7 @@ from srcache.html.markup import json_block, tag, text
 from srcache.html.numbers import duration, number, p_value, percent, points, score
 from srcache.images import decode, encode
 from srcache.study.report import render, summarise, write_report
-from srcache.study.report.data.pictures import LADDER, make_album, spread
+from srcache.study.report.data.pictures import REDUCTIONS, copy_images, spread
 from srcache.study.report.sections.accuracy import wilson
 from srcache.study.report.sections.quality import histogram
 
@@ -544,14 +544,14 @@ def test_the_budget_is_kept_with_the_best_copies_that_fit(tmp_path):
     paths = _noise(tmp_path, 12, 128)
     sizes = []
     for budget in (10_000_000, 200_000, 60_000, 30_000, 18_000):
-        album = make_album(paths, budget)
+        album = copy_images(paths, budget)
         assert album.bytes <= budget
         assert set(album.copies) == set(paths)
-        sizes.append(LADDER.index(album.rung))
+        sizes.append(REDUCTIONS.index(album.rung))
     assert sizes == sorted(sizes)
     assert sizes[0] == 0
     assert sizes[-1] > 3
-    assert make_album(paths, 1).rung == LADDER[-1]
+    assert copy_images(paths, 1).rung == REDUCTIONS[-1]
 
 
 def test_a_sample_that_misleads_is_noticed(tmp_path):
@@ -563,7 +563,7 @@ def test_a_sample_that_misleads_is_noticed(tmp_path):
         pixels = np.random.default_rng(at).integers(0, 256, (size, size, 3), dtype=np.uint8)
         paths[-1].write_bytes(encode(pixels, "png"))
     assert {int(path.stem) % 5 for path in spread(paths, 24)} == {0, 2}
-    album = make_album(paths, 100_000)
+    album = copy_images(paths, 100_000)
     assert album.bytes <= 100_000
     assert len(album.copies) == 60
 

@@ -22,7 +22,7 @@ from skimage.metrics import peak_signal_noise_ratio
 from srcache.cache.manifest import RecipeFolder, open_cache
 from srcache.catalog.scanning import scan
 from srcache.dataset.augmented import SRAugmentedDataset
-from srcache.dataset.scores import ABOUT, TABLE, Score, read_scores
+from srcache.dataset.scores import ABOUT, TABLE, LabelScore, read_scores
 from srcache.errors import BusyError, CacheError, CatalogError, ConfigError, DamagedError
 from srcache.fill.run import fill
 from srcache.fill.settings import FillSettings
@@ -36,14 +36,14 @@ from srcache.maintain.verify import verify
 from srcache.recipe.reading import load_recipe, resolve
 from srcache.recipe.recipe import Recipe
 from srcache.stores import Entry
-from srcache.study.arms.augment import fit
+from srcache.study.arms.augment import fit_to_size
 from srcache.study.safety import measure as safety
 from srcache.study.safety.classifier import open_classifier
 from srcache.study.safety.measure import SafetyReport, measure_safety, pictures, summary
 from srcache.study.safety.metrics import agreement, back_projection, feature_distance, safe
 from srcache.study.train.networks import build_network, last_layer
-from srcache.study.train.runs import Run, write_finished, write_weights
-from srcache.study.train.settings import RunSettings
+from srcache.study.train.runs import TrainRun, write_finished, write_weights
+from srcache.study.train.settings import TrainSettings
 
 NOISY = resolve({"name": "noisy", "engine": "test-noise", "scale": 2})
 LOUD = resolve({"name": "loud", "engine": "test-noise", "scale": 2, "options": {"strength": 0.7}})
@@ -107,7 +107,7 @@ def measured(folder: RecipeFolder, *sources: Any, judge: Judge | None = None, **
     return measure_safety(folder, pictures(folder, *sources), judge, **options)
 
 
-def table(folder: RecipeFolder) -> dict[str, Score]:
+def table(folder: RecipeFolder) -> dict[str, LabelScore]:
     found = read_scores(folder.path)
     assert found is not None
     return {row.name: row for row in found.rows}
@@ -467,7 +467,7 @@ def test_images_are_not_touched_and_the_cache_is_whole(photos: Path, tmp_path: P
 def test_the_summary_counts_and_orders() -> None:
     keys = [f"{number:032x}" for number in range(100)]
     rows = [
-        Score(image=key, key=key, sample=0, safe=n / 100, back_projection=float(n), back_projection_error=1.0)  # type: ignore[arg-type]
+        LabelScore(image=key, key=key, sample=0, safe=n / 100, back_projection=float(n), back_projection_error=1.0)  # type: ignore[arg-type]
         for n, key in enumerate(keys)
     ]
     found = summary(rows)
@@ -485,13 +485,13 @@ def test_the_summary_counts_and_orders() -> None:
 # --- a trained run as the classifier ---
 
 
-def finished_run(folder: Path, network: str, size: int) -> Run:
+def finished_run(folder: Path, network: str, size: int) -> TrainRun:
     """A run folder as a training leaves it, with fresh weights."""
     torch.manual_seed(3)
-    settings = RunSettings(network=network, size=size, device="cpu")
+    settings = TrainSettings(network=network, size=size, device="cpu")
     made = build_network(network, 3, (size, size))
     folder.mkdir(parents=True)
-    run = Run(
+    run = TrainRun(
         folder=folder,
         arm="hr",
         classes=("bark", "gravel", "moss"),
@@ -526,7 +526,7 @@ def test_a_run_answers_with_logits_and_what_went_into_its_last_layer(
     judge = open_classifier(tmp_path / "run", "cpu")
     images = [make_image(40, 20, seed) for seed in range(3)]
     batch = torch.stack([judge.prepare(image) for image in images])
-    assert torch.equal(batch, to_batch([fit(image, (size, size), "pad") for image in images]))
+    assert torch.equal(batch, to_batch([fit_to_size(image, (size, size), "pad") for image in images]))
     with torch.inference_mode():
         logits, inner = judge(batch)
         whole = run.network()

@@ -18,9 +18,9 @@ from srcache.study.arms.sets import ArmSets
 from srcache.study.train import loop as training
 from srcache.study.train.loop import train_run
 from srcache.study.train.runs import EpochLine, open_run
-from srcache.study.train.settings import RunSettings
+from srcache.study.train.settings import TrainSettings
 
-QUICK = RunSettings(network="small:4", size=16, epochs=3, batch_size=8, augmentation="thesis")
+QUICK = TrainSettings(network="small:4", size=16, epochs=3, batch_size=8, augmentation="thesis")
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def stop_after(steps):
 
 
 def test_it_learns_what_can_be_learned(home, tmp_path):
-    settings = RunSettings(network="small:8", size=32, epochs=10, batch_size=6, learning_rate=0.02)
+    settings = TrainSettings(network="small:8", size=32, epochs=10, batch_size=6, learning_rate=0.02)
     run = train_run(arm_sets(home, "sr"), tmp_path / "run", settings)
     assert run.metrics["test_accuracy"] == 1.0
     assert run.history[-1].loss < run.history[0].loss
@@ -72,7 +72,7 @@ def test_it_learns_what_can_be_learned(home, tmp_path):
 
 def test_the_thesis_network_learns_with_its_own_settings(home, tmp_path):
     """RMSprop with Keras' arithmetic, no schedule; three epochs only, so just the training loss must fall."""
-    settings = RunSettings(
+    settings = TrainSettings(
         network="thesis-lr", size=16, epochs=3, batch_size=6, optimizer="rmsprop", schedule="constant", monitor="last"
     )
     run = train_run(arm_sets(home), tmp_path / "run", replace(settings, learning_rate=3e-4))
@@ -217,7 +217,7 @@ def test_sets_that_do_not_fit_are_refused(home, tmp_path):
 def test_a_validation_set_with_fewer_classes_is_matched_by_name(home, tmp_path):
     shutil.copytree(home / "lr/validation/down", tmp_path / "only/down")
     sets = ArmSets(train=arm(home, "lr"), validation=arm_dataset("lr", lr=tmp_path / "only"))
-    settings = RunSettings(network="small:8", size=16, epochs=12, batch_size=6, learning_rate=0.02)
+    settings = TrainSettings(network="small:8", size=16, epochs=12, batch_size=6, learning_rate=0.02)
     run = train_run(sets, tmp_path / "run", settings)
     assert run.metrics["val_accuracy"] == 1.0, "down is label 0 there and 1 in training"
     assert run.balance == {"train": {"across": 9, "down": 9}, "validation": {"down": 4}}

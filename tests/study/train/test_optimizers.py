@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from srcache.study.train.optimizers import make_optimizer, rate_at, rmsprop, set_rate
-from srcache.study.train.settings import RunSettings
+from srcache.study.train.settings import TrainSettings
 
 STARTS, GRADIENTS = torch.tensor([0.3, -2.0, 1e-4]), ([0.1, -0.5, 1e-6], [0.2, 0.5, 0.0], [-3.0, 1e-4, 1e-8])
 
@@ -53,7 +53,7 @@ def test_onecycle_is_that_of_torch(steps):
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], 1.0)
     theirs = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps, cycle_momentum=False)
     for step in range(steps):
-        assert rate_at(RunSettings(), step, steps) == pytest.approx(theirs.get_last_lr()[0], rel=1e-9)
+        assert rate_at(TrainSettings(), step, steps) == pytest.approx(theirs.get_last_lr()[0], rel=1e-9)
         optimizer.step()
         if step + 1 < steps:
             theirs.step()
@@ -64,19 +64,19 @@ def test_cosine_is_that_of_torch_and_constant_is_constant():
     theirs = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 20)
     rates = []
     for step in range(20):
-        rates.append(rate_at(RunSettings(schedule="cosine"), step, 20))
+        rates.append(rate_at(TrainSettings(schedule="cosine"), step, 20))
         assert rates[-1] == pytest.approx(theirs.get_last_lr()[0], rel=1e-9)
         optimizer.step()
         theirs.step()
     assert all(one > other for one, other in pairwise(rates))
-    assert {rate_at(RunSettings(schedule="constant"), step, 20) for step in range(20)} == {3e-3}
+    assert {rate_at(TrainSettings(schedule="constant"), step, 20) for step in range(20)} == {3e-3}
 
 
 def test_settings_become_the_optimiser_they_name():
     network = nn.Linear(2, 2)
-    adamw = make_optimizer(network, RunSettings(optimizer="adamw", weight_decay=0.25))
-    sgd = make_optimizer(network, RunSettings(optimizer="sgd", momentum=0.5, weight_decay=0.125))
-    keras = make_optimizer(network, RunSettings(optimizer="rmsprop", learning_rate=0.5))
+    adamw = make_optimizer(network, TrainSettings(optimizer="adamw", weight_decay=0.25))
+    sgd = make_optimizer(network, TrainSettings(optimizer="sgd", momentum=0.5, weight_decay=0.125))
+    keras = make_optimizer(network, TrainSettings(optimizer="rmsprop", learning_rate=0.5))
     assert (type(adamw), adamw.defaults["weight_decay"]) == (torch.optim.AdamW, 0.25)
     assert (type(sgd), sgd.defaults["momentum"], sgd.defaults["weight_decay"]) == (torch.optim.SGD, 0.5, 0.125)
     set_rate(keras, 0.25)

@@ -16,9 +16,9 @@ from srcache.study.train.batches import cross_entropy, logits, softmax
 from srcache.study.train.loop import train_run
 from srcache.study.train.predict import predict
 from srcache.study.train.runs import open_run
-from srcache.study.train.settings import RunSettings
+from srcache.study.train.settings import TrainSettings
 
-SETTINGS = RunSettings(network="small:8", size=32, epochs=8, batch_size=6, learning_rate=0.02)
+SETTINGS = TrainSettings(network="small:8", size=32, epochs=8, batch_size=6, learning_rate=0.02)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from srcache.errors import ConfigError, DamagedError, DiskFullError
 from srcache.study.train.networks import build_network
 from srcache.study.train.runs import (
     EpochLine,
-    Run,
+    TrainRun,
     open_run,
     read_record,
     write_begun,
@@ -20,18 +20,18 @@ from srcache.study.train.runs import (
     write_finished,
     write_weights,
 )
-from srcache.study.train.settings import RunSettings
+from srcache.study.train.settings import TrainSettings
 
-SETTINGS = RunSettings(network="small:2", size=16)
+SETTINGS = TrainSettings(network="small:2", size=16)
 LINES = tuple(
     EpochLine(epoch=n, loss=1 / n, train_accuracy=0.1 * n, val_loss=2 / n, val_accuracy=0.3, lr=1e-3, seconds=0.5)
     for n in (1, 2, 3)
 )
 
 
-def make_run(folder) -> Run:
+def make_run(folder) -> TrainRun:
     network = build_network(SETTINGS.network, 2, SETTINGS.input_size)
-    run = Run(
+    run = TrainRun(
         folder=folder,
         arm="sr",
         classes=("größe", "<b>"),

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from srcache.errors import ConfigError
-from srcache.study.train.settings import RunSettings, read_settings
+from srcache.study.train.settings import TrainSettings, read_settings
 
 THESIS = """
 network: thesis-lr
@@ -23,16 +23,16 @@ monitor: last
 
 
 def test_settings_come_back_as_they_were():
-    settings = RunSettings(network="torchvision:resnet18", size=96, patience=3, momentum=0.9, optimizer="sgd")
+    settings = TrainSettings(network="torchvision:resnet18", size=96, patience=3, momentum=0.9, optimizer="sgd")
     assert read_settings(json.loads(json.dumps(settings.plain()))) == settings
-    assert read_settings({}) == RunSettings()
+    assert read_settings({}) == TrainSettings()
 
 
 def test_the_thesis_is_read_as_people_write_it():
     """YAML takes 1e-3 for a text."""
     settings = read_settings(yaml.safe_load(THESIS))
     assert (settings.learning_rate, settings.epsilon, settings.input_size) == (1e-3, 1e-7, (340, 340))
-    assert read_settings({"epochs": "12", "size": 32.0}) == RunSettings(epochs=12, size=32)
+    assert read_settings({"epochs": "12", "size": 32.0}) == TrainSettings(epochs=12, size=32)
 
 
 def test_every_mistake_is_told_at_once():
@@ -67,7 +67,7 @@ def test_every_mistake_is_told_at_once():
 )
 def test_what_cannot_be_or_has_no_effect_is_refused(change, words):
     with pytest.raises(ConfigError, match=words):
-        RunSettings(**change)
+        TrainSettings(**change)
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ class Value:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Classifier:
+class ClassifierView:
     """One classifier on the pictures that all of them saw. `confusion` has a row per true class."""
 
     name: str
@@ -57,7 +57,7 @@ class Classifier:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
+class PairView:
     """Two classifiers on the same pictures: `b` only the first has right, `c` only the second.
 
     `decisive` is the p of the test that decides, `adjusted` the same after correction.
@@ -96,14 +96,14 @@ def rules(compare: dict[str, Any]) -> Rules:
     )
 
 
-def classifiers(compare: dict[str, Any]) -> list[Classifier]:
+def classifiers(compare: dict[str, Any]) -> list[ClassifierView]:
     """Every classifier of a comparison, in its order."""
     classes = tuple(str(one) for one in inside(compare, list, "classes") or [])
     rows = inside(compare, list, "classifiers") or []
     return [_classifier(row, classes) for row in rows if isinstance(row, dict) and "name" in row]
 
 
-def pairs(compare: dict[str, Any]) -> list[Pair]:
+def pairs(compare: dict[str, Any]) -> list[PairView]:
     """Every pair of a comparison, in its order."""
     decide = rules(compare)
     rows = inside(compare, list, "pairs") or []
@@ -118,13 +118,13 @@ def value_of(found: Any) -> Value:
     return Value(value=value, low=low, high=high)
 
 
-def _classifier(row: dict[str, Any], classes: tuple[str, ...]) -> Classifier:
+def _classifier(row: dict[str, Any], classes: tuple[str, ...]) -> ClassifierView:
     matrix = [line for line in inside(row, list, "confusion") or [] if isinstance(line, list)]
     figures = {f"macro {key}": inside(row, dict, "macro") for key in ("precision", "recall", "f1")}
     found = {key: (value or {}).get(key.removeprefix("macro ")) for key, value in figures.items()}
     found["ROC-AUC"] = value_of(row.get("roc_auc")).value
     found["expected calibration error"] = (inside(row, dict, "calibration") or {}).get("ece")
-    return Classifier(
+    return ClassifierView(
         name=str(row["name"]),
         accuracy=value_of(row.get("accuracy")),
         classes=classes,
@@ -134,14 +134,14 @@ def _classifier(row: dict[str, Any], classes: tuple[str, ...]) -> Classifier:
     )
 
 
-def _pair(row: dict[str, Any], decide: Rules) -> Pair:
+def _pair(row: dict[str, Any], decide: Rules) -> PairView:
     counts = inside(row, dict, "table") or {}
     tests = {key: row.get(key) for key in ("exact", "mid_p")}
     tests |= {key: (inside(row, dict, key) or {}).get("p") for key in ("chi2", "chi2_corrected")}
     chosen = "exact" if decide.test == "exact" else "mid_p"
     adjusted = real((inside(row, dict, "adjusted") or {}).get(chosen))
     difference = inside(row, dict, "difference") or {}
-    return Pair(
+    return PairView(
         first=str(row["first"]),
         second=str(row["second"]),
         both_right=_count(counts, "both_right"),

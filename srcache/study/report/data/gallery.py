@@ -7,7 +7,7 @@ from typing import Any
 
 from srcache.html.numbers import real
 from srcache.study.report.data.comparison import pairs
-from srcache.study.report.data.pictures import MOST, Album
+from srcache.study.report.data.pictures import MOST, ImageCopies
 from srcache.study.report.data.study import Study, inside
 
 KINDS = {"lr": "LR", "bicubic": "Bicubic", "sr": "SR", "hr": "HR"}
@@ -46,7 +46,7 @@ def files(study: Study, shown: Gallery) -> Iterator[Path]:
                 yield path
 
 
-def lost(study: Study, shown: Gallery, album: Album) -> list[str]:
+def lost(study: Study, shown: Gallery, album: ImageCopies) -> list[str]:
     """Files that the results name but that are not there, or cannot be read, with the reason."""
     problems = []
     for row in shown.rows:

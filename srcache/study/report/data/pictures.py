@@ -25,7 +25,7 @@ _MIME = {".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp"}
 
 
 @dataclass(frozen=True, slots=True)
-class Rung:
+class Reduction:
     """The longest side that a copy may have, and its codec."""
 
     side: int
@@ -45,18 +45,18 @@ class Rung:
         return f"{name} copies of quality {quality}, at most {self.side} pixels long"
 
 
-LADDER = (
-    Rung(512, "png"),
-    Rung(512, "webp:90"),
-    Rung(448, "webp:85"),
-    Rung(384, "webp:82"),
-    Rung(320, "webp:80"),
-    Rung(256, "webp:78"),
-    Rung(208, "webp:74"),
-    Rung(160, "webp:70"),
-    Rung(128, "webp:64"),
-    Rung(96, "webp:55"),
-    Rung(64, "webp:45"),
+REDUCTIONS = (
+    Reduction(512, "png"),
+    Reduction(512, "webp:90"),
+    Reduction(448, "webp:85"),
+    Reduction(384, "webp:82"),
+    Reduction(320, "webp:80"),
+    Reduction(256, "webp:78"),
+    Reduction(208, "webp:74"),
+    Reduction(160, "webp:70"),
+    Reduction(128, "webp:64"),
+    Reduction(96, "webp:55"),
+    Reduction(64, "webp:45"),
 )
 
 
@@ -71,11 +71,11 @@ class Copy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Album:
+class ImageCopies:
     """The copies by file, the rung they were made with, and what could not be read, with the reason."""
 
     copies: Mapping[Path, Copy]
-    rung: Rung
+    rung: Reduction
     unreadable: Mapping[Path, str]
 
     @property
@@ -84,18 +84,18 @@ class Album:
         return sum(len(copy.data) for copy in self.copies.values())
 
 
-def make_album(files: Sequence[Path], budget: int = BUDGET) -> Album:
+def copy_images(files: Sequence[Path], budget: int = BUDGET) -> ImageCopies:
     """Copy pictures, as well as `budget` bytes allow; the last rung of the ladder is taken even if it exceeds them."""
     wanted = list(dict.fromkeys(files))
     first = _first_rung(wanted, budget)
-    for rung in LADDER[first:-1]:
+    for rung in REDUCTIONS[first:-1]:
         album = _copied(wanted, rung, budget)
         if album is not None:
             return album
-    return _copied(wanted, LADDER[-1], None) or Album(copies={}, rung=LADDER[-1], unreadable={})
+    return _copied(wanted, REDUCTIONS[-1], None) or ImageCopies(copies={}, rung=REDUCTIONS[-1], unreadable={})
 
 
-def copied(rgb: Pixels, rung: Rung) -> Copy:
+def copied(rgb: Pixels, rung: Reduction) -> Copy:
     """One picture's copy: shrunk to the rung's side where it is longer (Lanczos), never enlarged."""
     height, width = rgb.shape[:2]
     longest = max(height, width)
@@ -118,14 +118,14 @@ def _first_rung(files: Sequence[Path], budget: int) -> int:
     sample = [rgb for path in spread(files, _SAMPLE) if not isinstance(rgb := _read(path), str)]
     if not sample:
         return 0
-    for at, rung in enumerate(LADDER):
+    for at, rung in enumerate(REDUCTIONS):
         mean = sum(len(copied(rgb, rung).data) for rgb in sample) / len(sample)
         if mean * len(files) <= budget:
             return at
-    return len(LADDER) - 1
+    return len(REDUCTIONS) - 1
 
 
-def _copied(files: Sequence[Path], rung: Rung, budget: int | None) -> Album | None:
+def _copied(files: Sequence[Path], rung: Reduction, budget: int | None) -> ImageCopies | None:
     """All pictures on one rung; None as soon as they exceed the budget."""
     copies: dict[Path, Copy] = {}
     unreadable: dict[Path, str] = {}
@@ -140,10 +140,10 @@ def _copied(files: Sequence[Path], rung: Rung, budget: int | None) -> Album | No
             if budget is not None and total > budget:
                 pool.shutdown(cancel_futures=True)
                 return None
-    return Album(copies=copies, rung=rung, unreadable=unreadable)
+    return ImageCopies(copies=copies, rung=rung, unreadable=unreadable)
 
 
-def _copy_of(path: Path, rung: Rung) -> Copy | str:
+def _copy_of(path: Path, rung: Reduction) -> Copy | str:
     rgb = _read(path)
     return rgb if isinstance(rgb, str) else copied(rgb, rung)
 

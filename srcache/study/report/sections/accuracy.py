@@ -6,10 +6,10 @@ from statistics import fmean
 from typing import Any
 
 from srcache.html.charts import Line, Span, legend, lines, spans
-from srcache.html.markup import Child, Markup, join, name, tag
+from srcache.html.markup import Child, Markup, concat, name, tag
 from srcache.html.numbers import arm_title, number, percent, percent_range, points, real
-from srcache.html.tables import Cell, folded, missing, shaded, table
-from srcache.study.report.data.comparison import Classifier, Interval, classifiers
+from srcache.html.tables import Cell, data_table, folded, missing, shaded
+from srcache.study.report.data.comparison import ClassifierView, Interval, classifiers
 from srcache.study.report.data.study import Study, inside
 
 _CURVES = {
@@ -38,8 +38,8 @@ def accuracy(study: Study) -> Markup:
         if tested
         else "Each network on test pictures of its own kind. How many there were is not known, so no interval is given."
     )
-    return join(
-        table(join("Accuracy by arm and seed. ", tag("span", note)), headers, rows, label="Accuracy by arm"),
+    return concat(
+        data_table(concat("Accuracy by arm and seed. ", tag("span", note)), headers, rows, label="Accuracy by arm"),
         _dots(study, arms, tested),
     )
 
@@ -49,7 +49,7 @@ def curves(study: Study) -> Markup:
     ends = _ends(study)
     drawn = [_curves_of(study, at, arm, ends) for at, arm in enumerate(study.arms)]
     shown = [piece for piece in drawn if piece]
-    return join(shown) if shown else missing("training curves", _MADE)
+    return concat(shown) if shown else missing("training curves", _MADE)
 
 
 def confusion(study: Study) -> Markup:
@@ -77,8 +77,8 @@ def grid(study: Study) -> Markup:
             Cell(cell.content, cell.heat, "own" if own.get(arm) == domain else "")
             for cell, domain in zip(cells, domains, strict=True)
         ]
-        rows.append([join("trained on ", name(arm_title(arm))), *marked])
-    caption = join(
+        rows.append([concat("trained on ", name(arm_title(arm))), *marked])
+    caption = concat(
         "Accuracy of each arm on each kind of test picture, mean over seeds. ",
         tag(
             "span",
@@ -87,7 +87,7 @@ def grid(study: Study) -> Markup:
         ),
     )
     headers = ["Arm", *(f"tested on {arm_title(domain)}" for domain in domains)]
-    return table(caption, headers, rows, label="Accuracy of each arm on each kind of test picture")
+    return data_table(caption, headers, rows, label="Accuracy of each arm on each kind of test picture")
 
 
 def wilson(share: float, count: int) -> Interval:
@@ -126,13 +126,18 @@ def _accuracy_row(arm: dict[str, Any], seeds: int, tested: int) -> list[Child]:
     spread = percent_range(min(shares), max(shares)) if len(shares) > 1 else "one seed"
     about = [str(arm["network"])] if arm.get("network") else []
     about += [f"on {arm_title(str(arm['domain']))} pictures"] if arm.get("domain") else []
-    return [join(name(arm_title(arm["name"])), tag("small", ", ".join(about)) if about else None), *cells, mean, spread]
+    return [
+        concat(name(arm_title(arm["name"])), tag("small", ", ".join(about)) if about else None),
+        *cells,
+        mean,
+        spread,
+    ]
 
 
 def _with_range(share: float, tested: int) -> Child:
     if not tested:
         return percent(share)
-    return join(percent(share), tag("small", percent_range(*wilson(share, tested))))
+    return concat(percent(share), tag("small", percent_range(*wilson(share, tested))))
 
 
 def _dots(study: Study, arms: Sequence[dict[str, Any]], tested: int) -> Markup:
@@ -163,7 +168,7 @@ def _curves_of(study: Study, at: int, arm: dict[str, Any], ends: Mapping[str, tu
     shown = [Line(name=f"seed {seed}", points=[], style=style) for style, seed in enumerate(seeds[: len(histories)])]
     return tag(
         "div",
-        study.heading(2, join("Arm ", name(arm_title(arm["name"])))),
+        study.heading(2, concat("Arm ", name(arm_title(arm["name"])))),
         tag("p", note) if note else None,
         legend(shown) if len(shown) > 1 else None,
         tag("div", charts, class_="charts"),
@@ -225,29 +230,29 @@ def _history_table(histories: Sequence[list[Any]], seeds: Sequence[str]) -> Mark
                 values = [_value(row.get(key), share) for key, (_, share) in _CURVES.items()]
                 rows.append([str(row.get("epoch", at + 1)), seed, *values])
     headers = ["Epoch", "Seed", *(title for title, _ in _CURVES.values())]
-    return table("Training by epoch", headers, rows, left=2)
+    return data_table("Training by epoch", headers, rows, left=2)
 
 
-def _matrix(one: Classifier) -> Markup:
+def _matrix(one: ClassifierView) -> Markup:
     classes = one.classes or tuple(f"class {at + 1}" for at in range(len(one.confusion)))
     rows: list[list[Child]] = []
     for truth, line in zip(classes, one.confusion, strict=False):
         total = sum(line)
         rows.append([name(truth), *(shaded(_share(count, total), count, 0, total) for count in line)])
-    caption = join(
+    caption = concat(
         name(arm_title(one.name)),
         ": true class by row, answer by column. ",
         tag("span", "The stronger the shade, the more of the row."),
     )
-    matrix = table(caption, ["True class", *map(name, classes)], rows, label=f"Confusion matrix of {one.name}")
+    matrix = data_table(caption, ["True class", *map(name, classes)], rows, label=f"Confusion matrix of {one.name}")
     return tag("div", matrix, _per_class(one) if one.per_class else None)
 
 
 def _share(count: int, total: int) -> Markup:
-    return join(str(count), tag("small", percent(count / total, 0) if total else None))
+    return concat(str(count), tag("small", percent(count / total, 0) if total else None))
 
 
-def _per_class(one: Classifier) -> Markup:
+def _per_class(one: ClassifierView) -> Markup:
     metrics = ["precision", "recall", "f1"]
     rows = [
         [name(row.get("name", at + 1)), *(number(row.get(metric)) for metric in metrics), number(row.get("images"))]
@@ -255,7 +260,7 @@ def _per_class(one: Classifier) -> Markup:
     ]
     more = ", ".join(f"{key} {number(value)}" for key, value in one.figures.items())
     headers = ["Class", "Precision", "Recall", "F1", "Pictures"]
-    inner = table(f"{arm_title(one.name)} by class", headers, rows)
+    inner = data_table(f"{arm_title(one.name)} by class", headers, rows)
     summary = f"Precision, recall and F1 of {arm_title(one.name)}"
     return folded(summary, tag("p", more[:1].upper() + more[1:] + ".") if more else None, inner)
 
@@ -263,4 +268,4 @@ def _per_class(one: Classifier) -> Markup:
 def _grid_cell(line: Sequence[Any], ranges: Sequence[Any], column: int, ends: tuple[float, float]) -> Cell:
     spread = real(ranges[column]) if column < len(ranges) else None
     extra = tag("small", f"± {points(spread).lstrip('+')}") if spread is not None else None
-    return shaded(join(percent(line[column]), extra), line[column], *ends)
+    return shaded(concat(percent(line[column]), extra), line[column], *ends)

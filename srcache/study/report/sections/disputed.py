@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from srcache.html.markup import Child, Markup, join, name, tag
+from srcache.html.markup import Child, Markup, concat, name, tag
 from srcache.html.numbers import NOTHING, arm_title, counted, metric_name, number, real, score
-from srcache.html.tables import folded, missing, table
-from srcache.study.report.data.comparison import Pair, pairs
+from srcache.html.tables import data_table, folded, missing
+from srcache.study.report.data.comparison import PairView, pairs
 from srcache.study.report.data.gallery import Gallery, answer, figures
 from srcache.study.report.data.study import Study
 
@@ -19,7 +19,7 @@ def drill_down(study: Study, shown: Gallery) -> Markup:
     if not any(pair.b_names or pair.c_names for pair in found):
         return missing("the pictures on which two arms differ")
     most = min(MOST, max(10, MOST_IN_ALL // (2 * len(found))))
-    return join([_pair_lists(study, shown, (at, most), pair) for at, pair in enumerate(found)])
+    return concat([_pair_lists(study, shown, (at, most), pair) for at, pair in enumerate(found)])
 
 
 def list_id(study: Study, at: int, side: str) -> str:
@@ -38,12 +38,12 @@ def disputed(study: Study, shown: Gallery) -> list[tuple[str, list[int]]]:
     return sets
 
 
-def _sides(pair: Pair) -> tuple[tuple[str, tuple[str, ...]], tuple[str, tuple[str, ...]]]:
+def _sides(pair: PairView) -> tuple[tuple[str, tuple[str, ...]], tuple[str, tuple[str, ...]]]:
     first, second = arm_title(pair.first), arm_title(pair.second)
     return (f"Only {first} right, not {second}", pair.b_names), (f"Only {second} right, not {first}", pair.c_names)
 
 
-def _pair_lists(study: Study, shown: Gallery, place: tuple[int, int], pair: Pair) -> Markup:
+def _pair_lists(study: Study, shown: Gallery, place: tuple[int, int], pair: PairView) -> Markup:
     """`place`: the pair's, and how many rows a list may have."""
     (at, most), lists = place, []
     for side, (words, names) in zip("bc", _sides(pair), strict=True):
@@ -51,20 +51,20 @@ def _pair_lists(study: Study, shown: Gallery, place: tuple[int, int], pair: Pair
             rows = [_picture_row(study, shown, one, pair) for one in names[:most]]
             headers = ["Picture", "True class", *_answer_headers(pair), "SR quality", "Safe"]
             summary = f"{side} = {len(names)}: {words[0].lower()}{words[1:]}"
-            inner = table(words, headers, rows, left=4)
+            inner = data_table(words, headers, rows, left=4)
             rest = len(names) - most
             more = tag("p", f"… and {counted(rest, 'picture')} more; compare.json has all.") if rest > 0 else None
             lists.append(folded(summary, inner, more, class_="drill", id=list_id(study, at, side)))
         else:
             lists.append(tag("p", f"{side} = 0: no picture that {words[0].lower()}{words[1:]}."))
-    return tag("div", study.heading(2, join(name(arm_title(pair.first)), " – ", name(arm_title(pair.second)))), lists)
+    return tag("div", study.heading(2, concat(name(arm_title(pair.first)), " – ", name(arm_title(pair.second)))), lists)
 
 
-def _answer_headers(pair: Pair) -> list[Markup]:
-    return [join(name(arm_title(one)), " says") for one in (pair.first, pair.second)]
+def _answer_headers(pair: PairView) -> list[Markup]:
+    return [concat(name(arm_title(one)), " says") for one in (pair.first, pair.second)]
 
 
-def _picture_row(study: Study, shown: Gallery, one: str, pair: Pair) -> list[Child]:
+def _picture_row(study: Study, shown: Gallery, one: str, pair: PairView) -> list[Child]:
     row: dict[str, Any] = shown.every.get(one, {})
     place = shown.places.get(one)
     link = name(one)
@@ -80,4 +80,4 @@ def _answer(row: dict[str, Any], arm: str) -> Child:
     said = answer(row, arm)
     if said is None:
         return NOTHING
-    return join(name(said[0]), tag("span", " ✓ right" if said[1] else " ✗ wrong", class_="yes" if said[1] else "no"))
+    return concat(name(said[0]), tag("span", " ✓ right" if said[1] else " ✗ wrong", class_="yes" if said[1] else "no"))

@@ -3,9 +3,9 @@
 import json
 from collections.abc import Sequence
 
-from srcache.html.markup import Child, Markup, join, name, tag
+from srcache.html.markup import Child, Markup, concat, name, tag
 from srcache.html.numbers import counted, duration, number, real
-from srcache.html.tables import definitions, folded, framed, missing, table
+from srcache.html.tables import data_table, definitions, folded, framed, missing
 from srcache.study.report.data.comparison import rules
 from srcache.study.report.data.study import Study, inside
 from srcache.study.report.sections.quality import conventions as of_quality
@@ -27,9 +27,9 @@ def data(study: Study) -> Markup:
     sums = [sum(int(real(value) or 0) for value in counts[split].values()) for split in _SPLITS]
     rows.append([tag("strong", "All"), *map(str, sums)])
     note = study.word("data", "samples_note")
-    return join(
+    return concat(
         tag("p", note, dir="auto") if note else None,
-        table("Pictures by class and split", ["Class", "Train", "Validation", "Test"], rows),
+        data_table("Pictures by class and split", ["Class", "Train", "Validation", "Test"], rows),
         _digests(study),
     )
 
@@ -44,7 +44,7 @@ def recipe(study: Study) -> Markup:
     reasons = ", ".join(f"{reason} {count}" for reason, count in failed.items())
     stored = cache.get("stored")
     text = study.word("recipe", "yaml")
-    return join(
+    return concat(
         definitions(
             [
                 ("Recipe", name(found.get("name", "–"))),
@@ -72,11 +72,11 @@ def _further(study: Study) -> Markup | None:
         for label, row in found.items()
     ]
     texts = [
-        folded(join("The recipe ", name(label), " in full"), _block(str(row["yaml"]), f"The recipe {label} in full"))
+        folded(concat("The recipe ", name(label), " in full"), _block(str(row["yaml"]), f"The recipe {label} in full"))
         for label, row in found.items()
         if row.get("yaml")
     ]
-    return join(table("Recipes of other arms", ["Arms", "Recipe", "Fingerprint"], rows, left=3), texts)
+    return concat(data_table("Recipes of other arms", ["Arms", "Recipe", "Fingerprint"], rows, left=3), texts)
 
 
 def _failures(study: Study) -> Markup | None:
@@ -110,7 +110,7 @@ def runs(study: Study) -> Markup:
             )
     if not rows:
         return missing("the trained networks")
-    return table("Trained networks", ["Arm", "Seed", "Folder", "Network", "Best epoch", "Weights"], rows, left=6)
+    return data_table("Trained networks", ["Arm", "Seed", "Folder", "Network", "Best epoch", "Weights"], rows, left=6)
 
 
 def conventions(study: Study) -> Markup:
@@ -129,7 +129,7 @@ def conventions(study: Study) -> Markup:
         *of_quality(study),
     ]
     note = None if of_quality(study) else missing("the convention of the image quality")
-    return join(definitions(terms), note)
+    return concat(definitions(terms), note)
 
 
 def versions(study: Study) -> Markup:
@@ -149,7 +149,7 @@ def reproduce(study: Study) -> Markup:
     config = study.part("config")
     shown = _block("\n".join(commands), "Commands") if commands else missing("the commands")
     whole = json.dumps(config, indent=2, ensure_ascii=False, default=str)
-    return join(
+    return concat(
         shown,
         folded("The configuration in full", _block(whole, "The configuration in full"))
         if config
@@ -165,7 +165,7 @@ def _digests(study: Study) -> Markup | None:
     found = study.part("data", "digests")
     rows = [[tag("code", key), tag("code", value)] for key, value in _flat(found)]
     return (
-        folded(counted(len(rows), "digest"), table("Digests of the data", ["Files", "Digest"], rows, left=2))
+        folded(counted(len(rows), "digest"), data_table("Digests of the data", ["Files", "Digest"], rows, left=2))
         if rows
         else None
     )

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from srcache.html.charts import bars
-from srcache.html.markup import Child, Markup, join, name, tag
+from srcache.html.markup import Child, Markup, concat, name, tag
 from srcache.html.numbers import counted, metric_name, number, percent, real, score
-from srcache.html.tables import folded, missing, table
+from srcache.html.tables import data_table, folded, missing
 from srcache.study.report.data.gallery import KINDS, Gallery
 from srcache.study.report.data.study import Study, inside
 
@@ -29,14 +29,16 @@ def quality(study: Study, shown: Gallery) -> Markup:
             found = _metrics(study, kind).get(metric)
             if found is not None:
                 rows.append(_quality_row(study, shown, (kind, metric), found))
-    caption = join(
+    caption = concat(
         "Image quality against HR. ",
         tag("span", "Mean over the test pictures with its bootstrap interval, and the extreme pictures."),
     )
     headers = ["Metric", "Picture", "Mean", "95 % interval", "Worst", "Best"]
     problems = left_out(study)
     lines = folded(f"{counted(len(problems), 'thing')} not measured", tag("ul", [tag("li", one) for one in problems]))
-    return join(table(caption, headers, rows, left=2, label="Image quality against HR"), lines if problems else None)
+    return concat(
+        data_table(caption, headers, rows, left=2, label="Image quality against HR"), lines if problems else None
+    )
 
 
 def safety(study: Study, shown: Gallery) -> Markup:
@@ -50,7 +52,7 @@ def safety(study: Study, shown: Gallery) -> Markup:
         "a reference classifier gives both the same answer, how alike it finds them within, and how nearly the SR "
         "picture, made small again, is its LR picture."
     )
-    return join(
+    return concat(
         tag("p", intro),
         _distribution(study, values) if values else missing("the distribution; the side table is not in the folder"),
         _filters(study, shown, filters) if filters else missing("what a filter would remove"),
@@ -98,7 +100,7 @@ def _quality_row(study: Study, shown: Gallery, of: tuple[str, str], found: dict[
     between = f"{score(metric, low)} to {score(metric, high)}" if None not in (low, high) else "–"
     lower = found.get("better") == "lower"
     note = found.get("note")
-    title = join(
+    title = concat(
         metric_name(metric),
         tag("small", "lower is better") if lower else None,
         tag("small", note) if isinstance(note, str) and note else None,
@@ -184,6 +186,6 @@ def _filters(study: Study, shown: Gallery, filters: Sequence[dict[str, Any]]) ->
         if names:
             items = [tag("li", _first(study, shown, [one])) for one in names[:MOST]]
             items += [tag("li", f"… and {len(names) - MOST} more")] if len(names) > MOST else []
-            lists.append(folded(join("Removed by ", tag("code", policy)), tag("ul", items, class_="names")))
+            lists.append(folded(concat("Removed by ", tag("code", policy)), tag("ul", items, class_="names")))
     caption = "What a filter of the policy would remove"
-    return join(table(caption, ["Filter", "Kept", "Removed", "Share removed"], rows), lists)
+    return concat(data_table(caption, ["Filter", "Kept", "Removed", "Share removed"], rows), lists)

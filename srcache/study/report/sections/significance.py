@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from srcache.html.markup import Child, Markup, join, name, tag
+from srcache.html.markup import Child, Markup, concat, name, tag
 from srcache.html.numbers import NOTHING, arm_title, counted, number, p_value, points, real
-from srcache.html.tables import Cell, folded, missing, table
-from srcache.study.report.data.comparison import Interval, Pair, Rules, pairs, rules, value_of
+from srcache.html.tables import Cell, data_table, folded, missing
+from srcache.study.report.data.comparison import Interval, PairView, Rules, pairs, rules, value_of
 from srcache.study.report.data.study import Study, inside
 from srcache.study.report.sections.disputed import list_id
 
@@ -28,7 +28,7 @@ def tests(study: Study) -> Markup:
             "It needs the predictions of two arms or more: `srcache eval classifiers` makes it.",
         )
     seeds = "On the first seed. " if _many_seeds(study) else ""
-    caption = join(
+    caption = concat(
         "Arms pair by pair, on the same pictures. ",
         tag(
             "span",
@@ -37,10 +37,18 @@ def tests(study: Study) -> Markup:
             f"most {decide.alpha:g} after it counts as significant.",
         ),
     )
-    headers = ["Pair", "b", "c", f"p ({decide.test})", "p corrected", "Difference, points", f"{decide.level} interval"]
+    headers = [
+        "Pair",
+        "b",
+        "c",
+        f"p ({decide.test})",
+        "p corrected",
+        "Difference, points",
+        f"{decide.level} interval",
+    ]
     rows = [_row(study, at, pair) for at, pair in enumerate(found)]
-    return join(
-        table(caption, headers, rows, label="Arms pair by pair"),
+    return concat(
+        data_table(caption, headers, rows, label="Arms pair by pair"),
         _omnibus(study),
         folded("All tests and counts", _all_tests(found, decide)),
     )
@@ -55,7 +63,7 @@ def seeds(study: Study) -> Markup | None:
     count = max(len(inside(row, list, "tests") or []) for row in found)
     used = next((arm["seeds"] for arm in study.arms if len(inside(arm, list, "seeds") or []) == count), None)
     titles = [f"Seed {seed}" for seed in used] if used else [f"Seed no. {at + 1}" for at in range(count)]
-    caption = join(
+    caption = concat(
         "The same tests for every seed, each on its own, and all seeds together. ",
         tag(
             "span",
@@ -66,7 +74,7 @@ def seeds(study: Study) -> Markup | None:
     )
     headers = ["Pair", *titles, "Difference", f"{decide.level}, this pair", f"{decide.level}, all pairs"]
     rows = [_seeds_row(row, count, decide) for row in found]
-    return table(caption, headers, rows, label="Tests of every seed")
+    return data_table(caption, headers, rows, label="Tests of every seed")
 
 
 def finding(study: Study) -> str:
@@ -88,14 +96,14 @@ def finding(study: Study) -> str:
 
 def pair_title(first: object, second: object) -> Markup:
     """LR – SR."""
-    return join(name(arm_title(str(first))), " – ", name(arm_title(str(second))))
+    return concat(name(arm_title(str(first))), " – ", name(arm_title(str(second))))
 
 
 def _many_seeds(study: Study) -> bool:
     return any(len(inside(arm, list, "seeds") or []) > 1 for arm in study.arms)
 
 
-def _row(study: Study, at: int, pair: Pair) -> list[Child]:
+def _row(study: Study, at: int, pair: PairView) -> list[Child]:
     interval = pair.bootstrap.interval if None in pair.newcombe.interval else pair.newcombe.interval
     return [
         pair_title(pair.first, pair.second),
@@ -113,7 +121,7 @@ def _counted(identity: str, count: int | None, names: Sequence[str]) -> Child:
     return tag("a", number(count), href=f"#{identity}") if names else number(count)
 
 
-def _corrected(pair: Pair) -> str:
+def _corrected(pair: PairView) -> str:
     if pair.adjusted is None:
         return NOTHING
     return p_value(pair.adjusted) + (" (significant)" if pair.significant else " (not significant)")
@@ -137,14 +145,14 @@ def _seed_cell(found: Any, decide: Rules) -> Child:
     if p is None:
         return NOTHING
     counts = f"{number(found.get('b'))} : {number(found.get('c'))}"
-    return Cell(join(p_value(p), tag("small", counts)), mark="strong" if p <= decide.alpha else "")
+    return Cell(concat(p_value(p), tag("small", counts)), mark="strong" if p <= decide.alpha else "")
 
 
 def _points_range(ends: Interval) -> str:
     return NOTHING if None in ends else f"{points(ends[0])} to {points(ends[1])}"
 
 
-def _all_tests(found: Sequence[Pair], decide: Rules) -> Markup:
+def _all_tests(found: Sequence[PairView], decide: Rules) -> Markup:
     rows: list[list[Child]] = []
     counts = {
         "Both right": "both_right",
@@ -164,7 +172,7 @@ def _all_tests(found: Sequence[Pair], decide: Rules) -> Markup:
         ["b + c that would show this effect", *(number(_whole(pair.needed)) for pair in found)],
     ]
     kept = [row for row in rows if any(cell != NOTHING for cell in row[1:])]
-    return table(
+    return data_table(
         "Every count and test of every pair", ["", *(pair_title(one.first, one.second) for one in found)], kept
     )
 

@@ -8,25 +8,25 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from srcache.html.markup import Markup, join, json_block, tag
+from srcache.html.markup import Markup, concat, json_block, tag
 from srcache.html.numbers import arm_title, counted, metric_name, real, score
 from srcache.html.tables import folded, missing
 from srcache.study.report.data.gallery import KINDS, Gallery, answer, figures, lost
-from srcache.study.report.data.pictures import Album
+from srcache.study.report.data.pictures import ImageCopies
 from srcache.study.report.data.study import Study
 from srcache.study.report.sections.disputed import disputed
 
 _ZOOMS = (("out", "−", "Zoom out"), ("in", "+", "Zoom in"), ("whole", "Fit", "Fit: the whole picture"))
 
 
-def viewer(study: Study, shown: Gallery, album: Album) -> Markup:
+def viewer(study: Study, shown: Gallery, album: ImageCopies) -> Markup:
     """The section's content: what is shown, the controls, the stage, and the data for the script."""
     if not shown.rows:
         return missing("pictures", "`srcache experiment` lists them in results.json when it is complete.")
     kinds = _kinds(study, shown, album)
     if not kinds:
-        return join(missing("pictures; their files are not in the folder"), _lost(study, shown, album))
-    return join(
+        return concat(missing("pictures; their files are not in the folder"), _lost(study, shown, album))
+    return concat(
         tag("p", _about(shown, album)),
         tag("p", "The viewer needs JavaScript, which does not run here; all else does without.", class_="still"),
         tag(
@@ -49,7 +49,7 @@ def viewer(study: Study, shown: Gallery, album: Album) -> Markup:
     )
 
 
-def _kinds(study: Study, shown: Gallery, album: Album) -> list[str]:
+def _kinds(study: Study, shown: Gallery, album: ImageCopies) -> list[str]:
     return [
         kind
         for kind in KINDS
@@ -57,7 +57,7 @@ def _kinds(study: Study, shown: Gallery, album: Album) -> list[str]:
     ]
 
 
-def _about(shown: Gallery, album: Album) -> str:
+def _about(shown: Gallery, album: ImageCopies) -> str:
     every, here = len(shown.every), len(shown.rows)
     which = counted(here, "picture") if here == every else f"{here} of {every} pictures, those in dispute first"
     return (
@@ -122,7 +122,7 @@ def _buttons(group: str, buttons: Sequence[tuple[str, str, str | None]]) -> Mark
     return tag("div", inner, class_="buttons", role="group", aria_label=group.capitalize())
 
 
-def _lost(study: Study, shown: Gallery, album: Album) -> Markup | None:
+def _lost(study: Study, shown: Gallery, album: ImageCopies) -> Markup | None:
     problems = lost(study, shown, album)
     if not problems:
         return None
@@ -131,7 +131,7 @@ def _lost(study: Study, shown: Gallery, album: Album) -> Markup | None:
     )
 
 
-def _data(study: Study, shown: Gallery, album: Album, kinds: Sequence[str]) -> dict[str, Any]:
+def _data(study: Study, shown: Gallery, album: ImageCopies, kinds: Sequence[str]) -> dict[str, Any]:
     arms = [str(arm["name"]) for arm in study.arms]
     used = [arm for arm in arms if any(answer(row, arm) for row in shown.rows)]
     return {
@@ -142,7 +142,7 @@ def _data(study: Study, shown: Gallery, album: Album, kinds: Sequence[str]) -> d
     }
 
 
-def _picture(study: Study, row: Mapping[str, Any], album: Album, arms: Sequence[str]) -> dict[str, Any]:
+def _picture(study: Study, row: Mapping[str, Any], album: ImageCopies, arms: Sequence[str]) -> dict[str, Any]:
     plain = dict(row)
     copies = {
         kind: album.copies[path]

@@ -6,8 +6,8 @@ import pytest
 import torch
 from seesr_fixtures import GOLDEN, case, cases, drawn, weights
 from seesr_oracle import stock, stock_step
-from srcache_plugins.seesr.networks.denoiser import ControlNet, Given, UNet, predict
-from srcache_plugins.seesr.networks.stock import known, load_controlnet, load_unet, with_image_transformers
+from srcache_plugins.seesr.networks.denoiser import ControlNet, Given, UNet, predict_noise
+from srcache_plugins.seesr.networks.stock import known_settings, load_controlnet, load_unet, with_image_transformers
 
 from srcache.errors import WeightsError
 
@@ -74,7 +74,7 @@ def test_two_rows_of_a_picture_are_what_stock_networks_make_of_two_pictures(lett
             (501, text, torch.cat([images, images])),
             scale,
         )
-        mixed = predict(*pair, latent, control, tuple(both), 5.5)
+        mixed = predict_noise(*pair, latent, control, tuple(both), 5.5)
     assert doubled.shape == (4, 4, *size)
     assert distance(doubled, torch.cat(halves)) <= 2e-6
     assert distance(doubled, wanted) <= 2e-6
@@ -88,7 +88,9 @@ def test_a_prediction_without_a_second_row_is_not_guided(networks):
     with torch.inference_mode():
         control = pair[1].embedding(drawn(1, 3, 64, 64))
         each = tuple(given(network, 1, drawn(1, 77, 20), drawn(1, 5, 512)) for network in pair)
-        assert torch.equal(predict(*pair, latent, control, each, 9), predict(*pair, latent, control, each, 1))
+        assert torch.equal(
+            predict_noise(*pair, latent, control, each, 9), predict_noise(*pair, latent, control, each, 1)
+        )
 
 
 def test_image_transformers_may_come_from_a_file_of_their_own():
@@ -130,7 +132,9 @@ def test_settings_of_a_network_that_is_not_ours_are_refused():
     config, tensors = weights("unet_B")
     unset = {"_diffusers_version": "0.21.0", "_class_name": "X", "from_another_version": None, "off": False, "no": 0}
     load_unet(config | unset, tensors)
-    assert known(UNet2DConditionModel, {"use_image_cross_attention": True, "sample_size": 8}) == {"sample_size": 8}
+    assert known_settings(UNet2DConditionModel, {"use_image_cross_attention": True, "sample_size": 8}) == {
+        "sample_size": 8
+    }
     with pytest.raises(WeightsError, match=r"UNet2DConditionModel has settings .*: use_lidar: True, depth: 3$"):
         load_unet(config | {"use_lidar": True, "depth": 3}, tensors)
 
@@ -143,7 +147,7 @@ def test_the_published_networks_have_these_names_and_shapes(kind):
     config = json.loads((GOLDEN / "full/configs.json").read_text(encoding="utf-8"))[kind]["config"]
     stock_kind = {"unet": UNet2DConditionModel, "controlnet": ControlNetModel}[kind]
     with torch.device("meta"):
-        model = with_image_transformers(stock_kind(**known(stock_kind, config)))
+        model = with_image_transformers(stock_kind(**known_settings(stock_kind, config)))
     tensors = model.state_dict()
     assert {name: list(tensor.shape) for name, tensor in tensors.items()} == {row[0]: row[1] for row in facts["rows"]}
     assert sum(tensor.numel() for tensor in tensors.values()) == facts["param_count"]

@@ -8,7 +8,7 @@ import torch
 from seesr_fixtures import GOLDEN, case, cases, weights
 from srcache_plugins.seesr.networks import tagger as module
 from srcache_plugins.seesr.networks.lora import merged
-from srcache_plugins.seesr.networks.tagger import Network, Size, load_tagger
+from srcache_plugins.seesr.networks.tagger import Size, TaggerNetwork, load_tagger
 
 from srcache.errors import WeightsError
 
@@ -251,7 +251,7 @@ def test_a_configuration_that_is_no_ram_is_refused(field):
 
 def full_network():
     with torch.device("meta"):
-        return Network(Size())
+        return TaggerNetwork(Size())
 
 
 def test_the_published_model_s_tensors_all_have_their_place():
@@ -306,7 +306,7 @@ def test_a_tagger_whose_labels_are_as_wide_as_its_head_needs_no_projection_of_th
     ram, dape, config, tags = parts("B")
     config = config | {"bert_hidden": 512, "bert_intermediate": 8, "bert_layers": 1}
     with torch.device("meta"):
-        places = Network(Size(**config)).state_dict()
+        places = TaggerNetwork(Size(**config)).state_dict()
     assert not any(name.startswith("wordvec_proj") for name in places)
     head = {name: torch.randn(each.shape) / 8 for name, each in places.items() if name.startswith(("tagging", "fc"))}
     kept = {name: each for name, each in ram.items() if name.startswith(("visual", "image_proj", "label"))}

@@ -11,7 +11,7 @@ from seesr_fixtures import GOLDEN, case, cases, weights
 from srcache_plugins.seesr.networks import vae_tiles
 from srcache_plugins.seesr.networks.vae import DECODER_PAD, ENCODER_PAD, load_autoencoder
 from srcache_plugins.seesr.networks.vae_steps import decoder_steps, encoder_steps
-from srcache_plugins.seesr.networks.vae_tiles import average, lay_out, measure, normalise
+from srcache_plugins.seesr.networks.vae_tiles import average, lay_out, measure_moments, normalise
 
 from srcache.errors import EngineError, WeightsError
 
@@ -192,7 +192,7 @@ def test_decode32_follows_a_move():
 
 def test_shared_moments_are_averages_by_cells():
     few, many = torch.randn(1, 64, 3, 4), torch.randn(1, 64, 6, 6) * 2 + 5
-    found = [measure(tile, 32) for tile in (few, many)]
+    found = [measure_moments(tile, 32) for tile in (few, many)]
     shared = average(found)
     parts = [tile.reshape(32, -1) for tile in (few, many)]
     for name, moment in (("mean", lambda part: part.mean(1)), ("variance", lambda part: part.var(1, correction=0))):
@@ -209,7 +209,7 @@ def test_normalising_one_tile_is_group_norm(dtype):
     norm.requires_grad_(False)
     tile = (torch.randn(1, 64, 9, 7) * 3 + 1).to(dtype)
     wanted = norm(tile.float())
-    found = normalise(tile, norm.to(dtype), measure(tile, 32))
+    found = normalise(tile, norm.to(dtype), measure_moments(tile, 32))
     assert found.dtype == dtype
     torch.testing.assert_close(found.float(), wanted, atol=4 * torch.finfo(dtype).eps, rtol=8 * torch.finfo(dtype).eps)
 
@@ -219,8 +219,8 @@ def test_float16_does_not_overflow():
     wide = torch.full((1, 32, 8, 8), 60000.0).half()
     wide[..., ::2] = -60000.0  # its variance is far beyond float16
     flat = torch.full((1, 32, 8, 8), 100.0).half()  # times 1 / sqrt(variance + epsilon) it is beyond float16
-    assert normalise(wide, norm, measure(wide, 32)).abs().max() == 1
-    assert normalise(flat, norm, measure(flat, 32)).abs().max() < 0.01
+    assert normalise(wide, norm, measure_moments(wide, 32)).abs().max() == 1
+    assert normalise(flat, norm, measure_moments(flat, 32)).abs().max() < 0.01
 
 
 def test_old_names_and_shapes_of_the_attention():

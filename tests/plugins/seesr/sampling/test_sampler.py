@@ -16,7 +16,7 @@ from srcache_plugins.seesr.networks.vae import load_autoencoder
 from srcache_plugins.seesr.pipeline import Pipeline, Settings
 from srcache_plugins.seesr.sampling import sampler as module
 from srcache_plugins.seesr.sampling.sampler import Prompts, Sampler
-from srcache_plugins.seesr.sampling.schedule import Schedule, Step, make_schedule
+from srcache_plugins.seesr.sampling.schedule import Schedule, ScheduleStep, make_schedule
 from srcache_plugins.seesr.sampling.windows import Windows, lay_windows
 
 from srcache.engine.interface import Tiling
@@ -226,13 +226,13 @@ def stand_in(guided):
         images=lambda images: images,
         embedding=lambda pictures: pictures,
     )
-    schedule = Schedule((Step(timestep=1, keep=0.0, remove=1.0, add=0.0),), 0.0, 1.0)
+    schedule = Schedule((ScheduleStep(timestep=1, keep=0.0, remove=1.0, add=0.0),), 0.0, 1.0)
     return Sampler(network, network, schedule, 2.0 if guided else 1.0, torch.full((1, 1, 1), -7.0))
 
 
 def test_a_step_weighs_latent_prediction_and_fresh_noise():
     sampler = stand_in(guided=False)
-    steps = (Step(9, keep=0.5, remove=3.0, add=0.25), Step(1, keep=2.0, remove=-1.0, add=1e-10))
+    steps = (ScheduleStep(9, keep=0.5, remove=3.0, add=0.25), ScheduleStep(1, keep=2.0, remove=-1.0, add=1e-10))
     sampler.schedule = replace(sampler.schedule, steps=steps)
     sampler._times = [torch.zeros(2, 1)] * 2
     sampler.run = lambda latent, *rest: latent + 1
