@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .output import common, document, failure_lines, human_bytes, human_time, progress, recipe_options, table
+from srcache.wording import duration, human_bytes
+
+from .output import common, document, failure_lines, progress, recipe_options, table
 
 if TYPE_CHECKING:
     from srcache.catalog.rows import Catalog
@@ -92,7 +94,7 @@ def _result(report: "FillReport") -> dict[str, Any]:
 
 
 def _text(report: "FillReport", problems: int) -> str:
-    rate = f"{human_time(report.seconds)}, {report.added / report.seconds:.1f} images/s" if report.seconds else ""
+    rate = f"{duration(report.seconds)}, {report.added / report.seconds:.1f} images/s" if report.seconds else ""
     reasons = ", ".join(f"{reason} {count}" for reason, count in report.failed.items())
     rows: list[tuple[str, int, str]] = [
         ("wanted", report.wanted, ""),
@@ -140,7 +142,7 @@ def _dry_run(catalog: "Catalog", recipe: "Recipe", cache: Path, settings: "FillS
         rows += [
             (
                 "time",
-                f"{human_time(3600 * found.hours)} ({1000 * found.seconds_each:.1f} ms each, {found.probed} probed)",
+                f"{duration(3600 * found.hours)} ({1000 * found.seconds_each:.1f} ms each, {found.probed} probed)",
             ),
             ("disk", human_bytes(found.bytes)),
         ]

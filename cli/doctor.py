@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .output import common, document, human_bytes, table
+from srcache.wording import human_bytes
+
+from .output import common, document, table
 
 if TYPE_CHECKING:
     from srcache.doctor import Checkup, Extra, Place

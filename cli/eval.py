@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from srcache.wording import p_value
+
 from .output import common, document, table
 
 if TYPE_CHECKING:
@@ -109,7 +111,7 @@ def _text(found: "SeedComparison") -> str:
         blocks.append(_pairs(first))
     if first.cochran is not None:
         q = first.cochran
-        said = q.reason if q.p is None else f"{q.statistic:.4f} ({q.df} degrees of freedom), p {_probability(q.p)}"
+        said = q.reason if q.p is None else f"{q.statistic:.4f} ({q.df} degrees of freedom), p {p_value(q.p)}"
         blocks.append(f"Cochran's Q: {said}")
     notes = [f"note: {one.name}: {one.macro.note}" for one in first.classifiers if one.macro.note]
     blocks += ["\n".join(notes)] if notes else []
@@ -137,7 +139,7 @@ def _pairs(found: "Comparison") -> str:
 
     def row(pair: "ArmPair") -> tuple[object, ...]:
         after = pair.adjusted.exact if settings.test == "exact" else pair.adjusted.mid_p
-        values = [_probability(p) for p in (pair.tests.exact, pair.tests.mid_p, after)]
+        values = [p_value(p) for p in (pair.tests.exact, pair.tests.mid_p, after)]
         more = "-" if pair.needed.images is None else f"{pair.needed.images}"
         counts = (pair.table.first_only, pair.table.second_only)
         word = "significant" if pair.significant else "no"
@@ -177,7 +179,3 @@ def _interval(estimate: "Interval", sign: str = "") -> str:
 
 def _or(value: float | None) -> object:
     return "-" if value is None else f"{value:.3f}"
-
-
-def _probability(p: float) -> str:
-    return "<0.0001" if p < 0.00005 else f"{p:.4f}"

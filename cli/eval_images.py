@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .output import common, counted, document, progress, table
+from srcache.wording import counted
+
+from .output import common, document, progress, table
 
 if TYPE_CHECKING:
     from srcache.study.quality.psnr_ssim import Convention

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .output import common, counted, document, human_time, parse_changes, table
+from srcache.wording import counted, duration
+
+from .output import common, document, set_option, table
 
 if TYPE_CHECKING:
     from srcache.study.experiment.config import Experiment
@@ -21,14 +23,7 @@ _KINDS = {"lr": "LR", "bicubic": "bicubic", "sr": "SR", "hr": "HR"}
 @click.option(
     "--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="The folder to write into."
 )
-@click.option(
-    "--set",
-    "changes",
-    multiple=True,
-    metavar="KEY=VALUE",
-    callback=lambda _context, _option, words: parse_changes(words),
-    help="Change a value, such as train.epochs=2, arms.sr.size=64 or recipe=compact; repeatable.",
-)
+@set_option("Change a value, such as train.epochs=2, arms.sr.size=64 or recipe=compact; repeatable.")
 @click.option("--jobs", type=click.IntRange(1), help="Trainings at a time; as many as cores if left out.")
 @common
 def command(source: str, out: Path, changes: dict[str, Any], jobs: int | None, as_json: bool) -> int:
@@ -86,7 +81,7 @@ def show(name: str, result: "ExperimentResult", as_json: bool) -> int:
         click.echo(f"  … and {len(result.failures) - 10} more (--json lists all)", err=True)
     click.echo(f"\n{counted(result.trained, 'network')} trained, {result.reused} there already; everything lies in")
     click.echo(f"{result.out}, the report is {result.report}")
-    click.echo(f"done in {human_time(result.seconds)}")
+    click.echo(f"done in {duration(result.seconds)}")
     return 0 if ok else 1
 
 

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import click
 
-from .output import common, counted, document, failure_lines, human_bytes, progress
+from srcache.wording import counted, human_bytes
+
+from .output import common, document, failure_lines, progress
 
 
 @click.command("export", short_help="Write a cache's images as ordinary image files.")

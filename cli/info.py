@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .output import common, counted, document, finding_lines, human_bytes, human_time, table
+from srcache.wording import counted, duration, human_bytes
+
+from .output import common, document, finding_lines, table
 
 if TYPE_CHECKING:
     from srcache.maintain.info import CacheInfo, RecipeInfo
@@ -52,7 +54,7 @@ def _rows(recipe: "RecipeInfo") -> list[tuple[str, str]]:
         rows.append(("failed", ", ".join(f"{reason} {count}" for reason, count in recipe.failed.items())))
     if recipe.runs:
         last = recipe.runs[-1]
-        what = f"{last.added} added in {human_time(last.seconds)}" if last.added else "nothing added"
+        what = f"{last.added} added in {duration(last.seconds)}" if last.added else "nothing added"
         what += f" on {last.device}" if last.device else ""
         stop = ", interrupted" if last.interrupted else ""
         rows.append(("built", f"{counted(len(recipe.runs), 'run')}; the last: {what}, {_when(last.ended)}{stop}"))

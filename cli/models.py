@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .output import common, counted, document, human_bytes, table
+from srcache.wording import counted, human_bytes
+
+from .output import common, document, table
 
 if TYPE_CHECKING:
     from srcache.weights.status import BundleState, EngineWeights
@@ -157,7 +159,7 @@ def fetch_command(name: str, folders: tuple[Path, ...], as_json: bool) -> int:
         if folders:
             raise click.BadParameter("only a bundle's files are looked for in a folder", param_hint="--from")
         return _fetch_engine(name, as_json)
-    from srcache.weights.fetch import fetch
+    from srcache.weights.download import fetch
     from srcache.weights.status import bundle_state
 
     digest = fetch(name, folders, _say)

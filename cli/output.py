@@ -33,20 +33,25 @@ def common(command: _F) -> _F:
 
 
 def recipe_options(command: _F) -> _F:
-    """`--recipe` and `--set`, for commands that cook."""
+    """`--recipe` and `--set`, for commands that make SR images."""
     for option in (
-        click.option(
-            "--set",
-            "changes",
-            multiple=True,
-            metavar="KEY=VALUE",
-            callback=lambda _context, _option, words: parse_changes(words),
-            help="Change a field of the recipe, such as scale=2 or options.filter=lanczos; repeatable.",
-        ),
+        set_option("Change a field of the recipe, such as scale=2 or options.filter=lanczos; repeatable."),
         click.option("--recipe", required=True, metavar="NAME|FILE", help="A shipped recipe's name, or a YAML file."),
     ):
         command = option(command)
     return command
+
+
+def set_option(help_text: str) -> Callable[[_F], _F]:
+    """`--set KEY=VALUE`, which a command gets as a mapping `changes`."""
+    return click.option(
+        "--set",
+        "changes",
+        multiple=True,
+        metavar="KEY=VALUE",
+        callback=lambda _context, _option, words: parse_changes(words),
+        help=help_text,
+    )
 
 
 def parse_changes(words: Sequence[str]) -> dict[str, Any]:
@@ -116,24 +121,6 @@ def table(rows: Sequence[Sequence[object]], headers: Sequence[str] = ()) -> str:
     )
 
 
-def human_bytes(count: float) -> str:
-    """A byte count in binary units."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TiB"
-
-
-def human_time(seconds: float) -> str:
-    """A duration in the unit that fits."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    if seconds < 3600:
-        return f"{seconds / 60:.1f} min"
-    return f"{seconds / 3600:.1f} h"
-
-
 def failure_lines(failures: Sequence[Any], most: int = 10) -> str:
     """The first few failures, one a line, and how many more there are."""
     return _first([f"{failure.reason}: {failure.source}: {failure.detail}" for failure in failures], most)
@@ -147,11 +134,6 @@ def finding_lines(findings: Sequence[Any], most: int = 10) -> str:
 def _first(lines: Sequence[str], most: int) -> str:
     shown = [f"  {line}" for line in lines[:most]]
     return "\n".join(shown if len(lines) <= most else [*shown, f"  … and {len(lines) - most} more (--json lists all)"])
-
-
-def counted(count: int, thing: str) -> str:
-    """A number and what it counts: 1 image, 2 images."""
-    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
 def _read_config(context: click.Context, _option: click.Parameter, path: Path | None) -> None:

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .output import common, counted, document, progress, table
+from srcache.wording import counted
+
+from .output import common, document, progress, table
 
 if TYPE_CHECKING:
     from srcache.study.compare.predictions import Predictions
@@ -44,7 +46,7 @@ def command(
     """
     from srcache.study.arms.arms import arm_from_folder
     from srcache.study.compare.predictions import write_predictions
-    from srcache.study.train.predict import predict
+    from srcache.study.train.inference import predict
 
     places = {name: rest[name] for name in ("hr", "cache", "recipe")}
     if rest["domain"] is None and any(value is not None for value in places.values()):

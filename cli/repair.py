@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .output import common, counted, document, finding_lines, progress
+from srcache.wording import counted
+
+from .output import common, document, finding_lines, progress
 
 if TYPE_CHECKING:
     from srcache.maintain.repair import MendedRecipe

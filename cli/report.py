@@ -4,7 +4,9 @@ from pathlib import Path
 
 import click
 
-from .output import common, document, human_bytes
+from srcache.wording import human_bytes
+
+from .output import common, document
 
 
 @click.command("report", short_help="One HTML page from an experiment's folder.")

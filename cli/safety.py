@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .output import common, counted, document, failure_lines, progress, table
+from srcache.wording import counted
+
+from .output import common, document, failure_lines, progress, table
 
 if TYPE_CHECKING:
     from srcache.cache.manifest import RecipeFolder

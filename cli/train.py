@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .output import common, document, human_time, parse_changes, progress, table
+from srcache.wording import duration
+
+from .output import common, document, progress, set_option, table
 
 if TYPE_CHECKING:
     from srcache.study.arms.arms import ArmDataset
@@ -25,14 +27,7 @@ _FOLDER = click.Path(exists=True, path_type=Path)
 @click.option("--test", type=_FOLDER, help="Test pictures, looked at once, at the end.")
 @click.option("--test-hr", type=_FOLDER, help="Their HR pictures, for arms that need them.")
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="The run's folder.")
-@click.option(
-    "--set",
-    "changes",
-    multiple=True,
-    metavar="KEY=VALUE",
-    callback=lambda _context, _option, words: parse_changes(words),
-    help="A setting, such as network=thesis-lr or epochs=120; repeatable.",
-)
+@set_option("A setting, such as network=thesis-lr or epochs=120; repeatable.")
 @click.option("--split-seed", type=click.IntRange(0), default=0, show_default=True, help="Of a SHARE for validation.")
 @click.option("--replace", is_flag=True, help="Train anew where OUT holds a training of other data or settings.")
 @common
@@ -110,7 +105,7 @@ def _share(text: str) -> float | None:
 def _line(line: "EpochLine", epochs: int) -> str:
     return (
         f"epoch {line.epoch:3d} of {epochs}: loss {line.loss:.4f}, {line.train_accuracy:.1%} right; "
-        f"validation loss {line.val_loss:.4f}, {line.val_accuracy:.1%} right; {human_time(line.seconds)}"
+        f"validation loss {line.val_loss:.4f}, {line.val_accuracy:.1%} right; {duration(line.seconds)}"
     )
 
 
@@ -134,7 +129,7 @@ def _text(run: "TrainRun") -> str:
     rows: list[tuple[str, object]] = [
         ("best epoch", f"{run.best_epoch} of {len(run.history)} (by {run.settings.monitor})"),
         *((name.replace("_", " "), f"{value:.4f}") for name, value in run.metrics.items()),
-        ("time", human_time(run.seconds)),
+        ("time", duration(run.seconds)),
     ]
     if run.stopped:
         rows.append(("stopped early", f"no better epoch for {run.settings.patience}"))

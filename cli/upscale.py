@@ -5,7 +5,9 @@ from typing import Any
 
 import click
 
-from .output import common, counted, document, failure_lines, human_time, progress, recipe_options
+from srcache.wording import counted, duration
+
+from .output import common, document, failure_lines, progress, recipe_options
 
 
 @click.command("upscale", short_help="Upscale one picture or a few, without a cache.")
@@ -46,7 +48,7 @@ def command(
         return 0 if ok else 1
     for file in report.files:
         click.echo(file)
-    click.echo(f"{counted(len(report.files), 'image')} by {report.recipe} in {human_time(report.seconds)}", err=True)
+    click.echo(f"{counted(len(report.files), 'image')} by {report.recipe} in {duration(report.seconds)}", err=True)
     if report.failures:
         click.echo(f"{counted(len(report.failures), 'image')} failed\n{failure_lines(report.failures)}", err=True)
     return 0 if ok else 1

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import click
 
-from .output import common, counted, document, finding_lines, human_bytes, progress
+from srcache.wording import counted, human_bytes
+
+from .output import common, document, finding_lines, progress
 
 
 @click.command("verify", short_help="Check every byte of a cache; exit code 3 if it is damaged.")

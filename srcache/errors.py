@@ -7,11 +7,11 @@
     │   ├── CatalogError           the images handed over are not what was expected
     │   ├── EngineError            no such engine, or options that it does not take
     │   └── CacheError             no such cache, recipe or entry; or a folder that is no cache
-    ├── ImageError             1   one picture cannot be used; carries a `reason`
+    ├── ImageError             1   one image cannot be used; carries a `reason`
     ├── MissError              1   a training loop asked for a variant that the cache lacks
-    ├── ConformanceError       1   a plug-in does not keep what it must promise
+    ├── ConformanceError       1   a plug-in breaks a promise of its interface
     ├── DamagedError           3   bytes on disk are not what was written
-    └── MachineError           4   the surroundings gave up, not the data
+    └── MachineError           4   the machine failed (disk, device, network), not the data
         ├── DiskFullError
         ├── BusyError              another process holds the lock
         ├── DeviceError            the accelerator is gone
@@ -21,7 +21,8 @@
 A message says what was expected, what was got, and what to do.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 
 class SrcacheError(Exception):
@@ -37,7 +38,7 @@ class ConfigError(SrcacheError):
 
 
 class RecipeError(ConfigError):
-    """A recipe that cannot be cooked."""
+    """A recipe whose images cannot be made."""
 
 
 class PolicyError(ConfigError):
@@ -57,7 +58,7 @@ class CacheError(ConfigError):
 
 
 class ImageError(SrcacheError):
-    """One picture cannot be used. `reason` is one word of a small vocabulary, for counting."""
+    """One image cannot be used. `reason` is one word of a small vocabulary, for counting."""
 
     exit_code = 1
 
@@ -76,7 +77,7 @@ class MissError(SrcacheError):
 
 
 class ConformanceError(SrcacheError):
-    """A plug-in does not keep what it must promise; the message lists every broken promise."""
+    """A plug-in breaks promises of its interface; the message lists every one."""
 
     exit_code = 1
 
@@ -88,7 +89,7 @@ class DamagedError(SrcacheError):
 
 
 class MachineError(SrcacheError):
-    """The surroundings gave up: disk, device, another process, a missing package."""
+    """The machine failed, not the data: disk, device, network, another process, a missing package."""
 
     exit_code = 4
 
@@ -110,14 +111,71 @@ class WeightsError(MachineError):
 
 
 class MissingExtraError(MachineError):
-    """An optional package is not installed."""
+    """An optional package is not installed; the message names the command that installs it.
 
-    def __init__(self, package: str, extra: str, purpose: str) -> None:
-        super().__init__(f"{purpose} needs {package}, which is not installed; run: pip install 'srcache[{extra}]'")
+    Args:
+        package: what is missing, by the name that people know it by.
+        extra: the extra of srcache that brings it; None for a package that is installed by its own name.
+        purpose: what it is needed for; the message begins with it.
+    """
+
+    def __init__(self, package: str, extra: str | None, purpose: str) -> None:
+        wanted = f"'srcache[{extra}]'" if extra else package
+        super().__init__(f"{purpose} needs {package}, which is not installed; run: pip install {wanted}")
         self._args = (package, extra, purpose)
 
-    def __reduce__(self) -> tuple[type["MissingExtraError"], tuple[str, str, str]]:
+    def __reduce__(self) -> tuple[type["MissingExtraError"], tuple[str, str | None, str]]:
         return type(self), self._args
+
+
+@contextmanager
+def needs_extra(package: str, extra: str | None, purpose: str) -> Iterator[None]:
+    """Around the import of an optional package: `with needs_extra("scipy", "eval", "a test"): from scipy import stats`.
+
+    Raises:
+        MissingExtraError: the import failed.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise MissingExtraError(package, extra, purpose) from error
+
+
+class Mistakes:
+    """The mistakes in what somebody wrote, collected so that one error can list all of them.
+
+    Attributes:
+        found: a sentence for each, in the order in which they were noted.
+    """
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    def note(self, mistake: str) -> None:
+        """Add one."""
+        self.found.append(mistake)
+
+    def require(self, good: object, mistake: str) -> None:
+        """Add one unless `good` is true."""
+        if not good:
+            self.found.append(mistake)
+
+    @contextmanager
+    def noting(self, where: str = "") -> Iterator[None]:
+        """A ConfigError inside is a mistake, of which `where` says in front where it is; the work goes on."""
+        try:
+            yield
+        except ConfigError as error:
+            self.found.append(f"{where}{error}")
+
+    def raise_as(self, error: type[SrcacheError], head: str) -> None:
+        """Raise one error that lists all mistakes under a head; nothing if there are none.
+
+        Raises:
+            SrcacheError: of the kind `error`.
+        """
+        if self.found:
+            raise error(f"{head}:\n  - " + "\n  - ".join(self.found))
 
 
 def listed(items: Sequence[object], most: int = 10) -> str:

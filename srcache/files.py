@@ -1,4 +1,4 @@
-"""Files that a crash cannot tear: written beside their place, synced, then renamed into it."""
+"""Files written so that a crash cannot tear them; locks; and YAML that people write, read with clear errors."""
 
 import errno
 import fcntl
@@ -6,9 +6,17 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import blake2b
+from importlib.resources import files
 from pathlib import Path
+from typing import IO, Any
 
-from srcache.errors import BusyError, DiskFullError
+import yaml
+
+from srcache.errors import BusyError, ConfigError, DiskFullError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+_FULL |= {errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ESTALE}
 
 
 def user_folder() -> Path:
@@ -19,26 +27,55 @@ def user_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "srcache"
 
 
-def write_whole(path: Path, data: bytes | str) -> None:
-    """Write a file so that a reader sees all of it or none, whenever the power fails.
+def write_atomic(path: Path, data: bytes | str, *, sync: bool = True) -> None:
+    """Write a file so that a reader sees all of it or none, even if the power fails; see `atomic_file`."""
+    with atomic_file(path, sync=sync) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+
+
+@contextmanager
+def atomic_file(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
+    """A binary file to write, which takes the place of `path` when it is complete; of one that fails, nothing is left.
+
+    Args:
+        path: its folders are made.
+        sync: wait until the bytes are on the disk. Without it a power failure may leave an empty file in its place.
 
     Raises:
         DiskFullError: no room, or no permission.
     """
-    raw = data.encode() if isinstance(data, str) else data
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(raw)
+                yield file
                 file.flush()
-                os.fsync(file.fileno())
+                if sync:
+                    os.fsync(file.fileno())
             os.chmod(temporary, 0o644)
             os.replace(temporary, path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A free path beside `path` for what is linked or copied there; at the end it takes the place of `path`.
+
+    It is hidden, and the same each time, so that a later run replaces what a crash left; two writers of one path
+    therefore need a lock. Nothing is synced.
+    """
+    beside = path.with_name(f".{blake2b(os.fsencode(path.name), digest_size=8).hexdigest()}.part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside.unlink(missing_ok=True)
+    try:
+        yield beside
+        os.replace(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
 
 
 def append_line(path: Path, line: str) -> None:
@@ -50,7 +87,7 @@ def append_line(path: Path, line: str) -> None:
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Tell a full disk and a missing permission apart from our own mistakes.
+    """Around code that writes: a full disk or a missing permission becomes a DiskFullError.
 
     Raises:
         DiskFullError: for any of them.
@@ -58,9 +95,7 @@ def disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
-        full |= {errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ESTALE}
-        if error.errno not in full:
+        if error.errno not in _FULL:
             raise
         raise DiskFullError(
             f"{path} could not be written ({error.strerror}); what was stored is safe, "
@@ -68,26 +103,16 @@ def disk_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _last_byte(path: Path) -> bytes:
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read(1)
-
-
-def _size(path: Path) -> int:
-    """Bytes in a file, or in everything below a folder."""
-    if path.is_file():
-        return path.stat().st_size
-    files = (os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names)
-    return sum(os.lstat(file).st_size for file in files)
-
-
 @contextmanager
-def lock(folder: Path) -> Iterator[None]:
-    """Be the only one who changes a recipe's folder; a crash lets go of it.
+def lock(folder: Path, doing: str = "filled") -> Iterator[None]:
+    """Hold a folder's lock, so that one process changes it at a time; the lock of a process that dies is released.
+
+    Args:
+        folder: gets a file named `lock`.
+        doing: what is being done with the folder, for the message to others: "filled", "trained", …
 
     Raises:
-        BusyError: another process has it.
+        BusyError: another process holds it.
     """
     path = folder / "lock"
     with disk_errors(path):
@@ -97,10 +122,57 @@ def lock(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             file.seek(0)
-            raise BusyError(
-                f"{folder} is being filled by process {file.read().strip() or '?'}; wait for it, or stop it"
-            ) from error
+            holder = file.read().strip() or "?"
+            raise BusyError(f"{folder} is being {doing} by process {holder}; wait for it, or stop it") from error
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def size_of(path: Path) -> int:
+    """Bytes in a file, or in everything below a folder."""
+    if path.is_file():
+        return path.stat().st_size
+    found = (os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names)
+    return sum(os.lstat(file).st_size for file in found)
+
+
+def shipped_texts(folder: str) -> dict[str, str]:
+    """The YAML texts in a folder of `configs`: name without suffix → text, sorted by name."""
+    found = {path.name: path for path in files("srcache_configs").joinpath(folder).iterdir()}
+    names = sorted(name.removesuffix(".yaml") for name in found if name.endswith(".yaml"))
+    return {name: found[f"{name}.yaml"].read_text(encoding="utf-8") for name in names}
+
+
+def read_text(path: Path, what: str, error: type[ConfigError] = ConfigError) -> str:
+    """The text of a file that somebody named; `what` says in an error what it should have been.
+
+    Raises:
+        ConfigError: of the kind `error`: it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as reason:
+        raise error(f"{what} {path} cannot be read: {reason}") from reason
+
+
+def yaml_mapping(text: str, origin: str, of: str = "", error: type[ConfigError] = ConfigError) -> dict[Any, Any]:
+    """The mapping that a YAML text holds; `origin` and `of` say in an error where it is from and what it should map.
+
+    Raises:
+        ConfigError: of the kind `error`: it is not YAML, or no mapping.
+    """
+    try:
+        plain = yaml.safe_load(text)
+    except yaml.YAMLError as reason:
+        raise error(f"{origin} is not YAML: {reason}") from reason
+    if not isinstance(plain, dict):
+        raise error(f"{origin} must be a YAML mapping{of}")
+    return plain
+
+
+def _last_byte(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1)

@@ -1,15 +1,19 @@
-"""Callbacks for progress: Progress, Say, Show, throttled (today declared in 12 files)."""
+"""Callbacks by which long work reports how far it is; none of them prints."""
 
 import time
 from collections.abc import Callable
 
 Progress = Callable[[int, int], None]
-"""Called with (done, total), some ten times a second at most, and at the end."""
+"""Called with (done, total), for example images, files or steps."""
+
+Say = Callable[[str], None]
+"""Called with a few words about what is being done now."""
+
 _PAUSE = 0.1
 
 
 def throttled(progress: Progress | None) -> Progress:
-    """The same callback, called some ten times a second at most, and at the end."""
+    """The same callback, called some ten times a second at most, and at the end; None becomes one that does nothing."""
     due = 0.0
 
     def show(done: int, total: int) -> None:
@@ -19,9 +23,3 @@ def throttled(progress: Progress | None) -> Progress:
             due = time.monotonic() + _PAUSE
 
     return show
-
-
-Show = Callable[[int, int], None]
-"""Called with (done, total) steps of all epochs."""
-Say = Callable[[str], None]
-"""Is told, in a few words, what is being done now."""

@@ -16,13 +16,13 @@ ROOT = paths.ROOT
 PACKAGES = {"srcache": "srcache", "srcache_cli": "cli", "srcache_plugins": "plugins", "benchmarks": "benchmarks"}
 
 FLOORS = [
-    ["errors", "keys", "progress"],
+    ["errors", "keys", "progress", "wording"],
     ["files", "images", "machine", "study.statistics", "html"],
-    ["engine", "stores", "catalog", "study.compare"],
-    ["weights", "conformance", "study.report.data"],
-    ["recipe", "study.report.sections"],
-    ["cache", "study.prepare", "doctor", "study.report"],
-    ["service", "maintain"],
+    ["engine", "stores", "catalog"],
+    ["weights", "conformance", "study.compare"],
+    ["recipe", "study.report.data"],
+    ["cache", "study.prepare", "doctor", "study.report.sections"],
+    ["service", "maintain", "study.report"],
     ["fill", "dataset", "study.quality"],
     ["study.arms"],
     ["study.train"],

@@ -11,21 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from srcache.errors import DiskFullError
-from srcache.files import append_line, disk_errors, write_whole
+from srcache.files import append_line, disk_errors, write_atomic
 
 
 def test_a_file_is_written_with_its_folders(tmp_path):
-    write_whole(tmp_path / "a" / "b" / "c.txt", "Grüße\n")
+    write_atomic(tmp_path / "a" / "b" / "c.txt", "Grüße\n")
     assert (tmp_path / "a" / "b" / "c.txt").read_bytes() == "Grüße\n".encode()
     assert stat.S_IMODE((tmp_path / "a" / "b" / "c.txt").stat().st_mode) == 0o644
-    write_whole(tmp_path / "a" / "b" / "c.txt", b"\0new")
+    write_atomic(tmp_path / "a" / "b" / "c.txt", b"\0new")
     assert (tmp_path / "a" / "b" / "c.txt").read_bytes() == b"\0new"
     assert os.listdir(tmp_path / "a" / "b") == ["c.txt"]
 
 
 def test_a_reader_sees_all_of_a_file_or_none(tmp_path):
     path, seen, stop = tmp_path / "whole", [], threading.Event()
-    write_whole(path, b"0" * 100_000)
+    write_atomic(path, b"0" * 100_000)
 
     def read():
         while not stop.is_set():
@@ -34,7 +34,7 @@ def test_a_reader_sees_all_of_a_file_or_none(tmp_path):
     reader = threading.Thread(target=read)
     reader.start()
     for number in range(1, 60):
-        write_whole(path, bytes([48 + number % 10]) * 100_000)
+        write_atomic(path, bytes([48 + number % 10]) * 100_000)
     stop.set()
     reader.join(20)
     assert seen
@@ -45,7 +45,7 @@ def test_bytes_are_on_the_disk_before_they_get_their_name(tmp_path, monkeypatch)
     calls, sync, rename = [], os.fsync, os.replace
     monkeypatch.setattr(os, "fsync", lambda handle: (calls.append("fsync"), sync(handle))[1])
     monkeypatch.setattr(os, "replace", lambda *paths: (calls.append("replace"), rename(*paths))[1])
-    write_whole(tmp_path / "file", b"x")
+    write_atomic(tmp_path / "file", b"x")
     assert calls == ["fsync", "replace"]
 
 
@@ -58,7 +58,7 @@ def test_nothing_is_left_behind_when_writing_fails(tmp_path, monkeypatch, step):
 
     monkeypatch.setattr(os, step, fail)
     with pytest.raises(DiskFullError, match=r"file could not be written \(No space left on device\).*run the same"):
-        write_whole(tmp_path / "file", b"new")
+        write_atomic(tmp_path / "file", b"new")
     assert os.listdir(tmp_path) == ["file"]
     assert (tmp_path / "file").read_bytes() == b"old"
 
@@ -71,7 +71,7 @@ def test_a_device_without_room_is_a_full_disk():
 def test_a_file_where_a_folder_should_be_is_said(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(DiskFullError, match="Not a directory"):
-        write_whole(tmp_path / "file" / "inner" / "deep", b"x")
+        write_atomic(tmp_path / "file" / "inner" / "deep", b"x")
 
 
 @pytest.mark.parametrize("code", ["ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO", "ESTALE"])

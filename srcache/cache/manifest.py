@@ -10,22 +10,21 @@ but the store is small text, written whole or appended line by line, and readabl
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from uuid import uuid4
 
 from srcache.cache.failures import FailedEntry, _failed
 from srcache.errors import CacheError, DamagedError, RecipeError, listed
-from srcache.files import append_line, lock, write_whole
+from srcache.files import append_line, lock, write_atomic
 from srcache.machine import NETWORK, file_system
 from srcache.recipe.reading import dump, restore
 from srcache.recipe.recipe import Recipe
 from srcache.stores import KINDS, Store, open_store
 
-_T = TypeVar("_T")
 FORMAT = 1
 MARK = "srcache.json"
 
@@ -56,7 +55,7 @@ class RecipeFolder:
         seconds, nanoseconds = divmod(time.time_ns(), 10**9)  # one look at one clock: others may be a tick behind
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(seconds))
         name = f"{stamp}-{nanoseconds:09d}-{uuid4().hex[:8]}.json"
-        write_whole(self.path / "receipts" / name, json.dumps(receipt, indent=1, sort_keys=True) + "\n")
+        write_atomic(self.path / "receipts" / name, json.dumps(receipt, indent=1, sort_keys=True) + "\n")
 
     @property
     def samples(self) -> int:
@@ -104,32 +103,37 @@ class Cache:
         found = {path.parent for name in ("recipe.yaml", "data.*") for path in self.path.glob(f"*/{name}")}
         return sorted(path for path in found if not path.name.startswith("."))
 
-    def find(self, name: str | Recipe) -> RecipeFolder:
-        """A recipe's folder, by the recipe, its name, its fingerprint, or the folder's name.
+    def find(self, recipe: str | Recipe | None = None) -> RecipeFolder:
+        """A recipe's folder: by the recipe, its name, its fingerprint or the folder's name; None means the only one.
+
+        Raises:
+            CacheError: none or several fit.
+            DamagedError: its description cannot be read.
+        """
+        return self.folder(self.path_of(recipe, [path for path in self.paths() if (path / "recipe.yaml").exists()]))
+
+    def path_of(self, recipe: str | Recipe | None = None, among: Sequence[Path] | None = None) -> Path:
+        """The path of a recipe's folder, as `find` takes it; the recipe need not be readable. Chosen from `among`.
 
         Raises:
             CacheError: none or several fit.
         """
-        folders = self.folders()
-        if isinstance(name, Recipe):
-            fits = [folder for folder in folders if folder.recipe.fingerprint == name.fingerprint]
+        paths = self.paths() if among is None else among
+        held = listed([path.name for path in paths]) or "no recipe yet"
+        if recipe is None:
+            if len(paths) != 1:
+                raise CacheError(f"{self.path} holds {len(paths)} recipes ({held}); say which (recipe=, or --recipe)")
+            return paths[0]
+        if isinstance(recipe, Recipe):
+            fits = [path for path in paths if path.name.endswith(f"-{recipe.fingerprint}")]
         else:
-            fits = [f for f in folders if name in (f.recipe.name, f.recipe.fingerprint, f.path.name)]
-        wanted = name.folder if isinstance(name, Recipe) else name
-        return self.only(fits, wanted, [folder.path for folder in folders])
-
-    def only(self, fits: Sequence[_T], wanted: str, held: Iterable[Path]) -> _T:
-        """The one that fits what was wanted; `held` are the recipes' folders that there are.
-
-        Raises:
-            CacheError: none or several fit.
-        """
+            fits = [path for path in paths if recipe in (path.name, *path.name.rpartition("-")[::2])]
         if len(fits) == 1:
             return fits[0]
-        names = ", ".join(path.name for path in held) or "no recipe yet"
+        wanted = recipe.folder if isinstance(recipe, Recipe) else recipe
         if fits:
-            raise CacheError(f"{self.path} holds several recipes named {wanted!r}; say which by fingerprint: {names}")
-        raise CacheError(f"{self.path} holds no recipe {wanted!r}; it holds: {names}")
+            raise CacheError(f"{self.path} holds several recipes named {wanted!r}; say which by fingerprint: {held}")
+        raise CacheError(f"{self.path} holds no recipe {wanted!r}; it holds: {held}")
 
     def add(self, recipe: Recipe) -> RecipeFolder:
         """A recipe's folder, made if it is not there."""
@@ -137,14 +141,14 @@ class Cache:
             if folder.recipe.fingerprint == recipe.fingerprint:
                 return folder
         path = self.path / recipe.folder
-        write_whole(path / "recipe.yaml", dump(recipe))
+        write_atomic(path / "recipe.yaml", dump(recipe))
         return RecipeFolder(path, self.kind, recipe)
 
     def keep_catalog(self, digest: str, text: str) -> None:
         """Keep a catalog's CSV under its digest."""
         path = self.path / "catalogs" / f"{digest}.csv"
         if not path.exists():
-            write_whole(path, text)
+            write_atomic(path, text)
 
     def catalogs(self) -> dict[str, Path]:
         """The kept catalogs: digest → CSV file with the columns key, name, label (see `kept`)."""
@@ -219,7 +223,7 @@ def create_cache(path: str | Path, kind: str | None = None) -> Cache:
             f"{path} would lie on a network file system ({found}), where LMDB can lose data; make the cache on a local "
             "disk, and copy it when it is built"
         )
-    write_whole(path / MARK, json.dumps({"format": FORMAT, "store": kind}) + "\n")
+    write_atomic(path / MARK, json.dumps({"format": FORMAT, "store": kind}) + "\n")
     return Cache(path, kind)
 
 
@@ -244,11 +248,4 @@ def find_folder(cache: str | Path | Cache, recipe: str | Recipe | None) -> Recip
     Raises:
         CacheError: no such cache or recipe, or several and none was named.
     """
-    opened = cache if isinstance(cache, Cache) else open_cache(cache)
-    if recipe is not None:
-        return opened.find(recipe)
-    folders = opened.folders()
-    if len(folders) != 1:
-        held = listed([folder.path.name for folder in folders]) or "none yet"
-        raise CacheError(f"{opened.path} holds {len(folders)} recipes ({held}); say which with recipe=")
-    return folders[0]
+    return (cache if isinstance(cache, Cache) else open_cache(cache)).find(recipe)

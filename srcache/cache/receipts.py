@@ -48,17 +48,6 @@ class KeptCatalog:
         return {row.key for row in self.rows}
 
 
-def find_home(cache: Cache, name: str) -> Path:
-    """The folder of a recipe, by its name, its fingerprint or the folder's name; the recipe need not be readable.
-
-    Raises:
-        CacheError: none or several fit.
-    """
-    homes = cache.paths()
-    fits = [home for home in homes if name in (home.name, *home.name.rpartition("-")[::2])]
-    return cache.only(fits, name, homes)
-
-
 def store_of(folder: RecipeFolder) -> Store | None:
     """A recipe's store; None where nothing was built yet."""
     try:

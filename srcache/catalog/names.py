@@ -1,4 +1,15 @@
-"""Image suffixes; the one rule for a name without its suffix (today two rules in eight places)."""
+"""Names of image files: which suffixes make a file an image, and the one rule for a name without its suffix."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from srcache.errors import CatalogError, listed
+
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".gif", ".ppm"),
+    *(".pgm", ".pbm", ".pnm", ".qoi", ".jp2", ".j2k", ".jpx", ".avif", ".tga", ".pcx", ".ico"),
+)
+"""File suffixes, in lower case, that make a file an image."""
 
 
 def stem_of(name: str) -> str:
@@ -7,8 +18,17 @@ def stem_of(name: str) -> str:
     return stem if f"{dot}{suffix}".lower() in SUFFIXES and not stem.endswith("/") and stem else name
 
 
-SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".gif", ".ppm"),
-    *(".pgm", ".pbm", ".pnm", ".qoi", ".jp2", ".j2k", ".jpx", ".avif", ".tga", ".pcx", ".ico"),
-)
-"""File suffixes, in lower case, that make a file an image."""
+def stems_of(names: Sequence[str]) -> list[str]:
+    """Names without their suffixes, by which images in different formats are paired.
+
+    Raises:
+        CatalogError: two of them are equal then.
+    """
+    stems = [stem_of(name) for name in names]
+    counts = Counter(stems)
+    twice = [name for name, stem in zip(names, stems, strict=True) if counts[stem] > 1]
+    if twice:
+        raise CatalogError(
+            f"these names are equal without their suffixes, so one would replace the other: {listed(twice)}"
+        )
+    return stems

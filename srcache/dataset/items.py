@@ -10,7 +10,6 @@ worker as their reference counts are touched, and would take seconds to send to 
 """
 
 import os
-import posixpath
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from srcache.catalog.listing import list_csv, list_folder
+from srcache.catalog.names import stem_of
 from srcache.catalog.rows import Catalog
 from srcache.catalog.scanning import from_dataset, open_catalog, scan
 from srcache.catalog.sources import Source, open_source
@@ -199,8 +199,8 @@ def _paired(names: Sequence[str], hr: Any) -> list[Path]:
     """For each name the HR file of the same relative name without suffix. Nothing is hashed here."""
     places: dict[str, list[tuple[str, Path]]] = {}
     for name, path in _files_in(hr):
-        places.setdefault(_stem(name), []).append((name, path))
-    found = [places.get(_stem(name), []) for name in names]
+        places.setdefault(stem_of(name), []).append((name, path))
+    found = [places.get(stem_of(name), []) for name in names]
     missing = [name for name, fits in zip(names, found, strict=True) if not fits]
     if missing:
         raise CatalogError(
@@ -224,7 +224,3 @@ def _files_in(hr: Any) -> list[tuple[str, Path]]:
     if len(paths) < len(rows):
         raise CatalogError("hr= pairs by file name, but its pictures have none; give a folder")
     return paths
-
-
-def _stem(name: str) -> str:
-    return posixpath.splitext(name)[0]

@@ -24,7 +24,7 @@ from typing import Any
 
 from srcache.dataset.policy import COLUMNS, Filter, filter_text, parse_filter
 from srcache.errors import DamagedError, PolicyError
-from srcache.files import disk_errors, write_whole
+from srcache.files import disk_errors, write_atomic
 from srcache.keys import ImageKey, entry_name, split_name
 
 TABLE, ABOUT = "safety.csv", "safety.json"
@@ -121,7 +121,7 @@ def begin_scores(home: Path, convention: Mapping[str, Any], notes: Mapping[str, 
     with disk_errors(home / TABLE):
         (home / TABLE).unlink(missing_ok=True)
     about = {"schema": SCHEMA, "convention": convention, **notes}
-    write_whole(home / ABOUT, json.dumps(about, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_atomic(home / ABOUT, json.dumps(about, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_scores(home: Path, rows: Iterable[LabelScore]) -> Path:
@@ -134,7 +134,7 @@ def write_scores(home: Path, rows: Iterable[LabelScore]) -> Path:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(HEADER)
     writer.writerows(_cells(row) for row in sorted(rows, key=lambda row: (row.image, row.key, row.sample)))
-    write_whole(home / TABLE, out.getvalue())
+    write_atomic(home / TABLE, out.getvalue())
     return home / TABLE
 
 

@@ -10,7 +10,7 @@ from srcache.cache.failures import FailedEntry
 from srcache.catalog.names import stem_of
 from srcache.catalog.rows import Catalog, Row
 from srcache.errors import CatalogError, listed
-from srcache.files import write_whole
+from srcache.files import write_atomic
 from srcache.fill.feeding import FillCounts, Work, feed, load_engine, start_service
 from srcache.fill.plan import make_plan
 from srcache.fill.settings import FillSettings, require
@@ -90,7 +90,7 @@ class _Files:
         for entry in entries:
             _, data = as_file(entry.payload)
             for file in self._targets[entry.name]:
-                write_whole(file, data)
+                write_atomic(file, data)
                 self.written.add(file)
         return len(entries)
 

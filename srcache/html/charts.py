@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from srcache.html.markup import Markup, concat, tag
-from srcache.html.numbers import percent
+from srcache.wording import percent
 
 WIDTH, HEIGHT = 280, 170
 LINES = 6

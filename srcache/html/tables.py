@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from srcache.html.markup import Child, Markup, prose, tag
-from srcache.html.numbers import real
+from srcache.wording import real
 
 HEATS = 8
 """Steps of shading; `page.css` has a background for each, and every one is readable under the page's ink."""

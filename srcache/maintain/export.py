@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from srcache.cache.manifest import Cache, RecipeFolder, open_cache
-from srcache.cache.receipts import KeptCatalog, asked_for, find_home, readable_catalogs, store_of
+from srcache.cache.receipts import KeptCatalog, asked_for, readable_catalogs, store_of
 from srcache.catalog.names import stem_of
 from srcache.errors import CacheError, DamagedError, listed
 from srcache.files import disk_errors
@@ -77,7 +77,7 @@ def export(
     if format not in FORMATS:
         raise CacheError(f"an export's format is one of {', '.join(FORMATS)}, but got {format!r}")
     cache, destination = open_cache(path), Path(destination)
-    folder = cache.folder(find_home(cache, recipe) if recipe else _only(cache))
+    folder = cache.folder(cache.path_of(recipe))
     store = store_of(folder)
     if store is None:
         raise CacheError(f"{folder.path} holds no images yet; `srcache build` makes them")
@@ -95,14 +95,6 @@ def export(
         bytes=written,
         absent=tuple(absent),
     )
-
-
-def _only(cache: Cache) -> Path:
-    homes = cache.paths()
-    if len(homes) != 1:
-        held = ", ".join(home.name for home in homes) or "none"
-        raise CacheError(f"say which recipe of {cache.path} to export with --recipe; it holds: {held}")
-    return homes[0]
 
 
 def _last_catalog(cache: Cache, folder: RecipeFolder) -> KeptCatalog:

@@ -9,7 +9,7 @@ from srcache.cache.failures import failures_by_reason
 from srcache.cache.manifest import RecipeFolder, open_cache
 from srcache.cache.receipts import KeptCatalog, asked_for, readable_catalogs, readable_receipts, store_of
 from srcache.errors import DamagedError
-from srcache.files import _size
+from srcache.files import size_of
 from srcache.images import suffix_of
 from srcache.keys import ImageKey
 from srcache.maintain.check_process import Finding, _findings
@@ -89,7 +89,7 @@ def info(path: str | Path) -> CacheInfo:
     return CacheInfo(
         path=cache.path,
         store=cache.kind,
-        bytes=_size(cache.path),
+        bytes=size_of(cache.path),
         recipes=tuple(recipes),
         damaged=tuple(_findings(cache, damaged)),
     )
@@ -113,7 +113,7 @@ def _recipe_info(folder: RecipeFolder, catalogs: Sequence[KeptCatalog]) -> Recip
         entries=entries,
         images=images,
         samples=max(samples.values(), default=1),
-        bytes=_size(folder.path),
+        bytes=size_of(folder.path),
         codec=suffix_of(store.get(first) or b"").lstrip(".") if store and first else None,
         failed=failures_by_reason(failed),
         runs=tuple(_run(name, receipt) for name, receipt in readable_receipts(folder.path)[0].items()),

@@ -7,8 +7,8 @@ from pathlib import Path
 from uuid import uuid4
 
 from srcache.cache.manifest import Cache, open_cache
-from srcache.cache.receipts import KeptCatalog, asked_for, find_home, readable_catalogs, store_of
-from srcache.files import _size, disk_errors, lock
+from srcache.cache.receipts import KeptCatalog, asked_for, readable_catalogs, store_of
+from srcache.files import disk_errors, lock, size_of
 from srcache.keys import entry_name
 from srcache.stores import Store
 
@@ -39,10 +39,10 @@ def prune(path: str | Path, recipes: Sequence[str] = (), *, catalogs: bool = Fal
         BusyError: a recipe is being filled.
     """
     cache = open_cache(path)
-    homes = sorted({find_home(cache, name) for name in recipes})
+    homes = sorted({cache.path_of(name) for name in recipes})
     needless = _needless(cache, homes) if catalogs else []
     gone = [*homes, *needless]
-    size = sum(_size(one) for one in gone)
+    size = sum(size_of(one) for one in gone)
     if yes:
         for home in homes:
             _remove(home)

@@ -13,7 +13,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from srcache.cache.manifest import Cache, RecipeFolder, open_cache
-from srcache.cache.receipts import find_home, readable_catalogs, readable_receipts, wanted_names
+from srcache.cache.receipts import readable_catalogs, readable_receipts, wanted_names
 from srcache.errors import DamagedError
 from srcache.files import disk_errors, lock
 from srcache.maintain.check_process import Finding, check, problems_of
@@ -70,7 +70,7 @@ def repair(path: str | Path, recipe: str | None = None, progress: Progress | Non
     cache = open_cache(path)
     aside = _set_aside(readable_catalogs(cache)[1])
     mended, left = [], []
-    for home in cache.paths() if recipe is None else [find_home(cache, recipe)]:
+    for home in cache.paths() if recipe is None else [cache.path_of(recipe)]:
         with lock(home):
             aside += _set_aside(readable_receipts(home)[1])
             try:

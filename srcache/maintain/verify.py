@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from srcache.cache.manifest import open_cache
-from srcache.cache.receipts import find_home, readable_catalogs, readable_receipts
+from srcache.cache.receipts import readable_catalogs, readable_receipts
 from srcache.errors import DamagedError
 from srcache.maintain.check_process import Finding, _findings, check
 from srcache.progress import Progress
@@ -35,7 +35,7 @@ def verify(path: str | Path, recipe: str | None = None, progress: Progress | Non
         MachineError: the check could not be done.
     """
     cache = open_cache(path)
-    homes = cache.paths() if recipe is None else [find_home(cache, recipe)]
+    homes = cache.paths() if recipe is None else [cache.path_of(recipe)]
     findings = _findings(cache, readable_catalogs(cache)[1])
     scans = []
     for home in homes:

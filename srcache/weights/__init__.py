@@ -8,7 +8,7 @@ by a digest, so that no other file can take their place unnoticed. Nothing is un
 
 from srcache.weights.bundle import find_bundle, locate
 from srcache.weights.checkpoint import Adopted, adopt, adopted, find, is_digest, load_tensors, matching, weights_folder
-from srcache.weights.fetch import fetch
+from srcache.weights.download import fetch
 from srcache.weights.resolve import require_weights, resolve_weights
 from srcache.weights.status import EngineWeights, engine_weights, of_engines
 

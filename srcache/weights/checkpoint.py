@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srcache.errors import DamagedError, DiskFullError, WeightsError
-from srcache.files import disk_errors, user_folder, write_whole
+from srcache.files import disk_errors, user_folder, write_atomic
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -85,7 +85,7 @@ def _take(file: Path, origin: str) -> str:
     target = weights_folder() / f"{digest}.safetensors"
     if not target.exists():
         os.replace(file, target)
-        write_whole(target.with_suffix(".origin"), origin + "\n")
+        write_atomic(target.with_suffix(".origin"), origin + "\n")
     return digest
 
 

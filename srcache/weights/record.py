@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from srcache.errors import DamagedError, WeightsError
-from srcache.files import write_whole
+from srcache.files import write_atomic
 from srcache.weights.checkpoint import is_digest, weights_folder
 
 _FORMAT = 1
@@ -81,9 +81,9 @@ def write_record(digest: str, record: WeightsRecord, key: str | None = None) -> 
     """
     parts = {name: {**asdict(kept), "path": str(kept.path)} for name, kept in sorted(record.parts.items())}
     plain = {"format": _FORMAT, "name": record.name, "engine": record.engine, "parts": parts}
-    write_whole(records_folder() / f"{digest}.json", json.dumps(plain, indent=1, ensure_ascii=False) + "\n")
+    write_atomic(records_folder() / f"{digest}.json", json.dumps(plain, indent=1, ensure_ascii=False) + "\n")
     if key is not None:
-        write_whole(records_folder() / "names" / key, digest + "\n")
+        write_atomic(records_folder() / "names" / key, digest + "\n")
 
 
 def recorded_digest(key: str) -> str | None:

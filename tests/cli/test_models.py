@@ -9,12 +9,12 @@ import torch
 from engines import Noise
 from safetensors.torch import save_file
 from srcache_cli.main import run
-from srcache_cli.output import human_bytes
 
 from srcache.errors import DamagedError, MissingExtraError, WeightsError
 from srcache.weights.bundle import find_bundle
 from srcache.weights.checkpoint import find, matching, weights_folder
 from srcache.weights.status import EngineWeights, engine_weights, of_engines
+from srcache.wording import human_bytes
 
 DIGEST = "ab" * 32
 

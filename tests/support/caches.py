@@ -9,7 +9,6 @@ from images import picture
 from PIL import Image
 
 from srcache.cache.manifest import RecipeFolder, open_cache
-from srcache.cache.receipts import find_home
 from srcache.catalog.scanning import scan
 from srcache.fill.run import fill
 from srcache.fill.settings import FillReport, FillSettings
@@ -65,7 +64,7 @@ def only(cache: Path, name: str = "bicubic") -> RecipeFolder:
 
 def home(cache: Path, name: str = "bicubic") -> Path:
     """The path of a recipe's folder, readable or not."""
-    return find_home(open_cache(cache), name)
+    return open_cache(cache).path_of(name)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from srcache.files import write_whole
+from srcache.files import write_atomic
 from srcache.images import Pixels, encode, resize
 
 ARMS = ("lr", "bicubic", "sr", "hr")
@@ -69,7 +69,7 @@ def make_study(out: Path, settings: StudySettings | None = None) -> dict:
         "safety": _safety(out, images, settings),
         "images": images,
     }
-    write_whole(out / "results.json", json.dumps(results))
+    write_atomic(out / "results.json", json.dumps(results))
     return results
 
 
@@ -289,5 +289,5 @@ def _safety(out, images, settings):
     path = "cache/compact-1a2b3c4d5e6f7890/safety.csv"
     if settings.safe_csv:
         lines = ["name,image,key,sample,safe", *(f"x,{at},k,0,{row['safe']}" for at, row in enumerate(images))]
-        write_whole(out / path, "\n".join(lines) + "\n")
+        write_atomic(out / path, "\n".join(lines) + "\n")
     return {"rows": len(images), "csv": path, "filters": filters}

@@ -19,7 +19,7 @@ from srcache.weights import bundle as bundles
 from srcache.weights import record as records
 from srcache.weights.bundle import find_bundle, locate
 from srcache.weights.checkpoint import adopt, find, weights_folder
-from srcache.weights.fetch import fetch
+from srcache.weights.download import fetch
 from srcache.weights.hub import Hub, Offer
 from srcache.weights.manifest import BundlePart, FileSource, Repository, bundle_digest, load_manifest, shipped_manifests
 from srcache.weights.record import records_folder

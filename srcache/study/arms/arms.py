@@ -232,17 +232,11 @@ def _recipe(
         known = recipe if isinstance(recipe, Recipe) or recipe is None else load_recipe(recipe)
         return known, None
     opened = cache if isinstance(cache, Cache) else open_cache(cache)
-    if recipe is None:
-        held = opened.folders()
-        if len(held) != 1 and not required:
-            return None, None
-        if len(held) != 1:
-            names = listed([folder.path.name for folder in held]) or "none yet"
-            raise ConfigError(f"{opened.path} holds {len(held)} recipes ({names}); say which with recipe=")
-        return held[0].recipe, (opened, held[0])
-    if not isinstance(recipe, Recipe) and Path(recipe).suffix in (".yaml", ".yml"):
-        recipe = load_recipe(recipe)
-    folder = opened.find(recipe if isinstance(recipe, Recipe) else str(recipe))
+    if recipe is None and not required and len(opened.folders()) != 1:
+        return None, None
+    if not isinstance(recipe, Recipe) and recipe is not None:
+        recipe = load_recipe(recipe) if Path(recipe).suffix in (".yaml", ".yml") else str(recipe)
+    folder = opened.find(recipe)
     return folder.recipe, (opened, folder)
 
 

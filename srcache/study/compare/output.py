@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from srcache.files import write_whole
+from srcache.files import write_atomic
 from srcache.study.compare.confusion_plot import draw_confusion
 from srcache.study.compare.pairwise import ArmPair
 from srcache.study.compare.predictions import JoinedPredictions
@@ -44,7 +44,7 @@ def write_comparison(folder: Path, found: SeedComparison, joined: JoinedPredicti
         name = f"discordant-{slugs[pair.first]}-{slugs[pair.second]}.csv"
         files[name] = _discordants(pair, joined).encode()
     for name, data in files.items():
-        write_whole(folder / name, data)
+        write_atomic(folder / name, data)
     return tuple(folder / name for name in files)
 
 

@@ -17,11 +17,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum, isfinite
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
+from srcache.catalog.names import stem_of
 from srcache.errors import CatalogError, listed
-from srcache.files import write_whole
+from srcache.files import write_atomic
 
 COLUMNS = ("name", "key", "label", "prediction")
 TOLERANCE = 1e-3
@@ -137,7 +138,7 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
     returns = any("\r" in cell for cells in lines for cell in cells)  # which csv does not quote by itself
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL)
     writer.writerows(lines)
-    write_whole(path, text.getvalue())
+    write_atomic(path, text.getvalue())
 
 
 def join(many: Mapping[str, Predictions]) -> JoinedPredictions:
@@ -183,8 +184,8 @@ def _all_classes(lists: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
 
 def _hint(lacking: Sequence[str], rows: Mapping[str, Any]) -> str:
     """What may be the reason, if it is the commonest one: suffixes that were not dropped."""
-    bare = {str(PurePosixPath(name).with_suffix("")) for name in rows}
-    if all(str(PurePosixPath(name).with_suffix("")) in bare for name in lacking):
+    bare = {stem_of(name) for name in rows}
+    if all(stem_of(name) in bare for name in lacking):
         return " (the names agree without their suffixes; leave .png and the like out of the name column)"
     return ""
 

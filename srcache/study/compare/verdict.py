@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from srcache.study.statistics.intervals import Test
 from srcache.study.statistics.paired import Table
+from srcache.wording import enumeration, p_value
 
 _MOST = 4
 
@@ -44,13 +45,13 @@ def verdict(contests: Sequence[Contest], overall: Test | None = None) -> str:
     names = list(dict.fromkeys(name for contest in contests for name in (contest.first, contest.second)))
     if not any(contest.table.discordant for contest in contests):
         table = contests[0].table
-        return f"{sentence(names)} are {_same(table)}"
+        return f"{enumeration(names)} are {_same(table)}"
     found = [contest for contest in contests if contest.significant]
     how = f"at {contests[0].alpha:g} {_corrected(contests)}{_overall(overall)}"
     if not found:
         nearest = min(contests, key=lambda contest: contest.p)
         return (
-            f"No difference among {sentence(names)} is significant {how}; the nearest is "
+            f"No difference among {enumeration(names)} is significant {how}; the nearest is "
             f"{' against '.join(nearest.order)}, where {_counts(nearest)} ({_values(nearest)})."
         )
     shown = [f"{' is right more often than '.join(one.order)} ({_counts(one)}; {_values(one)})" for one in found]
@@ -58,19 +59,6 @@ def verdict(contests: Sequence[Contest], overall: Test | None = None) -> str:
         shown = [*shown[:_MOST], f"{len(shown) - _MOST} more"]
     differ = "differs" if len(found) == 1 else "differ"
     return f"{len(found)} of {len(contests)} pairs {differ} significantly {how}: {'; '.join(shown)}."
-
-
-def sentence(names: Sequence[str]) -> str:
-    """A, B and C."""
-    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
-
-
-def format_p(p: float, alpha: float) -> str:
-    """A p-value with four digits, or as many more as it takes to see on which side of alpha it lies."""
-    if p < 0.0001:
-        return "below 0.0001"
-    text = f"{p:.4f}"
-    return text if (float(text) <= alpha) == (p <= alpha) else f"{p:.8f}"
 
 
 def _about_two(contest: Contest) -> str:
@@ -95,9 +83,9 @@ def _counts(contest: Contest) -> str:
 
 
 def _values(contest: Contest) -> str:
-    text = f"{contest.test} {format_p(contest.p, contest.alpha)}"
+    text = f"{contest.test} {p_value(contest.p, contest.alpha)}"
     if contest.correction != "none":
-        text += f", after {contest.correction.capitalize()} {format_p(contest.adjusted, contest.alpha)}"
+        text += f", after {contest.correction.capitalize()} {p_value(contest.adjusted, contest.alpha)}"
     return text
 
 
@@ -111,4 +99,4 @@ def _corrected(contests: Sequence[Contest]) -> str:
 def _overall(test: Test | None) -> str:
     if test is None or test.p is None:
         return ""
-    return f" (Cochran's Q {test.statistic:.2f}, p {format_p(test.p, 0.0)})"
+    return f" (Cochran's Q {test.statistic:.2f}, p {p_value(test.p)})"

@@ -12,9 +12,10 @@ from statistics import fmean, stdev
 from typing import Any
 
 from srcache.cache.manifest import open_cache
+from srcache.catalog.names import stem_of
 from srcache.dataset.scores import LabelScore, filter_effect
 from srcache.errors import CatalogError
-from srcache.files import disk_errors, write_whole
+from srcache.files import disk_errors, write_atomic
 from srcache.images import encode
 from srcache.study.compare.output import plain as comparison_plain
 from srcache.study.compare.output import write_comparison
@@ -46,7 +47,7 @@ def draw_pictures(bench: TrialRunner, domain: str) -> bool:
     """Write the test pictures of a domain as PNG files into OUT/pictures; False if they are there already."""
     data = bench.pictures(*bench.domains[domain], "test")
     folder, started = bench.out / "pictures" / domain, time.perf_counter()
-    paths = [folder / Path(name).with_suffix(".png") for name in data.names]
+    paths = [folder / f"{stem_of(name)}.png" for name in data.names]
     if steps.reusable(bench.out, f"pictures/{domain}", data.inputs) is not None:
         return False
     shutil.rmtree(folder, ignore_errors=True)
@@ -149,13 +150,13 @@ def _references(bench: TrialRunner, names: Sequence[str]) -> Path:
     whole = bench.out / "data/hr/test"
     if not bench.lost:
         return whole
-    stems = {Path(name).with_suffix("") for name in names}
+    stems = {stem_of(name) for name in names}
     folder = bench.out / "pictures/hr"
     shutil.rmtree(folder, ignore_errors=True)
     for path in sorted(whole.rglob("*")):
         inner = path.relative_to(whole)
-        if path.is_file() and inner.with_suffix("") in stems:
-            write_whole(folder / inner, path.read_bytes())
+        if path.is_file() and stem_of(inner.as_posix()) in stems:
+            write_atomic(folder / inner, path.read_bytes())
     return folder
 
 

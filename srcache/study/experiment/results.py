@@ -10,8 +10,9 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from srcache.catalog.names import stem_of
 from srcache.errors import ConfigError
-from srcache.files import write_whole
+from srcache.files import write_atomic
 from srcache.machine import versions
 from srcache.recipe.reading import dump
 from srcache.recipe.recipe import Recipe
@@ -81,7 +82,7 @@ def begin_results(out: Path, experiment: Experiment) -> None:
 
 def write_results(out: Path, plain: Mapping[str, Any]) -> None:
     """Write results.json whole."""
-    write_whole(out / RESULTS, json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_atomic(out / RESULTS, json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def gather(parts: Parts) -> dict[str, Any]:
@@ -168,10 +169,10 @@ def _images(parts: Parts) -> list[dict[str, Any]]:
     quality = {domain: quality_rows(parts.out, domain) for domain in parts.quality}
     safe = parts.safety.rows.get("test", {}) if parts.safety is not None else {}
     originals = parts.bench.pictures("hr", "main", "test")
-    files = {path.relative_to(parts.out / "data/hr/test").with_suffix("").as_posix(): path for path in _files(parts)}
+    files = {stem_of(path.relative_to(parts.out / "data/hr/test").as_posix()): path for path in _files(parts)}
     rows = []
     for file, label in zip(originals.names, originals.labels, strict=True):
-        name = Path(file).with_suffix("").as_posix()
+        name = stem_of(str(file))
         rows.append(
             {
                 "name": name,

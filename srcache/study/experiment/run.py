@@ -29,7 +29,7 @@ from srcache.cache.failures import FailedEntry
 from srcache.cache.manifest import open_cache
 from srcache.catalog.scanning import scan
 from srcache.errors import ConfigError
-from srcache.files import disk_errors, lock, write_whole
+from srcache.files import disk_errors, lock, write_atomic
 from srcache.fill.run import fill
 from srcache.fill.settings import FillSettings
 from srcache.keys import entry_name
@@ -112,7 +112,7 @@ def run_experiment(
     earlier = earlier_results(out)
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-    with lock(out):
+    with lock(out, "run as an experiment"):
         begin_results(out, experiment)
         return _Run(experiment, out, say or _silent, jobs).run(commands, earlier)
 
@@ -127,7 +127,7 @@ class _Run:
 
     def run(self, commands: Sequence[str], earlier: dict[str, Any]) -> ExperimentResult:
         started, experiment, out = time.perf_counter(), self._experiment, self._out
-        write_whole(out / CONFIG, _yaml(experiment))
+        write_atomic(out / CONFIG, _yaml(experiment))
         recipes = {label: self._recipe(label) for label in experiment.recipes}
         data = self._data()
         lost, cache = self._build(recipes)
@@ -140,7 +140,7 @@ class _Run:
         found = compare_arms(experiment, trials)
         grid = make_grid(experiment, trials)
         compare, seeds = comparison(found)
-        write_whole(out / "grid.json", json.dumps(grid, indent=1, allow_nan=False) + "\n")
+        write_atomic(out / "grid.json", json.dumps(grid, indent=1, allow_nan=False) + "\n")
         seconds = time.perf_counter() - started
         parts = Parts(
             experiment=experiment,

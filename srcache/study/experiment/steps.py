@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from srcache.errors import DamagedError
-from srcache.files import write_whole
+from srcache.files import write_atomic
 from srcache.keys import image_key
 
 FOLDER = "steps"
@@ -72,7 +72,9 @@ def _record(out: Path, name: str) -> dict[str, Any] | None:
 
 
 def _write(out: Path, name: str, record: Mapping[str, Any]) -> None:
-    write_whole(out / FOLDER / f"{name}.json", json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_atomic(
+        out / FOLDER / f"{name}.json", json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    )
 
 
 def _digest(path: Path) -> str | None:

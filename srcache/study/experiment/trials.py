@@ -16,8 +16,8 @@ from srcache.study.arms.sets import ArmSets
 from srcache.study.compare.predictions import write_predictions
 from srcache.study.experiment import steps
 from srcache.study.experiment.config import DOMAINS, ArmChoice
+from srcache.study.train.inference import predict
 from srcache.study.train.loop import train_run
-from srcache.study.train.predict import predict
 from srcache.study.train.runs import EpochLine, TrainRun
 
 Told = Callable[["Trial", EpochLine], None]

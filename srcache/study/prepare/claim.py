@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from srcache.errors import ConfigError
-from srcache.files import write_whole
+from srcache.files import write_atomic
 
 MARKER = "prepare.json"
 _FORMAT = 1
@@ -31,7 +31,7 @@ def claim(folders: Sequence[Path], source: Path | None, run: Mapping[str, object
     _require_apart([*(folder.resolve() for folder in folders), *([source.resolve()] if source else [])])
     free = [folder for folder in folders if not _is_claimed(folder, text)]
     for folder in free:
-        write_whole(folder / MARKER, text)
+        write_atomic(folder / MARKER, text)
 
 
 def _require_apart(folders: Sequence[Path]) -> None:

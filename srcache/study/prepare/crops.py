@@ -4,13 +4,14 @@ from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
 
+from srcache.catalog.names import stems_of
 from srcache.catalog.rows import Catalog
 from srcache.catalog.scanning import open_catalog
 from srcache.errors import ConfigError, ImageError
 from srcache.images import Pixels, encode
 from srcache.progress import Progress
 from srcache.recipe.degradation import Degradation
-from srcache.study.prepare.run import Prepared, _claim, _is_whole, _Outcome, _run, _stems, _write
+from srcache.study.prepare.run import Prepared, _claim, _is_whole, _Outcome, _run, _write
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +63,7 @@ def make_crops(
     """
     degradation, count = Degradation(factor=squares.factor), squares.per_image
     catalog, folders = open_catalog(src), (Path(hr_dst), Path(lr_dst))
-    stems, digits = _stems(catalog), max(3, len(str(count - 1)))
+    stems, digits = stems_of([row.name for row in catalog.rows]), max(3, len(str(count - 1)))
     _claim(catalog, folders, "crops", asdict(squares))
 
     def work(index: int) -> _Outcome:

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+from srcache.catalog.names import stems_of
 from srcache.catalog.rows import Catalog
 from srcache.catalog.scanning import open_catalog
 from srcache.images import encode
 from srcache.progress import Progress
 from srcache.recipe.degradation import Degradation
-from srcache.study.prepare.run import Prepared, _claim, _is_whole, _Outcome, _run, _stems, _write
+from srcache.study.prepare.run import Prepared, _claim, _is_whole, _Outcome, _run, _write
 
 
 def make_lr(
@@ -27,7 +28,7 @@ def make_lr(
     """
     degradation = Degradation(factor=factor, filter=filter)
     catalog, target = open_catalog(src), Path(dst)
-    stems = _stems(catalog)
+    stems = stems_of([row.name for row in catalog.rows])
     _claim(catalog, (target,), "lr", {"degradation": str(degradation)})
 
     def work(index: int) -> _Outcome:

@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from srcache.catalog.listing import Problem
 from srcache.catalog.rows import Catalog
-from srcache.errors import CatalogError, ImageError, listed
+from srcache.errors import ImageError
 from srcache.files import disk_errors
 from srcache.progress import Progress, throttled
 from srcache.study.prepare.claim import claim
@@ -57,18 +57,6 @@ class _Outcome:
     written: int = 0
     kept: int = 0
     problem: Problem | None = None
-
-
-def _stems(catalog: Catalog) -> list[str]:
-    """Relative names without suffix; equal ones are refused."""
-    stems = [str(PurePosixPath(row.name).with_suffix("")) for row in catalog.rows]
-    counts = Counter(stems)
-    twice = [row.name for row, stem in zip(catalog.rows, stems, strict=True) if counts[stem] > 1]
-    if twice:
-        raise CatalogError(
-            f"these names are equal without their suffixes, so one would replace the other: {listed(twice)}"
-        )
-    return stems
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from srcache.errors import ConfigError, MachineError, MissingExtraError
-from srcache.files import disk_errors, write_whole
+from srcache.files import disk_errors, write_atomic
 from srcache.images import Pixels, decode, encode
 from srcache.keys import image_key
 
@@ -282,7 +282,7 @@ def _marker(dst: Path) -> dict[str, object]:
 
 def _mark(dst: Path, title: str, digest: str | None) -> None:
     plain = {"schema": "srcache.samples/1", "title": title, "digest": digest}
-    write_whole(dst / _MARKER, json.dumps(plain, indent=2) + "\n")
+    write_atomic(dst / _MARKER, json.dumps(plain, indent=2) + "\n")
 
 
 def _require_unchanged(dst: Path, digest: str) -> None:

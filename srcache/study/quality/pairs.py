@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from srcache.cache.manifest import Cache, RecipeFolder, is_cache, open_cache
-from srcache.cache.receipts import KeptCatalog, KeptRow, asked_for, find_home, readable_catalogs, store_of
+from srcache.cache.receipts import KeptCatalog, KeptRow, asked_for, readable_catalogs, store_of
 from srcache.catalog.listing import list_folder, problem_summary
 from srcache.catalog.names import stem_of
 from srcache.errors import CacheError, CatalogError, DamagedError, ImageError, listed
@@ -93,7 +93,7 @@ def _folder(path: Path) -> dict[str, Load]:
 def _cached(path: Path, pick: Pick, wanted: set[str]) -> tuple[dict[str, Load], str]:
     """The pictures of a cache by the names of their source images; and the recipe's folder."""
     cache = open_cache(path)
-    folder = cache.folder(_home(cache, pick.recipe))
+    folder = cache.folder(cache.path_of(pick.recipe))
     store = store_of(folder)
     if store is None:
         raise CacheError(f"{folder.path} holds no images yet; `srcache build` makes them")
@@ -103,16 +103,6 @@ def _cached(path: Path, pick: Pick, wanted: set[str]) -> tuple[dict[str, Load], 
     stored = set(store.names())
     entries = {name: entry_name(row.key, pick.sample) for name, row in rows.items()}
     return {name: partial(_fetch, store, entry) for name, entry in entries.items() if entry in stored}, folder.path.name
-
-
-def _home(cache: Cache, recipe: str | None) -> Path:
-    if recipe:
-        return find_home(cache, recipe)
-    homes = cache.paths()
-    if len(homes) != 1:
-        held = ", ".join(home.name for home in homes) or "none"
-        raise CacheError(f"say which recipe of {cache.path} to measure with --recipe; it holds: {held}")
-    return homes[0]
 
 
 def _catalog(cache: Cache, folder: RecipeFolder, pick: Pick, wanted: set[str]) -> KeptCatalog:

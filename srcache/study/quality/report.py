@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from srcache.errors import ConfigError
-from srcache.files import write_whole
+from srcache.files import write_atomic
 from srcache.images import Pixels, encode
 from srcache.study.quality.contact_sheet import Sheet, SheetRow, draw_sheet
 
@@ -151,12 +151,12 @@ class QualityReport:
             DiskFullError: no room.
         """
         table, summary, sheet = require_free(out, name, replace=replace)
-        write_whole(table, self.csv_text())
-        write_whole(summary, json.dumps(self.plain(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        write_atomic(table, self.csv_text())
+        write_atomic(summary, json.dumps(self.plain(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
         drawn = self.sheet()
         if drawn is None:
             return table, summary
-        write_whole(sheet, encode(drawn, "png"))
+        write_atomic(sheet, encode(drawn, "png"))
         return table, summary, sheet
 
     def sheet(self) -> Pixels | None:

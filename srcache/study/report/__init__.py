@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from srcache.errors import ConfigError
-from srcache.files import write_whole
+from srcache.files import write_atomic
 from srcache.study.report.data.study import Study, read_results
 from srcache.study.report.page import page
 
@@ -70,7 +70,7 @@ def summarise(out: Path | Sequence[Path], target: Path | None = None) -> ReportS
         raise ConfigError(f"{path} is a folder; --out must name a file, such as {path / REPORT}")
     studies = _studies(folders)
     html = page(studies, version("srcache"))
-    write_whole(path, html)
+    write_atomic(path, html)
     described = tuple(
         {"title": study.title, "complete": study.complete, "verdict": study.verdict or None} for study in studies
     )

@@ -12,16 +12,17 @@ from importlib.resources import files
 from string import Template
 
 from srcache.html.markup import Child, Markup, concat, name, prose, tag, text
-from srcache.html.numbers import arm_title, counted, duration, real
 from srcache.html.tables import definitions, folded
 from srcache.study.report.data.gallery import Gallery, gallery
 from srcache.study.report.data.gallery import files as picture_files
+from srcache.study.report.data.labels import arm_title
 from srcache.study.report.data.pictures import BUDGET, MOST, ImageCopies, copy_images
 from srcache.study.report.data.study import Study, inside
 from srcache.study.report.sections import accuracy as arms
 from srcache.study.report.sections import disputed as drill
 from srcache.study.report.sections import lineage, quality, viewer
 from srcache.study.report.sections import significance as pairs
+from srcache.wording import counted, duration, real
 
 _LONG = 240
 NO_VERDICT = "No verdict: the comparison of the arms is not there."

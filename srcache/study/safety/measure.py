@@ -6,7 +6,6 @@ else, so that a number never hangs on which other images were measured with it.
 """
 
 import math
-import posixpath
 import time
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
@@ -20,6 +19,7 @@ import numpy as np
 
 from srcache.cache.failures import FailedEntry, failures_by_reason
 from srcache.cache.manifest import RecipeFolder
+from srcache.catalog.names import stem_of
 from srcache.dataset.items import Items, open_items
 from srcache.dataset.scores import TABLE, LabelScore, begin_scores, read_scores, write_scores
 from srcache.errors import CacheError, CatalogError, ConfigError, ImageError, PolicyError
@@ -257,7 +257,7 @@ def _wanted(items: Items, store: Store) -> tuple[dict[str, int], int]:
 
 def _image(items: Items, place: int) -> str:
     """What a source image is called in the table and in prediction files."""
-    return posixpath.splitext(items.name(place))[0]
+    return stem_of(items.name(place))
 
 
 def _renamed(rows: dict[str, LabelScore], wanted: Mapping[str, int], items: Items) -> bool:

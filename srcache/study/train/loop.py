@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from srcache.errors import ConfigError, WeightsError
 from srcache.files import disk_errors, lock
 from srcache.machine import device_name, resolve_device, versions
-from srcache.progress import Show
+from srcache.progress import Progress
 from srcache.study.arms.arms import ArmDataset
 from srcache.study.arms.sets import ArmSets
 from srcache.study.train import runs
@@ -62,7 +62,7 @@ def train_run(
     sets: ArmSets,
     out: str | Path,
     settings: TrainSettings | None = None,
-    progress: Show | None = None,
+    progress: Progress | None = None,
     told: Callable[[EpochLine], None] | None = None,
     *,
     replace: bool = False,
@@ -95,7 +95,7 @@ def train_run(
         return _reused(out)
     with disk_errors(out):
         (out / runs.STATE).mkdir(parents=True, exist_ok=True)
-    with lock(out / runs.STATE):
+    with lock(out / runs.STATE, "trained"):
         if is_finished(out, about, replace):
             return _reused(out)
         begin_training(out, about)
@@ -113,7 +113,7 @@ class _Training:
         self._numbers = {name: number for number, name in enumerate(sets.train.classes)}
         self._examples = self._as_examples(sets.train)
 
-    def run(self, start: str | None, progress: Show | None, told: Callable[[EpochLine], None] | None) -> TrainRun:
+    def run(self, start: str | None, progress: Progress | None, told: Callable[[EpochLine], None] | None) -> TrainRun:
         import torch
 
         settings = self._settings
@@ -148,7 +148,7 @@ class _Training:
         done, patience = len(state.history), self._settings.patience
         return done >= self._settings.epochs or (patience is not None and done - state.best_epoch >= patience)
 
-    def _epoch(self, number: int, progress: Show | None) -> EpochLine:
+    def _epoch(self, number: int, progress: Progress | None) -> EpochLine:
         import torch
 
         started = time.perf_counter()
@@ -166,7 +166,7 @@ class _Training:
             seconds=time.perf_counter() - started,
         )
 
-    def _learn(self, number: int, progress: Show | None) -> tuple[float, float]:
+    def _learn(self, number: int, progress: Progress | None) -> tuple[float, float]:
         """One epoch; mean loss, and the share of right answers given on the way."""
         from torch.nn.functional import cross_entropy as entropy
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srcache.errors import ConfigError, DamagedError
-from srcache.files import write_whole
+from srcache.files import write_atomic
 from srcache.keys import image_key
 from srcache.study.train.networks import build_network
 from srcache.study.train.settings import TrainSettings, read_settings
@@ -183,7 +183,7 @@ def write_history(folder: Path, history: Sequence[EpochLine]) -> None:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([f.name for f in fields(EpochLine)])
     writer.writerows([repr(value) for value in asdict(line).values()] for line in history)
-    write_whole(folder / HISTORY, out.getvalue())
+    write_atomic(folder / HISTORY, out.getvalue())
 
 
 def write_weights(path: Path, tensors: "Mapping[str, Tensor]", notes: Mapping[str, str] | None = None) -> str:
@@ -191,7 +191,7 @@ def write_weights(path: Path, tensors: "Mapping[str, Tensor]", notes: Mapping[st
     from safetensors.torch import save
 
     data = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, dict(notes or {}))
-    write_whole(path, data)
+    write_atomic(path, data)
     return image_key(data)
 
 
@@ -216,12 +216,12 @@ def write_curves(folder: Path, history: Sequence[EpochLine], best_epoch: int, ti
         axes.legend()
     out = io.BytesIO()
     FigureCanvasAgg(figure).print_png(out, metadata={"Software": None})
-    write_whole(folder / CURVES, out.getvalue())
+    write_atomic(folder / CURVES, out.getvalue())
     return True
 
 
 def _write(folder: Path, record: Mapping[str, Any]) -> None:
-    write_whole(folder / RECORD, json.dumps(_finite(record), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_atomic(folder / RECORD, json.dumps(_finite(record), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _finite(value: Any) -> Any:

@@ -403,7 +403,7 @@ def test_one_mixture_may_serve_two_sets(home, tmp_path):
 def test_two_trainings_into_one_folder_do_not_meet(sets, tmp_path):
     def again(done, _total):
         if done == 3:
-            with pytest.raises(BusyError, match="state is being filled by process"):
+            with pytest.raises(BusyError, match="state is being trained by process"):
                 train_run(sets, tmp_path / "run", QUICK)
 
     assert len(train_run(sets, tmp_path / "run", QUICK, again).history) == 3

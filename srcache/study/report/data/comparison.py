@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from srcache.html.numbers import percent, real
 from srcache.study.report.data.study import inside
+from srcache.wording import percent, real
 
 Interval = tuple[float | None, float | None]
 

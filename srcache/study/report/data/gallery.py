@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from srcache.html.numbers import real
 from srcache.study.report.data.comparison import pairs
 from srcache.study.report.data.pictures import MOST, ImageCopies
 from srcache.study.report.data.study import Study, inside
+from srcache.wording import real
 
 KINDS = {"lr": "LR", "bicubic": "Bicubic", "sr": "SR", "hr": "HR"}
 """The variants of a picture and how they are written, from the poorest to the best."""

@@ -7,10 +7,11 @@ from typing import Any
 
 from srcache.html.charts import Line, Span, legend, lines, spans
 from srcache.html.markup import Child, Markup, concat, name, tag
-from srcache.html.numbers import arm_title, number, percent, percent_range, points, real
 from srcache.html.tables import Cell, data_table, folded, missing, shaded
 from srcache.study.report.data.comparison import ClassifierView, Interval, classifiers
+from srcache.study.report.data.labels import arm_title
 from srcache.study.report.data.study import Study, inside
+from srcache.wording import number, percent, percent_range, points, real
 
 _CURVES = {
     "val_accuracy": ("Validation accuracy", True),

@@ -3,11 +3,12 @@
 from typing import Any
 
 from srcache.html.markup import Child, Markup, concat, name, tag
-from srcache.html.numbers import NOTHING, arm_title, counted, metric_name, number, real, score
 from srcache.html.tables import data_table, folded, missing
 from srcache.study.report.data.comparison import PairView, pairs
 from srcache.study.report.data.gallery import Gallery, answer, figures
+from srcache.study.report.data.labels import arm_title, metric_name, score
 from srcache.study.report.data.study import Study
+from srcache.wording import NOTHING, counted, number, real
 
 MOST_IN_ALL, MOST = 3000, 250
 """Rows of all lists together, and of one; what is left out is told, with the file that has it."""

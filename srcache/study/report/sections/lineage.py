@@ -4,11 +4,11 @@ import json
 from collections.abc import Sequence
 
 from srcache.html.markup import Child, Markup, concat, name, tag
-from srcache.html.numbers import counted, duration, number, real
 from srcache.html.tables import data_table, definitions, folded, framed, missing
 from srcache.study.report.data.comparison import rules
 from srcache.study.report.data.study import Study, inside
 from srcache.study.report.sections.quality import conventions as of_quality
+from srcache.wording import counted, duration, number, real
 
 _MOST = 200
 _SPLITS = ("train", "validation", "test")

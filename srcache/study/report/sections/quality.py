@@ -7,10 +7,11 @@ from typing import Any
 
 from srcache.html.charts import bars
 from srcache.html.markup import Child, Markup, concat, name, tag
-from srcache.html.numbers import counted, metric_name, number, percent, real, score
 from srcache.html.tables import data_table, folded, missing
 from srcache.study.report.data.gallery import KINDS, Gallery
+from srcache.study.report.data.labels import metric_name, score
 from srcache.study.report.data.study import Study, inside
+from srcache.wording import counted, number, percent, real
 
 STEPS = 20
 MOST = 500

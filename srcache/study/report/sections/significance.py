@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from srcache.html.markup import Child, Markup, concat, name, tag
-from srcache.html.numbers import NOTHING, arm_title, counted, number, p_value, points, real
 from srcache.html.tables import Cell, data_table, folded, missing
 from srcache.study.report.data.comparison import Interval, PairView, Rules, pairs, rules, value_of
+from srcache.study.report.data.labels import arm_title
 from srcache.study.report.data.study import Study, inside
 from srcache.study.report.sections.disputed import list_id
+from srcache.wording import NOTHING, counted, number, p_value, points, real
 
 _TESTS = {
     "exact": "McNemar, exact",

@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from srcache.html.markup import Markup, concat, json_block, tag
-from srcache.html.numbers import arm_title, counted, metric_name, real, score
 from srcache.html.tables import folded, missing
 from srcache.study.report.data.gallery import KINDS, Gallery, answer, figures, lost
+from srcache.study.report.data.labels import arm_title, metric_name, score
 from srcache.study.report.data.pictures import ImageCopies
 from srcache.study.report.data.study import Study
 from srcache.study.report.sections.disputed import disputed
+from srcache.wording import counted, real
 
 _ZOOMS = (("out", "−", "Zoom out"), ("in", "+", "Zoom in"), ("whole", "Fit", "Fit: the whole picture"))
 

@@ -1,24 +1,10 @@
-"""Numbers as a reader meets them; what is not there, or not a number, is a dash."""
+"""Numbers, times, sizes and lists as people read them; what is not there, or not a number, is a dash."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 NOTHING = "–"
-
-_METRICS = {
-    "psnr": "PSNR",
-    "psnr_y": "PSNR-Y",
-    "ssim": "SSIM",
-    "ssim_y": "SSIM-Y",
-    "ms_ssim": "MS-SSIM",
-    "lpips": "LPIPS",
-    "dists": "DISTS",
-    "niqe": "NIQE",
-    "fid": "FID",
-    "musiq": "MUSIQ",
-    "maniqa": "MANIQA",
-    "clipiqa": "CLIPIQA",
-}
 
 
 def real(value: Any) -> float | None:
@@ -50,37 +36,25 @@ def points(value: Any) -> str:
     return NOTHING if share is None else f"{100 * share:+.1f}".replace("-", "−")
 
 
-def p_value(value: Any) -> str:
-    """A probability with as many digits as it deserves: 0.0275, 0.41, < 0.0001."""
+def p_value(value: Any, alpha: float | None = None) -> str:
+    """A probability with four digits, or with as many as it takes to see on which side of `alpha` it lies; < 0.0001."""
     p = real(value)
     if p is None:
         return NOTHING
     if p < 0.0001:
         return "< 0.0001"
-    return f"{p:.4f}" if p < 0.1 else f"{p:.3f}"
+    text = f"{p:.4f}"
+    return text if alpha is None or (float(text) <= alpha) == (p <= alpha) else f"{p:.8f}"
 
 
 def number(value: Any, places: int = 3) -> str:
-    """A plain number; whole ones without a point."""
+    """A plain number; integers without a point."""
     plain = real(value)
     if plain is None:
         return NOTHING
     if isinstance(value, int):
         return str(value)
     return f"{plain:.{places}f}".replace("-", "−")
-
-
-def score(metric: str, value: Any) -> str:
-    """A quality figure in its usual digits; `inf` for pictures that are equal."""
-    if isinstance(value, float) and math.isinf(value):
-        return "∞" if value > 0 else "−∞"
-    decibels = metric.startswith(("psnr", "back_projection"))
-    return f"{number(value, 2)} dB" if decibels and real(value) is not None else number(value, 4)
-
-
-def metric_name(metric: str) -> str:
-    """psnr → PSNR."""
-    return _METRICS.get(metric, metric.replace("_", " "))
 
 
 def duration(seconds: Any) -> str:
@@ -94,15 +68,24 @@ def duration(seconds: Any) -> str:
 
 
 def counted(count: int, thing: str) -> str:
-    """1 picture, 2 pictures; 1 class, 2 classes."""
+    """1 image, 2 images; 1 class, 2 classes."""
     if count == 1:
         return f"1 {thing}"
     return f"{count} {thing}es" if thing.endswith("s") else f"{count} {thing}s"
 
 
-def arm_title(arm: str) -> str:
-    """The four domains in capitals as papers write them; other arms as they are called."""
-    return {"lr": "LR", "sr": "SR", "hr": "HR", "bicubic": "Bicubic"}.get(arm, arm)
+def human_bytes(count: float) -> str:
+    """A byte count in binary units."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def enumeration(names: Sequence[str]) -> str:
+    """A, B and C."""
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
 
 
 def _points(share: float | None) -> str:

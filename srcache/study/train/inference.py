@@ -4,15 +4,14 @@ A network that was trained on one kind of picture may be asked about any other (
 the network's size as in training.
 """
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from posixpath import splitext
 
 import numpy as np
 from numpy.typing import NDArray
 
+from srcache.catalog.names import stems_of
 from srcache.errors import CatalogError, ConfigError, listed
 from srcache.machine import resolve_device
 from srcache.study.arms.arms import ArmDataset, arm_dataset
@@ -57,7 +56,7 @@ def predict(
         raise ConfigError(f"labels must be one of {', '.join(LABELS)}, but is {labels!r}")
     arm = data if isinstance(data, ArmDataset) else arm_dataset("hr", hr=data)
     wanted = _labels(run, arm) if labels == "match" else [None] * len(arm)
-    names = _stems(arm.names)
+    names = stems_of(arm.names)
     found = softmax(_logits(run, arm, device, batch_size, progress))
     rows = [
         PredictionRow(name, key, label, run.classes[int(shares.argmax())], tuple(shares.tolist()))
@@ -92,13 +91,3 @@ def _labels(run: TrainRun, arm: ArmDataset) -> Sequence[str | None]:
             f"{listed(run.classes)}. Rename the folders, or leave labels out with labels='ignore' (--unlabelled)"
         )
     return arm.labels
-
-
-def _stems(names: Sequence[str]) -> list[str]:
-    """Names without suffix, by which arms with different files are joined."""
-    stems = [splitext(name)[0] for name in names]
-    counts = Counter(stems)
-    twice = [name for name, stem in zip(names, stems, strict=True) if counts[stem] > 1]
-    if twice:
-        raise CatalogError(f"{len(twice)} pictures have the name of another but for the suffix: {listed(twice)}")
-    return stems

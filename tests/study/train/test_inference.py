@@ -13,8 +13,8 @@ from srcache.errors import CatalogError, ConfigError, DamagedError, ImageError
 from srcache.study.arms.arms import arm_dataset
 from srcache.study.compare.predictions import join, read_predictions, write_predictions
 from srcache.study.train.batches import cross_entropy, logits, softmax
+from srcache.study.train.inference import predict
 from srcache.study.train.loop import train_run
-from srcache.study.train.predict import predict
 from srcache.study.train.runs import open_run
 from srcache.study.train.settings import TrainSettings
 
@@ -91,7 +91,7 @@ def test_classes_that_the_run_does_not_know_are_an_error_unless_labels_are_ignor
 def test_names_that_would_join_wrongly_are_an_error(home, tmp_path):
     for suffix in ("png", "bmp"):
         Image.new("RGB", (4, 4)).save(tmp_path / f"a.{suffix}")
-    with pytest.raises(CatalogError, match=r"but for the suffix: a\.bmp, a\.png"):
+    with pytest.raises(CatalogError, match=r"equal without their suffixes.*: a\.bmp, a\.png"):
         predict(home / "run", tmp_path)
 
 

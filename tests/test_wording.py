@@ -1,0 +1,58 @@
+"""Numbers, times, sizes and lists as people read them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from srcache.wording import counted, duration, enumeration, human_bytes, number, p_value, percent, points
+
+
+def test_words():
+    assert [p_value(one) for one in (0.027533, 0.4010619, 0.00001, 1.0, 0, None, float("nan"))] == [
+        *("0.0275", "0.4011", "< 0.0001", "1.0000", "< 0.0001", "–", "–")
+    ]
+    assert percent(0.8245) == "82.5 %"
+    assert percent(True) == "–"
+    assert points(-0.0151) == "−1.5"
+    assert points(0.02) == "+2.0"
+    assert number(3) == "3"
+    assert duration(312.4) == "5.2 min"
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (5 << 20, "5.0 MiB"), (3 << 30, "3.0 GiB"), (2 << 40, "2.0 TiB")],
+)
+def test_bytes_for_people(count, text):
+    assert human_bytes(count) == text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.04, "0.0 s"), (59, "59.0 s"), (90, "1.5 min"), (5400, "1.5 h")])
+def test_times_for_people(seconds, text):
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "thing", "text"),
+    [(0, "image", "0 images"), (1, "image", "1 image"), (2, "class", "2 classes"), (1, "class", "1 class")],
+)
+def test_counts_of_things(count, thing, text):
+    assert counted(count, thing) == text
+
+
+def test_lists_of_names():
+    assert [enumeration(names) for names in ([], ["A"], ["A", "B"], ["A", "B", "C"])] == [
+        "",
+        "A",
+        "A and B",
+        "A, B and C",
+    ]
+
+
+@given(st.floats(0, 1), st.sampled_from([0.01, 0.05, 0.1]))
+def test_a_printed_p_lies_on_its_side_of_alpha(p, alpha):
+    text = p_value(p, alpha)
+    if text == "< 0.0001":
+        assert p < 0.0001
+    elif abs(p - alpha) > 1e-8:
+        assert (float(text) <= alpha) == (p <= alpha)
