@@ -20,10 +20,9 @@ from uuid import uuid4
 from srcache.cache.failures import FailedEntry, _failed
 from srcache.errors import CacheError, DamagedError, RecipeError, listed
 from srcache.files import append_line, lock, write_atomic
-from srcache.machine import NETWORK, file_system
 from srcache.recipe.reading import dump, restore
 from srcache.recipe.recipe import Recipe
-from srcache.stores import KINDS, Store, open_store
+from srcache.stores import KINDS, Store, StoreKind, store_kind
 
 FORMAT = 1
 MARK = "srcache.json"
@@ -39,7 +38,12 @@ class RecipeFolder:
 
     def store(self, *, writable: bool = False) -> Store:
         """Open the entries."""
-        return open_store(self.kind, self.store_path, writable=writable)
+        return self.store_kind.open(self.store_path, writable)
+
+    @property
+    def store_kind(self) -> StoreKind:
+        """What the store can do beside holding entries."""
+        return store_kind(self.kind)
 
     @property
     def store_path(self) -> Path:
@@ -218,11 +222,7 @@ def create_cache(path: str | Path, kind: str | None = None) -> Cache:
     if path.exists() and (not path.is_dir() or any(not _is_torn_mark(inner) for inner in path.iterdir())):
         raise CacheError(f"{path} exists, is not empty, and is no srcache cache; choose a new or an empty folder")
     kind = kind or KINDS[0]
-    if kind == "lmdb" and (found := file_system(path)) in NETWORK:
-        raise CacheError(
-            f"{path} would lie on a network file system ({found}), where LMDB can lose data; make the cache on a local "
-            "disk, and copy it when it is built"
-        )
+    store_kind(kind).refuse(path)
     write_atomic(path / MARK, json.dumps({"format": FORMAT, "store": kind}) + "\n")
     return Cache(path, kind)
 

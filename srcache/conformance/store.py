@@ -73,6 +73,7 @@ def _empty(trial: StoreTrial) -> None:
     with trial.fresh() as (_, store):
         _expect(list(store.names()), [], "names of a new store")
         _expect((store.get(name), store.record(name), store.resolve(name)), (None,) * 3, "what a new store knows")
+        _expect((store.has(name), len(store)), (False, 0), "whether a new store has an entry, and how many")
 
 
 def _bytes(trial: StoreTrial) -> None:
@@ -147,6 +148,17 @@ def _names(trial: StoreTrial) -> None:
         _expect(list(store.names()), names, "all names")
         for prefix in ("", "0", "ab", f"{entries[7].name[:32]}-", entries[7].name, "~", "g"):
             _expect(list(store.names(prefix)), [n for n in names if n.startswith(prefix)], f"names from {prefix!r}")
+
+
+def _having(trial: StoreTrial) -> None:
+    """`has` and `len` agree with the names, for samples of one key too; an alias is no entry."""
+    entries = [*some_entries(40), _entry(7, sample=2)]
+    with trial.fresh() as (_, store):
+        for start in range(0, len(entries), 9):
+            store.put_many(entries[start : start + 9])
+            _expect(len(store), len(list(store.names())), "how many entries there are")
+        asked = [entries[3].name, entries[-1].name, _entry(7, sample=1).name, _alias(3), entries[3].name[:32], ""]
+        _expect([store.has(name) for name in asked], [True, True, False, False, False, False], "which names it has")
 
 
 def _names_and_writes(trial: StoreTrial) -> None:
@@ -232,6 +244,7 @@ STORE_CHECKS: tuple[Callable[[StoreTrial], None], ...] = (
     _first_write,
     _all_or_none,
     _names,
+    _having,
     _names_and_writes,
     _aliases,
     _nothing,

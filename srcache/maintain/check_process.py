@@ -1,8 +1,8 @@
-"""Check every entry of one recipe in a process of its own, because damaged stores kill whoever reads them.
+"""Check every entry of one recipe in a process of its own, because reading a damaged store may end the process.
 
-LMDB maps its file into memory: where that is cut off, reading ends in SIGBUS, and where it is blank, in a failed
-assertion. `check` therefore runs this file as a program, and tells such an end as a finding. The program writes one
-JSON list per line: what kind of line it is, and its values.
+A store that maps its file into memory dies where that is cut off (SIGBUS) or blank (a failed assertion). `check`
+therefore runs this file as a program, and reports such an end as a finding. The program writes one JSON list per line:
+what kind of line it is, and its values.
 """
 
 import json
@@ -15,19 +15,17 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
-import lmdb
-
 from srcache.cache.manifest import Cache, RecipeFolder, open_cache
 from srcache.cache.receipts import readable_catalogs, wanted_names
 from srcache.errors import CacheError, DamagedError, ImageError, MachineError
 from srcache.images import decode
-from srcache.keys import image_key, is_key, split_name
+from srcache.keys import image_key, split_name
 from srcache.progress import Progress
 from srcache.stores import Store
 
@@ -150,16 +148,13 @@ def main() -> None:
     folder = cache.folder(cache.path / sys.argv[2])
     absent, begun = 0, True
     try:
-        store = folder.store()
-        if folder.kind == "lmdb":
-            store.close()
-            _check_counts(folder.store_path)
-        _check_entries(store)
-        absent = _absent(cache, folder, store)
-        if folder.kind == "lmdb":
-            store.close()
-            _check_aliases(folder.store_path)
-    except (DamagedError, lmdb.Error) as error:
+        with closing(folder.store()) as store:
+            _say("total", len(store))
+            _check_entries(store)
+            absent = _absent(cache, folder, store)
+        for problem in folder.store_kind.check(folder.store_path):
+            _say("found", *problem)
+    except DamagedError as error:
         _say("found", "", "damaged", str(error))
     except MachineError as error:
         _say("machine", str(error))
@@ -171,7 +166,7 @@ def main() -> None:
 def _absent(cache: Cache, folder: RecipeFolder, store: Store) -> int:
     """How many entries the recipe's runs were asked for, as far as known, but are not there."""
     wanted = set(wanted_names(folder.path, readable_catalogs(cache)[0]))
-    return sum(next(store.names(name), None) is None for name in wanted)
+    return sum(not store.has(name) for name in wanted)
 
 
 def _check_entries(store: Store) -> None:
@@ -201,37 +196,6 @@ def _checked(store: Store, name: str) -> tuple[int, list[tuple[str, str]]]:
     if payload is None:
         return 0, [("no_payload", "there is a record, but no image")]
     return len(payload), list(problems_of(name, record, payload))
-
-
-@contextmanager
-def _tables(path: Path) -> Iterator[tuple[lmdb.Transaction, list[Any]]]:
-    """An LMDB store as it is, for what the store's own methods do not show: images, records, aliases."""
-    sealed = not os.access(path / "lock.mdb", os.W_OK)
-    with lmdb.open(str(path), readonly=True, lock=not sealed, max_dbs=3) as env:
-        env.set_mapsize(0)
-        tables = [env.open_db(name, create=False) for name in (b"images", b"records", b"aliases")]
-        with env.begin() as transaction:
-            yield transaction, tables
-
-
-def _check_counts(path: Path) -> None:
-    with _tables(path) as (transaction, (images, records, _)):
-        counts = transaction.stat(images)["entries"], transaction.stat(records)["entries"]
-    _say("total", counts[1])
-    if counts[0] != counts[1]:
-        _say("found", "", "counts", f"there are {counts[0]} images, but {counts[1]} records")
-
-
-def _check_aliases(path: Path) -> None:
-    """Every alias is a key, and means one of which there is an entry."""
-    with _tables(path) as (transaction, (_, records, aliases)):
-        entries = transaction.cursor(db=records)
-        for key, value in transaction.cursor(db=aliases):
-            alias, meaning = bytes(key).decode("latin-1"), bytes(value)
-            if not (is_key(alias) and is_key(meaning.decode("latin-1"))):
-                _say("found", alias, "bad_alias", f"it stands for {meaning!r}, which is no key")
-            elif not (entries.set_range(meaning) and bytes(entries.key()).startswith(meaning)):
-                _say("found", alias, "bad_alias", f"there is no entry of {meaning.decode()}")
 
 
 def _say(*line: Any) -> None:

@@ -106,7 +106,7 @@ def _recipe_info(folder: RecipeFolder, catalogs: Sequence[KeptCatalog]) -> Recip
         first, entries, images, last = first or name, entries + 1, images + (key != last), key
         if key in have:
             have[key] += 1
-    failed = [note for name, note in folder.failures().items() if store is None or store.record(name) is None]
+    failed = [note for name, note in folder.failures().items() if store is None or not store.has(name)]
     return RecipeInfo(
         folder=folder.path.name,
         recipe=folder.recipe.to_dict(),

@@ -70,7 +70,7 @@ def _needless(cache: Cache, leaving: Sequence[Path]) -> list[Path]:
 
 def _any_of(catalog: KeptCatalog, stores: Sequence[Store]) -> bool:
     names = (entry_name(key, 0) for key in catalog.keys)
-    return any(store.record(name) is not None for name in names for store in stores)
+    return any(store.has(name) for name in names for store in stores)
 
 
 def _remove(home: Path) -> None:

@@ -4,9 +4,7 @@ The images that are whole are copied into a new store, which takes the place of 
 power fails, one of the two is there. Catalogs and receipts that cannot be read are set aside, not deleted.
 """
 
-import os
 import shutil
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +17,6 @@ from srcache.files import disk_errors, lock
 from srcache.maintain.check_process import Finding, check, problems_of
 from srcache.progress import Progress
 from srcache.stores import Entry, open_store
-from srcache.stores.lmdb_salvage import DamagedFile, Salvaged
 
 _BATCH_BYTES = 64 << 20
 
@@ -94,7 +91,7 @@ def _mended(cache: Cache, folder: RecipeFolder, progress: Progress | None) -> Me
     try:
         kept, lost = _copy(folder, new, progress)
         absent = _absent(cache, folder, new)
-        old = _swap(folder.store_path, new)
+        old = folder.store_kind.replace(folder.store_path, new)
     finally:
         shutil.rmtree(new, ignore_errors=True)
     return MendedRecipe(
@@ -110,13 +107,13 @@ def _mended(cache: Cache, folder: RecipeFolder, progress: Progress | None) -> Me
 def _copy(folder: RecipeFolder, new: Path, progress: Progress | None) -> tuple[int, list[str]]:
     """Copy what is whole into a new store; returns how many entries, and the names of those that are not."""
     store, kept, lost = open_store(folder.kind, new, writable=True), 0, list[str]()
-    with disk_errors(folder.store_path), DamagedFile(folder.store_path / "data.mdb") as file:
-        found = _survey(file)
+    with disk_errors(folder.store_path), folder.store_kind.salvage(folder.store_path) as salvage:
+        names = salvage.names()
         batch, size = list[Entry](), 0
-        for done, name in enumerate(sorted(found.values)):
+        for done, name in enumerate(names):
             if progress is not None:
-                progress(done, len(found.values))
-            entry = file.entry(name, found)
+                progress(done, len(names))
+            entry = salvage.entry(name)
             if entry is None or any(problems_of(name, entry.record, entry.payload)):
                 lost.append(name)
                 continue
@@ -130,45 +127,13 @@ def _copy(folder: RecipeFolder, new: Path, progress: Progress | None) -> tuple[i
     return kept, lost
 
 
-def _survey(file: DamagedFile) -> Salvaged:
-    """What the file holds; of one without a single page, nothing."""
-    try:
-        return file.survey()
-    except DamagedError:
-        return Salvaged()
-
-
 def _absent(cache: Cache, folder: RecipeFolder, new: Path) -> int:
     """Entries that the recipe's runs were asked for, but that the new store lacks."""
     store = open_store(folder.kind, new)
     wanted = set(wanted_names(folder.path, readable_catalogs(cache)[0]))
-    absent = sum(store.record(name) is None for name in wanted)
+    absent = sum(not store.has(name) for name in wanted)
     store.close()
     return absent
-
-
-def _swap(store: Path, new: Path) -> Path:
-    """Put the new file into the old one's place, which keeps a second name; returns its folder.
-
-    The lock file goes with the old one: it knows about that file's transactions.
-    """
-    away = store.with_name(f"{store.name}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{uuid4().hex[:4]}")
-    with disk_errors(away):
-        away.mkdir()
-        os.link(store / "data.mdb", away / "data.mdb")
-        if (store / "lock.mdb").exists():
-            (store / "lock.mdb").rename(away / "lock.mdb")
-        (new / "data.mdb").replace(store / "data.mdb")
-        _sync(store)
-    return away
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _set_aside(damaged: Mapping[Path, DamagedError]) -> list[Path]:

@@ -4,61 +4,34 @@ A store keeps, for each entry, the bytes of an image file and a small JSON recor
 (of pixels in memory) under which an image may be asked for. `conformance.check_store` says what every store must do.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
 
 from srcache.errors import CacheError
-
-Record = dict[str, Any]
-"""What is known about an entry, as plain JSON values; `checksum` is the payload's key."""
+from srcache.stores.interface import Entry as Entry
+from srcache.stores.interface import Problem as Problem
+from srcache.stores.interface import Record as Record
+from srcache.stores.interface import Salvage as Salvage
+from srcache.stores.interface import Store as Store
+from srcache.stores.interface import StoreKind as StoreKind
 
 KINDS = ("lmdb",)
-"""Stores that a cache directory can be made of; `memory` lives only as long as its process."""
+"""The kinds of store that a cache directory can be made of, the default first."""
+
+_HOMES = {"lmdb": "lmdb_kind", "memory": "memory"}
+"""Every kind, and the module of this package whose `KIND` it is; `memory` lives only as long as its process."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One SR image: its name, an image file's bytes, its record, and other keys that mean the same source image."""
+def store_kind(name: str) -> StoreKind:
+    """A kind of store by its name.
 
-    name: str
-    payload: bytes
-    record: Mapping[str, Any]
-    aliases: tuple[str, ...] = field(default=())
-
-
-class Store(Protocol):
-    """Names to bytes. The first write of a name wins; what `put_many` returned from survives a crash."""
-
-    def put_many(self, entries: Iterable[Entry]) -> int:
-        """Commit entries, all or none; returns how many names were new.
-
-        Raises:
-            DiskFullError: they did not fit; what was committed before is untouched.
-        """
-        ...
-
-    def get(self, name: str) -> bytes | None:
-        """The payload of a name, or None."""
-        ...
-
-    def record(self, name: str) -> Record | None:
-        """The record of a name, or None."""
-        ...
-
-    def names(self, prefix: str = "") -> Iterator[str]:
-        """All names that start so, sorted."""
-        ...
-
-    def resolve(self, alias: str) -> str | None:
-        """The image key that an alias stands for, or None."""
-        ...
-
-    def close(self) -> None:
-        """Let go of files; closing twice is harmless."""
-        ...
+    Raises:
+        CacheError: there is no such kind.
+    """
+    if name not in _HOMES:
+        raise CacheError(f"no store is named {name!r}; this srcache knows {', '.join(_HOMES)}")
+    kind: StoreKind = import_module(f"srcache.stores.{_HOMES[name]}").KIND
+    return kind
 
 
 def open_store(kind: str, path: Path, *, writable: bool = False) -> Store:
@@ -69,8 +42,4 @@ def open_store(kind: str, path: Path, *, writable: bool = False) -> Store:
         DamagedError: the files are not what was written.
         MachineError: no room or no permission.
     """
-    makers = {"lmdb": "LmdbStore", "memory": "MemoryStore"}
-    if kind not in makers:
-        raise CacheError(f"no store is named {kind!r}; this srcache knows {', '.join(makers)}")
-    make: Callable[..., Store] = getattr(import_module(f"srcache.stores.{kind}"), makers[kind])
-    return make(path, writable=writable)
+    return store_kind(kind).open(path, writable)

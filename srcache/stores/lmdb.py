@@ -25,10 +25,10 @@ from typing import Any, TypeVar
 import lmdb
 
 from srcache.errors import CacheError, DamagedError, DiskFullError, MachineError, SrcacheError
-from srcache.stores import Entry, Record
+from srcache.stores.interface import Entry, Record
 
 _T = TypeVar("_T")
-_DATABASES = (b"images", b"records", b"aliases")
+DATABASES = (b"images", b"records", b"aliases")
 _FIRST_MAP = 1 << 28
 _HEADROOM = 1 << 26
 _READERS = 1024
@@ -79,6 +79,14 @@ class LmdbStore:
             return json.loads(found) if found is not None else None
         except ValueError as error:
             raise DamagedError(f"the record of {name} in {self._path} is damaged; run `srcache repair`") from error
+
+    def has(self, name: str) -> bool:
+        """See `Store.has`."""
+        return self._environment.has(name.encode())
+
+    def __len__(self) -> int:
+        """See `Store.__len__`."""
+        return self._environment.count()
 
     def resolve(self, alias: str) -> str | None:
         """See `Store.resolve`."""
@@ -131,6 +139,25 @@ class _Environment:
 
         return self._guarded(read) if key else None
 
+    def has(self, key: bytes) -> bool:
+        """Whether there is a record of a name; its bytes are not copied."""
+
+        def read(env: lmdb.Environment) -> bool:
+            with env.begin(db=self._dbs[b"records"], buffers=True) as transaction:
+                return transaction.get(key) is not None
+
+        return bool(key) and self._guarded(read)
+
+    def count(self) -> int:
+        """How many records there are; LMDB keeps count."""
+
+        def read(env: lmdb.Environment) -> int:
+            with env.begin() as transaction:
+                entries: int = transaction.stat(self._dbs[b"records"])["entries"]
+                return entries
+
+        return self._guarded(read)
+
     def names(self, start: bytes, after: bool, prefix: bytes) -> list[bytes]:
         """Up to `_NAMES_AT_ONCE` names with a prefix, from `start` on (or after it)."""
 
@@ -154,7 +181,7 @@ class _Environment:
             while True:
                 try:
                     with env.begin(write=True) as transaction:
-                        return act(transaction, *(self._dbs[name] for name in _DATABASES))
+                        return act(transaction, *(self._dbs[name] for name in DATABASES))
                 except lmdb.MapFullError:
                     env.set_mapsize(2 * env.info()["map_size"])
 
@@ -200,7 +227,7 @@ class _Environment:
             env = _open(self.path, self.writable)
             self._env, self._open_for_writing, self._file = env, self.writable, _identity(data)
             self._refuse_truncated(env, data)
-            _following(env, lambda: self._dbs.update({n: env.open_db(n, create=self.writable) for n in _DATABASES}))
+            _following(env, lambda: self._dbs.update({n: env.open_db(n, create=self.writable) for n in DATABASES}))
         except (lmdb.Error, OSError, MemoryError) as error:
             self.close()
             raise _translated(error, self.path) from error
@@ -238,7 +265,7 @@ def _open(path: Path, writable: bool) -> lmdb.Environment:
             map_size=size + (_FIRST_MAP if writable else _HEADROOM),
             readonly=not writable,
             lock=lock,
-            max_dbs=len(_DATABASES),
+            max_dbs=len(DATABASES),
             max_readers=_READERS,
             readahead=False,
         )

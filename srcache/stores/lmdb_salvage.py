@@ -17,13 +17,11 @@ import json
 import os
 import struct
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from srcache.errors import DamagedError
 from srcache.keys import image_key, is_key, split_name
-from srcache.stores import Entry
+from srcache.stores.interface import Entry
 
 _PAGE = struct.Struct("=QHHHH")
 _NODE = struct.Struct("=HHHH")
@@ -32,73 +30,64 @@ _SIZES = (4096, 8192, 16384, 32768, 65536)
 _AT_ONCE = 1 << 22
 
 
-@dataclass(slots=True)
-class Salvaged:
-    """What the leaf pages of a file name.
+class LmdbSalvage:
+    """What a `data.mdb` still holds, read with care; see `Salvage`. What the disk refuses to read is taken for zeros.
 
-    Attributes:
-        values: an entry's name → where its record and its payload may lie, each perhaps in several copies, as
-            offset × 2³² + size; packed, because there may be millions.
-        aliases: an image's key → the aliases of it.
+    A context manager: it looks at every page when it is entered. A file without a single page holds nothing.
     """
 
-    values: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    aliases: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    def __init__(self, store: Path) -> None:
+        self._path = store / "data.mdb"
+        self._places: dict[str, tuple[int, ...]] = {}
+        """An entry's name → where its record and its payload may lie, each perhaps in several copies, as
+        offset × 2³² + size; packed, because there may be millions."""
+        self._aliases: dict[str, tuple[str, ...]] = {}
 
-
-class DamagedFile:
-    """A `data.mdb` that is read with care; a context manager. What the disk refuses to read is taken for zeros."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file = os.open(path, os.O_RDONLY)
+    def __enter__(self) -> "LmdbSalvage":
+        self._file = os.open(self._path, os.O_RDONLY)
         self._size = os.fstat(self._file).st_size
-
-    def __enter__(self) -> "DamagedFile":
+        self._survey()
         return self
 
     def __exit__(self, *rest: object) -> None:
         os.close(self._file)
 
-    def survey(self) -> Salvaged:
-        """Look at every page.
+    def names(self) -> list[str]:
+        """See `Salvage.names`."""
+        return sorted(self._places)
 
-        Raises:
-            DamagedError: nothing in the file looks like a page.
-        """
-        page, found = self._page_size(), Salvaged()
-        number, start, block = 0, 0, b""
-        while (number + 1) * page <= self._size:
-            place = number * page - start
-            if place > len(block) - page:
-                start, place, block = number * page, 0, self._read(number * page, _AT_ONCE)
-            number += self._look(memoryview(block)[place : place + page], number, found)
-        return found
-
-    def entry(self, name: str, found: Salvaged) -> Entry | None:
-        """The entry of a name, or None if no copy of it is whole."""
-        values = [self._read(place >> 32, place & 0xFFFFFFFF) for place in found.values.get(name, ())]
+    def entry(self, name: str) -> Entry | None:
+        """See `Salvage.entry`."""
+        values = [self._read(place >> 32, place & 0xFFFFFFFF) for place in self._places.get(name, ())]
         records = [record for value in values if (record := _record(name, value)) is not None]
         checksums = {image_key(value): value for value in values if records}
         for record in records:
             payload = checksums.get(record["checksum"])
             if payload is not None:
-                return Entry(name, payload, record, found.aliases.get(record["key"], ()))
+                return Entry(name, payload, record, self._aliases.get(record["key"], ()))
         return None
 
+    def _survey(self) -> None:
+        """Look at every page, and note what it names."""
+        page = self._page_size()
+        number, start, block = 0, 0, b""
+        while page and (number + 1) * page <= self._size:
+            place = number * page - start
+            if place > len(block) - page:
+                start, place, block = number * page, 0, self._read(number * page, _AT_ONCE)
+            number += self._look(memoryview(block)[place : place + page], number)
+
     def _page_size(self) -> int:
-        """The size at which pages carry their own number; not asked of the head, which may be gone."""
+        """The size at which pages carry their own number, 0 if none does; not asked of the head, which may be gone."""
 
         def fits(size: int) -> int:
             heads = (self._read(number * size, 8) for number in range(1, min(1000, self._size // size)))
             return sum(head == number.to_bytes(8, sys.byteorder) for number, head in enumerate(heads, start=1))
 
         best = max(_SIZES, key=fits)
-        if not fits(best):
-            raise DamagedError(f"{self.path} holds no page of an LMDB store; nothing can be saved from it")
-        return best
+        return best if fits(best) else 0
 
-    def _look(self, page: memoryview, number: int, found: Salvaged) -> int:
+    def _look(self, page: memoryview, number: int) -> int:
         """Note what a leaf page names; returns how many pages to go on."""
         own, _, flags, lower, upper = _PAGE.unpack_from(page)
         if own != number:
@@ -108,10 +97,10 @@ class DamagedFile:
             return count if 0 < count <= self._size // len(page) - number else 1
         if flags == _LEAF and _PAGE.size <= lower <= upper <= len(page):
             for (place,) in struct.iter_unpack("=H", page[_PAGE.size : lower - lower % 2]):
-                self._note(page, number, place, found)
+                self._note(page, number, place)
         return 1
 
-    def _note(self, page: memoryview, number: int, place: int, found: Salvaged) -> None:
+    def _note(self, page: memoryview, number: int, place: int) -> None:
         """Note one node of a leaf page."""
         if place + _NODE.size > len(page):
             return
@@ -126,11 +115,16 @@ class DamagedFile:
         else:
             return
         if is_key(key):
-            _note_alias(found, key, bytes(page[start : start + size]).decode("latin-1"))
+            self._note_alias(key, bytes(page[start : start + size]).decode("latin-1"))
         elif _is_name(key) and offset + size <= self._size:
-            known, value = found.values.get(key, ()), offset << 32 | size
+            known, value = self._places.get(key, ()), offset << 32 | size
             if value not in known:
-                found.values[key] = (*known, value)
+                self._places[key] = (*known, value)
+
+    def _note_alias(self, alias: str, meaning: str) -> None:
+        known = self._aliases.get(meaning, ())
+        if is_key(meaning) and alias not in known:
+            self._aliases[meaning] = (*known, alias)
 
     def _read(self, offset: int, size: int) -> bytes:
         try:
@@ -140,12 +134,6 @@ class DamagedFile:
             if size <= step:
                 return bytes(size)
             return b"".join(self._read(offset + place, min(step, size - place)) for place in range(0, size, step))
-
-
-def _note_alias(found: Salvaged, alias: str, meaning: str) -> None:
-    known = found.aliases.get(meaning, ())
-    if is_key(meaning) and alias not in known:
-        found.aliases[meaning] = (*known, alias)
 
 
 def _is_name(text: str) -> bool:

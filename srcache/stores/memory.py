@@ -3,9 +3,11 @@
 import json
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from srcache.stores import Entry, Record
+from srcache.errors import CacheError
+from srcache.stores.interface import Entry, Problem, Record, Salvage, StoreKind
 
 
 class MemoryStore:
@@ -38,6 +40,14 @@ class MemoryStore:
         found = self._entries.get(name)
         return json.loads(found[1]) if found else None
 
+    def has(self, name: str) -> bool:
+        """See `Store.has`."""
+        return name in self._entries
+
+    def __len__(self) -> int:
+        """See `Store.__len__`."""
+        return len(self._entries)
+
     def names(self, prefix: str = "") -> Iterator[str]:
         """See `Store.names`."""
         with self._lock:
@@ -50,3 +60,26 @@ class MemoryStore:
 
     def close(self) -> None:
         """See `Store.close`; the entries stay."""
+
+
+def _open(path: Path, writable: bool) -> MemoryStore:
+    return MemoryStore(path, writable=writable)
+
+
+def _refuse(path: Path) -> None:
+    raise CacheError(f"a cache in {path} cannot keep its images in memory; choose another kind of store")
+
+
+def _check(path: Path) -> Iterator[Problem]:
+    return iter(())
+
+
+def _salvage(path: Path) -> AbstractContextManager[Salvage]:
+    raise CacheError(f"a store in memory has no files in {path}")
+
+
+def _replace(store: Path, new: Path) -> Path:
+    raise CacheError(f"a store in memory has no files in {store}")
+
+
+KIND = StoreKind(name="memory", open=_open, refuse=_refuse, check=_check, salvage=_salvage, replace=_replace)

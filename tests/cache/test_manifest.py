@@ -253,7 +253,7 @@ def test_no_room_is_told_and_leaves_nothing_half_written(cache, monkeypatch, cod
 
 
 def test_a_new_lmdb_cache_on_a_network_file_system_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("srcache.cache.manifest.file_system", lambda path: "nfs4")
+    monkeypatch.setattr("srcache.stores.lmdb_kind.file_system", lambda path: "nfs4")
     with pytest.raises(CacheError, match=r"network file system \(nfs4\).* local disk"):
         create_cache(tmp_path / "cache")
     assert not (tmp_path / "cache").exists()

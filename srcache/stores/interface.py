@@ -1,0 +1,108 @@
+"""The seam of stores: names to bytes, and what a kind of store can do beside that.
+
+A `Store` holds entries. A `StoreKind` says how a store of one kind is opened and made, where it must not be made, what
+can be wrong with its files beyond its entries, and how to save what a damaged one still holds. The two are all that has
+to be written for another kind of store: nothing outside this package knows how any of them keeps its bytes.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+Record = dict[str, Any]
+"""What is known about an entry, as plain JSON values; `checksum` is the payload's key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One SR image: its name, an image file's bytes, its record, and other keys that mean the same source image."""
+
+    name: str
+    payload: bytes
+    record: Mapping[str, Any]
+    aliases: tuple[str, ...] = field(default=())
+
+
+class Store(Protocol):
+    """Names to bytes. The first write of a name wins; what `put_many` returned from survives a crash."""
+
+    def put_many(self, entries: Iterable[Entry]) -> int:
+        """Commit entries, all or none; returns how many names were new.
+
+        Raises:
+            DiskFullError: they did not fit; what was committed before is untouched.
+        """
+        ...
+
+    def get(self, name: str) -> bytes | None:
+        """The payload of a name, or None."""
+        ...
+
+    def record(self, name: str) -> Record | None:
+        """The record of a name, or None."""
+        ...
+
+    def has(self, name: str) -> bool:
+        """Whether there is an entry of a name; cheaper than `record`, which reads and parses it."""
+        ...
+
+    def names(self, prefix: str = "") -> Iterator[str]:
+        """All names that start so, sorted."""
+        ...
+
+    def __len__(self) -> int:
+        """How many entries there are."""
+        ...
+
+    def resolve(self, alias: str) -> str | None:
+        """The image key that an alias stands for, or None."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files; closing twice is harmless."""
+        ...
+
+
+class Problem(NamedTuple):
+    """Something wrong in a store's files: the entry or alias (empty for none), one word for counting, a sentence."""
+
+    name: str
+    reason: str
+    detail: str
+
+
+class Salvage(Protocol):
+    """What the files of a damaged store still hold, read without trusting them."""
+
+    def names(self) -> Sequence[str]:
+        """Every name that left a trace, sorted."""
+        ...
+
+    def entry(self, name: str) -> Entry | None:
+        """The entry of a name, its payload as its record's checksum says; None if no complete copy is left."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreKind:
+    """A kind of store.
+
+    Attributes:
+        name: as a cache writes it down, and as `--store` takes it.
+        open: a store at a path, for reading or (True) for writing, which makes it; raises CacheError where there is
+            nothing to read, DamagedError, MachineError.
+        refuse: raises CacheError where a store of this kind must not be made.
+        check: problems of a store's files that reading all entries does not show. Reading damaged files may end the
+            process, so it is called in one of its own (see `maintain.check_process`).
+        salvage: a context manager with what a damaged store still holds.
+        replace: puts a new store in the place of a damaged one in one step, and returns where the old files are kept.
+    """
+
+    name: str
+    open: Callable[[Path, bool], Store]
+    refuse: Callable[[Path], None]
+    check: Callable[[Path], Iterator[Problem]]
+    salvage: Callable[[Path], AbstractContextManager[Salvage]]
+    replace: Callable[[Path, Path], Path]

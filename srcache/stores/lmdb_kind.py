@@ -1,0 +1,91 @@
+"""LMDB as a kind of store: where it must not be made, what can be wrong with its files, and how they are replaced."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import lmdb
+
+from srcache.errors import CacheError, DamagedError
+from srcache.files import disk_errors
+from srcache.keys import is_key
+from srcache.machine import NETWORK, file_system
+from srcache.stores.interface import Problem, StoreKind
+from srcache.stores.lmdb import DATABASES, LmdbStore
+from srcache.stores.lmdb_salvage import LmdbSalvage
+
+
+def _open(path: Path, writable: bool) -> LmdbStore:
+    return LmdbStore(path, writable=writable)
+
+
+def _refuse(path: Path) -> None:
+    """LMDB's maps and locks do not hold on file systems that lie on another machine."""
+    found = file_system(path)
+    if found in NETWORK:
+        raise CacheError(
+            f"{path} would lie on a network file system ({found}), where LMDB can lose data; make the cache on a local "
+            "disk, and copy it when it is built"
+        )
+
+
+def _check(path: Path) -> Iterator[Problem]:
+    """As many images as records; every alias is a key, and means one of which there is an entry."""
+    with _tables(path) as (transaction, (images, records, aliases)):
+        counts = transaction.stat(images)["entries"], transaction.stat(records)["entries"]
+        if counts[0] != counts[1]:
+            yield Problem("", "counts", f"there are {counts[0]} images, but {counts[1]} records")
+        entries = transaction.cursor(db=records)
+        for key, value in transaction.cursor(db=aliases):
+            alias, meaning = bytes(key).decode("latin-1"), bytes(value)
+            if not (is_key(alias) and is_key(meaning.decode("latin-1"))):
+                yield Problem(alias, "bad_alias", f"it stands for {meaning!r}, which is no key")
+            elif not (entries.set_range(meaning) and bytes(entries.key()).startswith(meaning)):
+                yield Problem(alias, "bad_alias", f"there is no entry of {meaning.decode()}")
+
+
+@contextmanager
+def _tables(path: Path) -> Iterator[tuple[lmdb.Transaction, list[Any]]]:
+    """A store's tables as they are, for what the store's own methods do not show."""
+    sealed = not os.access(path / "lock.mdb", os.W_OK)
+    try:
+        with lmdb.open(str(path), readonly=True, lock=not sealed, max_dbs=len(DATABASES)) as env:
+            env.set_mapsize(0)
+            tables = [env.open_db(name, create=False) for name in DATABASES]
+            with env.begin() as transaction:
+                yield transaction, tables
+    except lmdb.Error as error:
+        raise DamagedError(f"{path} does not read as an LMDB store ({error})") from error
+
+
+def _replace(store: Path, new: Path) -> Path:
+    """Put the new file into the old one's place, which keeps a second name; returns its folder.
+
+    The lock file goes with the old one: it knows about that file's transactions.
+    """
+    away = store.with_name(f"{store.name}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{uuid4().hex[:4]}")
+    with disk_errors(away):
+        away.mkdir()
+        os.link(store / "data.mdb", away / "data.mdb")
+        if (store / "lock.mdb").exists():
+            (store / "lock.mdb").rename(away / "lock.mdb")
+        (new / "data.mdb").replace(store / "data.mdb")
+        _sync(store)
+    return away
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+_SALVAGE: Callable[[Path], LmdbSalvage] = LmdbSalvage
+
+KIND = StoreKind(name="lmdb", open=_open, refuse=_refuse, check=_check, salvage=_SALVAGE, replace=_replace)
