@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
-import yaml
-
 from srcache.engine.interface import EngineInfo
 from srcache.engine.registry import engine_names, find_engine
 from srcache.errors import DamagedError, EngineError
-from srcache.files import user_folder
+from srcache.files import user_folder, yaml_mapping
 from srcache.machine import NETWORK, file_system, versions
 from srcache.recipe.reading import shipped_recipes
 from srcache.weights.manifest import shipped_manifests
@@ -44,7 +42,7 @@ class Extra:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipeState:
-    """A shipped recipe, and what keeps it from running here, with the command that helps; None if nothing does."""
+    """A shipped recipe, and what keeps it from running here, with the command that helps; None if it can run."""
 
     name: str
     engine: str
@@ -64,9 +62,13 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkup:
-    """What was found; `problems` keep srcache from working, `advice` does not.
+    """What `check_machine` found.
 
-    `memory` is in bytes, and like `cores` what this process may use; `devices` are what torch can compute on.
+    Attributes:
+        cores, memory: what this process may use; memory in bytes.
+        devices: what torch can compute on, each with its model and memory.
+        problems: what keeps srcache from working, with what to do.
+        advice: what does not, but is worth changing.
     """
 
     system: str
@@ -84,7 +86,11 @@ class Checkup:
 
 
 def check_machine(cache: Path | None = None) -> Checkup:
-    """Look at this machine; `cache` is a folder that holds, or shall hold, a cache."""
+    """Examine this machine.
+
+    Args:
+        cache: a folder that holds, or shall hold, a cache.
+    """
     devices, problems = _devices()
     home, place = _place(user_folder()), _place(cache) if cache else None
     engines = tuple(list_engines())
@@ -113,7 +119,7 @@ def check_machine(cache: Path | None = None) -> Checkup:
 
 
 def list_engines() -> Iterator[EngineState]:
-    """Every installed engine, by name; nothing heavy is loaded, and a broken one is told as such."""
+    """Every installed engine, by name; nothing heavy is loaded, and a broken one is listed with its error."""
     for name in engine_names():
         try:
             yield EngineState(name=name, info=find_engine(name).info)
@@ -124,7 +130,7 @@ def list_engines() -> Iterator[EngineState]:
 def list_recipes() -> Iterator[RecipeState]:
     """Every shipped recipe, by name, and whether it can run here; downloads nothing, and reads no large file."""
     for name, text in shipped_recipes().items():
-        plain = yaml.safe_load(text)
+        plain = yaml_mapping(text, f"recipe {name}")
         engine, weights = str(plain["engine"]), plain.get("weights")
         yield RecipeState(name=name, engine=engine, problem=_obstacle(engine, weights))
 
@@ -143,7 +149,7 @@ def _obstacle(engine: str, weights: str | None) -> str | None:
 
 
 def _requirements() -> Iterator[tuple[str | None, str, str]]:
-    """What srcache's package asks for: extra (None for all users), package, versions."""
+    """What the package srcache requires: (extra, None for all users; package; versions)."""
     for line in requires("srcache") or ():
         match = _REQUIREMENT.match(line)
         package, wanted, marker = match.groups() if match else ("", "", "")
@@ -174,7 +180,7 @@ def _installed(package: str) -> str | None:
 
 
 def _is_older(installed: str, wanted: str) -> bool:
-    """Whether a version is below what `>=` asks for; other conditions are pip's business."""
+    """Whether a version is below what `>=` asks for; other conditions are left to pip."""
     least = re.search(r">=\s*([\d.]+)", wanted)
 
     def numbers(text: str) -> list[int]:
@@ -190,7 +196,7 @@ def _extras() -> Iterator[Extra]:
 
 
 def _devices() -> tuple[tuple[str, ...], list[str]]:
-    """What torch can compute on, and what keeps it from that."""
+    """What torch can compute on; or why it does not load."""
     try:
         import torch
     except (ImportError, OSError) as error:

@@ -26,7 +26,7 @@ from contextlib import contextmanager
 
 
 class SrcacheError(Exception):
-    """The root of the tree; `exit_code` is what the command line ends with."""
+    """The base class of all of srcache's errors; `exit_code` is what the command line ends with."""
 
     exit_code = 70
 
@@ -114,7 +114,7 @@ class MissingExtraError(MachineError):
     """An optional package is not installed; the message names the command that installs it.
 
     Args:
-        package: what is missing, by the name that people know it by.
+        package: the missing package, by the name under which pip installs it.
         extra: the extra of srcache that brings it; None for a package that is installed by its own name.
         purpose: what it is needed for; the message begins with it.
     """
@@ -132,6 +132,9 @@ class MissingExtraError(MachineError):
 def needs_extra(package: str, extra: str | None, purpose: str) -> Iterator[None]:
     """Around the import of an optional package: `with needs_extra("scipy", "eval", "a test"): from scipy import stats`.
 
+    Args:
+        package, extra, purpose: as `MissingExtraError` takes them.
+
     Raises:
         MissingExtraError: the import failed.
     """
@@ -142,43 +145,47 @@ def needs_extra(package: str, extra: str | None, purpose: str) -> Iterator[None]
 
 
 class Mistakes:
-    """The mistakes in what somebody wrote, collected so that one error can list all of them.
+    """Collects the mistakes in what a user wrote (a file, options), so that one error can list all of them.
 
     Attributes:
-        found: a sentence for each, in the order in which they were noted.
+        found: one sentence per mistake, in the order in which they were noted.
     """
 
     def __init__(self) -> None:
         self.found: list[str] = []
 
     def note(self, mistake: str) -> None:
-        """Add one."""
+        """Add a mistake."""
         self.found.append(mistake)
 
     def require(self, good: object, mistake: str) -> None:
-        """Add one unless `good` is true."""
+        """Add a mistake unless `good` is true."""
         if not good:
             self.found.append(mistake)
 
     @contextmanager
     def noting(self, where: str = "") -> Iterator[None]:
-        """A ConfigError inside is a mistake, of which `where` says in front where it is; the work goes on."""
+        """Around code that may find a mistake: a ConfigError raised inside is noted instead.
+
+        Args:
+            where: what to put in front of its message, such as the name of a field and a colon.
+        """
         try:
             yield
         except ConfigError as error:
             self.found.append(f"{where}{error}")
 
     def raise_as(self, error: type[SrcacheError], head: str) -> None:
-        """Raise one error that lists all mistakes under a head; nothing if there are none.
+        """Raise one error that lists all mistakes under a head line; do nothing if there are none.
 
         Raises:
-            SrcacheError: of the kind `error`.
+            SrcacheError: of the type `error`.
         """
         if self.found:
             raise error(f"{head}:\n  - " + "\n  - ".join(self.found))
 
 
 def listed(items: Sequence[object], most: int = 10) -> str:
-    """The first few of many things, one sentence long, for a message."""
+    """The first few items, separated by commas, and how many more there are; for a message."""
     shown = ", ".join(str(item) for item in items[:most])
     return shown if len(items) <= most else f"{shown} … and {len(items) - most} more"

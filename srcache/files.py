@@ -1,4 +1,4 @@
-"""Files written so that a crash cannot tear them; locks; and YAML that people write, read with clear errors."""
+"""Files and folders: written so that a crash leaves no half of a file, locked, measured, and read with clear errors."""
 
 import errno
 import fcntl
@@ -20,7 +20,7 @@ _FULL |= {errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ESTALE}
 
 
 def user_folder() -> Path:
-    """What srcache keeps for a user between runs: SRCACHE_HOME, else XDG_CACHE_HOME/srcache, else ~/.cache/srcache."""
+    """Where a user's files are kept between runs: SRCACHE_HOME, else XDG_CACHE_HOME/srcache, else ~/.cache/srcache."""
     home = os.environ.get("SRCACHE_HOME")
     if home:
         return Path(home)
@@ -28,18 +28,18 @@ def user_folder() -> Path:
 
 
 def write_atomic(path: Path, data: bytes | str, *, sync: bool = True) -> None:
-    """Write a file so that a reader sees all of it or none, even if the power fails; see `atomic_file`."""
+    """Write a file so that a reader sees all of it or none, even after a power failure; see `atomic_file`."""
     with atomic_file(path, sync=sync) as file:
         file.write(data.encode() if isinstance(data, str) else data)
 
 
 @contextmanager
 def atomic_file(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
-    """A binary file to write, which takes the place of `path` when it is complete; of one that fails, nothing is left.
+    """A binary file to write, which replaces `path` when it is complete; if writing fails, nothing of it is left.
 
     Args:
-        path: its folders are made.
-        sync: wait until the bytes are on the disk. Without it a power failure may leave an empty file in its place.
+        path: where the file shall be; its folders are created.
+        sync: wait until the bytes are on the disk. Without it, a power failure may leave an empty file at `path`.
 
     Raises:
         DiskFullError: no room, or no permission.
@@ -62,10 +62,10 @@ def atomic_file(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A free path beside `path` for what is linked or copied there; at the end it takes the place of `path`.
+    """A free path beside `path`, for a link or a copy; at the end, what was made there is renamed to `path`.
 
-    It is hidden, and the same each time, so that a later run replaces what a crash left; two writers of one path
-    therefore need a lock. Nothing is synced.
+    The name beside is hidden, and the same each time, so that a later run replaces what a crash left behind. Two
+    processes that write the same `path` therefore need a lock. Nothing is synced to the disk.
     """
     beside = path.with_name(f".{blake2b(os.fsencode(path.name), digest_size=8).hexdigest()}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append one line to a journal; a line that a crash cut short is closed off first."""
+    """Append one line to a journal; if a crash cut the last line short, it is ended with a line break first."""
     with disk_errors(path), path.open("ab+") as file:
         torn = file.tell() > 0 and _last_byte(path) != b"\n"
         file.write((b"\n" if torn else b"") + line.encode() + b"\n")
@@ -90,7 +90,7 @@ def disk_errors(path: Path) -> Iterator[None]:
     """Around code that writes: a full disk or a missing permission becomes a DiskFullError.
 
     Raises:
-        DiskFullError: for any of them.
+        DiskFullError: the disk, or its permissions, did not allow it.
     """
     try:
         yield
@@ -105,14 +105,14 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 @contextmanager
 def lock(folder: Path, doing: str = "filled") -> Iterator[None]:
-    """Hold a folder's lock, so that one process changes it at a time; the lock of a process that dies is released.
+    """Hold a folder's lock, so that one process at a time changes it; when a process dies, its lock is released.
 
     Args:
-        folder: gets a file named `lock`.
-        doing: what is being done with the folder, for the message to others: "filled", "trained", …
+        folder: where the lock is: a file named `lock`.
+        doing: what is being done with the folder, for the error that other processes get: "filled", "trained", …
 
     Raises:
-        BusyError: another process holds it.
+        BusyError: another process holds the lock.
     """
     path = folder / "lock"
     with disk_errors(path):
@@ -131,7 +131,7 @@ def lock(folder: Path, doing: str = "filled") -> Iterator[None]:
 
 
 def size_of(path: Path) -> int:
-    """Bytes in a file, or in everything below a folder."""
+    """The size in bytes of a file, or of all files below a folder."""
     if path.is_file():
         return path.stat().st_size
     found = (os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names)
@@ -139,17 +139,22 @@ def size_of(path: Path) -> int:
 
 
 def shipped_texts(folder: str) -> dict[str, str]:
-    """The YAML texts in a folder of `configs`: name without suffix → text, sorted by name."""
+    """The YAML files that come with srcache in a folder of `configs`: name without suffix → text, sorted by name."""
     found = {path.name: path for path in files("srcache_configs").joinpath(folder).iterdir()}
     names = sorted(name.removesuffix(".yaml") for name in found if name.endswith(".yaml"))
     return {name: found[f"{name}.yaml"].read_text(encoding="utf-8") for name in names}
 
 
 def read_text(path: Path, what: str, error: type[ConfigError] = ConfigError) -> str:
-    """The text of a file that somebody named; `what` says in an error what it should have been.
+    """The text of a file that a user named.
+
+    Args:
+        path: the file, in UTF-8.
+        what: what it should be, for the message: "recipe", …
+        error: the type of error to raise.
 
     Raises:
-        ConfigError: of the kind `error`: it cannot be read.
+        ConfigError: of the type `error`: the file cannot be read.
     """
     try:
         return path.read_text(encoding="utf-8")
@@ -158,10 +163,16 @@ def read_text(path: Path, what: str, error: type[ConfigError] = ConfigError) -> 
 
 
 def yaml_mapping(text: str, origin: str, of: str = "", error: type[ConfigError] = ConfigError) -> dict[Any, Any]:
-    """The mapping that a YAML text holds; `origin` and `of` say in an error where it is from and what it should map.
+    """The mapping that a YAML text holds.
+
+    Args:
+        text: YAML.
+        origin: where the text is from, for the message, which begins with it.
+        of: what should be mapped, for the message, which ends with it: " of a recipe's fields".
+        error: the type of error to raise.
 
     Raises:
-        ConfigError: of the kind `error`: it is not YAML, or no mapping.
+        ConfigError: of the type `error`: the text is not YAML, or not a mapping.
     """
     try:
         plain = yaml.safe_load(text)

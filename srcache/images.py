@@ -8,7 +8,7 @@ annotation tools make them; `decode` settles each of them one way, or refuses it
     palette, CMYK, grey   Pillow's conversion         not an image      refused: unreadable
     16-bit grey           divided by 257, rounded     several frames    refused: animated
     16-bit RGB            high byte (Pillow's)        above the limit   refused: too_large
-    MPO (camera JPEG)     its first picture           float, 32-bit     refused: unsupported
+    MPO (camera JPEG)     its first image             float, 32-bit     refused: unsupported
 
 QOI goes through the `qoi` package, because Pillow's decoder for it is written in Python and some hundred times
 slower; both give the same pixels.
@@ -62,6 +62,18 @@ class Decoded:
     plain: Pixels
 
 
+def read_file(path: Path) -> bytes:
+    """The bytes of an image's file.
+
+    Raises:
+        ImageError: it cannot be read (`unreadable`).
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError("unreadable", f"the file cannot be read ({error.strerror or error})") from error
+
+
 def decode(data: bytes) -> Pixels:
     """A file's bytes → RGB pixels.
 
@@ -97,12 +109,12 @@ def pixel_limit() -> int:
     """Pixels that an image may have, read from SRCACHE_MAX_PIXELS if that is set."""
     text = os.environ.get("SRCACHE_MAX_PIXELS", str(PIXEL_LIMIT))
     if not text.isdecimal() or int(text) < 1:
-        raise ConfigError(f"SRCACHE_MAX_PIXELS must be a positive whole number, but is {text!r}")
+        raise ConfigError(f"SRCACHE_MAX_PIXELS must be a positive integer, but is {text!r}")
     return int(text)
 
 
 def require_pixels(width: int, height: int, what: str = "the image") -> None:
-    """Refuse a picture that is too large.
+    """Refuse an image that is too large.
 
     Raises:
         ImageError: it has more pixels than `pixel_limit` (`too_large`).
@@ -149,9 +161,15 @@ def parse_codec(codec: str) -> tuple[str, int]:
 
 
 def suffix_of(payload: bytes) -> str:
-    """The file suffix of a payload that `encode` made, told from its first bytes."""
+    """The file suffix of a payload that `encode` made, according to its first bytes."""
     known = {b"qoif": ".qoi", b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"RIFF": ".webp"}
     return next((suffix for start, suffix in known.items() if payload.startswith(start)), ".bin")
+
+
+def as_file(payload: bytes) -> tuple[str, bytes]:
+    """A stored image as a file for other programs: its suffix, and its bytes. QOI becomes PNG, the rest is unchanged."""
+    suffix = suffix_of(payload)
+    return (".png", encode(decode(payload), "png")) if suffix == ".qoi" else (suffix, payload)
 
 
 def resize(rgb: Pixels, size: tuple[int, int], resample: str) -> Pixels:
@@ -166,7 +184,7 @@ def to_pixels(image: "Image.Image") -> Pixels:
     """A Pillow image in memory → RGB pixels, settled as `decode` settles a file.
 
     Raises:
-        ImageError: a mode that has no one way to RGB, or a picture that was opened but not yet read, and is broken.
+        ImageError: a mode that has no one way to RGB, or an image that was opened but not yet read, and is damaged.
     """
     try:
         _refuse(image)
@@ -176,7 +194,7 @@ def to_pixels(image: "Image.Image") -> Pixels:
 
 
 def to_batch(images: Sequence[Pixels]) -> "Tensor":
-    """Pictures of one size → float32 tensor (N, 3, H, W), exactly uint8 / 255."""
+    """Images of one size → float32 tensor (N, 3, H, W), exactly uint8 / 255."""
     import torch
 
     stacked = torch.from_numpy(np.stack(images))
@@ -196,7 +214,7 @@ def from_tensor(image: "Tensor") -> Pixels:
 
 
 def _opened(data: bytes) -> Image.Image:
-    """Read a file's header. Pillow's own size guard follows ours upwards, so that there is one limit to raise."""
+    """Read a file's header. Pillow's own limit is raised to ours, so that there is one limit to change."""
     if Image.MAX_IMAGE_PIXELS is not None and pixel_limit() > Image.MAX_IMAGE_PIXELS:
         Image.MAX_IMAGE_PIXELS = pixel_limit()
     try:
@@ -211,7 +229,7 @@ def _refuse(image: Image.Image) -> None:
     require_pixels(image.width, image.height)
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":
-        raise ImageError("animated", f"expected one picture, but the file has {frames} frames; extract them first")
+        raise ImageError("animated", f"expected one image, but the file has {frames} frames; extract them first")
 
 
 def _broken(error: Exception) -> ImageError:
@@ -266,21 +284,3 @@ def _over_white(image: Image.Image) -> Image.Image:
 def _is_plain(image: Image.Image) -> bool:
     upright = image.getexif().get(0x0112, 1) == 1
     return upright and not image.mode.startswith("I") and not image.has_transparency_data
-
-
-def as_file(payload: bytes) -> tuple[str, bytes]:
-    """A stored image as a file for everybody: its suffix, and its bytes; QOI becomes PNG, the rest stays as it is."""
-    suffix = suffix_of(payload)
-    return (".png", encode(decode(payload), "png")) if suffix == ".qoi" else (suffix, payload)
-
-
-def read_file(path: Path) -> bytes:
-    """A file's bytes.
-
-    Raises:
-        ImageError: it cannot be read (`unreadable`).
-    """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ImageError("unreadable", f"the file cannot be read ({error.strerror or error})") from error

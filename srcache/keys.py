@@ -36,9 +36,9 @@ def file_key(path: Path) -> ImageKey:
 
 
 def pixel_key(rgb: NDArray[np.uint8]) -> ImageKey:
-    """The key of an RGB picture in memory, uint8 of shape (height, width, 3).
+    """The key of an RGB image in memory, uint8 of shape (height, width, 3).
 
-    A domain tag, the mode and the size are hashed with the pixels, so that no file and no picture of another
+    A domain tag, the mode and the size are hashed with the pixels, so that no file and no image of another
     shape can have the same key.
     """
     height, width, _ = rgb.shape

@@ -1,4 +1,4 @@
-"""What this machine is: its devices, and the versions of what matters, for records, receipts and `doctor`."""
+"""This machine: its devices, file systems and installed versions, for records, receipts and `srcache doctor`."""
 
 import os
 import platform
@@ -11,9 +11,10 @@ from srcache.errors import DeviceError
 NETWORK = {"nfs", "nfs4", "cifs", "smb3", "9p", "afs", "lustre", "gpfs", "beegfs", "ceph", "fuse.sshfs", "fuse.gcsfuse"}
 """File systems that lie on another machine: LMDB's maps and locks do not hold there."""
 
-_MOUNTS = Path("/proc/self/mounts")
-
 REPORTED = ("srcache", "torch", "torchvision", "numpy", "pillow", "lmdb", "qoi", "diffusers", "transformers", "timm")
+"""Packages whose versions are reported."""
+
+_MOUNTS = Path("/proc/self/mounts")
 
 
 def resolve_device(device: str) -> str:
@@ -40,7 +41,7 @@ def resolve_device(device: str) -> str:
 
 
 def device_name(device: str) -> str:
-    """What to call a resolved device in a record: its kind, and for an accelerator its model."""
+    """The name of a resolved device in a record: its type, and for an accelerator its model."""
     if not device.startswith("cuda"):
         return device
     import torch
@@ -49,7 +50,7 @@ def device_name(device: str) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Python's version and those of the packages that can move a pixel, as installed."""
+    """The installed versions of Python and of the packages that can change a pixel."""
     found = {"python": platform.python_version()}
     for package in REPORTED:
         with suppress(PackageNotFoundError):
@@ -58,7 +59,7 @@ def versions() -> dict[str, str]:
 
 
 def file_system(path: Path) -> str:
-    """The kind of file system that a path is, or would be, on, where the system tells: the innermost mount's."""
+    """The type of file system that a path is on, or would be: the innermost mount's; else `unknown`."""
     real, found = Path(os.path.realpath(path)), {}
     for line in _MOUNTS.read_text(errors="replace").splitlines() if _MOUNTS.is_file() else ():
         _, point, kind, *_ = line.split(" ")

@@ -1,4 +1,4 @@
-"""Callbacks by which long work reports how far it is; none of them prints."""
+"""Callbacks by which a long task reports how far it is. The library only calls them; the command line prints."""
 
 import time
 from collections.abc import Callable
@@ -7,13 +7,14 @@ Progress = Callable[[int, int], None]
 """Called with (done, total), for example images, files or steps."""
 
 Say = Callable[[str], None]
-"""Called with a few words about what is being done now."""
+"""Called with a short text that says what is being done now."""
 
 _PAUSE = 0.1
+"""Seconds between two calls."""
 
 
 def throttled(progress: Progress | None) -> Progress:
-    """The same callback, called some ten times a second at most, and at the end; None becomes one that does nothing."""
+    """The same callback, called about ten times a second at most, and at the end; for None, one that does nothing."""
     due = 0.0
 
     def show(done: int, total: int) -> None:

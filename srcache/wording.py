@@ -1,14 +1,15 @@
-"""Numbers, times, sizes and lists as people read them; what is not there, or not a number, is a dash."""
+"""Numbers, times, sizes and lists as text for people: tables, reports and messages; anything else becomes a dash."""
 
 import math
 from collections.abc import Sequence
 from typing import Any
 
 NOTHING = "–"
+"""Stands for a value that is missing, or is no finite number."""
 
 
 def real(value: Any) -> float | None:
-    """A finite number, or None."""
+    """The value as a float if it is a finite number (True and False are none), else None."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -31,13 +32,18 @@ def percent_range(low: Any, high: Any) -> str:
 
 
 def points(value: Any) -> str:
-    """A difference of shares in percentage points, with its sign: 0.02 → +2.0."""
+    """A difference of two shares in percentage points, with its sign: 0.02 → +2.0."""
     share = real(value)
     return NOTHING if share is None else f"{100 * share:+.1f}".replace("-", "−")
 
 
 def p_value(value: Any, alpha: float | None = None) -> str:
-    """A probability with four digits, or with as many as it takes to see on which side of `alpha` it lies; < 0.0001."""
+    """A p-value with four decimals, or with eight if four would show it on the wrong side of `alpha`; `< 0.0001` below.
+
+    Args:
+        value: the p-value.
+        alpha: the level that it is compared with, if any; a p-value equal to it counts as below.
+    """
     p = real(value)
     if p is None:
         return NOTHING
@@ -48,7 +54,7 @@ def p_value(value: Any, alpha: float | None = None) -> str:
 
 
 def number(value: Any, places: int = 3) -> str:
-    """A plain number; integers without a point."""
+    """A number with so many decimal places; an integer without any."""
     plain = real(value)
     if plain is None:
         return NOTHING
@@ -58,7 +64,7 @@ def number(value: Any, places: int = 3) -> str:
 
 
 def duration(seconds: Any) -> str:
-    """A time in the unit that fits."""
+    """A time in seconds, minutes or hours: 312.4 → 5.2 min."""
     span = real(seconds)
     if span is None:
         return NOTHING
@@ -68,14 +74,14 @@ def duration(seconds: Any) -> str:
 
 
 def counted(count: int, thing: str) -> str:
-    """1 image, 2 images; 1 class, 2 classes."""
+    """A count and what is counted, in the singular or the plural: 1 image, 2 images; 1 class, 2 classes."""
     if count == 1:
         return f"1 {thing}"
     return f"{count} {thing}es" if thing.endswith("s") else f"{count} {thing}s"
 
 
 def human_bytes(count: float) -> str:
-    """A byte count in binary units."""
+    """A number of bytes in binary units: 1536 → 1.5 KiB."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if count < 1024:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
@@ -84,7 +90,7 @@ def human_bytes(count: float) -> str:
 
 
 def enumeration(names: Sequence[str]) -> str:
-    """A, B and C."""
+    """A list of names as in a sentence: A, B and C."""
     return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
 
 

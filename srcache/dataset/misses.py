@@ -16,6 +16,7 @@ from srcache.errors import ConfigError, DeviceError, RecipeError
 from srcache.images import Decoded
 from srcache.keys import split_name
 from srcache.machine import device_name, resolve_device
+from srcache.recipe.reading import require_engine
 from srcache.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class MissFiller:
         info = find_engine(recipe.engine).info if engine is None else engine.info
         if info.name != recipe.engine:
             raise RecipeError(f"recipe {recipe.folder} is made by engine {recipe.engine}, but on_miss is {info.name}")
-        recipe.require(info)
+        require_engine(recipe, info)
         self._folder, self._engine = folder, engine
         self._service: tuple[int, SRService] | None = None
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from srcache.cache.failures import FailedEntry
 from srcache.engine.registry import find_engine
 from srcache.errors import EngineError, RecipeError
+from srcache.recipe.reading import require_engine
 from srcache.recipe.recipe import Recipe
 
 
@@ -83,7 +84,7 @@ def require(recipe: Recipe, settings: FillSettings) -> None:
         EngineError: the engine makes no use of `torch.compile`.
     """
     info = find_engine(recipe.engine).info
-    recipe.require(info)
+    require_engine(recipe, info)
     if not 1 <= settings.samples <= 1000:
         raise RecipeError(f"samples must be from 1 to 1000, but is {settings.samples}")
     if settings.samples > 1 and not info.stochastic:

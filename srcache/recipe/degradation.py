@@ -12,7 +12,7 @@ from srcache.images import FILTERS, Pixels, resize
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Degradation:
-    """Shrink by a whole factor with one of Pillow's filters, antialiased, on 8-bit pixels."""
+    """Shrink by an integer factor with one of Pillow's filters, antialiased, on 8-bit pixels."""
 
     factor: int
     filter: str = "bicubic"
@@ -21,7 +21,7 @@ class Degradation:
         if self.filter not in FILTERS:
             raise RecipeError(f"a degradation's filter must be one of {', '.join(FILTERS)}, but is {self.filter!r}")
         if self.factor < 2:
-            raise RecipeError(f"a degradation's factor must be a whole number of at least 2, but is {self.factor}")
+            raise RecipeError(f"a degradation's factor must be an integer of at least 2, but is {self.factor}")
 
     def __str__(self) -> str:
         return f"{self.filter}/{self.factor}"
@@ -39,7 +39,7 @@ class Degradation:
         return cls(filter=name, factor=int(factor))
 
     def apply(self, rgb: Pixels) -> Pixels:
-        """An HR picture → its LR picture; each side is divided by the factor, rounded half up, at least 1."""
+        """An HR image → its LR image; each side is divided by the factor, rounded half up, at least 1."""
         height, width = rgb.shape[:2]
         return resize(rgb, (self._shrunk(height), self._shrunk(width)), self.filter)
 

@@ -1,4 +1,4 @@
-"""Each field's type and check."""
+"""The fields of a recipe: for each, a function that checks what a user wrote and gives it its type."""
 
 import math
 import re
@@ -13,6 +13,20 @@ from srcache.recipe.degradation import Degradation
 SIZES = ("scale", "source")
 PRECISIONS = ("fp32", "bf16", "fp16")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+
+
+def plain_options(value: Any) -> dict[str, Any]:
+    """An engine's options as a user wrote them, in a dict; none are an empty one.
+
+    Raises:
+        RecipeError: they are no mapping of names to plain values.
+    """
+    if value is not None and (not isinstance(value, dict) or not all(isinstance(name, str) for name in value)):
+        raise RecipeError(f"options must be a mapping of names to values, but is {value!r}")
+    odd = [f"{name}: {setting!r}" for name, setting in (value or {}).items() if not _is_plain(setting)]
+    if odd:
+        raise RecipeError(f"an option's value is a finite number, a text, true or false, but got {', '.join(odd)}")
+    return dict(value or {})
 
 
 def _name(value: Any) -> str:
@@ -32,12 +46,12 @@ def _text(what: str, *choices: str) -> Callable[[Any], str]:
     return check
 
 
-def _whole(what: str, most: int) -> Callable[[Any], int]:
+def _integer(what: str, most: int) -> Callable[[Any], int]:
     def check(value: Any) -> int:
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
-            raise RecipeError(f"{what} must be a whole number from 0 to {most}, but is {value!r}")
+            raise RecipeError(f"{what} must be an integer from 0 to {most}, but is {value!r}")
         return value
 
     return check
@@ -53,15 +67,6 @@ def _scale(value: Any) -> float:
     return int(value) if float(value).is_integer() else float(value)
 
 
-def _options(value: Any) -> dict[str, Any]:
-    if value is not None and (not isinstance(value, dict) or not all(isinstance(name, str) for name in value)):
-        raise RecipeError(f"options must be a mapping of names to values, but is {value!r}")
-    odd = [f"{name}: {setting!r}" for name, setting in (value or {}).items() if not _is_plain(setting)]
-    if odd:
-        raise RecipeError(f"an option's value is a finite number, a text, true or false, but got {', '.join(odd)}")
-    return dict(value or {})
-
-
 def _is_plain(value: Any) -> bool:
     return math.isfinite(value) if isinstance(value, float) else isinstance(value, bool | int | str)
 
@@ -75,11 +80,11 @@ def _lossy(value: Any) -> str:
     return f"{kind}:{quality}"
 
 
-_FIELDS: dict[str, Callable[[Any], Any]] = {
+FIELDS: dict[str, Callable[[Any], Any]] = {
     "name": _name,
     "engine": _text("engine"),
-    "numerics": _whole("numerics", 2**31),
-    "options": _options,
+    "numerics": _integer("numerics", 2**31),
+    "options": plain_options,
     "weights": _optional(_text("weights")),
     "degradation": _optional(lambda value: Degradation.parse(_text("degradation")(value))),
     "scale": _scale,
@@ -87,6 +92,7 @@ _FIELDS: dict[str, Callable[[Any], Any]] = {
     "tiling": _optional(lambda value: Tiling.parse(_text("tiling")(value))),
     "precision": _text("precision", *PRECISIONS),
     "color_fix": _optional(_text("color_fix")),
-    "seed": _whole("seed", 2**63 - 1),
+    "seed": _integer("seed", 2**63 - 1),
     "codec": _optional(_lossy),
 }
+"""Field → what it makes of a value as YAML gives it; each raises a ConfigError that says what is wrong."""

@@ -1,7 +1,9 @@
-"""YAML -> Recipe: shipped recipes, changes, mistakes all at once; Recipe -> YAML."""
+"""Recipes as YAML: read (shipped ones, a user's file, a cache's own), changed, completed from the engine, and written.
 
-from collections.abc import Callable, Mapping
-from importlib.resources import files
+All mistakes in a recipe are collected and reported by one error.
+"""
+
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,24 +11,26 @@ import yaml
 
 from srcache.engine.interface import EngineInfo
 from srcache.engine.registry import find_engine
-from srcache.errors import ConfigError, RecipeError
-from srcache.recipe.fields import _FIELDS, _options
+from srcache.errors import Mistakes, RecipeError
+from srcache.files import read_text, shipped_texts, yaml_mapping
+from srcache.recipe.fields import FIELDS, plain_options
 from srcache.recipe.recipe import Recipe
-from srcache.weights.resolve import resolve_weights
+from srcache.weights.resolve import require_weights, resolve_weights
+
+_WANTED = " of a recipe's fields"
 
 
 def shipped_recipes() -> dict[str, str]:
     """The recipes that come with srcache: name → YAML text."""
-    folder = files("srcache_configs").joinpath("recipes")
-    found = {path.name.removesuffix(".yaml"): path for path in folder.iterdir() if path.name.endswith(".yaml")}
-    return {name: found[name].read_text(encoding="utf-8") for name in sorted(found)}
+    return shipped_texts("recipes")
 
 
 def load_recipe(source: str | Path, changes: Mapping[str, Any] | None = None) -> Recipe:
     """A recipe by its shipped name or from a YAML file, with `changes` such as {"scale": 2, "options.filter": "box"}.
 
     `weights` may be a bundle's name, or the file of a checkpoint or of a bundle's manifest, relative to the recipe's
-    (or, for a shipped one, to where we are); what is found is recorded, and the recipe then names it by its digest.
+    folder (or, for a shipped one, to the current folder); what is found is recorded, and the recipe then names it by
+    its digest.
 
     Raises:
         RecipeError: no such recipe, or mistakes in it (all of them at once).
@@ -36,13 +40,12 @@ def load_recipe(source: str | Path, changes: Mapping[str, Any] | None = None) ->
     if str(source) in shipped:
         text, name = shipped[str(source)], str(source)
     elif Path(source).suffix in {".yaml", ".yml"}:
-        text, name, beside = _read(Path(source)), Path(source).stem, Path(source).parent
+        path = Path(source)
+        text, name, beside = read_text(path, "recipe", RecipeError), path.stem, path.parent
     else:
         raise RecipeError(f"no recipe is named {str(source)!r}; use one of {', '.join(shipped)}, or a .yaml file")
-    plain = _mapping(text, str(source))
-    plain.setdefault("name", name)
     changes = changes or {}
-    plain = _changed(plain, changes)
+    plain = _changed({"name": name, **_mapping(text, str(source))}, changes)
     if isinstance(plain.get("weights"), str):
         plain["weights"] = resolve_weights(plain["weights"], Path() if "weights" in changes else beside)
     return resolve(plain)
@@ -59,29 +62,59 @@ def resolve(plain: Mapping[str, Any]) -> Recipe:
     if missing:
         raise RecipeError(f"a recipe has a name and an engine, but {' and '.join(missing)} is missing: {dict(plain)}")
     info = find_engine(str(plain["engine"])).info
-    mistakes: list[str] = []
-    values = _checked({"numerics": info.numerics, "weights": info.weights, **plain}, mistakes)
-    _collect(mistakes, lambda: values.update(options=info.settled(values.get("options") or {})))
-    mistakes += _misfits(values, info)
-    if mistakes:
-        raise RecipeError(f"recipe {plain.get('name', '')!r} cannot be used:\n  - " + "\n  - ".join(mistakes))
+    mistakes = Mistakes()
+    values = _typed({"numerics": info.numerics, "weights": info.weights, **plain}, mistakes)
+    with mistakes.noting():
+        values["options"] = info.settled(values.get("options") or {})
+    _note_misfits(values, info, mistakes)
+    mistakes.raise_as(RecipeError, f"recipe {plain.get('name', '')!r} cannot be used")
     recipe = Recipe(**values)
-    recipe.require(info)
+    require_engine(recipe, info)
     return recipe
+
+
+def require_engine(recipe: Recipe, info: EngineInfo) -> None:
+    """Refuse to go on with an installed engine that would compute something else than a recipe says.
+
+    Args:
+        recipe: a complete recipe.
+        info: what the installed engine of this name says about itself.
+
+    Raises:
+        RecipeError: another version of the engine's arithmetic, or other weights.
+        WeightsError: the checkpoint or bundle that the recipe names is not on this machine.
+        DamagedError: its bytes are not what they were.
+    """
+    if info.numerics != recipe.numerics:
+        raise RecipeError(
+            f"recipe {recipe.folder} was made for version {recipe.numerics} of engine {recipe.engine}'s arithmetic, "
+            f"but version {info.numerics} is installed; resolve the recipe anew (that starts a new folder)"
+        )
+    if info.loads:
+        require_weights(str(recipe.weights), recipe.engine)
+    elif info.weights != recipe.weights:
+        raise RecipeError(
+            f"recipe {recipe.folder} names weights {recipe.weights}, but engine {recipe.engine} loads {info.weights}; "
+            "install those weights, or resolve the recipe anew (that starts a new folder)"
+        )
 
 
 def restore(text: str, origin: str) -> Recipe:
     """A complete recipe as a cache keeps it; needs no engine.
 
+    Args:
+        text: YAML, as `dump` writes it.
+        origin: the file that it is from, for messages.
+
     Raises:
         RecipeError: the text is not one, or was written by a newer srcache.
     """
-    mistakes: list[str] = []
+    mistakes = Mistakes()
     plain = _mapping(text, origin)
-    values = _checked(plain, mistakes)
-    mistakes += [f"{name} is missing" for name in ("name", "engine") if name not in plain]
-    if mistakes:
-        raise RecipeError(f"{origin} is not a recipe that this srcache can read:\n  - " + "\n  - ".join(mistakes))
+    values = _typed(plain, mistakes)
+    for name in ("name", "engine"):
+        mistakes.require(name in plain, f"{name} is missing")
+    mistakes.raise_as(RecipeError, f"{origin} is not a recipe that this srcache can read")
     return Recipe(**values)
 
 
@@ -91,65 +124,48 @@ def dump(recipe: Recipe) -> str:
     return head + yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True)
 
 
-def _misfits(values: Mapping[str, Any], info: EngineInfo) -> list[str]:
-    """What the engine cannot do, or would ignore."""
-    scale, found = values.get("scale", 4), []
-    if info.scales is not None and scale not in info.scales:
-        found.append(f"scale must be one of {', '.join(map(str, info.scales))} for engine {info.name}, but is {scale}")
-    if (precision := values.get("precision", "fp32")) not in info.precisions:
-        found.append(f"engine {info.name} computes in {', '.join(info.precisions)}, not in {precision}")
-    if info.loads and not values.get("weights"):
-        found.append(f"engine {info.name} runs a checkpoint; name it, such as weights: RealESRGAN_x4plus.pth")
-    if values.get("tiling") and not info.tiles:
-        found.append(f"engine {info.name} does not tile; leave tiling out")
-    if values.get("color_fix") and values["color_fix"] not in info.color_fixes:
-        found.append(f"engine {info.name} has color fixes {', '.join(info.color_fixes) or 'none'}")
-    if values.get("seed") and not info.stochastic:
-        found.append(f"engine {info.name} draws no noise; leave seed out")
-    if values.get("size") == "source" and not values.get("degradation"):
-        found.append("size: source needs a degradation (without one the source image is the LR image)")
-    return found
-
-
-def _checked(plain: Mapping[str, Any], mistakes: list[str]) -> dict[str, Any]:
-    """The fields in their types; every mistake is noted, none raised."""
-    values: dict[str, Any] = {}
-    unknown = sorted(set(plain) - set(_FIELDS))
-    if unknown:
-        mistakes.append(f"unknown field {', '.join(unknown)}; known: {', '.join(_FIELDS)}")
-    for name in plain.keys() & _FIELDS.keys():
-        _collect(mistakes, lambda name=name: values.update({name: _FIELDS[name](plain[name])}))  # type: ignore[misc]
-    return values
-
-
-def _collect(mistakes: list[str], act: Callable[[], object]) -> None:
-    try:
-        act()
-    except ConfigError as error:
-        mistakes.append(str(error))
+def _mapping(text: str, origin: str) -> dict[str, Any]:
+    plain = yaml_mapping(text, origin, _WANTED, RecipeError)
+    if not all(isinstance(name, str) for name in plain):
+        raise RecipeError(f"{origin} must be a YAML mapping{_WANTED}")
+    return plain
 
 
 def _changed(plain: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in changes.items():
         if name.startswith("options."):
-            plain["options"] = {**_options(plain.get("options")), name.removeprefix("options."): value}
+            plain["options"] = {**plain_options(plain.get("options")), name.removeprefix("options."): value}
         else:
             plain[name] = value
     return plain
 
 
-def _mapping(text: str, origin: str) -> dict[str, Any]:
-    try:
-        plain = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{origin} is not YAML: {error}") from error
-    if not isinstance(plain, dict) or not all(isinstance(name, str) for name in plain):
-        raise RecipeError(f"{origin} must be a YAML mapping of a recipe's fields")
-    return plain
+def _typed(plain: Mapping[str, Any], mistakes: Mistakes) -> dict[str, Any]:
+    """The fields in their types; every mistake is noted, none raised."""
+    values: dict[str, Any] = {}
+    unknown = sorted(set(plain) - set(FIELDS))
+    mistakes.require(not unknown, f"unknown field {', '.join(unknown)}; known: {', '.join(FIELDS)}")
+    for name in (name for name in plain if name in FIELDS):
+        with mistakes.noting():
+            values[name] = FIELDS[name](plain[name])
+    return values
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"recipe {path} cannot be read: {error}") from error
+def _note_misfits(values: Mapping[str, Any], info: EngineInfo, mistakes: Mistakes) -> None:
+    """Note what the engine cannot do, or would ignore."""
+    scale, precision, color_fix = values.get("scale", 4), values.get("precision", "fp32"), values.get("color_fix")
+    if info.scales is not None and scale not in info.scales:
+        scales = ", ".join(map(str, info.scales))
+        mistakes.note(f"scale must be one of {scales} for engine {info.name}, but is {scale}")
+    if precision not in info.precisions:
+        mistakes.note(f"engine {info.name} computes in {', '.join(info.precisions)}, not in {precision}")
+    if info.loads and not values.get("weights"):
+        mistakes.note(f"engine {info.name} runs a checkpoint; name it, such as weights: RealESRGAN_x4plus.pth")
+    if values.get("tiling") and not info.tiles:
+        mistakes.note(f"engine {info.name} does not tile; leave tiling out")
+    if color_fix and color_fix not in info.color_fixes:
+        mistakes.note(f"engine {info.name} has color fixes {', '.join(info.color_fixes) or 'none'}")
+    if values.get("seed") and not info.stochastic:
+        mistakes.note(f"engine {info.name} draws no noise; leave seed out")
+    if values.get("size") == "source" and not values.get("degradation"):
+        mistakes.note("size: source needs a degradation (without one the source image is the LR image)")

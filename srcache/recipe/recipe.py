@@ -12,10 +12,8 @@ from dataclasses import dataclass, field, fields
 from hashlib import blake2b
 from typing import Any
 
-from srcache.engine.interface import EngineInfo, OptionValue, Setup, Tiling, upscaled_side
-from srcache.errors import RecipeError
+from srcache.engine.interface import OptionValue, Setup, Tiling, upscaled_side
 from srcache.recipe.degradation import Degradation
-from srcache.weights.resolve import require_weights
 
 LATE_FIELDS: frozenset[str] = frozenset()
 """Fields added after the first release; each stays out of the fingerprint while it holds its default."""
@@ -23,16 +21,18 @@ LATE_FIELDS: frozenset[str] = frozenset()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """One way to make SR images, complete. Build one with `load_recipe` or `resolve`, which know the engines.
+    """One complete way to make SR images: engine, settings, scale, degradation, codec.
+
+    Build one with `load_recipe` or `resolve`, which know the engines.
 
     Attributes:
         name: for people; not in the fingerprint.
-        engine, numerics, options: who computes, which version of its arithmetic, with which settings.
+        engine, numerics, options: the engine's name, the version of its arithmetic, its settings.
         weights: SHA-256 over the files that the engine loads (see `srcache.weights`), or None if it has none.
         degradation: how LR is made from the source image; None if the source image is LR.
         scale: output side / input side.
         size: `scale` leaves the output at scale × LR; `source` resizes it to the source image's size (Lanczos).
-        seed: where noise starts from; 0 for engines that draw none.
+        seed: the seed of all noise; 0 for engines that draw none.
         codec: None for lossless, or `jpeg:QUALITY`, `webp:QUALITY`.
     """
 
@@ -61,7 +61,7 @@ class Recipe:
         return f"{self.name}-{self.fingerprint}"
 
     def canonical(self) -> str:
-        """The JSON text that the fingerprint is taken of: sorted keys, no spaces, whole numbers without a point."""
+        """The JSON text that the fingerprint is taken of: sorted keys, no spaces, integers without a decimal point."""
         plain = self.to_dict()
         del plain["name"]
         for late in LATE_FIELDS:
@@ -97,26 +97,10 @@ class Recipe:
             return source
         return upscaled_side(lr[0], self.scale), upscaled_side(lr[1], self.scale)
 
-    def require(self, info: EngineInfo) -> None:
-        """Refuse to go on with an engine that would compute something else than this recipe says.
 
-        Raises:
-            RecipeError: another version of the engine's arithmetic, or other weights.
-            WeightsError: the checkpoint or bundle that the recipe names is not on this machine.
-            DamagedError: its bytes are not what they were.
-        """
-        if info.numerics != self.numerics:
-            raise RecipeError(
-                f"recipe {self.folder} was made for version {self.numerics} of engine {self.engine}'s arithmetic, "
-                f"but version {info.numerics} is installed; resolve the recipe anew (that starts a new folder)"
-            )
-        if info.loads:
-            require_weights(str(self.weights), self.engine)
-        elif info.weights != self.weights:
-            raise RecipeError(
-                f"recipe {self.folder} names weights {self.weights}, but engine {self.engine} loads {info.weights}; "
-                "install those weights, or resolve the recipe anew (that starts a new folder)"
-            )
+def suffix_for(recipe: Recipe) -> str:
+    """The suffix of the files that a recipe's images are exported to."""
+    return {"jpeg": ".jpg", "webp": ".webp"}.get((recipe.codec or "").partition(":")[0], ".png")
 
 
 def _default_of(name: str) -> Any:
@@ -129,8 +113,3 @@ def _normal(value: Any) -> Any:
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value
-
-
-def suffix_for(recipe: Recipe) -> str:
-    """What all files of a recipe end in."""
-    return {"jpeg": ".jpg", "webp": ".webp"}.get((recipe.codec or "").partition(":")[0], ".png")

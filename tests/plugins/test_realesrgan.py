@@ -19,7 +19,7 @@ from srcache.conformance import check_engine
 from srcache.engine.interface import Setup, Tiling
 from srcache.engine.registry import open_engine
 from srcache.errors import DamagedError, EngineError, MissingExtraError, RecipeError
-from srcache.recipe.reading import load_recipe
+from srcache.recipe.reading import load_recipe, require_engine
 
 GOLDEN = paths.GOLDEN / "realesrgan"
 TAG = b"\x47\x6b\x30\x01"
@@ -125,7 +125,7 @@ def test_the_recipe_names_the_weights_and_refuses_what_the_network_cannot(monkey
         load_recipe("realesrgan", {"scale": 2})
     monkeypatch.setattr(RealESRGAN, "info", replace(RealESRGAN.info, weights="0" * 64))
     with pytest.raises(RecipeError, match=r"names weights 713ee713.*, but engine realesrgan loads 0000"):
-        recipe.require(RealESRGAN.info)
+        require_engine(recipe, RealESRGAN.info)
 
 
 def test_another_scale_is_refused_by_the_engine_too():

@@ -14,7 +14,7 @@ from engines import Noise
 from safetensors.torch import load_file, save_file
 
 from srcache.errors import ConfigError, DamagedError, DiskFullError, MissingExtraError, WeightsError
-from srcache.recipe.reading import dump, load_recipe, restore
+from srcache.recipe.reading import dump, load_recipe, require_engine, restore
 from srcache.weights import bundle as bundles
 from srcache.weights import record as records
 from srcache.weights.bundle import find_bundle, locate
@@ -381,7 +381,7 @@ def test_a_recipe_whose_bundle_is_not_here_or_broken_is_not_cooked_but_its_cache
     loaded = load_recipe(recipe)
     (models / "words.txt").unlink()
     with pytest.raises(WeightsError, match="is not there any more"):
-        loaded.require(Noise.info)
+        require_engine(loaded, Noise.info)
     assert restore(dump(loaded), "recipe.yaml") == loaded
 
 
