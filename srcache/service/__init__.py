@@ -1,4 +1,4 @@
-"""SRService in this process and its HTTP client: SRService, ServiceSettings, Request, Client."""
+"""The SR service: asks an engine for SR images in batches, computes each name once, and stores the results."""
 
 from srcache.service.requests import Request as Request
 from srcache.service.requests import make_request as make_request

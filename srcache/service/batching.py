@@ -1,10 +1,10 @@
-"""Which images an engine gets next: requests wait by shape, and leave in batches of one shape.
+"""Which images an engine gets next: requests wait in one queue per shape, and leave in batches of one shape.
 
-A batch may leave when it is full, or when its first request has waited for `linger` seconds; where none may and
-somebody is in a hurry or the room is crowded, any may. Of several the one that has waited longest leaves, so that no
-shape waits for ever.
+A batch may leave when it is full, or when its first request has waited for `linger` seconds. Where there is none such,
+any batch may leave if the caller is in a hurry, or if the queue is crowded. Of several the one that has waited longest
+leaves, so that no shape waits for ever.
 
-There are no threads, locks or clocks in here: the service has them.
+There are no threads, locks or clocks in this module: the service has them.
 """
 
 from collections import deque
@@ -13,12 +13,24 @@ from srcache.service.requests import Request, Shape
 
 BATCH_PIXELS = 32_000_000
 """Output pixels in one engine call at most (but at least one image)."""
-_ROOM_BATCHES = 8
-_ROOM_BYTES = 256 << 20
+
+_CROWDED_BATCHES = 8
+_CROWDED_BYTES = 256 << 20
+"""As many full batches, or as many bytes of waiting images, make the queue crowded."""
 
 
 class BatchQueue:
-    """See this module's docstring. Times are seconds on any clock that only goes forwards."""
+    """Requests that wait for the engine, and the rule by which they leave in batches of one shape.
+
+    A batch leaves when it is full or has waited for `linger` seconds, or earlier where the caller is in a hurry or the
+    queue is crowded; the one that has waited longest goes first. Not safe for threads by itself: the caller holds a
+    lock. Times are seconds on any clock that only goes forwards.
+
+    Args:
+        batch: images per engine call at most; fewer for a shape whose outputs have many pixels (`BATCH_PIXELS`).
+        scale: output side / input side.
+        linger: seconds after which a short batch may leave; infinity for never.
+    """
 
     def __init__(self, batch: int, scale: float, linger: float) -> None:
         self._batch, self._scale, self._linger = batch, scale, linger
@@ -31,11 +43,11 @@ class BatchQueue:
 
     @property
     def is_crowded(self) -> bool:
-        """Whether so much waits that short batches must leave, and nobody should come in."""
-        return self._count >= _ROOM_BATCHES * self._batch or self._bytes >= _ROOM_BYTES
+        """Whether so much waits that short batches must leave, and no request should be added."""
+        return self._count >= _CROWDED_BATCHES * self._batch or self._bytes >= _CROWDED_BYTES
 
     def add(self, request: Request, now: float) -> bool:
-        """Let a request wait; says whether that may have made a batch leave, or changed when the next one does."""
+        """Queue a request; returns whether a batch may leave because of it, or the next one at another time."""
         jobs = self._waiting.setdefault(request.shape, deque())
         jobs.append((now, request))
         self._count += 1
@@ -44,12 +56,12 @@ class BatchQueue:
 
     def take(self, now: float, hurry: bool = False) -> list[Request]:
         """The next batch, all of one shape; empty if none should leave yet."""
-        ripe = [shape for shape in self._waiting if self._is_full(shape) or self._is_due(shape, now)]
-        if not ripe and (hurry or self.is_crowded):
-            ripe = list(self._waiting)
-        if not ripe:
+        ready = [shape for shape in self._waiting if self._is_full(shape) or self._is_due(shape, now)]
+        if not ready and (hurry or self.is_crowded):
+            ready = list(self._waiting)
+        if not ready:
             return []
-        shape = min(ripe, key=self._since)
+        shape = min(ready, key=self._since)
         jobs = self._waiting[shape]
         taken = [jobs.popleft()[1] for _ in range(min(len(jobs), self.width(shape)))]
         if not jobs:
@@ -59,20 +71,20 @@ class BatchQueue:
         return taken
 
     def patience(self, now: float) -> float | None:
-        """Seconds until a short batch leaves if nobody comes in; None for never."""
+        """Seconds until a short batch leaves if no request is added; None for never."""
         if not self._waiting or self._linger == float("inf"):
             return None
         return max(0.0, min(self._since(shape) for shape in self._waiting) + self._linger - now)
 
     def clear(self) -> list[Request]:
-        """Send everybody away."""
-        gone = [request for jobs in self._waiting.values() for _, request in jobs]
+        """Remove all waiting requests, and return them."""
+        removed = [request for jobs in self._waiting.values() for _, request in jobs]
         self._waiting.clear()
         self._count = self._bytes = 0
-        return gone
+        return removed
 
     def pixels(self, shape: Shape) -> int:
-        """Pixels that the engine makes of one image."""
+        """Pixels of the engine's output for one image of a shape, (height, width)."""
         return max(1, int(shape[0] * shape[1] * self._scale**2))
 
     def width(self, shape: Shape) -> int:

@@ -3,10 +3,11 @@
 import sys
 from collections.abc import Callable
 
-_SHARE = 0.8
-"""Of the free memory that a batch may take; the rest is for what does not grow evenly, and for results on their way."""
 Gauge = Callable[[Callable[[], object]], tuple[int, int]]
-"""Makes a call; returns the bytes that it took at its worst, and those that were free before."""
+"""Makes a call; returns the peak of the bytes that it took, and those that were free before."""
+
+_SHARE = 0.8
+"""Of the free memory that a batch may take; the rest is for what does not grow evenly, and for results in flight."""
 
 
 def cuda_gauge(device: str) -> Gauge | None:
@@ -27,14 +28,20 @@ def cuda_gauge(device: str) -> Gauge | None:
     return gauge
 
 
-def fitting(width: int, taken: int, free: int) -> int:
-    """`width`, halved until so many images, each of which takes `taken` bytes, fit into `free` bytes; at least 1."""
-    while width > 1 and width * taken > _SHARE * free:
+def fitting(width: int, needed: Callable[[int], float], free: int) -> int:
+    """`width`, halved until a batch of so many images fits into `free` bytes with something to spare; at least 1.
+
+    Args:
+        width: images per batch to begin with.
+        needed: the bytes that a batch of so many images takes.
+        free: bytes of free memory.
+    """
+    while width > 1 and needed(width) > _SHARE * free:
         width //= 2
     return width
 
 
-def _empty_device_cache() -> None:
+def empty_device_cache() -> None:
     """Give back what a call left in torch's cache on the device; it may be in pieces of a wrong size."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():

@@ -1,4 +1,4 @@
-"""Request; making requests from a decoded image."""
+"""Requests to the service: the SR images to be made of one decoded image, each with its name, seed and stored size."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,16 @@ Shape = tuple[int, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One SR image to be made. `size` is (height, width) of the stored image; `record` is what the caller knows."""
+    """One SR image to be made.
+
+    Attributes:
+        name: the entry's name in the store.
+        lr: what the engine gets: RGB, uint8, (height, width, 3).
+        seed: for engines that draw noise.
+        size: (height, width) of the stored image.
+        record: what the caller knows about the image, for the entry's record; JSON values.
+        aliases: other names under which the store finds the entry's source.
+    """
 
     name: str
     lr: Pixels

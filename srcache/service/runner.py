@@ -2,24 +2,24 @@
 
 A call that raises is tried again in smaller batches, until the culprit is alone: one image's failure is its own. Out of
 memory makes the batches of that shape smaller for good; an image that does not fit alone has failed. Errors of the
-surroundings, and of the engine's author, are raised.
+machine (disk, device, network), and of the engine's author, are raised.
 
-Where there is a `Gauge`, a shape begins with a call on one image, from which follows how many fit into memory; so its
-batches are of one width from the first on. An engine that predicts its memory (`predicted_memory`) is asked instead.
+Where there is a `Gauge`, the first call for a shape is on one image, from which follows how many fit into memory; so
+its batches are of one width from the first on. An engine that predicts its memory (`predicted_memory`) is asked
+instead.
 """
 
-import math
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from srcache.engine.interface import Failure, SREngine, Upscaled, upscaled_side
+from srcache.engine.interface import Failure, SREngine, Upscaled
 from srcache.errors import DeviceError, EngineError, ImageError, SrcacheError
 from srcache.images import to_batch
 from srcache.service.batching import BatchQueue
-from srcache.service.device_memory import _SHARE, Gauge, _empty_device_cache, fitting
+from srcache.service.device_memory import Gauge, empty_device_cache, fitting
 from srcache.service.requests import Request, Shape
 
 if TYPE_CHECKING:
@@ -30,27 +30,34 @@ _Outcomes = list[Upscaled | Failure]
 
 
 class EngineRunner:
-    """An engine, and how much it was given: for one thread.
+    """Calls an engine so that there is one outcome per image, and counts what it was given; used by one thread.
 
-    `computed` counts images that the engine was given, `padded` those that only filled a batch up, and `seconds` the
-    time that it took. `pads` says whether short batches are filled up.
+    Args:
+        engine: computes the images.
+        queue: knows how many images of a shape one call may have; it is made narrower where memory runs out.
+        gauge: measures a device's memory, so that batches fit from the first on; None does not look.
+        pads: whether short batches are filled up, for an engine that asks for it.
+
+    Attributes:
+        computed: images that the engine was given; `padded` of them only filled a batch up.
+        seconds: the time that the engine took.
     """
 
-    def __init__(self, engine: SREngine, room: BatchQueue, gauge: Gauge | None = None, pads: bool = True) -> None:
+    def __init__(self, engine: SREngine, queue: BatchQueue, gauge: Gauge | None = None, pads: bool = True) -> None:
         self.computed, self.padded, self.seconds = 0, 0, 0.0
-        self._engine, self._room, self._gauge = engine, room, gauge
+        self._engine, self._queue, self._gauge = engine, queue, gauge
         self._pads = pads and engine.info.pads
         self._gauged: set[Shape] = set()
 
-    def prepared(self, requests: list[Request]) -> "Tensor | None":
-        """What the engine will be given for these, made ahead of time in another thread; None if that failed."""
+    def prepare(self, requests: list[Request]) -> "Tensor | None":
+        """What the engine will be given for these, made ahead of time in another thread; None without the memory."""
         try:
-            return to_batch([request.lr for request in self._filled_up(requests)])
+            return to_batch([request.lr for request in self._padded(requests)])
         except MemoryError:
             return None
 
     def upscale(self, requests: list[Request], images: "Tensor | None" = None) -> _Outcomes:
-        """One outcome per request; all are of one shape. `images` is what `prepared` made of them.
+        """One outcome per request; all are of one shape. `images` is what `prepare` made of them.
 
         Raises:
             DeviceError: the accelerator is gone.
@@ -60,7 +67,7 @@ class EngineRunner:
         if self._gauge is not None and shape not in self._gauged:
             self._gauged.add(shape)
             self._settle_width(requests[0], self._gauge)
-        size = self._room.width(shape)
+        size = self._queue.width(shape)
         if len(requests) <= size:
             outcomes = self._attempt(requests, images)
             if not isinstance(outcomes, Failure):
@@ -70,45 +77,43 @@ class EngineRunner:
                 return [outcomes]
         done: _Outcomes = []
         while len(done) < len(requests):
-            size = min(size, self._room.width(shape))
+            size = min(size, self._queue.width(shape))
             done += self.upscale(requests[len(done) : len(done) + size])
         return done
 
     def _settle_width(self, request: Request, gauge: Gauge) -> None:
         """Make a shape's batches as small as the engine's prediction, or a call on one image, says they must be."""
-        width = self._room.width(request.shape)
+        width = self._queue.width(request.shape)
         if width == 1:
             return
         predicted = getattr(self._engine, "predicted_memory", None)
         if predicted is not None:
-            with _warned(f"engine {self._engine.info.name} could not predict its memory, so it is measured"):
+            with _warn_instead(f"engine {self._engine.info.name} could not predict its memory, so it is measured"):
                 free = gauge(lambda: None)[1]
-                while width > 1 and predicted(*request.shape, width) > _SHARE * free:
-                    width //= 2
-                self._room.narrow(request.shape, width)
+                self._queue.narrow(request.shape, fitting(width, lambda count: predicted(*request.shape, count), free))
                 return
         images = to_batch([request.lr])
         started = time.perf_counter()
         try:
             taken, free = gauge(lambda: self._engine.upscale(images, [request.seed]))
-        except Exception:  # the call proper meets the same, and answers for it
+        except Exception:  # the call on the batch meets the same error, and reports it
             return
         finally:
             self.seconds += time.perf_counter() - started
         self.computed, self.padded = self.computed + 1, self.padded + 1
-        self._room.narrow(request.shape, fitting(width, taken, free))
+        self._queue.narrow(request.shape, fitting(width, lambda count: count * taken, free))
 
     def _next_size(self, requests: list[Request], failure: Failure) -> int:
         """How many of these to try next, after all of them have failed; 0 if there is nothing to try."""
-        given = len(self._filled_up(requests))
+        given = len(self._padded(requests))
         if failure.reason != "out_of_memory" or given == 1:
             return len(requests) // 2
-        _empty_device_cache()
-        self._room.narrow(requests[0].shape, given // 2)
+        empty_device_cache()
+        self._queue.narrow(requests[0].shape, given // 2)
         return given // 2
 
     def _attempt(self, requests: list[Request], images: "Tensor | None") -> _Outcomes | Failure:
-        """The outcomes of one call, or why there are none. On return nothing holds on to what the call made."""
+        """The outcomes of one call, or why there are none. After it no reference to what the call made is left."""
         started = time.perf_counter()
         try:
             return self._call(requests, images)
@@ -118,31 +123,31 @@ class EngineRunner:
             self.seconds += time.perf_counter() - started
 
     def _call(self, requests: list[Request], images: "Tensor | None") -> _Outcomes:
-        padded = self._filled_up(requests)
+        padded = self._padded(requests)
         if images is None or len(images) != len(padded):  # the shape's batches may have become smaller since
             images = to_batch([request.lr for request in padded])
         self.computed, self.padded = self.computed + len(padded), self.padded + len(padded) - len(requests)
         outcomes: object = self._engine.upscale(images, [request.seed for request in padded])
         if not isinstance(outcomes, list | tuple):
-            raise self._broken_promise("a list", type(outcomes).__name__)
+            raise self._broken_contract("a list", type(outcomes).__name__)
         if len(outcomes) != len(padded):
-            raise self._broken_promise(f"one outcome per image ({len(padded)})", str(len(outcomes)))
+            raise self._broken_contract(f"one outcome per image ({len(padded)})", str(len(outcomes)))
         for outcome in outcomes:
             if not isinstance(outcome, Upscaled | Failure):
-                raise self._broken_promise("a list of Upscaled or Failure", type(outcome).__name__)
+                raise self._broken_contract("a list of Upscaled or Failure", type(outcome).__name__)
         return list(outcomes[: len(requests)])
 
-    def _filled_up(self, requests: list[Request]) -> list[Request]:
+    def _padded(self, requests: list[Request]) -> list[Request]:
         """For an engine that needs it, as many as the shape's width, by repeating the first."""
-        missing = self._room.width(requests[0].shape) - len(requests) if self._pads else 0
+        missing = self._queue.width(requests[0].shape) - len(requests) if self._pads else 0
         return requests + [requests[0]] * max(0, missing)
 
-    def _broken_promise(self, expected: str, got: str) -> EngineError:
+    def _broken_contract(self, expected: str, got: str) -> EngineError:
         return EngineError(f"engine {self._engine.info.name} must return {expected}, but returned {got}")
 
 
 @contextmanager
-def _warned(words: str) -> Iterator[None]:
+def _warn_instead(words: str) -> Iterator[None]:
     """An exception becomes a warning."""
     try:
         yield
@@ -168,24 +173,3 @@ def failure_of(error: Exception) -> Failure:
     if "CUDA error" in text or type(error).__name__ == "AcceleratorError":
         raise DeviceError(f"the device stopped working: {text}; what was stored is safe, run again") from error
     return Failure("engine_error", f"{type(error).__name__}: {text}")
-
-
-def unusable(image: "Tensor", source: "Tensor", scale: float) -> Failure | None:
-    """Why an output must not be stored: it is not finite, out of range, of a wrong shape, or blank.
-
-    Blank (constant, so black too) is a failure only if the source was not, and only for an enlargement: white paper
-    stays white, but a decoder that overflowed in half precision also gives one flat colour.
-    """
-    expected = (3, *(upscaled_side(side, scale) for side in source.shape[-2:]))
-    if tuple(image.shape) != expected:
-        return Failure("wrong_shape", f"expected an output of shape {expected}, but got {tuple(image.shape)}")
-    low, high = image.amin((-2, -1)), image.amax((-2, -1))  # NaN comes through both
-    least, most = float(low.min()), float(high.max())
-    if not (math.isfinite(least) and math.isfinite(most)):
-        return Failure("not_finite", "the engine's output holds values that are not numbers")
-    if least < -1e-3 or most > 1 + 1e-3:
-        return Failure("out_of_range", "the engine's output leaves [0, 1]")
-    flat = bool((low == high).all())
-    if flat and scale >= 1 and not bool((source.amax((-2, -1)) == source.amin((-2, -1))).all()):
-        return Failure("blank", "the engine's output is one flat colour, but its input is not")
-    return None

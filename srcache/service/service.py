@@ -1,17 +1,19 @@
 """SRService: owns an engine; batches what is asked for, computes each name once, and writes results back.
 
-    submit → waiting room → [batch thread] → [engine thread] → [encode threads] → [commit thread] → store → future
+    submit → BatchQueue → [batch thread] → [engine thread] → [encode threads] → [commit thread] → store → future
 
 * A batch holds images of one shape, and is filled up to a fixed size where the engine's results may depend on the
-  batch's shape; so an image's bytes do not depend on who else was asked for.
-* Memory is bounded: `submit` blocks while the waiting room is crowded, and no batch is begun while results of more than
+  batch's shape; so an image's bytes do not depend on which other images were asked for.
+* Memory is bounded: `submit` blocks while the queue is crowded, and no batch is begun while results of more than
   `BATCH_PIXELS` pixels, or too many of them, are not stored yet.
-* The engine is what all this is for: while it computes, the next batch is made ready, and the last one is encoded.
-* One image's failure is its own (see `calls`). Errors of the surroundings (disk full, device lost) end the service:
-  every future gets them, and none is ever left without an answer.
+* The engine is kept busy: while it computes, the next batch is prepared, and the last one is encoded.
+* One image's failure is its own (see `runner`). Errors of the machine (disk full, device lost) end the service: every
+  future gets them, and none is ever left without an answer.
+
+This module has the threads and the lock. Which batch is next (`batching`), the calls to the engine (`runner`), the
+entries made of its outputs (`encoding`) and their grouping into commits (`committing`) are elsewhere.
 """
 
-import json
 import queue
 import threading
 import time
@@ -22,22 +24,20 @@ from typing import TYPE_CHECKING
 
 from srcache.engine.interface import Failure, SREngine, Upscaled
 from srcache.errors import EngineError
-from srcache.images import encode, from_tensor, resize, to_batch
-from srcache.keys import image_key
 from srcache.recipe.recipe import Recipe
 from srcache.service.batching import BATCH_PIXELS, BatchQueue
+from srcache.service.committing import CommitQueue
 from srcache.service.device_memory import Gauge
+from srcache.service.encoding import ResultEncoder
 from srcache.service.requests import Request
-from srcache.service.runner import EngineRunner, failure_of, unusable
+from srcache.service.runner import EngineRunner
 from srcache.stores import Entry, Store
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _UNSTORED_MOST = 2048
-_COMMIT_ENTRIES = 64
-_COMMIT_BYTES = 16 << 20
-_COMMIT_PAUSE = 0.05
+"""Results that are not stored yet, at most, however few pixels they have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,29 +71,43 @@ class ServiceSettings:
 
 
 class SRService:
-    """See this module's docstring. A context manager; leaving it finishes what was asked for.
+    """Makes SR images with one engine by one recipe, in the background, and writes them to a store.
 
-    `calls` counts what the engine was given, and the seconds that it took.
+    `submit` asks for an image and returns a future of what became of it (`Served`). Requests are put together in
+    batches, a name is computed once however often it is asked for, and what the store has is not computed at all. One
+    image's failure is in its own `Served`; an error of the machine ends the service, and every future raises it. May be
+    used from many threads. A context manager: leaving it finishes what was asked for, or after an error drops it.
+
+    Args:
+        engine: computes the images; the service calls it from one thread.
+        recipe: what the images are; its engine is `engine`.
+        store: where they go; stays open.
+        settings: see `ServiceSettings`.
+
+    Attributes:
+        settings: as given.
+        calls: counts what the engine was given, and the seconds that it took.
     """
 
     def __init__(self, engine: SREngine, recipe: Recipe, store: Store, settings: ServiceSettings) -> None:
         self.settings = settings
-        self._recipe, self._store = recipe, store
-        self._room = BatchQueue(max(1, settings.batch or engine.info.batch), recipe.scale, settings.linger)
-        self.calls = EngineRunner(engine, self._room, settings.gauge, engine.info.pads_on(settings.device))
+        self._store = store
+        self._waiting = BatchQueue(max(1, settings.batch or engine.info.batch), recipe.scale, settings.linger)
+        self.calls = EngineRunner(engine, self._waiting, settings.gauge, engine.info.pads_on(settings.device))
+        self._encoder = ResultEncoder(recipe, settings.codec, settings.device)
         self._pending: dict[str, Future[Served]] = {}
         self._lock = threading.Lock()
         self._work, self._space = threading.Condition(self._lock), threading.Condition(self._lock)
-        self._hurried, self._closing, self._cancelled = 0, False, False
+        self._drains, self._closing, self._cancelled = 0, False, False
         self._fatal: Exception | None = None
         self._ahead = self._encoding = self._unstored = 0
         self._batches: queue.SimpleQueue[tuple[list[Request], Tensor | None] | None] = queue.SimpleQueue()
         self._results: queue.SimpleQueue[tuple[Request, Upscaled | Failure, float] | None] = queue.SimpleQueue()
-        self._encoded: queue.SimpleQueue[tuple[Entry, int] | None] = queue.SimpleQueue()
-        self._preparing = self._started(self._run_batches, "batch")
-        self._computing = self._started(self._run_engine, "engine")
-        self._encoders = [self._started(self._run_encoder, "encode") for _ in range(settings.encoders)]
-        self._committing = self._started(self._run_commits, "commit")
+        self._encoded = CommitQueue()
+        self._preparing = self._start(self._run_batches, "batch")
+        self._computing = self._start(self._run_engine, "engine")
+        self._encoders = [self._start(self._run_encoder, "encode") for _ in range(settings.encoders)]
+        self._committing = self._start(self._run_commits, "commit")
 
     def __enter__(self) -> "SRService":
         return self
@@ -102,7 +116,7 @@ class SRService:
         self.close(cancel=kind is not None)
 
     def submit(self, request: Request) -> "Future[Served]":
-        """Ask for one image; blocks while very much is waiting. Asking twice costs nothing.
+        """Ask for one image; blocks while the queue is crowded. Asking twice costs nothing.
 
         The future cannot be cancelled, for others may have asked for the same; `close` may drop it, and then it raises
         CancelledError. Nothing may be submitted from a future's callback.
@@ -112,14 +126,14 @@ class SRService:
         """
         name = request.name
         with self._lock:
-            self._space.wait_for(lambda: self._has_ended or name in self._pending or not self._room.is_crowded)
+            self._space.wait_for(lambda: self._has_ended or name in self._pending or not self._waiting.is_crowded)
             self._require_open()
             if name in self._pending:
                 return self._pending[name]
             future = self._pending[name] = Future()
             future.set_running_or_notify_cancel()
         try:
-            stored = self._store.record(name) is not None
+            stored = self._store.has(name)
         except BaseException as error:
             self._settle(name, error)
             raise
@@ -128,7 +142,7 @@ class SRService:
             return future
         with self._lock:
             self._require_open()
-            if self._room.add(request, time.monotonic()) or self._hurried:
+            if self._waiting.add(request, time.monotonic()) or self._drains:
                 self._work.notify()
         return future
 
@@ -140,13 +154,13 @@ class SRService:
         """
         with self._lock:
             asked = list(self._pending.values())
-            self._hurried += 1
+            self._drains += 1
             self._work.notify()
         try:
             wait(asked)
         finally:
             with self._lock:
-                self._hurried -= 1
+                self._drains -= 1
         if self._fatal is not None:
             raise self._fatal
 
@@ -154,7 +168,7 @@ class SRService:
         """End the service: everything is finished, or (`cancel`) the batch in hand is, and the rest is dropped."""
         with self._lock:
             self._closing, self._cancelled = True, cancel
-            dropped = [request.name for request in self._room.clear()] if cancel else []
+            dropped = [request.name for request in self._waiting.clear()] if cancel else []
             self._work.notify()
             self._space.notify_all()
         self._drop(dropped)
@@ -165,7 +179,7 @@ class SRService:
             self._results.put(None)
         for thread in self._encoders:
             thread.join()
-        self._encoded.put(None)
+        self._encoded.end()
         self._committing.join()
         self._drop(list(self._pending))
 
@@ -179,13 +193,13 @@ class SRService:
         if self._closing:
             raise EngineError("the SR service was closed; open a new one")
 
-    def _started(self, act: Callable[[], None], name: str) -> threading.Thread:
-        thread = threading.Thread(target=self._guarded, args=(act,), name=f"srcache-{name}", daemon=True)
+    def _start(self, act: Callable[[], None], name: str) -> threading.Thread:
+        thread = threading.Thread(target=self._work_until_end, args=(act,), name=f"srcache-{name}", daemon=True)
         thread.start()
         return thread
 
-    def _guarded(self, act: Callable[[], None]) -> None:
-        """Be a thread of ours; whatever it does not handle ends the service, loudly."""
+    def _work_until_end(self, act: Callable[[], None]) -> None:
+        """Body of every worker thread; whatever `act` does not handle ends the service with an error."""
         try:
             act()
         except Exception as error:
@@ -195,22 +209,22 @@ class SRService:
 
     def _run_batches(self) -> None:
         while requests := self._next_batch():
-            self._batches.put((requests, self.calls.prepared(requests)))
+            self._batches.put((requests, self.calls.prepare(requests)))
 
     def _next_batch(self) -> list[Request]:
         """The next images of one shape to compute, as soon as there is room for their results; empty at the end."""
         with self._lock:
             while self._fatal is None:
                 is_free = self._ahead == 0 and self._unstored <= BATCH_PIXELS
-                hurry = self._closing or self._hurried > 0
-                if is_free and (requests := self._room.take(time.monotonic(), hurry)):
+                hurry = self._closing or self._drains > 0
+                if is_free and (requests := self._waiting.take(time.monotonic(), hurry)):
                     self._ahead += 1
                     self._unstored += sum(map(self._cost, requests))
                     self._space.notify_all()
                     return requests
-                if self._closing and len(self._room) == 0:
+                if self._closing and len(self._waiting) == 0:
                     return []
-                self._work.wait(self._room.patience(time.monotonic()) if is_free else None)
+                self._work.wait(self._waiting.patience(time.monotonic()) if is_free else None)
         return []
 
     def _run_engine(self) -> None:
@@ -234,8 +248,8 @@ class SRService:
             self._results.put((request, outcome, milliseconds))
 
     def _cost(self, request: Request) -> int:
-        """What a result that is not stored yet holds on to, in pixels; a tiny one is an object too."""
-        return max(BATCH_PIXELS // _UNSTORED_MOST, self._room.pixels(request.shape))
+        """The memory of a result that is not stored yet, in pixels, and a least cost, for a tiny one is an object too."""
+        return max(BATCH_PIXELS // _UNSTORED_MOST, self._waiting.pixels(request.shape))
 
     def _run_encoder(self) -> None:
         while (result := self._results.get()) is not None:
@@ -243,70 +257,31 @@ class SRService:
             del result  # a view of a whole batch
 
     def _encode(self, request: Request, outcome: Upscaled | Failure, milliseconds: float) -> None:
-        """Check, quantise and encode one result, and hand it to the commit thread."""
-        try:
-            done = outcome if isinstance(outcome, Failure) else self._entry(request, outcome, milliseconds)
-        except Exception as error:  # an odd tensor, odd notes, a picture too large for its codec: this image's own
-            done = failure_of(error)
+        """Encode one result and hand it to the commit thread, or answer its request if there is nothing to store."""
+        done = self._encoder.entry(request, outcome, milliseconds)
         with self._lock:
             self._encoding -= 1
         if isinstance(done, Entry):
-            self._encoded.put((done, self._cost(request)))
+            self._encoded.put(done, self._cost(request))
         else:
-            self._let_go(self._cost(request))
+            self._release(self._cost(request))
             self._settle(request.name, Served(request.name, failure=done))
 
-    def _entry(self, request: Request, upscaled: Upscaled, milliseconds: float) -> Entry | Failure:
-        source = to_batch([request.lr])[0]
-        wrong = unusable(upscaled.image, source, self._recipe.scale)
-        if wrong is not None:
-            return wrong
-        pixels = resize(from_tensor(upscaled.image), request.size, "lanczos")
-        payload = encode(pixels, self._recipe.codec or self.settings.codec)
-        record = {
-            **request.record,
-            "lr": list(request.shape),
-            "size": list(request.size),
-            "notes": dict(upscaled.notes),
-            "milliseconds": milliseconds,
-            "device": self.settings.device,
-            "checksum": image_key(payload),
-        }
-        json.dumps(record, allow_nan=False)
-        return Entry(request.name, payload, record, request.aliases)
-
     def _run_commits(self) -> None:
-        while batch := self._next_commit():
-            self._store.put_many([entry for entry, _ in batch])
-            self._let_go(sum(cost for _, cost in batch))
-            for entry, _ in batch:
+        while group := self._encoded.take(lambda: self._encoding):
+            self._store.put_many([entry for entry, _ in group])
+            self._release(sum(cost for _, cost in group))
+            for entry, _ in group:
                 self._settle(entry.name, Served(entry.name, added=True))
 
-    def _next_commit(self) -> list[tuple[Entry, int]]:
-        """What is encoded by now, up to some entries or megabytes; empty at the end."""
-        batch: list[tuple[Entry, int]] = []
-        size = 0
-        following = self._encoded.get()
-        while following is not None:
-            batch.append(following)
-            size += len(following[0].payload)
-            if len(batch) >= _COMMIT_ENTRIES or size >= _COMMIT_BYTES:
-                return batch
-            try:
-                following = self._encoded.get(timeout=_COMMIT_PAUSE if self._encoding else 0)
-            except queue.Empty:
-                return batch
-        if batch:
-            self._encoded.put(None)
-        return batch
-
-    def _let_go(self, cost: int) -> None:
+    def _release(self, cost: int) -> None:
+        """Results of this cost are stored, or need not be: a batch may begin in their place."""
         with self._lock:
             self._unstored -= cost
             self._work.notify()
 
     def _settle(self, name: str, answer: Served | BaseException) -> None:
-        """Answer a request; whoever takes a future out of `_pending` is the one who may set it."""
+        """Answer a request; only the thread that takes a future out of `_pending` may set it."""
         with self._lock:
             future = self._pending.pop(name, None)
         if future is None:
@@ -321,11 +296,11 @@ class SRService:
             self._settle(name, CancelledError())
 
     def _end(self, error: Exception) -> None:
-        """The surroundings gave up: tell everybody who waits, and let nobody in."""
+        """End the service with an error: refuse new requests, and fail those that wait."""
         with self._lock:
             self._fatal = self._fatal or error
             futures, self._pending = list(self._pending.values()), {}
-            self._room.clear()
+            self._waiting.clear()
             self._work.notify()
             self._space.notify_all()
         for future in futures:

@@ -1,4 +1,4 @@
-"""The engine seam: discovery, options, tiling, and what counts as an unusable output."""
+"""The engine seam: discovery, options and tiling."""
 
 import multiprocessing
 import subprocess
@@ -6,16 +6,14 @@ import sys
 from importlib.metadata import EntryPoint
 
 import pytest
-import torch
 from engines import ENTRY_POINTS, Noise
 from hypothesis import given
 from hypothesis import strategies as st
 
 from srcache.engine import registry
-from srcache.engine.interface import EngineInfo, Failure, Option, Setup, Tiling, upscaled_side
+from srcache.engine.interface import EngineInfo, Option, Setup, Tiling, upscaled_side
 from srcache.engine.registry import engine_names, find_engine, open_engine
 from srcache.errors import EngineError
-from srcache.service.runner import unusable
 
 
 def test_installed_engines_are_found_here_in_subprocesses_and_in_spawned_workers():
@@ -136,48 +134,3 @@ def test_tiling_in_another_form_is_refused(text):
 )
 def test_sides_are_rounded_half_up_and_never_vanish(side, scale, expected):
     assert upscaled_side(side, scale) == expected
-
-
-def _outcome(image, source=None, scale=2):
-    failure = unusable(image, torch.rand(3, 4, 5) if source is None else source, scale)
-    return failure if failure is None else failure.reason
-
-
-def test_a_good_output_is_usable():
-    assert _outcome(torch.rand(3, 8, 10)) is None
-    assert _outcome(torch.rand(3, 8, 10) * 1.0008) is None
-    assert _outcome(torch.rand(3, 8, 10).half()) is None
-
-
-@pytest.mark.parametrize("shape", [(3, 8, 9), (3, 4, 5), (1, 8, 10), (8, 10, 3), (1, 3, 8, 10), (8, 10)])
-def test_an_output_of_another_shape_is_unusable(shape):
-    failure = unusable(torch.rand(shape), torch.rand(3, 4, 5), 2)
-    assert failure == Failure("wrong_shape", f"expected an output of shape (3, 8, 10), but got {shape}")
-
-
-@pytest.mark.parametrize(
-    ("value", "reason"),
-    [
-        (float("nan"), "not_finite"),
-        (float("inf"), "not_finite"),
-        (float("-inf"), "not_finite"),
-        (1.01, "out_of_range"),
-        (-0.01, "out_of_range"),
-    ],
-)
-def test_one_bad_value_anywhere_makes_an_output_unusable(value, reason):
-    image = torch.rand(3, 8, 10)
-    image[2, 7, 9] = value
-    assert _outcome(image) == reason
-
-
-@pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
-def test_one_flat_colour_is_unusable_unless_the_source_was_flat(level):
-    flat = torch.tensor([level, 0.25, 0.75]).reshape(3, 1, 1).expand(3, 8, 10)
-    assert _outcome(flat) == "blank"
-    assert _outcome(flat, source=torch.full((3, 4, 5), 0.3)) is None
-    assert _outcome(flat, source=torch.rand(3, 8, 10), scale=1) == "blank"
-    assert _outcome(flat[:, :4, :5], source=torch.rand(3, 8, 10), scale=0.5) is None
-    barely = flat.clone()
-    barely[1, 0, 0] += 1 / 255
-    assert _outcome(barely) is None

@@ -1,4 +1,4 @@
-"""The waiting room: nobody is lost, shapes are never mixed, and which batch leaves when."""
+"""The queue before the engine: no request is lost, shapes are never mixed, and which batch leaves when."""
 
 import math
 
@@ -28,66 +28,66 @@ SHAPES = st.sampled_from([(2, 3), (3, 2), (5, 5), (1, 9)])
     st.sampled_from([0.0, 2.0, math.inf]),
 )
 def test_everybody_leaves_once_in_order_and_with_their_own_shape(steps, batch, linger):
-    room, now, came, left = BatchQueue(batch, 2, linger), 0, [], []
+    queue, now, came, left = BatchQueue(batch, 2, linger), 0, [], []
     for number, (shape, takes, pause) in enumerate(steps):
         now += pause
-        room.add(waiting(number, shape), now)
+        queue.add(waiting(number, shape), now)
         came.append((shape, str(number)))
-        if takes and (taken := room.take(now)):
+        if takes and (taken := queue.take(now)):
             assert len(taken) <= batch
             assert len({request.shape for request in taken}) == 1
             left += taken
-    assert len(room) == len(came) - len(left)
-    while taken := room.take(now, hurry=True):
+    assert len(queue) == len(came) - len(left)
+    while taken := queue.take(now, hurry=True):
         assert len(taken) <= batch
         left += taken
-    assert len(room) == 0
+    assert len(queue) == 0
     for shape in {shape for shape, _ in came}:
         assert names(r for r in left if r.shape == shape) == [name for kept, name in came if kept == shape]
     assert len(left) == len(came)
 
 
 def test_a_full_batch_leaves_and_a_short_one_waits():
-    room = BatchQueue(3, 2, math.inf)
-    assert [room.add(waiting(n), n) for n in range(3)] == [True, False, True]
-    room.add(waiting(3, (9, 9)), 3)
-    assert names(room.take(1e9)) == ["0", "1", "2"]
-    assert room.take(1e9) == []
-    assert names(room.take(1e9, hurry=True)) == ["3"]
+    queue = BatchQueue(3, 2, math.inf)
+    assert [queue.add(waiting(n), n) for n in range(3)] == [True, False, True]
+    queue.add(waiting(3, (9, 9)), 3)
+    assert names(queue.take(1e9)) == ["0", "1", "2"]
+    assert queue.take(1e9) == []
+    assert names(queue.take(1e9, hurry=True)) == ["3"]
 
 
 def test_a_short_batch_leaves_after_its_linger_even_if_others_are_full():
-    room = BatchQueue(2, 2, 10)
-    room.add(waiting("rare", (9, 9)), 0)
+    queue = BatchQueue(2, 2, 10)
+    queue.add(waiting("rare", (9, 9)), 0)
     for number in range(8):
-        room.add(waiting(number), 1 + number)
-    assert room.patience(4) == 6
-    assert names(room.take(9.9)) == ["0", "1"]
-    assert names(room.take(10)) == ["rare"]
-    assert names(room.take(10)) == ["2", "3"]
-    assert room.patience(100) == 0
+        queue.add(waiting(number), 1 + number)
+    assert queue.patience(4) == 6
+    assert names(queue.take(9.9)) == ["0", "1"]
+    assert names(queue.take(10)) == ["rare"]
+    assert names(queue.take(10)) == ["2", "3"]
+    assert queue.patience(100) == 0
 
 
 def test_the_one_that_waits_longest_leaves_first_when_crowded():
-    room = BatchQueue(2, 2, math.inf)
+    queue = BatchQueue(2, 2, math.inf)
     for number in range(16):
-        assert not room.is_crowded
-        room.add(waiting(number, (1, 1 + number)), number)
-    assert room.is_crowded
-    assert names(room.take(99)) == ["0"]
-    assert not room.is_crowded
-    assert room.take(99) == []
+        assert not queue.is_crowded
+        queue.add(waiting(number, (1, 1 + number)), number)
+    assert queue.is_crowded
+    assert names(queue.take(99)) == ["0"]
+    assert not queue.is_crowded
+    assert queue.take(99) == []
 
 
 def test_much_memory_makes_a_crowd_too(monkeypatch):
-    monkeypatch.setattr("srcache.service.batching._ROOM_BYTES", 100)
-    room = BatchQueue(64, 2, math.inf)
-    room.add(waiting("small", (4, 4)), 0)
-    assert not room.is_crowded
-    room.add(waiting("large", (5, 5)), 0)
-    assert room.is_crowded
-    assert names(room.take(0)) == ["small"]
-    assert not room.is_crowded
+    monkeypatch.setattr("srcache.service.batching._CROWDED_BYTES", 100)
+    queue = BatchQueue(64, 2, math.inf)
+    queue.add(waiting("small", (4, 4)), 0)
+    assert not queue.is_crowded
+    queue.add(waiting("large", (5, 5)), 0)
+    assert queue.is_crowded
+    assert names(queue.take(0)) == ["small"]
+    assert not queue.is_crowded
 
 
 @pytest.mark.parametrize(
@@ -95,25 +95,25 @@ def test_much_memory_makes_a_crowd_too(monkeypatch):
     [((128, 128), 4, 64), ((1000, 1000), 4, 2), ((4000, 3000), 4, 1), ((1000, 1000), 1, 32), ((1, 1), 0.5, 64)],
 )
 def test_the_width_is_fixed_by_the_shape(shape, scale, width):
-    room = BatchQueue(64, scale, 0)
-    assert room.width(shape) == width
-    assert width == 1 or width * room.pixels(shape) <= BATCH_PIXELS
+    queue = BatchQueue(64, scale, 0)
+    assert queue.width(shape) == width
+    assert width == 1 or width * queue.pixels(shape) <= BATCH_PIXELS
 
 
 def test_a_narrowed_shape_stays_narrow_and_others_do_not():
-    room = BatchQueue(8, 2, math.inf)
-    room.narrow((2, 3), 2)
+    queue = BatchQueue(8, 2, math.inf)
+    queue.narrow((2, 3), 2)
     for number in range(3):
-        room.add(waiting(number), number)
-    assert names(room.take(9)) == ["0", "1"]
-    assert (room.width((2, 3)), room.width((3, 2))) == (2, 8)
-    room.narrow((2, 3), 0)
-    assert room.width((2, 3)) == 1
+        queue.add(waiting(number), number)
+    assert names(queue.take(9)) == ["0", "1"]
+    assert (queue.width((2, 3)), queue.width((3, 2))) == (2, 8)
+    queue.narrow((2, 3), 0)
+    assert queue.width((2, 3)) == 1
 
 
 def test_clearing_hands_back_everybody():
-    room = BatchQueue(4, 2, 1)
+    queue = BatchQueue(4, 2, 1)
     for number in range(5):
-        room.add(waiting(number, (1, 1 + number % 2)), 0)
-    assert sorted(names(room.clear())) == ["0", "1", "2", "3", "4"]
-    assert (len(room), room.patience(0), room.take(9, hurry=True)) == (0, None, [])
+        queue.add(waiting(number, (1, 1 + number % 2)), 0)
+    assert sorted(names(queue.clear())) == ["0", "1", "2", "3", "4"]
+    assert (len(queue), queue.patience(0), queue.take(9, hurry=True)) == (0, None, [])

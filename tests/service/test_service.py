@@ -1,120 +1,26 @@
-"""The service: each name once, batches that change no pixel, failures that stay alone, and no future without an answer.
-
-Everything that waits in here does so with a limit, so that a deadlock is a failure rather than a silent build.
-"""
+"""The service while all goes well: each name is computed once, and batches change no pixel."""
 
 import itertools
 import math
 import threading
 import time
 from collections import Counter
-from concurrent.futures import CancelledError, wait
+from concurrent.futures import wait
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
-from engines import MARKS, enlarged
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from services import LIMIT, RECIPE, Broken, Probe, ask, closed, in_thread, joined, joined_within, name_of, serve
 
-from srcache.engine.interface import EngineInfo, Upscaled
 from srcache.engine.registry import open_engine
-from srcache.errors import DiskFullError, EngineError
-from srcache.images import Decoded, decode
-from srcache.keys import entry_name, image_key, noise_seed, pixel_key
+from srcache.images import Decoded
+from srcache.keys import image_key, pixel_key
 from srcache.recipe.reading import resolve
-from srcache.service.requests import Request, make_request, make_requests
-from srcache.service.service import Served, ServiceSettings, SRService
+from srcache.service.requests import make_request
+from srcache.service.service import Served
 from srcache.stores import open_store
-
-LIMIT = 20
-"""Seconds after which something that waits is taken to be stuck."""
-
-
-class Probe:
-    """Doubles images and notes the batches that it saw; waits for `gate` if there is one."""
-
-    def __init__(self, batch=4, pads=False, gate=None, act=None):
-        self.info = EngineInfo(name="probe", summary="", scales=(2,), pads=pads, batch=batch)
-        self.shapes: list[tuple[int, ...]] = []
-        self.seeds: list[int] = []
-        self._gate, self._act = gate, act
-
-    def upscale(self, images, seeds):
-        self.shapes.append(tuple(images.shape))
-        self.seeds += seeds
-        if self._gate:
-            assert self._gate.wait(LIMIT)
-        instead = self._act(images) if self._act else None
-        return instead if instead is not None else [Upscaled(image) for image in enlarged(images, 2)]
-
-
-class Broken:
-    """A memory store whose `put_many` or `record` raises after so many entries; may wait for a gate."""
-
-    def __init__(self, error, after=0, where="put_many"):
-        self.inner = open_store("memory", Path("broken"), writable=True)
-        self._error, self._after, self._where = error, after, where
-
-    def put_many(self, entries):
-        if self._where == "put_many" and len(list(self.inner.names())) >= self._after:
-            raise self._error
-        return self.inner.put_many(entries)
-
-    def record(self, name):
-        if self._where == "record":
-            raise self._error
-        return self.inner.record(name)
-
-
-@pytest.fixture
-def store():
-    return open_store("memory", Path("memory"), writable=True)
-
-
-RECIPE = resolve({"name": "t", "engine": "test-faulty", "scale": 2})
-
-
-def serve(engine, store, *, recipe=RECIPE, linger=math.inf, batch=None, encoders=2):
-    return SRService(engine, recipe, store, ServiceSettings(batch=batch, linger=linger, encoders=encoders))
-
-
-def name_of(number, sample=0):
-    return entry_name(image_key(f"{number}".encode()), sample)
-
-
-def ask(number, rgb):
-    height, width = rgb.shape[:2]
-    return Request(name=name_of(number), lr=rgb, seed=number, size=(2 * height, 2 * width))
-
-
-@pytest.fixture
-def asks(make_image):
-    """A function: requests for so many pictures of one shape, or of the shapes that a function gives."""
-
-    def make(count, shape=lambda number: (8, 10), first=0):
-        return [ask(number, make_image(*shape(number), number)) for number in range(first, first + count)]
-
-    return make
-
-
-def in_thread(act, *given):
-    thread = threading.Thread(target=act, args=given, daemon=True)
-    thread.start()
-    return thread
-
-
-def joined(*threads):
-    for thread in threads:
-        thread.join(LIMIT)
-    return not any(thread.is_alive() for thread in threads)
-
-
-def closed(service, **how):
-    return joined(in_thread(lambda: service.close(**how)))
-
 
 # --- once ------------------------------------------------------------------------------------------------------------
 
@@ -226,7 +132,7 @@ def test_many_different_shapes_neither_stall_nor_pile_up(asks, store, pads):
 
         thread = in_thread(submit_all)
         deadline = time.monotonic() + LIMIT
-        while len(service._room) < 16 and time.monotonic() < deadline:
+        while len(service._waiting) < 16 and time.monotonic() < deadline:
             time.sleep(0.005)
         assert not joined_within(thread, 0.1)
         assert len(accepted) <= 8 * 2 + 2 + 2  # the crowd, and what the engine has in hand and ahead
@@ -234,11 +140,6 @@ def test_many_different_shapes_neither_stall_nor_pile_up(asks, store, pads):
         assert joined(thread)
         service.drain()
     assert len(list(store.names())) == 50
-
-
-def joined_within(thread, seconds):
-    thread.join(seconds)
-    return not thread.is_alive()
 
 
 def test_results_that_are_not_stored_yet_hold_the_engine_back(asks, monkeypatch):
@@ -265,9 +166,9 @@ def test_draining_waits_for_what_was_asked_for_and_not_for_what_comes_later(asks
     with serve(Probe(), store, linger=0.001) as service:
 
         def keep_asking():
-            picture = asks(1)[0].lr
+            image = asks(1)[0].lr
             while not stop.is_set():
-                service.submit(ask(next(numbers), picture))
+                service.submit(ask(next(numbers), image))
 
         thread = in_thread(keep_asking)
         futures = [service.submit(request) for request in asks(5)]
@@ -313,73 +214,6 @@ def test_an_engine_that_needs_filling_up_would_otherwise_differ(asks):
 
 # --- failures --------------------------------------------------------------------------------------------------------
 
-REASONS = {
-    "fails": "marked",
-    "raises": "engine_error",
-    "nan": "not_finite",
-    "flat": "blank",
-    "range": "out_of_range",
-    "shape": "wrong_shape",
-}
-
-
-@pytest.mark.parametrize("mark", MARKS)
-def test_a_failure_is_the_image_s_own(make_image, store, mark):
-    pictures = [make_image(20, 20, number, mark if number == 2 else None) for number in range(6)]
-    requests = [ask(number, rgb) for number, rgb in enumerate(pictures)]
-    with serve(open_engine("test-faulty", RECIPE.setup("cpu")), store) as service:
-        outcomes = [service.submit(request) for request in requests]
-        service.drain()
-    failed = outcomes[2].result(0).failure
-    assert failed.reason == REASONS[mark]
-    assert failed.detail
-    assert [future.result(0).added for future in outcomes] == [number != 2 for number in range(6)]
-    for number, rgb in enumerate(pictures):
-        payload = store.get(name_of(number))
-        if number == 2:
-            assert payload is None
-        else:
-            np.testing.assert_array_equal(decode(payload)[::2, ::2], rgb)
-
-
-def test_a_failed_image_may_be_asked_for_again(make_image, store):
-    request = ask(0, make_image(20, 20, 0, "fails"))
-    with serve(open_engine("test-faulty", RECIPE.setup("cpu")), store, linger=0) as service:
-        first = service.submit(request)
-        assert first.result(LIMIT).failure
-        second = service.submit(request)
-        assert second is not first
-        assert second.result(LIMIT).failure
-
-
-@pytest.mark.parametrize("notes", [{"odd": object()}, {"odd": {1, 2}}, {"odd": math.nan}, [1], None])
-def test_odd_notes_are_the_image_s_own(asks, store, notes):
-    def act(images):
-        return [Upscaled(image, notes if n == 0 else {"n": n}) for n, image in enumerate(enlarged(images, 2))]
-
-    with serve(Probe(act=act), store) as service:
-        outcomes = [service.submit(request) for request in asks(4)]
-        service.drain()
-    assert outcomes[0].result(0).failure.reason == "engine_error"
-    assert [store.record(name_of(n))["notes"] for n in (1, 2, 3)] == [{"n": 1}, {"n": 2}, {"n": 3}]
-
-
-def test_a_picture_too_large_for_its_codec_is_its_own_failure(make_image, store):
-    recipe = resolve({"name": "t", "engine": "test-faulty", "scale": 2, "codec": "webp:50"})
-    with serve(open_engine("test-faulty", recipe.setup("cpu")), store, recipe=recipe) as service:
-        long, short = service.submit(ask(0, make_image(2, 9000))), service.submit(ask(1, make_image(2, 90)))
-        service.drain()
-    assert long.result(0).failure.reason == "engine_error"
-    assert short.result(0).added
-
-
-def test_out_of_memory_makes_smaller_batches_and_loses_nothing(asks, store):
-    recipe = resolve({"name": "t", "engine": "test-faulty", "scale": 2, "options": {"most": 1}})
-    with serve(open_engine("test-faulty", recipe.setup("cpu")), store, recipe=recipe) as service:
-        futures = [service.submit(request) for request in asks(9)]
-        service.drain()
-    assert all(future.result(0).added for future in futures)
-
 
 def test_records_say_how_an_entry_came_about(asks, make_image, store):
     decoded = make_image(12, 16)
@@ -407,180 +241,4 @@ def test_records_say_how_an_entry_came_about(asks, make_image, store):
 # --- the end ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("act", "words"),
-    [
-        (lambda images: [], "one outcome per image"),
-        (lambda images: torch.zeros(3), "must return a list"),
-        (lambda images: exit_thread(), "SystemExit"),
-    ],
-)
-def test_an_engine_that_breaks_its_promise_ends_the_service(asks, store, act, words):
-    service = serve(Probe(act=act), store)
-    futures = [service.submit(request) for request in asks(4)]
-    for future in futures:
-        with pytest.raises(EngineError, match=words):
-            future.result(LIMIT)
-    with pytest.raises(EngineError, match=words):
-        service.submit(asks(1)[0])
-    with pytest.raises(EngineError, match=words):
-        service.drain()
-    assert closed(service)
-
-
-def exit_thread():
-    raise SystemExit(3)
-
-
-@pytest.mark.parametrize("error", [DiskFullError("no room"), ZeroDivisionError("a bug")])
-@pytest.mark.parametrize("after", [0, 5])
-def test_a_store_that_gives_up_ends_the_service_and_nobody_waits_for_ever(asks, error, after, monkeypatch):
-    monkeypatch.setattr("srcache.service.service._COMMIT_ENTRIES", 2)
-    store, caught = Broken(error, after), []
-    service = serve(Probe(batch=2), store)
-
-    def submit_all():
-        try:
-            for request in asks(60, lambda number: (4, 4 + number)):
-                caught.append(service.submit(request))
-            service.drain()
-        except Exception as raised:
-            caught.append(raised)
-
-    assert joined(in_thread(submit_all))
-    assert caught[-1] is error
-    assert closed(service)
-    answers = [future.exception(0) or future.result(0) for future in caught[:-1]]
-    assert set(map(type, answers)) <= {type(error), Served}
-    stored = [answer.name for answer in answers if isinstance(answer, Served)]
-    assert set(stored) == set(store.inner.names())
-    with pytest.raises(type(error)):
-        service.submit(asks(1, first=99)[0])
-    with pytest.raises(type(error)):
-        service.drain()
-
-
-def test_those_who_share_a_request_hear_that_the_store_cannot_be_read(asks, store):
-    broken = Broken(DiskFullError("gone"), where="record")
-    service = serve(Probe(), broken)
-    with pytest.raises(DiskFullError):
-        service.submit(asks(1)[0])
-    assert service._pending == {}
-    assert closed(service)
-
-
-def test_closing_early_finishes_the_batch_in_hand_and_drops_the_rest(asks, store):
-    gate, engine = threading.Event(), None
-    engine = Probe(gate=gate)
-    service = serve(engine, store)
-    futures = [service.submit(request) for request in asks(11)]
-    deadline = time.monotonic() + LIMIT
-    while not engine.shapes and time.monotonic() < deadline:
-        time.sleep(0.002)
-    closing = in_thread(lambda: service.close(cancel=True))
-    assert not wait(futures[:4], timeout=0.05).done
-    gate.set()
-    assert joined(closing)
-    assert [future.result(0).added for future in futures[:4]] == [True] * 4
-    for future in futures[4:]:
-        with pytest.raises(CancelledError):
-            future.result(0)
-    assert sorted(store.names()) == sorted(name_of(number) for number in range(4))
-    assert len(engine.shapes) == 1
-    with pytest.raises(EngineError, match="closed"):
-        service.submit(asks(1, first=50)[0])
-
-
-def test_an_error_in_a_with_block_drops_what_waits(asks, store):
-    futures = []
-
-    def go_wrong():
-        with serve(Probe(), store) as service:
-            futures.append(service.submit(asks(1)[0]))
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        go_wrong()
-    with pytest.raises(CancelledError):
-        futures[0].result(0)
-
-
-def test_closing_wakes_those_who_are_blocked(asks, store):
-    gate, raised = threading.Event(), []
-    service = serve(Probe(2, gate=gate), store)
-
-    def submit_all():
-        try:
-            for request in asks(50, lambda number: (4, 4 + number)):
-                service.submit(request)
-        except EngineError as error:
-            raised.append(str(error))
-
-    thread = in_thread(submit_all)
-    deadline = time.monotonic() + LIMIT
-    while len(service._room) < 16 and time.monotonic() < deadline:
-        time.sleep(0.002)
-    gate.set()
-    assert closed(service, cancel=True)
-    assert joined(thread)
-    assert raised == ["the SR service was closed; open a new one"]
-
-
-@pytest.mark.parametrize("cancel", [False, True])
-def test_no_future_is_left_without_an_answer_whenever_somebody_closes(asks, cancel, monkeypatch):
-    """Races of submit, drain and close, many times; the pictures are tiny, so that they meet in every order."""
-    pictures = asks(12, lambda number: (2, 2 + number % 3))
-    for turn in range(40):
-        store = open_store("memory", Path("memory"), writable=True)
-        look = store.record
-        monkeypatch.setattr(store, "record", lambda name, look=look: (time.sleep(0.0002), look(name))[1])
-        service, futures = serve(Probe(batch=2, pads=turn % 2 == 0), store, linger=0.0005), []
-
-        def submit_some(service=service, futures=futures):
-            try:
-                for request in pictures:
-                    futures.append(service.submit(request))
-                service.drain()
-            except EngineError:
-                return
-
-        threads = [in_thread(submit_some) for _ in range(3)]
-        time.sleep(0.0004 * (turn % 10))
-        assert closed(service, cancel=cancel)
-        assert joined(*threads)
-        assert all(future.done() for future in futures)
-        stored = {future.result(0).name for future in futures if future.exception(0) is None}
-        assert stored == set(store.names())
-
-
 # --- requests --------------------------------------------------------------------------------------------------------
-
-
-def test_requests_are_named_and_seeded_by_the_key_and_the_sample_alone(make_image):
-    recipe = resolve({"name": "t", "engine": "test-noise", "scale": 4, "seed": 7})
-    key, rgb = image_key(b"file"), make_image(10, 14)
-    requests = make_requests(key, Decoded(rgb, rgb), recipe, [0, 2])
-    assert [request.name for request in requests] == [f"{key}-000", f"{key}-002"]
-    assert [request.seed for request in requests] == [noise_seed(7, key, 0), noise_seed(7, key, 2)]
-    assert all(request.lr is rgb and request.size == (40, 56) for request in requests)
-    assert make_request(key, Decoded(rgb, rgb), recipe, 2).seed == requests[1].seed
-
-
-def test_a_degradation_is_applied_and_the_size_follows_the_recipe(make_image):
-    plain = {"name": "t", "engine": "test-noise", "scale": 4, "degradation": "box/4"}
-    rgb = make_image(30, 43)
-    for size, expected in (("scale", (32, 44)), ("source", (30, 43))):
-        recipe = resolve({**plain, "size": size})
-        request = make_request(image_key(b"x"), Decoded(rgb, rgb), recipe, 0)
-        np.testing.assert_array_equal(request.lr, recipe.degradation.apply(rgb))
-        assert request.shape == (8, 11)
-        assert request.size == expected
-        assert request.record["source"] == [30, 43]
-
-
-def test_aliases_are_the_pixel_keys_that_are_not_the_key(make_image):
-    rgb, plain = make_image(5, 6, 1), make_image(5, 6, 2)
-    both = {pixel_key(rgb), pixel_key(plain)}
-    assert set(make_request(image_key(b"x"), Decoded(rgb, plain), RECIPE, 0).aliases) == both
-    assert make_request(image_key(b"x"), Decoded(rgb, rgb), RECIPE, 0).aliases == (pixel_key(rgb),)
-    assert make_request(pixel_key(rgb), Decoded(rgb, rgb), RECIPE, 0).aliases == ()
