@@ -1,0 +1,68 @@
+"""Kinds of store: found by name, and complete: what one can check, salvage, refuse and replace."""
+
+from contextlib import closing
+
+import pytest
+
+from srcache.errors import CacheError
+from srcache.keys import entry_name, image_key
+from srcache.stores import KINDS, Entry, open_store, store_kind
+
+KEY = image_key(b"image")
+PAYLOAD = b"qoif payload"
+ENTRY = Entry(
+    entry_name(KEY, 0), PAYLOAD, {"key": KEY, "sample": 0, "checksum": image_key(PAYLOAD)}, (image_key(b"pixels"),)
+)
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    """A kind of store that caches can be made of."""
+    return store_kind(request.param)
+
+
+@pytest.fixture
+def store(kind, tmp_path):
+    """The path of a store of that kind with one entry."""
+    path = tmp_path / f"data.{kind.name}"
+    with closing(kind.open(path, True)) as opened:
+        opened.put_many([ENTRY])
+    return path
+
+
+def test_a_kind_of_store_is_known_by_name(tmp_path):
+    assert [store_kind(name).name for name in (*KINDS, "memory")] == [*KINDS, "memory"]
+    with pytest.raises(CacheError, match="no store is named 'hdf5'; this srcache knows lmdb, memory"):
+        open_store("hdf5", tmp_path)
+
+
+def test_a_store_that_is_as_it_was_written_has_no_problems(kind, store, tmp_path):
+    kind.refuse(tmp_path)
+    assert list(kind.check(store)) == []
+
+
+def test_everything_is_salvaged_of_a_store_that_is_whole(kind, store):
+    with kind.salvage(store) as salvage:
+        assert list(salvage.names()) == [ENTRY.name]
+        assert salvage.entry(ENTRY.name) == ENTRY
+        assert salvage.entry(entry_name(KEY, 1)) is None
+
+
+def test_a_replaced_store_reads_as_the_new_one_and_the_old_files_are_kept(kind, store, tmp_path):
+    new = tmp_path / "new"
+    with closing(kind.open(new, True)) as opened:
+        opened.put_many([Entry(entry_name(KEY, 1), PAYLOAD, {**ENTRY.record, "sample": 1})])
+    old = kind.replace(store, new)
+    with closing(kind.open(store, False)) as opened:
+        assert list(opened.names()) == [entry_name(KEY, 1)]
+    with closing(kind.open(old, False)) as opened:
+        assert list(opened.names()) == [ENTRY.name]
+    assert old.parent == store.parent
+
+
+def test_a_store_in_memory_is_no_store_of_a_cache(tmp_path):
+    memory = store_kind("memory")
+    assert list(memory.check(tmp_path)) == []
+    for act in (memory.refuse, memory.salvage, lambda path: memory.replace(path, path)):
+        with pytest.raises(CacheError, match="memory"):
+            act(tmp_path)
