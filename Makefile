@@ -11,7 +11,7 @@ help:  ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' \
 	  | while IFS='|' read -r target text; do printf '  make %-11s %s\n' "$$target" "$$text"; done
 
-setup: $(READY)  ## make .venv with everything that the project needs (about 7 GB, once)
+setup: $(READY)  ## make .venv with everything that the project needs (about 8 GB, once)
 
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "srcache needs Python 3.11 or newer; none was found on PATH" >&2; exit 1; }
@@ -23,10 +23,10 @@ $(READY): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,iqa,dev]'
 	@touch $(READY)
 
-quickstart: $(READY)  ## a whole study on embedded images, three seeds, to a report
+quickstart: $(READY)  ## a complete study on embedded images, three seeds, to a report
 	@$(BIN)/srcache quickstart --out srcache-quickstart
 
-check: lint types $(READY)  ## lint, types and the quick unit tests, in under a minute
+check: lint types $(READY)  ## lint, types and the quick unit tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/faults --ignore tests/end_to_end --ignore tests/browser
 
 lint: $(READY)  ## ruff
@@ -35,10 +35,10 @@ lint: $(READY)  ## ruff
 types: $(READY)  ## mypy --strict
 	@$(BIN)/mypy srcache cli plugins
 
-test: $(READY) lint types  ## everything that continuous integration runs
+test: $(READY) lint types  ## lint, types and all tests but the slow ones: what .ci/run runs
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-slow: $(READY)  ## the long fault and scale tests
+test-slow: $(READY)  ## the long tests: faults, scale, complete studies, browsers
 	@$(BIN)/python -m pytest -m slow
 
 bench: $(READY)  ## the speed and memory bars; appends to benchmarks/history.csv

@@ -1,8 +1,11 @@
-"""The README's code runs as it stands, and what it says about commands and recipes is true."""
+"""The README's code runs as it stands, and what it says about commands, extras and recipes is true."""
 
+import json
 import re
 import shlex
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import paths
 import pytest
@@ -14,6 +17,18 @@ from srcache.recipe.reading import load_recipe, shipped_recipes
 from srcache.weights.manifest import load_manifest
 
 README = (paths.ROOT / "README.md").read_text(encoding="utf-8")
+ORDER = [
+    "Install",
+    "Use",
+    "How it works, in five words",
+    "Commands",
+    "Recipes",
+    "Policies",
+    "What it promises, and where that is checked",
+    "Limits, and when not to use it",
+    "More",
+]
+"""The sections: what a reader needs first comes first."""
 
 
 def _blocks(language: str) -> list[str]:
@@ -25,19 +40,56 @@ def _build_command() -> list[str]:
     return shlex.split(line)[1:]
 
 
+def _python(mark: str) -> dict[str, Any]:
+    """The names that the Python block with these words leaves behind."""
+    (block,) = (block for block in _blocks("python") if mark in block)
+    scope: dict[str, Any] = {"__name__": "readme"}
+    exec(compile(block, "README.md", "exec"), scope)
+    return scope
+
+
+def test_it_fits_on_two_hundred_lines_and_goes_from_use_to_detail() -> None:
+    assert len(README.splitlines()) <= 200
+    assert re.findall(r"^## (.*)$", README, re.MULTILINE) == ORDER
+    steps = ["make quickstart", "pip install .", "srcache build photos", "fill(catalog", "# the new line", "<img"]
+    assert sorted(steps, key=README.index) == steps, "a cache is made before the loop that reads it"
+
+
 def test_the_training_loop_runs_on_the_cache_that_the_build_command_makes(
     photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(photos.parent)
     assert run(_build_command()) == 0
-    scope: dict[str, object] = {"__name__": "readme"}
-    exec(compile(_blocks("python")[0], "README.md", "exec"), scope)
+    scope = _python("# the new line")
     data = scope["data"]
-    counts = data.counts  # type: ignore[attr-defined]
-    assert counts["lr"] + counts["sr"] == 2 * len(data)  # type: ignore[arg-type]
+    counts = data.counts
+    assert counts["lr"] + counts["sr"] == 2 * len(data)
     assert counts["lr"] > 0
     assert counts["sr"] > 0
-    assert tuple(scope["images"].shape[1:]) == (3, 64, 64)  # type: ignore[attr-defined]
+    assert tuple(scope["images"].shape[1:]) == (3, 64, 64)
+
+
+def test_python_fills_the_cache_that_the_build_command_would(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(photos.parent)
+    report = _python("fill(catalog")["report"]
+    assert (report.added, report.stored, report.failed) == (12, 0, {})
+    assert capfd.readouterr().out == "12 made now, 0 there before, {}\n"
+    assert run([*_build_command(), "--json"]) == 0
+    result = json.loads(capfd.readouterr().out)["result"]
+    assert (result["added"], result["wanted"], result["recipe"]) == (0, 12, report.recipe)
+
+
+def test_one_line_of_the_loop_is_new() -> None:
+    (loop,) = (block for block in _blocks("python") if "# the new line" in block)
+    assert loop.count("SRAugmentedDataset(") == loop.count("# the new line") == 1
+
+
+def test_every_extra_is_named() -> None:
+    section = README[README.index("## Install") : README.index("## Use")]
+    project = tomllib.loads((paths.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert {name for name in project["optional-dependencies"] if f"`{name}`" not in section} == set()
 
 
 def test_the_recipe_is_one(tmp_path: Path) -> None:
@@ -79,15 +131,5 @@ def test_the_shipped_recipes_are_named() -> None:
     changelog = (paths.ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     for name, text in shipped_recipes().items():
         weights = yaml.safe_load(text).get("weights")
-        if weights is None or load_manifest(weights).digest:  # else its name hangs on files that only a user has
+        if weights is None or load_manifest(weights).digest:  # else its name depends on files that only a user has
             assert load_recipe(name).fingerprint in changelog
-
-
-def test_the_files_that_it_names_are_there() -> None:
-    root = paths.ROOT
-    named = {
-        name
-        for form in (r"\]\(([^)#:]+)\)", r"`(tests/[\w/.]+)`", r'src="([^"]+)"')
-        for name in re.findall(form, README)
-    }
-    assert {name for name in named if not (root / name).exists()} == set()

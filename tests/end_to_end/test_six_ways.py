@@ -1,10 +1,11 @@
-"""The six ways in which the thesis's program was used, each as a list of commands, run in order on tiny pictures.
+"""The six ways in which the thesis's program was used, each as a list of commands, run in order on tiny images.
 
-The lists are those of the README, word for word; what makes them quick is added behind the words.
+The lists are those of the page on experiments, word for word; what makes them quick is added behind the words.
 """
 
 import csv
 import json
+import re
 import shlex
 import shutil
 from pathlib import Path
@@ -56,7 +57,7 @@ QUICK = {
     "--set quality.metrics=[psnr]",
     "train": "--set epochs=1 --set network=small:2 --set size=32",
 }
-README = paths.ROOT / "README.md"
+PAGE = paths.ROOT / "configs/experiments/README.md"
 
 
 @pytest.fixture(scope="module")
@@ -91,11 +92,11 @@ def test_preparation_leaves_hr_and_lr_of_the_same_names(home: Path) -> None:
     assert len(names["hr"]) == 34
 
 
-def test_super_resolution_leaves_four_times_larger_pictures(home: Path) -> None:
+def test_super_resolution_leaves_four_times_larger_images(home: Path) -> None:
     made = list((home / "sr").rglob("*.*"))
-    pictures = [decode(path.read_bytes()).shape for path in made if path.suffix in (".png", ".qoi")]
-    assert pictures
-    assert set(pictures) == {(32, 32, 3)}
+    images = [decode(path.read_bytes()).shape for path in made if path.suffix in (".png", ".qoi")]
+    assert images
+    assert set(images) == {(32, 32, 3)}
 
 
 def test_training_leaves_a_run_for_each_arm(home: Path) -> None:
@@ -103,7 +104,7 @@ def test_training_leaves_a_run_for_each_arm(home: Path) -> None:
         assert json.loads((home / f"runs/{arm}/run.json").read_text())["arm"] == arm
 
 
-def test_classifying_answers_for_pictures_with_and_without_classes(home: Path) -> None:
+def test_classifying_answers_for_images_with_and_without_classes(home: Path) -> None:
     with (home / "new.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert (row["name"], row["label"]) == ("unknown", "")
@@ -113,17 +114,16 @@ def test_classifying_answers_for_pictures_with_and_without_classes(home: Path) -
     )
 
 
-def test_evaluation_measures_every_test_picture(home: Path) -> None:
+def test_evaluation_measures_every_test_image(home: Path) -> None:
     found = json.loads((home / "quality/quality.json").read_text())
     assert found["images"] == sum(1 for _ in (home / "data/hr/test").rglob("*.png"))
     assert set(found["metrics"]) == {"psnr", "ssim"}
     assert next((home / "cache").glob("compact-*/safety.csv")).is_file()
 
 
-def test_the_readme_has_these_lists() -> None:
-    text = README.read_text(encoding="utf-8")
-    if "## Six ways of use" not in text:
-        pytest.skip("the README does not tell of them yet")
-    for title, commands in WAYS.items():
-        assert f"**{title}.**" in text
-        assert commands.strip() in text
+def test_the_page_has_these_lists_and_no_others() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    section = text[text.index("## Six ways of use") :].partition("\n## ")[0]
+    assert re.findall(r"^\*\*(.*?)\.\*\*", section, re.MULTILINE) == list(WAYS)
+    blocks = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+    assert [block.strip() for block in blocks] == [commands.strip() for commands in WAYS.values()]
