@@ -1,4 +1,7 @@
-"""The seam where an SR network plugs in; all that a plug-in imports, beside images, weights, errors."""
+"""Engines: the interface that an SR network is plugged in by, and the installed ones by name.
+
+A plug-in imports nothing else of srcache but `images`, `weights` and `errors`.
+"""
 
 from srcache.engine.interface import EngineInfo as EngineInfo
 from srcache.engine.interface import Failure as Failure

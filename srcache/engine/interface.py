@@ -1,4 +1,4 @@
-"""The seam where an SR network plugs in: what it says about itself, and the one call that it answers.
+"""The seam where an SR network plugs in: what it says about itself, and the one call that it must have.
 
 An engine is a class named in the entry-point group `srcache.engines`. Its `info` can be read without loading torch or
 weights; building it (with a `Setup`) loads them. Nothing registers itself by being imported.
@@ -14,15 +14,22 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 OptionValue = bool | int | float | str
+"""What an option of an engine may be set to."""
+
 _MOST = 1e300
+"""The largest number, up or down, that an option may be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
     """One setting of an engine that can change a pixel.
 
-    Its type is its default's. A released default never changes. `late` marks an option that a released engine did not
-    have yet: while it holds its default it stays out of fingerprints, so that no cache is orphaned.
+    Attributes:
+        default: its value where a recipe does not set it. Its type is the option's; a released default never changes.
+        help: what it does, for lists.
+        choices: the values that it may have; any of its type if there are none.
+        late: whether a released engine did not have it yet. While it holds its default, a late option stays out of
+            fingerprints, so that no cache is orphaned.
     """
 
     default: OptionValue
@@ -47,12 +54,24 @@ class Option:
 class EngineInfo:
     """What an engine says about itself before anything is loaded.
 
-    `scales` is None for an engine that takes any. `numerics` counts how often its author changed what it computes.
-    `pads` says that its results may depend on the batch's shape, so that a short batch must be filled up; with
-    `pads_on_cpu` False not so on the CPU, where the engine takes picture by picture. `batch` is
-    its advice for images per call. `weights` is the SHA-256 over the files that it loads, if it has any of its own;
-    `loads` says that it runs a checkpoint that the recipe names instead (`Setup.weights`, a digest for
-    `srcache.weights`). `compiles` says that it makes use of `Setup.compiled`.
+    Attributes:
+        name: the engine's name, that of its entry point.
+        summary: a line for lists.
+        scales: the scales that it can do; None for any.
+        numerics: a version number of its arithmetic, raised whenever its author changes what it computes.
+        options: its settings, by name.
+        precisions: what it can compute in: `fp32`, `bf16`, `fp16`.
+        color_fixes: the names of its corrections of colour.
+        tiles: whether it makes use of `Setup.tiling`.
+        stochastic: whether its results depend on the seeds.
+        pads: whether its results may depend on the batch's shape, so that a short batch must be filled up.
+        pads_on_cpu: False if, on the CPU, they do not, because there the engine takes one image at a time.
+        batch: its advice for images per call.
+        weights: the SHA-256 over the files that it loads, if it has any of its own.
+        loads: whether it runs a checkpoint that the recipe names instead (`Setup.weights`, a digest for
+            `srcache.weights`).
+        compiles: whether it makes use of `Setup.compiled`.
+        code_license, weights_licenses: the licences of its code, and of the weights that it loads.
     """
 
     name: str
@@ -78,7 +97,7 @@ class EngineInfo:
         return self.pads and (self.pads_on_cpu or not device.startswith("cpu"))
 
     def resolved(self, options: Mapping[str, Any]) -> dict[str, OptionValue]:
-        """Every option of the engine, with defaults where `options` is silent.
+        """Every option of the engine, with the default where `options` does not name it.
 
         Raises:
             EngineError: unknown names, wrong types, or none of the choices.
@@ -104,7 +123,9 @@ class EngineInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tiling:
-    """Overlapping tiles, in the engine's own unit (its info says which); written `size/overlap`."""
+    """How an image is cut into overlapping square tiles, in the engine's own unit (its info says which).
+
+    Written `size/overlap`, such as `96/32`."""
 
     size: int
     overlap: int
@@ -135,9 +156,15 @@ class Tiling:
 class Setup:
     """What an engine is built with: the part of a recipe that it needs to know, and where and how to run.
 
-    `compiled` asks for `torch.compile`, and only of an engine whose info says `compiles`; it pays only in long runs.
-
-    `open_engine` fills in the defaults of options that are not named.
+    Attributes:
+        scale: output side / input side.
+        options: settings by name; `open_engine` adds the defaults of those that are not named.
+        precision: one of the engine's `precisions`.
+        tiling: how to tile, or None; only for an engine whose info says `tiles`.
+        color_fix: one of the engine's `color_fixes`, or None.
+        weights: the digest of the checkpoint to run, for an engine whose info says `loads`.
+        device: a device as torch names it.
+        compiled: use `torch.compile`; only for an engine whose info says `compiles`. It pays only in long runs.
     """
 
     scale: float
@@ -152,7 +179,12 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Upscaled:
-    """One result: float tensor (3, H, W) in [0, 1], and notes for the record (plain JSON values)."""
+    """The result for one image.
+
+    Attributes:
+        image: float tensor (3, H, W) in [0, 1].
+        notes: for the entry's record; plain JSON values.
+    """
 
     image: "Tensor"
     notes: Mapping[str, Any] = field(default_factory=dict)
@@ -160,18 +192,23 @@ class Upscaled:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One image that the engine could not do: one word for counting, and a sentence."""
+    """One image that the engine could not upscale.
+
+    Attributes:
+        reason: one word, for counting.
+        detail: a sentence.
+    """
 
     reason: str
     detail: str
 
 
 class SREngine(Protocol):
-    """Low resolution in, high resolution out.
+    """An engine: low-resolution images in, high-resolution images out.
 
-    An engine may also have `predicted_memory(height, width, batch)`: the bytes of device memory that a call on `batch`
-    images of this size takes at its worst, beside what the engine holds anyway. Else that is measured by a call. And it
-    may have `mode`, a few words for receipts on how it runs, if it knows more ways than eager and compiled.
+    An engine may also have a method `predicted_memory(height, width, batch)`: the bytes of device memory that a call on
+    `batch` images of this size takes at most, beside what the engine holds anyway; without it, a call is measured. And
+    it may have an attribute `mode`: a few words for receipts on how it runs, if not simply eager or compiled.
     """
 
     info: ClassVar[EngineInfo]

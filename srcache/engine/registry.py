@@ -1,4 +1,4 @@
-"""Engines by entry point: engine_names, find_engine, open_engine."""
+"""Installed engines, found by name through entry points; nothing is loaded before it is asked for."""
 
 from dataclasses import replace
 from importlib.metadata import entry_points
@@ -8,6 +8,7 @@ from srcache.engine.interface import EngineInfo, Setup, SREngine
 from srcache.errors import EngineError
 
 GROUP = "srcache.engines"
+"""The group of entry points that an engine's package declares it in."""
 
 
 def engine_names() -> list[str]:
@@ -26,10 +27,12 @@ def find_engine(name: str) -> type[SREngine]:
         raise EngineError(f"no engine is named {name!r}; installed: {', '.join(sorted(found)) or 'none'}")
     try:
         engine: type[SREngine] = found[name].load()
-    except Exception as error:  # a stranger's module may raise anything while it is imported
+    except Exception as error:  # a third-party module may raise anything while it is imported
         raise EngineError(f"engine {name} is installed but does not load: {error!r}; reinstall its package") from error
     if not isinstance(getattr(engine, "info", None), EngineInfo):
-        raise EngineError(f"engine {name} has no `info: EngineInfo`, which an entry of {GROUP} needs; tell its author")
+        raise EngineError(
+            f"engine {name} has no `info: EngineInfo`, which an entry of {GROUP} needs; inform its author"
+        )
     return engine
 
 

@@ -1,11 +1,11 @@
-"""Overlapping tiles: where they lie, and how their results are blended into one picture.
+"""Overlapping tiles: where they lie, and how their results are blended into one image.
 
-Whether and how a picture is tiled follows from the recipe and the picture's size alone, never from free memory: tiles
-see less of their surroundings than the whole picture would, so another layout is another result. All tiles of a
-picture have one shape, because the last of each row and column is moved back to end at the border. The outer quarters
+Whether and how an image is tiled follows from the recipe and the image's size alone, never from free memory: a tile
+shows a network less of the surroundings than the entire image does, so another layout is another result. All tiles of
+an image have one shape, because the last of each row and column is moved back to end at the border. The outer quarters
 of an overlap are thrown away, because there a network sees a border that is none; across its middle half the weights
-rise and fall in straight lines. Weights are divided by their sum, so that equal results blend into themselves. A
-network that sees no further than a quarter of the overlap so gives what it would give for the whole picture.
+rise and fall linearly. Weights are divided by their sum, so that equal results blend into themselves. A network that
+sees no further than a quarter of the overlap therefore gives what it would give for the entire image.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def tile_boxes(height: int, width: int, tiling: Tiling) -> list[tuple[int, int, 
 def upscale_tiled(
     image: "Tensor", tiling: Tiling, scale: int, upscale: Callable[["Tensor"], "Tensor"], batch: int = 1
 ) -> "Tensor":
-    """Upscale one picture tile by tile.
+    """Upscale one image tile by tile.
 
     Args:
         image: float tensor (3, H, W).
