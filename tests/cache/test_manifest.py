@@ -10,7 +10,6 @@ import pytest
 
 from srcache import files
 from srcache.cache import manifest
-from srcache.cache.failures import FailedEntry, failures_by_reason
 from srcache.cache.manifest import Cache, RecipeFolder, create_cache, is_cache, open_cache
 from srcache.errors import BusyError, CacheError, DamagedError, DiskFullError
 from srcache.files import lock
@@ -29,10 +28,6 @@ def cache(tmp_path) -> Cache:
 @pytest.fixture
 def folder(cache) -> RecipeFolder:
     return cache.add(BICUBIC)
-
-
-def _failed(name="a", reason="empty"):
-    return FailedEntry(name, "größe.png", reason, "the file has no bytes")
 
 
 def test_the_marker_is_frozen(cache):
@@ -174,32 +169,6 @@ def test_a_broken_receipt_is_damage(folder):
     next((folder.path / "receipts").iterdir()).write_text('{"samples"')
     with pytest.raises(DamagedError, match=r"receipts/.*json cannot be read"):
         folder.receipts()
-
-
-def test_failures_are_counted_by_entry_and_the_last_reason_holds(folder):
-    assert folder.failures() == {}
-    for reason in ("empty", "truncated", "empty"):
-        folder.note_failure(_failed("a", reason))
-    folder.note_failure(_failed("b", "blank"))
-    found = folder.failures()
-    assert {name: (one.reason, one.tries, one.source) for name, one in found.items()} == {
-        "a": ("empty", 3, "größe.png"),
-        "b": ("blank", 1, "größe.png"),
-    }
-
-
-def test_a_journal_with_torn_and_foreign_lines_still_speaks(folder):
-    journal = folder.path / "failures.jsonl"
-    folder.note_failure(_failed("a"))
-    with journal.open("ab") as file:
-        file.write(b'\n[1]\n{"name": "x"}\n\xff\xfe\n{"name": "torn", "reas')
-    folder.note_failure(_failed("b"))
-    assert list(folder.failures()) == ["a", "b"]
-
-
-def test_reasons_are_counted_the_most_frequent_first():
-    failed = [_failed(reason=reason) for reason in ("b", "c", "a", "c", "b", "c")]
-    assert list(failures_by_reason(failed).items()) == [("c", 3), ("b", 2), ("a", 1)]
 
 
 def test_one_process_fills_a_folder(folder):
