@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from srcache.catalog.rows import Catalog
 from srcache.errors import ConfigError
 from srcache.files import write_atomic
 
@@ -15,22 +16,23 @@ MARKER = "prepare.json"
 _FORMAT = 1
 
 
-def claim(folders: Sequence[Path], source: Path | None, run: Mapping[str, object]) -> None:
-    """Check that folders are ours to write to, then say in each what it is going to be.
+def claim_folders(folders: Sequence[Path], source: Catalog, command: str, parameters: Mapping[str, object]) -> None:
+    """Check that a command may write into folders, then write a claim into each: what it is going to be.
 
     Args:
-        folders: where the run will write; none is touched unless all will do.
-        source: the folder that it reads, if there is one.
-        run: what makes two runs the same; plain JSON values.
+        folders: where the command will write; none is touched unless it may write into all of them.
+        source: the images that it reads.
+        command: its name, such as `lr`.
+        parameters: what makes two runs of it the same; plain JSON values.
 
     Raises:
         ConfigError: a folder lies inside the source or another one or around it, or has something else in it.
         DiskFullError: no room, or no permission.
     """
+    run = {"command": command, "parameters": dict(parameters), "source": source.digest}
     text = json.dumps({"srcache": "prepare", "format": _FORMAT, **run}, indent=2) + "\n"
-    _require_apart([*(folder.resolve() for folder in folders), *([source.resolve()] if source else [])])
-    free = [folder for folder in folders if not _is_claimed(folder, text)]
-    for folder in free:
+    _require_apart([*(folder.resolve() for folder in folders), *([source.root.resolve()] if source.root else [])])
+    for folder in [folder for folder in folders if not _is_claimed(folder, text)]:
         write_atomic(folder / MARKER, text)
 
 
@@ -52,12 +54,12 @@ def _is_claimed(folder: Path, text: str) -> bool:
     except NotADirectoryError as error:
         raise ConfigError(f"{folder} must be an empty folder, but is a file, or lies below one") from error
     except OSError as error:
-        raise ConfigError(f"{folder} cannot be looked into ({error.strerror}); choose an empty folder") from error
+        raise ConfigError(f"{folder} cannot be read ({error.strerror}); choose an empty folder") from error
     if not found and folder.exists():
         raise ConfigError(f"{folder} must be empty, or an earlier run of the same command, but has other files in it")
     if found and found != text:
         raise ConfigError(
             f"{folder} holds another `prepare` run, with other parameters or from other images "
-            f"({MARKER} in it tells); choose an empty folder"
+            f"(see {MARKER} in it); choose an empty folder"
         )
     return bool(found)

@@ -1,4 +1,4 @@
-"""Paired random crops."""
+"""Paired random crops: squares of HR images, and the LR version of each under the same name."""
 
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
@@ -11,7 +11,8 @@ from srcache.errors import ConfigError, ImageError
 from srcache.images import Pixels, encode
 from srcache.progress import Progress
 from srcache.recipe.degradation import Degradation
-from srcache.study.prepare.run import Prepared, _claim, _is_whole, _Outcome, _run, _write
+from srcache.study.prepare.claim import claim_folders
+from srcache.study.prepare.run import ImageOutcome, Prepared, is_written, process_images, write_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,44 +58,40 @@ def make_crops(
         progress: called with (done, total) images.
 
     Raises:
-        ConfigError: a folder will not do.
+        ConfigError: a folder that cannot be written to.
         CatalogError: names are equal once their suffixes are dropped, or the source cannot be read.
         DiskFullError: no room, or no permission.
     """
     degradation, count = Degradation(factor=squares.factor), squares.per_image
     catalog, folders = open_catalog(src), (Path(hr_dst), Path(lr_dst))
     stems, digits = stems_of([row.name for row in catalog.rows]), max(3, len(str(count - 1)))
-    _claim(catalog, folders, "crops", asdict(squares))
+    claim_folders(folders, catalog, "crops", asdict(squares))
 
-    def work(index: int) -> _Outcome:
+    def work(index: int) -> ImageOutcome:
         names = [f"{stems[index]}_{number:0{digits}d}.png" for number in range(count)]
-        missing = [n for n, name in enumerate(names) if not all(_is_whole(folder / name) for folder in folders)]
+        missing = [n for n, name in enumerate(names) if not all(is_written(folder / name) for folder in folders)]
         if not missing:
-            return _Outcome(kept=2 * count)
-        rgb = _large_enough(catalog.load(index, check=True).rgb, squares.size)
+            return ImageOutcome(kept=2 * count)
+        rgb = catalog.load(index, check=True).rgb
+        _require_size(rgb, squares.size)
         for number in missing:
             square = crop(rgb, squares.size, f"{squares.seed}/{catalog.rows[index].key}/{number}")
-            _write(folders[0] / names[number], encode(square, "png"))
-            _write(folders[1] / names[number], encode(degradation.apply(square), "png"))
-        return _Outcome(written=2 * len(missing), kept=2 * (count - len(missing)))
+            write_file(folders[0] / names[number], encode(square, "png"))
+            write_file(folders[1] / names[number], encode(degradation.apply(square), "png"))
+        return ImageOutcome(written=2 * len(missing), kept=2 * (count - len(missing)))
 
-    return _run(catalog, folders, work, progress)
+    return process_images(catalog, folders, work, progress)
 
 
 def crop(rgb: Pixels, size: int, name: str) -> Pixels:
-    """The square of `size` pixels that a name picks out of a picture at least as large."""
-    dice, (height, width) = _dice(name), rgb.shape[:2]
-    top = int.from_bytes(dice[:8], "big") % (height - size + 1)
-    left = int.from_bytes(dice[8:], "big") % (width - size + 1)
+    """A square of `size` pixels out of an image at least as large; where it lies is a function of `name` alone."""
+    digest, (height, width) = blake2b(name.encode(), digest_size=16).digest(), rgb.shape[:2]
+    top = int.from_bytes(digest[:8], "big") % (height - size + 1)
+    left = int.from_bytes(digest[8:], "big") % (width - size + 1)
     return rgb[top : top + size, left : left + size]
 
 
-def _dice(name: str) -> bytes:
-    return blake2b(name.encode(), digest_size=16).digest()
-
-
-def _large_enough(rgb: Pixels, size: int) -> Pixels:
+def _require_size(rgb: Pixels, size: int) -> None:
     height, width = rgb.shape[:2]
     if min(height, width) < size:
         raise ImageError("too_small", f"{width}×{height} pixels are smaller than a square of {size}")
-    return rgb

@@ -1,32 +1,30 @@
-"""Data sets made from data sets: splits, LR copies, paired crops. All by name and seed, nothing by order.
+"""What the commands of `srcache prepare` have in common: images worked on in threads, files written once, a report.
 
-Each writes into an empty folder, or completes an earlier run of the same command with the same parameters on the same
-images (`claim` tells them apart): what is there is kept, so that twice is the same as once. Files get their names only
-when they are whole.
+Each command writes into an empty folder, or completes an earlier run of the same command with the same parameters on
+the same images (`claim` tells the two apart): files that are there are kept, so that twice is the same as once. Files
+get their names only when they are complete. Everything depends on names and seeds, nothing on the order of images.
 """
 
 import errno
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from pathlib import Path
 
 from srcache.catalog.listing import Problem
 from srcache.catalog.rows import Catalog
 from srcache.errors import ImageError
-from srcache.files import disk_errors
+from srcache.files import atomic_path, disk_errors
 from srcache.progress import Progress, throttled
-from srcache.study.prepare.claim import claim
 
 _WORKERS = 2 * (os.cpu_count() or 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """What a run did.
+    """What a run of `srcache prepare` did.
 
     Attributes:
         folders: where it wrote.
@@ -51,56 +49,37 @@ class Prepared:
 
 
 @dataclass(frozen=True, slots=True)
-class _Outcome:
-    """What became of one image."""
+class ImageOutcome:
+    """What became of one image: how many files were written and kept, or why it could not be used."""
 
     written: int = 0
     kept: int = 0
     problem: Problem | None = None
 
 
-def _write(path: Path, data: bytes) -> None:
-    """Give a file its name when it is whole. Nothing is synced; an empty file is therefore never taken for whole."""
-    part = _part(path)
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(data)
-        os.replace(part, path)
-
-
-def _part(path: Path) -> Path:
-    """A hidden name beside a file, the same each time, so that a later run overwrites what a crash left."""
-    return path.with_name(f".{blake2b(os.fsencode(path.name), digest_size=8).hexdigest()}.part")
-
-
-def _is_whole(path: Path) -> bool:
-    return path.is_file() and path.stat().st_size > 0
-
-
-def _claim(catalog: Catalog, folders: Sequence[Path], command: str, parameters: Mapping[str, object]) -> None:
-    claim(folders, catalog.root, {"command": command, "parameters": dict(parameters), "source": catalog.digest})
-
-
-def _run(
-    catalog: Catalog,
-    folders: tuple[Path, ...],
-    work: Callable[[int], _Outcome],
-    progress: Progress | None,
-    counts: Mapping[str, int] | None = None,
-    doubles: tuple[tuple[str, ...], ...] = (),
+def process_images(
+    catalog: Catalog, folders: tuple[Path, ...], work: Callable[[int], ImageOutcome], progress: Progress | None
 ) -> Prepared:
-    """Work on every row in threads; one image's failure is its own."""
+    """Call `work` with the number of every row, in threads; an image that fails does not stop the others.
 
-    def guarded(index: int) -> _Outcome:
+    Args:
+        catalog: the images.
+        folders: where `work` writes, for the report.
+        work: may raise an ImageError, which is reported.
+        progress: called with (done, total) images.
+    """
+
+    def guarded(index: int) -> ImageOutcome:
         name = catalog.rows[index].name
         try:
             return work(index)
         except ImageError as error:
-            return _Outcome(problem=Problem(name, error.reason, str(error)))
+            return ImageOutcome(problem=Problem(name, error.reason, str(error)))
         except OSError as error:
             if error.errno != errno.ENAMETOOLONG:
                 raise
-            return _Outcome(problem=Problem(name, "bad_name", "the name of its copy would be too long; shorten it"))
+            problem = Problem(name, "bad_name", "the name of its copy would be too long; shorten it")
+            return ImageOutcome(problem=problem)
 
     pool, show = ThreadPoolExecutor(_WORKERS), throttled(progress)
     outcomes = []
@@ -115,6 +94,22 @@ def _run(
         written=sum(outcome.written for outcome in outcomes),
         kept=sum(outcome.kept for outcome in outcomes),
         failures=(*catalog.problems, *(outcome.problem for outcome in outcomes if outcome.problem)),
-        counts=counts or {},
-        doubles=doubles,
     )
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file that gets its name when it is complete.
+
+    Nothing is synced: after a power failure a file may be empty, which `is_written` knows. The hidden file beside it
+    has the same name each time, so a run that completes a killed one leaves nothing of it.
+
+    Raises:
+        DiskFullError: no room, or no permission.
+    """
+    with disk_errors(path), atomic_path(path) as part:
+        part.write_bytes(data)
+
+
+def is_written(path: Path) -> bool:
+    """Whether an earlier run wrote this file, to its end."""
+    return path.is_file() and path.stat().st_size > 0

@@ -1,4 +1,4 @@
-"""Sample data sets without a download, cut from the pictures inside scikit-image's wheel (extra `samples`).
+"""Sample data sets without a download, cut from the images inside scikit-image's wheel (extra `samples`).
 
 `textures`: eight photos, one class each, as grey 64-pixel patches. A photo's train and test patches come from two
 regions with a gap of one patch between them, so that no pixel is in both. Each patch is turned or mirrored, its
@@ -10,7 +10,7 @@ enlarged, and 93 % at full size (three seeds).
 `faces`: the 100 faces and 100 other cut-outs of `skimage.data.lfw_subset`, 25×25 pixels. A smoke test, not a benchmark.
 
 The wheel's files are found without importing scikit-image and checked against their keys: the same seed gives the same
-pixels on every machine, or an error. All arithmetic on pixels is in whole numbers or one float operation at a time.
+pixels on every machine, or an error. All arithmetic on pixels is in integers or one float operation at a time.
 """
 
 import io
@@ -35,7 +35,8 @@ from srcache.keys import image_key
 PATCH = 64
 """Width and height of a texture patch, and of the gap between a photo's two regions, in pixels."""
 
-SPLITS = ("train", "test")
+SAMPLE_SPLITS = ("train", "test")
+"""The parts of a sample data set; a validation set is taken from train."""
 
 _COUNTS = {"train": 120, "test": 60}
 _TRAIN_SHARE = 0.6
@@ -51,7 +52,7 @@ Grey = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Photo:
-    """A picture of the wheel: its file's name and key, and its size in pixels."""
+    """A photo in the wheel: its file's name and key, and its size in pixels."""
 
     file: str
     key: str
@@ -119,9 +120,13 @@ class Patch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleReport:
-    """What lies where: `folder` / train, test / class / *.png.
+    """A sample data set on disk: `folder`/{train,test}/<class>/*.png.
 
-    `made` is False if the folder already held the finished set.
+    Attributes:
+        folder: where it lies.
+        classes: their names, sorted.
+        train, test: how many images each part has.
+        made: False if the folder held the finished set already.
     """
 
     folder: Path
@@ -137,39 +142,39 @@ def make_textures(dst: Path, seed: int = 0) -> SampleReport:
     Raises:
         ConfigError: `dst` holds something else, or a set that was changed since.
         MissingExtraError: scikit-image is not installed.
-        MachineError: its pictures are not the ones that are known here, or `dst` cannot be written.
+        MachineError: its images are not the ones that are known here, or `dst` cannot be written.
     """
-    return _make(Path(dst), f"textures/1 seed {seed}", lambda: _texture_files(seed))
+    return _make_set(Path(dst), f"textures/1 seed {seed}", lambda: _texture_files(seed))
 
 
 def make_faces(dst: Path, seed: int = 0) -> SampleReport:
-    """Write `faces` into `dst`: face and nonface, 70 train and 30 test pictures of 25×25 pixels each.
+    """Write `faces` into `dst`: face and nonface, 70 train and 30 test images of 25×25 pixels each.
 
     Raises:
         ConfigError, MissingExtraError, MachineError: as `make_textures`.
     """
-    return _make(Path(dst), f"faces/1 seed {seed}", lambda: _face_files(seed))
+    return _make_set(Path(dst), f"faces/1 seed {seed}", lambda: _face_files(seed))
 
 
 def texture_patches(seed: int) -> list[Patch]:
     """Every patch of `textures`, by label, split and number; no two of a label and split have the same corner."""
-    return [patch for label in PHOTOS for split in SPLITS for patch in _patches(label, split, seed)]
+    return [patch for label in PHOTOS for split in SAMPLE_SPLITS for patch in _patches(label, split, seed)]
 
 
 def _patches(label: str, split: str, seed: int) -> Iterator[Patch]:
-    dice = random.Random(f"{seed}/{label}/{split}")
+    rng = random.Random(f"{seed}/{label}/{split}")
     corners = [(left, top) for top in _starts(label, split, "height") for left in _starts(label, split, "width")]
-    for number, (left, top) in enumerate(dice.sample(corners, _COUNTS[split])):
+    for number, (left, top) in enumerate(rng.sample(corners, _COUNTS[split])):
         yield Patch(
             label=label,
             split=split,
             number=number,
             left=left,
             top=top,
-            turns=dice.randrange(4),
-            mirrored=bool(dice.randrange(2)),
-            gain=dice.uniform(*_GAINS),
-            shift=dice.uniform(-_SHIFT, _SHIFT),
+            turns=rng.randrange(4),
+            mirrored=bool(rng.randrange(2)),
+            gain=rng.uniform(*_GAINS),
+            shift=rng.uniform(-_SHIFT, _SHIFT),
         )
 
 
@@ -189,12 +194,12 @@ def _texture_files(seed: int) -> Iterator[tuple[str, Pixels]]:
 
 def _face_files(seed: int) -> Iterator[tuple[str, Pixels]]:
     values: NDArray[np.float64] = np.load(io.BytesIO(_wheel_file(*_FACES)), allow_pickle=False)
-    pictures = np.rint(values * 255).astype(np.uint8)
-    return ((name, _rgb(pictures[place])) for name, place in _face_places(seed))
+    images = np.rint(values * 255).astype(np.uint8)
+    return ((name, _rgb(images[place])) for name, place in _face_places(seed))
 
 
 def _face_places(seed: int) -> Iterator[tuple[str, int]]:
-    """Each picture's file, and its place among the 200."""
+    """Each image's file, and its place among the 200."""
     for start, label in ((0, "face"), (100, "nonface")):
         for rank, number in enumerate(random.Random(f"{seed}/{label}").sample(range(100), 100)):
             split = "train" if rank < _FACES_TRAIN else "test"
@@ -202,7 +207,7 @@ def _face_places(seed: int) -> Iterator[tuple[str, int]]:
 
 
 def _wheel_folder() -> Path:
-    """Where scikit-image's pictures lie; nothing of it is imported."""
+    """Where scikit-image's images lie; nothing of it is imported."""
     spec = find_spec("skimage")
     if spec is None or not spec.submodule_search_locations:
         raise MissingExtraError("scikit-image", "samples", "making sample data")
@@ -235,26 +240,22 @@ def _rgb(grey: Grey) -> Pixels:
     return np.repeat(grey[:, :, None], 3, axis=2)
 
 
-def _make(dst: Path, title: str, files: Callable[[], Iterator[tuple[str, Pixels]]]) -> SampleReport:
-    """Write a set once. The marker says what the folder is from the first moment, and at the end that it is whole."""
+def _make_set(dst: Path, title: str, files: Callable[[], Iterator[tuple[str, Pixels]]]) -> SampleReport:
+    """Write a set once. The marker says at first what the folder is, and in the end that it is complete."""
     with disk_errors(dst):
-        return _written(dst, title, files)
+        if digest := _finished_digest(dst, title):
+            _require_unchanged(dst, digest)
+            return _report(dst, made=False)
+        images = files()
+        _mark(dst, title, None)
+        for name, rgb in images:
+            (dst / name).parent.mkdir(parents=True, exist_ok=True)
+            (dst / name).write_bytes(encode(rgb, "png"))
+        _mark(dst, title, _digest(dst))
+        return _report(dst, made=True)
 
 
-def _written(dst: Path, title: str, files: Callable[[], Iterator[tuple[str, Pixels]]]) -> SampleReport:
-    if digest := _finished(dst, title):
-        _require_unchanged(dst, digest)
-        return _report(dst, made=False)
-    pictures = files()
-    _mark(dst, title, None)
-    for name, rgb in pictures:
-        (dst / name).parent.mkdir(parents=True, exist_ok=True)
-        (dst / name).write_bytes(encode(rgb, "png"))
-    _mark(dst, title, _digest(dst))
-    return _report(dst, made=True)
-
-
-def _finished(dst: Path, title: str) -> str | None:
+def _finished_digest(dst: Path, title: str) -> str | None:
     """The digest of a finished set of this title; None if it is yet to be made; an error if the folder is not free."""
     try:
         held = [path.name for path in dst.iterdir()]
@@ -293,17 +294,17 @@ def _require_unchanged(dst: Path, digest: str) -> None:
 def _digest(dst: Path) -> str:
     """BLAKE2b over names and bytes of all files below train and test."""
     digest = blake2b(digest_size=16)
-    for path in _pictures(dst):
+    for path in _image_files(dst):
         digest.update(f"{path.relative_to(dst).as_posix()} {image_key(path.read_bytes())}\n".encode())
     return digest.hexdigest()
 
 
-def _pictures(dst: Path, splits: tuple[str, ...] = SPLITS) -> list[Path]:
+def _image_files(dst: Path, splits: tuple[str, ...] = SAMPLE_SPLITS) -> list[Path]:
     found = [path for split in splits for path in (dst / split).rglob("*") if path.is_file()]
     return sorted(found, key=lambda path: path.as_posix())
 
 
 def _report(dst: Path, *, made: bool) -> SampleReport:
     classes = tuple(sorted(folder.name for folder in (dst / "train").iterdir() if folder.is_dir()))
-    train, test = (len(_pictures(dst, (split,))) for split in SPLITS)
+    train, test = (len(_image_files(dst, (split,))) for split in SAMPLE_SPLITS)
     return SampleReport(folder=dst, classes=classes, train=train, test=test, made=made)

@@ -1,20 +1,24 @@
-"""Train, validation, test."""
+"""Class folders divided into train, validation and test; and files copied or linked to where they belong."""
 
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from srcache.catalog.rows import Catalog, Row
 from srcache.catalog.scanning import open_catalog
 from srcache.errors import CatalogError, ConfigError, ImageError, listed
+from srcache.files import atomic_path
 from srcache.images import read_file
 from srcache.keys import ImageKey, image_key
 from srcache.progress import Progress
-from srcache.study.prepare.run import Prepared, _claim, _Outcome, _part, _run, _write
+from srcache.study.prepare.claim import claim_folders
+from srcache.study.prepare.run import ImageOutcome, Prepared, process_images, write_file
 from srcache.study.prepare.stratify import SPLITS, assign, exact_shares
 
 LINKS = ("copy", "hard")
+"""How a file gets to its split: as a copy, or as a hard link."""
 
 
 def make_split(
@@ -39,7 +43,7 @@ def make_split(
         progress: called with (done, total) files.
 
     Raises:
-        ConfigError: ratios, link, or dst will not do.
+        ConfigError: ratios or link that cannot be, or a dst that cannot be written to.
         CatalogError: there are no labels, or the source cannot be read.
         DiskFullError: no room, or no permission.
     """
@@ -47,19 +51,79 @@ def make_split(
     if link not in LINKS:
         raise ConfigError(f"link must be one of {', '.join(LINKS)}, but is {link!r}")
     catalog, target = open_catalog(src), Path(dst)
-    targets = _class_names(catalog)
+    names = _names_in_split(catalog)
     parameters = {"ratios": [float(share) for share in shares], "seed": seed, "link": link}
-    _claim(catalog, (target,), "split", parameters)
+    claim_folders((target,), catalog, "split", parameters)
     where = assign([(row.key, str(row.label)) for row in catalog.rows], shares, seed)
     splits = [where[row.key] for row in catalog.rows]
-    paths = [target / name / file for name, file in zip(splits, targets, strict=True)]
 
-    def work(index: int) -> _Outcome:
-        return _place(catalog.rows[index], paths[index], link)
+    def work(index: int) -> ImageOutcome:
+        written = place_file(catalog.rows[index], target / splits[index] / names[index], link)
+        return ImageOutcome(written=int(written), kept=int(not written))
 
     found = Counter((SPLITS.index(name), str(row.label)) for name, row in zip(splits, catalog.rows, strict=True))
     counts = {f"{SPLITS[place]}/{label}": count for (place, label), count in sorted(found.items())}
-    return _run(catalog, (target,), work, progress, counts=counts, doubles=_doubles(catalog.rows))
+    prepared = process_images(catalog, (target,), work, progress)
+    return replace(prepared, counts=counts, doubles=_doubles(catalog.rows))
+
+
+def names_by_class(rows: Iterable[Row]) -> list[str]:
+    """The name of each file inside its split, which begins with the folder of its class.
+
+    Raises:
+        CatalogError: several files would have the same name.
+    """
+    names = [row.name if row.name.startswith(f"{row.label}/") else f"{row.label}/{row.name}" for row in rows]
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
+    if twice:
+        raise CatalogError(f"several files would be called {listed(twice)}; rename them")
+    return names
+
+
+def place_file(row: Row, path: Path, link: str) -> bool:
+    """Copy or hard-link a catalog's file to where it belongs; False if it is there already.
+
+    Raises:
+        ImageError: it cannot be read, or is not what was catalogued.
+        ConfigError: it cannot be linked.
+        DiskFullError: no room, or no permission.
+    """
+    source = (row.path or Path(row.name)).resolve()
+    if path.is_file() and source.is_file() and path.stat().st_size == source.stat().st_size:
+        return False
+    if link == "hard":
+        _link(source, path)
+    else:
+        data = read_file(source)
+        if image_key(data) != row.key:
+            raise ImageError("changed", "it was changed after it was catalogued; run the same command again")
+        write_file(path, data)
+    return True
+
+
+def _link(source: Path, path: Path) -> None:
+    try:
+        with atomic_path(path) as part:
+            os.link(source, part)
+    except OSError as error:
+        raise ConfigError(
+            f"{source} cannot be hard-linked to {path} ({error.strerror}); both must lie on one file system that "
+            "allows it; otherwise copy"
+        ) from error
+
+
+def _names_in_split(catalog: Catalog) -> list[str]:
+    """`names_by_class` of files whose labels can be folders."""
+    if any(row.label is None or row.path is None for row in catalog.rows):
+        raise CatalogError("a split needs files with labels: one folder per class, or a CSV with a column `label`")
+    odd = sorted({row.label for row in catalog.rows if row.label and not _is_folder_name(row.label)})
+    if odd:
+        raise CatalogError(f"labels become folders, so they must be names of folders, but are: {listed(odd)}")
+    return names_by_class(catalog.rows)
+
+
+def _is_folder_name(label: str) -> bool:
+    return not label.startswith(".") and "/" not in label and "\0" not in label
 
 
 def _doubles(rows: Iterable[Row]) -> tuple[tuple[str, ...], ...]:
@@ -69,51 +133,3 @@ def _doubles(rows: Iterable[Row]) -> tuple[tuple[str, ...], ...]:
         groups.setdefault(row.key, []).append(row)
     mixed = [group for group in groups.values() if len({row.label for row in group}) > 1]
     return tuple(sorted(tuple(sorted(row.name for row in group)) for group in mixed))
-
-
-def _class_names(catalog: Catalog) -> list[str]:
-    """Where each file goes inside its split: class folder first."""
-    plain = [row.label for row in catalog.rows if row.label is None or row.path is None]
-    if plain:
-        raise CatalogError("a split needs files with labels: one folder per class, or a CSV with a column `label`")
-    odd = sorted({row.label for row in catalog.rows if row.label and not _is_folder_name(row.label)})
-    if odd:
-        raise CatalogError(f"labels become folders and must be names of such, but are: {listed(odd)}")
-    names = [row.name if row.name.startswith(f"{row.label}/") else f"{row.label}/{row.name}" for row in catalog.rows]
-    twice = sorted(name for name, count in Counter(names).items() if count > 1)
-    if twice:
-        raise CatalogError(f"several files would be called {listed(twice)}; rename them")
-    return names
-
-
-def _is_folder_name(label: str) -> bool:
-    return not label.startswith(".") and "/" not in label and "\0" not in label
-
-
-def _place(row: Row, path: Path, link: str) -> _Outcome:
-    """Copy or link one file to where it belongs."""
-    source = (row.path or Path(row.name)).resolve()
-    if path.is_file() and source.is_file() and path.stat().st_size == source.stat().st_size:
-        return _Outcome(kept=1)
-    if link == "copy":
-        data = read_file(source)
-        if image_key(data) != row.key:
-            raise ImageError("changed", "it was changed while the split was made; run the same command again")
-        _write(path, data)
-    else:
-        _link(source, path)
-    return _Outcome(written=1)
-
-
-def _link(source: Path, path: Path) -> None:
-    part = _part(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.unlink(missing_ok=True)
-        os.link(source, part)
-        os.replace(part, path)
-    except OSError as error:
-        raise ConfigError(
-            f"{source} cannot be hard-linked to {path} ({error.strerror}); both must lie on one file system that "
-            "allows it; otherwise copy"
-        ) from error

@@ -10,6 +10,8 @@ from srcache.errors import ConfigError
 from srcache.keys import ImageKey
 
 SPLITS = ("train", "validation", "test")
+"""The parts of a data set, in the order of their shares."""
+
 RATIO_TOLERANCE = 1e-3
 """How far from 1 the sum of ratios may be (0.333 three times is meant as thirds)."""
 
@@ -48,7 +50,7 @@ def assign(images: Iterable[tuple[ImageKey, str]], shares: Sequence[Fraction], s
         sizes[label] += 1
     room = {label: dict(zip(SPLITS, quotas(size, shares), strict=True)) for label, size in sizes.items()}
     where = {}
-    for key in sorted(weights, key=lambda key: (-len(weights[key]), -weights[key].total(), _dice(seed, key))):
+    for key in sorted(weights, key=lambda key: (-len(weights[key]), -weights[key].total(), _rank(seed, key))):
         mine = weights[key]
         where[key] = max(SPLITS, key=lambda name: sum(room[label][name] for label in mine))
         for label, count in mine.items():
@@ -57,13 +59,14 @@ def assign(images: Iterable[tuple[ImageKey, str]], shares: Sequence[Fraction], s
 
 
 def quotas(size: int, shares: Sequence[Fraction]) -> list[int]:
-    """Whole numbers that sum to `size`, each less than 1 from its share (by largest remainder)."""
-    whole = [math.floor(share * size) for share in shares]
-    by_remainder = sorted(range(len(shares)), key=lambda place: whole[place] - shares[place] * size)
-    for place in by_remainder[: size - sum(whole)]:
-        whole[place] += 1
-    return whole
+    """Integers that sum to `size`, each less than 1 from its share (by largest remainder)."""
+    counts = [math.floor(share * size) for share in shares]
+    by_remainder = sorted(range(len(shares)), key=lambda place: counts[place] - shares[place] * size)
+    for place in by_remainder[: size - sum(counts)]:
+        counts[place] += 1
+    return counts
 
 
-def _dice(seed: int, key: ImageKey) -> str:
+def _rank(seed: int, key: ImageKey) -> str:
+    """A pseudo-random text by which equal keys are put in order."""
     return blake2b(f"{seed}/{key}".encode(), digest_size=16).hexdigest()

@@ -45,23 +45,23 @@ def hull(patches: list[Patch]) -> Rectangle:
 
 
 def test_textures_are_frozen(textures: Path) -> None:
-    assert pixel_digest(textures) == "3547291869dc18907f2b288dbbecbc3c", "published accuracies hang on these pixels"
+    assert pixel_digest(textures) == "3547291869dc18907f2b288dbbecbc3c", "published accuracies depend on these pixels"
 
 
 def test_faces_are_frozen(faces: Path) -> None:
-    assert pixel_digest(faces) == "87056fc70d24d4e2d3472709917a8620", "published accuracies hang on these pixels"
+    assert pixel_digest(faces) == "87056fc70d24d4e2d3472709917a8620", "published accuracies depend on these pixels"
 
 
 def test_textures_are_grey_squares_of_eight_balanced_classes(textures: Path) -> None:
     files = sorted(textures.rglob("*.png"))
     counts = Counter(path.relative_to(textures).parts[:2] for path in files)
     assert counts == {(split, label): n for split, n in (("train", 120), ("test", 60)) for label in PHOTOS}
-    pictures = np.stack([decode(path.read_bytes()) for path in files[::7]])
-    assert pictures.shape[1:] == (PATCH, PATCH, 3)
-    assert (pictures == pictures[..., :1]).all()
+    images = np.stack([decode(path.read_bytes()) for path in files[::7]])
+    assert images.shape[1:] == (PATCH, PATCH, 3)
+    assert (images == images[..., :1]).all()
 
 
-def test_no_two_files_are_the_same_picture(textures: Path) -> None:
+def test_no_two_files_are_the_same_image(textures: Path) -> None:
     files = list(textures.rglob("*.png"))
     assert len({path.read_bytes() for path in files}) == len(files)
 
@@ -95,7 +95,7 @@ def test_a_flat_patch_is_not_blown_up() -> None:
     assert (patch.cut(photo) == 88).all()
 
 
-def test_faces_are_the_wheels_pictures(faces: Path) -> None:
+def test_faces_are_the_wheels_images(faces: Path) -> None:
     values = np.load(samples._wheel_folder() / "lfw_subset.npy")
     assert [len(list((faces / "train" / label).iterdir())) for label in ("face", "nonface")] == [70, 70]
     for path in sorted((faces / "test").rglob("*.png")):
@@ -123,10 +123,10 @@ def test_another_seed_gives_other_pixels(faces: Path, tmp_path: Path) -> None:
 
 
 def test_an_interrupted_set_is_completed(faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = samples._face_files
+    complete = samples._face_files
 
     def cut_short(seed: int):  # type: ignore[no-untyped-def]
-        for place, file in enumerate(whole(seed)):
+        for place, file in enumerate(complete(seed)):
             if place == 50:
                 raise KeyboardInterrupt
             yield file
@@ -172,7 +172,7 @@ def test_what_a_crash_left_of_the_marker_is_no_obstacle(tmp_path: Path, faces: P
     assert pixel_digest(tmp_path) == pixel_digest(faces)
 
 
-def test_a_full_disk_is_said_and_survived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faces: Path) -> None:
+def test_a_full_disk_is_reported_and_survived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faces: Path) -> None:
     def full(self: Path, data: bytes) -> int:
         raise OSError(28, "No space left on device")
 
@@ -191,11 +191,11 @@ def test_without_scikit_image_the_extra_is_named(tmp_path: Path, monkeypatch: py
     assert not (tmp_path / "textures").exists()
 
 
-def test_other_pictures_in_the_wheel_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_images_in_the_wheel_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(samples, "_wheel_folder", lambda: tmp_path)
     with pytest.raises(MachineError, match=r"should hold data/brick\.png"):
         make_textures(tmp_path / "textures")
-    (tmp_path / "brick.png").write_bytes(b"another picture")
+    (tmp_path / "brick.png").write_bytes(b"another image")
     with pytest.raises(MachineError, match=r"brick\.png has the key"):
         make_textures(tmp_path / "textures")
     assert not (tmp_path / "textures").exists()
