@@ -175,14 +175,21 @@ class Mistakes:
         except ConfigError as error:
             self.found.append(f"{where}{error}")
 
-    def raise_as(self, error: type[SrcacheError], head: str) -> None:
-        """Raise one error that lists all mistakes under a head line; do nothing if there are none.
+    def raise_as(self, error: type[SrcacheError], head: str, most: int | None = None) -> None:
+        """Raise one error that lists the mistakes under a head line; do nothing if there are none.
+
+        Args:
+            error: its type.
+            head: its first line, without the colon at the end.
+            most: how many mistakes to list before the rest are only counted; None lists all.
 
         Raises:
             SrcacheError: of the type `error`.
         """
         if self.found:
-            raise error(f"{head}:\n  - " + "\n  - ".join(self.found))
+            shown = self.found[:most]
+            rest = len(self.found) - len(shown)
+            raise error(f"{head}:\n  - " + "\n  - ".join([*shown, *([f"… and {rest} more"] if rest else [])]))
 
 
 def listed(items: Sequence[object], most: int = 10) -> str:

@@ -1,4 +1,4 @@
-"""Which images there are: Catalog, Row, scan, from_dataset, open_catalog, Problem."""
+"""Catalogs: which images there are in a folder, a CSV file or a data set, with their keys, names and labels."""
 
 from srcache.catalog.listing import Problem as Problem
 from srcache.catalog.rows import Catalog as Catalog

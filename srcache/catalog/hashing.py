@@ -2,30 +2,33 @@
 
 One memo per root lies in the user's cache folder; a file is found in it by relative path, size, mtime and inode. A file
 that was changed within the last seconds before it was hashed is not remembered: a second write in the same tick of the
-clock would leave no trace. A memo carries a checksum of itself, and is replaced as a whole. Nobody depends on it: one
-that is damaged, missing or cannot be written costs time and nothing else.
+clock would leave no trace. A memo carries a checksum of itself, and is only replaced completely. Nothing depends on it:
+one that is damaged, missing or cannot be written costs time and nothing else.
 """
 
-import contextlib
 import json
 import os
-import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 
-from srcache.files import user_folder
+from srcache.errors import DiskFullError
+from srcache.files import user_folder, write_atomic
 from srcache.keys import ImageKey, file_key
 from srcache.progress import Progress, throttled
 
 SETTLED_NS = 3_000_000_000
 """A file is remembered only if it was last changed longer ago than this when it was hashed."""
+
 Stamp = tuple[int, int, int]
 """Size in bytes, mtime in nanoseconds, inode."""
+
 _HEAD = b"srcache memo 1 "
 _CHUNK = 64
+"""Files that a thread hashes before it reports."""
 
 
 def memo_path(root: Path) -> Path:
@@ -35,7 +38,13 @@ def memo_path(root: Path) -> Path:
 
 
 class Hasher:
-    """Hashes files of one root in threads, and remembers what it hashed when it is done or interrupted."""
+    """Hashes files of one root in threads, and writes what it found to a memo when it is done or interrupted.
+
+    Args:
+        memo: the file to remember keys in; None remembers nothing.
+        rehash: hash every file, whatever is remembered.
+        workers: threads; by default some per processor.
+    """
 
     def __init__(self, memo: Path | None, rehash: bool = False, workers: int | None = None) -> None:
         self._memo = memo
@@ -87,7 +96,7 @@ class Hasher:
 
 
 def _read(memo: Path) -> dict[str, tuple[Stamp, ImageKey]]:
-    """What a memo holds; nothing if it is missing, damaged, or of another kind."""
+    """Name → stamp and key of the files in a memo; none if it is missing, damaged, or of another version."""
     try:
         head, _, body = memo.read_bytes().partition(b"\n")
     except OSError:
@@ -100,20 +109,12 @@ def _read(memo: Path) -> dict[str, tuple[Stamp, ImageKey]]:
 
 
 def _write(memo: Path, memory: dict[str, tuple[Stamp, ImageKey]]) -> None:
-    """Replace a memo; a cache folder that cannot be written is no reason to stop."""
+    """Replace a memo; if the user's folder cannot be written to, go on without."""
     stamps = [stamp for stamp, _ in memory.values()]
     columns = [list(memory), *([stamp[i] for stamp in stamps] for i in range(3)), [key for _, key in memory.values()]]
     body = json.dumps(columns, separators=(",", ":")).encode()
-    with contextlib.suppress(OSError):
-        memo.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(dir=memo.parent, prefix=f"{memo.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(_HEAD + _checksum(body) + b"\n" + body)
-            os.replace(part, memo)
-        except BaseException:
-            os.unlink(part)
-            raise
+    with suppress(OSError, DiskFullError):
+        write_atomic(memo, _HEAD + _checksum(body) + b"\n" + body, sync=False)
 
 
 def _checksum(body: bytes) -> bytes:

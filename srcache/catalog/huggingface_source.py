@@ -1,4 +1,4 @@
-"""Hugging Face datasets."""
+"""Hugging Face datasets as sources of images: which columns hold the image and the label, and reading them as files."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,11 +8,11 @@ from srcache.errors import CatalogError, ImageError
 from srcache.images import Decoded, decode_both, read_file
 
 
-class _HuggingFace:
+class HuggingFaceSource:
     """A Hugging Face Dataset with one image column, read as files.
 
-    What `set_transform` or `set_format` would do does not happen: such a function makes rows out of rows, so there is
-    no image transform in it that could be taken off and applied later.
+    What `set_transform` or `set_format` would do does not happen: such a function turns rows into rows, so it holds no
+    image transform that could be taken off and applied later.
     """
 
     def __init__(self, dataset: Any) -> None:
@@ -34,10 +34,12 @@ class _HuggingFace:
         return len(self._images)
 
     def path(self, index: int) -> Path | None:
+        """The file behind an item, if there is one; see `Source`."""
         item = self._item(index)
         return Path(item["path"]).absolute() if item["bytes"] is None and item["path"] else None
 
     def data(self, index: int) -> bytes | None:
+        """The encoded file of an item, if there is one; see `Source`."""
         item = self._item(index)
         if item["bytes"] is not None:
             return bytes(item["bytes"])
@@ -46,16 +48,19 @@ class _HuggingFace:
         return read_file(Path(item["path"]))
 
     def label(self, index: int) -> Any:
+        """The target of an item; see `Source`."""
         return self._labels[index][self._label] if self._labels is not None else None
 
     def load(self, index: int) -> Decoded:
+        """The image of an item; see `Source`."""
         return decode_both(self.data(index) or b"")
 
     def classes(self) -> tuple[str, ...] | None:
+        """The names of the labels 0, 1, …; see `Source`."""
         return self._names
 
     def _item(self, index: int) -> dict[str, Any]:
-        """One row, kept until another is asked for: `path` and then `data` read it once."""
+        """One row, kept until another is asked for, so that `path` and then `data` read it once."""
         last, item = self._last
         if last != index:
             item = self._images[index][self._image] or {"bytes": None, "path": None}

@@ -3,8 +3,8 @@
 Nothing is opened here but folders and CSV files. A folder with class folders in it is read as torchvision's ImageFolder
 reads it: the first level is the class, whatever lies deeper belongs to it, and the order is the same. One image
 directly in the root makes the whole tree flat: no labels. Whatever starts with a dot is hidden. A link to a folder is
-never followed (one that leads elsewhere is told, since a whole class may be behind it); a link to a file is good as
-long as it stays below the root.
+never followed (one that leads elsewhere is reported, since a complete class may be behind it); a link to a file is
+read as long as it stays below the root.
 """
 
 import csv
@@ -16,14 +16,23 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from srcache.catalog.names import SUFFIXES
-from srcache.errors import CatalogError, listed
+from srcache.errors import CatalogError, Mistakes, listed
 
 PATH_COLUMNS = ("path", "file", "filename", "image", "name")
+"""Names of the column that holds the paths; the first one that a CSV file has counts."""
+
+_MOST_MISTAKES = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that could not be catalogued: one word for counting, and a sentence."""
+    """A file, folder or item that could not be catalogued.
+
+    Attributes:
+        name: its name, as a row would have it.
+        reason: one word, for counting.
+        detail: a sentence.
+    """
 
     name: str
     reason: str
@@ -31,7 +40,7 @@ class Problem:
 
 
 class Listed(NamedTuple):
-    """A row that waits for its key."""
+    """An image that was found, before its key is known: its name, label and file."""
 
     name: str
     label: str | None
@@ -40,7 +49,7 @@ class Listed(NamedTuple):
 
 @dataclass(slots=True)
 class Listing:
-    """What a walk, or a CSV file, has brought up so far."""
+    """What was found in a folder or a CSV file so far: images, problems, and how many files are no images."""
 
     files: list[Listed] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
@@ -64,8 +73,62 @@ def list_folder(base: Path) -> Listing:
     return found
 
 
+def list_csv(path: Path) -> Listing:
+    """The files that a CSV lists, in its order.
+
+    Raises:
+        CatalogError: every mistake in it, with its line.
+    """
+    found, mistakes = Listing(), Mistakes()
+    real, lines = os.path.realpath(path.parent), dict[str, int]()
+    for line, name, label in _csv_rows(path, mistakes):
+        parts = PurePosixPath(name).parts
+        if not parts or parts[0] == "/" or ".." in parts or "\0" in name:
+            mistakes.note(f"line {line}: expected a path below the CSV's folder, without .., but got {name!r}")
+            continue
+        name = "/".join(parts)
+        if lines.setdefault(name, line) != line:
+            mistakes.note(f"line {line}: {name} is already on line {lines[name]}")
+            continue
+        file = path.parent / name
+        if not file.is_file():
+            found.problems.append(Problem(name, "missing", f"line {line} names a file that does not exist"))
+        elif not _is_inside(os.path.realpath(file), real):
+            found.problems.append(_outside(name))
+        else:
+            found.files.append(Listed(name, label or None, file))
+    mistakes.raise_as(CatalogError, f"{path} has mistakes", most=_MOST_MISTAKES)
+    return found
+
+
+def is_bad_name(name: str) -> bool:
+    """Whether a name holds bytes that are not UTF-8 (Python keeps them as lone surrogates)."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def bad_name(name: str) -> Problem:
+    """The problem of a name that no cache can keep."""
+    shown = name.encode("utf-8", "backslashreplace").decode()
+    return Problem(shown, "bad_name", "the name is not UTF-8; rename it")
+
+
+def unreadable(name: str, error: OSError) -> Problem:
+    """The problem of a file or a folder that cannot be read."""
+    return Problem(name, "unreadable", f"it cannot be read ({error.strerror or error})")
+
+
+def problem_summary(problems: Sequence[Problem]) -> str:
+    """The first few problems, to end a message with."""
+    words = [f"{problem.name} is {problem.reason}" for problem in problems]
+    return f"; {listed(words)}" if words else ""
+
+
 def _visit(entry: "os.DirEntry[str]", folder: str, real: str, found: Listing) -> str | None:
-    """Note one thing in a folder; a folder is returned for a visit of its own."""
+    """Note one entry of a folder in `found`; if it is a folder that shall be visited too, return its name."""
     name = f"{folder}/{entry.name}" if folder else entry.name
     if entry.name.startswith("."):
         return None
@@ -91,36 +154,7 @@ def _order(file: Listed) -> tuple[str, str, str]:
     return folder.partition("/")[0], folder, name
 
 
-def list_csv(path: Path) -> Listing:
-    """The files that a CSV lists, in its order.
-
-    Raises:
-        CatalogError: every mistake in it, with its line.
-    """
-    found, mistakes = Listing(), list[str]()
-    real, lines = os.path.realpath(path.parent), dict[str, int]()
-    for line, name, label in _csv_rows(path, mistakes):
-        parts = PurePosixPath(name).parts
-        if not parts or parts[0] == "/" or ".." in parts or "\0" in name:
-            mistakes.append(f"line {line}: expected a path below the CSV's folder, without .., but got {name!r}")
-            continue
-        name = "/".join(parts)
-        if lines.setdefault(name, line) != line:
-            mistakes.append(f"line {line}: {name} is already on line {lines[name]}")
-            continue
-        file = path.parent / name
-        if not file.is_file():
-            found.problems.append(Problem(name, "missing", f"line {line} names a file that does not exist"))
-        elif not _is_inside(os.path.realpath(file), real):
-            found.problems.append(_outside(name))
-        else:
-            found.files.append(Listed(name, label or None, file))
-    if mistakes:
-        raise CatalogError(f"{path} has mistakes:\n  - " + "\n  - ".join(_shortened(mistakes)))
-    return found
-
-
-def _csv_rows(path: Path, mistakes: list[str]) -> Iterator[tuple[int, str, str]]:
+def _csv_rows(path: Path, mistakes: Mistakes) -> Iterator[tuple[int, str, str]]:
     """(line, path, label) of each row of a CSV file."""
     try:
         reader = csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""), strict=True)
@@ -138,9 +172,9 @@ def _csv_rows(path: Path, mistakes: list[str]) -> Iterator[tuple[int, str, str]]
     labelled = label is not None and any(len(cells) > label and cells[label] for _, cells in table[1:])
     for line, cells in table[1:]:
         if len(cells) != len(header):
-            mistakes.append(f"line {line}: expected {len(header)} cells, but got {len(cells)}")
+            mistakes.note(f"line {line}: expected {len(header)} cells, but got {len(cells)}")
         elif labelled and label is not None and not cells[label]:
-            mistakes.append(f"line {line}: {cells[column]} has no label, but others have")
+            mistakes.note(f"line {line}: {cells[column]} has no label, but others have")
         else:
             yield line, cells[column], cells[label] if label is not None else ""
 
@@ -149,35 +183,5 @@ def _is_inside(path: str, root: str) -> bool:
     return path == root or path.startswith(root.rstrip(os.sep) + os.sep)
 
 
-def is_bad_name(name: str) -> bool:
-    """Whether a name holds bytes that are not UTF-8 (Python keeps them as lone surrogates)."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
-
-
-def bad_name(name: str) -> Problem:
-    """The problem of a name that no cache can keep."""
-    shown = name.encode("utf-8", "backslashreplace").decode()
-    return Problem(shown, "bad_name", "the name is not UTF-8; rename it")
-
-
 def _outside(name: str) -> Problem:
     return Problem(name, "outside_root", "a link that leads out of the folder is not followed; copy it in instead")
-
-
-def unreadable(name: str, error: OSError) -> Problem:
-    """The problem of a file or a folder that the system does not let us read."""
-    return Problem(name, "unreadable", f"it cannot be read ({error.strerror or error})")
-
-
-def problem_summary(problems: Sequence[Problem]) -> str:
-    """The first few problems, to end a message with."""
-    words = [f"{problem.name} is {problem.reason}" for problem in problems]
-    return f"; {listed(words)}" if words else ""
-
-
-def _shortened(lines: Sequence[str], most: int = 20) -> list[str]:
-    return [*lines[:most], f"… and {len(lines) - most} more"] if len(lines) > most else list(lines)

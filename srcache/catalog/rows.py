@@ -1,4 +1,4 @@
-"""Catalog and Row."""
+"""A catalog as a value: images in order, each with its key, name and label, and how to load them."""
 
 import csv
 import io
@@ -16,7 +16,14 @@ from srcache.keys import ImageKey, image_key, pixel_key
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One image: its key, its name (relative, POSIX, with suffix), its class, its file if there is one."""
+    """One image of a catalog.
+
+    Attributes:
+        key: the name of its bytes, or of its pixels if there is no file.
+        name: its path below the root, with `/` and with suffix; a number for an item of a data set without files.
+        label: the name of its class, if there are classes.
+        path: its file, if there is one.
+    """
 
     key: ImageKey
     name: str
@@ -26,13 +33,14 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Catalog:
-    """Images in order.
+    """Images in order, with their keys, names and labels.
 
     Attributes:
+        rows: the images.
         classes: the labels' names in the order of their numbers; empty if there are no labels.
         root: the folder that names are relative to, if there is one.
         problems: what was left out, and why. A catalog of a data set without problems has a row per item.
-        ignored: how many files were passed over because they are no images.
+        ignored: how many files were skipped because they are no images.
         source: where rows without a file come from.
     """
 
@@ -47,11 +55,11 @@ class Catalog:
         return len(self.rows)
 
     def load(self, index: int, check: bool = False) -> Decoded:
-        """The picture of a row.
+        """The image of a row.
 
         Args:
-            index: the row's.
-            check: compare what was read with the row's key.
+            index: the row's place.
+            check: compare what was read with the row's key, which takes the time to hash it.
 
         Raises:
             ImageError: it cannot be read (`unreadable`) or decoded, or, if checked, is not what was catalogued

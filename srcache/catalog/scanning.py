@@ -1,7 +1,7 @@
-"""Catalogs: which images there are, in which order, with which labels, and what each is named.
+"""Folder, CSV file or data set → catalog: which images there are, in which order, with which labels and names.
 
-Files are found by `listing`, data sets are opened by `sources`, keys of files are remembered by `memo`.
-Nothing is decoded here: a broken picture is catalogued like any other, and fails when it is loaded.
+Files are found by `listing`, data sets are opened by `sources`, keys of files are remembered by `hashing`.
+Nothing is decoded here: a damaged image is catalogued like any other, and fails when it is loaded.
 """
 
 import os
@@ -57,15 +57,15 @@ def scan(
     """
     base = Path(os.path.abspath(root))
     if base.is_dir():
-        found, whole = list_folder(base), True
+        found, is_csv = list_folder(base), False
     elif base.is_file() and base.suffix.lower() == ".csv":
-        found, base, whole = list_csv(base), base.parent, False
+        found, base, is_csv = list_csv(base), base.parent, True
     else:
         what = "is another kind of file" if base.exists() else "does not exist"
         raise CatalogError(f"expected a folder of images or a .csv file, but {root} {what}")
     hasher = Hasher(memo or memo_path(base), rehash, workers)
     files = [(file.name, file.path) for file in found.files]
-    keys = hasher.keys(files, progress, complete=whole)
+    keys = hasher.keys(files, progress, complete=not is_csv)
     rows = []
     for key, file in zip(keys, found.files, strict=True):
         if isinstance(key, OSError):
@@ -79,7 +79,7 @@ def scan(
         )
     return Catalog(
         rows=tuple(rows),
-        classes=_ordered({file.label for file in found.files if file.label is not None}, by_number=not whole),
+        classes=_ordered({file.label for file in found.files if file.label is not None}, by_number=is_csv),
         root=base,
         problems=tuple(sorted(found.problems, key=lambda problem: problem.name)),
         ignored=found.ignored,
@@ -87,7 +87,7 @@ def scan(
 
 
 def _ordered(labels: set[str], by_number: bool) -> tuple[str, ...]:
-    """Class names in order: as text, as torchvision has folders; whole numbers in a CSV file by their value."""
+    """Class names in order: as text, as torchvision has folders; integers in a CSV file by their value."""
     if by_number and all(label.isdecimal() for label in labels):
         return tuple(sorted(labels, key=lambda label: (int(label), label)))
     return tuple(sorted(labels))
@@ -98,7 +98,7 @@ def from_dataset(
 ) -> Catalog:
     """Catalog a map-style data set, in its order; `sources` says which kinds there are.
 
-    A picture that exists only in memory is loaded once, for its key and its label.
+    An image that exists only in memory is loaded once, for its key and its label.
 
     Raises:
         CatalogError: it is of no such kind, or has no usable image.

@@ -1,9 +1,9 @@
-"""What torch and Hugging Face data sets are made of, without their transforms.
+"""Data sets of torch and Hugging Face as sources of images: their files, bytes or pixels, without their transforms.
 
 A data set is asked for its files first, so that an image has the same key here as in a folder. Only where there are no
-files is the picture in memory taken, as the data set gives it once its own transform has been taken off. The caller's
-object is never changed: where something must be replaced, it is replaced in a shallow copy. Nothing heavy is imported
-for an object that does not come from there, and a source may be pickled or forked like the data set behind it.
+files is the image in memory taken, as the data set gives it once its own transform has been taken off. The caller's
+object is never changed: where something must be replaced, it is replaced in a shallow copy. Neither torch nor datasets
+is imported for an object that does not come from there, and a source may be pickled or forked like the data set itself.
 """
 
 import operator
@@ -11,14 +11,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from srcache.catalog.huggingface_source import _HuggingFace
-from srcache.catalog.torch_source import _Folder, _is_folder, _Items
+from srcache.catalog.huggingface_source import HuggingFaceSource
+from srcache.catalog.torch_source import FolderSource, ItemsSource, has_samples
 from srcache.errors import CatalogError
 from srcache.images import Decoded
 
 
 class Source(Protocol):
-    """A data set's items as files, bytes or pictures, with their labels.
+    """A data set's items as files, bytes or pixels, with their labels.
 
     Attributes:
         transform: the image transform that was taken off the data set, or None. For a data set that picks by index
@@ -50,7 +50,7 @@ class Source(Protocol):
         ...
 
     def load(self, index: int) -> Decoded:
-        """The picture of an item.
+        """The image of an item.
 
         Raises:
             ImageError: it cannot be used; the reasons are those of `images`.
@@ -73,19 +73,22 @@ def open_source(dataset: Any) -> Source:
     if _is_a(dataset, "datasets", "DatasetDict") or _is_a(dataset, "datasets", "IterableDatasetDict"):
         raise CatalogError(f"expected one split, but got a DatasetDict of {', '.join(dataset)}; pass one of them")
     if _is_a(dataset, "datasets", "Dataset"):
-        return _HuggingFace(dataset)
+        return HuggingFaceSource(dataset)
     if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
         raise CatalogError(
             f"expected a folder, a CSV file or a map-style data set, but got {type(dataset).__name__} without "
             "len() and indexing; a data set that can only be iterated has no names to cache under"
         )
-    if _is_folder(dataset):
-        return _Folder(dataset)
-    return _Items(dataset)
+    return FolderSource(dataset) if has_samples(dataset) else ItemsSource(dataset)
+
+
+def subset(source: Source, indices: Sequence[int]) -> Source:
+    """A source of some items of another one."""
+    return _Subset(source, indices)
 
 
 def label_text(label: Any, classes: Sequence[str] | None) -> str | None:
-    """A label in words: the class's name for a number that has one; None for what is no single value."""
+    """A label as text: the class's name for a number that has one; None for what is no single value."""
     if label is None or isinstance(label, str):
         return label
     try:
@@ -121,11 +124,6 @@ class _Subset:
 
     def classes(self) -> tuple[str, ...] | None:
         return self._inner.classes()
-
-
-def subset(source: Source, indices: Sequence[int]) -> Source:
-    """A source of some items of another one."""
-    return _Subset(source, indices)
 
 
 def _is_a(value: Any, package: str, name: str) -> bool:

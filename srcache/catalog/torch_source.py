@@ -1,4 +1,4 @@
-"""Torchvision folders, subsets, any map-style data set."""
+"""Data sets as torch has them, as sources of images: torchvision's folders, and any map-style data set of items."""
 
 import copy
 import threading
@@ -13,11 +13,21 @@ from srcache.errors import CatalogError, ImageError
 from srcache.images import Decoded, Pixels, decode_both, read_file, to_pixels
 
 _ONE_AT_A_TIME = threading.Lock()
+"""Held while any data set is asked for an item."""
+
 _CHEAP_TARGETS = ("torchvision.datasets.cifar", "torchvision.datasets.mnist")
-"""Modules whose classes give `targets[i]` as the label of item i, so that no picture is loaded for a label."""
+"""Modules whose classes give `targets[i]` as the label of item i, so that no image is loaded for a label."""
 
 
-class _Folder:
+def has_samples(dataset: Any) -> bool:
+    """Whether a data set has a list `samples` of (file, target) for its items, as torchvision's folders do."""
+    samples = getattr(dataset, "samples", None)
+    if not isinstance(samples, list | tuple) or len(samples) != len(dataset):
+        return False
+    return all(isinstance(sample, tuple | list) and isinstance(sample[0], str | Path) for sample in samples[:1])
+
+
+class FolderSource:
     """torchvision's ImageFolder or DatasetFolder, or whatever has `samples` like them."""
 
     def __init__(self, dataset: Any) -> None:
@@ -31,26 +41,31 @@ class _Folder:
         return len(self._samples)
 
     def path(self, index: int) -> Path | None:
+        """The file behind an item, if there is one; see `Source`."""
         return Path(self._samples[index][0]).absolute()
 
     def data(self, index: int) -> bytes | None:
+        """The encoded file of an item, if there is one; see `Source`."""
         return read_file(Path(self._samples[index][0]))
 
     def label(self, index: int) -> Any:
+        """The target of an item; see `Source`."""
         target = self._samples[index][1]
         return self._target_transform(target) if self._target_transform else target
 
     def load(self, index: int) -> Decoded:
+        """The image of an item; see `Source`."""
         return decode_both(read_file(Path(self._samples[index][0])))
 
     def classes(self) -> tuple[str, ...] | None:
+        """The names of the labels 0, 1, …; see `Source`."""
         return self._classes
 
 
-class _Items:
+class ItemsSource:
     """Any other map-style data set of (image, label), its image transform taken off in a shallow copy.
 
-    One thread at a time asks it for an item: a data set over a zip or an HDF5 file may not stand more.
+    One thread at a time asks it for an item: a data set over a zip or an HDF5 file may not be safe for more.
     """
 
     def __init__(self, dataset: Any) -> None:
@@ -61,39 +76,44 @@ class _Items:
         self._targets = dataset.targets if cheap else None
         self._last: tuple[int, tuple[Any, Any]] = (-1, (None, None))
         if len(dataset):
-            _require_picture(self._item(0)[0])
+            _require_image(self._item(0)[0])
 
     def __len__(self) -> int:
         return len(self._dataset)
 
     def path(self, index: int) -> Path | None:
+        """None: items have no files."""
         return None
 
     def data(self, index: int) -> bytes | None:
+        """None: items have no files."""
         return None
 
     def label(self, index: int) -> Any:
+        """The target of an item; see `Source`."""
         if self._targets is None:
             return self._item(index)[1]
         target, change = int(self._targets[index]), self._dataset.target_transform
         return change(target) if change else target
 
     def load(self, index: int) -> Decoded:
+        """The image of an item; see `Source`."""
         try:
             image = self._item(index)[0]
         except OSError as error:
             raise ImageError("unreadable", f"the data set cannot read its item {index} ({error})") from error
-        _require_picture(image)
+        _require_image(image)
         if not isinstance(image, Image.Image):
             pixels = _pixels(image)
             return Decoded(pixels, pixels)
         return Decoded(to_pixels(image), np.asarray(image.convert("RGB")))
 
     def classes(self) -> tuple[str, ...] | None:
+        """The names of the labels 0, 1, …; see `Source`."""
         return self._classes
 
     def _item(self, index: int) -> tuple[Any, Any]:
-        """(image, label), kept until another is asked for: `load` and then `label` make it once."""
+        """(image, label), kept until another is asked for, so that `load` and then `label` make it once."""
         with _ONE_AT_A_TIME:
             last, item = self._last
             if last != index:
@@ -149,7 +169,7 @@ def _refuse_joint(dataset: Any) -> None:
         )
 
 
-def _require_picture(image: Any) -> None:
+def _require_image(image: Any) -> None:
     if isinstance(image, Image.Image) or _kind(image) == "uint8":
         return
     what = f"{type(image).__name__} of {_kind(image)}" if _kind(image) else type(image).__name__
@@ -171,13 +191,6 @@ def _pixels(image: Any) -> Pixels:
     if array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
         raise ImageError("unsupported", f"expected an array (H, W, 3) or a tensor (3, H, W), but got {image.shape}")
     return np.ascontiguousarray(array)
-
-
-def _is_folder(dataset: Any) -> bool:
-    samples = getattr(dataset, "samples", None)
-    if not isinstance(samples, list | tuple) or len(samples) != len(dataset):
-        return False
-    return all(isinstance(sample, tuple | list) and isinstance(sample[0], str | Path) for sample in samples[:1])
 
 
 def _class_names(dataset: Any) -> tuple[str, ...] | None:
