@@ -1,11 +1,19 @@
 """A data set's epoch and counters, in memory that all its workers share.
 
-So `set_epoch` reaches workers that already run, and the main process sees what they served. Each thread counts in a row
-of its own, which needs no lock. The same counts tell when nobody calls `set_epoch`.
+So `set_epoch` reaches workers that already run, and the main process sees what they served. Each process counts in a
+row of its own, which is handed out under a lock at its first count: no other process writes there, and the threads of
+one process take turns. A row whose process has ended goes to the next one, which counts on from there. The same counts
+show that nobody calls `set_epoch`.
 """
 
+import fcntl
+import os
+import tempfile
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 COUNTED = ("hr", "lr", "sr", "missed_to_lr", "missed_to_hr", "computed")
@@ -13,15 +21,20 @@ COUNTED = ("hr", "lr", "sr", "missed_to_lr", "missed_to_hr", "computed")
 
 _SERVED = 3
 _COLUMNS = {name: column for column, name in enumerate(COUNTED)}
-_ROWS = 1021
+_OWNER = len(COUNTED)
+"""The column with the id of the process that counts in a row; 0 in a row that nobody had yet."""
+
+_ROWS = 512
 _LOOK_EVERY = 16
 _EPOCH, _SERVED_BEFORE, _WARNED = 0, 1, 2
 
 
 class Counters:
-    """See this module's docstring. Shared by fork, by spawn, and with whatever torch sends to a worker.
+    """The epoch of a data set and what was served of it, shared by all processes that serve it.
 
-    A plain copy (pickle, deepcopy) starts with the same numbers, and goes its own way.
+    The object reaches a worker by fork, by spawn, or as torch sends tensors; all of them then set and read one epoch,
+    and count into one sum. A plain copy (pickle, deepcopy) starts with the same numbers, and goes its own way. Safe for
+    threads.
 
     Args:
         patience: after how many items served without `set_epoch` to warn, once.
@@ -31,7 +44,7 @@ class Counters:
         import torch
 
         self._patience = patience
-        self._shared: Any = torch.zeros((1 + _ROWS, len(COUNTED)), dtype=torch.int64)
+        self._shared: Any = torch.zeros((1 + _ROWS, len(COUNTED) + 1), dtype=torch.int64)
         self._share()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -43,6 +56,7 @@ class Counters:
 
     def _share(self) -> None:
         self._cells = self._shared.share_memory_().numpy()
+        self._own: tuple[int, Any] = (0, None)
 
     @property
     def epoch(self) -> int:
@@ -50,7 +64,7 @@ class Counters:
         return int(self._cells[0, _EPOCH])
 
     def set_epoch(self, epoch: int) -> None:
-        """Tell all processes."""
+        """Set the epoch for all processes."""
         self._cells[0, _EPOCH] = epoch
         self._cells[0, _SERVED_BEFORE] = self._served()
 
@@ -61,10 +75,30 @@ class Counters:
 
     def count(self, what: str, number: int = 1) -> None:
         """Add to one of `COUNTED`; now and then look whether the epoch is overdue."""
-        row, column = self._cells[1 + threading.get_native_id() % _ROWS], _COLUMNS[what]
-        row[column] += number
-        if column < _SERVED and row[column] % _LOOK_EVERY == 1:
+        column = _COLUMNS[what]
+        with _turn:
+            row = self._row()
+            row[column] += number
+            counted = row[column]
+        if column < _SERVED and counted % _LOOK_EVERY == 1:
             self._look()
+
+    def _row(self) -> Any:
+        """This process's row; the caller has the turn."""
+        process = os.getpid()
+        if self._own[0] != process:
+            with _only_process():
+                self._own = process, self._claim(process)
+        return self._own[1]
+
+    def _claim(self, process: int) -> Any:
+        """A row for a process: the one that it has, else one whose process has ended; with very many, a shared one."""
+        owners = self._cells[1:, _OWNER].tolist()
+        place = owners.index(process) if process in owners else None
+        if place is None:
+            place = next((place for place, owner in enumerate(owners) if not _is_alive(owner)), process % len(owners))
+            self._cells[1 + place, _OWNER] = process
+        return self._cells[1 + place]
 
     def _look(self) -> None:
         """Warn if the same choices are being served for the second time, for want of `set_epoch`."""
@@ -81,3 +115,55 @@ class Counters:
 
     def _served(self) -> int:
         return int(self._cells[1:, :_SERVED].sum())
+
+
+class _Turn:
+    """A lock between the threads of this process, and a new one in a process that was forked while it was held."""
+
+    def __init__(self) -> None:
+        self._renew()
+        os.register_at_fork(after_in_child=self._renew)
+
+    def _renew(self) -> None:
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+
+
+_turn = _Turn()
+
+
+@contextmanager
+def _only_process() -> Iterator[None]:
+    """A lock between this user's processes on this machine; none where the folder for temporary files is read-only.
+
+    It is a lock of the process, not of the open file, so a process that is forked meanwhile does not keep it.
+    """
+    path = Path(tempfile.gettempdir()) / f"srcache-{os.getuid()}.lock"
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError:
+        yield
+        return
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(file)
+
+
+def _is_alive(process: int) -> bool:
+    """Whether a process runs; number 0 stands for none."""
+    if process == 0:
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

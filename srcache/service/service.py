@@ -248,13 +248,13 @@ class SRService:
             self._results.put((request, outcome, milliseconds))
 
     def _cost(self, request: Request) -> int:
-        """The memory of a result that is not stored yet, in pixels, and a least cost, for a tiny one is an object too."""
+        """The memory of a result that is not stored yet, in pixels; a tiny one has a least cost, as it is an object too."""
         return max(BATCH_PIXELS // _UNSTORED_MOST, self._waiting.pixels(request.shape))
 
     def _run_encoder(self) -> None:
         while (result := self._results.get()) is not None:
             self._encode(*result)
-            del result  # a view of a whole batch
+            del result  # a view of the complete batch
 
     def _encode(self, request: Request, outcome: Upscaled | Failure, milliseconds: float) -> None:
         """Encode one result and hand it to the commit thread, or answer its request if there is nothing to store."""

@@ -1,8 +1,11 @@
-"""Counters that all workers share: nothing is lost, the epoch reaches everybody, a forgotten one is told once."""
+"""Counters that all workers share: nothing is lost, the epoch reaches all processes, a forgotten one warns once."""
 
 import copy
 import multiprocessing
+import os
 import pickle
+import sys
+import tempfile
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -29,23 +32,120 @@ def test_nothing_is_lost_between_threads() -> None:
     assert counters.totals() == {**dict.fromkeys(COUNTED[:4], 6_000), "missed_to_hr": 0, "computed": 0}
 
 
-def work(counters: Counters, told: Any, answers: Any) -> None:
+def test_nothing_is_lost_between_threads_that_take_turns_at_any_instruction(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thread ids that are equal, or equal modulo a number of rows, change nothing."""
+    monkeypatch.setattr(threading, "get_native_id", lambda: 1021)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        counters = Counters(float("inf"))
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda _: [counters.count("sr") for _ in range(2_000)], range(8)))
+    finally:
+        sys.setswitchinterval(before)
+    assert counters.totals()["sr"] == 16_000
+
+
+def count_often(counters: Counters, gate: Any) -> None:
+    gate.wait()
+    for _ in range(5_000):
+        counters.count("lr")
+
+
+def owners(counters: Counters) -> list[int]:
+    """The processes that have a row."""
+    return [int(owner) for owner in counters._shared[1:, -1] if owner]
+
+
+@pytest.mark.parametrize(("start", "number"), [("fork", 4), ("spawn", 1)])
+def test_nothing_is_lost_between_processes_that_begin_together(
+    monkeypatch: pytest.MonkeyPatch, start: str, number: int
+) -> None:
+    """Ids of threads that are equal modulo a number of rows change nothing."""
+    monkeypatch.setattr(threading, "get_native_id", lambda: 1021)
+    context = multiprocessing.get_context(start)
+    counters, gate = Counters(float("inf")), context.Barrier(number)
+    workers = [context.Process(target=count_often, args=(counters, gate)) for _ in range(number)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert counters.totals()["lr"] == 5_000 * number
+    assert sorted(owners(counters)) == sorted(worker.pid or 0 for worker in workers)
+
+
+def test_rows_of_processes_that_have_ended_are_used_again_and_keep_their_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("srcache.dataset.counters._ROWS", 2)
+    counters = Counters(float("inf"))
+    for number in range(5):
+        worker = FORK.Process(target=counters.count, args=("sr", 10**number))
+        worker.start()
+        worker.join()
+    counters.count("hr")
+    assert counters.totals() == {**dict.fromkeys(COUNTED, 0), "sr": 11_111, "hr": 1}
+    assert os.getpid() in owners(counters)
+
+
+def test_more_processes_than_rows_still_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("srcache.dataset.counters._ROWS", 1)
+    counters = Counters(float("inf"))
+    counters.count("sr", 5)
+    worker = FORK.Process(target=counters.count, args=("sr", 7))
+    worker.start()
+    worker.join()
+    counters.count("sr", 1)
+    assert counters.totals()["sr"] == 13
+
+
+def test_a_process_that_was_forked_while_a_thread_counts_can_count() -> None:
+    counters, stop = Counters(float("inf")), threading.Event()
+
+    def keep_counting() -> None:
+        while not stop.is_set():
+            counters.count("hr")
+
+    thread = threading.Thread(target=keep_counting)
+    thread.start()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            for _ in range(20):
+                worker = FORK.Process(target=counters.count, args=("lr",))
+                worker.start()
+                worker.join(20)
+                assert worker.exitcode == 0
+    finally:
+        stop.set()
+        thread.join()
+    assert counters.totals()["lr"] == 20
+
+
+def test_where_no_lock_file_can_be_made_counting_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: "/nowhere")
+    counters = Counters(float("inf"))
+    counters.count("sr", 3)
+    assert counters.totals()["sr"] == 3
+
+
+def work(counters: Counters, due: Any, answers: Any) -> None:
     for _ in range(2):
-        told.get()
+        due.get()
         counters.count("sr", 3)
         answers.put(counters.epoch)
 
 
-def test_processes_count_together_and_are_told_the_epoch() -> None:
-    counters, told, answers = Counters(float("inf")), FORK.SimpleQueue(), FORK.SimpleQueue()
-    workers = [FORK.Process(target=work, args=(counters, told, answers)) for _ in range(2)]
+def test_processes_count_together_and_see_the_epoch() -> None:
+    counters, due, answers = Counters(float("inf")), FORK.SimpleQueue(), FORK.SimpleQueue()
+    workers = [FORK.Process(target=work, args=(counters, due, answers)) for _ in range(2)]
     for worker in workers:
         worker.start()
     seen = []
     for epoch in (4, 7):
         counters.set_epoch(epoch)
-        told.put(None)
-        told.put(None)
+        due.put(None)
+        due.put(None)
         seen.append({answers.get(), answers.get()})
     for worker in workers:
         worker.join()
@@ -65,21 +165,21 @@ def test_a_copy_goes_its_own_way() -> None:
 
 
 @pytest.mark.parametrize("patience", [1, 17, 100])
-def test_a_forgotten_epoch_is_told_once_and_soon(patience: int) -> None:
+def test_a_forgotten_epoch_warns_once_and_soon(patience: int) -> None:
     counters = Counters(patience)
-    told = []
+    warned = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for number in range(3 * patience + 100):
             counters.count("lr")
             counters.count("missed_to_lr")
-            if caught and not told:
-                told = [number + 1]
+            if caught and not warned:
+                warned = [number + 1]
     assert len(caught) == 1
-    assert patience < told[0] <= patience + 17
+    assert patience < warned[0] <= patience + 17
 
 
-def test_whoever_sets_the_epoch_is_not_told() -> None:
+def test_whoever_sets_the_epoch_is_not_warned() -> None:
     counters = Counters(100)
     for epoch in range(10):
         counters.set_epoch(epoch)
