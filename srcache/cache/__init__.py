@@ -1,4 +1,4 @@
-"""A cache directory: Cache, RecipeFolder, open_cache, create_cache, FailedEntry."""
+"""A cache directory: a folder for each recipe, the catalogs it was built from, receipts and journals of failures."""
 
 from srcache.cache.failures import FailedEntry as FailedEntry
 from srcache.cache.failures import failures_by_reason as failures_by_reason

@@ -5,7 +5,7 @@
     CACHE/<name>-<fingerprint>/     one recipe: recipe.yaml, the store, receipts/, failures.jsonl, lock
 
 A recipe has a folder of its own because LMDB files never shrink: dropping the folder gives the disk back. Everything
-but the store is small text, written whole or appended line by line, and readable without srcache.
+but the store is small text, written in one step or appended line by line, and readable without srcache.
 """
 
 import json
@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from srcache.cache.failures import FailedEntry, _failed
+from srcache.cache.failures import FailedEntry, append_failure, read_failures
 from srcache.errors import CacheError, DamagedError, RecipeError, listed
-from srcache.files import append_line, lock, write_atomic
+from srcache.files import lock, write_atomic
 from srcache.recipe.reading import dump, restore
 from srcache.recipe.recipe import Recipe
 from srcache.stores import KINDS, Store, StoreKind, store_kind
@@ -30,7 +30,13 @@ MARK = "srcache.json"
 
 @dataclass(frozen=True, slots=True)
 class RecipeFolder:
-    """One recipe's part of a cache."""
+    """One recipe's folder in a cache: its store, its receipts, its journal of failures and its lock.
+
+    Attributes:
+        path: the folder, CACHE/<name>-<fingerprint>.
+        kind: the name of the cache's kind of store.
+        recipe: as recipe.yaml has it.
+    """
 
     path: Path
     kind: str
@@ -68,22 +74,14 @@ class RecipeFolder:
 
     def failures(self) -> dict[str, FailedEntry]:
         """The latest failure of each entry, with the number of tries; entries made since then are still listed."""
-        found: dict[str, FailedEntry] = {}
-        journal = self.path / "failures.jsonl"
-        for line in journal.read_text(encoding="utf-8", errors="replace").splitlines() if journal.exists() else ():
-            note = _failed(line)
-            if note is not None:
-                tries = found[note.name].tries + 1 if note.name in found else 1
-                found[note.name] = FailedEntry(note.name, note.source, note.reason, note.detail, tries)
-        return found
+        return read_failures(self.path / "failures.jsonl")
 
     def note_failure(self, failed: FailedEntry) -> None:
         """Append one failure to the journal."""
-        note = {"name": failed.name, "source": failed.source, "reason": failed.reason, "detail": failed.detail}
-        append_line(self.path / "failures.jsonl", json.dumps(note))
+        append_failure(self.path / "failures.jsonl", failed)
 
     def lock(self) -> AbstractContextManager[None]:
-        """Be the only one who fills this folder; a crash lets go of it.
+        """Hold the folder's lock, so that one process at a time fills it; see `files.lock`.
 
         Raises:
             BusyError: another process fills it.
@@ -93,7 +91,7 @@ class RecipeFolder:
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """A cache directory that was opened or made."""
+    """A cache directory, opened by `open_cache` or made by `create_cache`: its recipes' folders and its catalogs."""
 
     path: Path
     kind: str

@@ -68,8 +68,8 @@ def read_kept(path: Path) -> KeptCatalog:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DamagedError(f"{path} cannot be read: {error}; `srcache repair` sets it aside") from error
     found = blake2b(data, digest_size=16).hexdigest()
-    whole = table[:1] == [_COLUMNS] and all(len(cells) == 3 and is_key(cells[0]) for cells in table[1:])
-    if found != path.stem or not whole:
+    valid = table[:1] == [_COLUMNS] and all(len(cells) == 3 and is_key(cells[0]) for cells in table[1:])
+    if found != path.stem or not valid:
         raise DamagedError(f"{path} is not what was written (its digest is {found}); `srcache repair` sets it aside")
     return KeptCatalog(path.stem, tuple(KeptRow(ImageKey(key), name, label) for key, name, label in table[1:]))
 

@@ -73,11 +73,11 @@ def check(folder: RecipeFolder, progress: Progress | None = None) -> Scan:
     source = f"{folder.path.name}/{folder.store_path.name}"
     with tempfile.TemporaryFile() as errors, _started(folder, errors) as child:
         try:
-            whole = _listen(child, scan, source, progress)
+            ended = _listen(child, scan, source, progress)
             code = child.wait()
         finally:
             child.kill()
-        if code == 0 and whole:
+        if code == 0 and ended:
             return scan
         errors.seek(0)
         last = errors.read().decode(errors="replace").strip().rpartition("\n")[2]
@@ -115,6 +115,11 @@ def _listen(child: "subprocess.Popen[str]", scan: Scan, source: str, progress: P
             scan.absent, scan.begun = values
             return True
     return False
+
+
+def damage_findings(cache: Cache, damaged: Mapping[Path, DamagedError]) -> list[Finding]:
+    """Files that cannot be read, as findings."""
+    return [Finding(str(path.relative_to(cache.path)), "", "damaged", str(error)) for path, error in damaged.items()]
 
 
 def problems_of(name: str, record: Any, payload: bytes) -> Iterator[tuple[str, str]]:
@@ -205,7 +210,3 @@ def _say(*line: Any) -> None:
 
 if __name__ == "__main__":
     main()
-
-
-def _findings(cache: Cache, damaged: Mapping[Path, DamagedError]) -> list[Finding]:
-    return [Finding(str(path.relative_to(cache.path)), "", "damaged", str(error)) for path, error in damaged.items()]

@@ -157,7 +157,7 @@ def _samples(store: Store | None, key: ImageKey) -> tuple[int, ...]:
 
 
 def _same_pixels(store: Store | None, keys: set[ImageKey]) -> ImageKey | None:
-    """The key of another file, or of a picture in memory, with these pixels."""
+    """The key of another file, or of an image in memory, with these pixels."""
     for key in sorted(keys) if store else ():
         meaning = ImageKey((store.resolve(key) if store else None) or key)
         if _samples(store, meaning):
@@ -200,7 +200,7 @@ def _names(catalogs: Sequence[KeptCatalog], fits: Callable[[KeptRow], bool]) -> 
 
 
 def _why(miss: Explanation) -> str:
-    """Why nothing is stored, the most telling reason first."""
+    """Why nothing is stored, the most specific reason first."""
     if miss.problem:
         return f"the file cannot be used; {miss.problem}"
     if not miss.held:

@@ -162,7 +162,7 @@ def _write_all(targets: Sequence[_Target], store: Store, destination: Path, prog
 
 
 def _write(target: _Target, store: Store, destination: Path) -> tuple[int, str]:
-    """Write one file whole; returns its size, and what to note about it."""
+    """Write one file; returns its size, and what to note about it."""
     payload, record = store.get(target.entry) or b"", store.record(target.entry) or {}
     if image_key(payload) != record.get("checksum"):
         raise DamagedError(f"{target.entry} is not what was written; `srcache repair` drops it, `build` makes it anew")

@@ -1,4 +1,4 @@
-"""Look after a cache: what is in it, whether every byte is as it was written, and dropping what nobody needs."""
+"""`srcache info`: what is in a cache, counted."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,12 +12,12 @@ from srcache.errors import DamagedError
 from srcache.files import size_of
 from srcache.images import suffix_of
 from srcache.keys import ImageKey
-from srcache.maintain.check_process import Finding, _findings
+from srcache.maintain.check_process import Finding, damage_findings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRun:
-    """One run of `build`, as its receipt tells: when it ended (UTC), and what it did."""
+    """One run of `build`, as its receipt says: when it ended (UTC), and what it did."""
 
     ended: str
     added: int
@@ -44,7 +44,7 @@ class RecipeInfo:
         folder, recipe: the folder's name, and every field of the recipe.
         entries, images: stored SR images, and the different source images that they were made of.
         samples: most samples per image that a run asked for.
-        codec: the format of the stored images, told from the first one; None if there is none.
+        codec: the format of the stored images, taken from the first one; None if there is none.
         failed: entries that failed and are still not there, counted by reason.
     """
 
@@ -91,7 +91,7 @@ def info(path: str | Path) -> CacheInfo:
         store=cache.kind,
         bytes=size_of(cache.path),
         recipes=tuple(recipes),
-        damaged=tuple(_findings(cache, damaged)),
+        damaged=tuple(damage_findings(cache, damaged)),
     )
 
 

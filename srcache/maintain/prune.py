@@ -1,4 +1,4 @@
-"""Drop recipes, and catalogs nobody needs."""
+"""`srcache prune`: drop recipes with their images, and catalogs that no remaining recipe needs."""
 
 import shutil
 from collections.abc import Sequence

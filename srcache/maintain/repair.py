@@ -1,6 +1,6 @@
-"""Mend a damaged cache: keep every image that is whole, keep the damaged file too, and let `build` make the rest.
+"""Mend a damaged cache: keep every image that is intact, keep the damaged file too, and let `build` make the rest.
 
-The images that are whole are copied into a new store, which takes the place of the old one in one step; whenever the
+The intact images are copied into a new store, which takes the place of the old one in one step; whenever the
 power fails, one of the two is there. Catalogs and receipts that cannot be read are set aside, not deleted.
 """
 
@@ -28,7 +28,7 @@ class MendedRecipe:
     Attributes:
         folder: the recipe's folder.
         damaged: whether there was anything to mend.
-        kept, lost: entries that were whole, and the names of those that left a trace but are not.
+        kept, lost: entries that were intact, and the names of those that left a trace but are not.
         absent: entries that were asked for and are not there now; `build` makes them.
         old: the damaged store, kept, relative to the cache.
     """
@@ -57,7 +57,7 @@ class RepairReport:
 
 
 def repair(path: str | Path, recipe: str | None = None, progress: Progress | None = None) -> RepairReport:
-    """Mend a cache, or one recipe in it; a cache that is whole is not touched.
+    """Mend a cache, or one recipe in it; a cache without damage is not touched.
 
     Raises:
         CacheError: the folder is no cache, or holds no such recipe.
@@ -105,7 +105,7 @@ def _mended(cache: Cache, folder: RecipeFolder, progress: Progress | None) -> Me
 
 
 def _copy(folder: RecipeFolder, new: Path, progress: Progress | None) -> tuple[int, list[str]]:
-    """Copy what is whole into a new store; returns how many entries, and the names of those that are not."""
+    """Copy what is intact into a new store; returns how many entries, and the names of those that are not."""
     store, kept, lost = open_store(folder.kind, new, writable=True), 0, list[str]()
     with disk_errors(folder.store_path), folder.store_kind.salvage(folder.store_path) as salvage:
         names = salvage.names()
@@ -137,7 +137,7 @@ def _absent(cache: Cache, folder: RecipeFolder, new: Path) -> int:
 
 
 def _set_aside(damaged: Mapping[Path, DamagedError]) -> list[Path]:
-    """Give files that cannot be read another name, so that nobody stumbles over them again."""
+    """Give files that cannot be read another name, so that they are not read again."""
     found = []
     for path in damaged:
         with disk_errors(path):

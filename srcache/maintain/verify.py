@@ -1,4 +1,4 @@
-"""Check every byte."""
+"""`srcache verify`: every byte of a cache compared with what was written."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from srcache.cache.manifest import open_cache
 from srcache.cache.receipts import readable_catalogs, readable_receipts
 from srcache.errors import DamagedError
-from srcache.maintain.check_process import Finding, _findings, check
+from srcache.maintain.check_process import Finding, check, damage_findings
 from srcache.progress import Progress
 
 
@@ -36,18 +36,20 @@ def verify(path: str | Path, recipe: str | None = None, progress: Progress | Non
     """
     cache = open_cache(path)
     homes = cache.paths() if recipe is None else [cache.path_of(recipe)]
-    findings = _findings(cache, readable_catalogs(cache)[1])
+    findings = damage_findings(cache, readable_catalogs(cache)[1])
     scans = []
     for home in homes:
-        findings += _findings(cache, readable_receipts(home)[1])
+        findings += damage_findings(cache, readable_receipts(home)[1])
         try:
             folder = cache.folder(home)
         except DamagedError as error:
-            findings += _findings(cache, {home / "recipe.yaml": error})
+            findings += damage_findings(cache, {home / "recipe.yaml": error})
             continue
         scans.append(check(folder, progress))
         if not scans[-1].begun and any(receipt["added"] for receipt in readable_receipts(home)[0].values()):
-            findings += _findings(cache, {folder.store_path: DamagedError("runs filled this store, but it is gone")})
+            findings += damage_findings(
+                cache, {folder.store_path: DamagedError("runs filled this store, but it is gone")}
+            )
     return VerifyReport(
         path=cache.path,
         recipes=tuple(home.name for home in homes),
