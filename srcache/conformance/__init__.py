@@ -1,9 +1,9 @@
 """What a plug-in must promise, as checks that its author can run in one line.
 
-from srcache.conformance import check_engine
-from srcache.engine import Setup
+    from srcache.conformance import check_engine
+    from srcache.engine import Setup
 
-check_engine("my-engine", Setup(scale=4))
+    check_engine("my-engine", Setup(scale=4))
 
 A store's author calls `check_store` in the same way.
 """
@@ -11,7 +11,7 @@ A store's author calls `check_store` in the same way.
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from srcache.conformance.engine import ENGINE_CHECKS, EngineTrial, failure_stays_alone, pictures
+from srcache.conformance.engine import ENGINE_CHECKS, EngineTrial, failure_stays_alone, some_images
 from srcache.conformance.store import STORE_CHECKS, store_trial
 from srcache.engine.interface import Setup, SREngine
 from srcache.engine.registry import open_engine
@@ -21,7 +21,7 @@ from srcache.stores import Store
 if TYPE_CHECKING:
     from torch import Tensor
 
-_Checked = TypeVar("_Checked")
+_Trial = TypeVar("_Trial")
 
 
 def check_engine(
@@ -36,12 +36,12 @@ def check_engine(
 
     Args:
         engine: an installed engine's name, or a function that builds one as `setup` says. It is called twice, so
-            that an engine which starts from chance is found out.
+            that an engine which starts from a random state is found out.
         setup: what the engine is, or was, built with; its scale and device are used.
         batch: images per call, at least 2.
         size: (height, width) in pixels of the images of most checks.
         failing: an image, float tensor (3, *size) in [0, 1], that the engine answers with a `Failure`, if there is
-            one; only with it can be checked that a failure leaves its batch mates alone.
+            one. Only with it can it be checked that a failure leaves its batch mates alone.
 
     Returns:
         The names of the checks that were made; all of them passed.
@@ -59,12 +59,12 @@ def check_engine(
         build=build,
         setup=setup,
         engine=built,
-        images=pictures(batch, size),
+        images=some_images(batch, size),
         seeds=[2**64 - 1 - 977 * place for place in range(batch)],
         failing=failing,
     )
     checks = ENGINE_CHECKS if failing is None else (*ENGINE_CHECKS, failure_stays_alone)
-    return _passed(f"engine {trial.name or type(built).__name__}", checks, trial)
+    return _run_checks(f"engine {trial.name or type(built).__name__}", checks, trial)
 
 
 def check_store(open_one: Callable[[str], Store], *, persistent: bool = True) -> list[str]:
@@ -81,24 +81,25 @@ def check_store(open_one: Callable[[str], Store], *, persistent: bool = True) ->
     Raises:
         ConformanceError: at least one promise is broken; the message lists all of them.
     """
-    return _passed("the store", STORE_CHECKS, store_trial(open_one, persistent))
+    return _run_checks("the store", STORE_CHECKS, store_trial(open_one, persistent))
 
 
-def _passed(who: str, checks: Sequence[Callable[[_Checked], None]], trial: _Checked) -> list[str]:
-    """Make all checks; their names if all pass, else one error that lists what does not."""
+def _run_checks(who: str, checks: Sequence[Callable[[_Trial], None]], trial: _Trial) -> list[str]:
+    """Run all checks on a trial; their names if all pass, else one error that lists those that do not."""
     names = [check.__name__.strip("_").replace("_", " ") for check in checks]
-    words = [_complaint(check, trial) for check in checks]
-    broken = [f"{name}: {complaint}" for name, complaint in zip(names, words, strict=True) if complaint]
+    failures = [_failure(check, trial) for check in checks]
+    broken = [f"{name}: {failure}" for name, failure in zip(names, failures, strict=True) if failure]
     if broken:
         raise ConformanceError(f"{who} breaks {len(broken)} of {len(checks)} promises:\n  - " + "\n  - ".join(broken))
     return names
 
 
-def _complaint(check: Callable[[_Checked], None], trial: _Checked) -> str | None:
+def _failure(check: Callable[[_Trial], None], trial: _Trial) -> str | None:
+    """Why a check fails, or None if it passes."""
     try:
         check(trial)
     except ConformanceError as error:
         return str(error)
-    except Exception as error:  # whatever a stranger's plug-in raises is a broken promise, listed with the others
+    except Exception as error:  # whatever a third-party plug-in raises is a broken promise, listed with the others
         return f"it raised {error!r}"
     return None

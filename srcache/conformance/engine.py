@@ -1,7 +1,7 @@
 """The promises of an engine, one function each; `srcache.conformance` runs them.
 
 A cache stands on these promises: an entry is named after its source image and its recipe alone, so the pixels must
-hang on nothing else: not on the images that happened to share a batch, nor on the order, the position, the process or
+depend on nothing else: not on the images that happened to share a batch, nor on the order, the position, the process or
 the state of a global random generator. All comparisons are bit for bit, in batches of one shape; an engine whose info
 says `pads=False` promises the same for a batch of one.
 """
@@ -34,7 +34,17 @@ sys.exit("importing its class imports torch" if "torch" in sys.modules else 0)
 
 @dataclass(frozen=True, kw_only=True)
 class EngineTrial:
-    """An engine under test, and what it is tested with."""
+    """An engine under test, and what it is tested with.
+
+    Attributes:
+        name: of its entry point; None if it was built by a function.
+        build: builds it again.
+        setup: what it was built with.
+        engine: it, built.
+        images: the plain batch, float32 (N, 3, H, W).
+        seeds: one for each image.
+        failing: an image that it answers with a `Failure`, if there is one.
+    """
 
     name: str | None
     build: Callable[[], SREngine]
@@ -67,7 +77,7 @@ class EngineTrial:
 
 
 def _info(trial: EngineTrial) -> None:
-    """The engine describes itself, on its class, and may be used as it is here."""
+    """The engine describes itself, on its class, and the setup is one that it allows."""
     info = getattr(type(trial.engine), "info", None)
     _expect(isinstance(info, EngineInfo), f"expected a class attribute `info: EngineInfo`, but got {info!r}")
     known = trial.engine.info
@@ -100,7 +110,7 @@ def _shape(trial: EngineTrial) -> None:
 
 
 def _dtype(trial: EngineTrial) -> None:
-    """float32, and no part of an autograd graph, which would hold memory for ever."""
+    """float32, and no part of an autograd graph, which would hold its memory."""
     import torch
 
     for image in trial.run(trial.images, trial.seeds):
@@ -257,14 +267,14 @@ ENGINE_CHECKS: tuple[Callable[[EngineTrial], None], ...] = (
 """In order; each raises ConformanceError if the promise in its docstring is broken."""
 
 
-def pictures(count: int, size: tuple[int, int]) -> "Tensor":
-    """Different pictures of one size: coarse patches with fine grain, exactly uint8 / 255."""
+def some_images(count: int, size: tuple[int, int]) -> "Tensor":
+    """Different images of one size (height, width): coarse patches with fine grain, exactly uint8 / 255."""
     import torch
 
-    dice = torch.Generator().manual_seed(count)
+    rng = torch.Generator().manual_seed(count)
     height, width = size
-    coarse = torch.randint(32, 224, (count, 3, -(-height // 8), -(-width // 8)), generator=dice)
-    grain = torch.randint(-32, 32, (count, 3, height, width), generator=dice)
+    coarse = torch.randint(32, 224, (count, 3, -(-height // 8), -(-width // 8)), generator=rng)
+    grain = torch.randint(-32, 32, (count, 3, height, width), generator=rng)
     patches = coarse.repeat_interleave(8, -2).repeat_interleave(8, -1)[..., :height, :width]
     return (patches + grain).float() / 255
 
@@ -287,7 +297,7 @@ def _expect_equal(got: "Sequence[Tensor]", expected: "Sequence[Tensor]", words: 
 
 
 def _expect_size(trial: EngineTrial, size: tuple[int, int]) -> None:
-    images = pictures(2, size)
+    images = some_images(2, size)
     _expect_shapes(trial, images, trial.run(images, trial.seeds[:2]))
 
 

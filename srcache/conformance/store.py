@@ -1,7 +1,7 @@
 """The promises of a store, one function each; `srcache.conformance` runs them.
 
 A cache stands on these promises: what is there is never computed again and never changes, so the first write of a name
-must win; a crash must leave whole batches only; and what a reader gets must be, bit for bit, what was put.
+must win; a crash must leave complete batches only; and what a reader gets must be, bit for bit, what was put.
 """
 
 import json
@@ -68,7 +68,7 @@ def _alias(number: int) -> ImageKey:
 
 
 def _empty(trial: StoreTrial) -> None:
-    """A new store holds nothing, and says so."""
+    """A new store holds no names, no entries, no records and no aliases."""
     name = _entry(0).name
     with trial.fresh() as (_, store):
         _expect(list(store.names()), [], "names of a new store")
@@ -89,7 +89,7 @@ def _bytes(trial: StoreTrial) -> None:
 
 
 def _borrowed(trial: StoreTrial) -> None:
-    """What callers do to a record that they put, or got, changes nothing in the store."""
+    """Changing a record after it was put, or one that was got, changes nothing in the store."""
     with trial.fresh() as (_, store):
         record: dict[str, Any] = {"list": [1]}
         entry = Entry(_entry(0).name, b"x", record)
@@ -118,7 +118,7 @@ def _first_write(trial: StoreTrial) -> None:
 
 
 def _all_or_none(trial: StoreTrial) -> None:
-    """A batch that cannot be put as a whole leaves nothing behind."""
+    """A batch that cannot be put completely leaves nothing behind."""
 
     def torn() -> Iterator[Entry]:
         yield _entry(1)
@@ -162,7 +162,7 @@ def _having(trial: StoreTrial) -> None:
 
 
 def _names_and_writes(trial: StoreTrial) -> None:
-    """Somebody who walks through the names may write meanwhile, and sees every name that was there before."""
+    """While the names are iterated the store may be written to; every name that was there before is seen."""
     with trial.fresh() as (_, store):
         store.put_many(some_entries(20))
         before, seen = set(store.names()), []

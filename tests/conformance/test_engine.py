@@ -19,7 +19,7 @@ NAMES = {check.__name__.strip("_").replace("_", " ") for check in ENGINE_CHECKS}
 
 
 def _broken(build, setup=SETUP, **settings):
-    """The names of the checks that fail, and the whole message."""
+    """The names of the checks that fail, and the complete message."""
     with pytest.raises(ConformanceError) as caught:
         check_engine(build, setup, **settings)
     lines = str(caught.value).split("\n  - ")
@@ -141,7 +141,7 @@ class KeyedNotes(Good):
         return Upscaled(enlarged(image, 2), {1: "number as a name"})
 
 
-class Dice(Good):
+class Unseeded(Good):
     def one(self, image, seed, place, images):
         import torch
 
@@ -149,7 +149,7 @@ class Dice(Good):
 
 
 class Born(Good):
-    """Starts from chance: every engine built is another one."""
+    """Starts from a random state: every engine built is another one."""
 
     births: ClassVar = itertools.count()
 
@@ -180,7 +180,7 @@ class Counts(Good):
 
 
 class Places(Good):
-    """Draws for the batch as a whole, so that noise hangs on the place."""
+    """Draws noise for the batch at once, so that it depends on the place."""
 
     info: ClassVar = replace(Good.info, stochastic=True, pads=True)
 
@@ -279,7 +279,7 @@ def test_a_break_is_caught_by_its_checks_and_by_no_other(quick, build):
         (Shy, NAMES - {"info", "notes", "untouched input"}),
         (Raises, NAMES - {"info"}),
         (Infinite, {"finite", "range"}),
-        (Dice, {"determinism", "rebuilding", "order", "alone", "company", "position", "seeds", "kept outputs"}),
+        (Unseeded, {"determinism", "rebuilding", "order", "alone", "company", "position", "seeds", "kept outputs"}),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
