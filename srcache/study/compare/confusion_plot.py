@@ -1,8 +1,8 @@
 """Confusion matrices as PNG: a row for each true class, a column for each predicted one, counts in the cells.
 
 Drawn by matplotlib's Agg on a figure of its own, in its default style whatever the user's settings are; the same counts
-give the same bytes. Names of classes are text and never markup: `$x$` is no formula. What the typeface lacks is told
-by the class's number.
+give the same bytes. Names of classes are text and never markup: `$x$` is no formula. A class whose name has letters
+that the typeface lacks is shown with its number.
 """
 
 import io
@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
-from srcache.errors import ConfigError, MissingExtraError
+from srcache.errors import ConfigError, needs_extra
 
 _LONGEST = 22
 _COUNTED_UP_TO = 30
@@ -26,12 +26,10 @@ def draw_confusion(counts: Sequence[Sequence[int]], classes: Sequence[str], titl
     """
     if not classes or len(counts) != len(classes) or any(len(row) != len(classes) for row in counts):
         raise ConfigError(f"expected {len(classes)} rows and columns of counts, one for each class, but got {counts}")
-    try:
+    with needs_extra("matplotlib", "eval", "drawing a confusion matrix"):
         import matplotlib
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError("matplotlib", "eval", "drawing a confusion matrix") from error
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         side = 2.6 + max(2.2, 0.5 * len(classes)) if len(classes) <= _COUNTED_UP_TO else 14.0

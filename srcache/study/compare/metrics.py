@@ -1,6 +1,6 @@
 """How good one classifier is: accuracy, precision, recall, F1, confusion, ROC-AUC and calibration, by scikit-learn.
 
-A number that is not defined is None beside a reason. Two habits of scikit-learn are told in words instead of warnings:
+A number that is not defined is None beside a reason. Two habits of scikit-learn stand in a note, not in a warning:
 
     a class that is never predicted has no precision     in the macro mean it counts as 0, as scikit-learn does
     a class that no image has, and no prediction either  is left out of the macro mean, as scikit-learn does
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from srcache.errors import ConfigError, MissingExtraError, listed
+from srcache.errors import ConfigError, listed, needs_extra
 from srcache.study.compare.predictions import Predictions
 from srcache.study.statistics.intervals import Interval, wilson
 
@@ -262,8 +262,6 @@ def _defined(value: float) -> float | None:
 
 
 def _metrics() -> Any:
-    try:
+    with needs_extra("scikit-learn", "eval", "scoring a classifier"):
         from sklearn import metrics
-    except ImportError as error:
-        raise MissingExtraError("scikit-learn", "eval", "scoring a classifier") from error
     return metrics

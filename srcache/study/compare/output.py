@@ -2,7 +2,7 @@
 
     compare.json                schema srcache.compare/1; with several seeds that of the first, and `seeds` beside it
     confusion-NAME.png
-    discordant-FIRST-SECOND.csv the images on which one alone is right: name, label, who, and what each said
+    discordant-FIRST-SECOND.csv the images on which one alone is right: name, label, who, and what each predicted
 
 Names become file names letter by letter: what is not a letter, a digit, `.`, `_` or `-` turns into `_`.
 """
@@ -49,19 +49,19 @@ def write_comparison(folder: Path, found: SeedComparison, joined: JoinedPredicti
 
 
 def _discordants(pair: ArmPair, joined: JoinedPredictions) -> str:
-    said = {name: {row.name: row for row in joined.classifiers[name].rows} for name in (pair.first, pair.second)}
+    rows_of = {name: {row.name: row for row in joined.classifiers[name].rows} for name in (pair.first, pair.second)}
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(["name", "label", "right", *(f"prediction {name}" for name in (pair.first, pair.second))])
     for who, names in ((pair.first, pair.names_first_only), (pair.second, pair.names_second_only)):
         for name in names:
-            rows = [said[arm][name] for arm in (pair.first, pair.second)]
+            rows = [rows_of[arm][name] for arm in (pair.first, pair.second)]
             writer.writerow([name, rows[0].label, who, *(row.prediction for row in rows)])
     return text.getvalue()
 
 
 def _slugs(names: Iterable[str]) -> dict[str, str]:
-    """A file name's part for each name; different ones for different names, also where case is not told apart."""
+    """A file name's part for each name; different ones for different names, also where case does not count."""
     slugs = dict[str, str]()
     taken = set[str]()
     for name in names:

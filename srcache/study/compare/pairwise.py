@@ -13,13 +13,13 @@ from typing import Any
 from srcache.errors import ConfigError
 from srcache.study.compare.metrics import BINS, Performance, score_classifier
 from srcache.study.compare.predictions import JoinedPredictions
-from srcache.study.compare.verdict import Contest, verdict
+from srcache.study.compare.verdict import Contest, verdict_sentence
+from srcache.study.statistics.bootstrap import bootstrap_difference
 from srcache.study.statistics.corrections import CORRECTIONS, adjusted
 from srcache.study.statistics.intervals import Interval, Test, require_share
 from srcache.study.statistics.paired import (
     McNemar,
     Table,
-    bootstrap_difference,
     cochran,
     mcnemar,
     newcombe_difference,
@@ -115,7 +115,7 @@ class ArmPair:
     @property
     def verdict(self) -> str:
         """A sentence about these two."""
-        return verdict([self.contest])
+        return verdict_sentence([self.contest])
 
     def plain(self) -> dict[str, Any]:
         """As JSON values."""
@@ -251,4 +251,4 @@ def _verdict(
             f"{100 * settings.level:.3g} % interval {accuracy.low:.3f} to {accuracy.high:.3f}); "
             "there is nothing to compare it with."
         )
-    return verdict([pair.contest for pair in pairs], overall)
+    return verdict_sentence([pair.contest for pair in pairs], overall)

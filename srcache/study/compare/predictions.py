@@ -1,4 +1,4 @@
-"""What a classifier said about images: CSV files that join by name, so that arms with different files can be compared.
+"""What a classifier predicts for images: CSV files that join by name, so that arms with other files can be compared.
 
     name,key,label,prediction,p_cat,p_dog
     cat/tom,,cat,cat,0.9,0.1
@@ -6,7 +6,7 @@
 `name` is the path relative to the data's root without suffix, with `/` between its parts; it, not the order of rows,
 says which rows belong together. `key` may be empty, `label` is empty where the truth is unknown, and the probabilities
 `p_<class>` are empty or left out where there are none. Files are UTF-8; a byte order mark, quotes, other orders of
-columns, and missing `key` and `label` columns are taken as they come, and every mistake is told with its line.
+columns, and missing `key` and `label` columns are taken as they come, and every mistake is reported with its line.
 
 `prediction` need not be the most probable class: a threshold of one's own is a fair way to decide.
 """
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from srcache.catalog.names import stem_of
-from srcache.errors import CatalogError, listed
+from srcache.errors import CatalogError, Mistakes, listed
 from srcache.files import write_atomic
 
 COLUMNS = ("name", "key", "label", "prediction")
@@ -59,7 +59,7 @@ class PredictionRow:
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """What one classifier said about a set of images.
+    """The predictions of one classifier for a set of images.
 
     Raises:
         CatalogError: every mistake at once: classes or names that are empty or double, labels or predictions that are
@@ -73,7 +73,7 @@ class Predictions:
         mistakes = list(_class_mistakes(self.classes))
         check = _row_check(self.classes)
         mistakes += [f"row {place}: {mistake}" for place, row in enumerate(self.rows, 1) for mistake in check(row)]
-        _raise_for("predictions have mistakes", mistakes)
+        _refuse("predictions have mistakes", mistakes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +101,11 @@ def read_predictions(path: Path) -> Predictions:
     """Read a CSV of predictions. Without `p_` columns, the classes are those that occur, sorted.
 
     Raises:
-        CatalogError: the file cannot be read, or holds mistakes; each is told with its line.
+        CatalogError: the file cannot be read, or holds mistakes; each is reported with its line.
     """
     header, lines = _table(path)
     classes = tuple(name.removeprefix(_PREFIX) for name in header if name.startswith(_PREFIX))
-    _raise_for(f"{path} has mistakes in its first line", _header_mistakes(header, classes))
+    _refuse(f"{path} has mistakes in its first line", _header_mistakes(header, classes))
     mistakes, found = list[str](), list[tuple[int, PredictionRow]]()
     for number, cells in lines:
         row = _row(dict(zip(header, cells, strict=False)), classes) if len(cells) == len(header) else None
@@ -117,14 +117,14 @@ def read_predictions(path: Path) -> Predictions:
     classes = classes or tuple(sorted({text for row in rows for text in (row.label, row.prediction) if text}))
     check = _row_check(classes)
     mistakes += [f"line {number}: {mistake}" for number, row in found for mistake in check(row)]
-    _raise_for(f"{path} has mistakes", mistakes)
+    _refuse(f"{path} has mistakes", mistakes)
     if not rows:
         raise CatalogError(f"{path} holds no predictions; expected a line for each image")
     return Predictions(classes, rows)
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
-    """Write predictions as CSV, whole or not at all; reading them gives the same values to the last digit.
+    """Write predictions as CSV, completely or not at all; reading them gives the same values to the last digit.
 
     Raises:
         DiskFullError: no room, or no permission.
@@ -158,13 +158,13 @@ def join(many: Mapping[str, Predictions]) -> JoinedPredictions:
         for title, rows in by_name.items()
         if (lacking := [name for name in names if name not in rows])
     ]
-    _raise_for("predictions are joined by name, and every image must be in all of them", lost)
+    _refuse("predictions are joined by name, and every image must be in all of them", lost)
     differing = [
         f"{name}: {', '.join(f'{title} {rows[name].label!r}' for title, rows in by_name.items())}"
         for name in names
         if len({rows[name].label for rows in by_name.values()}) > 1
     ]
-    _raise_for("the same image has different labels (None: it has none)", differing)
+    _refuse("the same image has different labels (None: it has none)", differing)
     first = next(iter(by_name.values()))
     return JoinedPredictions(
         classes=_all_classes([one.classes for one in many.values()]),
@@ -240,7 +240,7 @@ def _class_mistakes(classes: Iterable[str]) -> Iterator[str]:
 
 
 def _row_check(classes: Sequence[str]) -> Callable[[PredictionRow], Iterator[str]]:
-    """A function that tells the mistakes of one row after the other; it remembers the names that it has seen."""
+    """A function that yields the mistakes of one row after the other; it remembers the names that it has seen."""
     known, seen = set(classes), set[str]()
 
     def check(row: PredictionRow) -> Iterator[str]:
@@ -275,9 +275,10 @@ def _unwritable(text: str) -> bool:
     return "\0" in text
 
 
-def _raise_for(what: str, mistakes: Iterable[str]) -> None:
-    """Tell all mistakes at once, the first twenty in words."""
-    lines = list(mistakes)
-    if lines:
-        more = [f"… and {len(lines) - _MOST} more"] if len(lines) > _MOST else []
-        raise CatalogError(f"{what}:\n  - " + "\n  - ".join([*lines[:_MOST], *more]))
+def _refuse(what: str, found: Iterable[str]) -> None:
+    """Raise one error for all mistakes, if there are any; of many, the first twenty are listed."""
+    lines, mistakes = list(found), Mistakes()
+    for line in lines[:_MOST]:
+        mistakes.note(line)
+    mistakes.require(len(lines) <= _MOST, f"… and {len(lines) - _MOST} more")
+    mistakes.raise_as(CatalogError, what)

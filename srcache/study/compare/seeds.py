@@ -15,8 +15,8 @@ import numpy as np
 from srcache.errors import ConfigError
 from srcache.study.compare.pairwise import CompareSettings, Comparison, compare
 from srcache.study.compare.predictions import JoinedPredictions, Predictions, join
+from srcache.study.statistics.bootstrap import joint_bootstrap
 from srcache.study.statistics.intervals import Interval
-from srcache.study.statistics.joint_bootstrap import joint_bootstrap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ class SeedComparison:
     verdict: str
 
     def plain(self) -> dict[str, Any]:
-        """As JSON values; of each seed's comparison only what its tests say."""
+        """As JSON values; of each seed's comparison only its tests and its verdict."""
         return {
             "seeds": self.seeds,
             "draws": self.draws,
@@ -84,7 +84,7 @@ def join_seeds(arms: Mapping[str, Sequence[Predictions]]) -> tuple[JoinedPredict
     """Join the predictions of every arm and seed by name; one `JoinedPredictions` for each seed.
 
     Raises:
-        CatalogError: as `join`; a classifier is told as `arm (seed 2)`, counted from 1.
+        CatalogError: as `join`; a classifier is named `arm (seed 2)`, counted from 1.
         ConfigError: arms with different numbers of seeds, or with none.
     """
     counts = {name: len(seeds) for name, seeds in arms.items()}
@@ -182,9 +182,9 @@ def _verdict(pairs: Sequence[SeedPair], seeds: int, settings: CompareSettings) -
         holds = "holds 0" if all(pair.simultaneous.low is not None for pair in pairs) else "holds 0 or is undefined"
         return (
             f"{over}no difference is shown: every interval over images and seeds{several} {holds}; "
-            f"the nearest is {_told_difference(nearest, seeds)}."
+            f"the nearest is {_format_difference(nearest, seeds)}."
         )
-    words = "; ".join(_told_difference(pair, seeds) for pair in shown)
+    words = "; ".join(_format_difference(pair, seeds) for pair in shown)
     differ = "differs" if len(shown) == 1 else "differ"
     count = f"{len(shown)} of {len(pairs)} pairs {differ}" if len(pairs) > 1 else "the arms differ"
     return f"{over}{count} by intervals over images and seeds{several}: {words}."
@@ -198,7 +198,7 @@ def _distance(pair: SeedPair) -> float:
     return abs(pair.simultaneous.value or 0.0) / (high - low)
 
 
-def _told_difference(pair: SeedPair, seeds: int) -> str:
+def _format_difference(pair: SeedPair, seeds: int) -> str:
     found, turned = pair.simultaneous, (pair.simultaneous.value or 0) < 0
     value, low, high = (number or 0.0 for number in (found.value, found.low, found.high))
     names = (pair.second, pair.first) if turned else (pair.first, pair.second)

@@ -1,4 +1,4 @@
-"""What a comparison comes to, in one sentence that claims no more than the tests do."""
+"""The result of a comparison in one sentence, which claims no more than the tests do."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class Contest:
         return (self.second, self.first) if swap else (self.first, self.second)
 
 
-def verdict(contests: Sequence[Contest], overall: Test | None = None) -> str:
+def verdict_sentence(contests: Sequence[Contest], overall: Test | None = None) -> str:
     """One sentence about at least one pair; `overall` is Cochran's Q where there are three classifiers or more."""
     if len(contests) == 1:
         return _about_two(contests[0])
@@ -47,7 +47,7 @@ def verdict(contests: Sequence[Contest], overall: Test | None = None) -> str:
         table = contests[0].table
         return f"{enumeration(names)} are {_same(table)}"
     found = [contest for contest in contests if contest.significant]
-    how = f"at {contests[0].alpha:g} {_corrected(contests)}{_overall(overall)}"
+    how = f"at {contests[0].alpha:g} {_corrected(contests)}{_overall(overall, contests[0].alpha)}"
     if not found:
         nearest = min(contests, key=lambda contest: contest.p)
         return (
@@ -96,7 +96,7 @@ def _corrected(contests: Sequence[Contest]) -> str:
     return f"after {correction.capitalize()}'s correction for {len(contests)} pairs"
 
 
-def _overall(test: Test | None) -> str:
+def _overall(test: Test | None, alpha: float) -> str:
     if test is None or test.p is None:
         return ""
-    return f" (Cochran's Q {test.statistic:.2f}, p {p_value(test.p)})"
+    return f" (Cochran's Q {test.statistic:.2f}, p {p_value(test.p, alpha)})"

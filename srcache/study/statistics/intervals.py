@@ -1,11 +1,15 @@
-"""Numbers with their uncertainty, and the interval of a share."""
+"""Values with their uncertainty: an interval, a test, and Wilson's interval of a share."""
 
 from dataclasses import asdict, dataclass
+from math import sqrt
 from typing import Any
 
 from srcache.errors import ConfigError
 
-from .libraries import proportion_confint
+from .libraries import scipy_stats
+
+Z95 = 1.959963984540054
+"""The normal quantile of a 95 % interval."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,7 +19,7 @@ class Interval:
     Attributes:
         value, low, high: None where undefined (or infinite).
         level: the confidence of the interval, such as 0.95.
-        method: whose interval it is.
+        method: whose interval it is, such as "Wilson".
         reason: why something is None.
     """
 
@@ -35,7 +39,7 @@ class Interval:
 class Test:
     """A test's statistic and two-sided p; both None, beside a reason, where the test is not defined."""
 
-    __test__ = False  # which tells pytest that this is none of its tests
+    __test__ = False  # pytest looks for classes of this name
 
     statistic: float | None
     p: float | None
@@ -55,10 +59,23 @@ def wilson(right: int, images: int, level: float = 0.95) -> Interval:
     """
     if not 0 <= right <= images or images < 1:
         raise ConfigError(f"expected a count of 0 to {images} of at least one image, but got {right}")
-    low, high = proportion_confint()(right, images, alpha=1 - level, method="wilson")
     value = right / images
-    low, high = min(max(0.0, float(low)), value), max(min(1.0, float(high)), value)
+    low, high = wilson_limits(value, images, float(scipy_stats().norm.isf((1 - level) / 2)))
     return Interval(value=value, low=low, high=high, level=level, method="Wilson")
+
+
+def wilson_limits(share: float, images: int, z: float = Z95) -> tuple[float, float]:
+    """Both ends of Wilson's score interval (1927): written out here, so that a report needs no statistics library.
+
+    Args:
+        share: in [0, 1]; a mean of several shares is taken as it is.
+        images: at least 1.
+        z: the normal quantile of the confidence.
+    """
+    scale = 1 + z**2 / images
+    middle = (share + z**2 / (2 * images)) / scale
+    half = z * sqrt(share * (1 - share) / images + z**2 / (4 * images**2)) / scale
+    return min(max(0.0, middle - half), share), max(min(1.0, middle + half), share)
 
 
 def require_share(value: float, what: str, most: float = 1.0) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from srcache.errors import MissingExtraError
+from srcache.errors import needs_extra
 
 _PURPOSE = "comparing classifiers"
 
@@ -13,10 +13,8 @@ def scipy_stats() -> Any:
     Raises:
         MissingExtraError: scipy is not installed.
     """
-    try:
+    with needs_extra("scipy", "eval", _PURPOSE):
         from scipy import stats
-    except ImportError as error:
-        raise MissingExtraError("scipy", "eval", _PURPOSE) from error
     return stats
 
 
@@ -26,10 +24,8 @@ def contingency_tables() -> Any:
     Raises:
         MissingExtraError: statsmodels is not installed.
     """
-    try:
+    with needs_extra("statsmodels", "eval", _PURPOSE):
         from statsmodels.stats import contingency_tables
-    except ImportError as error:
-        raise MissingExtraError("statsmodels", "eval", _PURPOSE) from error
     return contingency_tables
 
 
@@ -39,10 +35,8 @@ def proportion_confint() -> Any:
     Raises:
         MissingExtraError: statsmodels is not installed.
     """
-    try:
+    with needs_extra("statsmodels", "eval", _PURPOSE):
         from statsmodels.stats.proportion import proportion_confint
-    except ImportError as error:
-        raise MissingExtraError("statsmodels", "eval", _PURPOSE) from error
     return proportion_confint
 
 
@@ -52,8 +46,6 @@ def multipletests() -> Any:
     Raises:
         MissingExtraError: statsmodels is not installed.
     """
-    try:
+    with needs_extra("statsmodels", "eval", _PURPOSE):
         from statsmodels.stats.multitest import multipletests
-    except ImportError as error:
-        raise MissingExtraError("statsmodels", "eval", _PURPOSE) from error
     return multipletests

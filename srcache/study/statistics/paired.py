@@ -17,12 +17,13 @@ from srcache.errors import ConfigError
 from .intervals import Interval, Test, wilson
 from .libraries import contingency_tables, proportion_confint, scipy_stats
 
-_NONE = "no image on which one alone is right"
+NO_DISCORDANT = "no image on which one alone is right"
+"""The reason why something is undefined without discordant images."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """How two classifiers fared on the same images: counts.
+    """How often two classifiers are right on the same images: counts.
 
     Raises:
         ConfigError: a negative count, or no image at all.
@@ -47,16 +48,6 @@ class Table:
     def discordant(self) -> int:
         """On which one alone is right."""
         return self.first_only + self.second_only
-
-    @property
-    def swapped(self) -> "Table":
-        """The same with the second as the first."""
-        return Table(
-            both_right=self.both_right,
-            first_only=self.second_only,
-            second_only=self.first_only,
-            both_wrong=self.both_wrong,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,13 +88,13 @@ def mcnemar(table: Table) -> McNemar:
     """
     least, count = min(table.first_only, table.second_only), table.discordant
     if not count:
-        nothing = Test(statistic=None, p=None, reason=_NONE)
+        nothing = Test(statistic=None, p=None, reason=NO_DISCORDANT)
         return McNemar(exact=1.0, mid_p=1.0, chi2=nothing, chi2_corrected=nothing)
     binom = scipy_stats().binom
     mid_p = 2 * binom.cdf(least, count, 0.5) - binom.pmf(least, count, 0.5)
     equal = 2 * least == count
     return McNemar(
-        exact=float(_of_statsmodels(table, exact=True).pvalue),
+        exact=float(_statsmodels_mcnemar(table, exact=True).pvalue),
         mid_p=1.0 if equal else min(1.0, float(mid_p)),
         chi2=_chi2(table, correction=False),
         chi2_corrected=_chi2(table, correction=not equal),
@@ -111,11 +102,11 @@ def mcnemar(table: Table) -> McNemar:
 
 
 def _chi2(table: Table, correction: bool) -> Test:
-    found = _of_statsmodels(table, exact=False, correction=correction)
+    found = _statsmodels_mcnemar(table, exact=False, correction=correction)
     return Test(statistic=float(found.statistic), p=float(found.pvalue))
 
 
-def _of_statsmodels(table: Table, **how: bool) -> Any:
+def _statsmodels_mcnemar(table: Table, **how: bool) -> Any:
     counts = [[table.both_right, table.first_only], [table.second_only, table.both_wrong]]
     return contingency_tables().mcnemar(counts, **how)
 
@@ -140,7 +131,7 @@ def odds_ratio(table: Table, level: float = 0.95) -> Interval:
     """b / c with its exact conditional interval: Clopper and Pearson's of b among the discordant, as odds."""
     method = "exact (Clopper-Pearson)"
     if not table.discordant:
-        return Interval(value=None, low=None, high=None, level=level, method=method, reason=_NONE)
+        return Interval(value=None, low=None, high=None, level=level, method=method, reason=NO_DISCORDANT)
     limits = proportion_confint()(table.first_only, table.discordant, alpha=1 - level, method="beta")
     low, high = (float(limit) for limit in limits)
     if not table.second_only:
@@ -159,8 +150,8 @@ def newcombe_difference(table: Table, level: float = 0.95) -> Interval:
     """
     one = wilson(table.both_right + table.first_only, table.images, level)
     two = wilson(table.both_right + table.second_only, table.images, level)
-    down_one, up_one = _arms(one)
-    down_two, up_two = _arms(two)
+    down_one, up_one = _distances(one)
+    down_two, up_two = _distances(two)
     phi, value = _correlation(table), (table.first_only - table.second_only) / table.images
     return Interval(
         value=value,
@@ -171,7 +162,7 @@ def newcombe_difference(table: Table, level: float = 0.95) -> Interval:
     )
 
 
-def _arms(share: Interval) -> tuple[float, float]:
+def _distances(share: Interval) -> tuple[float, float]:
     """How far the limits lie below and above the estimate."""
     value, low, high = share.value or 0.0, share.low or 0.0, share.high or 0.0
     return value - low, high - value
@@ -188,32 +179,3 @@ def _correlation(table: Table) -> float:
 
 def _hypotenuse(one: float, two: float, phi: float) -> float:
     return sqrt(max(0.0, one**2 - 2 * phi * one * two + two**2))
-
-
-def bootstrap_difference(table: Table, level: float = 0.95) -> Interval:
-    """The first accuracy less the second, with the percentile interval of the paired bootstrap over images.
-
-    Resampling images with replacement makes the difference a sum of independent draws of -1, 0 and 1. Its distribution
-    is computed, not drawn: what a bootstrap without end would give, with no seed to choose.
-    """
-    value = (table.first_only - table.second_only) / table.images
-    method = "bootstrap over images, percentiles"
-    if not table.discordant:
-        reason = f"{_NONE}, so that resampling shows no spread"
-        return Interval(value=value, low=None, high=None, level=level, method=method, reason=reason)
-    more, less = max(table.first_only, table.second_only), min(table.first_only, table.second_only)
-    low, high = _resampled_limits(more, less, table.images, level)
-    if table.first_only < table.second_only:
-        low, high = -high, -low
-    return Interval(value=value, low=low, high=high, level=level, method=method)
-
-
-def _resampled_limits(more: int, less: int, images: int, level: float) -> tuple[float, float]:
-    """Percentiles of the sum of `images` draws, each +1, 0 or -1 in the shares seen, as a share of the images."""
-    one = np.array([less, images - more - less, more]) / images
-    size = 2 * images + 1
-    shares = np.fft.irfft(np.fft.rfft(one, size) ** images, size)
-    tail = (1 - level) / 2 - 1e-12
-    low = int(np.argmax(np.cumsum(shares) >= tail))
-    high = size - 1 - int(np.argmax(np.cumsum(shares[::-1]) >= tail))
-    return (low - images) / images, (high - images) / images

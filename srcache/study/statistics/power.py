@@ -1,7 +1,7 @@
 """How many images a difference needs to be found: for planning the next test, not for excusing the last.
 
-The power of McNemar's test hangs on the discordant images only: on their number, and on the share of them on which the
-better classifier is right. Images are then that number over the share of images that are discordant.
+The power of McNemar's test depends on the discordant images only: on their number, and on the share of them on which
+the better classifier is right. Images are then that number over the share of images that are discordant.
 """
 
 from dataclasses import asdict, dataclass
@@ -57,7 +57,7 @@ def discordants_needed(share: float, alpha: float = 0.05, power: float = 0.8) ->
     approximation.
 
     Raises:
-        ConfigError: a share of one half, which no test can tell from chance, or alpha or power out of range.
+        ConfigError: a share of one half, which no test can distinguish from chance, or alpha or power out of range.
     """
     require_share(alpha, "alpha")
     require_share(power, "power")
