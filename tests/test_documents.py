@@ -2,9 +2,11 @@
 
 import ast
 import re
+import shlex
 import tomllib
 from collections.abc import Iterator
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import paths
@@ -64,6 +66,11 @@ def defined(tree: ast.Module) -> set[str]:
     return found
 
 
+def is_there(module: str, name: str) -> bool:
+    """Whether a module has a name, be it a module below it."""
+    return hasattr(import_module(module), name) or find_spec(f"{module}.{name}") is not None
+
+
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_links_lead_somewhere(name: str) -> None:
     text, home = read(name), (ROOT / name).parent
@@ -96,7 +103,7 @@ def test_the_modules_and_functions_that_it_names_can_be_imported(name: str) -> N
         if Path(dotted).suffix in {".engines", ".json"}:  # an entry-point group, a file of a cache
             continue
         module, _, last = dotted.rpartition(".")
-        assert hasattr(import_module(module), last) or import_module(dotted), dotted
+        assert is_there(module, last), dotted
 
 
 def test_the_drawing_of_the_floors_is_that_of_the_test() -> None:
@@ -138,6 +145,16 @@ def test_the_commands_of_make_are_targets(name: str) -> None:
     assert wanted <= targets
 
 
+def test_the_programs_that_contributors_run_are_there() -> None:
+    code = re.findall(r"^(\.venv/.*)$|`(\.venv/[^`]*)`", read("CONTRIBUTING.md"), re.MULTILINE)
+    commands = [shlex.split((block or inline).partition("#")[0]) for block, inline in code]
+    assert len(commands) >= 4
+    for python, *words in commands:
+        assert python == ".venv/bin/python"
+        assert all((ROOT / word).exists() for word in words if "/" in word and "VERSION" not in word), words
+        assert words[0] != "-m" or find_spec(words[1]) is not None, words
+
+
 def test_the_markers_are_those_of_pytest() -> None:
     options = tomllib.loads(read("pyproject.toml"))["tool"]["pytest"]["ini_options"]
     (line,) = (line for line in read("CONTRIBUTING.md").splitlines() if line.startswith("* Markers:"))
@@ -149,6 +166,20 @@ def test_the_markers_are_those_of_pytest() -> None:
 def test_every_shipped_experiment_is_in_its_table() -> None:
     shipped = {path.name for path in (ROOT / "configs/experiments").glob("*.yaml")}
     assert set(re.findall(r"^\| \[[\w-]+\]\(([^)]+)\)", read("configs/experiments/README.md"), re.MULTILINE)) == shipped
+
+
+def test_what_moved_is_where_the_changelog_says() -> None:
+    rows = re.findall(r"^\| `srcache.*? \| (.*) \|$", read("CHANGELOG.md"), re.MULTILINE)
+    assert len(rows) > 15
+    wrong = []
+    for home, words in re.findall(r"`(srcache[\w.]*?)(?:\.\{([^}]*)\})?`", " ".join(rows)):
+        if words:
+            module = import_module(home)
+            wrong += [f"{home}.{word}" for word in words.split(", ") if not is_there(module.__name__, word)]
+        else:
+            above, _, last = home.rpartition(".")
+            wrong += [] if is_there(above, last) else [home]
+    assert wrong == []
 
 
 def test_the_version_is_the_same_wherever_it_stands() -> None:

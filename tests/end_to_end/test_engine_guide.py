@@ -156,8 +156,8 @@ def test_the_callback_for_the_hugging_face_trainer_is_given_as_the_page_says(dat
         arguments = transformers.TrainingArguments(output_dir=str(tmp_path / "out"), report_to=[], use_cpu=True)
         scope = {"data": data, "model": torch.nn.Linear(1, 1), "arguments": arguments}
         exec(block("python", 1, FRAMEWORKS), scope)
-    (told,) = (one for one in scope["trainer"].callback_handler.callbacks if type(one).__name__ == "SRCacheEpoch")
+    (callback,) = (one for one in scope["trainer"].callback_handler.callbacks if type(one).__name__ == "SRCacheEpoch")
     data.set_epoch(5)
-    told.on_train_begin(None, transformers.TrainerState(epoch=2.0), None)
-    told.on_epoch_begin(None, transformers.TrainerState(epoch=2.0), None)
+    callback.on_train_begin(None, transformers.TrainerState(epoch=2.0), None)
+    callback.on_epoch_begin(None, transformers.TrainerState(epoch=2.0), None)
     assert data.epoch == 2

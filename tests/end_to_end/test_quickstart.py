@@ -1,4 +1,4 @@
-"""The quickstart from end to end: the shipped experiment with fewer pictures and epochs, by its own command."""
+"""The quickstart from end to end: the shipped experiment with fewer images and epochs, by its own command."""
 
 import json
 import shutil
@@ -46,7 +46,7 @@ def test_it_ends_with_a_report_of_three_seeds(out: Path, results: dict[str, Any]
     assert results["commands"][0].startswith("srcache quickstart --out")
 
 
-def test_its_pictures_are_what_they_are_called(out: Path, results: dict[str, Any]) -> None:
+def test_its_images_are_what_they_are_called(out: Path, results: dict[str, Any]) -> None:
     files = {kind: sorted((out / "data" / kind).rglob("*.png")) for kind in ("hr", "lr")}
     names = {kind: [path.relative_to(out / "data" / kind) for path in paths] for kind, paths in files.items()}
     assert names["hr"] == names["lr"]
