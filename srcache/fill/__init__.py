@@ -1,4 +1,4 @@
-"""Fill a cache (`srcache build`): fill, FillSettings, FillReport, estimate, upscale."""
+"""Fill a cache with the SR images that it lacks: what `srcache build` does."""
 
 from srcache.fill.run import fill as fill
 from srcache.fill.settings import FillInterrupted as FillInterrupted

@@ -1,4 +1,4 @@
-"""What a fill would take: hours and bytes, from a short probe on this machine whose results are thrown away."""
+"""What a fill would take, in hours and bytes: from a short probe on this machine, whose results are thrown away."""
 
 import time
 from dataclasses import dataclass, field, replace
@@ -7,9 +7,9 @@ from pathlib import Path
 from srcache.cache.failures import failures_by_reason
 from srcache.catalog.rows import Catalog
 from srcache.engine.interface import SREngine
-from srcache.fill.feeding import FillCounts, Work, feed, load_engine, start_service
+from srcache.fill.feeding import FillCounts, FillJob, load_engine, start_service, submit_all
 from srcache.fill.plan import plan_only
-from srcache.fill.settings import FillSettings, require
+from srcache.fill.settings import FillSettings, require_possible
 from srcache.recipe.recipe import Recipe
 from srcache.service.runner import EngineRunner
 from srcache.stores import Store, open_store
@@ -60,43 +60,49 @@ def estimate(catalog: Catalog, recipe: Recipe, cache: str | Path, settings: Fill
         CacheError, RecipeError: as `fill`.
     """
     settings = settings or FillSettings()
-    require(recipe, settings)
+    require_possible(recipe, settings)
     plan = plan_only(catalog, recipe, Path(cache), samples=settings.samples, retry_failed=settings.retry_failed)
     found = FillEstimate(wanted=plan.wanted, stored=plan.stored, skipped=plan.skipped, missing=len(plan.missing))
     if not plan.missing:
         return found
     stride = max(1, len(plan.missing) // PROBED)
     some = replace(plan, missing=plan.missing[::stride][:PROBED])
-    return _probe(Work(catalog=catalog, recipe=recipe, plan=some, settings=settings), found)
+    return _probe(FillJob(catalog=catalog, recipe=recipe, plan=some, settings=settings), found)
 
 
-def _probe(work: Work, found: FillEstimate) -> FillEstimate:
-    """Compute one image to warm up, then all of them, measured.
-
-    The engine's time is shared out over all images that it was given, because a whole run rarely fills batches up.
-    """
+def _probe(job: FillJob, found: FillEstimate) -> FillEstimate:
+    """Compute one image to warm up, then all of them, measured."""
     started = time.perf_counter()
-    engine, count = load_engine(work.recipe, work.settings), len(work.plan.missing)
-    first = replace(work, plan=replace(work.plan, missing=work.plan.missing[:1]))
+    engine, count = load_engine(job.recipe, job.settings), len(job.plan.missing)
+    first = replace(job, plan=replace(job.plan, missing=job.plan.missing[:1]))
     _compute(first, engine, _memory(), FillCounts(None, 1, None))
     ready = time.perf_counter()
-    store, tally = _memory(), FillCounts(None, count, None)
-    calls = _compute(work, engine, store, tally)
+    store, counts = _memory(), FillCounts(None, count, None)
+    calls = _compute(job, engine, store, counts)
     seconds = time.perf_counter() - ready
     sizes = [len(store.get(name) or b"") for name in store.names()]
     return replace(
         found,
         probed=count,
-        seconds_each=calls.seconds / max(1, calls.computed) + (seconds - calls.seconds) / count,
+        seconds_each=_seconds_each(calls.seconds, calls.computed, seconds, count),
         bytes_each=sum(sizes) / count,
         startup_seconds=ready - started,
-        failed=failures_by_reason(tally.failures),
+        failed=failures_by_reason(counts.failures),
     )
 
 
-def _compute(work: Work, engine: SREngine, store: Store, tally: FillCounts) -> EngineRunner:
-    with start_service(engine, work.recipe, store, work.settings) as service:
-        feed(work, service, tally)
+def _seconds_each(engine_seconds: float, computed: int, seconds: float, count: int) -> float:
+    """Seconds per image in a run with full batches, by a probe of `count` images that took `seconds`.
+
+    The engine's time is shared out over all images that it was given, those that only filled a batch up too, because
+    a complete run rarely has such; the rest of the time over those that were asked for.
+    """
+    return engine_seconds / max(1, computed) + (seconds - engine_seconds) / count
+
+
+def _compute(job: FillJob, engine: SREngine, store: Store, counts: FillCounts) -> EngineRunner:
+    with start_service(engine, job.recipe, store, job.settings) as service:
+        submit_all(job, service, counts)
     return service.calls
 
 

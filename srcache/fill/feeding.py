@@ -1,4 +1,7 @@
-"""Decode ahead and hand requests to the service; count outcomes."""
+"""The way of images into the service: decoded a few ahead in threads, submitted in order, their outcomes counted.
+
+Also where engine and service of a fill are opened, on the device that its settings name.
+"""
 
 import itertools
 import math
@@ -26,8 +29,8 @@ from srcache.stores import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
-    """A plan with all that it takes to carry it out."""
+class FillJob:
+    """A plan, and what it takes to carry it out: the catalog, the recipe and the settings."""
 
     catalog: Catalog
     recipe: Recipe
@@ -36,16 +39,25 @@ class Work:
 
 
 class FillCounts:
-    """Counts outcomes as threads report them, and notes failures in the folder (if there is one) as they happen.
+    """Counts what became of requests; any thread may report. Failures are noted in the recipe's folder as they happen.
 
-    What goes wrong while a future reports here is kept for `check`: a future would only log it.
+    An error while a future reports here is kept for `check`, for the future would only log it.
+
+    Args:
+        folder: gets the failures; None for a run without a cache.
+        total: entries to be made, for `progress`.
+        progress: called after each of them.
+
+    Attributes:
+        added: entries that were stored anew.
+        failures: the failures, in the order in which they came.
     """
 
     def __init__(self, folder: RecipeFolder | None, total: int, progress: Progress | None) -> None:
         self.added = 0
         self.failures: list[FailedEntry] = []
         self._done = 0
-        self._trouble: Exception | None = None
+        self._error: Exception | None = None
         self._folder, self._total, self._progress = folder, total, progress
         self._lock = threading.Lock()
 
@@ -64,12 +76,12 @@ class FillCounts:
         try:
             self._count(source, future.result())
         except Exception as error:
-            self._trouble = error
+            self._error = error
 
     def check(self) -> None:
-        """Raise what went wrong while futures reported."""
-        if self._trouble is not None:
-            raise self._trouble
+        """Raise the error that came while futures reported, if one did."""
+        if self._error is not None:
+            raise self._error
 
     def _count(self, source: str, outcome: Served) -> None:
         if outcome.failure is not None:
@@ -93,52 +105,59 @@ def load_engine(recipe: Recipe, settings: FillSettings) -> SREngine:
 def start_service(engine: SREngine, recipe: Recipe, store: Store, settings: FillSettings) -> SRService:
     """Start a service that is tuned for throughput: short batches run only if they must."""
     device = resolve_device(settings.device)
-    serving = ServiceSettings(
+    return SRService(engine, recipe, store, service_settings(settings, device, device_name(device)))
+
+
+def service_settings(settings: FillSettings, device: str, name: str) -> ServiceSettings:
+    """How a fill's service runs on a resolved device, called `name` in records.
+
+    On CUDA memory is measured, unless somebody has said how large batches are.
+    """
+    return ServiceSettings(
         batch=settings.batch,
         encoders=settings.workers,
         linger=math.inf,
-        device=device_name(device),
+        device=name,
         gauge=None if settings.batch else cuda_gauge(device),
     )
-    return SRService(engine, recipe, store, serving)
 
 
-def feed(work: Work, service: SRService, tally: FillCounts) -> None:
-    """Decode ahead in threads and hand the service one request after the other, until all is stored."""
+def submit_all(job: FillJob, service: SRService, counts: FillCounts) -> None:
+    """Decode ahead in threads and submit one request after the other, until everything is stored or has failed."""
     ahead: deque[tuple[int, list[int], Future[list[Request]]]] = deque()
-    rows, depth = work.plan.rows(), 2 * work.settings.workers
-    pool = ThreadPoolExecutor(work.settings.workers, thread_name_prefix="srcache-decode")
+    rows, depth = job.plan.rows(), 2 * job.settings.workers
+    pool = ThreadPoolExecutor(job.settings.workers, thread_name_prefix="srcache-decode")
     try:
         while True:
             for index, samples in itertools.islice(rows, depth - len(ahead)):
-                ahead.append((index, samples, pool.submit(_prepared, work, index, samples)))
+                ahead.append((index, samples, pool.submit(_make_requests, job, index, samples)))
             if not ahead:
                 break
-            _hand_over(work, ahead.popleft(), service, tally)
-            tally.check()
+            _submit(job, ahead.popleft(), service, counts)
+            counts.check()
         service.drain()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _prepared(work: Work, index: int, samples: list[int]) -> list[Request]:
-    """Decode and degrade one image: what a thread does ahead."""
+def _make_requests(job: FillJob, index: int, samples: list[int]) -> list[Request]:
+    """Decode and degrade one image; in a thread, ahead of time."""
     try:
-        return make_requests(work.catalog.rows[index].key, work.catalog.load(index, check=True), work.recipe, samples)
+        return make_requests(job.catalog.rows[index].key, job.catalog.load(index, check=True), job.recipe, samples)
     except MemoryError as error:
         raise ImageError("out_of_memory", "the image does not fit into this machine's memory") from error
 
 
-def _hand_over(
-    work: Work, loading: tuple[int, list[int], "Future[list[Request]]"], service: SRService, tally: FillCounts
+def _submit(
+    job: FillJob, loading: tuple[int, list[int], "Future[list[Request]]"], service: SRService, counts: FillCounts
 ) -> None:
     index, samples, future = loading
-    row = work.catalog.rows[index]
+    row = job.catalog.rows[index]
     try:
         requests = future.result()
     except ImageError as error:
         for sample in samples:
-            tally.fail(FailedEntry(entry_name(row.key, sample), row.name, error.reason, str(error)))
+            counts.fail(FailedEntry(entry_name(row.key, sample), row.name, error.reason, str(error)))
         return
     for request in requests:
-        service.submit(request).add_done_callback(lambda done: tally.settle(row.name, done))
+        service.submit(request).add_done_callback(lambda done: counts.settle(row.name, done))

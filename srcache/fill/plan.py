@@ -57,7 +57,7 @@ def make_plan(
         seen.add(row.key)
         for sample in range(samples):
             name = entry_name(row.key, sample)
-            if store is not None and store.record(name) is not None:
+            if store is not None and store.has(name):
                 stored += 1
             elif name in known:
                 skipped += 1

@@ -4,7 +4,7 @@ Twice is the same as once, and a crash costs at most the batch that was not comm
 again. Threads decode and degrade a few images ahead, `SRService` does the rest, and nothing grows with the size of the
 data set but the catalog itself.
 
-The main thread only waits, so that Ctrl-C strikes there, and never a thread that holds a lock.
+The main thread only waits, so that Ctrl-C interrupts it there, and never a thread that holds a lock.
 """
 
 import platform
@@ -20,9 +20,9 @@ from srcache.cache.failures import failures_by_reason
 from srcache.cache.manifest import RecipeFolder, create_cache
 from srcache.catalog.rows import Catalog
 from srcache.engine.registry import find_engine
-from srcache.fill.feeding import FillCounts, Work, feed, load_engine, start_service
+from srcache.fill.feeding import FillCounts, FillJob, load_engine, start_service, submit_all
 from srcache.fill.plan import make_plan
-from srcache.fill.settings import FillInterrupted, FillReport, FillSettings, require
+from srcache.fill.settings import FillInterrupted, FillReport, FillSettings, require_possible
 from srcache.machine import versions
 from srcache.progress import Progress
 from srcache.recipe.recipe import Recipe
@@ -47,47 +47,47 @@ def fill(
         FillInterrupted: Ctrl-C; the batch in hand was finished.
     """
     settings = settings or FillSettings()
-    require(recipe, settings)
+    require_possible(recipe, settings)
     opened = create_cache(cache, settings.store)
     folder = opened.add(recipe)
     with folder.lock(), closing(folder.store(writable=True)) as store:
         plan = make_plan(catalog, folder, store, samples=settings.samples, retry_failed=settings.retry_failed)
         opened.keep_catalog(catalog.digest, catalog.to_csv())
-        work = Work(catalog=catalog, recipe=folder.recipe, plan=plan, settings=settings)
-        report = _run(work, folder, store, progress) if plan.missing else _report(work, folder)
-        if plan.missing or not _has_receipt(folder, work):
-            folder.write_receipt(_receipt(report, work))
+        job = FillJob(catalog=catalog, recipe=folder.recipe, plan=plan, settings=settings)
+        report = _run(job, folder, store, progress) if plan.missing else _report(job, folder)
+        if plan.missing or not _has_receipt(folder, job):
+            folder.write_receipt(_receipt(report, job))
     if report.interrupted:
         raise FillInterrupted(report)
     return report
 
 
-def _run(work: Work, folder: RecipeFolder, store: Store, progress: Progress | None) -> FillReport:
-    tally = FillCounts(folder, len(work.plan.missing), progress)
-    report = _report(work, folder)
+def _run(job: FillJob, folder: RecipeFolder, store: Store, progress: Progress | None) -> FillReport:
+    counts = FillCounts(folder, len(job.plan.missing), progress)
+    report = _report(job, folder)
     try:
-        engine = load_engine(work.recipe, work.settings)
-        service = start_service(engine, work.recipe, store, work.settings)
+        engine = load_engine(job.recipe, job.settings)
+        service = start_service(engine, job.recipe, store, job.settings)
     except KeyboardInterrupt:
         return replace(report, interrupted=True)
     started = time.perf_counter()
-    interrupted = _fed(work, service, tally)
+    interrupted = _run_service(job, service, counts)
     return replace(
         report,
-        added=tally.added,
-        failed=failures_by_reason(tally.failures),
-        failures=tuple(tally.failures),
+        added=counts.added,
+        failed=failures_by_reason(counts.failures),
+        failures=tuple(counts.failures),
         seconds=time.perf_counter() - started,
         engine_seconds=service.calls.seconds,
         padding=service.calls.padded / max(1, service.calls.computed),
         device=service.settings.device,
-        mode=getattr(engine, "mode", "compiled" if work.settings.compiled else "eager"),
+        mode=getattr(engine, "mode", "compiled" if job.settings.compiled else "eager"),
         interrupted=interrupted,
     )
 
 
-def _fed(work: Work, service: SRService, tally: FillCounts) -> bool:
-    """Feed in a thread, wait, and close the service; says whether Ctrl-C struck.
+def _run_service(job: FillJob, service: SRService, counts: FillCounts) -> bool:
+    """Submit everything in a thread, wait for it, and close the service; returns whether Ctrl-C was pressed.
 
     Then, and on an error, the batch in hand is finished and stored. A second Ctrl-C does not wait for that.
     """
@@ -95,7 +95,7 @@ def _fed(work: Work, service: SRService, tally: FillCounts) -> bool:
 
     def act() -> None:
         try:
-            feed(work, service, tally)
+            submit_all(job, service, counts)
             done.set_result(None)
         except BaseException as error:
             done.set_exception(error)
@@ -111,44 +111,44 @@ def _fed(work: Work, service: SRService, tally: FillCounts) -> bool:
             raise
         interrupted = True
     service.close()
-    tally.check()
+    counts.check()
     return interrupted
 
 
-def _report(work: Work, folder: RecipeFolder) -> FillReport:
-    """A report on a run that has done nothing yet."""
-    plan = work.plan
+def _report(job: FillJob, folder: RecipeFolder) -> FillReport:
+    """The report of a run that has done nothing yet."""
+    plan = job.plan
     return FillReport(
         folder=folder.path,
-        recipe=work.recipe.folder,
+        recipe=job.recipe.folder,
         wanted=plan.wanted,
         stored=plan.stored,
         skipped=plan.skipped,
     )
 
 
-def _has_receipt(folder: RecipeFolder, work: Work) -> bool:
-    wanted = (work.catalog.digest, work.settings.samples)
+def _has_receipt(folder: RecipeFolder, job: FillJob) -> bool:
+    wanted = (job.catalog.digest, job.settings.samples)
     return any((receipt.get("catalog"), receipt.get("samples")) == wanted for receipt in folder.receipts())
 
 
-def _receipt(report: FillReport, work: Work) -> dict[str, Any]:
+def _receipt(report: FillReport, job: FillJob) -> dict[str, Any]:
     return {
-        "catalog": work.catalog.digest,
-        "samples": work.settings.samples,
+        "catalog": job.catalog.digest,
+        "samples": job.settings.samples,
         "wanted": report.wanted,
         "stored_before": report.stored,
         "added": report.added,
         "failed": report.failed,
         "skipped": report.skipped,
-        "uncatalogued": len(work.catalog.problems),
+        "uncatalogued": len(job.catalog.problems),
         "seconds": round(report.seconds, 3),
         "engine_seconds": round(report.engine_seconds, 3),
         "padding": round(report.padding, 4),
         "interrupted": report.interrupted,
-        "engine": work.recipe.engine,
+        "engine": job.recipe.engine,
         "mode": report.mode,
-        "batch": work.settings.batch or find_engine(work.recipe.engine).info.batch,
+        "batch": job.settings.batch or find_engine(job.recipe.engine).info.batch,
         "device": report.device,
         "machine": platform.machine(),
         "versions": versions(),

@@ -1,4 +1,4 @@
-"""FillSettings, FillReport, FillInterrupted."""
+"""How a fill runs, what it reports, and what is refused before it begins."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,7 +44,7 @@ class FillReport:
         seconds, engine_seconds: from when the engine was loaded to the last commit, and of them inside the engine.
         padding: share of the engine's work that only filled batches up.
         device, mode: what the engine ran on, and how: eager, compiled, or in its own words.
-        interrupted: whether somebody stopped the run before its end.
+        interrupted: whether the run was stopped before its end.
     """
 
     folder: Path
@@ -69,15 +69,15 @@ class FillReport:
 
 
 class FillInterrupted(KeyboardInterrupt):
-    """Somebody stopped a run; the batch in hand was finished, and `report` says how far it got."""
+    """A run was stopped by Ctrl-C; the batch in hand was finished, and `report` says how far it got."""
 
     def __init__(self, report: FillReport) -> None:
         super().__init__("interrupted")
         self.report = report
 
 
-def require(recipe: Recipe, settings: FillSettings) -> None:
-    """Refuse what cannot be: an engine that computes something else, or samples that would all be the same.
+def require_possible(recipe: Recipe, settings: FillSettings) -> None:
+    """Refuse what is not possible: an engine that computes something else, or samples that would all be the same.
 
     Raises:
         RecipeError: with what to do instead.

@@ -11,9 +11,9 @@ from srcache.catalog.names import stem_of
 from srcache.catalog.rows import Catalog, Row
 from srcache.errors import CatalogError, listed
 from srcache.files import write_atomic
-from srcache.fill.feeding import FillCounts, Work, feed, load_engine, start_service
+from srcache.fill.feeding import FillCounts, FillJob, load_engine, start_service, submit_all
 from srcache.fill.plan import make_plan
-from srcache.fill.settings import FillSettings, require
+from srcache.fill.settings import FillSettings, require_possible
 from srcache.images import as_file
 from srcache.keys import ImageKey, entry_name, file_key, split_name
 from srcache.progress import Progress
@@ -52,7 +52,7 @@ def upscale(
         DiskFullError: no room.
     """
     settings, out, started = settings or FillSettings(), Path(out), time.perf_counter()
-    require(recipe, settings)
+    require_possible(recipe, settings)
     paths = [Path(image) for image in images]
     targets = [_targets(path, out, recipe, settings.samples) for path in paths]
     _require_free(paths, targets, force)
@@ -60,23 +60,31 @@ def upscale(
     rows = [Row(key, str(path), None, path) for path, key in zip(paths, keys, strict=True) if key]
     catalog = Catalog(rows=tuple(rows))
     plan = make_plan(catalog, None, None, samples=settings.samples)
-    work = Work(catalog=catalog, recipe=recipe, plan=plan, settings=settings)
-    store, tally = _Files(keys, targets), FillCounts(None, len(plan.missing), progress)
+    job = FillJob(catalog=catalog, recipe=recipe, plan=plan, settings=settings)
+    store, counts = _FileStore(keys, targets), FillCounts(None, len(plan.missing), progress)
     with start_service(load_engine(recipe, settings), recipe, store, settings) as service:
-        feed(work, service, tally)
-    tally.check()
+        submit_all(job, service, counts)
+    counts.check()
     return UpscaleReport(
         out=out,
         recipe=recipe.folder,
         files=tuple(file for files in targets for file in files if file in store.written),
-        failures=(*failures, *_by_file(tally.failures, rows)),
+        failures=(*failures, *_by_file(counts.failures, rows)),
         seconds=time.perf_counter() - started,
         device=service.settings.device,
     )
 
 
-class _Files:
-    """A store that writes each image to where it was asked for, and keeps nothing; see `srcache.stores.Store`."""
+class _FileStore:
+    """A `Store` that writes each image to the files of the inputs that have its bytes, and can give nothing back.
+
+    Args:
+        keys: of each input its key, or None if it cannot be read.
+        targets: of each input the files that its samples become.
+
+    Attributes:
+        written: the files that were written.
+    """
 
     def __init__(self, keys: Sequence[ImageKey | None], targets: Sequence[Sequence[Path]]) -> None:
         self.written: set[Path] = set()
@@ -100,8 +108,14 @@ class _Files:
     def record(self, name: str) -> Record | None:
         return None
 
+    def has(self, name: str) -> bool:
+        return False
+
     def names(self, prefix: str = "") -> Iterator[str]:
         return iter(())
+
+    def __len__(self) -> int:
+        return 0
 
     def resolve(self, alias: str) -> str | None:
         return None
@@ -111,7 +125,7 @@ class _Files:
 
 
 def _targets(path: Path, out: Path, recipe: Recipe, samples: int) -> list[Path]:
-    """The files that an input becomes."""
+    """The files that an input's samples become."""
     stem, suffix = stem_of(path.name), suffix_for(recipe)
     if samples == 1:
         return [out / f"{stem}{suffix}"]

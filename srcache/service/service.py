@@ -248,7 +248,7 @@ class SRService:
             self._results.put((request, outcome, milliseconds))
 
     def _cost(self, request: Request) -> int:
-        """The memory of a result that is not stored yet, in pixels; a tiny one has a least cost, as it is an object too."""
+        """Memory of a result that is not stored yet, in pixels; a tiny one has a least cost, as any object has."""
         return max(BATCH_PIXELS // _UNSTORED_MOST, self._waiting.pixels(request.shape))
 
     def _run_encoder(self) -> None:

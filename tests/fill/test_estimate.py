@@ -1,16 +1,15 @@
 """Dry runs: bytes are exact where everything was probed, hours follow from the probe, and nothing is written."""
 
-from types import SimpleNamespace
+import time
 
 import engines
 import pytest
 from PIL import Image
 
-import srcache.fill.estimate
 from srcache.cache.manifest import open_cache
 from srcache.catalog.scanning import scan
 from srcache.errors import RecipeError
-from srcache.fill.estimate import PROBED, FillEstimate, estimate
+from srcache.fill.estimate import PROBED, FillEstimate, _seconds_each, estimate
 from srcache.fill.run import fill
 from srcache.fill.settings import FillSettings
 from srcache.recipe.reading import load_recipe, resolve
@@ -66,17 +65,26 @@ def test_the_engine_is_loaded_once(photos, tmp_path, monkeypatch):
     assert len(built) == 1
 
 
-def test_the_engine_s_time_is_shared_out_over_what_it_was_given(photos, tmp_path, monkeypatch):
+def test_the_engine_s_time_is_shared_out_over_what_it_was_given():
     """12 images in a batch of 48: the engine took 24 s for 48, everything else 6 s for 12."""
-    clock = iter([100.0, 140.0, 170.0])
-    monkeypatch.setattr(srcache.fill.estimate, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
-    monkeypatch.setattr(srcache.fill.estimate, "_compute", lambda *given: SimpleNamespace(seconds=24.0, computed=48))
-    found = estimate(scan(photos), resolve({"name": "t", "engine": "test-noise"}), tmp_path / "cache", CPU)
-    assert (found.seconds_each, found.startup_seconds) == (0.5 + 0.5, 40.0)
+    each = _seconds_each(engine_seconds=24.0, computed=48, seconds=30.0, count=12)
+    assert each == 0.5 + 0.5
+    found = FillEstimate(wanted=12, stored=0, skipped=0, missing=12, seconds_each=each, startup_seconds=40.0)
     assert found.hours == 52 / 3600
 
 
-def test_failures_of_the_probe_are_told(photos, tmp_path):
+def test_a_probe_that_padded_shares_the_engine_s_time_and_keeps_the_loading_apart(photos, tmp_path, monkeypatch):
+    """Twelve images of three shapes in batches of four, 0.04 s each to compute, 0.2 s to load."""
+    build, upscale = engines.Shapes.__init__, engines.Shapes.upscale
+    monkeypatch.setattr(engines.Shapes, "__init__", lambda self, setup: (time.sleep(0.2), build(self, setup))[1])
+    monkeypatch.setattr(engines.Shapes, "upscale", lambda *given: (time.sleep(0.04), upscale(*given))[1])
+    found = estimate(scan(photos), resolve({"name": "t", "engine": "test-shapes"}), tmp_path / "cache", CPU)
+    assert found.startup_seconds >= 0.2 + 0.04, "with the image that warms up"
+    assert found.seconds_each >= 0.04 / 4
+    assert found.hours == (found.startup_seconds + 12 * found.seconds_each) / 3600
+
+
+def test_failures_of_the_probe_are_counted(photos, tmp_path):
     for number in range(3):
         (photos / f"broken{number}.png").write_bytes(b"nothing at all" + bytes([number]))
     found = estimate(scan(photos), load_recipe("bicubic"), tmp_path / "cache", CPU)

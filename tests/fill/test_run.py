@@ -7,7 +7,6 @@ import shutil
 import signal
 import threading
 import time
-import weakref
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -15,68 +14,23 @@ from pathlib import Path
 import engines
 import numpy as np
 import pytest
+from fills import CPU, Counted, contents, folder_of, recipe_of, write
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image
 
-import srcache.fill.run
 from srcache.cache.manifest import open_cache
 from srcache.catalog.scanning import from_dataset, scan
 from srcache.engine.interface import Upscaled
-from srcache.errors import BusyError, CacheError, DeviceError, DiskFullError, EngineError, RecipeError
+from srcache.errors import BusyError, CacheError, DiskFullError, EngineError
 from srcache.fill.run import fill
 from srcache.fill.settings import FillInterrupted, FillSettings
 from srcache.images import decode
 from srcache.keys import entry_name, file_key, image_key, pixel_key
 from srcache.recipe.degradation import Degradation
-from srcache.recipe.reading import load_recipe, resolve
+from srcache.recipe.reading import load_recipe
 from srcache.stores.lmdb import LmdbStore
-
-CPU = FillSettings(device="cpu")
-
-
-def recipe_of(engine, **fields):
-    return resolve({"name": engine, "engine": engine, "scale": 2, **fields})
-
-
-def contents(report):
-    """Every entry of the folder that was filled: name → payload."""
-    folder = next(f for f in open_cache(report.folder.parent).folders() if f.path == report.folder)
-    store = folder.store()
-    return {name: store.get(name) for name in store.names()}
-
-
-def folder_of(cache, recipe):
-    return open_cache(cache).find(recipe)
-
-
-def write(folder, count, shape=lambda number: (8, 10), mark=lambda number: None, picture=None):
-    folder.mkdir(parents=True)
-    for number in range(count):
-        Image.fromarray(picture(*shape(number), number, mark(number))).save(folder / f"{number:04d}.png")
-    return folder
-
-
-class Counted:
-    """Counts how often engines are built, and what they are given."""
-
-    def __init__(self, monkeypatch, engine):
-        self.built, self.seeds, self.batches = 0, [], []
-        build, upscale = engine.__init__, engine.upscale
-
-        def counting_build(this, setup):
-            self.built += 1
-            build(this, setup)
-
-        def counting_upscale(this, images, seeds):
-            self.seeds += seeds
-            self.batches.append(len(images))
-            return upscale(this, images, seeds)
-
-        monkeypatch.setattr(engine, "__init__", counting_build)
-        monkeypatch.setattr(engine, "upscale", counting_upscale)
-
 
 # --- what is made ----------------------------------------------------------------------------------------------------
 
@@ -169,50 +123,6 @@ def test_samples_are_made_of_one_decoding_each_and_more_of_them_later(photos, tm
     assert folder_of(tmp_path / "one", recipe).samples == 3
 
 
-@pytest.mark.parametrize(
-    ("engine", "samples", "words"),
-    [
-        ("resample", 2, "engine resample draws no noise: 2 samples would all be the same; use 1"),
-        ("test-noise", 0, "samples must be from 1 to 1000, but is 0"),
-        ("test-noise", 1001, "samples must be from 1 to 1000, but is 1001"),
-    ],
-)
-def test_samples_that_cannot_be_are_refused_before_anything_is_made(photos, tmp_path, engine, samples, words):
-    with pytest.raises(RecipeError, match=words):
-        fill(scan(photos), recipe_of(engine), tmp_path / "cache", FillSettings(device="cpu", samples=samples))
-    assert not (tmp_path / "cache").exists()
-
-
-def test_compilation_is_asked_of_engines_that_make_use_of_it_and_noted(photos, tmp_path, monkeypatch):
-    compiled = FillSettings(device="cpu", compiled=True)
-    with pytest.raises(EngineError, match=r"engine test-noise makes no use of torch\.compile; leave --compile"):
-        fill(scan(photos), recipe_of("test-noise"), tmp_path / "cache", compiled)
-    asked = []
-
-    class Compiling(engines.Noise):
-        info = replace(engines.Noise.info, compiles=True)
-
-        def __init__(self, setup):
-            asked.append(setup.compiled)
-            super().__init__(setup)
-
-    monkeypatch.setattr(engines, "Noise", Compiling)
-    recipe = recipe_of("test-noise")
-    for number, settings in enumerate((compiled, CPU)):
-        fill(scan(photos), recipe, tmp_path / str(number), settings)
-    assert asked == [True, False]
-    modes = [folder_of(tmp_path / str(number), recipe).receipts()[0]["mode"] for number in range(2)]
-    assert modes == ["compiled", "eager"]
-
-
-def test_a_recipe_for_another_engine_version_is_refused(photos, tmp_path, monkeypatch):
-    recipe = recipe_of("test-noise")
-    monkeypatch.setattr(engines.Noise, "info", replace(engines.Noise.info, numerics=99))
-    with pytest.raises(RecipeError, match="version 3 of engine test-noise's arithmetic, but version 99"):
-        fill(scan(photos), recipe, tmp_path / "cache", CPU)
-    assert not (tmp_path / "cache").exists()
-
-
 def test_a_degraded_image_is_brought_back_to_its_source_s_size(photos, tmp_path):
     recipe = load_recipe("bicubic", {"degradation": "box/3", "scale": 3, "size": "source"})
     stored = contents(fill(scan(photos), recipe, tmp_path / "cache", CPU))
@@ -274,13 +184,13 @@ def test_an_image_folder_and_a_hugging_face_data_set_name_the_same_entries(photo
     assert (report.wanted, report.stored, report.added) == (12, 12, 0)
 
 
-def test_pictures_in_memory_are_named_by_their_pixels_and_found_by_them(photos, tmp_path):
+def test_images_in_memory_are_named_by_their_pixels_and_found_by_them(photos, tmp_path):
     files = sorted(photos.rglob("*.png"))
-    pictures = [(Image.open(file).convert("RGB"), 0) for file in files]
-    report = fill(from_dataset(pictures), load_recipe("bicubic"), tmp_path / "memory", CPU)
-    assert set(contents(report)) == {entry_name(pixel_key(np.asarray(image)), 0) for image, _ in pictures}
+    images = [(Image.open(file).convert("RGB"), 0) for file in files]
+    report = fill(from_dataset(images), load_recipe("bicubic"), tmp_path / "memory", CPU)
+    assert set(contents(report)) == {entry_name(pixel_key(np.asarray(image)), 0) for image, _ in images}
     store = LmdbStore(fill(scan(photos), load_recipe("bicubic"), tmp_path / "files", CPU).folder / "data.lmdb")
-    assert [store.resolve(pixel_key(np.asarray(image))) for image, _ in pictures] == [file_key(file) for file in files]
+    assert [store.resolve(pixel_key(np.asarray(image))) for image, _ in images] == [file_key(file) for file in files]
 
 
 def test_both_readings_of_a_turned_photo_lead_to_its_file(make_image, tmp_path):
@@ -349,52 +259,7 @@ def is_json(line):
         return False
 
 
-def test_a_file_that_changes_or_goes_between_scan_and_fill_is_told(photos, make_image, tmp_path):
-    catalog = scan(photos)
-    Image.fromarray(make_image(9, 9, 77)).save(photos / "bark" / "bark1.png")
-    (photos / "moss" / "moss2.png").unlink()
-    report = fill(catalog, load_recipe("bicubic"), tmp_path / "cache", CPU)
-    assert {failed.source: failed.reason for failed in report.failures} == {
-        "bark/bark1.png": "changed",
-        "moss/moss2.png": "unreadable",
-    }
-    assert report.added == 10
-
-
-def test_memory_that_runs_out_over_one_image_is_that_image_s_failure(photos, tmp_path, monkeypatch):
-    catalog = scan(photos)
-    load = type(catalog).load
-
-    def heavy(self, index, check=False):
-        if self.rows[index].name == "bark/bark0.png":
-            raise MemoryError
-        return load(self, index, check)
-
-    monkeypatch.setattr(type(catalog), "load", heavy)
-    report = fill(catalog, load_recipe("bicubic"), tmp_path / "cache", CPU)
-    assert (report.added, report.failed) == (11, {"out_of_memory": 1})
-
-
 # --- bounds ----------------------------------------------------------------------------------------------------------
-
-
-def test_pictures_in_memory_are_few_whatever_the_size_of_the_data_set(make_image, tmp_path, monkeypatch):
-    photos = write(tmp_path / "photos", 300, lambda number: (4, 4 + number % 3), picture=make_image)
-    pictures, alive, make = [], [], srcache.fill.feeding.make_requests
-
-    def counting(*given):
-        requests = make(*given)
-        pictures.extend(weakref.ref(request.lr) for request in requests)
-        alive.append(sum(picture() is not None for picture in pictures))
-        return requests
-
-    monkeypatch.setattr(srcache.fill.feeding, "make_requests", counting)
-    monkeypatch.setattr("srcache.service.service._UNSTORED_MOST", 20)
-    report = fill(scan(photos), recipe_of("test-sleepy"), tmp_path / "cache", FillSettings(device="cpu", batch=2))
-    assert report.added == 300
-    assert (
-        max(alive) <= 8 * 2 + 2 + 2 + 20 + 2 * 2 + 2
-    )  # waiting, ready, in the engine, not stored yet, decoded, at hand
 
 
 def test_a_data_set_whose_images_all_have_different_shapes_is_built(make_image, tmp_path, monkeypatch):
@@ -406,14 +271,7 @@ def test_a_data_set_whose_images_all_have_different_shapes_is_built(make_image, 
     assert report.padding == 0.75
 
 
-def test_progress_goes_up_by_one_to_the_end(photos, tmp_path):
-    seen = []
-    (photos / "broken.png").write_bytes(b"nothing")
-    fill(scan(photos), load_recipe("bicubic"), tmp_path / "cache", CPU, lambda done, total: seen.append((done, total)))
-    assert seen == [(done, 13) for done in range(1, 14)]
-
-
-# --- the surroundings ------------------------------------------------------------------------------------------------
+# --- interruptions, the disk, other processes ------------------------------------------------------------------------
 
 
 def test_ctrl_c_keeps_the_batch_in_hand_and_the_next_run_goes_on(photos, tmp_path, monkeypatch):
@@ -460,7 +318,7 @@ def test_a_full_disk_keeps_what_was_committed_and_the_next_run_goes_on(photos, t
         commits.append(put(self, entries))
         return commits[-1]
 
-    monkeypatch.setattr("srcache.service.service._COMMIT_ENTRIES", 2)
+    monkeypatch.setattr("srcache.service.committing._MOST_ENTRIES", 2)
     monkeypatch.setattr(LmdbStore, "put_many", filling_up)
     with pytest.raises(DiskFullError, match="no room"):
         fill(scan(photos), load_recipe("bicubic"), tmp_path / "cache", CPU)
@@ -469,30 +327,10 @@ def test_a_full_disk_keeps_what_was_committed_and_the_next_run_goes_on(photos, t
     assert (report.stored, report.added, report.left) == (sum(commits), 12 - sum(commits), 0)
 
 
-def test_a_journal_that_cannot_be_written_ends_the_run(make_image, tmp_path, monkeypatch):
-    photos = write(tmp_path / "photos", 12, lambda number: (20, 20), {3: "fails"}.get, make_image)
-
-    def full(path, line):
-        raise DiskFullError(f"{path} could not be written")
-
-    monkeypatch.setattr("srcache.cache.manifest.append_line", full)
-    with pytest.raises(DiskFullError, match=r"failures\.jsonl could not be written"):
-        fill(scan(photos), recipe_of("test-faulty"), tmp_path / "cache", CPU)
-
-
 def test_an_engine_that_breaks_its_promise_ends_the_run(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(engines.Sleepy, "upscale", lambda self, images, seeds: [Upscaled(images[0])])
     with pytest.raises(EngineError, match="one outcome per image"):
         fill(scan(photos), recipe_of("test-sleepy"), tmp_path / "cache", FillSettings(device="cpu", batch=2))
-
-
-def test_a_progress_bar_that_breaks_ends_the_run(photos, tmp_path):
-    def breaking(done, total):
-        if done == 3:
-            raise BrokenPipeError
-
-    with pytest.raises(BrokenPipeError):
-        fill(scan(photos), load_recipe("bicubic"), tmp_path / "cache", CPU, breaking)
 
 
 def test_one_fill_at_a_time(photos, tmp_path):
@@ -502,11 +340,6 @@ def test_one_fill_at_a_time(photos, tmp_path):
         pytest.raises(BusyError, match=f"{report.folder} is being .* process {os.getpid()}"),
     ):
         fill(scan(photos), load_recipe("bicubic"), tmp_path / "cache", CPU)
-
-
-def test_a_device_that_is_not_there_is_said(photos, tmp_path):
-    with pytest.raises(DeviceError, match="device is cpu, cuda, cuda:1 or auto, but got 'gpu'"):
-        fill(scan(photos), load_recipe("bicubic"), tmp_path / "cache", FillSettings(device="gpu"))
 
 
 def test_a_folder_with_something_else_in_it_is_left_alone(photos, tmp_path):
@@ -550,15 +383,3 @@ def test_an_output_beyond_the_pixel_limit_is_refused_before_it_is_computed(photo
     report = fill(scan(photos), load_recipe("bicubic", {"scale": 8}), tmp_path / "cache")
     assert report.failed == {"too_large": 3}, "three of the twelve are 32×32"
     assert report.added == 9
-
-
-@pytest.mark.parametrize(
-    ("device", "batch", "gauges"), [("cpu", None, False), ("cuda", None, True), ("cuda", 4, False)]
-)
-def test_memory_is_gauged_on_cuda_where_no_batch_was_asked_for(monkeypatch, device, batch, gauges):
-    monkeypatch.setattr(srcache.fill.feeding, "resolve_device", lambda asked: device)
-    monkeypatch.setattr(srcache.fill.feeding, "device_name", lambda resolved: resolved)
-    monkeypatch.setattr(srcache.fill.feeding, "SRService", lambda engine, recipe, store, settings: settings)
-    serving = srcache.fill.feeding.start_service(None, None, None, FillSettings(batch=batch))
-    assert (serving.gauge is not None) == gauges
-    assert serving.batch == batch

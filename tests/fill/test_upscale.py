@@ -48,7 +48,7 @@ def test_the_files_are_byte_for_byte_those_of_build_and_export(home, images, tmp
     assert (len(report.files), report.failures, report.device) == (len(exported), (), "cpu")
 
 
-def test_files_come_in_the_order_of_the_inputs_and_progress_is_told(home, images, tmp_path):
+def test_files_come_in_the_order_of_the_inputs_and_progress_is_reported(home, images, tmp_path):
     seen = []
     report = upscale(images[::-1], _recipe(home, "bicubic"), tmp_path, CPU, progress=lambda *at: seen.append(at))
     assert [file.stem for file in report.files] == [image.stem for image in images[::-1]]
@@ -118,7 +118,7 @@ def test_samples_need_an_engine_that_draws_noise(home, images, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_what_is_written_is_whole_although_the_suffix_of_a_source_lies(home, tmp_path, make_image):
+def test_what_is_written_is_a_valid_image_although_the_suffix_of_a_source_is_wrong(home, tmp_path, make_image):
     data = io.BytesIO()
     Image.fromarray(make_image(8, 8)).save(data, "PNG")
     (tmp_path / "photo.jpg").write_bytes(data.getvalue())

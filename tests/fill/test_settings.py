@@ -1,0 +1,71 @@
+"""Settings of a fill, and its report: what is refused before anything is made, and what is left to do."""
+
+from dataclasses import replace
+
+import engines
+import pytest
+from fills import CPU, folder_of, recipe_of
+
+from srcache.catalog.scanning import scan
+from srcache.errors import EngineError, RecipeError
+from srcache.fill.run import fill
+from srcache.fill.settings import FillInterrupted, FillReport, FillSettings, require_possible
+
+
+@pytest.mark.parametrize(
+    ("engine", "samples", "words"),
+    [
+        ("resample", 2, "engine resample draws no noise: 2 samples would all be the same; use 1"),
+        ("test-noise", 0, "samples must be from 1 to 1000, but is 0"),
+        ("test-noise", 1001, "samples must be from 1 to 1000, but is 1001"),
+    ],
+)
+def test_numbers_of_samples_that_make_no_sense_are_refused_before_anything_is_made(
+    photos, tmp_path, engine, samples, words
+):
+    with pytest.raises(RecipeError, match=words):
+        fill(scan(photos), recipe_of(engine), tmp_path / "cache", FillSettings(device="cpu", samples=samples))
+    assert not (tmp_path / "cache").exists()
+
+
+def test_compilation_is_asked_of_engines_that_make_use_of_it_and_noted(photos, tmp_path, monkeypatch):
+    compiled = FillSettings(device="cpu", compiled=True)
+    with pytest.raises(EngineError, match=r"engine test-noise makes no use of torch\.compile; leave --compile"):
+        fill(scan(photos), recipe_of("test-noise"), tmp_path / "cache", compiled)
+    asked = []
+
+    class Compiling(engines.Noise):
+        info = replace(engines.Noise.info, compiles=True)
+
+        def __init__(self, setup):
+            asked.append(setup.compiled)
+            super().__init__(setup)
+
+    monkeypatch.setattr(engines, "Noise", Compiling)
+    recipe = recipe_of("test-noise")
+    for number, settings in enumerate((compiled, CPU)):
+        fill(scan(photos), recipe, tmp_path / str(number), settings)
+    assert asked == [True, False]
+    modes = [folder_of(tmp_path / str(number), recipe).receipts()[0]["mode"] for number in range(2)]
+    assert modes == ["compiled", "eager"]
+
+
+def test_a_recipe_for_another_engine_version_is_refused(photos, tmp_path, monkeypatch):
+    recipe = recipe_of("test-noise")
+    monkeypatch.setattr(engines.Noise, "info", replace(engines.Noise.info, numerics=99))
+    with pytest.raises(RecipeError, match="version 3 of engine test-noise's arithmetic, but version 99"):
+        fill(scan(photos), recipe, tmp_path / "cache", CPU)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_what_is_left_is_what_is_neither_stored_nor_added(tmp_path):
+    report = FillReport(folder=tmp_path, recipe="r", wanted=10, stored=3, added=5, skipped=1)
+    assert report.left == 2
+    assert FillReport(folder=tmp_path, recipe="r", wanted=10, stored=3).left == 7
+    assert FillInterrupted(report).report is report
+    assert isinstance(FillInterrupted(report), KeyboardInterrupt), "so that nothing catches it as an error"
+
+
+@pytest.mark.parametrize("samples", [1, 2, 1000])
+def test_as_many_samples_as_an_engine_can_draw_are_allowed(samples):
+    require_possible(recipe_of("test-noise"), FillSettings(samples=samples))
