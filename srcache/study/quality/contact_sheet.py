@@ -1,6 +1,6 @@
-"""Contact sheets: rows of pictures side by side, with titles, captions and notes, to be looked at by people.
+"""Contact sheets: rows of images side by side, with titles, captions and notes, to be looked at by people.
 
-Small pictures are enlarged by repeating their pixels a whole number of times, so that what is seen is what is there;
+Small images are enlarged by repeating their pixels an integer number of times, so that what is seen is what is there;
 large ones are shrunk to fit. Only Pillow and its built-in typeface are used. That has ASCII and little more: accents
 are left out, and a letter that it cannot draw becomes a question mark.
 """
@@ -27,10 +27,10 @@ _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SheetRow:
-    """One line of a sheet: a caption at its left, pictures, and a note below each (empty, or as many as pictures)."""
+    """One line of a sheet: a caption at its left, images, and a note below each (empty, or as many as images)."""
 
     caption: str
-    pictures: Sequence[Pixels]
+    images: Sequence[Pixels]
     notes: Sequence[str] = ()
 
 
@@ -39,10 +39,10 @@ class Sheet:
     """What is to be drawn.
 
     Attributes:
-        columns: one title per picture of a row.
+        columns: one title per image of a row.
         rows: at least one.
         heading, footing: lines above and below everything; empty for none.
-        cell: the square that each picture is fitted into, in pixels.
+        cell: the square that each image is fitted into, in pixels.
     """
 
     columns: Sequence[str]
@@ -55,10 +55,10 @@ class Sheet:
         if not (self.rows and self.columns) or self.cell < 16:
             raise ConfigError("a sheet needs at least one row, one column and cells of at least 16 pixels")
         for row in self.rows:
-            if len(row.pictures) != len(self.columns) or len(row.notes) not in (0, len(self.columns)):
+            if len(row.images) != len(self.columns) or len(row.notes) not in (0, len(self.columns)):
                 raise ConfigError(
-                    f"expected {len(self.columns)} pictures (and as many notes, or none) in row {row.caption!r}, "
-                    f"but got {len(row.pictures)} and {len(row.notes)}"
+                    f"expected {len(self.columns)} images (and as many notes, or none) in row {row.caption!r}, "
+                    f"but got {len(row.images)} and {len(row.notes)}"
                 )
 
 
@@ -84,7 +84,7 @@ def drawable(text: str) -> str:
 
 
 def fitted(rgb: Pixels, cell: int) -> Pixels:
-    """A picture enlarged by the largest whole factor that fits into a square of `cell` pixels, or shrunk to fit."""
+    """An image enlarged by the largest integer factor that fits into a square of `cell` pixels, or shrunk to fit."""
     height, width = rgb.shape[:2]
     times = cell // max(height, width)
     if times:
@@ -110,8 +110,8 @@ class _Page:
         captions = max(_width(row.caption, 18) for row in sheet.rows)
         left = _MARGIN + (captions + 20 if captions else 0)
         top = _MARGIN + 34 + (40 if sheet.heading else 0)
-        pictures = left + len(sheet.columns) * (sheet.cell + _GAP) - _GAP
-        widest = max(pictures, _MARGIN + _width(sheet.heading, 22), _MARGIN + _width(sheet.footing, 14))
+        images = left + len(sheet.columns) * (sheet.cell + _GAP) - _GAP
+        widest = max(images, _MARGIN + _width(sheet.heading, 22), _MARGIN + _width(sheet.footing, 14))
         bottom = top + len(sheet.rows) * step - _GAP + (38 if sheet.footing else 0)
         return cls(cell=sheet.cell, left=left, top=top, step=step, size=(widest + _MARGIN, bottom + _MARGIN))
 
@@ -127,7 +127,7 @@ def _draw_row(image: Image.Image, pen: ImageDraw.ImageDraw, page: _Page, number:
     pen.multiline_text(
         (_MARGIN, top + page.cell // 2), _lines(row.caption), fill=INK, font=_font(18), anchor="lm", spacing=6
     )
-    for place, rgb in enumerate(row.pictures):
+    for place, rgb in enumerate(row.images):
         left, _ = page.corner(place, number)
         shown = fitted(rgb, page.cell)
         height, width = shown.shape[:2]

@@ -1,11 +1,11 @@
-"""Measure a folder or a cache of pictures against their references, in one stated convention.
+"""Measure a folder or a cache of images against their references, in one stated convention.
 
-First everything that can be wrong is looked at (metrics, weights, names), then pictures are read one pair at a time.
-PSNR and SSIM are scikit-image's; every other metric is pyiqa's (see `iqa`).
+First all that can be wrong is checked (metrics, weights, names), then images are read one pair at a time.
+PSNR and SSIM are scikit-image's; every other metric is pyiqa's (see `pyiqa_metrics`).
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isinf
 from pathlib import Path
@@ -19,12 +19,12 @@ from srcache.progress import Progress
 from srcache.study.quality.pairs import ImagePair, Pick, pair_up
 from srcache.study.quality.psnr_ssim import Convention, measure_image, resized
 from srcache.study.quality.pyiqa_metrics import Scorer, open_scorer, require_metric
-from srcache.study.quality.report import EXTREMES, QualityFailure, QualityReport, Skipped, Summary, interval
+from srcache.study.quality.report import EXTREMES, LoadPair, QualityFailure, QualityReport, Skipped, Summary, interval
 
 BASIC = ("psnr", "ssim")
 """Metrics that need no pyiqa."""
 _FEATURES = 2048
-"""Dimensions of FID's features: with fewer pictures, their covariance is singular."""
+"""Dimensions of FID's features: with fewer images, their covariance is singular."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class QualitySettings:
     """How to measure, beside the convention.
 
     Attributes:
-        pick: which of a cache's pictures are meant.
+        pick: which of a cache's images are meant.
         device: where pyiqa's networks run.
         allow_code: let pyiqa's metrics run code that comes with their weights.
         optional: leave out metrics that cannot be made here, instead of refusing at once.
@@ -54,7 +54,7 @@ def measure_folders(
     settings: QualitySettings | None = None,
     progress: Progress | None = None,
 ) -> QualityReport:
-    """Measure the pictures of `test` against those of `reference`, paired by relative name without suffix.
+    """Measure the images of `test` against those of `reference`, paired by relative name without suffix.
 
     Args:
         reference: a folder of images.
@@ -62,41 +62,41 @@ def measure_folders(
         metrics: `psnr`, `ssim`, or names that pyiqa has.
         convention: channel of PSNR and SSIM; crop and resize of all metrics.
         settings: how else to measure.
-        progress: called with (pictures done, all pictures).
+        progress: called with (images done, all images).
 
     Raises:
-        ConfigError: no such metric; names that do not pair (listed); not one picture could be measured.
+        ConfigError: no such metric; names that do not pair (listed); not one image could be measured.
         WeightsError: weights of a metric are missing; the message names files, folders and commands.
         MachineError: a package is missing.
-        DamagedError: a cache's picture is not what was written.
+        DamagedError: a cache's image is not what was written.
     """
     settings, started = settings or QualitySettings(), time.monotonic()
-    wanted, skipped = _possible(metrics, settings)
+    wanted, skipped = _usable_metrics(metrics, settings)
     found = pair_up(Path(reference), Path(test), settings.pick)
-    scorers, unmade = _made(wanted, settings)
-    work = _Work(convention, tuple(name for name in wanted if name in BASIC), scorers)
+    scorers, unopened = _open_scorers(wanted, settings)
+    measured = _Measurements(convention, tuple(name for name in wanted if name in BASIC), scorers)
     with TemporaryDirectory(prefix="srcache-quality-") as folder:
-        work.measure(found.pairs, Path(folder), progress)
-        work.measure_sets(Path(folder))
-    if not work.rows:
-        told = "; ".join(f"{one.source}: {one.detail}" for one in work.failures[:3])
-        raise ConfigError(f"not one of {len(found.pairs)} pairs could be measured; {told}")
+        measured.measure(found.pairs, Path(folder), progress)
+        measured.measure_sets(Path(folder))
+    if not measured.rows:
+        reasons = "; ".join(f"{one.source}: {one.detail}" for one in measured.failures[:3])
+        raise ConfigError(f"not one of {len(found.pairs)} pairs could be measured; {reasons}")
     return QualityReport(
         reference=str(reference),
         test=str(test),
         recipe=found.recipe,
-        rows=work.rows,
-        summaries=tuple(_summary(name, work, settings.seed) for name in wanted if work.has(name)),
-        skipped=(*skipped, *unmade),
-        failures=tuple(work.failures),
+        rows=measured.rows,
+        summaries=tuple(_summary(name, measured, settings.seed) for name in wanted if measured.has(name)),
+        skipped=(*skipped, *unopened),
+        failures=tuple(measured.failures),
         seed=settings.seed,
         seconds=time.monotonic() - started,
-        show=_shown(found.pairs, convention),
+        load_pair=_pair_loader(found.pairs, convention),
     )
 
 
-class _Work:
-    """What has been measured so far."""
+class _Measurements:
+    """What has been measured so far, with the metrics that measure it."""
 
     def __init__(self, convention: Convention, basic: Sequence[str], scorers: Mapping[str, Scorer]) -> None:
         self.convention = convention
@@ -107,19 +107,19 @@ class _Work:
         self.failures: list[QualityFailure] = []
 
     def measure(self, pairs: Sequence[ImagePair], folder: Path, progress: Progress | None) -> None:
-        """Every metric of single pictures; what the set's metrics look at is laid into the folder."""
+        """Every metric of single images; what the set's metrics look at is written into the folder."""
         for number, pair in enumerate(pairs, 1):
             try:
-                picture, reference = _compared(pair, self.convention)
-                values = self._values(pair.name, picture, reference)
+                image, reference = _load_pair(pair, self.convention)
+                values = self._values(pair.name, image, reference)
             except ImageError as error:
                 self.failures.append(QualityFailure(pair.name, "", error.reason, str(error)))
             else:
                 self.rows[pair.name] = values
                 if any(scorer.kind == "set" for scorer in self.scorers.values()):
                     border = self.convention.crop_border
-                    _lay(folder / "pictures" / f"{number:08d}.png", _cropped(picture, border))
-                    _lay(folder / "references" / f"{number:08d}.png", _cropped(reference, border))
+                    _write_png(folder / "images" / f"{number:08d}.png", _cropped(image, border))
+                    _write_png(folder / "references" / f"{number:08d}.png", _cropped(reference, border))
             if progress is not None:
                 progress(number, len(pairs))
 
@@ -128,7 +128,7 @@ class _Work:
         for name, scorer in self.scorers.items():
             if scorer.kind == "set" and self.rows:
                 try:
-                    self.sets[name] = scorer.score_set(folder / "pictures", folder / "references")
+                    self.sets[name] = scorer.score_set(folder / "images", folder / "references")
                 except ImageError as error:
                     self.failures.append(QualityFailure("(the whole set)", name, error.reason, str(error)))
 
@@ -136,12 +136,12 @@ class _Work:
         """Whether there is a number of a metric."""
         return metric in self.sets or any(metric in values for values in self.rows.values())
 
-    def _values(self, name: str, picture: Pixels, reference: Pixels) -> dict[str, float]:
+    def _values(self, name: str, image: Pixels, reference: Pixels) -> dict[str, float]:
         values: dict[str, float] = {}
         if self.basic:
-            quality = measure_image(picture, reference, self.convention)
+            quality = measure_image(image, reference, self.convention)
             values = {metric: getattr(quality, metric) for metric in self.basic}
-        inner = [_cropped(rgb, self.convention.crop_border) for rgb in (picture, reference)]
+        inner = [_cropped(rgb, self.convention.crop_border) for rgb in (image, reference)]
         for metric, scorer in self.scorers.items():
             if scorer.kind != "set":
                 try:
@@ -151,8 +151,8 @@ class _Work:
         return values
 
 
-def _possible(metrics: Iterable[str], settings: QualitySettings) -> tuple[list[str], list[Skipped]]:
-    """The metrics that nothing is known to stand against, each once; the others are skipped, or an error together."""
+def _usable_metrics(metrics: Iterable[str], settings: QualitySettings) -> tuple[list[str], list[Skipped]]:
+    """The metrics that can be measured here as far as is known, each once; the others are skipped, or one error."""
     wanted, errors = list[str](), dict[str, MachineError]()
     for name in dict.fromkeys(metrics):
         try:
@@ -169,7 +169,7 @@ def _possible(metrics: Iterable[str], settings: QualitySettings) -> tuple[list[s
     return wanted, [Skipped(name, str(error)) for name, error in errors.items()]
 
 
-def _made(wanted: Iterable[str], settings: QualitySettings) -> tuple[dict[str, Scorer], list[Skipped]]:
+def _open_scorers(wanted: Iterable[str], settings: QualitySettings) -> tuple[dict[str, Scorer], list[Skipped]]:
     scorers, skipped = dict[str, Scorer](), list[Skipped]()
     for name in wanted:
         try:
@@ -182,48 +182,48 @@ def _made(wanted: Iterable[str], settings: QualitySettings) -> tuple[dict[str, S
     return scorers, skipped
 
 
-def _compared(pair: ImagePair, convention: Convention) -> tuple[Pixels, Pixels]:
-    """A picture and its reference in one size."""
-    picture, reference = resized(pair.picture(), pair.reference(), convention)
-    if picture.shape != reference.shape:
+def _load_pair(pair: ImagePair, convention: Convention) -> tuple[Pixels, Pixels]:
+    """Read an image and its reference, and bring them to one size."""
+    image, reference = resized(pair.image(), pair.reference(), convention)
+    if image.shape != reference.shape:
         raise ImageError(
             "size_mismatch",
-            f"the picture is {picture.shape[1]}×{picture.shape[0]}, its reference "
+            f"the image is {image.shape[1]}×{image.shape[0]}, its reference "
             f"{reference.shape[1]}×{reference.shape[0]}; say how to bring them to one size, such as "
             "--resize picture:bicubic",
         )
-    if min(picture.shape[:2]) <= 2 * convention.crop_border:
+    if min(image.shape[:2]) <= 2 * convention.crop_border:
         raise ImageError("too_small", f"nothing is left of it after cropping {convention.crop_border} on every side")
-    return picture, reference
+    return image, reference
 
 
 def _cropped(rgb: Pixels, border: int) -> Pixels:
     return rgb[border : rgb.shape[0] - border, border : rgb.shape[1] - border]
 
 
-def _lay(path: Path, rgb: Pixels) -> None:
+def _write_png(path: Path, rgb: Pixels) -> None:
     with disk_errors(path):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(encode(rgb, "png"))
 
 
-def _shown(pairs: Sequence[ImagePair], convention: Convention) -> Callable[[str], tuple[Pixels, Pixels]]:
+def _pair_loader(pairs: Sequence[ImagePair], convention: Convention) -> LoadPair:
     by_name = {pair.name: pair for pair in pairs}
-    return lambda name: _compared(by_name[name], convention)
+    return lambda name: _load_pair(by_name[name], convention)
 
 
-def _summary(metric: str, work: _Work, seed: int) -> Summary:
-    scorer = work.scorers.get(metric)
+def _summary(metric: str, measured: _Measurements, seed: int) -> Summary:
+    scorer = measured.scorers.get(metric)
     lower = scorer is not None and scorer.lower_better
-    how = work.convention
+    how = measured.convention
     geometry = {"crop_border": how.crop_border, "resize": how.resize}
     plain = {"metric": metric, **how.plain()} if scorer is None else {**scorer.convention, **geometry}
     text = str(how) if scorer is None else f"{how.geometry}, {scorer.text}"
-    if metric in work.sets:
-        count = len(work.rows)
+    if metric in measured.sets:
+        count = len(measured.rows)
         note = f"of {count} pictures; comparable only with sets of the same size" if count < _FEATURES else ""
-        return Summary(metric, work.sets[metric], count, lower, plain, text, note=note)
-    found = {name: values[metric] for name, values in work.rows.items() if metric in values}
+        return Summary(metric, measured.sets[metric], count, lower, plain, text, note=note)
+    found = {name: values[metric] for name, values in measured.rows.items() if metric in values}
     order = sorted(found.items(), key=lambda item: (item[1] if not lower else -item[1], item[0]))
     identical = sum(isinf(value) for value in found.values())
     return Summary(

@@ -1,11 +1,11 @@
-"""Which picture belongs to which reference: by name, never by order.
+"""Which image belongs to which reference: by name, never by order.
 
-A name is a path relative to its folder, POSIX, without the suffix of the image. The pictures of a cache are named by
+A name is a path relative to its folder, POSIX, without the suffix of the image. The images of a cache are named by
 the catalog that it was built from; of several catalogs, the one whose names fit the references is taken.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,28 +14,29 @@ from srcache.cache.manifest import Cache, RecipeFolder, is_cache, open_cache
 from srcache.cache.receipts import KeptCatalog, KeptRow, asked_for, readable_catalogs, store_of
 from srcache.catalog.listing import list_folder, problem_summary
 from srcache.catalog.names import stem_of
-from srcache.errors import CacheError, CatalogError, DamagedError, ImageError, listed
-from srcache.images import Pixels, decode
+from srcache.errors import CacheError, CatalogError, DamagedError, listed
+from srcache.images import Pixels, decode, read_file
 from srcache.keys import entry_name, image_key
 from srcache.stores import Store
 
-Load = Callable[[], Pixels]
+ReadImage = Callable[[], Pixels]
+"""Reads and decodes one image."""
 
 _MOST = 50
 
 
 @dataclass(frozen=True, slots=True)
 class ImagePair:
-    """One picture and its reference, each read when it is called for."""
+    """One image and its reference, each read when it is called for."""
 
     name: str
-    picture: Load
-    reference: Load
+    image: ReadImage
+    reference: ReadImage
 
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """All pairs in the order of their names; `recipe` is the cache's folder that the pictures come from, if any."""
+    """All pairs in the order of their names; `recipe` is the cache's folder that the images come from, if any."""
 
     pairs: tuple[ImagePair, ...]
     recipe: str | None = None
@@ -43,7 +44,7 @@ class Pairs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pick:
-    """Which of a cache's pictures are meant.
+    """Which of a cache's images are meant.
 
     Attributes:
         recipe: name, fingerprint or folder; may be left out where the cache holds only one.
@@ -59,26 +60,26 @@ class Pick:
 
 
 def pair_up(reference: Path, test: Path, pick: Pick) -> Pairs:
-    """Pair the pictures of a folder or a cache with those of a folder of references.
+    """Pair the images of a folder or a cache with those of a folder of references.
 
     Raises:
         CatalogError: a folder is none, has no images, has two of one name or some that cannot be listed; or names
             that only one of the two has.
         CacheError: no such recipe, sample or catalog.
     """
-    references = _folder(reference)
+    references = _folder_images(reference)
     recipe = None
     if is_cache(test) or pick.recipe:
-        pictures, recipe = _cached(test, pick, set(references))
+        images, recipe = _cache_images(test, pick, set(references))
     else:
-        pictures = _folder(test / pick.under if pick.under else test)
-    _require_same(reference, references, test, pictures)
-    pairs = (ImagePair(name, pictures[name], references[name]) for name in sorted(references))
+        images = _folder_images(test / pick.under if pick.under else test)
+    _require_same(reference, references, test, images)
+    pairs = (ImagePair(name, images[name], references[name]) for name in sorted(references))
     return Pairs(tuple(pairs), recipe)
 
 
-def _folder(path: Path) -> dict[str, Load]:
-    """The pictures of a folder by name."""
+def _folder_images(path: Path) -> dict[str, ReadImage]:
+    """The images of a folder by name."""
     if not path.is_dir():
         raise CatalogError(f"expected a folder of images, but {path} is none")
     found = list_folder(path)
@@ -87,11 +88,11 @@ def _folder(path: Path) -> dict[str, Load]:
     if not found.files:
         raise CatalogError(f"expected images, but {path} has none; {found.ignored} other files lie there")
     _require_apart(path, (file.name for file in found.files))
-    return {stem_of(file.name): partial(_read, file.path) for file in found.files}
+    return {stem_of(file.name): partial(_read_image, file.path) for file in found.files}
 
 
-def _cached(path: Path, pick: Pick, wanted: set[str]) -> tuple[dict[str, Load], str]:
-    """The pictures of a cache by the names of their source images; and the recipe's folder."""
+def _cache_images(path: Path, pick: Pick, wanted: set[str]) -> tuple[dict[str, ReadImage], str]:
+    """The images of a cache by the names of their source images; and the recipe's folder."""
     cache = open_cache(path)
     folder = cache.folder(cache.path_of(pick.recipe))
     store = store_of(folder)
@@ -102,11 +103,12 @@ def _cached(path: Path, pick: Pick, wanted: set[str]) -> tuple[dict[str, Load], 
     _require_apart(path, (row.name for row in catalog.rows))
     stored = set(store.names())
     entries = {name: entry_name(row.key, pick.sample) for name, row in rows.items()}
-    return {name: partial(_fetch, store, entry) for name, entry in entries.items() if entry in stored}, folder.path.name
+    images = {name: partial(_read_entry, store, entry) for name, entry in entries.items() if entry in stored}
+    return images, folder.path.name
 
 
 def _catalog(cache: Cache, folder: RecipeFolder, pick: Pick, wanted: set[str]) -> KeptCatalog:
-    """The catalog whose names are those of the references; the one with the most of them, where none fits wholly."""
+    """The catalog whose names are those of the references; where none fits, the one with the most of them."""
     catalogs = {catalog.digest: catalog for catalog in readable_catalogs(cache)[0]}
     asked = [digest for digest in asked_for(folder.path) if digest in catalogs] or list(catalogs)
     found = [catalogs[digest] for digest in asked if digest.startswith(pick.catalog or "")]
@@ -133,23 +135,19 @@ def _require_apart(path: Path, names: Iterable[str]) -> None:
         raise CatalogError(f"{path} has several images of one name (suffixes do not count): {listed(same)}")
 
 
-def _require_same(reference: Path, references: Mapping[str, Load], test: Path, pictures: Mapping[str, Load]) -> None:
-    missing, surplus = sorted(references.keys() - pictures.keys()), sorted(pictures.keys() - references.keys())
+def _require_same(reference: Path, references: Collection[str], test: Path, images: Collection[str]) -> None:
+    missing, surplus = sorted(set(references) - set(images)), sorted(set(images) - set(references))
     summary = [f"{len(missing)} missing in {test}: {listed(missing, _MOST)}"] if missing else []
     summary += [f"{len(surplus)} surplus, not in {reference}: {listed(surplus, _MOST)}"] if surplus else []
     if summary:
-        raise CatalogError("pictures and references do not pair by name (suffixes do not count); " + "; ".join(summary))
+        raise CatalogError("images and references do not pair by name (suffixes do not count); " + "; ".join(summary))
 
 
-def _read(path: Path) -> Pixels:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ImageError("unreadable", f"{path} cannot be read ({error.strerror})") from error
-    return decode(data)
+def _read_image(path: Path) -> Pixels:
+    return decode(read_file(path))
 
 
-def _fetch(store: Store, entry: str) -> Pixels:
+def _read_entry(store: Store, entry: str) -> Pixels:
     payload, record = store.get(entry) or b"", store.record(entry) or {}
     if image_key(payload) != record.get("checksum"):
         raise DamagedError(f"{entry} is not what was written; `srcache repair` drops it, `build` makes it anew")

@@ -1,42 +1,39 @@
-"""Image quality of one picture or of many against their references: PSNR and SSIM, each number with its convention.
+"""PSNR and SSIM of an image against its reference, each number with its convention.
 
 A PSNR without its convention says little: on one photo the same result reads 25.4 dB on RGB, 26.9 dB on the Y of
 super-resolution papers, and 25.6 dB on a full-range luma. So there is one place that computes, and a `Convention`
 travels with what it computed:
 
     rgb    PSNR over all three channels; SSIM per channel, averaged
-    y      luma of BT.601 in limited range (16–235), rounded to whole levels as an 8-bit file would hold it
+    y      luma of BT.601 in limited range (16–235), rounded to integer levels as an 8-bit file would hold it
 
 SSIM is the original's: a Gaussian window with sigma 1.5 (11×11) and population statistics. Both come from scikit-image.
-Pictures are never resized by measuring: whoever compares different sizes says how in the convention, and calls
+Images are never resized by measuring: whoever compares different sizes says how in the convention, and calls
 `resized` before.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from math import inf, isinf
-from statistics import fmean
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from srcache.errors import ConfigError, ImageError, MissingExtraError
+from srcache.errors import ConfigError, ImageError, needs_extra
 from srcache.images import FILTERS, Pixels, resize
 
 CHANNELS = ("rgb", "y")
 SMALLEST = 11
 """The least height and width in pixels, after cropping: one window of SSIM."""
 
+_PURPOSE = "measuring image quality"
 _LUMA = (65.481, 128.553, 24.966)
 
 
 def _library_version() -> str:
-    try:
+    with needs_extra("scikit-image", "eval", _PURPOSE):
         return version("scikit-image")
-    except PackageNotFoundError as error:
-        raise MissingExtraError("scikit-image", "eval", "measuring image quality") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +43,7 @@ class Convention:
     Attributes:
         channel: `rgb` or `y`.
         crop_border: pixels cut off on every side before measuring.
-        resize: `none` (pictures of different sizes are refused), or which of a pair was brought to the other's size and
+        resize: `none` (images of different sizes are refused), or which of a pair was brought to the other's size and
             by which filter: `picture:bicubic`, `reference:lanczos` …
         data_range: distance between the darkest and the brightest level.
         library, version: who computed.
@@ -67,7 +64,7 @@ class Convention:
         if self.channel not in CHANNELS:
             raise ConfigError(f"a channel is one of {', '.join(CHANNELS)}, but got {self.channel!r}")
         if self.crop_border < 0:
-            raise ConfigError(f"crop_border must be a whole number of at least 0, but is {self.crop_border}")
+            raise ConfigError(f"crop_border must be an integer of at least 0, but is {self.crop_border}")
         side, _, resample = self.resize.partition(":")
         if self.resize != "none" and (side not in ("picture", "reference") or resample not in FILTERS):
             raise ConfigError(
@@ -94,7 +91,7 @@ class Convention:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quality:
-    """One picture against its reference: PSNR in dB (infinite if they are identical) and SSIM (at most 1)."""
+    """One image against its reference: PSNR in dB (infinite if they are identical) and SSIM (at most 1)."""
 
     psnr: float
     ssim: float
@@ -107,49 +104,20 @@ class Quality:
 
     def plain(self) -> dict[str, Any]:
         """As JSON values; an infinite PSNR is null beside a reason."""
-        reason = "the pictures are identical" if self.identical else None
-        return {**_psnr_plain(self.psnr, reason), "ssim": self.ssim, "convention": self.convention.plain()}
+        psnr = {"psnr": None, "psnr_reason": "the pictures are identical"} if self.identical else {"psnr": self.psnr}
+        return {**psnr, "ssim": self.ssim, "convention": self.convention.plain()}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SetQuality:
-    """Many pictures against their references, by name, all in one convention."""
-
-    rows: tuple[tuple[str, Quality], ...]
-    convention: Convention
-
-    @property
-    def psnr(self) -> float:
-        """The mean of the pictures' PSNRs in dB; infinite as soon as one pair is identical."""
-        return fmean(quality.psnr for _, quality in self.rows)
-
-    @property
-    def ssim(self) -> float:
-        """The mean of the pictures' SSIMs."""
-        return fmean(quality.ssim for _, quality in self.rows)
-
-    @property
-    def identical(self) -> int:
-        """How many pairs are identical."""
-        return sum(quality.identical for _, quality in self.rows)
-
-    def plain(self) -> dict[str, Any]:
-        """The means as JSON values; an infinite PSNR is null beside a reason."""
-        reason = f"{self.identical} of {len(self.rows)} pairs are identical" if self.identical else None
-        means = {**_psnr_plain(self.psnr, reason), "ssim": self.ssim}
-        return {"images": len(self.rows), **means, "convention": self.convention.plain()}
-
-
-def measure_image(picture: Pixels, reference: Pixels, convention: Convention) -> Quality:
-    """PSNR and SSIM of a picture against its reference, both uint8 RGB of one shape (height, width, 3).
+def measure_image(image: Pixels, reference: Pixels, convention: Convention) -> Quality:
+    """PSNR and SSIM of an image against its reference, both uint8 RGB of one shape (height, width, 3).
 
     Raises:
         ImageError: `size_mismatch`, `too_small` for a window of SSIM after cropping, or `unsupported` arrays.
         MissingExtraError: scikit-image is not installed.
     """
     structural_similarity, peak_signal_noise_ratio = _metrics()
-    _require_pair(picture, reference, convention.crop_border)
-    left, right = (_compared(rgb, convention) for rgb in (picture, reference))
+    _require_pair(image, reference, convention.crop_border)
+    left, right = (_compared_pixels(rgb, convention) for rgb in (image, reference))
     if np.array_equal(left, right):
         return Quality(psnr=inf, ssim=1.0, convention=convention)
     ssim = structural_similarity(
@@ -165,27 +133,14 @@ def measure_image(picture: Pixels, reference: Pixels, convention: Convention) ->
     return Quality(psnr=float(psnr), ssim=float(ssim), convention=convention)
 
 
-def measure_set(pairs: Iterable[tuple[str, Pixels, Pixels]], convention: Convention) -> SetQuality:
-    """PSNR and SSIM of each (name, picture, reference); one pair is in memory at a time.
-
-    Raises:
-        ConfigError: no pairs at all.
-        ImageError: as `measure_image`; the message starts with the pair's name.
-    """
-    rows = tuple((name, _measure_named(name, picture, reference, convention)) for name, picture, reference in pairs)
-    if not rows:
-        raise ConfigError("expected at least one pair of pictures to measure, but got none")
-    return SetQuality(rows=rows, convention=convention)
-
-
-def resized(picture: Pixels, reference: Pixels, convention: Convention) -> tuple[Pixels, Pixels]:
-    """A picture and its reference, one of them brought to the other's size if the convention says so."""
+def resized(image: Pixels, reference: Pixels, convention: Convention) -> tuple[Pixels, Pixels]:
+    """An image and its reference, one of them brought to the other's size if the convention says so."""
     side, _, resample = convention.resize.partition(":")
     if side == "picture":
-        return resize(picture, reference.shape[:2], resample), reference
+        return resize(image, reference.shape[:2], resample), reference
     if side == "reference":
-        return picture, resize(reference, picture.shape[:2], resample)
-    return picture, reference
+        return image, resize(reference, image.shape[:2], resample)
+    return image, reference
 
 
 def luma(rgb: Pixels) -> NDArray[np.uint8]:
@@ -194,37 +149,30 @@ def luma(rgb: Pixels) -> NDArray[np.uint8]:
     return np.rint((red + green + blue) / 255 + 16).astype(np.uint8)
 
 
-def _measure_named(name: str, picture: Pixels, reference: Pixels, convention: Convention) -> Quality:
-    try:
-        return measure_image(picture, reference, convention)
-    except ImageError as error:
-        raise ImageError(error.reason, f"{name}: {error}") from error
-
-
-def _compared(rgb: Pixels, convention: Convention) -> NDArray[np.uint8]:
-    """What is left of a picture to compare: without its border, in the channel asked for."""
+def _compared_pixels(rgb: Pixels, convention: Convention) -> NDArray[np.uint8]:
+    """What is left of an image to compare: without its border, in the channel asked for."""
     border = convention.crop_border
     inner = rgb[border : rgb.shape[0] - border, border : rgb.shape[1] - border]
     return luma(inner) if convention.channel == "y" else inner
 
 
-def _require_pair(picture: Pixels, reference: Pixels, border: int) -> None:
-    for what, rgb in (("picture", picture), ("reference", reference)):
+def _require_pair(image: Pixels, reference: Pixels, border: int) -> None:
+    for what, rgb in (("image", image), ("reference", reference)):
         if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
             raise ImageError(
                 "unsupported", f"expected the {what} as uint8 RGB (height, width, 3), but got {rgb.dtype} {rgb.shape}"
             )
-    if picture.shape != reference.shape:
+    if image.shape != reference.shape:
         raise ImageError(
             "size_mismatch",
-            f"expected two pictures of one size, but the picture is {_size(picture)} and its reference "
+            f"expected two images of one size, but the image is {_size(image)} and its reference "
             f"{_size(reference)}; bring them to one size first, and say how",
         )
-    if min(picture.shape[:2]) - 2 * border < SMALLEST:
+    if min(image.shape[:2]) - 2 * border < SMALLEST:
         raise ImageError(
             "too_small",
             f"expected at least {SMALLEST}×{SMALLEST} pixels after cropping {border} on every side, "
-            f"but the pictures are {_size(picture)}",
+            f"but the images are {_size(image)}",
         )
 
 
@@ -232,13 +180,7 @@ def _size(rgb: Pixels) -> str:
     return f"{rgb.shape[1]}×{rgb.shape[0]}"
 
 
-def _psnr_plain(psnr: float, reason: str | None) -> dict[str, Any]:
-    return {"psnr": psnr} if reason is None else {"psnr": None, "psnr_reason": reason}
-
-
 def _metrics() -> tuple[Any, Any]:
-    try:
+    with needs_extra("scikit-image", "eval", _PURPOSE):
         from skimage.metrics import peak_signal_noise_ratio, structural_similarity
-    except ImportError as error:
-        raise MissingExtraError("scikit-image", "eval", "measuring image quality") from error
     return structural_similarity, peak_signal_noise_ratio

@@ -76,7 +76,7 @@ def guarded(*, allow_code: bool) -> Iterator[Loaded]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep what a library prints and warns off our standard output."""
+    """Keep what a library prints and warns out of standard output and error."""
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         yield
@@ -94,7 +94,7 @@ def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
 
 @contextmanager
 def _without_network() -> Iterator[None]:
-    """No name is looked up; whoever tries is told so at once, instead of waiting for a time-out."""
+    """No name is looked up; whoever tries gets an error at once, instead of waiting for a time-out."""
     import socket
     import urllib.request
 

@@ -1,11 +1,11 @@
-"""pyiqa's metrics as scorers of our pictures, each with its convention and the digests of its weights.
+"""pyiqa's metrics as scorers of srcache's images, each with its convention and the digests of its weights.
 
 pyiqa is licensed under PolyForm Noncommercial 1.0.0; it is an extra of its own (`iqa`), imported here only, and only
-when one of its metrics is asked for. Its pictures are float in [0, 1]: ours are 8 bit and are divided by 255, so that
+when one of its metrics is asked for. It takes floats in [0, 1]: images here have 8 bits and are divided by 255, so that
 nothing can lie outside.
 
 Its luma is a trap: `psnry` and `ssim` take a full-range Y (YIQ) by default and so read 1.32 dB lower than the papers'
-limited-range Y. Here `psnry` takes the papers' (BT.601, 16–235) and gives infinity, not 80 dB, for identical pictures.
+limited-range Y. Here `psnry` takes the papers' (BT.601, 16–235) and gives infinity, not 80 dB, for identical images.
 `pyiqa:NAME` is a metric with pyiqa's own defaults, whatever they are.
 """
 
@@ -32,13 +32,13 @@ PREFIX = "pyiqa:"
 """Before a metric's name: pyiqa's own defaults, untouched."""
 
 SETS = ("fid", "sfid", "fid_dinov2", "inception_score")
-"""Metrics of a whole set of pictures."""
+"""Metrics of a whole set of images."""
 
 _MODES = {**dict.fromkeys(SETS, "clean"), "inception_score": "legacy_tensorflow"}
-"""How the metrics of sets resize pictures for their network: as clean-fid does, or as the first TensorFlow did."""
+"""How the metrics of sets resize images for their network: as clean-fid does, or as the first TensorFlow did."""
 
 _OPTIONS: dict[str, dict[str, Any]] = {"psnry": {"color_space": "ycbcr", "eps": 0.0}}
-_UNFIT = {"clipscore": "it compares pictures with captions", "fgresq_pair": "it gives three numbers for a pair"}
+_UNFIT = {"clipscore": "it compares images with captions", "fgresq_pair": "it gives three numbers for a pair"}
 _LUMA = {"ycbcr": "Y (BT.601, 16–235)", "yiq": "luma (YIQ, full range)"}
 _NEWER = {"pkg_resources": "pip install 'setuptools<81'", "icecream": "pip install icecream"}
 
@@ -57,7 +57,7 @@ class Scorer:
 
     Attributes:
         name: as it was asked for.
-        kind: `pair` (a picture and its reference), `single` (a picture alone) or `set` (two folders).
+        kind: `pair` (an image and its reference), `single` (an image alone) or `set` (two folders).
         lower_better: whether less is better.
         convention: how it measures, as JSON values.
         text: the same in one line.
@@ -70,27 +70,27 @@ class Scorer:
     text: str
     net: Callable[..., Any] = field(repr=False)
 
-    def score(self, picture: Pixels, reference: Pixels) -> float:
-        """The metric of one picture, uint8 RGB (height, width, 3), and its reference of the same shape.
+    def score(self, image: Pixels, reference: Pixels) -> float:
+        """The metric of one image, uint8 RGB (height, width, 3), and its reference of the same shape.
 
         Raises:
-            ImageError: pyiqa cannot measure this picture, or gives no single number (`metric_failed`).
+            ImageError: pyiqa cannot measure this image, or gives no single number (`metric_failed`).
         """
-        inputs = [to_batch([rgb]) for rgb in ((picture, reference) if self.kind == "pair" else (picture,))]
+        inputs = [to_batch([rgb]) for rgb in ((image, reference) if self.kind == "pair" else (image,))]
         return self._number(*inputs)
 
-    def score_set(self, pictures: Path, references: Path) -> float:
-        """The metric of a folder of pictures against a folder of references.
+    def score_set(self, images: Path, references: Path) -> float:
+        """The metric of a folder of images against a folder of references.
 
         Raises:
             ImageError: as `score`.
         """
-        folders = (str(pictures), str(references) if self.name.removeprefix(PREFIX) != "inception_score" else None)
+        folders = (str(images), str(references) if self.name.removeprefix(PREFIX) != "inception_score" else None)
         return self._number(*folders, mode=self.convention["mode"], num_workers=0, batch_size=8, verbose=False)
 
     def _number(self, *inputs: Any, **options: Any) -> float:
         try:
-            with quiet(), _same_dice():
+            with quiet(), _fixed_random_state():
                 found = self.net(*inputs, **options)
             value = float(found["inception_score_mean"] if isinstance(found, Mapping) else found)
         except Exception as error:
@@ -114,7 +114,7 @@ def require_metric(name: str, *, allow_code: bool = False) -> None:
     if bare not in modes:
         raise ConfigError(f"no metric is named {name!r}; pyiqa {_version()} has: {', '.join(sorted(modes))}")
     if bare in _UNFIT:
-        raise ConfigError(f"{name} is not for pictures and their references: {_UNFIT[bare]}")
+        raise ConfigError(f"{name} is not for images and their references: {_UNFIT[bare]}")
     lacks = [file for file in WEIGHTS.get(bare, ()) if file.path() is None]
     words = [f"needs {file.name}, which is not in {file.folder}; this brings it:\n  {file.command}" for file in lacks]
     if bare in CODE and not allow_code:
@@ -154,7 +154,7 @@ def open_scorer(name: str, *, device: str = "auto", allow_code: bool = False) ->
     bare = name.removeprefix(PREFIX)
     mode, device = known_metrics()[bare], resolve_device(device)
     options = {} if name.startswith(PREFIX) else _OPTIONS.get(bare, {})
-    with _told(name), quiet():
+    with _stated_errors(name), quiet():
         import pyiqa
         import torch
 
@@ -177,7 +177,7 @@ def _mode(name: str, plain: Mapping[str, Any]) -> Mode:
 
 
 @contextmanager
-def _told(name: str) -> Iterator[None]:
+def _stated_errors(name: str) -> Iterator[None]:
     """Turn whatever stops pyiqa into one message that says what to do."""
     try:
         yield
@@ -238,8 +238,8 @@ def _version() -> str:
 
 
 @contextmanager
-def _same_dice() -> Iterator[None]:
-    """Some metrics look at random crops: let them be the same for every picture and every run."""
+def _fixed_random_state() -> Iterator[None]:
+    """Some metrics look at random crops: let them be the same for every image and every run."""
     import numpy as np
     import torch
 

@@ -2,8 +2,8 @@
 
 pyiqa fetches weights by itself when a metric is made; without a network that ends, after up to a minute, in an error
 that names neither file nor metric. So the files are looked for first. The table is that of pyiqa 0.1.16; a metric that
-is not in it is made under a guard (see `guard`), which says which file it wanted. Of the files' contents nothing is
-known here: upstream publishes no checksums, so what was used is recorded by its digest.
+is not in it is made under a guard (see `pyiqa_guard`), which says which file it wanted. Of the files' contents nothing
+is known here: upstream publishes no checksums, so what was used is recorded by its digest.
 """
 
 import os

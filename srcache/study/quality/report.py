@@ -1,4 +1,4 @@
-"""What was measured of a set of pictures: every number, its summary, and how it was measured."""
+"""The result of a measurement: every image's numbers, a summary of each metric, and how it was measured."""
 
 import csv
 import io
@@ -20,13 +20,13 @@ SCHEMA = "srcache.quality/1"
 RESAMPLES = 2000
 LEVEL = 0.95
 EXTREMES = 3
-"""How many of the worst and of the best pictures are named and shown."""
+"""How many of the worst and of the best images are named and shown."""
 
 _AMPLIFIED = 4
 _LONGEST = 30
 
-Show = Callable[[str], tuple[Pixels, Pixels]]
-"""A name → the picture and its reference, as they were compared."""
+LoadPair = Callable[[str], tuple[Pixels, Pixels]]
+"""Called with a name; gives the image and its reference, as they were compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +35,12 @@ class Summary:
 
     Attributes:
         metric: its name.
-        mean: over the pictures, or the set's one number; infinite as soon as one pair is identical in PSNR.
-        n: pictures that went into it.
+        mean: over the images, or the set's one number; infinite as soon as one pair is identical in PSNR.
+        n: images that went into it.
         lower_better: whether less is better.
         convention, text: how it was measured, as JSON values and in a line.
-        median: over the pictures; None for a set's number.
-        interval: of the mean, by bootstrap (percentile, 95 %); None for a set's number, a single picture or an
+        median: over the images; None for a set's number.
+        interval: of the mean, by bootstrap (percentile, 95 %); None for a set's number, a single image or an
             infinite mean.
         worst, best: names and values, the most extreme first; empty for a set's number.
         note: what to know before believing it.
@@ -75,7 +75,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class QualityFailure:
-    """A picture that could not be measured; `metric` is empty if none could."""
+    """An image that could not be measured; `metric` is empty if none could."""
 
     source: str
     metric: str
@@ -93,16 +93,17 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QualityReport:
-    """Everything about a set of pictures.
+    """Everything about a set of images.
 
     Attributes:
         reference, test: the folders, or the cache, as they were given.
         recipe: the cache's recipe folder, or None.
-        rows: name → metric → value, in the order of names; a metric that failed for a picture is absent.
+        rows: name → metric → value, in the order of names; a metric that failed for an image is absent.
         summaries: per metric, in the order asked for.
         skipped, failures: what was left out.
         seed: of the bootstrap.
         seconds: how long it took.
+        load_pair: reads an image and its reference again, for the contact sheet; None if there is to be none.
     """
 
     reference: str
@@ -114,7 +115,7 @@ class QualityReport:
     failures: tuple[QualityFailure, ...] = ()
     seed: int = 0
     seconds: float = 0.0
-    show: Show | None = field(default=None, repr=False, compare=False)
+    load_pair: LoadPair | None = field(default=None, repr=False, compare=False)
 
     def plain(self) -> dict[str, Any]:
         """As JSON values: schema, sources, per metric its summary and convention, what was skipped and what failed."""
@@ -160,14 +161,14 @@ class QualityReport:
         return table, summary, sheet
 
     def sheet(self) -> Pixels | None:
-        """The worst and the best pictures by the first metric of single pictures, as one picture; None without one."""
+        """The worst and the best images by the first metric of single images, as one picture; None without one."""
         lead = next((one for one in self.summaries if one.worst), None)
-        if lead is None or self.show is None:
+        if lead is None or self.load_pair is None:
             return None
         worst = [(f"worst {place}", name) for place, (name, _) in enumerate(lead.worst, 1)]
         taken = {name for _, name in worst}
         best = [(f"best {place}", name) for place, (name, _) in enumerate(lead.best, 1) if name not in taken]
-        rows = [self._row(title, name, *self.show(name)) for title, name in worst + best]
+        rows = [self._row(title, name, *self.load_pair(name)) for title, name in worst + best]
         return draw_sheet(
             Sheet(
                 columns=("reference", "picture", f"difference x{_AMPLIFIED}"),
@@ -177,16 +178,16 @@ class QualityReport:
             )
         )
 
-    def _row(self, title: str, name: str, picture: Pixels, reference: Pixels) -> SheetRow:
+    def _row(self, title: str, name: str, image: Pixels, reference: Pixels) -> SheetRow:
         difference = np.zeros_like(reference)
-        if picture.shape == reference.shape:
-            apart = np.abs(picture.astype(np.int16) - reference.astype(np.int16))
+        if image.shape == reference.shape:
+            apart = np.abs(image.astype(np.int16) - reference.astype(np.int16))
             difference = (apart * _AMPLIFIED).clip(0, 255).astype(np.uint8)
         found = self.rows[name]
         values = [f"{one.metric} {found[one.metric]:.4g}" for one in self.summaries if one.metric in found][:2]
         return SheetRow(
             caption=f"{title}\n{_short(name)}",
-            pictures=(reference, picture, difference),
+            images=(reference, image, difference),
             notes=("", "  ".join(values), ""),
         )
 
@@ -209,8 +210,8 @@ def interval(values: Sequence[float], seed: int) -> tuple[float, float] | None:
     array = np.asarray(values, np.float64)
     if len(array) < 2 or not np.isfinite(array).all():
         return None
-    dice = np.random.default_rng(seed)
-    means = [array[dice.integers(0, len(array), len(array))].mean() for _ in range(RESAMPLES)]
+    rng = np.random.default_rng(seed)
+    means = [array[rng.integers(0, len(array), len(array))].mean() for _ in range(RESAMPLES)]
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 

@@ -23,7 +23,7 @@ def box_of(page: Pixels, colour: tuple[int, int, int]) -> tuple[int, int, int, i
 
 
 @given(st.integers(1, 70), st.integers(1, 70), st.integers(16, 64))
-def test_a_picture_fills_its_cell_without_new_colours(height: int, width: int, cell: int) -> None:
+def test_an_image_fills_its_cell_without_new_colours(height: int, width: int, cell: int) -> None:
     rgb = np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype(np.uint8)
     shown = fitted(rgb, cell)
     assert max(shown.shape[:2]) <= cell
@@ -36,8 +36,8 @@ def test_a_picture_fills_its_cell_without_new_colours(height: int, width: int, c
         assert max(shown.shape[:2]) == cell
 
 
-def test_pictures_lie_in_order_centred_and_whole() -> None:
-    row = SheetRow(caption="a", pictures=[flat(8, 8, COLOURS[0]), flat(16, 8, COLOURS[1]), flat(300, 600, COLOURS[2])])
+def test_images_lie_in_order_centred_and_complete() -> None:
+    row = SheetRow(caption="a", images=[flat(8, 8, COLOURS[0]), flat(16, 8, COLOURS[1]), flat(300, 600, COLOURS[2])])
     page = draw_sheet(Sheet(columns=["one", "two", "three"], rows=[row], cell=64))
     boxes = [box_of(page, colour) for colour in COLOURS]
     sizes = [(bottom - top, right - left) for top, left, bottom, right in boxes]
@@ -52,16 +52,16 @@ def test_pictures_lie_in_order_centred_and_whole() -> None:
 
 
 @pytest.mark.parametrize("notes", [(), ("16x16", "")])
-def test_words_neither_touch_pictures_nor_leave_the_page(notes: tuple[str, ...]) -> None:
+def test_words_neither_touch_images_nor_leave_the_page(notes: tuple[str, ...]) -> None:
     rows = [
         SheetRow(
             caption="a class with a rather long name\nand a second line",
-            pictures=[flat(4, 4, COLOURS[0])] * 2,
+            images=[flat(4, 4, COLOURS[0])] * 2,
             notes=notes,
         ),
-        SheetRow(caption="b", pictures=[flat(4, 4, COLOURS[1])] * 2, notes=notes),
+        SheetRow(caption="b", images=[flat(4, 4, COLOURS[1])] * 2, notes=notes),
     ]
-    words = "a heading that is much wider than two small pictures beside each other will ever be"
+    words = "a heading that is much wider than two small images beside each other will ever be"
     page = draw_sheet(Sheet(columns=["LR", "HR"], rows=rows, heading=words, footing=words, cell=64))
     assert all((page == colour).all(-1).sum() == 2 * 64 * 64 for colour in COLOURS[:2])
     margin = np.ones(page.shape[:2], bool)
@@ -71,7 +71,7 @@ def test_words_neither_touch_pictures_nor_leave_the_page(notes: tuple[str, ...])
 
 
 def test_words_are_drawn_where_they_belong() -> None:
-    row = SheetRow(caption="", pictures=[flat(4, 4, COLOURS[0])])
+    row = SheetRow(caption="", images=[flat(4, 4, COLOURS[0])])
     bare = draw_sheet(Sheet(columns=[""], rows=[row], cell=64))
     titled = draw_sheet(Sheet(columns=["HR"], rows=[row], cell=64))
     assert bare.shape == titled.shape
@@ -83,7 +83,7 @@ def test_words_are_drawn_where_they_belong() -> None:
 
 
 def test_the_same_sheet_gives_the_same_pixels() -> None:
-    sheet = Sheet(columns=["HR"], rows=[SheetRow(caption="moss", pictures=[flat(5, 7, COLOURS[2])])], heading="h")
+    sheet = Sheet(columns=["HR"], rows=[SheetRow(caption="moss", images=[flat(5, 7, COLOURS[2])])], heading="h")
     assert (draw_sheet(sheet) == draw_sheet(sheet)).all()
 
 
@@ -103,16 +103,16 @@ def test_letters_that_the_typeface_lacks_are_replaced(text: str, drawn: str) -> 
 
 @given(st.text(max_size=20))
 def test_any_text_can_be_drawn(text: str) -> None:
-    row = SheetRow(caption=text, pictures=[flat(4, 4, COLOURS[0])], notes=(text,))
+    row = SheetRow(caption=text, images=[flat(4, 4, COLOURS[0])], notes=(text,))
     page = draw_sheet(Sheet(columns=[text], rows=[row], heading=text, footing=text, cell=16))
     assert (page == COLOURS[0]).all(-1).sum() == 16 * 16
     assert drawable(text).isascii()
 
 
 def test_a_row_that_does_not_fit_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"expected 2 pictures .* in row 'moss', but got 1 and 0"):
-        Sheet(columns=["LR", "HR"], rows=[SheetRow(caption="moss", pictures=[flat(4, 4, COLOURS[0])])])
+    with pytest.raises(ConfigError, match=r"expected 2 images .* in row 'moss', but got 1 and 0"):
+        Sheet(columns=["LR", "HR"], rows=[SheetRow(caption="moss", images=[flat(4, 4, COLOURS[0])])])
     with pytest.raises(ConfigError, match="in row 'moss', but got 1 and 2"):
-        Sheet(columns=["HR"], rows=[SheetRow(caption="moss", pictures=[flat(4, 4, COLOURS[0])], notes=("a", "b"))])
+        Sheet(columns=["HR"], rows=[SheetRow(caption="moss", images=[flat(4, 4, COLOURS[0])], notes=("a", "b"))])
     with pytest.raises(ConfigError, match="at least one row"):
         Sheet(columns=["HR"], rows=[])

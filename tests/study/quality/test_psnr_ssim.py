@@ -2,7 +2,7 @@
 
 import json
 import math
-from importlib.metadata import PackageNotFoundError
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,8 +15,8 @@ from hypothesis.extra import numpy as arrays
 from srcache.errors import ConfigError, ImageError, MissingExtraError
 from srcache.images import Pixels, decode, resize
 from srcache.recipe.degradation import Degradation
-from srcache.study.quality import psnr_ssim as evaluate
-from srcache.study.quality.psnr_ssim import Convention, luma, measure_image, measure_set
+from srcache.study.quality import psnr_ssim
+from srcache.study.quality.psnr_ssim import Convention, luma, measure_image, resized
 
 RGB = Convention()
 Y4 = Convention(channel="y", crop_border=4)
@@ -24,9 +24,9 @@ PICTURE = arrays.arrays(np.uint8, (13, 17, 3))
 
 
 def noisy(seed: int, height: int = 40, width: int = 33) -> tuple[Pixels, Pixels]:
-    dice = np.random.default_rng(seed)
-    clean = np.cumsum(dice.integers(-9, 10, (height, width, 3)), axis=1) + 128
-    dirty = clean + dice.normal(0, 12, clean.shape)
+    rng = np.random.default_rng(seed)
+    clean = np.cumsum(rng.integers(-9, 10, (height, width, 3)), axis=1) + 128
+    dirty = clean + rng.normal(0, 12, clean.shape)
     return dirty.clip(0, 255).astype(np.uint8), clean.clip(0, 255).astype(np.uint8)
 
 
@@ -39,7 +39,7 @@ def plain_psnr(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def plain_ssim(a: np.ndarray, b: np.ndarray) -> float:
-    """One channel, window by window as the definition says; windows that stick out of the picture do not count."""
+    """One channel, window by window as the definition says; windows that stick out of the image do not count."""
     ramp = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
     weights = np.outer(ramp, ramp) / ramp.sum() ** 2
     values = []
@@ -99,7 +99,7 @@ def test_luma_of_black_white_and_the_primaries() -> None:
 
 
 @given(PICTURE)
-def test_identical_pictures_have_infinite_psnr(picture: Pixels) -> None:
+def test_identical_images_have_infinite_psnr(picture: Pixels) -> None:
     quality = measure_image(picture, picture.copy(), RGB)
     assert quality.psnr == math.inf
     assert quality.ssim == 1.0
@@ -122,14 +122,14 @@ def test_a_cropped_border_is_not_looked_at() -> None:
     assert measure_image(framed, wanted, RGB) != measure_image(got, wanted, RGB)
 
 
-def test_pictures_of_different_sizes_are_refused() -> None:
-    with pytest.raises(ImageError, match="one size, but the picture is 20×30 and its reference 80×120") as caught:
+def test_images_of_different_sizes_are_refused() -> None:
+    with pytest.raises(ImageError, match="one size, but the image is 20×30 and its reference 80×120") as caught:
         measure_image(np.zeros((30, 20, 3), np.uint8), np.zeros((120, 80, 3), np.uint8), RGB)
     assert caught.value.reason == "size_mismatch"
 
 
 @pytest.mark.parametrize(("side", "border"), [(10, 0), (18, 4), (6, 4)])
-def test_pictures_smaller_than_a_window_are_refused(side: int, border: int) -> None:
+def test_images_smaller_than_a_window_are_refused(side: int, border: int) -> None:
     small = np.zeros((side, 30, 3), np.uint8)
     with pytest.raises(ImageError, match="at least 11×11") as caught:
         measure_image(small, small, Convention(crop_border=border))
@@ -144,24 +144,28 @@ def test_other_arrays_are_refused(array: np.ndarray) -> None:
         measure_image(array, array, RGB)
 
 
-def test_a_set_is_the_mean_of_its_pairs() -> None:
-    pairs = [(f"p{seed}", *noisy(seed)) for seed in range(3)]
-    quality = measure_set(iter(pairs), Y4)
-    singles = [measure_image(got, wanted, Y4) for _, got, wanted in pairs]
-    assert quality.psnr == pytest.approx(np.mean([single.psnr for single in singles]))
-    assert quality.ssim == pytest.approx(np.mean([single.ssim for single in singles]))
-    assert [name for name, _ in quality.rows] == ["p0", "p1", "p2"]
-    assert [row for _, row in quality.rows] == singles
-    assert quality.convention == Y4
-
-
-def test_an_identical_pair_makes_a_sets_psnr_null_with_a_reason() -> None:
-    got, wanted = noisy(0)
-    plain = measure_set([("a", got, wanted), ("b", wanted, wanted)], RGB).plain()
-    assert plain["psnr"] is None
-    assert plain["psnr_reason"] == "1 of 2 pairs are identical"
+def test_identical_images_have_a_reason_instead_of_an_infinite_number() -> None:
+    _, wanted = noisy(0)
+    plain = measure_image(wanted, wanted, RGB).plain()
+    assert (plain["psnr"], plain["psnr_reason"]) == (None, "the pictures are identical")
     assert json.loads(json.dumps(plain, allow_nan=False)) == plain
-    assert measure_image(wanted, wanted, RGB).plain()["psnr_reason"] == "the pictures are identical"
+
+
+@pytest.mark.parametrize("side", ["picture", "reference"])
+def test_one_of_a_pair_is_brought_to_the_size_of_the_other(side: str) -> None:
+    image, reference = noisy(0, 24, 30)[0], noisy(1, 48, 60)[1]
+    left, right = resized(image, reference, Convention(resize=f"{side}:lanczos"))
+    if side == "picture":
+        assert np.array_equal(left, resize(image, (48, 60), "lanczos"))
+        assert right is reference
+    else:
+        assert left is image
+        assert np.array_equal(right, resize(reference, (24, 30), "lanczos"))
+
+
+def test_without_a_resize_both_stay_as_they_are() -> None:
+    image, reference = noisy(0, 24, 30)[0], noisy(1, 48, 60)[1]
+    assert resized(image, reference, RGB) == (image, reference)
 
 
 def test_every_number_says_how_it_was_measured() -> None:
@@ -172,18 +176,10 @@ def test_every_number_says_how_it_was_measured() -> None:
         "data_range": 255,
         "resize": "none",
         "library": "scikit-image",
-        "version": evaluate._library_version(),
+        "version": version("scikit-image"),
     }
     assert "psnr_reason" not in plain
     assert str(Y4).startswith("Y (BT.601, 16–235, rounded), 4 px cropped, range 255, scikit-image ")
-
-
-def test_a_sets_bad_pair_is_named() -> None:
-    small = np.zeros((4, 4, 3), np.uint8)
-    with pytest.raises(ImageError, match="bark/3: expected at least"):
-        measure_set([("bark/3", small, small)], RGB)
-    with pytest.raises(ConfigError, match="at least one pair"):
-        measure_set([], RGB)
 
 
 def test_impossible_conventions_are_refused() -> None:
@@ -197,6 +193,6 @@ def test_without_scikit_image_the_extra_is_named(monkeypatch: pytest.MonkeyPatch
     def absent(name: str) -> str:
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr(evaluate, "version", absent)
+    monkeypatch.setattr(psnr_ssim, "version", absent)
     with pytest.raises(MissingExtraError, match=r"pip install 'srcache\[eval\]'"):
         Convention()

@@ -1,4 +1,4 @@
-"""pyiqa behind its guard: weights looked for first, nothing downloaded, nothing unpickled, the luma that was meant.
+"""pyiqa's metrics: refused in words before pyiqa is imported, and measured with the luma that was meant.
 
 No weights lie on a machine that runs these tests. NIQE is run for real with parameters fitted here; all others are
 asked for, and refused in words. What needs pyiqa is skipped without it; it is imported once.
@@ -6,8 +6,6 @@ asked for, and refused in words. What needs pyiqa is skipped without it; it is i
 
 import hashlib
 import math
-import socket
-import urllib.request
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,22 +17,13 @@ from PIL import Image, ImageFilter
 from srcache.errors import ConfigError, ImageError, MachineError, MissingExtraError, WeightsError
 from srcache.images import Pixels, resize
 from srcache.recipe.degradation import Degradation
-from srcache.study.quality import pyiqa_metrics as scorers
+from srcache.study.quality import pyiqa_metrics
 from srcache.study.quality.psnr_ssim import Convention, luma, measure_image
 from srcache.study.quality.pyiqa_metrics import known_metrics, open_scorer, require_metric
-from srcache.study.quality.pyiqa_weights import CODE, WEIGHTS, WeightFile
+from srcache.study.quality.pyiqa_weights import WEIGHTS
 
+pytestmark = pytest.mark.usefixtures("no_weights")
 needs_pyiqa = pytest.mark.skipif(find_spec("pyiqa") is None, reason="pyiqa (extra iqa) is not installed")
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch) -> Path:
-    """Empty cache folders, so that nothing that lies on this machine is found."""
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    monkeypatch.delenv("HF_ENDPOINT", raising=False)
-    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
-    return tmp_path
 
 
 def photo(name: str, side: int = 288) -> Pixels:
@@ -45,89 +34,26 @@ def photo(name: str, side: int = 288) -> Pixels:
     return rgb[top : top + side, left : left + side]
 
 
-# Without importing pyiqa
-
-
-@pytest.fixture
-def table(monkeypatch):
-    """Metrics as pyiqa's table has them, without pyiqa."""
-    modes = {name: scorers.Mode("pair", True, {}) for name in (*WEIGHTS, *CODE, "ms_ssim", "clipscore")}
-    monkeypatch.setattr(scorers, "known_metrics", lambda: modes)
-
-
-def test_missing_files_are_named_with_folder_and_command(table, home):
-    with pytest.raises(WeightsError) as caught:
-        require_metric("lpips")
-    torch = home / "torch/hub"
-    assert str(caught.value).splitlines() == [
-        f"lpips needs alexnet-owt-7be5be79.pth, which is not in {torch}/checkpoints; this brings it:",
-        f"  curl -fL --create-dirs -o {torch}/checkpoints/alexnet-owt-7be5be79.pth "
-        "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
-        f"and needs LPIPS_v0.1_alex-df73285e.pth, which is not in {torch}/pyiqa; this brings it:",
-        f"  curl -fL --create-dirs -o {torch}/pyiqa/LPIPS_v0.1_alex-df73285e.pth "
-        "https://huggingface.co/chaofengc/IQA-PyTorch-Weights/resolve/main/LPIPS_v0.1_alex-df73285e.pth",
-    ]
-    for name in ("checkpoints/alexnet-owt-7be5be79.pth", "pyiqa/LPIPS_v0.1_alex-df73285e.pth"):
-        (torch / name).parent.mkdir(parents=True)
-        (torch / name).touch()
-    require_metric("lpips")
-
-
-def test_files_of_the_hub_are_looked_for_where_its_client_keeps_them(table, home):
-    with pytest.raises(WeightsError, match=r"hf download timm/vit_base_patch8_224.augreg2_in21k_ft_in1k model") as told:
-        require_metric("maniqa-pipal")
-    assert f"which is not in {home}/hf/hub" in str(told.value)
-    folder = home / "hf/hub/models--timm--vit_base_patch8_224.augreg2_in21k_ft_in1k/snapshots/0123"
-    folder.mkdir(parents=True)
-    (folder / "model.safetensors").touch()
-    with pytest.raises(WeightsError) as later:
-        require_metric("maniqa-pipal")
-    assert "vit_base" not in str(later.value)
-
-
-def test_another_endpoint_and_cache_are_heeded(home, monkeypatch):
-    monkeypatch.setenv("HF_ENDPOINT", "https://mirror.example")
-    file = WeightFile("x.pth")
-    assert file.url == "https://mirror.example/chaofengc/IQA-PyTorch-Weights/resolve/main/x.pth"
-    monkeypatch.delenv("TORCH_HOME")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(home / "xdg"))
-    assert file.folder == home / "xdg/torch/hub/pyiqa"
-    monkeypatch.setenv("HF_HUB_CACHE", str(home / "there"))
-    assert WeightFile("m", "timm").folder == home / "there"
-
-
 @pytest.mark.parametrize("name", ["arniqa", "clipiqa", "fid_dinov2", "qalign", "liqe"])
-def test_metrics_that_run_code_are_refused_unless_it_is_allowed(table, name):
+def test_metrics_that_run_code_are_refused_unless_it_is_allowed(known_names, name):
     with pytest.raises(WeightsError, match=r"code that comes with its weights .* only with --allow-code"):
         require_metric(name)
     if name not in WEIGHTS:
         require_metric(name, allow_code=True)
 
 
-def test_unknown_and_unfit_metrics_are_mistakes(table):
+def test_unknown_and_unfit_metrics_are_mistakes(known_names):
     with pytest.raises(ConfigError, match=r"no metric is named 'lpipps'; pyiqa .* has: .*lpips, lpips\+"):
         require_metric("lpipps")
-    with pytest.raises(ConfigError, match="compares pictures with captions"):
+    with pytest.raises(ConfigError, match="compares images with captions"):
         require_metric("clipscore")
 
 
 def test_without_pyiqa_the_extra_and_its_licence_are_named(monkeypatch):
-    monkeypatch.setattr(scorers, "find_spec", lambda _: None)
+    monkeypatch.setattr(pyiqa_metrics, "find_spec", lambda _: None)
     known_metrics.cache_clear()
     with pytest.raises(MissingExtraError, match=r"pyiqa \(PolyForm Noncommercial.*pip install 'srcache\[iqa\]'"):
         require_metric("lpips")
-
-
-# With pyiqa
-
-
-@needs_pyiqa
-def test_the_table_names_metrics_that_pyiqa_has():
-    assert set(WEIGHTS) | set(CODE) <= set(known_metrics())
-    assert len(known_metrics()) >= 100
-    assert known_metrics()["lpips"].lower_better
-    kinds = {name: known_metrics()[name].kind for name in ("lpips", "niqe", "fid", "sfid", "inception_score")}
-    assert kinds == {"lpips": "pair", "niqe": "single", "fid": "set", "sfid": "set", "inception_score": "set"}
 
 
 @needs_pyiqa
@@ -159,46 +85,10 @@ def test_a_package_that_is_missing_is_named(monkeypatch):
 
 
 @needs_pyiqa
-def test_the_guard_puts_everything_back():
+def test_plain_weights_are_loaded_and_their_digest_is_recorded(no_weights):
     import torch
 
-    before = torch.load, torch.jit.load, torch.hub.load, socket.getaddrinfo, urllib.request.urlopen
-    with pytest.raises(WeightsError):
-        open_scorer("stlpips", device="cpu")
-    open_scorer("psnry", device="cpu")
-    assert before == (torch.load, torch.jit.load, torch.hub.load, socket.getaddrinfo, urllib.request.urlopen)
-
-
-class _Bomb:
-    """What unpickles it, makes a file."""
-
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self):
-        return Path.touch, (self.mark,)
-
-
-@needs_pyiqa
-def test_a_checkpoint_that_holds_code_is_refused_and_not_run(home):
-    import torch
-
-    file = home / "torch/hub/pyiqa/brisque_svm_weights.pth"
-    file.parent.mkdir(parents=True)
-    torch.save(_Bomb(home / "mark"), file)
-    with pytest.raises(WeightsError, match=r"brisque needs brisque_svm_weights\.pth, .* plain weights .*--allow-code"):
-        open_scorer("brisque", device="cpu")
-    assert not (home / "mark").exists()
-    with pytest.raises(MachineError, match="brisque cannot be made"):
-        open_scorer("brisque", device="cpu", allow_code=True)
-    assert (home / "mark").exists(), "whoever opts in gets what the checkpoint brings"
-
-
-@needs_pyiqa
-def test_plain_weights_are_loaded_and_their_digest_is_recorded(home):
-    import torch
-
-    file = home / "torch/hub/pyiqa/brisque_svm_weights.pth"
+    file = no_weights / "torch/hub/pyiqa/brisque_svm_weights.pth"
     file.parent.mkdir(parents=True)
     torch.save((torch.ones(1, 4), torch.rand(4, 36)), file)
     convention = open_scorer("brisque", device="cpu").convention
@@ -242,27 +132,24 @@ def test_psnr_agrees_with_torchmetrics():
 
 
 @needs_pyiqa
-def test_a_picture_that_is_too_small_is_told():
+def test_an_image_that_is_too_small_is_reported():
     with pytest.raises(ImageError, match="ms_ssim cannot measure it") as caught:
         open_scorer("ms_ssim", device="cpu").score(picture(16, 16), picture(16, 16))
     assert caught.value.reason == "metric_failed"
 
 
-# NIQE for real
-
-
-def _write_parameters(home: Path, mean: np.ndarray, covariance: np.ndarray) -> Path:
+def _write_parameters(no_weights: Path, mean: np.ndarray, covariance: np.ndarray) -> Path:
     from scipy.io import savemat
 
-    file = home / "torch/hub/pyiqa/niqe_modelparameters.mat"
+    file = no_weights / "torch/hub/pyiqa/niqe_modelparameters.mat"
     file.parent.mkdir(parents=True, exist_ok=True)
     savemat(file, {"mu_prisparam": mean[None], "cov_prisparam": covariance})
     return file
 
 
-def _fit(home: Path, monkeypatch, names: tuple[str, ...]) -> Path:
+def _fit(no_weights: Path, monkeypatch, names: tuple[str, ...]) -> Path:
     """Parameters of a few sharp photos: mean and covariance of the features that pyiqa takes of their blocks."""
-    _write_parameters(home, np.zeros(36), np.eye(36))
+    _write_parameters(no_weights, np.zeros(36), np.eye(36))
     scorer = open_scorer("niqe", device="cpu")
     from pyiqa.archs import niqe_arch
 
@@ -273,12 +160,12 @@ def _fit(home: Path, monkeypatch, names: tuple[str, ...]) -> Path:
             scorer.score(photo(name), photo(name))
     features = np.concatenate(seen)
     assert features.shape == (9 * len(names), 36)
-    return _write_parameters(home, features.mean(axis=0), np.cov(features.T) + 1e-3 * np.eye(36))
+    return _write_parameters(no_weights, features.mean(axis=0), np.cov(features.T) + 1e-3 * np.eye(36))
 
 
 @needs_pyiqa
-def test_niqe_with_local_parameters_tells_damage_and_records_them(home, monkeypatch):
-    file = _fit(home, monkeypatch, ("coffee", "chelsea", "rocket"))
+def test_niqe_with_local_parameters_recognises_damage_and_records_them(no_weights, monkeypatch):
+    file = _fit(no_weights, monkeypatch, ("coffee", "chelsea", "rocket"))
     scorer = open_scorer("niqe", device="cpu")
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     assert scorer.convention["weights"] == [{"file": file.name, "sha256": digest}]
@@ -296,19 +183,19 @@ def test_niqe_with_local_parameters_tells_damage_and_records_them(home, monkeypa
 
 
 @needs_pyiqa
-def test_niqe_follows_its_parameters(home):
+def test_niqe_follows_its_parameters(no_weights):
     values = []
     for level in (0.0, 1.0):
-        _write_parameters(home, np.full(36, level), np.eye(36))
+        _write_parameters(no_weights, np.full(36, level), np.eye(36))
         values.append(open_scorer("niqe", device="cpu").score(photo("astronaut"), photo("astronaut")))
     assert values[0] != values[1]
 
 
 @needs_pyiqa
-def test_niqe_without_its_file_names_file_folder_and_source(home):
+def test_niqe_without_its_file_names_file_folder_and_source(no_weights):
     with pytest.raises(WeightsError) as caught:
         open_scorer("niqe", device="cpu")
-    folder = home / "torch/hub/pyiqa"
+    folder = no_weights / "torch/hub/pyiqa"
     assert str(caught.value) == (
         f"niqe needs niqe_modelparameters.mat, which is not in {folder}; this brings it:\n"
         f"  curl -fL --create-dirs -o {folder}/niqe_modelparameters.mat "
@@ -317,8 +204,8 @@ def test_niqe_without_its_file_names_file_folder_and_source(home):
 
 
 @needs_pyiqa
-def test_parameters_that_are_none_are_an_error_in_words(home):
-    file = _write_parameters(home, np.zeros(36), np.eye(36))
+def test_parameters_that_are_none_are_an_error_in_words(no_weights):
+    file = _write_parameters(no_weights, np.zeros(36), np.eye(36))
     file.write_bytes(b"not a matrix")
     with pytest.raises(MachineError, match="niqe"):
         open_scorer("niqe", device="cpu")
