@@ -3,7 +3,7 @@
 The variant of an item is a pure function of (policy seed, epoch, the base image's key): the same for any number of
 workers, in any order, after any restart, and whatever the cache holds. No model, no GPU and no hashing is on this path:
 a key is looked up, bytes are read and decoded, the transform is applied. (With `on_miss="engine"`, `misses` computes.)
-A policy that filters by measurements chooses by the cache's side table too (see `scores`), as it was when the data set
+A policy that filters by measurements also depends on the cache's side table (see `scores`), as it was when the data set
 was opened.
 """
 
@@ -29,9 +29,24 @@ from srcache.recipe.recipe import Recipe
 
 
 class SRAugmentedDataset:
-    """Drop this around the data set of an existing training loop; see this module's docstring.
+    """A map-style data set for training that serves each image of a base as HR, LR or SR, the SR from a cache.
 
-    Items are `(transform(image), label)`, where `image` is a Pillow image (RGB).
+    It takes the place of the base in an existing training loop: length, order and labels are the base's, and an item is
+    `(transform(image), label)`, where `image` is a Pillow image (RGB). Only which variant of the image is served
+    changes with the epoch, by the weights of the policy. The choice is a pure function of the policy, its seed, the
+    epoch and the image's bytes (with filters, of the measurements too): the same for any number of workers, in any
+    order, and after any restart.
+
+    Call `set_epoch` at the start of every epoch; it also reaches workers that run already (`persistent_workers`). The
+    object may be forked, spawned and pickled, so any DataLoader takes it. `counts` says what was served, by all workers
+    together. Without `on_miss="engine"` nothing is computed: serving an image is a look-up, a read and a decoding.
+
+        data = SRAugmentedDataset(ImageFolder("photos", transform=transform), cache="cache", policy="lr=0.5,sr=0.5")
+        loader = DataLoader(data, batch_size=32, shuffle=True, num_workers=2)
+        for epoch in range(90):
+            data.set_epoch(epoch)
+            for images, labels in loader:
+                ...
 
     Args:
         base: a folder, a CSV file, a Catalog, or a map-style data set of (image, label). A torchvision-style
@@ -67,17 +82,17 @@ class SRAugmentedDataset:
     ) -> None:
         self._folder = find_folder(cache, recipe)
         self._policy = policy if isinstance(policy, Policy) else Policy.parse(policy, seed)
-        self._size = _checked_size(size)
-        self._on_miss, self._maker = on_miss, open_miss_filler(on_miss, self._folder)
-        self._samples = _enough_samples(self._policy, self._folder)
+        self._size = _valid_size(size)
+        self._on_miss, self._filler = on_miss, open_miss_filler(on_miss, self._folder)
+        self._samples = _require_samples(self._policy, self._folder)
         self._items = open_items(base, hr, self._folder.recipe.degradation)
         if "hr" in self._policy.kinds or self._on_miss == "hr":
             self._items.require_hr()
-        self._transform = _one_transform(transform, self._items.transform)
+        self._transform = _only_transform(transform, self._items.transform)
         self._store = self._folder.store()
-        self._gate = open_score_filter(self._folder.path, self._policy.filters) if self._policy.filters else None
-        if self._gate is not None and not self._policy.serves_all:
-            self._require_served(self._gate)
+        self._scores = open_score_filter(self._folder.path, self._policy.filters) if self._policy.filters else None
+        if self._scores is not None and not self._policy.serves_all:
+            self._require_served(self._scores)
         varies = not self._policy.is_constant(self._samples)
         self._counters = Counters(patience=1.5 * len(self._items) if varies else math.inf)
 
@@ -88,10 +103,10 @@ class SRAugmentedDataset:
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[Any, Any]]:
-        """A whole batch; a batch that could not be stacked is refused in words."""
+        """A batch, as a DataLoader asks for it; one whose images have different sizes is refused (see `size`)."""
         places = [self._place(index) for index in indices]
-        if self._maker is not None:
-            self._make_missing(places, self._maker)
+        if self._filler is not None:
+            self._make_missing(places, self._filler)
         items = [self._item(place) for place in places]
         shapes = {_shape(image) for _, image, _ in items} if self._size is None and len(items) > 1 else ()
         if len(shapes) > 1:
@@ -127,13 +142,13 @@ class SRAugmentedDataset:
 
     @property
     def counts(self) -> dict[str, int]:
-        """What was served so far, by all processes: see `counters.COUNTED`."""
+        """How many images were served so far, by all processes: hr, lr, sr, missed_to_lr, missed_to_hr and computed."""
         return self._counters.totals()
 
     @property
     def measurements(self) -> str | None:
-        """The digest of the side table that the policy filters by; None if it does not. See `scores.Gate`."""
-        return self._gate.digest if self._gate else None
+        """The digest of the side table that the policy filters by (see `scores`); None if it does not filter."""
+        return self._scores.digest if self._scores else None
 
     def set_epoch(self, epoch: int) -> None:
         """Choose variants anew; reaches workers that already run. Call it at the start of every epoch."""
@@ -156,13 +171,13 @@ class SRAugmentedDataset:
 
     def _passing(self, key: str, conditions: Filter) -> Sequence[int]:
         """The samples of an image that pass a filter, by the side table."""
-        return self._gate.passing(self._measured_as(key, self._gate), conditions) if self._gate else ()
+        return self._scores.passing(self._measured_as(key, self._scores), conditions) if self._scores else ()
 
-    def _measured_as(self, key: str, gate: ScoreFilter) -> str:
+    def _measured_as(self, key: str, scores: ScoreFilter) -> str:
         """The key that an image was measured under: for pixels in memory, that of the file they are of."""
-        return key if gate.knows(key) else self._store.resolve(key) or key
+        return key if scores.knows(key) else self._store.resolve(key) or key
 
-    def _require_served(self, gate: ScoreFilter) -> None:
+    def _require_served(self, scores: ScoreFilter) -> None:
         """Refuse, before the first batch, a policy that leaves nothing for some images.
 
         Raises:
@@ -171,8 +186,8 @@ class SRAugmentedDataset:
         keys = [self._items.key(place) for place in range(len(self))]
         left = [place for place, key in enumerate(keys) if not self._policy.serves(key, self._samples, self._passing)]
         if left:
-            unknown = sum(not gate.knows(self._measured_as(keys[place], gate)) for place in left)
-            rowless = f", {unknown} of which have no row in {gate.path} (`srcache safety` measures them)"
+            unknown = sum(not scores.knows(self._measured_as(keys[place], scores)) for place in left)
+            rowless = f", {unknown} of which have no row in {scores.path} (`srcache safety` measures them)"
             names = listed([self._items.name(place) for place in left])
             raise PolicyError(
                 f"the policy {self._policy} leaves nothing for {len(left)} of {len(self)} images"
@@ -231,7 +246,7 @@ class SRAugmentedDataset:
             f"run `srcache build{samples}` (`srcache explain` says why it is missing), or choose on_miss="
         )
 
-    def _make_missing(self, places: Sequence[int], maker: MissFiller) -> None:
+    def _make_missing(self, places: Sequence[int], filler: MissFiller) -> None:
         """Make the SR images that a batch lacks, all at once."""
         missing: dict[str, int] = {}
         for place in places:
@@ -243,13 +258,13 @@ class SRAugmentedDataset:
         if missing:
             items = self._items
             wanted = ((name, items.name(place), items.decoded(place)) for name, place in missing.items())
-            made, failed = maker.make(wanted)
+            made, failed = filler.make(wanted)
             self._counters.count("computed", made)
             if failed:
                 raise MissError(f"{len(failed)} SR images that the cache lacks could not be made: {listed(failed)}")
 
 
-def _enough_samples(policy: Policy, folder: RecipeFolder) -> int:
+def _require_samples(policy: Policy, folder: RecipeFolder) -> int:
     """Samples per image in the cache; refuses a policy that names more, before the first batch."""
     if policy.samples > folder.samples:
         raise PolicyError(
@@ -259,13 +274,21 @@ def _enough_samples(policy: Policy, folder: RecipeFolder) -> int:
     return folder.samples
 
 
-def _one_transform(given: Callable[..., Any] | None, taken_off: Callable[..., Any] | None) -> Callable[..., Any] | None:
+def _only_transform(
+    given: Callable[..., Any] | None, taken_off: Callable[..., Any] | None
+) -> Callable[..., Any] | None:
+    """The transform that was given, or the base's; refuses both at once."""
     if given is not None and taken_off is not None:
         raise CatalogError("the base has a transform already, which srcache would apply; give transform= or that one")
     return taken_off if given is None else given
 
 
-def _checked_size(size: Any) -> tuple[int, int] | str | None:
+def _valid_size(size: Any) -> tuple[int, int] | str | None:
+    """What `size=` stands for: (height, width), "mixed" or None.
+
+    Raises:
+        ConfigError: it is none of them.
+    """
     if size is None or size == "mixed":
         return "mixed" if size else None
     sides = (size, size) if isinstance(size, int) else size
@@ -275,7 +298,7 @@ def _checked_size(size: Any) -> tuple[int, int] | str | None:
 
 
 def _shape(image: Any) -> str:
-    """An image's size in words: of a tensor or array its shape, of a Pillow image height × width."""
+    """An image's size as text: of a tensor or array its shape, of a Pillow image height × width."""
     if isinstance(image, Image.Image):
         return f"{image.height}×{image.width}"
     shape = getattr(image, "shape", None)

@@ -2,7 +2,7 @@
 
 Without a degradation in the recipe the base holds LR images, and HR images (if any) are found by relative name without
 suffix. With one the base holds HR images, and LR is derived by the same function as in `fill`. Keys come from the
-catalog, so nothing is hashed while training; only pictures that exist nowhere but in memory are hashed when they are
+catalog, so nothing is hashed while training; only images that exist nowhere but in memory are hashed when they are
 first needed.
 
 Keys, names and paths are packed into a few buffers. A million strings would be copied, page by page, into every forked
@@ -29,16 +29,30 @@ from srcache.recipe.degradation import Degradation
 NO_LABEL = -1
 """The label of an image in a folder without class folders."""
 
+_ADVICE = "repair or remove them, or pass a Catalog (srcache.scan), which leaves them out"
 _KEY_BYTES = 16
 _UNKNOWN = bytes(_KEY_BYTES)
 
 
 class Items:
-    """See this module's docstring. Opened by `open_items`; picklable, and safe to fork."""
+    """The items of a base, by number: key, name, label, and the pixels in low and in high resolution.
+
+    Opened by `open_items`; picklable, and safe to fork. A million items are a few buffers, not a million objects.
+
+    Args:
+        source: gives labels and images.
+        catalog: keys and names; None for images that exist only in memory, whose keys are made when they are needed.
+        hr: of each item its HR file; None if the base itself is HR, or there are none.
+        degradation: makes LR of the base; None if the base is LR.
+
+    Attributes:
+        transform: the base's own transform, which was taken off it; None if it has none.
+        classes: the names of the labels 0, 1, …; None if the base has none.
+    """
 
     def __init__(
         self,
-        source: "Source | _Files",
+        source: "Source | _CatalogFiles",
         catalog: Catalog | None,
         hr: "Sequence[Path] | None",
         degradation: Degradation | None,
@@ -47,18 +61,18 @@ class Items:
         self.transform: Callable[[Any], Any] | None = source.transform
         self.classes = source.classes()
         self._source, self._degradation = source, degradation
-        self._names = _Texts(row.name for row in rows) if catalog else None
+        self._names = _PackedTexts(row.name for row in rows) if catalog else None
         self._keys = bytearray.fromhex("".join(row.key for row in rows)) or bytearray(_KEY_BYTES * len(source))
-        self._hr = _Texts(map(str, hr)) if hr is not None else None
+        self._hr = _PackedTexts(map(str, hr)) if hr is not None else None
 
     def __len__(self) -> int:
         return len(self._keys) // _KEY_BYTES
 
     def key(self, index: int) -> ImageKey:
-        """The key of an item; of a picture in memory, the key of its pixels.
+        """The key of an item; of an image in memory, the key of its pixels.
 
         Raises:
-            ImageError: a picture in memory cannot be read.
+            ImageError: an image in memory cannot be read.
         """
         place = slice(_KEY_BYTES * index, _KEY_BYTES * (index + 1))
         if self._keys[place] == _UNKNOWN:
@@ -76,7 +90,7 @@ class Items:
         return self._source.label(index)
 
     def decoded(self, index: int) -> Decoded:
-        """The base's picture: HR if the recipe degrades, else LR.
+        """The base's image: HR if the recipe degrades, else LR.
 
         Raises:
             ImageError: it cannot be used; the message names it.
@@ -87,12 +101,12 @@ class Items:
             raise ImageError(error.reason, f"{self.name(index)}: {error}") from error
 
     def lr(self, index: int) -> Pixels:
-        """The LR picture of an item; raises ImageError as `decoded`."""
+        """The LR image of an item; raises ImageError as `decoded`."""
         pixels = self.decoded(index).rgb
         return self._degradation.apply(pixels) if self._degradation else pixels
 
     def hr(self, index: int) -> Pixels:
-        """The HR picture of an item; raises ImageError as `decoded`."""
+        """The HR image of an item; raises ImageError as `decoded`."""
         if self._hr is None:
             self.require_hr()
             return self.decoded(index).rgb
@@ -103,7 +117,7 @@ class Items:
             raise ImageError(error.reason, f"{path}: {error}") from error
 
     def require_hr(self) -> None:
-        """Refuse now, rather than in the middle of an epoch, if there are no HR pictures.
+        """Refuse now, rather than in the middle of an epoch, if there are no HR images.
 
         Raises:
             PolicyError: there are none.
@@ -123,22 +137,34 @@ def open_items(base: Any, hr: Any, degradation: Degradation | None) -> Items:
     if isinstance(base, Catalog):
         catalog = base
     elif isinstance(base, str | Path):
-        catalog = _whole(scan(base))
+        catalog = require_complete(scan(base), _ADVICE)
     else:
         source = open_source(base)
         if len(source) == 0:
             raise CatalogError("expected a data set with images, but got an empty one")
         if source.path(0) is None:
             if hr is not None:
-                raise CatalogError("hr= pairs by file name, but the base's pictures have none; use a folder as base")
+                raise CatalogError("hr= pairs by file name, but the base's images have none; use a folder as base")
             return Items(source, None, None, degradation)
-        catalog = _whole(from_dataset(base))
-    pairs = _paired([row.name for row in catalog.rows], hr) if hr is not None else None
-    return Items(catalog.source or _Files(catalog), catalog, pairs, degradation)
+        catalog = require_complete(from_dataset(base), _ADVICE)
+    hr_paths = _hr_paths([row.name for row in catalog.rows], hr) if hr is not None else None
+    return Items(catalog.source or _CatalogFiles(catalog), catalog, hr_paths, degradation)
 
 
-class _Texts:
-    """Many texts in two buffers: see this module's docstring."""
+def require_complete(catalog: Catalog, advice: str = "repair or remove them") -> Catalog:
+    """The same catalog, if nothing was left out of it: a training set never shrinks in silence.
+
+    Raises:
+        CatalogError: images cannot be used; `advice` says what to do about them.
+    """
+    if catalog.problems:
+        names = listed([f"{problem.name} ({problem.reason})" for problem in catalog.problems])
+        raise CatalogError(f"{len(catalog.problems)} images of the base cannot be used: {names}; {advice}")
+    return catalog
+
+
+class _PackedTexts:
+    """Many texts in two buffers, so that workers share them, and none is an object of its own."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         encoded = [os.fsencode(text) for text in texts]
@@ -149,7 +175,7 @@ class _Texts:
         return os.fsdecode(self._joined[self._ends[index] : self._ends[index + 1]])
 
 
-class _Files:
+class _CatalogFiles:
     """A catalog's files as a source: labels are numbers of classes."""
 
     transform = None
@@ -163,7 +189,7 @@ class _Files:
                 f"the catalog's classes are {listed(catalog.classes)}, but it has labels {listed(unknown)}"
             )
         self._classes = catalog.classes or None
-        self._paths = _Texts(str(row.path or "") for row in catalog.rows)
+        self._paths = _PackedTexts(str(row.path or "") for row in catalog.rows)
         self._labels = array("q", (numbers[row.label] for row in catalog.rows))
 
     def __len__(self) -> int:
@@ -184,18 +210,7 @@ class _Files:
         return decode_both(self.data(index))
 
 
-def _whole(catalog: Catalog) -> Catalog:
-    """A catalog from which nothing was left out: a training set never shrinks in silence."""
-    if catalog.problems:
-        names = listed([f"{problem.name} ({problem.reason})" for problem in catalog.problems])
-        raise CatalogError(
-            f"{len(catalog.problems)} images of the base cannot be used: {names}; mend or remove them, "
-            "or pass a Catalog (srcache.scan), which leaves them out"
-        )
-    return catalog
-
-
-def _paired(names: Sequence[str], hr: Any) -> list[Path]:
+def _hr_paths(names: Sequence[str], hr: Any) -> list[Path]:
     """For each name the HR file of the same relative name without suffix. Nothing is hashed here."""
     places: dict[str, list[tuple[str, Path]]] = {}
     for name, path in _files_in(hr):
@@ -222,5 +237,5 @@ def _files_in(hr: Any) -> list[tuple[str, Path]]:
     rows = open_catalog(hr).rows
     paths = [(row.name, row.path) for row in rows if row.path is not None]
     if len(paths) < len(rows):
-        raise CatalogError("hr= pairs by file name, but its pictures have none; give a folder")
+        raise CatalogError("hr= pairs by file name, but its images have none; give a folder")
     return paths

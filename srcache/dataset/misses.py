@@ -1,7 +1,7 @@
 """SR images that a training loop asks for and the cache lacks, made on the way and written back.
 
-Each process has an engine of its own, opened at its first gap. The gaps of a batch are made together, in engine batches
-of the size that `fill` takes, so that what lands in the cache is what `fill` would have put there.
+Each process has an engine of its own, opened when it first misses an image. What a batch lacks is made together, in
+engine batches of the size that `fill` takes, so that the cache gets what `fill` would have put there.
 """
 
 import os
@@ -23,14 +23,16 @@ if TYPE_CHECKING:
     from srcache.service.service import SRService
 
 FALLBACKS = ("raise", "lr", "hr")
-"""What can be done about a gap without an engine."""
+"""What can be done about a missing image without an engine."""
 
 _PATIENCE = 60.0
-"""Seconds that a short batch waits for company; `drain` ends the wait at once."""
+"""Seconds that a short batch waits to be filled up; `drain` ends the wait at once."""
 
 
 class MissFiller:
-    """Makes what is missing in a recipe's folder. Picklable if its engine is; forked and spawned copies start afresh.
+    """Makes the SR images that a recipe's folder lacks, and stores them there.
+
+    Picklable if its engine is; forked and spawned copies open an engine of their own.
 
     Args:
         folder: where the recipe stands, and the results go.
@@ -38,7 +40,7 @@ class MissFiller:
 
     Raises:
         EngineError: the recipe's engine is not installed.
-        RecipeError: it is another one, or computes something else than the recipe says.
+        RecipeError: `engine` is not the recipe's, or computes something else than the recipe says.
     """
 
     def __init__(self, folder: RecipeFolder, engine: SREngine | None = None) -> None:
@@ -57,11 +59,11 @@ class MissFiller:
         """Make and store entries.
 
         Args:
-            wanted: of each its entry's name, what to call it in a message, and its source picture; read one by one.
+            wanted: of each its entry's name, what to call it in a message, and its source image; read one by one.
 
         Returns:
-            How many were made and stored here (others may be by somebody else in the meantime), and which could not
-            be made, with the reason.
+            How many were made and stored here (another process may have stored others in the meantime), and which could
+            not be made, with the reason.
 
         Raises:
             MachineError: the disk is full, or the device is lost.

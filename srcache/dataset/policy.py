@@ -1,14 +1,14 @@
 """Which variant of an image a training step sees: a pure function of (policy seed, epoch, image key).
 
-A policy is written as weights, `lr=0.5,sr=0.5`; a lone name weighs 1 (`sr`); `sr#2` is sample 2 and `sr` any sample.
-Weights may change with the epoch: `0: lr; 10: lr=0.5,sr=0.5` trains on LR for ten epochs, then on both. The order in
-which variants are written changes nothing.
+A policy is written as weights, `lr=0.5,sr=0.5`; a name alone has the weight 1 (`sr`); `sr#2` is sample 2 and `sr` any
+sample. Weights may change with the epoch: `0: lr; 10: lr=0.5,sr=0.5` trains on LR for ten epochs, then on both. The
+order in which variants are written changes nothing.
 
 `sr` may be filtered by what was measured of each SR image (see `scores`): `lr=0.5,sr[safe>0.9]=0.5`. The term counts
-for images whose numbers fit; any other image, and one that was never measured, falls to the other terms, whose weights
-are then the whole. `sr` without a number draws from the samples that fit. Several conditions are joined by `&`:
-`sr[safe>0.5&back_projection>=30]`. The choice is then a pure function of (policy seed, epoch, key, those numbers), and
-for an image of which everything fits, the same as without filters.
+for images whose numbers fit. Any other image, and one that was never measured, is left to the other terms, in
+proportion to their weights. `sr` without a number draws from the samples that fit. Several conditions are joined by
+`&`: `sr[safe>0.5&back_projection>=30]`. The choice is then a pure function of (policy seed, epoch, key, those numbers),
+and for an image of which everything fits, the same as without filters.
 """
 
 import math
@@ -84,7 +84,14 @@ class Term:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """Weighted choices, from given epochs on. Build one with `Policy.parse`; `str` writes it so that it can be read."""
+    """Which variant of an image is served at which epoch: weighted choices, from given epochs on.
+
+    Made by `Policy.parse`; `str` gives a text that `parse` reads.
+
+    Attributes:
+        stages: (first epoch, weighted terms), by epoch; the first begins at 0.
+        seed: another seed gives other choices with the same shares.
+    """
 
     stages: tuple[tuple[int, tuple[Term, ...]], ...]
     seed: int = 0
@@ -117,7 +124,7 @@ class Policy:
 
     @property
     def filters(self) -> tuple[Filter, ...]:
-        """Every filter, once, sorted; empty if the choice hangs on no measurement."""
+        """Every filter, once, sorted; empty if the choice depends on no measurement."""
         return tuple(sorted({term.filter for _, terms in self.stages for term in terms if term.filter}))
 
     def is_constant(self, samples: int) -> bool:
@@ -142,7 +149,7 @@ class Policy:
         left = [(term, choices) for term in terms if (choices := _choices(term, key, samples, passing))]
         if not left:
             raise PolicyError(f"the policy {self} leaves nothing for image {key} at epoch {epoch}; add a plain lr term")
-        first, second = _dice(f"{self.seed}/{epoch}/{key}")
+        first, second = _uniform_pair(f"{self.seed}/{epoch}/{key}")
         sums = list(accumulate(term.weight for term, _ in left))
         term, choices = left[bisect_right(sums, first * sums[-1], hi=len(left) - 1)]
         return Variant(term.kind, choices[int(second * len(choices))] if term.kind == "sr" else None)
@@ -183,7 +190,7 @@ def _choices(term: Term, key: str, samples: int, passing: Passing | None) -> Seq
     return (term.sample,) if term.sample in fits else ()
 
 
-def _dice(name: str) -> tuple[float, float]:
+def _uniform_pair(name: str) -> tuple[float, float]:
     """Two independent numbers in [0, 1), a pure function of a text on every version of Python."""
     digest = blake2b(name.encode(), digest_size=16).digest()
     return int.from_bytes(digest[:6], "big") / 2**48, int.from_bytes(digest[6:12], "big") / 2**48
@@ -256,5 +263,5 @@ def _weight(found: "re.Match[str]") -> float:
 
 
 def _number(value: float) -> str:
-    """The shortest text that reads as this number; a whole one without a point."""
+    """The shortest text that reads as this number; an integer without a point."""
     return repr(value).removesuffix(".0")

@@ -4,9 +4,9 @@
     CACHE/<recipe>/safety.json    the convention that every row was measured by, in words too; classifier and versions
 
 `name` is the entry's name, `image` the source image's (relative, POSIX, without suffix, as in prediction files).
-Numbers have six decimals; an empty cell was not measured. Both files are written whole. Where the convention changes,
-the old rows go first, then the new convention comes, then new rows: whenever the power fails, rows and convention
-belong together.
+Numbers have six decimals; an empty cell was not measured. Both files are written atomically. Where the convention
+changes, the old rows are removed first, then the new convention is written, then new rows: whenever the power fails,
+rows and convention belong together.
 
 `ScoreFilter` answers a policy's filters. Its rows are packed into a few buffers, for the reason that `items` gives.
 """
@@ -75,8 +75,8 @@ class ScoreTable:
 
     Attributes:
         path: the CSV file.
-        convention: how every row was measured, as JSON values; `classifier` is None or has its `digest`.
-        about: all that safety.json says.
+        convention: how every row was measured, as JSON values; its `classifier` is None or a mapping with a `digest`.
+        about: everything in safety.json.
         rows: by image and sample.
     """
 
@@ -99,33 +99,33 @@ class Removed:
     names: tuple[str, ...]
 
 
-def read_scores(home: Path) -> ScoreTable | None:
+def read_scores(folder: Path) -> ScoreTable | None:
     """The side table in a recipe's folder; None if nothing was measured.
 
     Raises:
         DamagedError: it is not what was written; the message names file, line and mistake.
     """
-    path = home / TABLE
+    path = folder / TABLE
     if not path.exists():
         return None
-    about = _about(home)
+    about = _about(folder)
     return ScoreTable(path=path, convention=about["convention"], about=about, rows=tuple(_rows(path, _data(path))))
 
 
-def begin_scores(home: Path, convention: Mapping[str, Any], notes: Mapping[str, Any]) -> None:
-    """Write how rows are measured from now on; all that were measured go. See this module's docstring.
+def begin_scores(folder: Path, convention: Mapping[str, Any], notes: Mapping[str, Any]) -> None:
+    """Remove all rows, and write how rows are measured from now on: rows of two conventions never stand together.
 
     Raises:
         DiskFullError: no room, or no permission.
     """
-    with disk_errors(home / TABLE):
-        (home / TABLE).unlink(missing_ok=True)
+    with disk_errors(folder / TABLE):
+        (folder / TABLE).unlink(missing_ok=True)
     about = {"schema": SCHEMA, "convention": convention, **notes}
-    write_atomic(home / ABOUT, json.dumps(about, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_atomic(folder / ABOUT, json.dumps(about, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def write_scores(home: Path, rows: Iterable[LabelScore]) -> Path:
-    """Write all rows, whole or not at all; returns the CSV file.
+def write_scores(folder: Path, rows: Iterable[LabelScore]) -> Path:
+    """Replace all rows, atomically; returns the CSV file.
 
     Raises:
         DiskFullError: no room, or no permission.
@@ -134,8 +134,8 @@ def write_scores(home: Path, rows: Iterable[LabelScore]) -> Path:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(HEADER)
     writer.writerows(_cells(row) for row in sorted(rows, key=lambda row: (row.image, row.key, row.sample)))
-    write_atomic(home / TABLE, out.getvalue())
-    return home / TABLE
+    write_atomic(folder / TABLE, out.getvalue())
+    return folder / TABLE
 
 
 def filter_effect(table: ScoreTable | Sequence[LabelScore], conditions: str | Filter) -> Removed:
@@ -164,7 +164,7 @@ class ScoreFilter:
         packed = sorted(
             (_packed(row.key, row.sample), bytes(row.passes(conditions) for conditions in filters)) for row in rows
         )
-        self._rows = _Packed(b"".join(name for name, _ in packed))
+        self._rows = _PackedRows(b"".join(name for name, _ in packed))
         self._passes = {
             conditions: bytes(passed[place] for _, passed in packed) for place, conditions in enumerate(filters)
         }
@@ -191,7 +191,7 @@ class ScoreFilter:
             yield place, int.from_bytes(row[-2:], "big")
 
 
-class _Packed(Sequence[bytes]):
+class _PackedRows(Sequence[bytes]):
     """Rows of 18 bytes (key, sample) in one buffer."""
 
     def __init__(self, data: bytes) -> None:
@@ -204,22 +204,22 @@ class _Packed(Sequence[bytes]):
         return self._data[18 * place : 18 * place + 18]
 
 
-def open_score_filter(home: Path, filters: Sequence[Filter]) -> ScoreFilter:
+def open_score_filter(folder: Path, filters: Sequence[Filter]) -> ScoreFilter:
     """Read the side table in a recipe's folder, to answer these filters.
 
     Raises:
         PolicyError: nothing was measured, or not what a filter asks for.
         DamagedError: the table is not what was written.
     """
-    path = home / TABLE
+    path = folder / TABLE
     wanted = ", ".join(map(filter_text, filters))
     if not path.exists():
         raise PolicyError(
-            f"the policy filters by {wanted}, but nothing was measured of the SR images in {home} (there is no "
+            f"the policy filters by {wanted}, but nothing was measured of the SR images in {folder} (there is no "
             f"{TABLE}); run `srcache safety` first"
         )
     asked = {condition.column for conditions in filters for condition in conditions} & _BY_CLASSIFIER
-    if asked and _about(home)["convention"].get("classifier") is None:
+    if asked and _about(folder)["convention"].get("classifier") is None:
         raise PolicyError(
             f"the policy filters by {wanted}, but {path} was measured without a classifier, so it has no "
             f"{' and no '.join(sorted(asked))}; run `srcache safety --classifier RUN`"
@@ -232,8 +232,8 @@ def _packed(key: str, sample: int) -> bytes:
     return bytes.fromhex(key) + sample.to_bytes(2, "big")
 
 
-def _about(home: Path) -> dict[str, Any]:
-    path = home / ABOUT
+def _about(folder: Path) -> dict[str, Any]:
+    path = folder / ABOUT
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -18,7 +18,7 @@ from torchvision.datasets import ImageFolder
 from srcache.catalog import hashing as memo
 from srcache.catalog.rows import Catalog, Row
 from srcache.catalog.scanning import from_dataset, scan
-from srcache.dataset.items import NO_LABEL, _paired, _Texts, open_items
+from srcache.dataset.items import NO_LABEL, _hr_paths, _PackedTexts, open_items, require_complete
 from srcache.errors import CatalogError, ImageError, PolicyError
 from srcache.images import Pixels, decode
 from srcache.keys import ImageKey, file_key, image_key, pixel_key
@@ -39,13 +39,13 @@ def invented(count: int, labels: tuple[str | None, ...] = ("a", "b")) -> Catalog
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=12)))
 def test_packed_texts_are_the_texts(texts: list[str]) -> None:
-    packed = _Texts(texts)
+    packed = _PackedTexts(texts)
     assert [packed[index] for index in range(len(texts))] == texts
 
 
 def test_packed_paths_may_be_any_bytes() -> None:
     odd = os.fsdecode(b"/data/\xff\xfe/\xc3\xa4.png")
-    assert _Texts(["", odd, ""])[1] == odd
+    assert _PackedTexts(["", odd, ""])[1] == odd
 
 
 @given(st.lists(st.binary(min_size=16, max_size=16), min_size=1, max_size=20))
@@ -58,7 +58,7 @@ def test_packed_keys_are_the_keys(drawn: list[bytes]) -> None:
 
 
 def reachable(thing: Any) -> int:
-    """How many objects hang on one, itself included; each has a reference count that a worker would touch."""
+    """How many objects one refers to, itself included; each has a reference count that a worker would touch."""
     seen, todo = {id(thing)}, [thing]
     while todo:
         for inner in gc.get_referents(todo.pop()):
@@ -111,7 +111,7 @@ def test_a_data_sets_own_labels_and_names_are_kept(photos: Path) -> None:
     assert memory.key(0) == pixel_key(np.full((2, 3, 3), 7, np.uint8))
 
 
-def test_pictures_in_memory_are_hashed_once_and_not_before_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_in_memory_are_hashed_once_and_not_before_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     hashed = []
 
     def counted(rgb: Pixels) -> ImageKey:
@@ -125,14 +125,14 @@ def test_pictures_in_memory_are_hashed_once_and_not_before_they_are_needed(monke
     assert hashed == [(5, 4, 3)]
 
 
-def test_a_picture_in_memory_that_cannot_be_used_is_named() -> None:
+def test_an_image_in_memory_that_cannot_be_used_is_named() -> None:
     items = open_items([(Image.new("RGB", (2, 2)), 0), (Image.new("F", (2, 2)), 0)], None, None)
     with pytest.raises(ImageError, match="item 1: floating-point") as caught:
         items.key(1)
     assert caught.value.reason == "unsupported"
 
 
-# --- pictures ---
+# --- images ---
 
 
 def test_lr_and_hr_follow_the_degradation(photos: Path) -> None:
@@ -176,13 +176,22 @@ def test_pairs_may_come_from_a_csv_and_are_not_hashed(photos: Path, monkeypatch:
     (photos / "list.csv").write_text("path\n" + "\n".join(f"moss/moss{number}.png" for number in (2, 1, 0)))
     monkeypatch.setattr(memo, "file_key", lambda path: 1 / 0)
     names = [f"moss/moss{number}.bmp" for number in range(3)]
-    found = _paired(names, photos / "list.csv")
+    found = _hr_paths(names, photos / "list.csv")
     assert found == [photos / "moss" / f"moss{number}.png" for number in range(3)]
-    assert _paired([row.name for row in scanned.rows], str(photos / "moss")) == [row.path for row in scanned.rows]
+    assert _hr_paths([row.name for row in scanned.rows], str(photos / "moss")) == [row.path for row in scanned.rows]
 
 
 @pytest.mark.parametrize("name", ["a.b/c.d.png", "c", ".hidden.png", "a/b.tar.gz"])
 def test_names_are_compared_without_their_last_suffix_only(tmp_path: Path, name: str) -> None:
     rows = tuple(Row(image_key(b""), other, None, tmp_path / other) for other in (f"{name}.bmp", f"x{name}.png"))
-    (found,) = _paired([f"{name}.png"], Catalog(rows=rows))
+    (found,) = _hr_paths([f"{name}.png"], Catalog(rows=rows))
     assert found == tmp_path / f"{name}.bmp"
+
+
+def test_a_catalog_from_which_nothing_was_left_out_is_complete(photos: Path) -> None:
+    assert require_complete(scan(photos)).rows == scan(photos).rows
+    (photos / "bark" / "away.png").symlink_to("/etc/hostname")
+    with pytest.raises(
+        CatalogError, match=r"^1 images of the base cannot be used: bark/away.png \(outside_root\); look"
+    ):
+        require_complete(scan(photos), "look at them")

@@ -61,14 +61,14 @@ def test_choices_are_the_same_in_another_process():
 
 
 @given(TERMS, st.integers(0, 9), st.integers(0, 99), st.integers(1, 20), st.randoms(use_true_random=False))
-def test_neither_visiting_order_nor_written_order_matters(terms, seed, epoch, samples, dice):
+def test_neither_visiting_order_nor_written_order_matters(terms, seed, epoch, samples, rng):
     policy = Policy.parse(_written(terms), seed)
     first = {key: policy.pick(key, epoch, samples) for key in KEYS[:50]}
     items = list(terms.items())
-    dice.shuffle(items)
+    rng.shuffle(items)
     other = Policy.parse(_written(dict(items)), seed)
     assert other == policy
-    assert {key: other.pick(key, epoch, samples) for key in dice.sample(KEYS[:50], 50)} == first
+    assert {key: other.pick(key, epoch, samples) for key in rng.sample(KEYS[:50], 50)} == first
 
 
 @given(TERMS, st.integers(0, 99), st.integers(1, 20))
@@ -110,7 +110,7 @@ def test_any_sample_is_served_equally_often_and_independently_of_the_kind():
     assert all(abs(count - served / 4) <= 4 * math.sqrt(served * 3 / 16) for count in counts.values())
 
 
-def test_seeds_and_epochs_deal_anew_and_independently():
+def test_seeds_and_epochs_choose_anew_and_independently():
     one, other = Policy.parse("lr,sr", seed=0), Policy.parse("lr,sr", seed=1)
     for another in ([other.pick(key, 0) for key in KEYS], [one.pick(key, 1) for key in KEYS]):
         same = sum(a == one.pick(key, 0) for a, key in zip(another, KEYS, strict=True))
@@ -139,7 +139,7 @@ def test_one_meaning_may_be_written_in_many_ways(text):
     assert Policy.parse(text) == Policy.parse("lr=1,sr=3")
 
 
-def test_policies_cross_process_borders():
+def test_policies_can_be_pickled():
     policy = Policy.parse("0: lr; 5: sr#3=2,hr=0.5", seed=random.Random(0).randrange(2**40))
     assert pickle.loads(pickle.dumps(policy)) == policy
 

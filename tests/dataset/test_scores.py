@@ -205,16 +205,16 @@ def test_what_a_filter_removes(tmp_path):
         filter_effect(rows, "danger>1")
 
 
-# --- the gate ---
+# --- score filters ---
 
 
 @given(st.lists(ROWS, unique_by=lambda row: row.name, max_size=12), st.randoms(use_true_random=False))
-def test_the_gate_says_what_the_rows_say(rows, dice):
+def test_a_score_filter_says_what_the_rows_say(rows, rng):
     texts = ["safe>0.5", "agree>=0.25&safe<0.9", "feature_distance<1", "back_projection>40", "back_projection_error<9"]
     filters = [parse_filter(text) for text in texts]
-    dice.shuffle(rows)
-    gate = ScoreFilter(Path("t"), "", filters, rows)
-    for twin in (gate, pickle.loads(pickle.dumps(gate))):
+    rng.shuffle(rows)
+    opened = ScoreFilter(Path("t"), "", filters, rows)
+    for twin in (opened, pickle.loads(pickle.dumps(opened))):
         for key in KEYS:
             mine = [row for row in rows if row.key == key]
             assert twin.knows(key) == bool(mine)
@@ -222,19 +222,19 @@ def test_the_gate_says_what_the_rows_say(rows, dice):
                 assert twin.passing(key, conditions) == sorted(row.sample for row in mine if row.passes(conditions))
 
 
-def test_the_gate_is_packed(tmp_path):
+def test_a_score_filter_is_packed(tmp_path):
     begin_scores(tmp_path, WITHOUT, {})
     many = [
         score(0, image=f"a/{number}", key=image_key(f"{number}".encode()), safe=number / 2000) for number in range(2000)
     ]
     write_scores(tmp_path, many)
-    gate = open_score_filter(tmp_path, [parse_filter("safe>0.5"), parse_filter("safe>0.9")])
-    assert len(pickle.dumps(gate)) < 2000 * (18 + 2) + 2000, "18 bytes a row and one for each filter"
-    assert sum(bool(gate.passing(row.key, parse_filter("safe>0.9"))) for row in many) == 199
-    assert gate.digest == image_key((tmp_path / TABLE).read_bytes())
+    opened = open_score_filter(tmp_path, [parse_filter("safe>0.5"), parse_filter("safe>0.9")])
+    assert len(pickle.dumps(opened)) < 2000 * (18 + 2) + 2000, "18 bytes a row and one for each filter"
+    assert sum(bool(opened.passing(row.key, parse_filter("safe>0.9"))) for row in many) == 199
+    assert opened.digest == image_key((tmp_path / TABLE).read_bytes())
 
 
-def test_the_gate_refuses_what_was_not_measured(tmp_path):
+def test_a_score_filter_refuses_what_was_not_measured(tmp_path):
     with pytest.raises(PolicyError, match=r"filters by agree>0.5, safe>0.9, but nothing was measured .*run `srcache s"):
         open_score_filter(tmp_path, [parse_filter("agree>0.5"), parse_filter("safe>0.9")])
     begin_scores(tmp_path, WITHOUT, {})
