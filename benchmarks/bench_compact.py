@@ -1,4 +1,4 @@
-"""Measures `compact` and paints the card's crops: `bench_compact.py --work FOLDER` prints the tables of MODEL_CARD.md.
+"""Measures `compact` and draws the crops of its model card: `bench_compact.py --work FOLDER` prints its tables.
 
 Held-out photos (see `photos.csv`) at full size and at half size, and the colour photographs inside scikit-image's
 package, which nothing was trained on or chosen by.
@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from PIL import Image
 from srcache_plugins.compact import SCALES, Compact
-from srcache_plugins.compact.train import photos, reduced
 
+from benchmarks.train_compact import photos, reduced
 from srcache.engine.interface import Setup, SREngine, Upscaled
 from srcache.images import Pixels, from_tensor, resize, to_batch
 from srcache.recipe.degradation import Degradation
@@ -35,8 +35,8 @@ CROPS = (
 """Photo, reduction, scale, left and top of a 160×160 crop."""
 
 
-def pictures(work: Path | None) -> Iterator[tuple[str, str, int, Pixels]]:
-    """Set, name, reduction and pixels of every picture that the card reports; without `work` no held-out photos."""
+def card_images(work: Path | None) -> Iterator[tuple[str, str, int, Pixels]]:
+    """Set, name, reduction and pixels of every image that the card reports; without `work` no held-out photos."""
     held = list(photos(work, "held-out")) if work else []
     for level, title in ((1, "held-out, full size"), (2, "held-out, half size (Lanczos)")):
         for name, rgb in held:
@@ -48,10 +48,10 @@ def pictures(work: Path | None) -> Iterator[tuple[str, str, int, Pixels]]:
 
 
 def enlarged(engine: SREngine, lr: Pixels) -> Pixels:
-    """A picture through the engine."""
+    """An image through the engine."""
     (outcome,) = engine.upscale(to_batch([lr]), [0])
     if not isinstance(outcome, Upscaled):
-        raise RuntimeError(f"expected a picture, but got {outcome}")
+        raise RuntimeError(f"expected an image, but got {outcome}")
     return from_tensor(outcome.image)
 
 
@@ -60,7 +60,7 @@ def tables(work: Path) -> Iterator[str]:
     for scale in SCALES:
         engine, convention = Compact(Setup(scale=scale)), Convention(channel="y", crop_border=scale)
         title, gains, sums = "", [0.0], [[0.0]]
-        for group, name, level, rgb in pictures(work):
+        for group, name, level, rgb in card_images(work):
             if group != title:
                 yield from _mean(title, gains, sums)
                 title, gains, sums = group, [], []
@@ -78,9 +78,9 @@ def tables(work: Path) -> Iterator[str]:
         yield from _mean(title, gains, sums)
 
 
-def paint(work: Path, target: Path) -> None:
+def draw_crops(work: Path, target: Path) -> None:
     """LR (enlarged without interpolation), bicubic, compact and HR of each crop, side by side."""
-    known = {(name, level): rgb for _, name, level, rgb in pictures(work)}
+    known = {(name, level): rgb for _, name, level, rgb in card_images(work)}
     side, rows = 160, []
     for name, level, scale, left, top in CROPS:
         hr = reduced(known[name, level], level, scale)
@@ -129,14 +129,14 @@ def _mean(title: str, gains: list[float], rows: list[list[float]]) -> Iterator[s
 
 def _main() -> None:
     parser = argparse.ArgumentParser(description="Measure srcache's engine `compact`.")
-    parser.add_argument("--work", type=Path, required=True, help="the folder that train.py worked in")
-    parser.add_argument("--crops", type=Path, help="also paint crops into this file")
+    parser.add_argument("--work", type=Path, required=True, help="the folder that train_compact.py worked in")
+    parser.add_argument("--crops", type=Path, help="also draw crops into this file")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--speed", action="store_true", help="measure speed alone")
+    parser.add_argument("--speed", action="store_true", help="measure speed only")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     if given.crops is not None:
-        paint(given.work, given.crops)
+        draw_crops(given.work, given.crops)
     for line in speed(given.threads) if given.speed else tables(given.work):
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()

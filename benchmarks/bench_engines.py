@@ -4,9 +4,9 @@ Time: a call with the batch that the engine advises (one image for Real-ESRGAN, 
 pixels each, all engines in turns; Pillow's bicubic at the same scale is the peer. Reading and encoding are not in it.
 Memory: what a process of its own grows by while it loads the engine and makes that call (private pages; on a GPU what
 torch allocates there). Quality: the middle 256×256 of scikit-image's colour photos and, if SRCACHE_PHOTOS names the
-folder where plugins/compact/train.py unpacked its packages, of its held-out photos at half size: shrunk by Pillow's
+folder where benchmarks/train_compact.py unpacked its packages, of its held-out photos at half size: shrunk by Pillow's
 bicubic, enlarged, and compared on Y (see `srcache.study.quality.psnr_ssim`), a border of `scale` pixels cropped. The
-crops keep the slow engines short; compact's model card has whole pictures.
+crops keep the slow engines short; compact's model card has images in full.
 
 `spandrel` takes part with the checkpoints that this machine has adopted.
 """
@@ -26,10 +26,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from srcache_plugins.compact.train import reduced
 
-from benchmarks.bench_compact import enlarged, pictures
+from benchmarks.bench_compact import card_images, enlarged
 from benchmarks.record import Bar, bar_of, fresh, interleaved
+from benchmarks.train_compact import reduced
 from srcache.engine.interface import Setup, SREngine, Upscaled
 from srcache.engine.registry import find_engine, open_engine
 from srcache.errors import EngineError, MissingExtraError
@@ -50,8 +50,8 @@ _MEMORY = "import json, sys; from benchmarks.bench_engines import peak; print(pe
 
 
 @dataclass(frozen=True, kw_only=True)
-class Case:
-    """An engine as it is measured."""
+class EngineCase:
+    """An engine with the settings that it is measured with."""
 
     engine: str
     scale: int
@@ -64,34 +64,34 @@ class Case:
         parts = (self.engine, self.filter, (self.weights or "")[:8], f"x{self.scale}", self.precision)
         return " ".join(part for part in parts if part)
 
-    def opened(self, device: str) -> SREngine:
+    def open(self, device: str) -> SREngine:
         """The engine, its weights loaded."""
         options = {"filter": self.filter} if self.filter else {}
         setup = Setup(scale=self.scale, options=options, precision=self.precision, weights=self.weights, device=device)
         return open_engine(self.engine, setup)
 
 
-def candidates() -> Iterator[Case]:
-    """What there is to measure, the baselines first."""
+def candidates() -> Iterator[EngineCase]:
+    """All cases, the baselines first."""
     for scale in (2, 4):
         for kernel in ("bicubic", "lanczos"):
-            yield Case(engine="resample", scale=scale, filter=kernel)
+            yield EngineCase(engine="resample", scale=scale, filter=kernel)
     for scale in (2, 4):
         for precision in find_engine("compact").info.precisions:
-            yield Case(engine="compact", scale=scale, precision=precision)
-    yield Case(engine="realesrgan", scale=4, batch=1)
+            yield EngineCase(engine="compact", scale=scale, precision=precision)
+    yield EngineCase(engine="realesrgan", scale=4, batch=1)
     for checkpoint in adopted():
         for scale in (2, 4):
-            yield Case(engine="spandrel", scale=scale, weights=checkpoint.digest, batch=1)
+            yield EngineCase(engine="spandrel", scale=scale, weights=checkpoint.digest, batch=1)
 
 
 def run(repeats: int) -> list[Bar]:
     """All cases that open here."""
     device = resolve_device("auto")
-    engines: dict[Case, SREngine] = {}
+    engines: dict[EngineCase, SREngine] = {}
     for case in candidates():
         with suppress(MissingExtraError, EngineError):  # no such extra, or a checkpoint of another scale
-            engines[case] = case.opened(device)
+            engines[case] = case.open(device)
     speed, quality = _speed(engines, device, repeats), _quality(engines)
     return [bar for case in engines for bar in (speed[case], _memory(case, device), *quality[case])]
 
@@ -99,7 +99,7 @@ def run(repeats: int) -> list[Bar]:
 def peak(plain: dict[str, Any]) -> float:
     """What this process grows by, in MB, while it opens a case's engine and makes one call."""
     device = plain.pop("device")
-    case = Case(**plain)
+    case = EngineCase(**plain)
     images = _noise(case.batch, "cpu")
     before, seen, done = _private(), [0.0], threading.Event()
 
@@ -109,14 +109,14 @@ def peak(plain: dict[str, Any]) -> float:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    _call(case.opened(device), images.to(device))
+    _call(case.open(device), images.to(device))
     done.set()
     watcher.join()
     return torch.cuda.max_memory_allocated(device) / 2**20 if device != "cpu" else seen[0] - before
 
 
-def _speed(engines: dict[Case, SREngine], device: str, repeats: int) -> dict[Case, Bar]:
-    def act(case: Case) -> float:
+def _speed(engines: dict[EngineCase, SREngine], device: str, repeats: int) -> dict[EngineCase, Bar]:
+    def act(case: EngineCase) -> float:
         images = _noise(case.batch, device)
         started = time.perf_counter()
         _call(engines[case], images)
@@ -139,16 +139,16 @@ def _speed(engines: dict[Case, SREngine], device: str, repeats: int) -> dict[Cas
     }
 
 
-def _memory(case: Case, device: str) -> Bar:
+def _memory(case: EngineCase, device: str) -> Bar:
     found = float(fresh(_MEMORY, json.dumps({**asdict(case), "device": device})))
     return Bar(case=f"{case}: peak memory, batch {case.batch}", value=found, unit="MB")
 
 
-def _quality(engines: dict[Case, SREngine]) -> dict[Case, list[Bar]]:
+def _quality(engines: dict[EngineCase, SREngine]) -> dict[EngineCase, list[Bar]]:
     work = os.environ.get("SRCACHE_PHOTOS")
-    shown = [picture for picture in pictures(Path(work) if work else None) if picture[0] in SETS]
-    bars: dict[Case, list[Bar]] = {case: [] for case in engines}
-    for title, group in groupby(shown, lambda picture: picture[0]):
+    shown = [image for image in card_images(Path(work) if work else None) if image[0] in SETS]
+    bars: dict[EngineCase, list[Bar]] = {case: [] for case in engines}
+    for title, group in groupby(shown, lambda image: image[0]):
         originals = [_middle(reduced(rgb, level, 4)) for _, _, level, rgb in group]
         plain = {case: [_measured(case, None, hr) for hr in originals] for case in engines if case == _baseline(case)}
         for case, engine in engines.items():
@@ -157,7 +157,7 @@ def _quality(engines: dict[Case, SREngine]) -> dict[Case, list[Bar]]:
     return bars
 
 
-def _quality_bars(case: Case, group: str, found: list[Quality], plain: list[Quality]) -> list[Bar]:
+def _quality_bars(case: EngineCase, group: str, found: list[Quality], plain: list[Quality]) -> list[Bar]:
     peer = "Pillow's bicubic"
     gains = [one.psnr - other.psnr for one, other in zip(found, plain, strict=True)]
     psnr, ssim = (
@@ -180,15 +180,15 @@ def _quality_bars(case: Case, group: str, found: list[Quality], plain: list[Qual
     return [psnr, ssim] if case == _baseline(case) else [psnr, ssim, gain]
 
 
-def _measured(case: Case, engine: SREngine | None, hr: Pixels) -> Quality:
-    """One picture shrunk and enlarged again, by the engine or (None) by Pillow's bicubic."""
+def _measured(case: EngineCase, engine: SREngine | None, hr: Pixels) -> Quality:
+    """One image shrunk and enlarged again, by the engine or (None) by Pillow's bicubic."""
     lr = Degradation(factor=case.scale).apply(hr)
     output = enlarged(engine, lr) if engine else resize(lr, (hr.shape[0], hr.shape[1]), "bicubic")
     return measure_image(output, hr, Convention(channel="y", crop_border=case.scale))
 
 
-def _baseline(case: Case) -> Case:
-    return Case(engine="resample", scale=case.scale, filter="bicubic")
+def _baseline(case: EngineCase) -> EngineCase:
+    return EngineCase(engine="resample", scale=case.scale, filter="bicubic")
 
 
 def _middle(rgb: Pixels) -> Pixels:
@@ -197,15 +197,15 @@ def _middle(rgb: Pixels) -> Pixels:
 
 
 def _noise(count: int, device: str) -> torch.Tensor:
-    dice = torch.Generator().manual_seed(0)
-    return (torch.randint(0, 256, (count, 3, SIDE, SIDE), generator=dice).float() / 255).to(device)
+    rng = torch.Generator().manual_seed(0)
+    return (torch.randint(0, 256, (count, 3, SIDE, SIDE), generator=rng).float() / 255).to(device)
 
 
 def _call(engine: SREngine, images: torch.Tensor) -> None:
     """A call whose results have arrived in the machine's own memory."""
     for outcome in engine.upscale(images, range(len(images))):
         if not isinstance(outcome, Upscaled):
-            raise RuntimeError(f"expected a picture, but got {outcome}")
+            raise RuntimeError(f"expected an image, but got {outcome}")
         outcome.image.cpu()
 
 

@@ -1,1 +1,4 @@
-"""Engines that come with srcache, one per file or folder; found through entry points, never imported by the core."""
+"""Plug-ins that come with srcache: engines, found through entry points, and joins to training frameworks.
+
+One per file or folder; the core never imports them.
+"""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Resample:
-    """Pillow's resize on 8-bit pixels: `upscale` of one image equals `PIL.Image.resize` of it, bit for bit."""
+    """The engine `resample`: Pillow's resize on 8-bit pixels, bit for bit what `PIL.Image.resize` gives."""
 
     info = EngineInfo(
         name="resample",

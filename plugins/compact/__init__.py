@@ -1,6 +1,7 @@
-"""The embedded default: a small network trained by this project, x2 and x4, its weights in this folder.
+"""The default engine: a small network trained by this project, x2 and x4, its weights in this folder.
 
-`MODEL_CARD.md` says what it was trained on, what it reaches and where it ends; `train.py` makes the weights again.
+`MODEL_CARD.md` says what it was trained on, what it reaches and where its limits are; the weights were made by
+`benchmarks/train_compact.py`.
 """
 
 import hashlib
@@ -27,7 +28,7 @@ def _weights_digest() -> str:
 
 
 class Compact:
-    """Real super-resolution without a download: what it adds to a bicubic enlargement is learned from photographs."""
+    """The engine `compact`: super-resolution without a download; what it adds to bicubic is learned from photos."""
 
     info = EngineInfo(
         name="compact",

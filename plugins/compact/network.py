@@ -1,6 +1,6 @@
 """The network of `compact`: EDSR's residual blocks, a sub-pixel head, and a bicubic enlargement that it corrects.
 
-Published parts, put together small: residual blocks without batch normalisation and the long skip around them (Lim et
+Published parts, in a small size: residual blocks without batch normalisation and the long skip around them (Lim et
 al., "Enhanced Deep Residual Networks for Single Image Super-Resolution", 2017, arXiv:1707.02921); all convolutions at
 low resolution and one pixel shuffle at the end (Shi et al., 2016, arXiv:1609.05158); only the difference to the bicubic
 enlargement is learned (Kim et al., VDSR, 2016, arXiv:1511.04587). Needs torch; `compact` itself imports it late.

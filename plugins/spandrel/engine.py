@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Spandrel:
-    """A checkpoint named by the recipe, run by spandrel."""
+    """The engine `spandrel`: runs the checkpoint that the recipe names."""
 
     info = EngineInfo(
         name="spandrel",

@@ -1,25 +1,35 @@
-"""A network that spandrel makes of a checkpoint's tensors: what it can do, and running it on pictures of any size."""
+"""A network that spandrel makes of a checkpoint's tensors: what it can do, and how it runs on images of any size."""
 
 import warnings
 from typing import TYPE_CHECKING, Any
 
 from srcache.engine.interface import Failure, Setup, Upscaled
 from srcache.engine.tiles import upscale_tiled
-from srcache.errors import EngineError, MissingExtraError
+from srcache.errors import EngineError, needs_extra
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 PRECISIONS = ("fp32", "bf16", "fp16")
 SMALLEST = 16
-"""Sides in pixels below which a picture is enlarged by repeating its border before the network sees it: networks pad
-inside by reflection, which a picture of a few pixels does not allow."""
+"""Sides in pixels below which an image is filled up by repeating its border before the network sees it: networks pad by
+reflection, which an image of a few pixels does not allow."""
 
 TILES_AT_ONCE = 4
+"""Tiles in one call of the network."""
 
 
 class SpandrelNetwork:
-    """A network that spandrel made of tensors, on a device, in a precision, tiled or not."""
+    """A network that spandrel made of a checkpoint's tensors, ready to run on a device, in a precision, tiled or not.
+
+    Args:
+        tensors: the checkpoint's.
+        setup: what the engine is built with.
+
+    Raises:
+        MissingExtraError: spandrel is not installed.
+        EngineError: the tensors are no SR network for RGB, or it cannot do what the setup asks for.
+    """
 
     def __init__(self, tensors: "dict[str, Tensor]", setup: Setup) -> None:
         import torch
@@ -36,7 +46,7 @@ class SpandrelNetwork:
             self._model.model.compile()
 
     def upscale(self, images: "Tensor") -> list[Upscaled | Failure]:
-        """Float tensor (N, 3, H, W) in [0, 1] → an outcome each."""
+        """Float tensor (N, 3, H, W) in [0, 1] → one outcome per image."""
         ready = images.to(self._device, self._dtype)
         if self._tiling is None:
             parts = [image[None] for image in ready] if self._device.type == "cpu" else [ready]
@@ -50,9 +60,9 @@ class SpandrelNetwork:
         return self._call(tiles).float()
 
     def _call(self, images: "Tensor") -> "Tensor":
-        """The network on pictures of any size: filled up to what it can take by repeating the border, cut off again.
+        """Run the network on images of any size, which are filled up by repeating the border, and cut again.
 
-        What it gets is a copy, because some networks (RCAN) write into their input.
+        The network gets a copy, because some networks (RCAN) write into their input.
         """
         from torch.nn.functional import pad
 
@@ -65,20 +75,18 @@ class SpandrelNetwork:
 
 
 def _detect(tensors: "dict[str, Tensor]") -> Any:
-    """What spandrel sees in a checkpoint.
+    """The network that spandrel recognises in a checkpoint.
 
     Raises:
         MissingExtraError: spandrel is not installed.
-        EngineError: it sees nothing, or no SR network for RGB.
+        EngineError: it recognises none, or no SR network for RGB.
     """
-    try:
+    with needs_extra("spandrel", "spandrel", "running a checkpoint"):
         import spandrel
-    except ImportError as error:
-        raise MissingExtraError("spandrel", "spandrel", "running a checkpoint") from error
     names = ", ".join(sorted(tensors)[:5])
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what its networks use that torch will change one day
+            warnings.simplefilter("ignore")  # about what torch will change in a later version
             model = spandrel.ModelLoader(device="cpu").load_from_state_dict(tensors)
     except spandrel.UnsupportedModelError as error:
         raise EngineError(f"spandrel knows no architecture with such tensors ({names} …)") from error
@@ -111,12 +119,12 @@ def _require_fit(model: Any, setup: Setup) -> None:
     if setup.tiling and model.tiling.name != "SUPPORTED":
         raise EngineError(
             f"spandrel advises against tiles for the checkpoint ({name}: tiling {model.tiling.name.lower()}), because "
-            "such networks look at the whole picture; leave tiling out"
+            "such networks look at the entire image; leave tiling out"
         )
 
 
 def _allowed(rules: Any, height: int, width: int) -> tuple[int, int]:
-    """The least (height, width), from the given one on, that a network takes."""
+    """The smallest (height, width), not below the given one, that a network takes."""
     least, step = max(rules.minimum, SMALLEST), max(1, rules.multiple_of)
     tall, wide = (-(-max(side, least) // step) * step for side in (height, width))
     return (max(tall, wide), max(tall, wide)) if rules.square else (tall, wide)

