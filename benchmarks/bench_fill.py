@@ -2,7 +2,7 @@
 
 Overhead: 64 images 128→512 per batch, lossless, with an engine that sleeps 3.8 s per batch, as a GPU would. The peer is
 the same engine called in a bare loop on ready tensors, storing nothing.
-Memory: private memory while 100,000 images 16→64 are filled, its peak over the whole run against that over the first
+Memory: private memory while 100,000 images 16→64 are filled, its peak over all of the run against that over the first
 10,000 (by then every queue has been full). What the catalog takes is measured apart, as the difference between
 scanning 1,000 and 100,000 files.
 """
@@ -110,11 +110,11 @@ def _memory(root: Path) -> list[Bar]:
 
 
 def _write_images(folder: Path, count: int, side: int) -> None:
-    """Photos in the statistical sense: smooth light with grain, all different."""
+    """Images with the statistics of photos: smooth light with grain, all different."""
     folder.mkdir()
-    dice = np.random.default_rng(side)
+    rng = np.random.default_rng(side)
     ramp = np.linspace(0, 1, side)
     for number in range(count):
-        light = 80 + 90 * np.outer(np.sin(dice.uniform(1, 6) * ramp) ** 2, np.cos(dice.uniform(1, 6) * ramp) ** 2)
-        pixels = light[..., None] + dice.normal(0, 6, (side, side, 3)) + dice.uniform(-20, 20, 3)
+        light = 80 + 90 * np.outer(np.sin(rng.uniform(1, 6) * ramp) ** 2, np.cos(rng.uniform(1, 6) * ramp) ** 2)
+        pixels = light[..., None] + rng.normal(0, 6, (side, side, 3)) + rng.uniform(-20, 20, 3)
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{number:06d}.png", compress_level=1)

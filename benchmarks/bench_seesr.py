@@ -1,8 +1,8 @@
 """SeeSR at its real size with random weights: `python -m benchmarks.bench_seesr --case NAME`.
 
-A case that has been recorded for this commit on this machine is skipped, unless `--again`. Bars of the GPU cases hold
-on one H100 or H200, and are left out elsewhere. `--tiny` runs small networks through the same code, and records nothing
-unless a history file is named.
+A case that has been recorded for this commit on this machine is skipped, unless `--again`. Bars of the GPU cases
+apply on one H100 or H200, and are left out elsewhere. `--tiny` runs small networks through the same code, and records
+nothing unless a history file is named.
 """
 
 import argparse
@@ -17,8 +17,8 @@ import torch
 
 from benchmarks import seesr_cpu as cpu
 from benchmarks import seesr_gpu as gpu
-from benchmarks.record import Bar, Place, append, here
-from benchmarks.seesr_gpu import Run, Shape
+from benchmarks.record import Bar, Provenance, append, here
+from benchmarks.seesr_gpu import RunSettings, Shape
 from srcache.engine.interface import Tiling
 
 TILES = Tiling(size=96, overlap=32)
@@ -26,25 +26,25 @@ TILES = Tiling(size=96, overlap=32)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One command's worth of measuring: minutes, never ten."""
+    """What one command measures, in less than ten minutes; `on` is the kind of machine that it is meant for."""
 
     what: str
-    act: Callable[[Run, str], list[Bar]]
+    act: Callable[[RunSettings, str], list[Bar]]
     on: str = "GPU"
     quick: bool = False
 
 
-def _speed(shape: Shape, most: float | None, least: float | None = None) -> Callable[[Run, str], list[Bar]]:
+def _speed(shape: Shape, most: float | None, least: float | None = None) -> Callable[[RunSettings, str], list[Bar]]:
     return lambda run, name: gpu.speed(run, name, shape, most=most, least=least)
 
 
-def _memory(shape: Shape, most: float) -> Callable[[Run, str], list[Bar]]:
+def _memory(shape: Shape, most: float) -> Callable[[RunSettings, str], list[Bar]]:
     return lambda run, name: gpu.memory(run, name, shape, most)
 
 
 _TURBO = Shape(kind="compiled", batch=16, steps=2, guidance=1.0, turbo=True)
 CASES = {
-    "batch1-graph": Case(what="128→512, 50 steps, one picture, in CUDA graphs", act=_speed(Shape(), 0.80)),
+    "batch1-graph": Case(what="128→512, 50 steps, one image, in CUDA graphs", act=_speed(Shape(), 0.80)),
     "batch1-compiled": Case(what="the same, compiled", act=_speed(Shape(kind="compiled"), 0.80)),
     "batch8-compiled": Case(what="batches of 8, compiled", act=_speed(Shape(kind="compiled", batch=8), 0.40)),
     "batch16-compiled": Case(what="batches of 16, compiled", act=_speed(Shape(kind="compiled", batch=16), 0.40)),
@@ -58,7 +58,7 @@ CASES = {
         what="622x716→2488x2864, 2 steps, 30 tiles: peak memory",
         act=_memory(Shape(size=(622, 716), steps=2, tiling=TILES), 12),
     ),
-    "memory512": Case(what="128→512, one picture: peak memory", act=_memory(Shape(steps=2), 10)),
+    "memory512": Case(what="128→512, one image: peak memory", act=_memory(Shape(steps=2), 10)),
     "first-image": Case(
         what="a fresh process to its first image of 50 steps, compiled code in torch's cache",
         act=lambda run, name: gpu.first(run, name, Shape(kind="compiled"), 60),
@@ -76,7 +76,7 @@ CASES = {
 
 def run(repeats: int) -> list[Bar]:
     """The quick cases, for `python -m benchmarks`."""
-    where = Run(device=torch.device("cpu"), repeats=repeats)
+    where = RunSettings(device=torch.device("cpu"), repeats=repeats)
     return [bar for name, case in CASES.items() if case.quick for bar in case.act(where, name)]
 
 
@@ -87,31 +87,31 @@ def main(words: list[str] | None = None) -> int:
         print("\n".join(f"{name:18} {case.on}  {case.what}" for name, case in CASES.items()))
         return 0
     device = _device(given.device)
-    where = Run(
+    where = RunSettings(
         device=device, repeats=given.repeats, tiny=given.tiny, precision="fp32" if given.tiny else "fp16", out=given.out
     )
-    place = _place(given, device)
+    provenance = _provenance(given, device)
     missed = 0
     for name in given.case:
-        if not given.again and place and is_recorded(name, place):
-            print(f"# {name}: recorded already for {place.commit}; --again measures it anew")
+        if not given.again and provenance and is_recorded(name, provenance):
+            print(f"# {name}: recorded already for {provenance.commit}; --again measures it anew")
             continue
         print(f"# {name}: {CASES[name].what}", flush=True)
         bars = CASES[name].act(where, name)
         print(table(bars), flush=True)
-        if place:
-            append("seesr", bars, given.repeats, place)
+        if provenance:
+            append("seesr", bars, given.repeats, provenance)
         missed += sum(not bar.met for bar in bars)
     return 1 if missed else 0
 
 
-def is_recorded(case: str, place: Place) -> bool:
+def is_recorded(case: str, provenance: Provenance) -> bool:
     """Whether a history has rows of this case, of this commit on this machine. Uncommitted changes are no commit."""
-    if place.commit.endswith("+") or not place.history.exists():
+    if provenance.commit.endswith("+") or not provenance.history.exists():
         return False
-    with place.history.open(newline="", encoding="utf-8") as file:
+    with provenance.history.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    wanted = place.commit, place.machine, "seesr"
+    wanted = provenance.commit, provenance.machine, "seesr"
     same = (row for row in rows if (row["commit"], row["machine"], row["bench"]) == wanted)
     return any(row["case"].startswith(f"{case}:") for row in same)
 
@@ -128,15 +128,15 @@ def table(bars: Iterable[Bar]) -> str:
     return "\n".join(lines)
 
 
-def _place(given: argparse.Namespace, device: torch.device) -> Place | None:
-    """Where rows go; nowhere from small networks, unless a file is named."""
+def _provenance(given: argparse.Namespace, device: torch.device) -> Provenance | None:
+    """Where rows go; None for small networks, unless a file is named."""
     if given.dry or (given.tiny and given.history is None):
         return None
-    place = here()
+    provenance = here()
     if device.type == "cuda":
         name, version = torch.cuda.get_device_name(device), torch.__version__
-        place = replace(place, machine=f"{name}, torch {version}; {place.machine}")
-    return replace(place, history=given.history or place.history, commit=given.commit or place.commit)
+        provenance = replace(provenance, machine=f"{name}, torch {version}; {provenance.machine}")
+    return replace(provenance, history=given.history or provenance.history, commit=given.commit or provenance.commit)
 
 
 def _device(name: str) -> torch.device:
@@ -146,15 +146,15 @@ def _device(name: str) -> torch.device:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bench_seesr", description=__doc__)
-    parser.add_argument("--case", action="append", choices=list(CASES), default=[], help="which; may be repeated")
-    parser.add_argument("--list", action="store_true", help="say what cases there are")
+    parser.add_argument("--case", action="append", choices=list(CASES), default=[], help="which case; may be repeated")
+    parser.add_argument("--list", action="store_true", help="print all cases")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--repeats", type=int, default=5, help="interleaved repeats (default 5)")
-    parser.add_argument("--again", action="store_true", help="also what has been recorded")
+    parser.add_argument("--again", action="store_true", help="measure also what has been recorded")
     parser.add_argument("--dry", action="store_true", help="record nothing")
-    parser.add_argument("--tiny", action="store_true", help="small networks, to try the command out")
+    parser.add_argument("--tiny", action="store_true", help="small networks, to try the command")
     parser.add_argument("--history", type=Path, help="another file than history.csv")
-    parser.add_argument("--commit", help="for a copy of the files without git")
+    parser.add_argument("--commit", help="what is measured, in a copy of the files without git")
     parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT", ".")), help="folder for written tables")
     return parser
 

@@ -1,4 +1,4 @@
-"""How long it takes until something happens: `srcache --help`, `import srcache`."""
+"""How long the program takes to start: `srcache --help`, `import srcache`."""
 
 import subprocess
 import sys

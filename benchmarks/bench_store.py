@@ -22,8 +22,8 @@ from hashlib import blake2b
 from pathlib import Path
 path, count = Path(sys.argv[1]), int(sys.argv[2])
 name = lambda i: blake2b(b"%d" % i, digest_size=16).hexdigest() + "-000"
-dice = random.Random(7)
-names = [name(dice.randrange(count)) for _ in range(20000)]
+rng = random.Random(7)
+names = [name(rng.randrange(count)) for _ in range(20000)]
 def memory():
     text = Path("/proc/self/smaps_rollup").read_text()
     kb = lambda *fields: sum(int(re.search(rf"^{field}:\\s+(\\d+)", text, re.M)[1]) for field in fields)

@@ -107,40 +107,40 @@ sys.path.insert(0, os.getcwd())
 import torch
 from benchmarks import bench_seesr as bench, seesr_gpu as gpu, seesr_measure as measure
 if os.environ["DRY"] == "imports":
-    bench.main, gpu.Bench.call, gpu.Bench.predicted, gpu.Bench.images, measure.Counted.ours, measure.share_waited
+    bench.main, gpu.CaseRunner.call, gpu.CaseRunner.predicted, gpu.CaseRunner.images, measure.OperationCounter.ours, measure.share_waited
     sys.exit()
 name, words, W = sys.argv[1], sys.argv[2:], Path(os.environ["W"])
-def said(text): print(f"# {name}: {text}", flush=True)
+def report(text): print(f"# {name}: {text}", flush=True)
 try:
-    plain, ours, predicted, kept = gpu.Bench.call, measure.Counted.ours, gpu.Bench.predicted, {}
+    plain, ours, predicted, kept = gpu.CaseRunner.call, measure.OperationCounter.ours, gpu.CaseRunner.predicted, {}
     def once(what, act):  # counted ahead of the turn, used in it
         if what not in kept: kept[what] = act()
         return kept[what]
-    measure.Counted.ours = lambda self: once((self.latent.shape[-1], self.guidance, bool(self.windows)), lambda: ours(self))
-    gpu.Bench.predicted = lambda self: once("memory", lambda: predicted(self))
+    measure.OperationCounter.ours = lambda self: once((self.latent.shape[-1], self.guidance, bool(self.windows)), lambda: ours(self))
+    gpu.CaseRunner.predicted = lambda self: once("memory", lambda: predicted(self))
     def call(self):
         if kept.get("called"): return plain(self)
         kept["called"] = True
         started = time.perf_counter(); one, other = self.images(), self.images(); n = len(one)
         first = self.engine.upscale(one, list(range(n)))
-        said(f"first call {time.perf_counter() - started:.1f} s, compiling and recording, others beside it")
-        if n > 1:  # the first picture again, elsewhere in the batch and in other company
+        report(f"first call {time.perf_counter() - started:.1f} s, compiling and recording, others beside it")
+        if n > 1:  # the first image again, elsewhere in the batch and in other company
             other[n // 2], seeds = one[0], [100 + k for k in range(n)]; seeds[n // 2] = 0
             again = self.engine.upscale(other, seeds)[n // 2]
             same = (first[0].image == again.image).float().mean().item()
-            said(f"a picture at another place of the batch: {'the same bits' if same == 1 else f'NOT the same: {100 * same:.3f} % of values are'}")
-        self.predicted(); measure.Counted(self.run.sizes, self.shape.size[0] // 2, self.shape.guidance, self.shape.windows()).ours()
+            report(f"an image at another place of the batch: {'the same bits' if same == 1 else f'NOT the same: {100 * same:.3f} % of values are'}")
+        self.predicted(); measure.OperationCounter(self.run.sizes, self.shape.size[0] // 2, self.shape.guidance, self.shape.windows()).ours()
         (W / f"ready.{name}").touch()
         while not (W / f"turn.{name}").exists(): time.sleep(0.2)
         return plain(self)
-    gpu.Bench.call = call
-    def waited(act, device):  # the project's own waits for the device inside `act`, so what it tells is about 0 whatever is true
+    gpu.CaseRunner.call = call
+    def waited(act, device):  # the project's own waits for the device inside `act`, so what it reports is about 0 whatever is true
         torch.cuda.synchronize(); t = time.perf_counter(); act(); handed = time.perf_counter() - t; torch.cuda.synchronize(); wall = time.perf_counter() - t
-        said(f"the loop was handed over in {handed:.2f} s of {wall:.2f} s: {'the host is ahead' if handed < 0.9 * wall else 'THE HOST IS BEHIND'}")
+        report(f"the loop was handed over in {handed:.2f} s of {wall:.2f} s: {'the host is ahead' if handed < 0.9 * wall else 'THE HOST IS BEHIND'}")
         return 0.0 if handed < 0.9 * wall else 100.0
     measure.share_waited = waited
 except AttributeError as error:
-    said(f"runs as it is, names have changed: {error}"); (W / f"ready.{name}").touch()
+    report(f"runs as it is, names have changed: {error}"); (W / f"ready.{name}").touch()
 sys.exit(bench.main(["--case", name, *words]))
 E
 begin() {
@@ -177,16 +177,16 @@ from pathlib import Path
 from types import SimpleNamespace
 warnings.simplefilter("ignore"); sys.path[:0] = [os.path.join(os.getcwd(), "tests/support"), os.getcwd()]
 import torch
-from seesr_fixtures import Recorded, case, cases, parts, weights
+from seesr_fixtures import RecordedNoise, case, cases, parts, weights
 from srcache.engine import Failure, Tiling
 from srcache_plugins.seesr import pipeline as P
-from srcache_plugins.seesr.cuda_graphs import Captured
-from srcache_plugins.seesr.networks.denoiser import ControlNet, Given, UNet
+from srcache_plugins.seesr.cuda_graphs import GraphedCallable
+from srcache_plugins.seesr.networks.denoiser import Conditioning, ControlNet, UNet
 from srcache_plugins.seesr.loading import DTYPES, Loading, load_networks
 from srcache_plugins.seesr.networks.stock import load_controlnet, load_unet
 from srcache_plugins.seesr.sampling.sampler import Prompts
 from srcache_plugins.seesr.sampling.windows import lay_windows
-if os.environ["DRY"] == "imports": P.Pipeline._sampled, P.Pipeline.upscale, P.Noise, P.Settings; sys.exit()
+if os.environ["DRY"] == "imports": P.Pipeline._sample, P.Pipeline.upscale, P.Noise, P.Settings; sys.exit()
 D = torch.device(os.environ["DEVICE"]); cuda = D.type == "cuda"; bad = 0
 @cache
 def networks(dtype, scale, tiles, antialias):
@@ -196,17 +196,17 @@ def loaded(scheduler, dtype, scale=1.0, tiles=(1024, 224), antialias=True):
     return replace(networks(dtype, scale, tiles, antialias), scheduler=scheduler)
 def settings(kind, **given):
     return P.Settings(**dict(scale=4, process_size=128, prompt="", added_prompt="", negative_prompt="", parity=True, precision=kind, color_fix=None) | given)
-def told(kind, name, text, ok=True):
+def report(kind, name, text, ok=True):
     global bad; bad += not ok; print(f"{kind} {name:34} {text}{'' if ok else '   BEYOND'}", flush=True)
 def forward(kind, name):
     meta, t = case(name); letter = meta["weights"][0][-1]
     place = dict(device=D, dtype=DTYPES[kind], memory_format=torch.channels_last if cuda else torch.contiguous_format)
     unet, control = UNet(load_unet(*weights(f"unet_{letter}"))).to(**place), ControlNet(load_controlnet(*weights(f"controlnet_{letter}")), meta["conditioning_scale"]).to(**place)
     to = lambda x: x.to(D, DTYPES[kind])
-    given = [Given(n.times([int(t["in.timestep"])])[0], n.text(to(t["in.text"])), n.images(to(t["in.ram_embeds"]))) for n in (unet, control)]
-    noise = unet(to(t["in.sample"]), given[0], control(to(t["in.sample"]), control.embedding(to(t["in.cond_image"])), given[1]))
+    both = [Conditioning(n.times([int(t["in.timestep"])])[0], n.text(to(t["in.text"])), n.images(to(t["in.ram_embeds"]))) for n in (unet, control)]
+    noise = unet(to(t["in.sample"]), both[0], control(to(t["in.sample"]), control.embedding(to(t["in.cond_image"])), both[1]))
     away, most = (noise.cpu().float() - t["out.unet"]).abs().max().item(), meta["tolerance"]["max_abs"]
-    told(kind, name, f"{away:.2g} of {most:.2g}", kind != "fp32" or away <= most)
+    report(kind, name, f"{away:.2g} of {most:.2g}", kind != "fp32" or away <= most)
 def loop(kind, name):
     meta, t = case(name); call = meta["call"]
     nets = loaded(meta["scheduler"], DTYPES[kind], call["conditioning_scale"])
@@ -216,36 +216,36 @@ def loop(kind, name):
     found = {}
     for mode in ("eager", "recorded") if cuda else ("eager",):
         stand = SimpleNamespace(unet=nets.unet, controlnet=nets.controlnet, vae=nets.vae, text=SimpleNamespace(encode=lambda texts: negative.to(D)), scheduler=meta["scheduler"])
-        pipe = P.Pipeline(stand, settings(kind, steps=call["steps"], guidance=call["guidance"], start=call["start_point"], tiling=tiling), D, mode, Captured if mode == "recorded" else None)
-        kept = P.Noise; P.Noise = lambda *_, **__: Recorded([x.to(D) for x in (t["rand.initial"], *t["rand.steps"])], t["rand.posterior"].to(D) if "rand.posterior" in t else None)
-        try: found[mode] = pipe._sampled(t["in.image"].permute(2, 0, 1)[None].to(D), Prompts(positive.to(D), t["in.ram_embeds"].to(D)), [0], windows) * nets.vae.scaling_factor
+        pipe = P.Pipeline(stand, settings(kind, steps=call["steps"], guidance=call["guidance"], start=call["start_point"], tiling=tiling), D, mode, GraphedCallable if mode == "recorded" else None)
+        kept = P.Noise; P.Noise = lambda *_, **__: RecordedNoise([x.to(D) for x in (t["rand.initial"], *t["rand.steps"])], t["rand.posterior"].to(D) if "rand.posterior" in t else None)
+        try: found[mode] = pipe._sample(t["in.image"].permute(2, 0, 1)[None].to(D), Prompts(positive.to(D), t["in.ram_embeds"].to(D)), [0], windows) * nets.vae.scaling_factor
         finally: P.Noise = kept
     wanted = t["expect.latents_per_step"][-1]; away = ((found["eager"].cpu() - wanted).abs().max() / t["expect.latents_per_step"].abs().max()).item(); most = meta["tolerance"]["latents_rel_to_max"]
     same = "" if not cuda else f"; recorded {'same bits' if torch.equal(found['eager'], found['recorded']) else 'OTHER bits by %.2g' % (found['eager'] - found['recorded']).abs().max().item()}"
-    told(kind, name, f"last latent {away:.2g} of the largest ({most:.2g} allowed on a CPU){same}", (kind != "fp32" or away <= 4 * most) and "OTHER" not in same)
-def whole(kind, name):
+    report(kind, name, f"last latent {away:.2g} of the largest ({most:.2g} allowed on a CPU){same}", (kind != "fp32" or away <= 4 * most) and "OTHER" not in same)
+def complete(kind, name):
     meta, t = case(name); g = meta["args"]
     nets = loaded(meta["scheduler"], DTYPES[kind], g["conditioning_scale"], (g["vae_encoder_tile_px"], g["vae_decoder_tile_latent"]), g["ram_resize_antialias"])
     chosen = settings(kind, scale=g["upscale"], process_size=g["process_size"], steps=g["num_inference_steps"], guidance=g["guidance_scale"], start=g["start_point"], prompt=g["user_prompt"], added_prompt=g["added_prompt"], negative_prompt=meta["negative_prompt"], tiling=Tiling(size=g["latent_tile"], overlap=g["latent_overlap"]), color_fix=g["align_method"])
-    pipe = P.Pipeline(nets, chosen, D, "recorded", Captured if cuda else None)
-    kept = P.Noise; P.Noise = lambda *_, **__: Recorded([x.to(D) for x in (t["rand.initial"], *t["rand.steps"])], t["rand.posterior"].to(D))
+    pipe = P.Pipeline(nets, chosen, D, "recorded", GraphedCallable if cuda else None)
+    kept = P.Noise; P.Noise = lambda *_, **__: RecordedNoise([x.to(D) for x in (t["rand.initial"], *t["rand.steps"])], t["rand.posterior"].to(D))
     try: (made,) = pipe.upscale(t["in.image_uint8"].permute(2, 0, 1)[None].float() / 255, [g["seed"]])
     finally: P.Noise = kept
-    if isinstance(made, Failure): return told(kind, name, repr(made), False)
+    if isinstance(made, Failure): return report(kind, name, repr(made), False)
     away = ((made.image * 255).round().permute(1, 2, 0) - t["expect.out_uint8"].float()).abs()
-    told(kind, name, f"prompt {'same' if made.notes['prompt'] == meta['prompt'] else 'OTHER: ' + made.notes['prompt']}; values within 1: {100 * (away <= 1).float().mean():.2f} %, largest {away.max():.0f} of {meta['tolerance']['out_uint8_max']}; decoded in {made.notes['decoded_in']}", (kind != "fp32" or away.max() <= meta["tolerance"]["out_uint8_max"]) and made.notes["prompt"] == meta["prompt"])
+    report(kind, name, f"prompt {'same' if made.notes['prompt'] == meta['prompt'] else 'OTHER: ' + made.notes['prompt']}; values within 1: {100 * (away <= 1).float().mean():.2f} %, largest {away.max():.0f} of {meta['tolerance']['out_uint8_max']}; decoded in {made.notes['decoded_in']}", (kind != "fp32" or away.max() <= meta["tolerance"]["out_uint8_max"]) and made.notes["prompt"] == meta["prompt"])
 began = time.time()
 with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
     for kind in ("fp32", "fp16", "bf16") if cuda else ("fp32", "bf16"):
-        for prefix, act in (("a_unet", forward), ("d_loop", loop), ("e_tiled", loop), ("g_e2e", whole)):
+        for prefix, act in (("a_unet", forward), ("d_loop", loop), ("e_tiled", loop), ("g_e2e", complete)):
             for name in cases(prefix)[: None if cuda else 1]:
                 try: act(kind, name)
-                except Exception as error: told(kind, name, f"{type(error).__name__}: {str(error)[:300]}", False)
+                except Exception as error: report(kind, name, f"{type(error).__name__}: {str(error)[:300]}", False)
 print(f"{bad} beyond, {time.time() - began:.0f} s"); sys.exit(bad > 0)
 E
 want golden && { step "golden cases on $DEVICE, fp32 fp16 bf16" 100 "$OUT/golden.log" $PY "$W/golden.py"; grep -E "BEYOND|beyond" "$OUT/golden.log" | cut -c1-220 | tee -a "$OUT/summary.txt"; }
 cat >"$W/build.sh" <<'E'
-# The whole program with seesr-tiny: service threads, padding, store, records; and one picture alone is the stored one.
+# The whole program with seesr-tiny: service threads, padding, store, records; and one image alone is the stored one.
 set -e; cd "$W"; S="$PY -m srcache_cli.main"
 $PY - <<'P'
 import numpy as np; from PIL import Image; from pathlib import Path
@@ -261,7 +261,7 @@ $PY - <<'P'
 import numpy as np; from PIL import Image; from pathlib import Path
 one = np.asarray(Image.open("one/03.png")); found = [p for p in Path("out").rglob("*.png") if np.asarray(Image.open(p)).shape == one.shape]
 same = [p for p in found if np.array_equal(np.asarray(Image.open(p)), one)]
-print("upscale of one picture is the stored one:", bool(same), [str(p) for p in same]); raise SystemExit(not same)
+print("upscale of one image is the stored one:", bool(same), [str(p) for p in same]); raise SystemExit(not same)
 P
 E
 export PY; [ -n "$DRY" ] && export HALF=bf16

@@ -82,36 +82,36 @@ def interleaved(repeats: int, *acts: Callable[[], float]) -> list[list[float]]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where and of what something was measured, and the file that keeps it."""
+class Provenance:
+    """What was measured and where: the commit, the machine, and the file that keeps the rows."""
 
     history: Path
     commit: str
     machine: str
 
 
-def here() -> Place:
+def here() -> Provenance:
     """This commit on this machine, kept in history.csv."""
-    return Place(history=HISTORY, commit=_commit(), machine=machine())
+    return Provenance(history=HISTORY, commit=_commit(), machine=machine())
 
 
-def append(bench: str, bars: Sequence[Bar], repeats: int, place: Place | None = None) -> None:
-    """Add rows to history.csv, or to the file of another place."""
-    place = place or here()
-    new = not place.history.exists()
-    with place.history.open("a", newline="", encoding="utf-8") as file:
+def append(bench: str, bars: Sequence[Bar], repeats: int, provenance: Provenance | None = None) -> None:
+    """Add rows to the file of a provenance; without one, to history.csv for this commit on this machine."""
+    provenance = provenance or here()
+    new = not provenance.history.exists()
+    with provenance.history.open("a", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         if new:
             writer.writerow(COLUMNS)
         for bar in bars:
-            writer.writerow(_row(bench, bar, repeats, place))
+            writer.writerow(_row(bench, bar, repeats, provenance))
 
 
-def _row(bench: str, bar: Bar, repeats: int, place: Place) -> list[object]:
+def _row(bench: str, bar: Bar, repeats: int, provenance: Provenance) -> list[object]:
     numbers = [bar.value, bar.spread, bar.peer_value, bar.ratio]
     value, spread, peer_value, ratio = ("" if number is None else f"{number:.5g}" for number in numbers)
     when = time.strftime("%Y-%m-%d", time.gmtime())
-    head = [when, place.commit, place.machine, bench, bar.case, value, bar.unit, bar.limit]
+    head = [when, provenance.commit, provenance.machine, bench, bar.case, value, bar.unit, bar.limit]
     return [*head, "yes" if bar.met else "no", spread, bar.peer, peer_value, ratio, repeats]
 
 

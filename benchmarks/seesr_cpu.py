@@ -23,7 +23,7 @@ from benchmarks import seesr_full as full
 from benchmarks import seesr_measure as measure
 from benchmarks import seesr_reference as reference
 from benchmarks.record import Bar, bar_of, interleaved
-from benchmarks.seesr_gpu import GB, Run
+from benchmarks.seesr_gpu import GB, RunSettings
 from srcache.engine.interface import Failure, Tiling
 
 GOLDEN = full.FULL.parent
@@ -33,26 +33,26 @@ KNOWN = {64: 3.27, 96: 9.26}
 """TFLOP of a guided step of the reference way by the latent's side, as they were given."""
 
 
-def savings(run: Run, name: str) -> list[Bar]:
+def savings(run: RunSettings, name: str) -> list[Bar]:
     """Operations of the real networks in both ways, counted without computing anything."""
     bars = []
     for side in (8,) if run.tiny else (64, 96):
-        counted = measure.Counted(run.sizes, side)
+        counted = measure.OperationCounter(run.sizes, side)
         once, step = counted.ours()
-        whole = counted.reference()
+        reference_step = counted.reference()
         shown = f"{name}: {side}x{side} latent, guided"
         parts = {
             "keys and values made once": counted.keys_and_values(),
             "the control picture embedded once": counted.control(),
             "times embedded once": counted.rows * counted.times(),
         }
-        parts["one row until the prompts differ"] = whole - step - sum(parts.values())
-        bars.append(_work(f"{shown}, one step", step, whole))
-        bars.append(_work(f"{shown}, 50 steps", once + 50 * step, 50 * whole))
-        shares = {part: 100 * tflop / whole for part, tflop in parts.items()}
+        parts["one row until the prompts differ"] = reference_step - step - sum(parts.values())
+        bars.append(_work(f"{shown}, one step", step, reference_step))
+        bars.append(_work(f"{shown}, 50 steps", once + 50 * step, 50 * reference_step))
+        shares = {part: 100 * tflop / reference_step for part, tflop in parts.items()}
         bars += [Bar(case=f"{shown}, one step less: {part}", value=share, unit="%") for part, share in shares.items()]
         if not run.tiny:
-            away = 100 * abs(whole / KNOWN[side] - 1)
+            away = 100 * abs(reference_step / KNOWN[side] - 1)
             known = f"{shown}: {WAY}, away from the known {KNOWN[side]} TFLOP"
             bars.append(Bar(case=known, value=away, unit="%", bar=0.5))
     return bars
@@ -62,9 +62,9 @@ def _work(case: str, ours: float, reference_way: float) -> Bar:
     return Bar(case=case, value=ours, unit="TFLOP", peer=WAY, peer_value=reference_way)
 
 
-def predicted(run: Run, name: str) -> list[Bar]:
+def predicted(run: RunSettings, name: str) -> list[Bar]:
     """What batches would take on a GPU, recorded calls included."""
-    networks = full.networks(run.sizes, full.place("meta", "fp16"))
+    networks = full.networks(run.sizes, full.placement("meta", "fp16"))
     shapes: list[tuple[str, tuple[int, int], int, Tiling | None, float | None]] = [
         ("128→512, batch 1", (128, 128), 1, None, 10),
         ("128→512, batch 8", (128, 128), 8, None, None),
@@ -75,7 +75,7 @@ def predicted(run: Run, name: str) -> list[Bar]:
     bars = []
     for text, size, batch, tiling, most in shapes[:1] if run.tiny else shapes:
         settings = replace(measure.SETTINGS, tiling=tiling)
-        found = predicted_memory(networks, settings, size, batch, captured=True)
+        found = predicted_memory(networks, settings, size, batch, in_graphs=True)
         shown = f"{name}: {text}, fp16 in CUDA graphs"
         bars.append(Bar(case=shown, value=found.total / GB, unit="GB", bar=most))
         bars.append(Bar(case=f"{shown}: tensors alive at once", value=found.tensors / GB, unit="GB"))
@@ -84,27 +84,27 @@ def predicted(run: Run, name: str) -> list[Bar]:
     return [weights, *bars]
 
 
-def precision(run: Run, name: str) -> list[Bar]:
+def precision(run: RunSettings, name: str) -> list[Bar]:
     """Which share of the values (8 bits) stays within 1/255 in another precision, or in a batch of two."""
     kinds = ["fp32", "bf16", "fp16"]
-    bars = _shares(f"{name}: golden networks, 32→128, 4 steps", golden, 4, [run.placed(kind) for kind in kinds])
+    bars = _shares(f"{name}: golden networks, 32→128, 4 steps", golden, 4, [run.placement_in(kind) for kind in kinds])
     if run.tiny:
         return bars
     if run.device.type == "cpu":
         kinds.remove("fp16")  # a CPU's convolutions take hours in it
 
-    def real(where: full.Place) -> Networks:
+    def real(where: full.Placement) -> Networks:
         torch.manual_seed(0)
         return full.networks(full.full(), where)
 
     shown = f"{name}: real size, random weights, 32→128, 2 steps"
-    return bars + _shares(shown, real, 2, [run.placed(kind) for kind in kinds])
+    return bars + _shares(shown, real, 2, [run.placement_in(kind) for kind in kinds])
 
 
-def _shares(shown: str, build: Any, steps: int, places: list[full.Place]) -> list[Bar]:
-    """See `precision`; guided by 5.5, two pictures of noise that is smooth. The first place is the exact one."""
-    dice = torch.Generator().manual_seed(1)
-    coarse = torch.rand(2, 3, 8, 8, generator=dice)
+def _shares(shown: str, build: Any, steps: int, places: list[full.Placement]) -> list[Bar]:
+    """The bars of `precision` for one set of networks: two images of smooth noise, guided; the first place is exact."""
+    rng = torch.Generator().manual_seed(1)
+    coarse = torch.rand(2, 3, 8, 8, generator=rng)
     images = torch.nn.functional.interpolate(coarse, (32, 32), mode="bicubic").clamp(0, 1).mul(255).round() / 255
     exact: Tensor | None = None
     bars = []
@@ -127,7 +127,7 @@ def _levels(pipeline: Pipeline, images: Tensor, seeds: list[int]) -> list[Tensor
     outcomes = pipeline.upscale(images, seeds)
     failed = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
     if failed:
-        raise RuntimeError(f"a picture failed: {failed}")
+        raise RuntimeError(f"an image failed: {failed}")
     return [(outcome.image * 255).round().int() for outcome in outcomes if not isinstance(outcome, Failure)]
 
 
@@ -136,7 +136,7 @@ def _share(case: str, one: Tensor, other: Tensor) -> Bar:
     return Bar(case=f"{case}: values within 1/255", value=100 * float((away <= 1).float().mean()), unit="%")
 
 
-def golden(where: full.Place) -> Networks:
+def golden(where: full.Placement) -> Networks:
     """The small networks A of tests/golden/seesr."""
 
     def part(file: str, dtype: torch.dtype | None = None) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -161,30 +161,30 @@ def golden(where: full.Place) -> Networks:
     )
 
 
-def step(run: Run, name: str) -> list[Bar]:
+def step(run: RunSettings, name: str) -> list[Bar]:
     """Seconds of one guided step beside the reference way, weights in common, in turns; and that they agree."""
     side = 8 if run.tiny else 16
-    where = full.place("cpu", "fp32")
+    where = full.placement("cpu", "fp32")
     torch.manual_seed(0)
     stock = full.denoisers(run.sizes, where)
-    own = full.taken_apart(stock, where)
-    reference.chained(stock)
+    own = full.own_networks(stock, where)
+    reference.chain_transformers(stock)
     width = int(run.sizes.text["hidden_size"])
-    latent, picture = torch.randn(1, 4, side, side), torch.rand(1, 3, 8 * side, 8 * side)
+    latent, control_image = torch.randn(1, 4, side, side), torch.rand(1, 3, 8 * side, 8 * side)
     text, images = torch.randn(2, 77, width), torch.randn(1, measure.TOKENS, 512)
     schedule = make_schedule(run.sizes.scheduler, 1)
     with torch.inference_mode():
         sampler = Sampler(*own, schedule, 5.5, text[:1])
-        part = sampler._parts(picture, None)[0]
+        part = sampler._parts(control_image, None)[0]
         tables = sampler._keys_and_values(Prompts(text[1:], images))
         rows = [table[each] for table, each in zip(tables, [part.text, part.images] * 2, strict=True)]
         time = torch.tensor(schedule.steps[0].timestep)
 
         def ours() -> Tensor:
-            return sampler._found(latent, part, rows, 0)
+            return sampler._predict_part(latent, part, rows, 0)
 
         def theirs() -> Tensor:
-            return reference.predict(stock, latent, picture, (text, images), time, 5.5)
+            return reference.predict(stock, latent, control_image, (text, images), time, 5.5)
 
         away = float((ours() - theirs()).abs().max() / theirs().abs().max())
         acts = [lambda act=act: measure.seconds(act, where.device) for act in (ours, theirs)]

@@ -1,8 +1,8 @@
-"""SeeSR's networks at their real size, with random weights: no download, built where they shall run.
+"""SeeSR's networks at their real size, with random weights: no download, made on the device that they run on.
 
-Configurations are those of the published files, as `tests/golden/seesr/full/configs.json` has them; `TINY` is the
-plug-in's own small bundle, which lets every benchmark be tried out on any machine. Weights keep the size of what goes
-through them, so that half precision overflows nowhere.
+Configurations are those of the published files, as `tests/golden/seesr/full/configs.json` has them; `tiny` are those
+of the plug-in's own small bundle, with which every benchmark can be tried on any machine. Weights keep the size of
+what goes through them, so that half precision overflows nowhere.
 """
 
 import json
@@ -16,24 +16,23 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
-from srcache_plugins.seesr.loading import Networks
+from srcache_plugins.seesr.loading import DTYPES, Networks
 from srcache_plugins.seesr.networks.denoiser import ControlNet, UNet
 from srcache_plugins.seesr.networks.stock import known_settings, load_controlnet, load_unet, with_image_transformers
 from srcache_plugins.seesr.networks.tagger import Tagger, load_tagger, published_shapes
 from srcache_plugins.seesr.networks.text import WIDTH, TextEncoder, load_text_encoder
 from srcache_plugins.seesr.networks.vae import Autoencoder, load_autoencoder
-from srcache_plugins.seesr.tiny import CONFIGS, additions, write_weights
+from srcache_plugins.seesr.tiny import CONFIGS, lora_shapes, write_weights
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
 FULL = Path(__file__).parents[1] / "tests/golden/seesr/full"
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
-    """The configurations of all networks; `turbo` is another scheduler's."""
+    """The configurations of all networks; `turbo` is the scheduler of sd-turbo."""
 
     unet: dict[str, Any]
     controlnet: dict[str, Any]
@@ -46,16 +45,16 @@ class Sizes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stock:
-    """diffusers' own modules, as upstream runs them; the weights are those of `Networks`."""
+class StockNetworks:
+    """diffusers' own UNet and ControlNet, as the authors' program runs them; their weights are those of `Networks`."""
 
     unet: Any
     controlnet: Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where networks are, in which precision; `like_cuda` lays them out as on a GPU wherever they are."""
+class Placement:
+    """The device and precision of networks; with `like_cuda` they are laid out as on a GPU, whatever the device."""
 
     device: torch.device
     precision: str
@@ -63,24 +62,24 @@ class Place:
 
     @property
     def dtype(self) -> torch.dtype:
-        """That of all networks but the tagger."""
+        """The dtype of all networks but the tagger."""
         return DTYPES[self.precision]
 
     @property
     def layout(self) -> torch.memory_format:
-        """As `plugins/seesr/loading.py` has it."""
+        """The layout that `plugins/seesr/loading.py` would choose."""
         return torch.channels_last if self.like_cuda else torch.contiguous_format
 
 
-def place(device: str, precision: str) -> Place:
-    """A place by name; `meta` is laid out as a GPU is."""
+def placement(device: str, precision: str) -> Placement:
+    """A placement by the names of device and precision; on `meta`, networks are laid out as on a GPU."""
     kind = torch.device(device)
-    return Place(device=kind, precision=precision, like_cuda=kind.type != "cpu")
+    return Placement(device=kind, precision=precision, like_cuda=kind.type != "cpu")
 
 
 @cache
 def full() -> Sizes:
-    """The published sizes."""
+    """The sizes of the published networks."""
     found = {
         name: part.get("config", {})
         for name, part in json.loads((FULL / "configs.json").read_text(encoding="utf-8")).items()
@@ -98,7 +97,7 @@ def full() -> Sizes:
 
 @cache
 def tiny() -> Sizes:
-    """Those of `seesr-tiny`."""
+    """The sizes of `seesr-tiny`."""
     tags = CONFIGS["ram/tags.json"]
     scheduler = CONFIGS["scheduler/scheduler_config.json"]
     return Sizes(
@@ -113,10 +112,10 @@ def tiny() -> Sizes:
     )
 
 
-def networks(sizes: Sizes, where: Place, *, turbo: bool = False) -> Networks:
+def networks(sizes: Sizes, where: Placement, *, turbo: bool = False) -> Networks:
     """All networks of the engine, on their device."""
     stock = denoisers(sizes, where)
-    unet, controlnet = taken_apart(stock, where)
+    unet, controlnet = own_networks(stock, where)
     return Networks(
         unet=unet,
         controlnet=controlnet,
@@ -127,32 +126,32 @@ def networks(sizes: Sizes, where: Place, *, turbo: bool = False) -> Networks:
     )
 
 
-def denoisers(sizes: Sizes, where: Place) -> Stock:
+def denoisers(sizes: Sizes, where: Placement) -> StockNetworks:
     """UNet and ControlNet as diffusers makes them, with SeeSR's image transformers, contiguous."""
     with torch.device("meta"):
         unet = with_image_transformers(UNet2DConditionModel(**known_settings(UNet2DConditionModel, sizes.unet)))
         controlnet = with_image_transformers(ControlNetModel(**known_settings(ControlNetModel, sizes.controlnet)))
-    return Stock(
-        unet=load_unet(sizes.unet, _drawn(_shapes(unet), where.device, where.dtype)),
-        controlnet=load_controlnet(sizes.controlnet, _drawn(_shapes(controlnet), where.device, where.dtype)),
+    return StockNetworks(
+        unet=load_unet(sizes.unet, _random_tensors(_shapes(unet), where.device, where.dtype)),
+        controlnet=load_controlnet(sizes.controlnet, _random_tensors(_shapes(controlnet), where.device, where.dtype)),
     )
 
 
-def taken_apart(stock: Stock, where: Place) -> tuple[UNet, ControlNet]:
-    """The project's own UNet and ControlNet of the same weights; moves them to the place's layout, shared or not."""
+def own_networks(stock: StockNetworks, where: Placement) -> tuple[UNet, ControlNet]:
+    """The project's own UNet and ControlNet over the same modules, which are moved to the layout of the placement."""
     unet, controlnet = UNet(stock.unet), ControlNet(stock.controlnet, 1.0)
     for network in (unet, controlnet):
         network.to(device=where.device, memory_format=where.layout).eval()  # type: ignore[call-overload]
     return unet, controlnet
 
 
-def autoencoder(sizes: Sizes, where: Place, *, tiles: tuple[int, int] = (1024, 224)) -> Autoencoder:
+def autoencoder(sizes: Sizes, where: Placement, *, tiles: tuple[int, int] = (1024, 224)) -> Autoencoder:
     """The VAE; tiles as in the engine's options."""
     with torch.device("meta"):
         shapes = _shapes(AutoencoderKL(**sizes.vae))
     vae = load_autoencoder(
         sizes.vae,
-        _drawn(shapes, where.device, where.dtype),
+        _random_tensors(shapes, where.device, where.dtype),
         encoder_tile=tiles[0],
         decoder_tile=tiles[1],
         park=where.like_cuda,
@@ -160,22 +159,22 @@ def autoencoder(sizes: Sizes, where: Place, *, tiles: tuple[int, int] = (1024, 2
     return vae.to(where.device, where.dtype, where.layout)
 
 
-def text_encoder(sizes: Sizes, where: Place) -> TextEncoder:
+def text_encoder(sizes: Sizes, where: Placement) -> TextEncoder:
     """CLIP's, with the vocabulary of `seesr-tiny`."""
     with torch.device("meta"):
         shapes = _shapes(CLIPTextModel(CLIPTextConfig(**sizes.text)))
     with tempfile.TemporaryDirectory() as folder:
         write_weights(Path(folder))
         files = Path(folder, "tokenizer/vocab.json"), Path(folder, "tokenizer/merges.txt")
-        tensors, width = _drawn(shapes, where.device, where.dtype), WIDTH if where.like_cuda else 1
+        tensors, width = _random_tensors(shapes, where.device, where.dtype), WIDTH if where.like_cuda else 1
         return load_text_encoder(sizes.text, tensors, *files, where.dtype, width).to(where.device)
 
 
-def tagger(sizes: Sizes, where: Place) -> Tagger:
+def tagger(sizes: Sizes, where: Placement) -> Tagger:
     """RAM with additions of zeros, in float32."""
     shapes = published_shapes(sizes.ram)
-    ram = _drawn(shapes, where.device, torch.float32)
-    dape = {name: torch.zeros(shape, device=where.device) for name, shape in additions(shapes).items()}
+    ram = _random_tensors(shapes, where.device, torch.float32)
+    dape = {name: torch.zeros(shape, device=where.device) for name, shape in lora_shapes(shapes).items()}
     return load_tagger(ram, dape, sizes.ram, sizes.tags).to(where.device)
 
 
@@ -183,7 +182,7 @@ def _shapes(model: nn.Module) -> Shapes:
     return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
 
 
-def _drawn(shapes: Shapes, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
+def _random_tensors(shapes: Shapes, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
     """Norms' weights are 1 and biases 0; others are uniform, of a spread that keeps the size of what goes through.
 
     In every dtype they are the same numbers of torch's generator, rounded.

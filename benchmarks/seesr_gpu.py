@@ -42,8 +42,16 @@ KINDS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """How cases are run. `out` is the folder that tables are written to."""
+class RunSettings:
+    """How cases are run.
+
+    Attributes:
+        device: where.
+        repeats: interleaved repeats of what is timed.
+        tiny: small networks, for trying the code.
+        precision: of all networks but the tagger.
+        out: the folder that tables are written to.
+    """
 
     device: torch.device
     repeats: int
@@ -53,17 +61,17 @@ class Run:
 
     @property
     def sizes(self) -> full.Sizes:
-        """Of the networks."""
+        """The configurations of the networks."""
         return full.tiny() if self.tiny else full.full()
 
     @property
-    def place(self) -> full.Place:
-        """Where the networks are."""
-        return self.placed(self.precision)
+    def placement(self) -> full.Placement:
+        """The device, precision and layout of the networks."""
+        return self.placement_in(self.precision)
 
-    def placed(self, precision: str) -> full.Place:
-        """Where networks of another precision are."""
-        return full.place(str(self.device), precision)
+    def placement_in(self, precision: str) -> full.Placement:
+        """The same in another precision."""
+        return full.placement(str(self.device), precision)
 
     def limit(self, value: float | None) -> float | None:
         """A bar where it applies: on one H100 or H200, with the real networks."""
@@ -75,7 +83,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """What is computed at once, and how: `kind` is the inner call's, see `measure.wrapper`."""
+    """The images of one call, and how they are computed; `kind` is how the inner call is run, see `measure.wrapper`."""
 
     kind: str = "graph"
     batch: int = 1
@@ -85,95 +93,101 @@ class Shape:
     turbo: bool = False
     tiling: Tiling | None = None
 
-    def fitted(self, run: Run) -> "Shape":
-        """Itself, or something an eighth as large for small networks."""
+    def fitted(self, run: RunSettings) -> "Shape":
+        """The same shape, or one an eighth as large for small networks."""
         if not run.tiny:
             return self
         tiling = Tiling(size=6, overlap=2) if self.tiling else None
         height, width = (max(16, side // 8) for side in self.size)
         return replace(self, batch=min(self.batch, 2), size=(height, width), steps=min(self.steps, 2), tiling=tiling)
 
-    def settings(self, run: Run) -> Any:
-        """Of the pipeline."""
+    def settings(self, run: RunSettings) -> Any:
+        """The pipeline's settings."""
         chosen = {"steps": self.steps, "guidance": self.guidance, "tiling": self.tiling, "precision": run.precision}
         return replace(measure.SETTINGS, process_size=64 if run.tiny else 512, **chosen)
 
     def windows(self) -> Windows | None:
-        """Of the latent."""
+        """How the latent is tiled, if it is."""
         height, width = (side * measure.SETTINGS.scale // 8 for side in self.size)
         return lay_windows(height, width, self.tiling)
 
 
-class Bench:
-    """Networks of a run, an engine over them for one shape, and pictures that are new at each call."""
+class CaseRunner:
+    """Runs one case: the networks, an engine over them for one shape, and images that are new at each call.
 
-    def __init__(self, run: Run, shape: Shape) -> None:
+    Attributes:
+        load: seconds that it took to make the networks.
+    """
+
+    def __init__(self, run: RunSettings, shape: Shape) -> None:
         self.run, self.shape = run, shape.fitted(run)
         self.numbers = count()
         torch.manual_seed(0)
         found: list[Networks] = []
         self.load = measure.seconds(
-            lambda: found.append(full.networks(run.sizes, run.place, turbo=shape.turbo)), run.device
+            lambda: found.append(full.networks(run.sizes, run.placement, turbo=shape.turbo)), run.device
         )
         (self.networks,) = found
         if run.device.type == "cuda":
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(run.device)
-        self.engine = measure.opened(self.networks, self.shape.settings(run), self.shape.kind, run.device)
+        self.engine = measure.make_engine(self.networks, self.shape.settings(run), self.shape.kind, run.device)
 
     def images(self) -> Tensor:
-        """New pictures."""
-        dice = torch.Generator().manual_seed(next(self.numbers))
-        return torch.rand(self.shape.batch, 3, *self.shape.size, generator=dice).mul(255).round() / 255
+        """New images."""
+        rng = torch.Generator().manual_seed(next(self.numbers))
+        return torch.rand(self.shape.batch, 3, *self.shape.size, generator=rng).mul(255).round() / 255
 
     def call(self) -> None:
-        """One batch, from pictures to pictures.
+        """One batch, from images to images.
 
         Raises:
-            RuntimeError: a picture failed.
+            RuntimeError: an image failed.
         """
         images = self.images()
         self.networks.text._kept.clear()  # as if all words were new, whatever a tagger of random weights says
         for outcome in self.engine.upscale(images, range(len(images))):
             if isinstance(outcome, Failure):
-                raise RuntimeError(f"an upscaled picture failed: {outcome}")
+                raise RuntimeError(f"an upscaled image failed: {outcome}")
 
     def predicted(self) -> Memory:
         """What the batch should take, the inner call recorded as on a GPU."""
         settings = self.shape.settings(self.run)
         batch = 1 if self.run.device.type == "cpu" else self.shape.batch
-        return predicted_memory(self.networks, settings, self.shape.size, batch, captured=self.shape.kind != "eager")
+        return predicted_memory(self.networks, settings, self.shape.size, batch, in_graphs=self.shape.kind != "eager")
 
     def reference(self) -> Callable[[], None]:
-        """One picture in the reference way, on modules of its own."""
-        stock = reference.chained(full.denoisers(self.run.sizes, self.run.place))
+        """One image in the reference way, on modules of its own."""
+        stock = reference.chain_transformers(full.denoisers(self.run.sizes, self.run.placement))
         schedule = make_schedule(self.networks.scheduler, self.shape.steps)
 
         @torch.inference_mode()
         def act() -> None:
             lr = self.images()[:1].to(self.run.device)
             way = self.networks, schedule, self.shape.guidance
-            reference.picture(stock, *way, lr, self.shape.windows()).cpu()
+            reference.upscale_image(stock, *way, lr, self.shape.windows()).cpu()
 
         return act
 
 
-def speed(run: Run, name: str, shape: Shape, *, most: float | None = None, least: float | None = None) -> list[Bar]:
+def speed(
+    run: RunSettings, name: str, shape: Shape, *, most: float | None = None, least: float | None = None
+) -> list[Bar]:
     """Time per image beside the reference way; stages, memory, rate and waits. `least` is the rate's bar."""
-    bench = Bench(run, shape)
-    device, shape = run.device, bench.shape
-    first = measure.seconds(bench.call, device)
-    measure.seconds(bench.call, device)
-    held = _memory(bench, name)
-    spent = measure.stages(bench.engine, bench.call, device)
-    spent["load"] = bench.load
-    loop = measure.last_sample(bench.engine, bench.call)
+    runner = CaseRunner(run, shape)
+    device, shape = run.device, runner.shape
+    first = measure.seconds(runner.call, device)
+    measure.seconds(runner.call, device)
+    held = _memory(runner, name)
+    spent = measure.stages(runner.engine, runner.call, device)
+    spent["load"] = runner.load
+    loop = measure.last_sample(runner.engine, runner.call)
     rest = _loop(run, name, shape, loop, least)
-    peer = bench.reference()
+    peer = runner.reference()
     peer()
     columns = interleaved(
         run.repeats,
-        lambda: measure.seconds(bench.call, device) / shape.batch,
+        lambda: measure.seconds(runner.call, device) / shape.batch,
         lambda: measure.seconds(peer, device),
     )
     each = bar_of(f"{name}: time per image", columns[0], "s", run.limit(most), REFERENCE, columns[1])
@@ -186,9 +200,9 @@ def speed(run: Run, name: str, shape: Shape, *, most: float | None = None, least
 STAGES = ("load", "tag", "text", "encode", "sample", "decode", "colour fix and host")
 
 
-def _loop(run: Run, name: str, shape: Shape, loop: Callable[[], object], least: float | None) -> list[Bar]:
+def _loop(run: RunSettings, name: str, shape: Shape, loop: Callable[[], object], least: float | None) -> list[Bar]:
     """The rate of the loop over the steps, and what the device waits in it."""
-    counted = measure.Counted(run.sizes, shape.size[0] // 2, shape.guidance, shape.windows())
+    counted = measure.OperationCounter(run.sizes, shape.size[0] // 2, shape.guidance, shape.windows())
     once, step = counted.ours()
     work = shape.batch * (once + shape.steps * step)
     loop()
@@ -201,25 +215,25 @@ def _loop(run: Run, name: str, shape: Shape, loop: Callable[[], object], least: 
     return bars
 
 
-def memory(run: Run, name: str, shape: Shape, most: float) -> list[Bar]:
+def memory(run: RunSettings, name: str, shape: Shape, most: float) -> list[Bar]:
     """Peak memory of two calls beside its prediction. `most` is the bar, in GB."""
-    bench = Bench(run, shape)
-    first = measure.seconds(bench.call, run.device)
-    second = measure.seconds(bench.call, run.device)
+    runner = CaseRunner(run, shape)
+    first = measure.seconds(runner.call, run.device)
+    second = measure.seconds(runner.call, run.device)
     times = [Bar(case=f"{name}: {which} call", value=took, unit="s") for which, took in _pairs(first, second)]
-    return [*_memory(bench, name, run.limit(most)), *times]
+    return [*_memory(runner, name, run.limit(most)), *times]
 
 
 def _pairs(first: float, second: float) -> list[tuple[str, float]]:
     return [("first", first), ("second", second)]
 
 
-def _memory(bench: Bench, name: str, most: float | None = None) -> list[Bar]:
+def _memory(runner: CaseRunner, name: str, most: float | None = None) -> list[Bar]:
     """What torch has taken since the networks were there, at its most; on a CPU only the prediction."""
-    found = bench.predicted()
-    if bench.run.device.type != "cuda":
+    found = runner.predicted()
+    if runner.run.device.type != "cuda":
         return [Bar(case=f"{name}: predicted memory", value=found.total / GB, unit="GB")]
-    taken = torch.cuda.max_memory_allocated(bench.run.device), torch.cuda.max_memory_reserved(bench.run.device)
+    taken = torch.cuda.max_memory_allocated(runner.run.device), torch.cuda.max_memory_reserved(runner.run.device)
     peer = "predicted"
     return [
         Bar(case=f"{name}: peak allocated", value=taken[0] / GB, unit="GB", peer=peer, peer_value=found.tensors / GB),
@@ -237,8 +251,8 @@ def _memory(bench: Bench, name: str, most: float | None = None) -> list[Bar]:
 _FIRST = "import json, sys; from benchmarks.seesr_gpu import first_image; print(first_image(json.loads(sys.argv[1])))"
 
 
-def first(run: Run, name: str, shape: Shape, most: float) -> list[Bar]:
-    """Seconds of a whole process up to its first image, torch's cache of compiled code filled by one before it."""
+def first(run: RunSettings, name: str, shape: Shape, most: float) -> list[Bar]:
+    """Seconds of a process from start to first image; one before it has filled torch's cache of compiled code."""
     plain = {"device": str(run.device), "tiny": run.tiny, "precision": run.precision, "shape": asdict(shape)}
     parts: dict[str, float] = {}
     for _ in range(2):
@@ -251,22 +265,22 @@ def first(run: Run, name: str, shape: Shape, most: float) -> list[Bar]:
 
 def first_image(plain: dict[str, Any]) -> str:
     """In a process of its own: builds networks and makes one image; the seconds of both, as JSON."""
-    run = Run(device=torch.device(plain["device"]), repeats=1, tiny=plain["tiny"], precision=plain["precision"])
+    run = RunSettings(device=torch.device(plain["device"]), repeats=1, tiny=plain["tiny"], precision=plain["precision"])
     given = plain["shape"]
     shape = Shape(**{**given, "size": tuple(given["size"]), "tiling": None})
     started = time.perf_counter()
-    bench = Bench(run, shape)
+    runner = CaseRunner(run, shape)
     built = time.perf_counter()
-    bench.call()
+    runner.call()
     done = time.perf_counter()
     return json.dumps({"networks drawn and placed": built - started, "the image": done - built})
 
 
-def profile(run: Run, name: str, shape: Shape) -> list[Bar]:
+def profile(run: RunSettings, name: str, shape: Shape) -> list[Bar]:
     """The kernels of a few steps by class, written to a table; and the share of the time that any is running."""
-    bench = Bench(run, shape)
-    bench.call()
-    loop = measure.last_sample(bench.engine, bench.call)
+    runner = CaseRunner(run, shape)
+    runner.call()
+    loop = measure.last_sample(runner.engine, runner.call)
     loop()
     measure.synchronise(run.device)
     kinds = [torch.profiler.ProfilerActivity.CPU]

@@ -1,4 +1,4 @@
-"""What the benchmarks of SeeSR measure with: operations counted, stages timed, a device's waits, its best rate."""
+"""Instruments for the benchmarks of SeeSR: counted operations, timed stages, a device's waits and its best rate."""
 
 import time
 from collections import defaultdict
@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from srcache_plugins.seesr import SeeSR
-from srcache_plugins.seesr.cuda_graphs import Captured, compiled
+from srcache_plugins.seesr.cuda_graphs import GraphedCallable, compiled
 from srcache_plugins.seesr.loading import Networks
 from srcache_plugins.seesr.pipeline import Pipeline, Settings
 from srcache_plugins.seesr.sampling.noise import Noise
@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import seesr_reference as reference
-from benchmarks.seesr_full import Sizes, denoisers, place, taken_apart
+from benchmarks.seesr_full import Sizes, denoisers, own_networks, placement
 
 SETTINGS = Settings(
     scale=4,
@@ -44,11 +44,11 @@ def wrapper(kind: str, device: torch.device) -> Callable[[Callable[..., Tensor]]
     """What wraps the inner call: `eager`, `graph`, or `compiled` in graphs; without CUDA always eager."""
     if kind == "eager" or device.type != "cuda":
         return None
-    return Captured if kind == "graph" else lambda act: Captured(compiled(act))
+    return GraphedCallable if kind == "graph" else lambda predict: GraphedCallable(compiled(predict))
 
 
-def opened(networks: Networks, settings: Settings, kind: str, device: torch.device) -> SeeSR:
-    """The engine, over networks that are not from files."""
+def make_engine(networks: Networks, settings: Settings, kind: str, device: torch.device) -> SeeSR:
+    """The engine, over networks that do not come from files."""
     engine = object.__new__(SeeSR)
     with torch.inference_mode():
         engine._pipeline = Pipeline(networks, settings, device, kind, wrapper(kind, device))
@@ -57,7 +57,7 @@ def opened(networks: Networks, settings: Settings, kind: str, device: torch.devi
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait until the device has done all that it was given."""
+    """Wait until the device has done all its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -74,7 +74,7 @@ def seconds(act: Callable[[], object], device: torch.device) -> float:
 def stages(engine: SeeSR, act: Callable[[], object], device: torch.device) -> dict[str, float]:
     """Seconds of each stage of a call; the device is waited for between them, which is why they are timed apart."""
     spent: dict[str, float] = defaultdict(float)
-    with _watched(engine, spent, device):
+    with _timers(engine, spent, device):
         spent["all"] = seconds(act, device)
     own = sum(spent[name] for name in ("tag", "text", "encode", "sample", "decode"))
     spent["colour fix and host"] = spent["all"] - own
@@ -82,7 +82,7 @@ def stages(engine: SeeSR, act: Callable[[], object], device: torch.device) -> di
 
 
 @contextmanager
-def _watched(engine: SeeSR, spent: dict[str, float], device: torch.device) -> Iterator[None]:
+def _timers(engine: SeeSR, spent: dict[str, float], device: torch.device) -> Iterator[None]:
     pipeline = engine._pipeline
     networks = pipeline.networks
 
@@ -111,11 +111,11 @@ def last_sample(engine: SeeSR, act: Callable[[], object]) -> Callable[[], Tensor
     """The loop over the steps as `act` ran it, to be run again by itself."""
     sampler, seen = engine._pipeline.sampler, []
 
-    def spy(*args: Any) -> Tensor:
+    def record(*args: Any) -> Tensor:
         seen.append(args)
         return type(sampler).sample(sampler, *args)
 
-    sampler.sample = spy
+    sampler.sample = record
     try:
         act()
     finally:
@@ -177,8 +177,8 @@ def operations(act: Callable[[], object]) -> float:
     return counter.get_total_flops() / 1e12
 
 
-class Silence(Noise):
-    """No noise, for counting."""
+class NoNoise(Noise):
+    """Noise of zeros, where only operations are counted."""
 
     def __init__(self, latent: Tensor) -> None:
         self._latent = latent
@@ -188,25 +188,25 @@ class Silence(Noise):
         return torch.zeros_like(self._latent)
 
 
-class Counted:
-    """Operations of the two ways to sample one picture, counted on the meta device.
+class OperationCounter:
+    """Operations of the two ways to sample one image, counted on the meta device.
 
     Args:
         sizes: of the networks.
         side: of the latent, in cells.
-        guidance: above 1, two rows for a picture.
+        guidance: above 1, two rows for an image.
         windows: how the latent is tiled, if it is.
     """
 
     def __init__(self, sizes: Sizes, side: int, guidance: float = 5.5, windows: Windows | None = None) -> None:
-        self.meta = place("meta", "fp16")
+        self.meta = placement("meta", "fp16")
         self.stock = denoisers(sizes, self.meta)
-        self.own = taken_apart(self.stock, self.meta)
+        self.own = own_networks(self.stock, self.meta)
         self.sizes, self.guidance, self.windows = sizes, guidance, windows
         self.width = int(sizes.text["hidden_size"])
         self.rows = 2 if guidance > 1 else 1
         self.latent = torch.empty(1, 4, side, side, device="meta")
-        self.picture = torch.empty(1, 3, 8 * side, 8 * side, device="meta")
+        self.control_image = torch.empty(1, 3, 8 * side, 8 * side, device="meta")
 
     def _states(self, rows: int) -> tuple[Tensor, Tensor]:
         text, images = torch.empty(rows, 77, self.width), torch.empty(1, TOKENS, 512)
@@ -218,12 +218,12 @@ class Counted:
         def act() -> None:
             text, images = self._states(1)
             sampler = Sampler(*self.own, schedule, self.guidance, text)
-            sampler.sample(self.picture, Prompts(text, images), self.latent, Silence(self.latent), self.windows)
+            sampler.sample(self.control_image, Prompts(text, images), self.latent, NoNoise(self.latent), self.windows)
 
         return operations(act)
 
     def ours(self) -> tuple[float, float]:
-        """TFLOP of the project's own way: once for a picture, and for each step."""
+        """TFLOP of the project's own way: once for an image, and for each step."""
         one, two = self._ours(1), self._ours(2)
         step = two - one - self.times()
         return one - step, step
@@ -233,19 +233,20 @@ class Counted:
         return operations(lambda: [network.times([1]) for network in self.own])
 
     def keys_and_values(self) -> float:
-        """TFLOP to make them for all cross-attentions, for one picture."""
+        """TFLOP to make them for all cross-attentions, for one image."""
         text, images = self._states(self.rows)
         rows = images.expand(self.rows, -1, -1)
         return operations(lambda: [(network.text(text), network.images(rows)) for network in self.own])
 
     def control(self) -> float:
-        """TFLOP of the control picture's embedding, for one picture."""
-        given = self.picture.half().expand(self.rows, -1, -1, -1)
+        """TFLOP of the control image's embedding, for one image."""
+        given = self.control_image.half().expand(self.rows, -1, -1, -1)
         return operations(lambda: self.own[1].embedding(given))
 
     def reference(self) -> float:
         """TFLOP of a step of the reference way."""
-        stock = reference.chained(self.stock)
+        stock = reference.chain_transformers(self.stock)
         schedule = make_schedule(self.sizes.scheduler, 1)
-        pictured = self.picture, self._states(self.rows)
-        return operations(lambda: reference.sample(stock, schedule, self.guidance, pictured, self.latent, self.windows))
+        conditions = self.control_image, self._states(self.rows)
+        rest = conditions, self.latent, self.windows
+        return operations(lambda: reference.sample(stock, schedule, self.guidance, *rest))

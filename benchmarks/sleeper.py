@@ -1,4 +1,4 @@
-"""An engine that costs time but no processor, like a GPU: it sleeps per batch, then enlarges by 4.
+"""An engine that takes time but no CPU, as one on a GPU does: it sleeps for each batch, then enlarges by 4.
 
 `install` makes it a distribution on the path, found through entry points like any other engine.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Sleeper:
-    """Sleeps `seconds` per call; each pixel then becomes 4 × 4, with grain so that results do not compress away."""
+    """Sleeps `seconds` per call; each pixel then becomes 4 × 4, with grain so that results compress as photos do."""
 
     info = EngineInfo(
         name="bench-sleeper",
@@ -32,7 +32,7 @@ class Sleeper:
         self._seconds = float(setup.options["seconds"])
 
     def upscale(self, images: "Tensor", seeds: Sequence[int]) -> list[Upscaled | Failure]:
-        """See `SREngine.upscale`."""
+        """Enlarge after a pause; arguments and outcomes as in `SREngine.upscale`."""
         started = time.perf_counter()
         grain = _grain(4 * images.shape[-2], 4 * images.shape[-1])
         enlarged = images.repeat_interleave(4, -2).repeat_interleave(4, -1).mul_(0.9).add_(grain)

@@ -1,7 +1,7 @@
-"""SeeSR: semantics-aware diffusion super-resolution (Wu et al., CVPR 2024, arXiv:2311.16518), for whole batches.
+"""SeeSR: semantics-aware diffusion super-resolution (Wu et al., CVPR 2024, arXiv:2311.16518), in batches.
 
-What it computes is what the authors' program computes, quirks included, but for its bugs; how it computes it is this
-project's own. See `pipeline` for the way of a picture through it.
+It computes what the authors' program computes, quirks included, but for its bugs; how it computes it is this project's
+own. The way of an image through it is in `pipeline`.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srcache.engine.interface import EngineInfo, Failure, Option, Setup, Upscaled
-from srcache.errors import EngineError, MissingExtraError
+from srcache.errors import EngineError, needs_extra
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,21 +19,25 @@ if TYPE_CHECKING:
 OPTIONS = {
     "steps": Option(default=50, help="sampling steps; more take longer"),
     "guidance": Option(default=5.5, help="how far to go from the negative prompt; up to 1 not at all, twice as fast"),
-    "conditioning_scale": Option(default=1.0, help="weight of what the ControlNet finds in the LR picture"),
-    "start": Option(default="lr", help="start from the LR picture and noise, or from noise", choices=("lr", "noise")),
+    "conditioning_scale": Option(default=1.0, help="weight of what the ControlNet finds in the LR image"),
+    "start": Option(default="lr", help="start from the LR image and noise, or from noise", choices=("lr", "noise")),
     "prompt": Option(default="", help="your own words, put after the tags"),
     "added_prompt": Option(default="clean, high-resolution, 8k", help="words put after all others"),
     "negative_prompt": Option(default="dotted, noise, blur, lowres, smooth", help="what to lead away from"),
     "process_size": Option(default=512, help="pixels; the least that the shorter side of what the networks see has"),
-    "encoder_tile": Option(default=1024, help="pixels; larger pictures are encoded in tiles of this side"),
+    "encoder_tile": Option(default=1024, help="pixels; larger images are encoded in tiles of this side"),
     "decoder_tile": Option(default=224, help="latent cells of 8 pixels; larger ones are decoded in tiles of this side"),
-    "antialias": Option(default=False, help="smooth when the tagger's picture is shrunk; as published: no"),
-    "parity": Option(default=False, help="noise as the authors' program draws it for the one picture of a run"),
+    "antialias": Option(default=False, help="smooth when the tagger's image is shrunk; as published: no"),
+    "parity": Option(default=False, help="noise as the authors' program draws it for the one image of a run"),
 }
 
 
 class SeeSR:
-    """A bundle named by the recipe, run on this project's own loop over diffusers' modules."""
+    """The engine `seesr`: a recipe's bundle of weights, run by this project's own loop over diffusers' modules.
+
+    Attributes:
+        mode: how the inner call of the loop is run (eager, compiled, in CUDA graphs), for the records.
+    """
 
     info = EngineInfo(
         name="seesr",
@@ -52,22 +56,22 @@ class SeeSR:
     )
 
     def __init__(self, setup: Setup) -> None:
-        _check(setup)
+        _check_options(setup)
         _require_packages()
-        self._pipeline = _opened(setup)
+        self._pipeline = _open_pipeline(setup)
         self.mode = self._pipeline.mode
         self._alone = setup.device.startswith("cpu")
 
     @staticmethod
     def make_weights(name: str, folder: Path) -> None:
-        """Write the files of a bundle that is made on the spot; see `tiny`."""
+        """Write the files of `seesr-tiny`, the bundle that is made on the spot, into a folder."""
         _require_packages()
         from .tiny import write_weights
 
         write_weights(folder)
 
     def upscale(self, images: "Tensor", seeds: Sequence[int]) -> list[Upscaled | Failure]:
-        """See `SREngine.upscale`."""
+        """Upscale a batch, on a CPU image by image; arguments and outcomes as in `SREngine.upscale`."""
         import torch
 
         size = 1 if self._alone else max(1, len(images))
@@ -80,12 +84,12 @@ class SeeSR:
             ]
 
     def predicted_memory(self, height: int, width: int, batch: int) -> int:
-        """Bytes that a call takes beside the weights; see `SREngine` and `memory`."""
+        """Bytes that a call takes beside the weights, for LR images of a size; how it is found is in `memory`."""
         from .memory import predicted_memory
 
         pipeline, count = self._pipeline, 1 if self._alone else batch
         found = predicted_memory(
-            pipeline.networks, pipeline.settings, (height, width), count, captured=pipeline.captured
+            pipeline.networks, pipeline.settings, (height, width), count, in_graphs=pipeline.in_graphs
         )
         return found.total - found.weights
 
@@ -96,19 +100,19 @@ def _require_packages() -> None:
     Raises:
         MissingExtraError: one of them is not installed.
     """
-    try:
+    with needs_extra("diffusers", "seesr", "engine seesr"):
         import diffusers  # noqa: F401
+    with needs_extra("timm", "seesr", "engine seesr"):
         import timm  # noqa: F401
+    with needs_extra("transformers", "seesr", "engine seesr"):
         import transformers  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError(str(error.name), "seesr", "engine seesr") from error
 
 
-def _check(setup: Setup) -> None:
-    """Refuse settings that mean nothing.
+def _check_options(setup: Setup) -> None:
+    """Refuse options out of their range.
 
     Raises:
-        EngineError: with what to change.
+        EngineError: the message says what to change.
     """
     wrong = [
         f"{name} must be at least {least}, but is {setup.options[name]}"
@@ -119,7 +123,7 @@ def _check(setup: Setup) -> None:
         raise EngineError("options of seesr: " + "; ".join(wrong))
 
 
-def _opened(setup: Setup) -> Any:
+def _open_pipeline(setup: Setup) -> Any:
     """The pipeline, its networks loaded and on their device."""
     import torch
 
@@ -129,7 +133,7 @@ def _opened(setup: Setup) -> Any:
     from .pipeline import Pipeline
 
     device, options = torch.device(setup.device), setup.options
-    how = Loading(
+    loading = Loading(
         device=device,
         dtype=DTYPES[setup.precision],
         conditioning_scale=float(options["conditioning_scale"]),
@@ -138,19 +142,19 @@ def _opened(setup: Setup) -> Any:
         antialias=bool(options["antialias"]),
     )
     with torch.inference_mode():
-        networks = load_networks(find_bundle(str(setup.weights)), how)
+        networks = load_networks(find_bundle(str(setup.weights)), loading)
         return Pipeline(networks, _settings(setup), device, *_mode(setup, device))
 
 
 def _mode(setup: Setup, device: Any) -> tuple[str, Callable[..., Any] | None]:
-    """How the inner call is run, by name, and what wraps it: one way for all pictures of a run."""
-    from .cuda_graphs import Captured, compiled
+    """How the inner call is run, in words, and what wraps it: one way for all images of a run."""
+    from .cuda_graphs import GraphedCallable, compiled
 
     if device.type != "cuda":
         return ("compiled", compiled) if setup.compiled else ("eager", None)
     if setup.compiled:
-        return "compiled, in CUDA graphs", lambda act: Captured(compiled(act))
-    return "CUDA graphs", Captured
+        return "compiled, in CUDA graphs", lambda predict: GraphedCallable(compiled(predict))
+    return "CUDA graphs", GraphedCallable
 
 
 def _settings(setup: Setup) -> "Settings":

@@ -1,8 +1,8 @@
-"""Fit tensors to a module; read JSON and safetensors (breaks today's circle of five files)."""
+"""Files of a checkpoint: configurations and tensors are read, and every tensor is put in its place in a module."""
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from srcache.errors import WeightsError
+from srcache.errors import WeightsError, listed
 
 _SHOWN = 8
 
@@ -36,21 +36,26 @@ def fit(model: nn.Module, tensors: dict[str, Tensor], what: str, surplus: Sequen
         for name, place in wanted.items()
         if name in tensors and tensors[name].shape != place.shape
     ]
-    wrong = [
-        f"{len(names)} {words}: {', '.join(names[:_SHOWN])}{' …' if len(names) > _SHOWN else ''}"
-        for words, names in (("missing", missing), ("without a place", strange), ("of another shape", shapes))
-        if names
-    ]
-    if wrong:
-        raise WeightsError(f"{what} does not fit its network; tensors " + "; ".join(wrong))
+    misfits = describe_misfits({"missing": missing, "without a place": strange, "of another shape": shapes})
+    if misfits:
+        raise WeightsError(f"{what} does not fit its network; tensors {misfits}")
     model.load_state_dict({name: tensors[name] for name in wanted}, strict=True, assign=True)
+
+
+def describe_misfits(groups: Mapping[str, Sequence[str]]) -> str:
+    """Names of tensors by what is wrong with them, for a message; empty if there are none.
+
+    >>> describe_misfits({"missing": ["a", "b"], "without a place": [], "of another shape": ["c"]})
+    '2 missing: a, b; 1 of another shape: c'
+    """
+    return "; ".join(f"{len(names)} {fault}: {listed(names, _SHOWN)}" for fault, names in groups.items() if names)
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """A part that is a JSON object.
 
     Raises:
-        WeightsError: it is none.
+        WeightsError: it cannot be read, or it is no JSON object.
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -64,7 +69,7 @@ def read_json(path: Path) -> dict[str, Any]:
 def read_tensors(path: Path, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
     """A part that is tensors, on the CPU, the floating ones in another dtype if one is given.
 
-    They are copied out of the mapped file: where it has them, a CPU may find them askew, and sum in another order.
+    They are copied out of the mapped file, where they may lie unaligned, so that a CPU would sum in another order.
 
     Raises:
         WeightsError: it cannot be read as safetensors.

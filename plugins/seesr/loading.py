@@ -1,4 +1,4 @@
-"""From files to networks: every tensor of a checkpoint has its place, or there is an error that says which has not."""
+"""From a bundle's files to networks on their device: every tensor has its place, or an error says which has none."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ NEEDED = (
     *("unet.config", "unet", "controlnet.config", "controlnet", "vae.config", "vae", "text.config", "text"),
     *("tokenizer.vocab", "tokenizer.merges", "scheduler.config", "ram", "dape"),
 )
-"""Parts that a bundle must have. `image_unet`, if it is there, is the checkpoint that brings the image transformers
-while `unet` is a plain one; `ram.config` and `ram.tags` are those of another tagger than RAM as it was published."""
+"""Parts that a bundle must have. `image_unet`, if it is there, is the checkpoint of the image transformers, while
+`unet` is a plain one; `ram.config` and `ram.tags` belong to another tagger than RAM as it was published."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Networks:
-    """All that a bundle makes, and its scheduler's settings."""
+    """All networks of a bundle, on their device, and the settings of its scheduler."""
 
     unet: "UNet"
     controlnet: "ControlNet"
@@ -40,7 +40,16 @@ class Networks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loading:
-    """How to load: the dtype of all networks but the tagger (which is float32), and what a recipe says of them."""
+    """How networks are loaded.
+
+    Attributes:
+        device: where they run.
+        dtype: of all networks but the tagger, which is float32.
+        conditioning_scale: the weight of the ControlNet's outputs.
+        encoder_tile: the side of the VAE's tiles when it encodes, in pixels.
+        decoder_tile: the side of its tiles when it decodes, in cells of 8 pixels.
+        antialias: whether the tagger smooths images that it shrinks.
+    """
 
     device: torch.device
     dtype: torch.dtype
@@ -51,7 +60,7 @@ class Loading:
 
 
 def load_networks(parts: Mapping[str, Path], how: Loading) -> Networks:
-    """Build all networks from a bundle's files, one after the other, so that no more than one is twice in memory.
+    """Build all networks from a bundle's files, one after the other, so that only one at a time is in memory twice.
 
     Raises:
         WeightsError: a part is missing, or does not fit.
@@ -60,35 +69,35 @@ def load_networks(parts: Mapping[str, Path], how: Loading) -> Networks:
     if missing:
         raise WeightsError(f"SeeSR needs a bundle with all its parts, but this one lacks {', '.join(missing)}")
     return Networks(
-        unet=_unet(parts, how),
-        controlnet=_controlnet(parts, how),
-        vae=_vae(parts, how),
-        text=_text(parts, how),
-        tagger=_tagger(parts, how),
+        unet=_load_unet(parts, how),
+        controlnet=_load_controlnet(parts, how),
+        vae=_load_vae(parts, how),
+        text=_load_text(parts, how),
+        tagger=_load_tagger(parts, how),
         scheduler=read_json(parts["scheduler.config"]),
     )
 
 
-def _unet(parts: Mapping[str, Path], how: Loading) -> "UNet":
+def _load_unet(parts: Mapping[str, Path], how: Loading) -> "UNet":
     from .networks.denoiser import UNet
     from .networks.stock import load_unet
 
     images = read_tensors(parts["image_unet"], how.dtype) if "image_unet" in parts else None
     stock = load_unet(read_json(parts["unet.config"]), read_tensors(parts["unet"], how.dtype), images)
-    network: UNet = _placed(UNet(stock), how)
+    network: UNet = _to_device(UNet(stock), how)
     return network
 
 
-def _controlnet(parts: Mapping[str, Path], how: Loading) -> "ControlNet":
+def _load_controlnet(parts: Mapping[str, Path], how: Loading) -> "ControlNet":
     from .networks.denoiser import ControlNet
     from .networks.stock import load_controlnet
 
     stock = load_controlnet(read_json(parts["controlnet.config"]), read_tensors(parts["controlnet"], how.dtype))
-    network: ControlNet = _placed(ControlNet(stock, how.conditioning_scale), how)
+    network: ControlNet = _to_device(ControlNet(stock, how.conditioning_scale), how)
     return network
 
 
-def _vae(parts: Mapping[str, Path], how: Loading) -> "Autoencoder":
+def _load_vae(parts: Mapping[str, Path], how: Loading) -> "Autoencoder":
     from .networks.vae import load_autoencoder
 
     tensors = read_tensors(parts["vae"], torch.float32)
@@ -102,7 +111,7 @@ def _vae(parts: Mapping[str, Path], how: Loading) -> "Autoencoder":
     return vae.to(how.device, how.dtype, _layout(how))
 
 
-def _text(parts: Mapping[str, Path], how: Loading) -> "TextEncoder":
+def _load_text(parts: Mapping[str, Path], how: Loading) -> "TextEncoder":
     from .networks.text import WIDTH, load_text_encoder
 
     files = parts["tokenizer.vocab"], parts["tokenizer.merges"]
@@ -111,7 +120,7 @@ def _text(parts: Mapping[str, Path], how: Loading) -> "TextEncoder":
     return load_text_encoder(config, tensors, *files, how.dtype, width).to(how.device)
 
 
-def _tagger(parts: Mapping[str, Path], how: Loading) -> "Tagger":
+def _load_tagger(parts: Mapping[str, Path], how: Loading) -> "Tagger":
     from .networks.tagger import load_tagger
 
     config = read_json(parts["ram.config"]) if "ram.config" in parts else None
@@ -121,7 +130,7 @@ def _tagger(parts: Mapping[str, Path], how: Loading) -> "Tagger":
     return load_tagger(ram, dape, config, tags, antialias=how.antialias).to(how.device)
 
 
-def _placed(network: Any, how: Loading) -> Any:
+def _to_device(network: Any, how: Loading) -> Any:
     return network.to(device=how.device, memory_format=_layout(how)).eval()
 
 

@@ -1,13 +1,13 @@
-"""How much of a device's memory a batch takes, found by walking the batch's whole way on tensors without data.
+"""How much of a device's memory a batch takes, found by running the batch on tensors without data.
 
 The engine's own code runs once, with one sampling step, on PyTorch's meta device; whatever it allocates is entered in
 a ledger until nothing refers to it any more. So the figure follows the code, and costs a second or two.
 
-What such a walk cannot see is stated here and added: the libraries' workspaces, the gaps between blocks of memory, and
-what a recorded inner call keeps aside (its whole peak, and copies of its inputs). Two things it is told, as it would
-otherwise see another device's way: attention runs in a kernel that keeps no table of all pairs, and a convolution with
-channels last copies an input that is not. Not in it: the driver's own context (about 0.5 GB), recordings of other
-shapes, and the second decoder that is made if half precision overflows.
+What such a run cannot see is stated here and added: the libraries' workspaces, the gaps between blocks of memory, and
+what a recorded inner call keeps aside (its peak, and copies of its inputs). Two things are set as they are on a GPU,
+because the meta device does them otherwise: attention runs in a kernel that keeps no table of all pairs, and a
+convolution with channels last copies an input that is not. Not in it: the driver's own context (about 0.5 GB),
+recordings of other shapes, and the second decoder that is made if half precision overflows.
 """
 
 import copy
@@ -37,7 +37,7 @@ GAPS = 0.1
 """What is lost between blocks, as a share of all that is no weight."""
 
 _PLAIN_HEADS = 128
-"""Attention heads that are wider sum up in float32 beside the output, if that is in half precision."""
+"""The widest attention head whose sum needs no float32 copy beside an output in half precision."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class Memory:
 
     Attributes:
         weights: of all networks.
-        tensors: the most that is alive at once, weights included; what `torch.cuda.max_memory_allocated` tells.
+        tensors: the most that is alive at once, weights included; what `torch.cuda.max_memory_allocated` reports.
         recorded: what recordings of the inner call keep aside while something else runs.
         reserved: the most that is taken at once, recordings included.
         allowance: what is added for what cannot be seen.
@@ -65,29 +65,29 @@ class Memory:
 
 
 def predicted_memory(
-    networks: "Networks", settings: "Settings", size: tuple[int, int], batch: int, *, captured: bool
+    networks: "Networks", settings: "Settings", size: tuple[int, int], batch: int, *, in_graphs: bool
 ) -> Memory:
     """What a batch takes on the device that the networks are on, or would take if they are on the meta device.
 
     Args:
         networks: loaded; they are not touched.
-        settings: as the pipeline has them. The number of steps counts for nothing here.
-        size: height and width of the small pictures.
-        batch: how many go at once.
-        captured: whether the inner call is recorded, see `captured`.
+        settings: as the pipeline has them. The number of steps does not matter here.
+        size: height and width of the LR images, in pixels.
+        batch: how many images go at once.
+        in_graphs: whether the inner call is run from CUDA graphs, see `cuda_graphs`.
     """
     from .pipeline import Pipeline
 
     ledger, meta = Ledger(), torch.device("meta")
     plain = torch.inference_mode(False)  # in inference mode, calls would come in coarser pieces
-    with plain, torch.no_grad(), _Calls(ledger), ledger:
-        twin = _without_data(networks)
-        for tensor in _tensors(twin):
+    with plain, torch.no_grad(), _GPUAttention(ledger), ledger:
+        twin = _on_meta(networks)
+        for tensor in _all_tensors(twin):
             ledger.enter(tensor)
         weights = ledger.live
-        wrap = ledger.aside if captured else None
-        walked = replace(twin, tagger=_Tagger(twin.tagger), text=_Text(twin.text))  # type: ignore[arg-type]
-        pipeline = Pipeline(walked, replace(settings, steps=1), meta, "walked", wrap)
+        wrap = ledger.recorded_call if in_graphs else None
+        stand_in = replace(twin, tagger=_MetaTagger(twin.tagger), text=_MetaTextEncoder(twin.text))  # type: ignore[arg-type]
+        pipeline = Pipeline(stand_in, replace(settings, steps=1), meta, "meta", wrap)
         pipeline.upscale(torch.zeros((1, 3, *size)).expand(batch, -1, -1, -1), [0] * batch)
     inner, kept = ledger.inner, ledger.inputs
     reserved = ledger.peak + inner + kept
@@ -119,9 +119,9 @@ class Ledger(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func is torch.ops.aten._to_copy.default:
-            found = self._moved(func, args[0], kwargs)
+            found = self._copy(func, args[0], kwargs)
         elif func is torch.ops.aten.convolution.default:
-            found = self._convolved(func(*args, **kwargs), *args[:2])
+            found = self._convolution(func(*args, **kwargs), *args[:2])
         else:
             found = func(*args, **kwargs)
         for leaf in tree_leaves(found):
@@ -139,17 +139,17 @@ class Ledger(TorchDispatchMode):
         self.peak = max(self.peak, self.live)
         weakref.finalize(storage, self._leave, storage._cdata, storage.nbytes()).atexit = False
 
-    def pass_by(self, size: int) -> None:
+    def count_workspace(self, size: int) -> None:
         """Count bytes that one operation needs while it runs."""
         self.peak = max(self.peak, self.live + size)
 
-    def aside(self, act: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        """`act` as a recorded call: what it needs within is entered apart, and its last inputs are held."""
+    def recorded_call(self, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        """`function` as a recorded call: what it needs within is counted apart, and its last inputs are kept alive."""
 
         def run(*tensors: Tensor) -> Tensor:
             before, peak = self.live, self.peak
             self.peak = before
-            found = act(*tensors)
+            found = function(*tensors)
             self.inner, self.peak_inner = max(self.inner, self.peak - before), max(self.peak_inner, self.peak)
             self.inputs = max(self.inputs, sum(tensor.nbytes for tensor in tensors))
             self.peak, self._held = max(peak, self.live), tensors
@@ -161,7 +161,7 @@ class Ledger(TorchDispatchMode):
         self._known.discard(key)
         self.live -= size
 
-    def _moved(self, func: Any, tensor: Tensor, kwargs: dict[str, Any]) -> Tensor:
+    def _copy(self, func: Any, tensor: Tensor, kwargs: dict[str, Any]) -> Tensor:
         target = torch.device(kwargs.get("device") or tensor.device)
         if tensor.device.type == "meta" and target.type == "cpu":
             there = torch.zeros(1, dtype=kwargs.get("dtype") or tensor.dtype).expand(tensor.shape)
@@ -171,20 +171,20 @@ class Ledger(TorchDispatchMode):
             return torch.empty_strided(tensor.shape, self._layouts[tensor], dtype=tensor.dtype, device=target)
         return func(tensor, **kwargs)  # type: ignore[no-any-return]
 
-    def _convolved(self, found: Tensor, given: Tensor, weight: Tensor) -> Tensor:
-        """The result as a GPU gives it."""
+    def _convolution(self, found: Tensor, image: Tensor, weight: Tensor) -> Tensor:
+        """The result of a convolution in the layout that a GPU gives it."""
         last = torch.channels_last
         if weight.ndim != 4 or not weight.is_contiguous(memory_format=last) or weight.is_contiguous():
             return found
-        if not given.is_contiguous(memory_format=last):
-            self.pass_by(given.nbytes + found.nbytes)
+        if not image.is_contiguous(memory_format=last):
+            self.count_workspace(image.nbytes + found.nbytes)
         return torch.empty_like(found, memory_format=last)
 
 
-class _Calls(TorchFunctionMode):
-    """Attention as a GPU's kernels leave memory: an output, its heads behind each other, and nothing between.
+class _GPUAttention(TorchFunctionMode):
+    """Attention as a GPU's kernels use memory: an output, its heads behind each other, and nothing between.
 
-    Also, numbers that the host asks for are zeros.
+    Also, numbers that the host reads from the device are zeros.
     """
 
     def __init__(self, ledger: Ledger) -> None:
@@ -201,12 +201,12 @@ class _Calls(TorchFunctionMode):
         *rows, heads, length = query.shape[:-1]
         found = query.new_empty((*rows, length, heads, value.shape[-1])).transpose(-2, -3)
         if value.shape[-1] > _PLAIN_HEADS and value.dtype != torch.float32:
-            self._ledger.pass_by(4 * found.numel())
+            self._ledger.count_workspace(4 * found.numel())
         return found
 
 
-class _Tagger:
-    """A tagger that finds no tags; its own way asks for autocast, which the meta device has not."""
+class _MetaTagger:
+    """A tagger that finds no tags: `Tagger` itself asks for autocast, which the meta device does not have."""
 
     def __init__(self, tagger: "Tagger") -> None:
         self._tagger = tagger
@@ -218,8 +218,8 @@ class _Tagger:
         return [""] * len(images), embeds
 
 
-class _Text:
-    """A text encoder that reads no words; see `_Tagger`."""
+class _MetaTextEncoder:
+    """A text encoder that reads no words: `TextEncoder` itself asks for autocast, which the meta device lacks."""
 
     def __init__(self, text: "TextEncoder") -> None:
         self._model, self._width = text._model, text._width
@@ -231,25 +231,25 @@ class _Text:
         return torch.cat(calls)[: len(prompts)].clone()
 
 
-def _without_data(networks: "Networks") -> "Networks":
+def _on_meta(networks: "Networks") -> "Networks":
     """A copy of all networks on the meta device, laid out as they are."""
     memo: dict[int, Any] = {}
-    for tensor in _tensors(networks):
+    for tensor in _all_tensors(networks):
         twin = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
         memo[id(tensor)] = nn.Parameter(twin, requires_grad=False) if isinstance(tensor, nn.Parameter) else twin
     return copy.deepcopy(networks, memo)
 
 
-def _tensors(thing: Any) -> Iterator[Tensor]:
-    """All tensors that something of this package has."""
+def _all_tensors(thing: Any) -> Iterator[Tensor]:
+    """All tensors that an object of this package holds, however deep."""
     if isinstance(thing, Tensor):
         yield thing
     elif isinstance(thing, nn.Module):
         yield from (*thing.parameters(), *thing.buffers())
     elif isinstance(thing, Mapping | list | tuple):
         for each in thing.values() if isinstance(thing, Mapping) else thing:
-            yield from _tensors(each)
+            yield from _all_tensors(each)
     elif type(thing).__module__.startswith(f"{__package__}."):
         names = getattr(thing, "__slots__", None) or vars(thing)
         for name in names:
-            yield from _tensors(getattr(thing, name))
+            yield from _all_tensors(getattr(thing, name))

@@ -1,8 +1,8 @@
 """A bundle that is made on the spot: SeeSR's networks, hundreds of times smaller, with weights that mean nothing.
 
-It lets the whole way be walked on any machine without a download, for tests and demonstrations. What it makes is no
-super-resolution. The numbers are whole numbers of a frozen generator divided by powers of two, so that the files are
-the same bytes on every machine; their digests stand in the manifest.
+With it all of the engine's code can be run on any machine without a download, for tests and demonstrations. What it
+makes is no super-resolution. The numbers are integers of a frozen generator divided by powers of two, so that the files
+are the same bytes on every machine; their digests stand in the manifest.
 """
 
 import json
@@ -17,10 +17,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 SEED = 20240617
-_WIDTH = 32
 FAINT = 1 / 32
-"""How strong what the VAE decodes is, so that a colour fix which puts the picture's coarse part below it shows both."""
+"""How strong the VAE's output is, so that a colour fix which puts the LR image's coarse part under it shows both."""
 
+_WIDTH = 32
 _BYTES = 256
 _LEVELS = 2048
 
@@ -94,11 +94,11 @@ def write_weights(folder: Path) -> None:
     vocabulary = _vocabulary()
     _write(folder / "tokenizer/vocab.json", json.dumps(vocabulary, ensure_ascii=True) + "\n")
     _write(folder / "tokenizer/merges.txt", "#version: 0.2\n")
-    dice = np.random.RandomState(SEED)  # the one generator of numpy whose numbers never change
+    rng = np.random.RandomState(SEED)  # the one generator of numpy whose numbers never change
     for name, shapes in _shapes().items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({tensor: drawn(dice, tensor, shapes[tensor]) for tensor in sorted(shapes)}, path)
+        save_file({tensor: random_tensor(rng, tensor, shapes[tensor]) for tensor in sorted(shapes)}, path)
 
 
 def _shapes() -> dict[str, dict[str, tuple[int, ...]]]:
@@ -121,7 +121,7 @@ def _shapes() -> dict[str, dict[str, tuple[int, ...]]]:
         "vae/diffusion_pytorch_model.safetensors": _shapes_of(vae),
         "text_encoder/model.safetensors": {f"text_model.{name}": shape for name, shape in _shapes_of(text).items()},
         "ram/ram.safetensors": ram,
-        "ram/dape.safetensors": additions(ram),
+        "ram/dape.safetensors": lora_shapes(ram),
     }
 
 
@@ -129,8 +129,8 @@ def _shapes_of(model: nn.Module) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
 
 
-def additions(ram: Mapping[str, tuple[int, ...]], rank: int = 8) -> dict[str, tuple[int, ...]]:
-    """The shapes of DAPE's matrices, by their names, from those of RAM's tensors by theirs."""
+def lora_shapes(ram: Mapping[str, tuple[int, ...]], rank: int = 8) -> dict[str, tuple[int, ...]]:
+    """The shapes of DAPE's low-rank matrices by their names, from the shapes of RAM's tensors by theirs."""
     found: dict[str, tuple[int, ...]] = {}
     for name, shape in ram.items():
         module = name.removesuffix(".weight")
@@ -141,20 +141,20 @@ def additions(ram: Mapping[str, tuple[int, ...]], rank: int = 8) -> dict[str, tu
     return found
 
 
-def drawn(dice: np.random.RandomState, name: str, shape: tuple[int, ...]) -> Tensor:
-    """A float16 tensor: norms' weights are 1 and biases 0; others keep the size of what goes through them, about."""
+def random_tensor(rng: np.random.RandomState, name: str, shape: tuple[int, ...]) -> Tensor:
+    """A float16 tensor: norms' weights are 1, biases 0; others roughly keep the size of what goes through them."""
     if len(shape) < 2:
         is_scale = name.endswith("weight")
         return torch.full(shape, 1.0 if is_scale else 0.0, dtype=torch.float16)
     reach = 1 if name.endswith(("label_embed", "embedding.weight")) else math.sqrt(3 / math.prod(shape[1:]))
     reach *= FAINT if name == "decoder.conv_out.weight" else 1
     step = 2.0 ** round(math.log2(reach / _LEVELS))
-    numbers = dice.randint(-_LEVELS, _LEVELS + 1, size=shape)
+    numbers = rng.randint(-_LEVELS, _LEVELS + 1, size=shape)
     return torch.from_numpy(numbers.astype(np.float32) * np.float32(step)).to(torch.float16)
 
 
 def _vocabulary() -> dict[str, int]:
-    """A token for each byte, one for each byte at the end of a word, and the two marks; no pairs."""
+    """A token for each byte, one for each byte at the end of a word, and the two marks for begin and end; no merges."""
     from tokenizers.pre_tokenizers import ByteLevel
 
     symbols = sorted(ByteLevel.alphabet())

@@ -6,10 +6,10 @@ import torch
 from benchmarks import bench_seesr as bench
 from benchmarks import seesr_cpu, seesr_gpu, seesr_measure
 from benchmarks.record import Bar, append
-from benchmarks.seesr_gpu import Run, Shape
+from benchmarks.seesr_gpu import RunSettings, Shape
 
 SLOW = pytest.mark.slow
-TINY = Run(device=torch.device("cpu"), repeats=1, tiny=True, precision="fp32")
+TINY = RunSettings(device=torch.device("cpu"), repeats=1, tiny=True, precision="fp32")
 
 
 @pytest.fixture(autouse=True)
@@ -51,21 +51,21 @@ def test_a_case_is_measured_recorded_and_not_measured_twice(command, capsys):
     assert "recorded already" in capsys.readouterr().out
 
 
-def place_of(command, commit):
+def provenance_of(command, commit):
     given = bench._parser().parse_args(["--history", str(command.out.parent / "history.csv"), "--commit", commit])
-    place = bench._place(given, TINY.device)
-    append("seesr", [Bar(case="predicted: weights", value=1, unit="GB")], 1, place)
-    return place
+    provenance = bench._provenance(given, TINY.device)
+    append("seesr", [Bar(case="predicted: weights", value=1, unit="GB")], 1, provenance)
+    return provenance
 
 
 def test_uncommitted_changes_are_measured_again(command):
-    place = place_of(command, "abc+")
+    provenance = provenance_of(command, "abc+")
     assert command.rows()
-    assert not bench.is_recorded("predicted", place)
+    assert not bench.is_recorded("predicted", provenance)
 
 
 def test_what_is_recorded_is_a_case_of_a_commit_on_a_machine(command):
-    here = place_of(command, "abc")
+    here = provenance_of(command, "abc")
     assert bench.is_recorded("predicted", here)
     assert not bench.is_recorded("predict", here)
     assert not bench.is_recorded("predicted", bench.replace(here, machine="another"))
@@ -74,7 +74,7 @@ def test_what_is_recorded_is_a_case_of_a_commit_on_a_machine(command):
 
 def test_small_networks_leave_no_row_in_the_history():
     given = bench._parser().parse_args(["--tiny", "--case", "predicted"])
-    assert bench._place(given, TINY.device) is None
+    assert bench._provenance(given, TINY.device) is None
 
 
 @pytest.mark.parametrize(
@@ -101,22 +101,22 @@ def test_both_ways_predict_the_same(capsys):
 
 @SLOW
 def test_what_is_saved_adds_up():
-    step, whole, *shares = seesr_cpu.savings(TINY, "savings")
+    step, complete, *shares = seesr_cpu.savings(TINY, "savings")
     assert sum(bar.value for bar in shares) == pytest.approx(100 * (1 - step.ratio))
     assert all(bar.value > 0 for bar in shares)
-    assert 50 * step.value < whole.value < 51 * step.value + whole.value / 10
+    assert 50 * step.value < complete.value < 51 * step.value + complete.value / 10
 
 
 def test_two_networks_for_every_pixel_are_the_same_in_every_precision():
     torch.manual_seed(3)
-    exact = seesr_gpu.full.denoisers(seesr_gpu.full.tiny(), seesr_gpu.full.place("cpu", "fp32")).unet.state_dict()
+    exact = seesr_gpu.full.denoisers(seesr_gpu.full.tiny(), seesr_gpu.full.placement("cpu", "fp32")).unet.state_dict()
     torch.manual_seed(3)
-    half = seesr_gpu.full.denoisers(seesr_gpu.full.tiny(), seesr_gpu.full.place("cpu", "fp16")).unet.state_dict()
+    half = seesr_gpu.full.denoisers(seesr_gpu.full.tiny(), seesr_gpu.full.placement("cpu", "fp16")).unet.state_dict()
     assert all(torch.equal(half[name], tensor.half()) for name, tensor in exact.items())
 
 
 def test_bars_hold_on_one_kind_of_gpu_only(monkeypatch):
-    run = Run(device=torch.device("cuda"), repeats=1)
+    run = RunSettings(device=torch.device("cuda"), repeats=1)
     for name, wanted in (("NVIDIA H100 80GB HBM3", 0.4), ("NVIDIA H200", 0.4), ("NVIDIA A100-SXM4-80GB", None)):
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda device, name=name: name)
         assert run.limit(0.4) == wanted
@@ -148,16 +148,16 @@ def test_the_time_in_which_a_kernel_runs_counts_overlaps_once():
 
 
 def test_stage_timers_leave_the_engine_as_it_was():
-    made = seesr_gpu.Bench(TINY, Shape(steps=1))
-    pipeline = made.engine._pipeline
+    runner = seesr_gpu.CaseRunner(TINY, Shape(steps=1))
+    pipeline = runner.engine._pipeline
     before = pipeline.networks
-    spent = seesr_measure.stages(made.engine, made.call, TINY.device)
+    spent = seesr_measure.stages(runner.engine, runner.call, TINY.device)
     assert set(spent) >= {*seesr_gpu.STAGES} - {"load"}
     assert sum(spent[stage] for stage in seesr_gpu.STAGES if stage != "load") == pytest.approx(spent["all"])
     assert pipeline.networks is before
     assert "sample" not in vars(pipeline.sampler)
     assert not {"encode", "decode"} & {*vars(before.vae), *vars(before.text)}
-    loop = seesr_measure.last_sample(made.engine, made.call)
+    loop = seesr_measure.last_sample(runner.engine, runner.call)
     assert loop().shape == (1, 4, 8, 8)
 
 
@@ -166,9 +166,9 @@ def test_a_table_says_what_was_missed():
     assert "| a | 2 s | 1 **missed** | b: 4 s | 0.5 |" in shown
 
 
-def test_an_upscaled_picture_that_fails_stops_the_measuring(monkeypatch):
-    made = seesr_gpu.Bench(TINY, Shape(steps=1))
-    decode = made.networks.vae.decode
-    monkeypatch.setattr(made.networks.vae, "decode", lambda latents: decode(latents) * float("nan"))
+def test_an_upscaled_image_that_fails_stops_the_measuring(monkeypatch):
+    runner = seesr_gpu.CaseRunner(TINY, Shape(steps=1))
+    decode = runner.networks.vae.decode
+    monkeypatch.setattr(runner.networks.vae, "decode", lambda latents: decode(latents) * float("nan"))
     with pytest.raises(RuntimeError, match="not_finite"):
-        made.call()
+        runner.call()

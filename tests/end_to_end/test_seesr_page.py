@@ -23,7 +23,7 @@ from PIL import Image
 
 pytest.importorskip("diffusers")
 from srcache_plugins.seesr.networks.tagger import TAGS, published_shapes
-from srcache_plugins.seesr.tiny import additions, drawn, write_weights
+from srcache_plugins.seesr.tiny import lora_shapes, random_tensor, write_weights
 
 PAGE = (paths.ROOT / "plugins/seesr/README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
@@ -38,8 +38,8 @@ def published(tmp_path_factory):
     write_weights(folder)
     files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     dice, shapes = np.random.RandomState(1), published_shapes({})
-    ram = {name: drawn(dice, name, shape) for name, shape in shapes.items()}
-    dape = {name: drawn(dice, name, shape) for name, shape in additions(shapes).items()}
+    ram = {name: random_tensor(dice, name, shape) for name, shape in shapes.items()}
+    dape = {name: random_tensor(dice, name, shape) for name, shape in lora_shapes(shapes).items()}
     return {
         BASE: {name: data for name, data in files.items() if name.startswith(("vae", "text", "token", "sched"))},
         SEESR: {name: data for name, data in files.items() if name.startswith(("unet", "controlnet"))}

@@ -59,7 +59,7 @@ def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-class Recorded:
+class RecordedNoise:
     """Noise as a case has recorded it, in the place of `noise.Noise`."""
 
     def __init__(self, drawn: Iterable[torch.Tensor], posterior: torch.Tensor | None = None) -> None:
@@ -73,7 +73,7 @@ class Recorded:
         return self._posterior[:1]
 
 
-class Watched:
+class PredictionLog:
     """What a sampler predicts, step by step: the latents that go in, and the noise that is found in them.
 
     Windows of a latent are put together again.
@@ -89,7 +89,7 @@ class Watched:
         return found
 
     def steps(self, windows: Any, size: tuple[int, int]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        """The latents before every step, and the noise, of one picture."""
+        """The latents before every step, and the noise, of one image."""
         latents, noises = zip(*self._calls, strict=True)
         if windows is None:
             return list(latents), list(noises)

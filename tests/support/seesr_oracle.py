@@ -26,12 +26,14 @@ def stock(letter: str) -> tuple[Any, Any]:
     return _filled(UNet2DConditionModel, f"unet_{letter}"), _filled(ControlNetModel, f"controlnet_{letter}")
 
 
-def stock_step(networks: tuple[Any, Any], latent: Any, picture: Any, step: tuple[int, Any, Any], scale: float) -> Any:
+def stock_step(
+    networks: tuple[Any, Any], latent: Any, control_image: Any, step: tuple[int, Any, Any], scale: float
+) -> Any:
     """The predicted noise; `step` is the timestep, and text and image embeddings, all of as many rows as the latent."""
     unet, controlnet = networks
     timestep, *states = step
     given = {"encoder_hidden_states": tuple(states), "return_dict": False}
-    down, mid = controlnet(latent, timestep, controlnet_cond=picture, conditioning_scale=scale, **given)
+    down, mid = controlnet(latent, timestep, controlnet_cond=control_image, conditioning_scale=scale, **given)
     added = {"down_block_additional_residuals": down, "mid_block_additional_residual": mid}
     return unet(latent, timestep, **given, **added)[0]
 

@@ -1,1 +1,1 @@
-"""What SeeSR is made of."""
+"""The networks that SeeSR is made of: UNet, ControlNet, VAE, text encoder and tagger."""

@@ -1,7 +1,7 @@
 """The layers of a Stable Diffusion UNet over diffusers' modules, with all that can be known beforehand taken out.
 
 A layer gets the time embedding already projected and the keys and values of what it attends to already made; so a step
-of the sampler computes only what differs from the last one. With guidance, a picture has two rows (negative and
+of the sampler computes only what differs from the last one. With guidance, an image has two rows (negative and
 positive prompt) which differ from the first text cross-attention on; up to there one row is computed, and doubled.
 """
 
@@ -11,12 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-Pair = tuple[Any, Any]
-"""A text transformer and the image transformer behind it."""
-
 
 class Resnet(nn.Module):
-    """A stock ResnetBlock2D that is given the projected time embedding."""
+    """A stock ResnetBlock2D whose time embedding has been projected beforehand."""
 
     def __init__(self, block: Any) -> None:
         super().__init__()
@@ -33,7 +30,7 @@ class Resnet(nn.Module):
 
 
 class Transformer(nn.Module):
-    """A stock Transformer2DModel of one block, whose cross-attention is given its keys and values."""
+    """A stock Transformer2DModel of one block, the keys and values of whose cross-attention are made beforehand."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -42,7 +39,7 @@ class Transformer(nn.Module):
         self.linear = bool(model.use_linear_projection)
         self.norms = nn.ModuleList([block.norm1, block.norm2, block.norm3])
         self.heads, self.feed_forward = block.attn1.heads, block.ff
-        self.qkv = joined(block.attn1.to_q, block.attn1.to_k, block.attn1.to_v)
+        self.qkv = join_linears(block.attn1.to_q, block.attn1.to_k, block.attn1.to_v)
         self.self_out, self.query, self.cross_out = block.attn1.to_out[0], block.attn2.to_q, block.attn2.to_out[0]
 
     def forward(self, hidden: Tensor, keys_values: Tensor) -> Tensor:
@@ -55,20 +52,20 @@ class Transformer(nn.Module):
         key, value = keys_values.chunk(2, dim=-1)
         tokens = tokens + self.cross_out(attention(self.query(self.norms[1](tokens)), key, value, self.heads))
         tokens = tokens + self.feed_forward(self.norms[2](tokens))
-        return hidden + self._picture(tokens, height, width)
+        return hidden + self._feature_map(tokens, height, width)
 
     def _tokens(self, hidden: Tensor) -> Tensor:
         if self.linear:
             return self.proj_in(hidden.flatten(2).transpose(1, 2))  # type: ignore[no-any-return]
         return self.proj_in(hidden).flatten(2).transpose(1, 2)  # type: ignore[no-any-return]
 
-    def _picture(self, tokens: Tensor, height: int, width: int) -> Tensor:
+    def _feature_map(self, tokens: Tensor, height: int, width: int) -> Tensor:
         if self.linear:
-            return _unfolded(self.proj_out(tokens), height, width)
-        return self.proj_out(_unfolded(tokens, height, width))  # type: ignore[no-any-return]
+            return _to_grid(self.proj_out(tokens), height, width)
+        return self.proj_out(_to_grid(tokens, height, width))  # type: ignore[no-any-return]
 
 
-def _unfolded(tokens: Tensor, height: int, width: int) -> Tensor:
+def _to_grid(tokens: Tensor, height: int, width: int) -> Tensor:
     """(N, h·w, C) → (N, C, h, w), without moving anything."""
     return tokens.transpose(1, 2).reshape(tokens.shape[0], -1, height, width)
 
@@ -85,11 +82,11 @@ def rows_like(hidden: Tensor, other: Tensor) -> Tensor:
     return hidden if hidden.shape[0] == other.shape[0] else torch.cat([hidden, hidden])
 
 
-def joined(*layers: nn.Linear) -> nn.Linear:
+def join_linears(*layers: nn.Linear) -> nn.Linear:
     """Linear layers of one input as one layer, whose outputs lie side by side."""
-    weight = torch.cat([layer.weight for layer in layers])
-    whole = nn.Linear(weight.shape[1], weight.shape[0], bias=layers[0].bias is not None, device="meta")
-    whole.weight = nn.Parameter(weight, requires_grad=False)
+    weight = torch.cat([each.weight for each in layers])
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=layers[0].bias is not None, device="meta")
+    layer.weight = nn.Parameter(weight, requires_grad=False)
     if layers[0].bias is not None:
-        whole.bias = nn.Parameter(torch.cat([layer.bias for layer in layers]), requires_grad=False)
-    return whole
+        layer.bias = nn.Parameter(torch.cat([each.bias for each in layers]), requires_grad=False)
+    return layer

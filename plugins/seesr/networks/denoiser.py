@@ -1,6 +1,6 @@
 """One prediction of noise, by ControlNet and UNet, computing at each step only what is new in it.
 
-What stays is made once: the projected time embeddings of all steps, the ControlNet's embedding of the control picture,
+What stays is made once: the projected time embeddings of all steps, the ControlNet's embedding of the control image,
 and the keys and values of text and image for all cross-attentions of a network, which are one matrix product.
 """
 
@@ -11,17 +11,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .blocks import Resnet, Transformer, joined, rows_like
+from .blocks import Resnet, Transformer, join_linears, rows_like
 
 
-class Given(NamedTuple):
-    """What a network is given beside the latent.
+class Conditioning(NamedTuple):
+    """What one of the two networks is conditioned on: the time of the step, the prompts and the images, all projected.
 
     Attributes:
         time: (S,) the projections of one time embedding for all resnets, side by side; a row of
             `DenoisingNetwork.times`.
         text: (N, 77, K) keys and values of the prompts, from `DenoisingNetwork.text`.
-        images: (N, T, K) the same of the pictures' embeddings, from `DenoisingNetwork.images`.
+        images: (N, T, K) keys and values of the tagger's image embeddings, from `DenoisingNetwork.images`.
     """
 
     time: Tensor
@@ -38,14 +38,14 @@ class Layer(nn.Module):
         self.pair = nn.ModuleList(Transformer(each) for each in pair) if pair else None
         self.time, self.keys = time, keys
 
-    def forward(self, hidden: Tensor, given: Given) -> Tensor:
+    def forward(self, hidden: Tensor, conditioning: Conditioning) -> Tensor:
         """(N, C, h, w) → (N or 2·N, C', h, w)."""
-        hidden = self.resnet(hidden, given.time[self.time])
+        hidden = self.resnet(hidden, conditioning.time[self.time])
         if self.pair is None:
             return hidden
         text, image = self.pair
-        hidden = text(hidden, given.text[..., self.keys])
-        return image(hidden, given.images[..., self.keys])  # type: ignore[no-any-return]
+        hidden = text(hidden, conditioning.text[..., self.keys])
+        return image(hidden, conditioning.images[..., self.keys])  # type: ignore[no-any-return]
 
 
 class DenoisingNetwork(nn.Module):
@@ -62,8 +62,10 @@ class DenoisingNetwork(nn.Module):
         self.middle = nn.ModuleList(self._layers(model.mid_block))
         self.up = nn.ModuleList(nn.ModuleList(self._layers(block)) for block in getattr(model, "up_blocks", ()))
         resnets, pairs = list(_resnets(model)), list(_pairs(model))
-        self.time = joined(*(resnet.time_emb_proj for resnet in resnets))
-        self.text, self.images = (joined(*_keys_and_values(transformers)) for transformers in zip(*pairs, strict=True))
+        self.time = join_linears(*(resnet.time_emb_proj for resnet in resnets))
+        self.text, self.images = (
+            join_linears(*_keys_and_values(transformers)) for transformers in zip(*pairs, strict=True)
+        )
 
     def times(self, timesteps: Sequence[int]) -> Tensor:
         """The projected time embeddings of some steps, (steps, S)."""
@@ -71,22 +73,22 @@ class DenoisingNetwork(nn.Module):
         sinusoids = self.time_sinusoid(torch.tensor(list(timesteps), device=device))
         return self.time(functional.silu(self.time_embedding(sinusoids.to(dtype))))  # type: ignore[no-any-return]
 
-    def descend(self, hidden: Tensor, given: Given) -> tuple[Tensor, list[Tensor]]:
+    def descend(self, hidden: Tensor, conditioning: Conditioning) -> tuple[Tensor, list[Tensor]]:
         """From the first convolution's output to that of the middle; also what each layer hands to the up path."""
         skips = [hidden]
         for layers, downsampler in zip(self.down, self.downsamplers, strict=True):
             for layer in layers:  # type: ignore[attr-defined]
-                hidden = layer(hidden, given)
+                hidden = layer(hidden, conditioning)
                 skips.append(hidden)
             if not isinstance(downsampler, nn.Identity):
                 hidden = downsampler(hidden)
                 skips.append(hidden)
         for layer in self.middle:
-            hidden = layer(hidden, given)
+            hidden = layer(hidden, conditioning)
         return hidden, skips
 
     def _layers(self, block: Any) -> list[Layer]:
-        """A block's layers, each with its place in what is `Given`."""
+        """A block's layers, each with its slice of the `Conditioning`."""
         pairs: list[Any] = list(zip(block.attentions, block.image_attentions, strict=True)) if _attends(block) else []
         pairs += [None] * (len(block.resnets) - len(pairs))
         return [self._layer(resnet, pair) for resnet, pair in zip(block.resnets, pairs, strict=True)]
@@ -99,28 +101,37 @@ class DenoisingNetwork(nn.Module):
 
 
 class ControlNet(DenoisingNetwork):
-    """See `DenoisingNetwork`; what it finds in the control picture is added to what the UNet passes on."""
+    """SeeSR's ControlNet: a second down path that sees the control image, and whose outputs are added to the UNet's.
+
+    Args:
+        model: a stock ControlNetModel with image transformers, see `stock.load_controlnet`; its modules are taken over.
+        scale: the weight of its outputs (`conditioning_scale` of a recipe).
+    """
 
     def __init__(self, model: Any, scale: float) -> None:
         super().__init__(model)
         self.embedding, self.scale = model.controlnet_cond_embedding, scale
         self.outputs, self.middle_output = model.controlnet_down_blocks, model.controlnet_mid_block
 
-    def forward(self, latent: Tensor, control: Tensor, given: Given) -> list[Tensor]:
+    def forward(self, latent: Tensor, control: Tensor, conditioning: Conditioning) -> list[Tensor]:
         """Residuals for the UNet, the middle's last.
 
         Args:
             latent: (B, 4, h, w).
-            control: (B, C, h, w), from `embedding` of the control picture (B, 3, 8·h, 8·w) in [0, 1].
-            given: of B rows, or of 2·B with the negative prompts' first.
+            control: (B, C, h, w), from `embedding` of the control image (B, 3, 8·h, 8·w) in [0, 1].
+            conditioning: of B rows, or of 2·B with the negative prompts' first.
         """
-        hidden, skips = self.descend(self.conv_in(latent) + control, given)
+        hidden, skips = self.descend(self.conv_in(latent) + control, conditioning)
         found = [output(skip) for output, skip in zip(self.outputs, skips, strict=True)] + [self.middle_output(hidden)]
         return found if self.scale == 1 else [each * self.scale for each in found]
 
 
 class UNet(DenoisingNetwork):
-    """See `DenoisingNetwork`."""
+    """SeeSR's UNet: predicts the noise in a latent.
+
+    Args:
+        model: a stock UNet2DConditionModel with image transformers, see `stock.load_unet`; its modules are taken over.
+    """
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
@@ -129,37 +140,48 @@ class UNet(DenoisingNetwork):
         )
         self.norm_out, self.conv_out = model.conv_norm_out, model.conv_out
 
-    def forward(self, latent: Tensor, given: Given, residuals: Sequence[Tensor]) -> Tensor:
-        """The predicted noise (rows of `given`, 4, h, w); arguments as `ControlNet.forward`."""
-        hidden, skips = self.descend(self.conv_in(latent), given)
+    def forward(self, latent: Tensor, conditioning: Conditioning, residuals: Sequence[Tensor]) -> Tensor:
+        """The predicted noise (rows of `conditioning`, 4, h, w).
+
+        Args:
+            latent: (B, 4, h, w).
+            conditioning: of B rows, or of 2·B with the negative prompts' first.
+            residuals: from the ControlNet; empty for a prediction without it.
+        """
+        hidden, skips = self.descend(self.conv_in(latent), conditioning)
         if residuals:
             skips = [skip + residual for skip, residual in zip(skips, residuals[:-1], strict=True)]
             hidden = hidden + residuals[-1]
         for layers, upsampler in zip(self.up, self.upsamplers, strict=True):
             for layer in layers:  # type: ignore[attr-defined]
-                hidden = layer(torch.cat([hidden, rows_like(skips.pop(), hidden)], dim=1), given)
+                hidden = layer(torch.cat([hidden, rows_like(skips.pop(), hidden)], dim=1), conditioning)
             if not isinstance(upsampler, nn.Identity):
                 hidden = upsampler(functional.interpolate(hidden, size=skips[-1].shape[-2:], mode="nearest"))
         return self.conv_out(functional.silu(self.norm_out(hidden)))  # type: ignore[no-any-return]
 
 
 def predict_noise(
-    unet: UNet, controlnet: ControlNet, latent: Tensor, control: Tensor, given: tuple[Given, Given], guidance: float
+    unet: UNet,
+    controlnet: ControlNet,
+    latent: Tensor,
+    control: Tensor,
+    conditioning: tuple[Conditioning, Conditioning],
+    guidance: float,
 ) -> Tensor:
-    """The noise in a latent, guided if the conditions have two rows for each row of the latent.
+    """The noise in a latent, guided if the conditioning has two rows for each row of the latent.
 
     Args:
         unet: and `controlnet`, on one device, in one dtype.
         latent: float32 (B, 4, h, w).
         control: see `ControlNet.forward`.
-        given: for the UNet and for the ControlNet.
+        conditioning: of the UNet and of the ControlNet.
         guidance: how far to go from the negative prompt's prediction towards the positive one's, and beyond.
 
     Returns:
         float32 (B, 4, h, w).
     """
     ready = latent.to(control.dtype)
-    noise = unet(ready, given[0], controlnet(ready, control, given[1])).float()
+    noise = unet(ready, conditioning[0], controlnet(ready, control, conditioning[1])).float()
     if noise.shape[0] == latent.shape[0]:
         return noise  # type: ignore[no-any-return]
     negative, positive = noise.chunk(2)

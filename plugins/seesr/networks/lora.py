@@ -1,4 +1,4 @@
-"""DAPE's low-rank additions to RAM, added into RAM's weights once, when they are loaded.
+"""DAPE's low-rank additions (LoRA) to RAM, added into RAM's weights once, when they are loaded.
 
 SeeSR trains its tagger by LoRA (Hu et al., ICLR 2022, arXiv:2106.09685): next to a weight W stand two small matrices
 A and B, and the weight in use is W + alpha / r * B·A. The file names the matrices by the module that they belong to,
@@ -13,18 +13,19 @@ from torch import Tensor
 
 from srcache.errors import WeightsError
 
+from ..checkpoints import describe_misfits
+
 _TARGETS = r"visual_encoder\..*\.attn\.qkv|tagging_head\..*\.crossattention\.self\.(query|key)"
 _TIED = r"tag_encoder\.(encoder\.layer\.\d+\.crossattention\.self\.(?:query|key))"
 _UNUSED = r"(tag_encoder|text_decoder)\..*"
-_SHOWN = 8
 
 
-def merged(ram: Mapping[str, Tensor], dape: Mapping[str, Tensor], rank: int, alpha: float) -> dict[str, Tensor]:
+def merge_dape(ram: Mapping[str, Tensor], dape: Mapping[str, Tensor], rank: int, alpha: float) -> dict[str, Tensor]:
     """RAM's tensors with DAPE's products added: in float32 where there is one, as they are elsewhere.
 
     In the program that trained them, `tag_encoder` shares its cross-attention weights with `tagging_head`, and each of
     the two adds its own product to them. So does this: where DAPE has matrices of both, the weight gets both products.
-    Matrices of the modules that take no part in tagging are left aside.
+    Matrices of modules that take no part in tagging are ignored.
 
     Args:
         ram: by RAM's own names.
@@ -48,14 +49,16 @@ def merged(ram: Mapping[str, Tensor], dape: Mapping[str, Tensor], rank: int, alp
             missing += [other for other in (f"{module}.lora_A", f"{module}.lora_B") if other not in dape]
         elif f"{module}.weight" not in sums and not re.fullmatch(_UNUSED, module):
             strange.append(name)
-    _refuse({"missing": missing, "without a place": strange})
-    plain = dict(ram)
+    misfits = describe_misfits({"missing": list(dict.fromkeys(missing)), "without a place": strange})
+    if misfits:
+        raise WeightsError(f"DAPE does not fit RAM; tensors {misfits}")
+    tensors = dict(ram)
     for target, modules in sums.items():
         weight = ram[target].float()
         for module in modules:
             weight = weight + alpha / rank * _product(dape, module, weight, rank)
-        plain[target] = weight
-    return plain
+        tensors[target] = weight
+    return tensors
 
 
 def _modules(ram: Mapping[str, Tensor]) -> list[str]:
@@ -76,14 +79,3 @@ def _product(dape: Mapping[str, Tensor], module: str, weight: Tensor, rank: int)
         return b @ a
     (query_a, value_a), (query_b, value_b) = a.chunk(2), b.chunk(2)
     return torch.cat([query_b @ query_a, torch.zeros_like(weight[: rows // 3]), value_b @ value_a])
-
-
-def _refuse(wrong: Mapping[str, list[str]]) -> None:
-    texts = []
-    for words, names in wrong.items():
-        different = list(dict.fromkeys(names))
-        if different:
-            more = " …" if len(different) > _SHOWN else ""
-            texts.append(f"{len(different)} {words}: {', '.join(different[:_SHOWN])}{more}")
-    if texts:
-        raise WeightsError("DAPE does not fit RAM; tensors " + "; ".join(texts))

@@ -1,7 +1,7 @@
 """SeeSR's UNet and ControlNet: diffusers' stock classes with an image transformer behind every text transformer.
 
 The modules carry the names of the published checkpoints, so those load as they are. How they are run is in `denoiser`,
-which takes them apart; here they are only built and filled.
+which takes them apart; here they are only built and given their weights.
 """
 
 import inspect
@@ -51,7 +51,7 @@ def load_controlnet(config: Mapping[str, Any], tensors: dict[str, Tensor]) -> An
 
 
 def with_image_transformers(model: Any) -> Any:
-    """Put an image transformer, of the same make, beside every text transformer of a stock UNet or ControlNet."""
+    """Add an image transformer, with the same settings, behind every text transformer of a stock UNet or ControlNet."""
     for block in [*model.down_blocks, model.mid_block, *getattr(model, "up_blocks", [])]:
         if getattr(block, "has_cross_attention", False):
             block.image_attentions = nn.ModuleList(_image_transformer(text) for text in block.attentions)
@@ -59,16 +59,16 @@ def with_image_transformers(model: Any) -> Any:
 
 
 def known_settings(kind: type, config: Mapping[str, Any]) -> dict[str, Any]:
-    """A config.json's settings, less those that say nothing to the class.
+    """A config.json's settings, less those that mean nothing to the class.
 
     Raises:
         WeightsError: settings that are switched on, and that the class does not know: it would be another network.
     """
     accepted = inspect.signature(kind).parameters
     settings = {name: value for name, value in config.items() if not name.startswith("_") and name not in _IGNORED}
-    strange = [f"{name}: {value!r}" for name, value in settings.items() if name not in accepted and value]
-    if strange:
-        raise WeightsError(f"a config.json for {kind.__name__} has settings that are not known: {', '.join(strange)}")
+    unknown = [f"{name}: {value!r}" for name, value in settings.items() if name not in accepted and value]
+    if unknown:
+        raise WeightsError(f"a config.json for {kind.__name__} has settings that are not known: {', '.join(unknown)}")
     return {name: value for name, value in settings.items() if name in accepted}
 
 

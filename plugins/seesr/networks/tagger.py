@@ -1,8 +1,8 @@
-"""RAM, the tagger that tells SeeSR what is in a picture: words for the prompt, and embeddings for both networks.
+"""RAM, the tagger that recognises what is in an image: words for SeeSR's prompt, and embeddings for both networks.
 
 Zhang et al., "Recognize Anything: A Strong Image Tagging Model" (arXiv:2306.03514), with SeeSR's additions (DAPE). The
-picture is squashed to a square; a Swin transformer makes tokens of it; every tag's embedding looks at the tokens in two
-cross-attention layers, and gets a logit. The tags' side of the first layer is the same for all pictures, so it is
+image is resized to a square; a Swin transformer makes tokens of it; every tag's embedding attends to the tokens in two
+cross-attention layers, and gets a logit. The tags' side of the first layer is the same for all images, so it is
 computed once. All in float32.
 """
 
@@ -22,7 +22,7 @@ from torch.nn import functional
 from srcache.errors import WeightsError
 
 from ..checkpoints import fit
-from .lora import merged
+from .lora import merge_dape
 
 TAGS = Path(__file__).with_name("tags.json")
 """RAM's own tags and thresholds; NOTICE.md says where they are from."""
@@ -66,7 +66,14 @@ class Size:
 
 
 class Tagger:
-    """What is in pictures: names of things, and embeddings."""
+    """RAM with its list of tags: images → names of what is in them, and embeddings.
+
+    Args:
+        network: with its weights, see `load_tagger`.
+        tags: the names, in the network's order.
+        thresholds: for each tag the probability above which it is assigned.
+        antialias: whether images larger than the network's square are smoothed when they are shrunk.
+    """
 
     def __init__(
         self, network: "TaggerNetwork", tags: Sequence[str], thresholds: Sequence[float], antialias: bool
@@ -84,13 +91,13 @@ class Tagger:
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> tuple[list[str], Tensor]:
-        """Tag pictures as they were opened, whatever their size.
+        """Tag images as they were opened, whatever their size.
 
         Args:
             images: float32 (N, 3, H, W) in [0, 1], on the tagger's device.
 
         Returns:
-            Each picture's tags in the list's order, joined by ", ", possibly none; and embeddings, float32
+            Each image's tags in the list's order, joined by ", ", possibly none; and embeddings, float32
             (N, 1 + T, 512) on the tagger's device: T tokens, with their mean in front.
         """
         with torch.autocast(images.device.type, enabled=False):
@@ -99,7 +106,7 @@ class Tagger:
         return [", ".join(compress(self._tags, row)) for row in chosen.tolist()], embeds
 
     def prepared(self, images: Tensor) -> Tensor:
-        """Pictures in [0, 1] → squashed to the network's square, and normalised."""
+        """Images in [0, 1], resized to the network's square whatever their shape, and normalised."""
         square = functional.interpolate(
             images.contiguous(), self.network.sides, mode="bilinear", align_corners=False, antialias=self._antialias
         )
@@ -110,7 +117,7 @@ class TaggerNetwork(nn.Module):
     """RAM without its captioning part; the modules have its checkpoint's names, but for Swin's, which are timm's.
 
     Attention to the tokens and the last layer are written out: on a CPU torch's own (`scaled_dot_product_attention`, a
-    matrix times a vector) give a picture other last bits at another place in the batch.
+    matrix times a vector) round an image's values differently at another place in the batch.
     """
 
     labels: Tensor
@@ -129,7 +136,7 @@ class TaggerNetwork(nn.Module):
         self.fc = nn.Linear(size.bert_hidden, 1)
         self._layers: list[_Layer] = list(layers)  # type: ignore[arg-type]
 
-    def know_labels(self) -> None:
+    def prepare_labels(self) -> None:
         """Compute what depends on the tags alone; to be called once the weights are there."""
         labels = self.label_embed.detach()
         if hasattr(self, "wordvec_proj"):
@@ -137,9 +144,9 @@ class TaggerNetwork(nn.Module):
         self.register_buffer("labels", labels[None], persistent=False)
         self.register_buffer("queries", self._layers[0].queries(labels[None]), persistent=False)
 
-    def embeds(self, pictures: Tensor) -> Tensor:
+    def embeds(self, images: Tensor) -> Tensor:
         """Normalised (N, 3, S, S) → embeddings (N, 1 + T, 512)."""
-        tokens = self.visual_encoder.forward_features(pictures).flatten(1, 2)
+        tokens = self.visual_encoder.forward_features(images).flatten(1, 2)
         embeds: Tensor = self.image_proj(torch.cat([tokens.mean(1, keepdim=True), tokens], 1))
         return embeds
 
@@ -152,22 +159,22 @@ class TaggerNetwork(nn.Module):
 
 
 class _Layer(nn.Module):
-    """Tags look at the picture's tokens, then each goes through a feed-forward network; normalised after each step."""
+    """Cross-attention of the tags to the image's tokens, then a feed-forward network; normalised after each."""
 
     def __init__(self, size: Size) -> None:
         super().__init__()
         hidden = size.bert_hidden
         self._heads = size.bert_heads
-        looking = nn.ModuleDict(
+        projections = nn.ModuleDict(
             {
                 "query": nn.Linear(hidden, hidden),
                 "key": nn.Linear(size.embed_out, hidden),
                 "value": nn.Linear(size.embed_out, hidden),
             }
         )
-        self.crossattention = nn.ModuleDict({"self": looking, "output": _ending(size, hidden)})
+        self.crossattention = nn.ModuleDict({"self": projections, "output": _closing(size, hidden)})
         self.intermediate = nn.ModuleDict({"dense": nn.Linear(hidden, size.bert_intermediate)})
-        self.output = _ending(size, size.bert_intermediate)
+        self.output = _closing(size, size.bert_intermediate)
 
     def queries(self, states: Tensor) -> Tensor:
         return self._split("query", states)
@@ -176,8 +183,8 @@ class _Layer(nn.Module):
         keys, values = self._split("key", embeds), self._split("value", embeds)
         weights = (queries * queries.shape[-1] ** -0.5 @ keys.transpose(-1, -2)).softmax(-1)
         seen = (weights @ values).transpose(1, 2).flatten(2)
-        ending = self.crossattention["output"]
-        states = ending["LayerNorm"](ending["dense"](seen) + states)  # type: ignore[index]
+        closing = self.crossattention["output"]
+        states = closing["LayerNorm"](closing["dense"](seen) + states)  # type: ignore[index]
         inner = functional.gelu(self.intermediate["dense"](states))
         result: Tensor = self.output["LayerNorm"](self.output["dense"](inner) + states)
         return result
@@ -189,8 +196,8 @@ class _Layer(nn.Module):
         return projected.view(count, length, self._heads, width // self._heads).transpose(1, 2)
 
 
-def _ending(size: Size, width: int) -> nn.ModuleDict:
-    """What ends each half of a layer."""
+def _closing(size: Size, width: int) -> nn.ModuleDict:
+    """The projection and the norm that close each half of a layer."""
     dense, norm = nn.Linear(width, size.bert_hidden), nn.LayerNorm(size.bert_hidden, size.bert_layer_norm_eps)
     return nn.ModuleDict({"dense": dense, "LayerNorm": norm})
 
@@ -209,8 +216,8 @@ def load_tagger(
         ram: by the checkpoint's names, of any floating dtype.
         dape: SeeSR's additions, see `lora.merged`.
         config: fields of `Size` that differ from the published model's.
-        tags: names and the probability above which each is told; RAM's own if not given.
-        antialias: whether pictures larger than the network's square are smoothed when they are shrunk. The programs
+        tags: names, and the probability above which each is assigned; RAM's own if not given.
+        antialias: whether images larger than the network's square are smoothed when they are shrunk. The programs
             differ: SeeSR was trained and published with a library that does not smooth, later versions do.
 
     Raises:
@@ -221,22 +228,22 @@ def load_tagger(
     if not len(names) == len(thresholds) == size.num_tags:
         counts = f"{len(names)} tags and {len(thresholds)} thresholds"
         raise WeightsError(f"the tagger has {size.num_tags} tags, but the list has {counts}")
-    tensors = merged(_renamed(ram), dape, size.lora_r, size.lora_alpha)
+    tensors = merge_dape(_with_new_names(ram), dape, size.lora_r, size.lora_alpha)
     with torch.device("meta"):
         network = TaggerNetwork(size)
     fit(network, {_timm_name(name): tensor for name, tensor in tensors.items()}, "RAM", _SURPLUS)
     _fill_buffers(network.visual_encoder, size)
     network.float().eval().requires_grad_(False)
     with torch.no_grad():
-        network.know_labels()
+        network.prepare_labels()
     return Tagger(network, names, thresholds, antialias)
 
 
 def _size(config: Mapping[str, Any]) -> Size:
     known = {field.name for field in fields(Size)}
-    strange = sorted(set(config) - known)
-    if strange:
-        raise WeightsError(f"unknown in the tagger's configuration: {', '.join(strange)}; known: {sorted(known)}")
+    unknown = sorted(set(config) - known)
+    if unknown:
+        raise WeightsError(f"unknown in the tagger's configuration: {', '.join(unknown)}; known: {sorted(known)}")
     return Size(**config)
 
 
@@ -245,8 +252,8 @@ def _own_tags() -> tuple[list[str], list[float]]:
     return content["tags"], content["thresholds"]
 
 
-def _renamed(ram: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Under the names of today; the tagging head of older files has another one."""
+def _with_new_names(ram: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """RAM's tensors by the names of its newer files; older ones call the tagging head `vision_multi`."""
     renamed = {name.replace("vision_multi", "tagging_head"): tensor for name, tensor in ram.items()}
     if len(renamed) < len(ram):
         raise WeightsError("RAM's file has a tagging_head and a vision_multi, its older name; expected one of them")
@@ -275,7 +282,7 @@ def _swin(size: Size, width: int, heads: Sequence[int]) -> SwinTransformer:
 
 
 def _fill_buffers(swin: nn.Module, size: Size) -> None:
-    """Masks and position indexes, which are in no file, from a network of one channel: they depend on no width."""
+    """Masks and position indexes, which are in no file, from a network of one channel: they do not depend on widths."""
     twin = _swin(size, 1, [1] * len(size.depths))
     places = dict(swin.named_modules())
     for name, buffer in twin.named_buffers():

@@ -18,6 +18,8 @@ KEPT = 64
 """How many prompts' embeddings are kept, those used last; so a run encodes its negative prompt once."""
 
 WIDTH = 8
+"""How many prompts go through the model at once on a GPU."""
+
 _BEGIN, _END, _PAD = "<|startoftext|>", "<|endoftext|>", "!"
 _SURPLUS = (r"embeddings\.position_ids",)
 
@@ -32,10 +34,15 @@ def prompt_text(tags: str, user: str, added: str) -> str:
 
 
 class TextEncoder:
-    """CLIP's text model and its tokenizer.
+    """Stable Diffusion's text encoder: CLIP's text model with its tokenizer, and a memory of the prompts used last.
 
     All calls of the model have one shape: `width` prompts, filled up with empty ones. So a prompt's embeddings are the
     same bits whatever it is encoded with.
+
+    Args:
+        model: on any device, in any floating dtype.
+        tokenizer: of the same vocabulary.
+        width: how many prompts go through the model at once.
 
     Attributes:
         encoded: how many texts the model has been given so far.
@@ -78,11 +85,11 @@ class TextEncoder:
     def tokens(self, prompts: Sequence[str]) -> Tensor:
         """Token numbers, int64 (N, 77) on the CPU."""
         length = self._model.config.max_position_embeddings
-        told = self._tokenizer(list(prompts), padding="max_length", truncation=True, max_length=length)
-        return torch.tensor(told["input_ids"])
+        tokenized = self._tokenizer(list(prompts), padding="max_length", truncation=True, max_length=length)
+        return torch.tensor(tokenized["input_ids"])
 
     def _states(self, texts: Sequence[str]) -> list[Tensor]:
-        """Of at most `width` texts, and of the empty ones behind them."""
+        """The states of at most `width` texts, and of the empty ones that fill up the call."""
         filled = [*texts, *[""] * (self._width - len(texts))]
         device = self._model.device
         with torch.autocast(device.type, enabled=False):

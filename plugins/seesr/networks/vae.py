@@ -1,4 +1,4 @@
-"""The VAE between pictures and latents: diffusers' AutoencoderKL, tiled by SeeSR's rule where a picture is large."""
+"""The VAE between images and latents: diffusers' AutoencoderKL, tiled by SeeSR's rule where an image is large."""
 
 import copy
 import inspect
@@ -14,8 +14,9 @@ from torch import Tensor
 from srcache.errors import EngineError, WeightsError
 
 from ..checkpoints import fit
+from ..geometry import CELL
 from .vae_steps import Step, decoder_steps, encoder_steps
-from .vae_tiles import cut, lay_out, put_together, run_tiles
+from .vae_tiles import assemble, cut, lay_out, run_tiles
 
 SCALING_FACTOR = 0.18215
 """What latents are multiplied by for the diffusion, unless the configuration says otherwise."""
@@ -25,9 +26,6 @@ ENCODER_PAD = 32
 
 DECODER_PAD = 11
 """Cells of latents around a decoder's tile."""
-
-CELL = 8
-"""Pixels along a side of one cell of the latents."""
 
 _KIND: dict[str, Any] = {
     "in_channels": 3,
@@ -61,18 +59,20 @@ class _Half:
     pad: int
     scale: Fraction
 
-    def run(self, picture: Tensor, park: bool) -> Tensor:
-        """One picture (1, C, H, W), whole if it is not larger than one tile with its margins."""
-        height, width = picture.shape[-2:]
+    def run(self, image: Tensor, park: bool) -> Tensor:
+        """One image (1, C, H, W), in one piece if it is not larger than one tile with its margins."""
+        height, width = image.shape[-2:]
         if max(height, width) <= self.tile + 2 * self.pad:
-            whole: Tensor = self.network(picture)
-            return whole
+            untiled: Tensor = self.network(image)
+            return untiled
         tiles = lay_out(height, width, self.tile, self.pad)
-        return put_together(run_tiles(self.steps(self.network), cut(picture, tiles), park), tiles, self.scale)
+        return assemble(run_tiles(self.steps(self.network), cut(image, tiles), park), tiles, self.scale)
 
 
 class Autoencoder:
-    """A VAE on a device, in a precision. Pictures go one by one, so that none depends on its batch.
+    """Stable Diffusion's VAE on a device, in a precision: encodes images to latents, decodes latents to images.
+
+    Images go through it one by one, so that none depends on its batch; large ones in tiles.
 
     Attributes:
         scaling_factor: what latents are multiplied by for the diffusion, and divided by before they are decoded.
@@ -106,11 +106,11 @@ class Autoencoder:
         """The precision that `decode` computes in: fp32, bf16 or fp16."""
         return _PRECISIONS[self._decoder.conv_in.weight.dtype]
 
-    def encode(self, pictures: Tensor) -> Tensor:
-        """The moments of the latents of pictures.
+    def encode(self, images: Tensor) -> Tensor:
+        """The moments of the latents of images.
 
         Args:
-            pictures: float (N, 3, H, W) in [-1, 1], sides multiples of 8.
+            images: float (N, 3, H, W) in [-1, 1], sides multiples of 8.
 
         Returns:
             float32 (N, 8, H/8, W/8): four channels of means, then of logarithms of variances; not scaled.
@@ -118,17 +118,15 @@ class Autoencoder:
         Raises:
             EngineError: sides are not multiples of 8.
         """
-        height, width = pictures.shape[-2:]
+        height, width = images.shape[-2:]
         if height % CELL or width % CELL:
-            raise EngineError(
-                f"the VAE takes pictures with sides that are multiples of {CELL}, but got {height}x{width}"
-            )
+            raise EngineError(f"the VAE takes images with sides that are multiples of {CELL}, but got {height}x{width}")
         half = _Half(self._encoder, encoder_steps, self._encoder_tile, ENCODER_PAD, Fraction(1, CELL))
-        ready = self._ready(pictures, self._encoder)
+        ready = self._prepared(images, self._encoder)
         return torch.cat([self._after(half.run(one, self.park)).float() for one in ready])
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Pictures from latents.
+        """Images from latents.
 
         Args:
             latents: float (N, 4, h, w), already divided by `scaling_factor`.
@@ -151,13 +149,13 @@ class Autoencoder:
 
     def _decode(self, latents: Tensor, before: Any, decoder: Any) -> Tensor:
         half = _Half(decoder, decoder_steps, self._decoder_tile, DECODER_PAD, Fraction(CELL))
-        return torch.cat([half.run(before(one), self.park).float() for one in self._ready(latents, decoder)])
+        return torch.cat([half.run(before(one), self.park).float() for one in self._prepared(latents, decoder)])
 
-    def _ready(self, batch: Tensor, network: Any) -> list[Tensor]:
-        """The pictures of a batch, one by one, as a network takes them."""
+    def _prepared(self, batch: Tensor, network: Any) -> list[Tensor]:
+        """The images of a batch, one by one, as a network takes them."""
         place = network.conv_in.weight
         ready = batch.to(place.device, place.dtype).contiguous(memory_format=self._format)
-        return [picture[None] for picture in ready]
+        return [image[None] for image in ready]
 
 
 def load_autoencoder(
@@ -166,7 +164,7 @@ def load_autoencoder(
     """The VAE of a checkpoint, on the CPU, in its tensors' precision.
 
     Args:
-        config: as in a diffusers `config.json`; what AutoencoderKL does not know is left alone.
+        config: as in a diffusers `config.json`; what AutoencoderKL does not know is ignored.
         tensors: by diffusers' names, or by those that it gave the attention before its version 0.18.
         encoder_tile: in pixels, a multiple of 8.
         decoder_tile: in cells of latents, at least 1.
@@ -187,7 +185,7 @@ def load_autoencoder(
     _require_kind(settings)
     with torch.device("meta"):
         model = AutoencoderKL(**settings)
-    fit(model, _renamed(tensors), "the VAE's checkpoint")
+    fit(model, _with_new_names(tensors), "the VAE's checkpoint")
     model.requires_grad_(False).eval()
     factor = float(config.get("scaling_factor", SCALING_FACTOR))
     return Autoencoder(model, factor, (encoder_tile, decoder_tile), park)
@@ -203,8 +201,8 @@ def _require_kind(settings: dict[str, Any]) -> None:
         raise WeightsError(f"the VAE is not of Stable Diffusion's kind: {'; '.join(wrong)}")
 
 
-def _renamed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors by diffusers' names of today; an attention that was stored as 1x1 convolutions becomes linear."""
+def _with_new_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors by diffusers' newer names; an attention that was stored as 1x1 convolutions becomes linear."""
     renamed = {}
     for name, tensor in tensors.items():
         new = _OLD.sub(lambda found: found[1] + _NEW[found[2]] + found[3], name)

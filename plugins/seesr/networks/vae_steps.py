@@ -15,7 +15,7 @@ from torch.nn.functional import scaled_dot_product_attention, silu
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """Normalise with the statistics of all tiles.
+    """Wait for all tiles, and normalise with the statistics that they have in common.
 
     Attributes:
         norm: has the groups, the weights and epsilon.
@@ -28,7 +28,7 @@ class Shared:
 
 @dataclass(frozen=True, slots=True)
 class JoinedSteps:
-    """Add what was branched off."""
+    """Add what was branched off, at the end of a residual path."""
 
 
 Step = Callable[[Tensor], Tensor] | Shared | JoinedSteps

@@ -1,13 +1,13 @@
-"""SeeSR's way of running half a VAE over a large picture: tile by tile, with the statistics of GroupNorm in common.
+"""SeeSR's way of running half a VAE over a large image: tile by tile, with the statistics of GroupNorm in common.
 
 Tiles overlap by a margin, whose result is thrown away. All go through the network in step: convolutions and attention
 see one tile, with zeros beyond its edge; wherever the network normalises, all tiles wait until the mean and the
 variance of each are known, and go on with the averages. The variance *between* the tiles' means is missing, as in Wu
-et al.'s program (arXiv:2311.16518), so that the result is not that of the whole picture; it is another function, and
-whether it is used must follow from the picture's size alone.
+et al.'s program (arXiv:2311.16518), so that the result is not that of the image in one piece; it is another function,
+and whether it is used must follow from the image's size alone.
 
 One tile at a time is at work, until it has to wait for the others. Its state is two tensors then, which may lie in the
-host's memory: so a picture of any size takes little more room on the device than one of its tiles.
+host's memory: so an image of any size takes little more room on the device than one of its tiles.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -37,7 +37,7 @@ class Tile:
 
 
 def lay_out(height: int, width: int, tile: int, pad: int) -> list[Tile]:
-    """The tiles of a picture, row by row; what is kept of them covers it once.
+    """The tiles of an image, row by row; what is kept of them covers it once.
 
     Args:
         height: of what is tiled, in its own cells: pixels for an encoder, latents for a decoder.
@@ -105,8 +105,8 @@ def normalise(tensor: Tensor, norm: nn.GroupNorm, moments: Moments) -> Tensor:
 
 
 @dataclass(slots=True)
-class _Track:
-    """How far a tile has got: its tensor, and what was branched off for a residual sum."""
+class _TileState:
+    """A tile on its way through the network: its tensor, and what was branched off for a residual sum."""
 
     value: Tensor
     device: torch.device
@@ -151,26 +151,26 @@ def run_tiles(steps: Iterable[Step], tiles: Iterable[Tensor], park: bool) -> lis
     Returns:
         What becomes of each tile, in the same order, on its device.
     """
-    tracks = [_Track(tile, tile.device) for tile in tiles]
+    states = [_TileState(tile, tile.device) for tile in tiles]
     waited: tuple[Shared, Moments] | None = None
     for work, wait in _sections(steps):
         found = []
-        for track in tracks:
-            track.fetch()
+        for state in states:
+            state.fetch()
             if waited:
-                track.take(*waited)
+                state.take(*waited)
             for step in work:
-                track.take(step)
+                state.take(step)
             if wait:
-                found.append(measure_moments(track.value, wait.norm.num_groups))
+                found.append(measure_moments(state.value, wait.norm.num_groups))
                 if park:
-                    track.park()
+                    state.park()
         waited = (wait, average(found)) if wait else None
-    return [track.value for track in tracks]
+    return [state.value for state in states]
 
 
 def _sections(steps: Iterable[Step]) -> Iterator[tuple[list[Step], Shared | None]]:
-    """What tiles do without looking at each other, and what they wait for then; in the end for nothing."""
+    """Runs of steps that a tile can do alone, each with the normalisation that it then waits for; the last has none."""
     work: list[Step] = []
     for step in steps:
         if isinstance(step, Shared):
@@ -181,17 +181,17 @@ def _sections(steps: Iterable[Step]) -> Iterator[tuple[list[Step], Shared | None
     yield work, None
 
 
-def cut(picture: Tensor, tiles: Sequence[Tile]) -> list[Tensor]:
-    """What each tile sees of a picture (1, C, H, W)."""
-    return [picture[..., slice(*tile.seen[0]), slice(*tile.seen[1])] for tile in tiles]
+def cut(image: Tensor, tiles: Sequence[Tile]) -> list[Tensor]:
+    """What each tile sees of an image (1, C, H, W)."""
+    return [image[..., slice(*tile.seen[0]), slice(*tile.seen[1])] for tile in tiles]
 
 
-def put_together(results: Sequence[Tensor], tiles: Sequence[Tile], scale: Fraction) -> Tensor:
-    """What is kept of each tile's result (1, C, h, w), as one picture; `scale` is the results' to what was tiled."""
+def assemble(results: Sequence[Tensor], tiles: Sequence[Tile], scale: Fraction) -> Tensor:
+    """What is kept of each tile's result (1, C, h, w), as one image; `scale` is the results' to what was tiled."""
     (_, bottom), (_, right) = tiles[-1].kept
-    whole = results[0].new_empty((*results[0].shape[:2], int(bottom * scale), int(right * scale)))
+    image = results[0].new_empty((*results[0].shape[:2], int(bottom * scale), int(right * scale)))
     for result, tile in zip(results, tiles, strict=True):
         (top, below), (left, beyond) = (tuple(int(edge * scale) for edge in span) for span in tile.kept)
         over, before = (int(span[0] * scale) for span in tile.seen)
-        whole[..., top:below, left:beyond] = result[..., top - over : below - over, left - before : beyond - before]
-    return whole
+        image[..., top:below, left:beyond] = result[..., top - over : below - over, left - before : beyond - before]
+    return image

@@ -1,1 +1,1 @@
-"""From noise to latents."""
+"""From noise to latents: the schedule of the steps, their noise, the windows of large latents, and the loop."""

@@ -1,8 +1,8 @@
-"""All chance of a picture: drawn on the CPU from the picture's own seed, so that it is the same on every device.
+"""All random numbers of an image: drawn on the CPU from the image's own seed, so they are the same on every device.
 
-A picture has one generator, which gives, in this order: the initial noise; the noise of the posterior (only where the
-start is the LR picture); the noise of each step. With `parity` it is drawn as the reference program draws it for the
-one picture of a run: the posterior then comes from a second generator of the same seed, in the shape of a doubled
+An image has one generator, which gives, in this order: the initial noise; the noise of the posterior (only where the
+start is the LR image); the noise of each step. With `parity` it is drawn as the reference program draws it for the
+one image of a run: the posterior then comes from a second generator of the same seed, in the shape of a doubled
 batch if there is guidance. Of a seed the last 32 bits count: torch's generator on the CPU looks at no more, and neither
 does the reference's command line take more.
 """
@@ -16,13 +16,13 @@ CHANNELS = 4
 
 
 class Noise:
-    """Standard normal noise for the pictures of one call, in the order in which it is asked for.
+    """Standard normal noise for the images of one call, in the order in which it is asked for.
 
     Args:
-        seeds: one per picture, below 2**64.
+        seeds: one per image, below 2**64.
         size: (height, width) of their latents.
-        device: where the noise shall be.
-        parity: draw as the reference does.
+        device: where the noise is needed.
+        parity: draw as the reference program does.
         guided: whether there is guidance.
     """
 
@@ -37,14 +37,14 @@ class Noise:
 
     def draw(self) -> Tensor:
         """The initial noise, or that of a step: float32 (N, 4, h, w)."""
-        return self._sent([torch.randn(self._shape, generator=each) for each in self._own])
+        return self._to_device([torch.randn(self._shape, generator=each) for each in self._own])
 
     def draw_posterior(self) -> Tensor:
         """The posterior's noise: float32 (N, 4, h, w)."""
-        return self._sent([torch.randn((self._rows, *self._shape), generator=each)[0] for each in self._others])
+        return self._to_device([torch.randn((self._rows, *self._shape), generator=each)[0] for each in self._others])
 
-    def _sent(self, drawn: list[Tensor]) -> Tensor:
-        """To the device, without waiting for what it has to do before."""
+    def _to_device(self, drawn: list[Tensor]) -> Tensor:
+        """The images' noise on the device, sent without waiting for the work that the device has still to do."""
         if self._device.type != "cuda":
             return torch.stack(drawn).to(self._device)
         pinned = torch.empty((len(drawn), *self._shape), pin_memory=True)
@@ -52,5 +52,5 @@ class Noise:
 
 
 def seed_of_reference(seed: int) -> int:
-    """What to give the reference's `--seed` to get the noise that `parity` gives a picture with this seed."""
+    """What to give the reference's `--seed` to get the noise that `parity` gives an image with this seed."""
     return seed % 2**32

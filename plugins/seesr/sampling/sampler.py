@@ -1,4 +1,4 @@
-"""From noise to a latent picture: the loop over the steps, for whole batches, and for all windows of large latents.
+"""From noise to a latent image: the loop over the steps, for batches of images, and for all windows of large latents.
 
 Within the loop nothing waits for the device: what a step needs from the host is its noise, which is drawn while the
 device still computes the step before.
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..networks.denoiser import ControlNet, Given, UNet, predict_noise
+from ..geometry import CELL
+from ..networks.denoiser import Conditioning, ControlNet, UNet, predict_noise
 from .noise import Noise
 from .schedule import Schedule
 from .windows import Windows
@@ -19,12 +20,17 @@ WINDOWS_AT_ONCE = 4
 """The most windows that are predicted together: enough to fill a GPU, and no more memory than that takes."""
 
 Predict = Callable[..., Tensor]
-"""(latent, control, *Given of the UNet, *Given of the ControlNet) → noise; all tensors."""
+"""(latent, control, *Conditioning of the UNet, *Conditioning of the ControlNet) → noise; all tensors."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """A batch's embeddings: `text` (B, 77, C) of its prompts, `images` (B, T, 512) of its pictures."""
+    """What a batch is conditioned on.
+
+    Attributes:
+        text: (B, 77, C) embeddings of the prompts.
+        images: (B, T, 512) the tagger's embeddings of the images.
+    """
 
     text: Tensor
     images: Tensor
@@ -37,7 +43,7 @@ class WindowPart:
     Attributes:
         count: how many of the rows count; the others fill up.
         rows: (N,) which rows or windows.
-        control: (N, C, h, w) the ControlNet's embedding of their control pictures.
+        control: (N, C, h, w) the ControlNet's embedding of their control images.
         text, images: which rows of the batch's keys and values are theirs.
     """
 
@@ -49,15 +55,15 @@ class WindowPart:
 
 
 class Sampler:
-    """The networks and the schedule of a recipe.
+    """Denoises latents: SeeSR's two networks with the schedule and the guidance of a recipe.
+
+    `run` does what `predict` does, and may be replaced by something that does it faster.
 
     Args:
         unet: and `controlnet`, on one device, in one dtype.
         schedule: the steps.
         guidance: above 1, predictions are guided away from the negative prompt.
-        negative: (1, 77, C), its embedding.
-
-    `run` does what `predict` does, and may be replaced by something that does it faster.
+        negative: (1, 77, C), the embedding of that prompt.
     """
 
     def __init__(
@@ -68,25 +74,25 @@ class Sampler:
         self._dtype, self._device = unet.conv_in.weight.dtype, unet.conv_in.weight.device
         timesteps = [step.timestep for step in schedule.steps]
         self._times = [network.times(timesteps) for network in self.networks]
-        self._negative = [network.text(self._ready(negative)) for network in self.networks]
+        self._negative = [network.text(self._to_device(negative)) for network in self.networks]
 
     @property
     def is_guided(self) -> bool:
-        """Whether each picture is predicted twice, with its own and with the negative prompt."""
+        """Whether each image is predicted twice, with its own and with the negative prompt."""
         return self.guidance > 1
 
-    def predict(self, latent: Tensor, control: Tensor, *given: Tensor) -> Tensor:
-        """See `denoiser.predict`; `given` are the tensors of the UNet's `Given`, and then of the ControlNet's."""
-        both = Given(*given[:3]), Given(*given[3:])
+    def predict(self, latent: Tensor, control: Tensor, *tensors: Tensor) -> Tensor:
+        """`denoiser.predict_noise`, of tensors alone: those of the UNet's `Conditioning`, then the ControlNet's."""
+        both = Conditioning(*tensors[:3]), Conditioning(*tensors[3:])
         return predict_noise(*self.networks, latent, control, both, self.guidance)
 
     def sample(
-        self, pictures: Tensor, prompts: Prompts, start: Tensor, noise: Noise, windows: Windows | None
+        self, control_images: Tensor, prompts: Prompts, start: Tensor, noise: Noise, windows: Windows | None
     ) -> Tensor:
         """Denoise a batch.
 
         Args:
-            pictures: the control pictures, float32 (B, 3, 8·h, 8·w) in [0, 1].
+            control_images: float32 (B, 3, 8·h, 8·w) in [0, 1].
             prompts: their embeddings.
             start: float32 (B, 4, h, w), the latents to begin with.
             noise: where the noise of the steps comes from.
@@ -95,36 +101,36 @@ class Sampler:
         Returns:
             Latents, float32 (B, 4, h, w), in the VAE's scaled units.
         """
-        latent, parts = start, self._parts(pictures, windows)
+        latent, parts = start, self._parts(control_images, windows)
         tables = self._keys_and_values(prompts)
-        kept = _chosen(tables, parts[0]) if len(parts) == 1 else None
+        kept = _rows_of_part(tables, parts[0]) if len(parts) == 1 else None
         for number, step in enumerate(self.schedule.steps):
             pieces = windows.cut(latent) if windows else latent
-            found = [self._found(pieces, part, kept or _chosen(tables, part), number) for part in parts]
+            found = [self._predict_part(pieces, part, kept or _rows_of_part(tables, part), number) for part in parts]
             predicted = windows.averaged(torch.cat(found), *latent.shape[-2:]) if windows else found[0]
             latent = latent * step.keep + predicted * step.remove + noise.draw() * step.add
         return latent
 
-    def _found(self, pieces: Tensor, part: WindowPart, keys_values: list[Tensor], number: int) -> Tensor:
-        """The noise that is predicted in a part, at a step."""
+    def _predict_part(self, pieces: Tensor, part: WindowPart, keys_values: list[Tensor], number: int) -> Tensor:
+        """The noise in a part, at a step."""
         pairs = zip(self._times, keys_values[::2], keys_values[1::2], strict=True)
-        given = [tensor for times, text, images in pairs for tensor in (times[number], text, images)]
-        return self.run(pieces[part.rows], part.control, *given)[: part.count]
+        conditioning = [tensor for times, text, images in pairs for tensor in (times[number], text, images)]
+        return self.run(pieces[part.rows], part.control, *conditioning)[: part.count]
 
-    def _parts(self, pictures: Tensor, windows: Windows | None) -> list[WindowPart]:
-        """A whole batch is one part; windows are divided evenly, and all parts are of one size."""
+    def _parts(self, control_images: Tensor, windows: Windows | None) -> list[WindowPart]:
+        """What is predicted together: the batch as it is, or its windows, divided evenly among calls of one size."""
         if windows is None:
-            return [self._part(pictures, 1, list(range(len(pictures))), len(pictures))]
-        cut, each = windows.cut(pictures, 8), len(windows.places)
+            return [self._part(control_images, 1, list(range(len(control_images))), len(control_images))]
+        cut, each = windows.cut(control_images, CELL), len(windows.places)
         calls = -(-len(cut) // WINDOWS_AT_ONCE)
         size = -(-len(cut) // calls)
         chosen = [range(start, min(start + size, len(cut))) for start in range(0, len(cut), size)]
         return [self._part(cut, each, [*rows, *[rows[0]] * (size - len(rows))], len(rows)) for rows in chosen]
 
-    def _part(self, pictures: Tensor, each: int, rows: list[int], count: int) -> WindowPart:
-        """`pictures` are control pictures, or `each` windows of every one of them."""
+    def _part(self, control_images: Tensor, each: int, rows: list[int], count: int) -> WindowPart:
+        """What belongs to some rows of `control_images`: one for each image, or `each` windows of every one."""
         owners, index = [row // each for row in rows], torch.tensor(rows, device=self._device)
-        control = self.networks[1].embedding(self._ready(pictures[index]))
+        control = self.networks[1].embedding(self._to_device(control_images[index]))
         text = [0] * len(owners) + [1 + owner for owner in owners] if self.is_guided else owners
         images = owners * 2 if self.is_guided else owners
         return WindowPart(count, index, control, *(torch.tensor(each, device=self._device) for each in (text, images)))
@@ -133,14 +139,14 @@ class Sampler:
         """Of text and image, for UNet and ControlNet; with guidance, the negative prompt is the first row of text."""
         tables = []
         for network, negative in zip(self.networks, self._negative, strict=True):
-            text, images = network.text(self._ready(prompts.text)), network.images(self._ready(prompts.images))
+            text, images = network.text(self._to_device(prompts.text)), network.images(self._to_device(prompts.images))
             tables += [torch.cat([negative, text]) if self.is_guided else text, images]
         return tables
 
-    def _ready(self, tensor: Tensor) -> Tensor:
+    def _to_device(self, tensor: Tensor) -> Tensor:
         return tensor.to(self._device, self._dtype)
 
 
-def _chosen(tables: list[Tensor], part: WindowPart) -> list[Tensor]:
+def _rows_of_part(tables: list[Tensor], part: WindowPart) -> list[Tensor]:
     """The rows of keys and values that belong to a part."""
     return [table[rows] for table, rows in zip(tables, [part.text, part.images] * 2, strict=True)]

@@ -11,7 +11,7 @@ from torch import Tensor
 from srcache.errors import EngineError, WeightsError
 
 START = 999
-"""The time whose noise a start from the LR picture gets, though the first prediction is made for an earlier one."""
+"""The time whose noise a start from the LR image gets, though the first prediction is made for an earlier one."""
 
 _USED = {
     *("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas"),
@@ -22,7 +22,7 @@ _USED = {
 
 @dataclass(frozen=True, slots=True)
 class ScheduleStep:
-    """`latent · keep + noise prediction · remove + fresh noise · add` is the next latent."""
+    """One step: `latent · keep + noise prediction · remove + fresh noise · add` is the next latent."""
 
     timestep: int
     keep: float
@@ -32,15 +32,21 @@ class ScheduleStep:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """All steps of a run; a start mixes `picture` parts of a picture's latent with `noise` parts of noise."""
+    """All steps of a run, and how a start from the LR image mixes its latent with noise.
+
+    Attributes:
+        steps: in the order in which they are taken.
+        image: the weight of the LR image's latent at the start.
+        noise: the weight of the noise there.
+    """
 
     steps: tuple[ScheduleStep, ...]
-    picture: float
+    image: float
     noise: float
 
-    def started(self, picture: Tensor, noise: Tensor) -> Tensor:
-        """The latent to begin with, from a picture's scaled latent."""
-        return picture * self.picture + noise * self.noise
+    def start_latent(self, encoded: Tensor, noise: Tensor) -> Tensor:
+        """The latent to begin with, from the LR image's scaled latent and noise, of one shape each."""
+        return encoded * self.image + noise * self.noise
 
 
 def make_schedule(config: Mapping[str, Any], steps: int) -> Schedule:
@@ -51,7 +57,7 @@ def make_schedule(config: Mapping[str, Any], steps: int) -> Schedule:
         steps: how many.
 
     Raises:
-        EngineError: more steps than the model was trained with, or its first time is beyond those.
+        EngineError: more steps than the model was trained with, or its first time is beyond those it was trained with.
         WeightsError: the model predicts something else than noise, or its schedule ends in nothing but noise.
     """
     settings = {name: value for name, value in config.items() if name in _USED}
@@ -71,8 +77,8 @@ def make_schedule(config: Mapping[str, Any], steps: int) -> Schedule:
     if min(kept) <= 0:
         raise WeightsError("expected a noise schedule that leaves some signal at each time, but this one leaves none")
     start = kept[min(START, trained - 1)]
-    made = tuple(_step(time, kept, time - trained // steps) for time in times)
-    return Schedule(made, sqrt(start), sqrt(1 - start))
+    steps_taken = tuple(_step(time, kept, time - trained // steps) for time in times)
+    return Schedule(steps_taken, sqrt(start), sqrt(1 - start))
 
 
 def _step(time: int, kept: list[float], before: int) -> ScheduleStep:

@@ -1,7 +1,7 @@
 """Latent tiles as SeeSR lays and weighs them: overlapping windows of a latent whose noise predictions are averaged.
 
-Another layout than `srcache.tiles`: the last window of a row is moved back, columns come first, and each window's
-middle counts most (a Gaussian, off its centre by half a cell along y), because that is what the reference computes.
+Another layout than `srcache.engine.tiles`: the last window of a row is moved back, columns come first, and each
+window's middle counts most (a Gaussian, off its centre by half a cell along y): that is what the reference computes.
 """
 
 from dataclasses import dataclass
@@ -17,13 +17,18 @@ from srcache.errors import ImageError
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """Where windows lie in a latent; all are squares of `side` cells, `places` are their (top, left)."""
+    """How a latent is divided into overlapping squares.
+
+    Attributes:
+        side: of every window, in cells.
+        places: their (top, left), in cells.
+    """
 
     side: int
     places: tuple[tuple[int, int], ...]
 
     def cut(self, tensor: Tensor, scale: int = 1) -> Tensor:
-        """All windows of (N, C, scale·h, scale·w), picture by picture: (N · windows, C, scale·side, scale·side)."""
+        """All windows of (N, C, scale·h, scale·w), image by image: (N · windows, C, scale·side, scale·side)."""
         length = scale * self.side
         parts = [
             tensor[:, :, scale * top : scale * top + length, scale * left : scale * left + length]
@@ -44,10 +49,10 @@ class Windows:
 
 
 def lay_windows(height: int, width: int, tiling: Tiling | None) -> Windows | None:
-    """The windows of a latent, column by column; None if it is computed whole.
+    """The windows of a latent, column by column; None if it is computed in one piece.
 
     Raises:
-        ImageError: the latent is so narrow that windows of its height or width would not get on.
+        ImageError: the latent is so narrow that windows of its height or width would make no progress.
     """
     if tiling is None or height * width <= tiling.size**2:
         return None
@@ -72,7 +77,7 @@ def window_weights(side: int) -> Tensor:
 
 @lru_cache(maxsize=8)
 def _weights_on(side: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Sent once: to send them at each step would wait for the device each time."""
+    """Weights on a device, sent there once: sending them at each step would wait for the device each time."""
     return window_weights(side).to(device, dtype)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from seesr_fixtures import case, cases
 from srcache_plugins.seesr.colorfix import FIXES, adain, wavelet
-from srcache_plugins.seesr.geometry import final_picture
+from srcache_plugins.seesr.geometry import final_image
 
 
 def planes(pixels):
@@ -31,12 +31,12 @@ def test_after_the_last_resize_too(name):
     meta, tensors = case(name)
     fixed = FIXES[meta["align_method"]](planes(255 - tensors["control"]), planes(tensors["control"]))
     height, width, _ = tensors["out"].shape
-    final = torch.from_numpy(final_picture(fixed[0].permute(1, 2, 0).numpy(), (height, width)).copy())
+    final = torch.from_numpy(final_image(fixed[0].permute(1, 2, 0).numpy(), (height, width)).copy())
     assert (final.int() - tensors["out"].int()).abs().max() <= meta["tolerance"]["uint8_max"]
 
 
 @pytest.mark.parametrize("fix", FIXES.values())
-def test_a_picture_does_not_depend_on_its_batch(fix):
+def test_an_image_does_not_depend_on_its_batch(fix):
     targets, sources = noise(5), noise(5, seed=1)
     together = fix(targets, sources)
     alone = torch.cat([fix(targets[i : i + 1], sources[i : i + 1]) for i in range(5)])
@@ -59,9 +59,9 @@ def test_adain_gives_mean_and_spread():
     torch.testing.assert_close(fixed.std((2, 3)), source.float().std((2, 3)), atol=0.5, rtol=0)
 
 
-def test_wavelet_gives_back_a_picture_for_itself():
-    picture = noise()
-    assert (wavelet(picture, picture).int() - picture.int()).abs().max() <= 1
+def test_wavelet_gives_back_an_image_for_itself():
+    image = noise()
+    assert (wavelet(image, image).int() - image.int()).abs().max() <= 1
 
 
 def test_values_outside_are_clamped():

@@ -7,9 +7,9 @@ from functools import partial
 import pytest
 import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
-from seesr_fixtures import Recorded, case, drawn, parts, weights
+from seesr_fixtures import RecordedNoise, case, drawn, parts, weights
 from srcache_plugins.seesr import cuda_graphs as module
-from srcache_plugins.seesr.cuda_graphs import Captured, compiled
+from srcache_plugins.seesr.cuda_graphs import GraphedCallable, compiled
 from srcache_plugins.seesr.loading import Loading, load_networks
 from srcache_plugins.seesr.networks.denoiser import ControlNet, UNet
 from srcache_plugins.seesr.networks.stock import load_controlnet, load_unet, with_image_transformers
@@ -58,54 +58,54 @@ def smallest():
 
 def sampled(chosen, size=(8, 9), tiling=None, seed=0, count=2):
     like, steps = chosen._negative[0], len(chosen.schedule.steps)
-    pictures, start = torch.sigmoid(drawn(count, 3, 8 * size[0], 8 * size[1], seed=seed)), drawn(count, 4, *size)
+    images, start = torch.sigmoid(drawn(count, 3, 8 * size[0], 8 * size[1], seed=seed)), drawn(count, 4, *size)
     prompts = Prompts(drawn(count, 77, 20, seed=seed + 1), drawn(count, 6, 512, seed=seed + 2))
-    noise = Recorded(drawn(steps, count, 4, *size, seed=seed + 3).to(like.device))
+    noise = RecordedNoise(drawn(steps, count, 4, *size, seed=seed + 3).to(like.device))
     with torch.inference_mode():
         windows = lay_windows(*size, tiling)
-        return chosen.sample(pictures.to(like.device), prompts, start.to(like.device), noise, windows)
+        return chosen.sample(images.to(like.device), prompts, start.to(like.device), noise, windows)
 
 
-class Counted:
+class CountedRecording:
     """A recording's stand-in."""
 
     made = 0
 
     def __init__(self, act, tensors):
-        Counted.made += 1
+        CountedRecording.made += 1
         self._act = act
 
-    def replayed(self, tensors):
+    def replay(self, tensors):
         return self._act(*tensors)
 
 
 @pytest.fixture
 def recordings(monkeypatch):
-    Counted.made = 0
-    monkeypatch.setattr(module, "_Recording", Counted)
-    return Counted
+    CountedRecording.made = 0
+    monkeypatch.setattr(module, "_Recording", CountedRecording)
+    return CountedRecording
 
 
 def test_there_is_one_recording_for_each_shape_and_the_last_used_are_kept(recordings):
-    act = Captured(lambda left, right: left.sum() + right.sum())
-    shapes = [(number, 1) for number in range(1, module.SHAPES + 1)]
+    act = GraphedCallable(lambda left, right: left.sum() + right.sum())
+    shapes = [(number, 1) for number in range(1, module.RECORDED_SHAPES + 1)]
     for shape in shapes * 2:
         assert act(torch.ones(shape), torch.ones(1)) == shape[0] + 1
-    assert recordings.made == module.SHAPES
+    assert recordings.made == module.RECORDED_SHAPES
     act(torch.ones(shapes[0]), torch.ones(1))
     act(torch.ones(9, 9), torch.ones(1))
-    assert recordings.made == module.SHAPES + 1
+    assert recordings.made == module.RECORDED_SHAPES + 1
     act(torch.ones(shapes[0]), torch.ones(1))
-    assert recordings.made == module.SHAPES + 1, "the one used last was kept"
+    assert recordings.made == module.RECORDED_SHAPES + 1, "the one used last was kept"
     act(torch.ones(shapes[1]), torch.ones(1))
-    assert recordings.made == module.SHAPES + 2, "the one not used for longest was not"
-    assert len(act._recordings) == module.SHAPES
+    assert recordings.made == module.RECORDED_SHAPES + 2, "the one not used for longest was not"
+    assert len(act._recordings) == module.RECORDED_SHAPES
 
 
 @pytest.mark.parametrize("tiling", [None, Tiling(size=8, overlap=4)])
-def test_a_whole_run_needs_one_recording(recordings, tiling):
+def test_a_complete_run_needs_one_recording(recordings, tiling):
     plain, chosen = sampler(), sampler()
-    chosen.run = Captured(chosen.predict)
+    chosen.run = GraphedCallable(chosen.predict)
     size = (8, 20) if tiling else (8, 9)
     assert torch.equal(sampled(chosen, size, tiling), sampled(plain, size, tiling))
     assert torch.equal(sampled(chosen, size, tiling, seed=9), sampled(plain, size, tiling, seed=9))
@@ -113,7 +113,7 @@ def test_a_whole_run_needs_one_recording(recordings, tiling):
 
 
 @pytest.mark.slow
-def test_the_prediction_is_compiled_whole(monkeypatch, tmp_path):
+def test_the_prediction_is_compiled_in_one_piece(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
     plain, chosen = smallest(), smallest()
@@ -134,7 +134,7 @@ def test_what_is_compiled_is_kept_beside_the_weights(monkeypatch):
 @pytest.mark.parametrize("guidance", [1.0, 5.5])
 def test_a_recording_gives_the_same_bits(guidance, tiling):
     plain, chosen = sampler("cuda", guidance, 8), sampler("cuda", guidance, 8)
-    chosen.run = Captured(chosen.predict)
+    chosen.run = GraphedCallable(chosen.predict)
     for size in ((8, 20), (9, 24), (16, 16), (8, 32), (8, 20)):
         for seed in (1, 2):
             assert torch.equal(sampled(chosen, size, tiling, seed), sampled(plain, size, tiling, seed))
@@ -162,11 +162,11 @@ def test_the_loop_never_waits_for_the_gpu(tiling):
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("tiling", [None, Tiling(size=12, overlap=4)])
-def test_the_whole_way_on_a_gpu_is_that_on_the_cpu(tiling, tmp_path):
+def test_images_of_a_gpu_are_those_of_the_cpu(tiling, tmp_path):
     files, made = parts(tmp_path, CONFIG), {}
     coarse = torch.rand(2, 3, 5, 6, generator=torch.Generator().manual_seed(0))
     some = torch.nn.functional.interpolate(coarse, size=(32, 40), mode="bilinear")
-    for device, captured in (("cpu", None), ("cuda", Captured)):
+    for device, wrap in (("cpu", None), ("cuda", GraphedCallable)):
         how = Loading(
             device=torch.device(device),
             dtype=torch.float32,
@@ -176,9 +176,7 @@ def test_the_whole_way_on_a_gpu_is_that_on_the_cpu(tiling, tmp_path):
             antialias=False,
         )
         with torch.inference_mode():
-            pipeline = Pipeline(
-                load_networks(files, how), replace(SETTINGS, tiling=tiling), how.device, captured=captured
-            )
+            pipeline = Pipeline(load_networks(files, how), replace(SETTINGS, tiling=tiling), how.device, wrap=wrap)
             made[device] = pipeline.upscale(some, [1, 2])
     for here, there in zip(made["cpu"], made["cuda"], strict=True):
         assert there.notes["tags"] == here.notes["tags"]

@@ -46,7 +46,7 @@ def test_it_keeps_the_promises_of_an_engine(changes):
     assert len(check_engine("seesr", setup, batch=2, size=(17, 22))) >= 19
 
 
-def test_every_picture_s_tags_prompt_and_way_of_computing_are_in_its_record(recipe, make_image, tmp_path):
+def test_every_image_s_tags_prompt_and_way_of_computing_are_in_its_record(recipe, make_image, tmp_path):
     for number in range(3):
         Image.fromarray(make_image(16 + 4 * (number == 2), 20, number)).save(tmp_path / f"{number}.png")
     report = fill(scan(tmp_path), recipe, tmp_path / "cache", FillSettings(device="cpu"))
@@ -60,7 +60,7 @@ def test_every_picture_s_tags_prompt_and_way_of_computing_are_in_its_record(reci
     assert sorted(record["notes"]["network"] for record in records) == [[64, 80], [64, 80], [80, 80]]
 
 
-def test_a_failure_of_one_picture_does_not_touch_the_others(recipe, make_image):
+def test_a_failure_of_one_image_does_not_touch_the_others(recipe, make_image):
     narrow = open_engine("seesr", load_recipe("seesr-tiny", {**QUICK, "tiling": "8/7"}).setup("cpu"))
     (outcome,) = narrow.upscale(to_batch([make_image(8, 40)]), [1])
     assert isinstance(outcome, Failure)
@@ -70,8 +70,8 @@ def test_a_failure_of_one_picture_does_not_touch_the_others(recipe, make_image):
 
 def test_the_seed_decides_and_parity_says_what_the_reference_would_need(make_image):
     engine = open_engine("seesr", load_recipe("seesr-tiny", {**QUICK, "options.parity": True}).setup("cpu"))
-    picture = to_batch([make_image(16, 16)])
-    first, again, other = (engine.upscale(picture, [seed])[0] for seed in (2**40 + 5, 5, 6))
+    image = to_batch([make_image(16, 16)])
+    first, again, other = (engine.upscale(image, [seed])[0] for seed in (2**40 + 5, 5, 6))
     assert first.notes["reference_seed"] == 5
     assert torch.equal(first.image, again.image)
     assert not torch.equal(first.image, other.image)
@@ -81,10 +81,10 @@ CHANGED = {"guidance": 2, "conditioning_scale": 0.5, "start": "noise", "prompt":
 
 
 @pytest.mark.parametrize(("name", "changed"), [*CHANGED.items(), ("added_prompt", "c")])
-def test_every_setting_of_the_sampler_changes_the_picture(name, changed, engine, make_image):
+def test_every_setting_of_the_sampler_changes_the_image(name, changed, engine, make_image):
     other = open_engine("seesr", load_recipe("seesr-tiny", {**QUICK, f"options.{name}": changed}).setup("cpu"))
-    picture = to_batch([make_image(16, 20)])
-    assert not torch.equal(engine.upscale(picture, [3])[0].image, other.upscale(picture, [3])[0].image)
+    image = to_batch([make_image(16, 20)])
+    assert not torch.equal(engine.upscale(image, [3])[0].image, other.upscale(image, [3])[0].image)
 
 
 @pytest.mark.parametrize(("fix", "precision"), [("adain", "fp32"), (None, "fp32"), ("wavelet", "bf16")])
@@ -92,8 +92,8 @@ def test_colour_fixes_and_precisions_are_other_recipes(fix, precision, recipe, e
     changes = {**QUICK, "color_fix": fix, "precision": precision}
     other = load_recipe("seesr-tiny", changes)
     assert other.fingerprint != recipe.fingerprint
-    picture = to_batch([make_image(16, 20)])
-    plain, found = engine.upscale(picture, [3])[0], open_engine("seesr", other.setup("cpu")).upscale(picture, [3])[0]
+    image = to_batch([make_image(16, 20)])
+    plain, found = engine.upscale(image, [3])[0], open_engine("seesr", other.setup("cpu")).upscale(image, [3])[0]
     assert isinstance(found, Upscaled)
     assert not torch.equal(plain.image, found.image)
     if precision == "bf16":

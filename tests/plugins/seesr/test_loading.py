@@ -1,4 +1,4 @@
-"""How SeeSR's networks come from files: every tensor has its place, and every fault of a file is told in words."""
+"""How SeeSR's networks come from files: every tensor has its place, and every fault of a file is reported in words."""
 
 import json
 from dataclasses import replace
@@ -74,7 +74,7 @@ def test_a_model_takes_their_dtype_too():
         ),
         (
             lambda given: given | {f"more.{number}": torch.ones(1) for number in range(12)},
-            r"12 without a place: more\.0, .*more\.7 …$",
+            r"12 without a place: more\.0, .*more\.7 … and 4 more$",
         ),
     ],
 )
@@ -108,9 +108,9 @@ def test_a_part_that_is_not_there_is_named(read, tmp_path):
 
 @pytest.mark.parametrize("cut", [0, 5, 100, -1])
 def test_a_file_that_broke_off_is_named(cut, tmp_path):
-    whole = (GOLDEN / "weights_vae_A.safetensors").read_bytes()
+    complete = (GOLDEN / "weights_vae_A.safetensors").read_bytes()
     path = tmp_path / "vae.safetensors"
-    path.write_bytes(whole[:cut])
+    path.write_bytes(complete[:cut])
     with pytest.raises(WeightsError, match=r"vae\.safetensors cannot be read as safetensors .*; fetch it again"):
         read_tensors(path)
 
@@ -124,12 +124,12 @@ def test_a_pickle_is_never_opened(tmp_path):
 
 @pytest.mark.parametrize("dtype", [None, *DTYPES.values()])
 def test_numbers_that_count_keep_their_type(dtype, tmp_path):
-    stored = {"real": torch.ones(2).half(), "whole": torch.arange(3)}
+    stored = {"real": torch.ones(2).half(), "integer": torch.arange(3)}
     save_file(stored, tmp_path / "some")
     found = read_tensors(tmp_path / "some", dtype)
     assert found["real"].dtype == (dtype or torch.float16)
-    assert found["whole"].dtype == torch.int64
-    assert torch.equal(found["whole"], stored["whole"])
+    assert found["integer"].dtype == torch.int64
+    assert torch.equal(found["integer"], stored["integer"])
 
 
 def test_all_that_a_bundle_lacks_is_named(files):
@@ -181,9 +181,9 @@ def test_the_tagger_alone_stays_in_float32(precision, files):
 
 
 def test_image_transformers_may_come_from_a_file_of_their_own(networks, files, tmp_path):
-    config, whole = weights("unet_A")
-    plain = {name: tensor for name, tensor in whole.items() if "image_attentions" not in name}
-    other = {name: tensor if "image_attentions" in name else tensor + 1 for name, tensor in whole.items()}
+    config, complete = weights("unet_A")
+    plain = {name: tensor for name, tensor in complete.items() if "image_attentions" not in name}
+    other = {name: tensor if "image_attentions" in name else tensor + 1 for name, tensor in complete.items()}
     save_file(plain, tmp_path / "turbo.safetensors")
     save_file(other, tmp_path / "seesr.safetensors")
     (tmp_path / "turbo.json").write_text(json.dumps(without(config, "use_image_cross_attention")), encoding="utf-8")

@@ -57,8 +57,8 @@ def networks(tmp_path_factory):
     return load_networks({name: folder / path for name, path in PARTS.items()}, how)
 
 
-def predicted(networks, size=(16, 16), batch=1, captured=False, **changes):
-    return predicted_memory(networks, replace(SETTINGS, **changes), size, batch, captured=captured)
+def predicted(networks, size=(16, 16), batch=1, in_graphs=False, **changes):
+    return predicted_memory(networks, replace(SETTINGS, **changes), size, batch, in_graphs=in_graphs)
 
 
 def empty(*shape, dtype=torch.float32):
@@ -96,10 +96,10 @@ def test_what_waits_on_the_host_takes_no_room_and_comes_back_as_it_was():
 def test_a_convolution_with_channels_last_copies_an_input_that_is_not():
     weight = torch.empty(8, 4, 3, 3, device="meta").to(memory_format=torch.channels_last)
     for layout, extra in ((torch.contiguous_format, 1600), (torch.channels_last, 0)):
-        picture = empty(1, 4, 10, 10).to(memory_format=layout)
+        image = empty(1, 4, 10, 10).to(memory_format=layout)
         with torch.no_grad(), Ledger() as ledger:
-            ledger.enter(picture)
-            found = functional.conv2d(picture, weight, padding=1)
+            ledger.enter(image)
+            found = functional.conv2d(image, weight, padding=1)
             assert found.is_contiguous(memory_format=torch.channels_last)
             assert ledger.peak == 1600 + 3200 + extra
             assert ledger.live == 1600 + 3200
@@ -112,7 +112,7 @@ def test_a_recorded_call_keeps_its_peak_and_its_inputs():
 
     with Ledger() as ledger:
         given = empty(100)
-        result = ledger.aside(act)(given)
+        result = ledger.recorded_call(act)(given)
         assert (ledger.inner, ledger.inputs, ledger.peak_inner) == (4000 + 400, 400, 400 + 4400)
         del given
         assert ledger.live == 800, "the recording still refers to its last inputs"
@@ -149,7 +149,7 @@ def test_a_prediction_is_what_torch_allocates(networks):
 
 
 @pytest.mark.slow
-def test_more_pictures_and_larger_ones_take_more(networks):
+def test_more_images_and_larger_ones_take_more(networks):
     one, four, large = (predicted(networks, *each) for each in (((16, 16), 1), ((16, 16), 4), ((64, 64), 1)))
     assert one.tensors < four.tensors < 4 * one.tensors
     assert 8 * (one.tensors - one.weights) < large.tensors - large.weights
@@ -159,13 +159,13 @@ def test_more_pictures_and_larger_ones_take_more(networks):
 
 @pytest.mark.slow
 def test_steps_take_nothing_and_recordings_do(networks):
-    plain, captured = predicted(networks, steps=1), predicted(networks, steps=50, captured=True)
-    assert plain.tensors <= captured.tensors < captured.reserved
-    assert captured.recorded > 0
+    plain, recorded = predicted(networks, steps=1), predicted(networks, steps=50, in_graphs=True)
+    assert plain.tensors <= recorded.tensors < recorded.reserved
+    assert recorded.recorded > 0
 
 
 @pytest.mark.slow
 def test_it_is_the_same_in_inference_mode(networks):
-    plain = predicted(networks, captured=True)
+    plain = predicted(networks, in_graphs=True)
     with torch.inference_mode():
-        assert predicted(networks, captured=True) == plain
+        assert predicted(networks, in_graphs=True) == plain

@@ -1,11 +1,11 @@
-"""SeeSR from picture to picture: the reference program's results, and what becomes of a picture that goes wrong."""
+"""SeeSR from image to image: the reference program's results, and what becomes of an image that goes wrong."""
 
 import json
 from dataclasses import replace
 
 import pytest
 import torch
-from seesr_fixtures import Recorded, Watched, case, cases, parts
+from seesr_fixtures import PredictionLog, RecordedNoise, case, cases, parts
 from srcache_plugins.seesr import pipeline as module
 from srcache_plugins.seesr.loading import DTYPES, Loading, load_networks
 from srcache_plugins.seesr.pipeline import Pipeline, Settings
@@ -57,11 +57,11 @@ def load(tmp_path_factory):
 @pytest.fixture
 def ready(load):
     """Networks with a quick tagger."""
-    return replace(load(), tagger=told)
+    return replace(load(), tagger=tag_by_lightness)
 
 
-def told(images):
-    """Tags and embeddings by how light a picture is."""
+def tag_by_lightness(images):
+    """Tags and embeddings by how light an image is."""
     light = images.mean((1, 2, 3))
     return [f"light {int(100 * each)}" for each in light], light[:, None, None].expand(-1, 5, 512)
 
@@ -72,12 +72,12 @@ def inference():
         yield
 
 
-def pictures(count=3, height=8, width=10, seed=0):
-    """Smooth pictures with some texture, as they are decoded: whole steps of 1/255."""
-    dice = torch.Generator().manual_seed(seed)
-    coarse = torch.rand(count, 3, 4, 5, generator=dice)
+def images(count=3, height=8, width=10, seed=0):
+    """Smooth images with some texture, as they are decoded: integer steps of 1/255."""
+    rng = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(count, 3, 4, 5, generator=rng)
     smooth = torch.nn.functional.interpolate(coarse, size=(height, width), mode="bilinear")
-    return ((smooth + 0.05 * torch.rand(smooth.shape, generator=dice)).clamp(0, 1) * 255).round() / 255
+    return ((smooth + 0.05 * torch.rand(smooth.shape, generator=rng)).clamp(0, 1) * 255).round() / 255
 
 
 def settings_of(meta):
@@ -104,24 +104,24 @@ def networks_of(meta, load):
     return load("fp32", given["conditioning_scale"], *tiles, given["ram_resize_antialias"])
 
 
-def away(picture, wanted):
+def away(image, wanted):
     """The largest difference, in steps of 8 bits."""
-    return (picture.permute(1, 2, 0) * 255 - wanted.float()).abs().max().round().item()
+    return (image.permute(1, 2, 0) * 255 - wanted.float()).abs().max().round().item()
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_picture_becomes_the_references(name, load, monkeypatch):
+def test_an_image_becomes_the_references(name, load, monkeypatch):
     meta, tensors = case(name)
-    noise = Recorded([tensors["rand.initial"], *tensors["rand.steps"]], tensors["rand.posterior"])
+    noise = RecordedNoise([tensors["rand.initial"], *tensors["rand.steps"]], tensors["rand.posterior"])
     monkeypatch.setattr(module, "Noise", lambda *_, **__: noise)
     pipeline = Pipeline(networks_of(meta, load), settings_of(meta), CPU)
-    picture = tensors["in.image_uint8"].permute(2, 0, 1)[None].float() / 255
-    control = pipeline._control(picture)[0].permute(1, 2, 0)
+    image = tensors["in.image_uint8"].permute(2, 0, 1)[None].float() / 255
+    control = pipeline._control_images(image)[0].permute(1, 2, 0)
     assert torch.equal(control, tensors["expect.control_uint8"])
-    watched, raw = Watched(pipeline.sampler), []
-    decode = pipeline._decoded
-    monkeypatch.setattr(pipeline, "_decoded", lambda latents: raw.extend(decode(latents)) or raw)
-    (made,) = pipeline.upscale(picture, [meta["args"]["seed"]])
+    watched, raw = PredictionLog(pipeline.sampler), []
+    decode = pipeline._decode
+    monkeypatch.setattr(pipeline, "_decode", lambda latents: raw.extend(decode(latents)) or raw)
+    (made,) = pipeline.upscale(image, [meta["args"]["seed"]])
     size = tensors["rand.initial"].shape[-2:]
     windows, wanted = lay_windows(*size, pipeline.settings.tiling), tensors["expect.latents_per_step"]
     if windows is None or len(windows.places) <= 8:
@@ -138,7 +138,7 @@ def test_a_picture_becomes_the_references(name, load, monkeypatch):
 
 
 def test_notes_are_json_and_say_how_it_was_made(ready):
-    made = Pipeline(ready, BASE, CPU, mode="as written").upscale(pictures(2), [1, 2])
+    made = Pipeline(ready, BASE, CPU, mode="as written").upscale(images(2), [1, 2])
     for each in made:
         assert json.loads(json.dumps(each.notes)) == each.notes
         assert set(each.notes) == {"tags", "prompt", "network", "windows", "mode", "batch", "decoded_in"}
@@ -152,15 +152,15 @@ def test_notes_are_json_and_say_how_it_was_made(ready):
 
 
 def test_with_parity_the_references_seed_is_noted(ready):
-    (made,) = Pipeline(ready, replace(QUICK, parity=True), CPU).upscale(pictures(1), [2**40 + 5])
+    (made,) = Pipeline(ready, replace(QUICK, parity=True), CPU).upscale(images(1), [2**40 + 5])
     assert made.notes["reference_seed"] == 5
 
 
 @pytest.mark.parametrize("start", ["lr", "noise"])
-def test_the_seed_and_the_picture_decide(start, ready):
-    pipeline, some = Pipeline(ready, replace(QUICK, start=start), CPU), pictures(1)
+def test_the_seed_and_the_image_decide(start, ready):
+    pipeline, some = Pipeline(ready, replace(QUICK, start=start), CPU), images(1)
     (first,), (again,) = pipeline.upscale(some, [7]), pipeline.upscale(some, [7])
-    (seeded,), (other,) = pipeline.upscale(some, [8]), pipeline.upscale(pictures(1, seed=4), [7])
+    (seeded,), (other,) = pipeline.upscale(some, [8]), pipeline.upscale(images(1, seed=4), [7])
     assert torch.equal(first.image, again.image)
     assert first.notes == again.notes
     assert not torch.equal(first.image, seeded.image)
@@ -168,8 +168,8 @@ def test_the_seed_and_the_picture_decide(start, ready):
 
 
 @pytest.mark.parametrize("fix", [None, "adain", "wavelet"])
-def test_a_picture_is_the_same_at_all_places_of_a_batch(fix, ready):
-    pipeline, some = Pipeline(ready, replace(QUICK, color_fix=fix), CPU), pictures(3)
+def test_an_image_is_the_same_at_all_places_of_a_batch(fix, ready):
+    pipeline, some = Pipeline(ready, replace(QUICK, color_fix=fix), CPU), images(3)
     together = pipeline.upscale(some, [1, 2, 3])
     turned = pipeline.upscale(some[[2, 0, 1]], [3, 1, 2])
     for wanted, found in zip((together[2], together[0], together[1]), turned, strict=True):
@@ -178,7 +178,7 @@ def test_a_picture_is_the_same_at_all_places_of_a_batch(fix, ready):
 
 
 def test_a_batch_moves_pixels_by_rounding_alone(ready):
-    pipeline, some = Pipeline(ready, BASE, CPU), pictures(3)
+    pipeline, some = Pipeline(ready, BASE, CPU), images(3)
     together = torch.stack([each.image for each in pipeline.upscale(some, [1, 2, 3])])
     alone = torch.stack([pipeline.upscale(some[[n]], [n + 1])[0].image for n in range(3)])
     steps = ((together - alone) * 255).abs().round()
@@ -192,14 +192,14 @@ def test_each_different_prompt_is_encoded_once(ready):
     pipeline = Pipeline(networks, replace(BASE, negative_prompt="never said before"), CPU)
     assert networks.text.encoded == before + 1
     pipeline.settings = replace(BASE, added_prompt="nor this")
-    pipeline.upscale(pictures(1).repeat(3, 1, 1, 1), [1, 2, 3])
+    pipeline.upscale(images(1).repeat(3, 1, 1, 1), [1, 2, 3])
     assert networks.text.encoded == before + 2
     Pipeline(networks, replace(BASE, negative_prompt="never said before"), CPU)
     assert networks.text.encoded == before + 2
 
 
 def test_colours_are_mended_as_the_recipe_says(ready):
-    some, made = pictures(1, 16, 20), {}
+    some, made = images(1, 16, 20), {}
     for fix in (None, "adain", "wavelet"):
         (each,) = Pipeline(ready, replace(QUICK, color_fix=fix), CPU).upscale(some, [1])
         made[fix] = (each.image.mean((1, 2)) - some[0].mean((1, 2))).abs().max()
@@ -208,14 +208,14 @@ def test_colours_are_mended_as_the_recipe_says(ready):
 
 def test_a_latent_too_narrow_for_its_tiles_fails_in_words(ready):
     pipeline = Pipeline(ready, replace(BASE, tiling=Tiling(size=8, overlap=6)), CPU)
-    outcomes = pipeline.upscale(pictures(2, 8, 40), [1, 2])
+    outcomes = pipeline.upscale(images(2, 8, 40), [1, 2])
     assert len(outcomes) == 2
     assert all(isinstance(each, Failure) and each.reason == "too_narrow" for each in outcomes)
     assert "4×20 cells" in outcomes[0].detail
 
 
 class Overflowing:
-    """A VAE whose decoder spoils some pictures of a batch, as half precision may, and perhaps again in float32."""
+    """A VAE whose decoder spoils some images of a batch, as half precision may, and perhaps again in float32."""
 
     def __init__(self, vae, spoilt, again=None):
         self._vae, self._spoilt, self._again = vae, spoilt, again or {}
@@ -245,9 +245,9 @@ BAD = [float("inf"), float("-inf"), float("nan"), "flat"]
 @pytest.mark.parametrize("value", BAD)
 def test_what_overflows_in_half_precision_is_decoded_again(value, ready):
     healthy, chosen = ready, replace(QUICK, precision="bf16", color_fix="adain")
-    wanted = Pipeline(healthy, chosen, CPU).upscale(pictures(3), [1, 2, 3])
+    wanted = Pipeline(healthy, chosen, CPU).upscale(images(3), [1, 2, 3])
     vae = Overflowing(healthy.vae, {1: value})
-    made = Pipeline(replace(healthy, vae=vae), chosen, CPU).upscale(pictures(3), [1, 2, 3])
+    made = Pipeline(replace(healthy, vae=vae), chosen, CPU).upscale(images(3), [1, 2, 3])
     assert [each.notes["decoded_in"] for each in made] == ["bf16", "fp32", "bf16"]
     assert vae.decoded32 == 1
     assert torch.equal(made[0].image, wanted[0].image)
@@ -260,9 +260,9 @@ def test_what_overflows_in_half_precision_is_decoded_again(value, ready):
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
 def test_what_cannot_be_decoded_fails_alone(value, precision, ready):
     healthy, chosen = ready, replace(QUICK, precision=precision)
-    wanted = Pipeline(healthy, chosen, CPU).upscale(pictures(3), [1, 2, 3])
+    wanted = Pipeline(healthy, chosen, CPU).upscale(images(3), [1, 2, 3])
     vae = Overflowing(healthy.vae, {1: value}, again={0: value})
-    first, failure, last = Pipeline(replace(healthy, vae=vae), chosen, CPU).upscale(pictures(3), [1, 2, 3])
+    first, failure, last = Pipeline(replace(healthy, vae=vae), chosen, CPU).upscale(images(3), [1, 2, 3])
     assert isinstance(failure, Failure)
     assert failure.reason == ("blank" if value == "flat" else "not_finite")
     assert ("flat colour" if value == "flat" else "not numbers") in failure.detail
@@ -274,9 +274,9 @@ def test_what_cannot_be_decoded_fails_alone(value, precision, ready):
 @pytest.mark.parametrize(("precision", "least"), [("bf16", 0.9), ("fp16", 0.99)])
 def test_half_precision_stays_near(precision, least, ready, load):
     chosen = replace(BASE, guidance=1.0)
-    (exact,) = Pipeline(ready, chosen, CPU).upscale(pictures(1), [1])
-    half = replace(load(precision), tagger=told)
-    (made,) = Pipeline(half, replace(chosen, precision=precision), CPU).upscale(pictures(1), [1])
+    (exact,) = Pipeline(ready, chosen, CPU).upscale(images(1), [1])
+    half = replace(load(precision), tagger=tag_by_lightness)
+    (made,) = Pipeline(half, replace(chosen, precision=precision), CPU).upscale(images(1), [1])
     assert isinstance(made, Upscaled)
     assert made.notes == {**exact.notes, "decoded_in": precision}
     far = (made.image - exact.image).abs() * 255

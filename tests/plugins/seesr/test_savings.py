@@ -7,9 +7,9 @@ from functools import partial
 
 import pytest
 import torch
-from seesr_fixtures import Recorded, case, drawn, weights
+from seesr_fixtures import RecordedNoise, case, drawn, weights
 from seesr_oracle import stock, stock_step
-from srcache_plugins.seesr.networks.denoiser import ControlNet, Given, UNet
+from srcache_plugins.seesr.networks.denoiser import Conditioning, ControlNet, UNet
 from srcache_plugins.seesr.networks.stock import load_controlnet, load_unet
 from srcache_plugins.seesr.sampling import sampler as sampler_module
 from srcache_plugins.seesr.sampling.noise import Noise
@@ -24,7 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from srcache.engine.interface import Tiling
 
 CONFIG = case("d_loop_4steps_g5.5_lr")[0]["scheduler"]
-PICTURES, TAGS, SIZE = 2, 10, (8, 8)
+IMAGES, TAGS, SIZE = 2, 10, (8, 8)
 META = torch.device("meta")
 KINDS = "UNet2DConditionModel", "ControlNetModel"
 
@@ -52,17 +52,17 @@ def weightless():
 
 @pytest.fixture(scope="module")
 def plain():
-    """The products of one step as stock networks compute it for guided pictures, module by module."""
-    models, rows = stock("B"), 2 * PICTURES
+    """The products of one step as stock networks compute it for guided images, module by module."""
+    models, rows = stock("B"), 2 * IMAGES
     states = torch.zeros(rows, 77, 20), torch.zeros(rows, TAGS, 512)
-    latent, picture = torch.zeros(rows, 4, *SIZE), torch.zeros(rows, 3, 64, 64)
-    found = counted(lambda: stock_step(models, latent, picture, (501, *states), 1.0)).get_flop_counts()
+    latent, control_image = torch.zeros(rows, 4, *SIZE), torch.zeros(rows, 3, 64, 64)
+    found = counted(lambda: stock_step(models, latent, control_image, (501, *states), 1.0)).get_flop_counts()
     return {name: sum(counts.values()) for name, counts in found.items()}
 
 
 @pytest.fixture(scope="module")
 def counts(small):
-    """The products of whole runs of some steps: of what is made before the first picture, and of a batch."""
+    """The products of complete runs of some steps: of what is made before the first image, and of a batch."""
     return {steps: (products(partial(sampler, small, steps)), of_batch(small, steps)) for steps in (1, 2, 4)}
 
 
@@ -95,10 +95,10 @@ def sampler(pair, steps, guidance=5.5):
 
 def sampled(chosen, windows=None, size=SIZE, noise=None):
     like = chosen._negative[0].new_zeros
-    prompts, start = Prompts(like(PICTURES, 77, 20), like(PICTURES, TAGS, 512)), like(PICTURES, 4, *size)
-    noise = noise or Recorded([start] * len(chosen.schedule.steps))
+    prompts, start = Prompts(like(IMAGES, 77, 20), like(IMAGES, TAGS, 512)), like(IMAGES, 4, *size)
+    noise = noise or RecordedNoise([start] * len(chosen.schedule.steps))
     with torch.no_grad():
-        return chosen.sample(like(PICTURES, 3, 8 * size[0], 8 * size[1]), prompts, start, noise, windows)
+        return chosen.sample(like(IMAGES, 3, 8 * size[0], 8 * size[1]), prompts, start, noise, windows)
 
 
 def test_times_are_those_of_each_step(networks, oracle):
@@ -129,11 +129,11 @@ def test_keys_and_values_are_those_of_each_attention(networks, oracle):
             assert (table - alone).abs().max() <= 2e-6
 
 
-def test_the_control_pictures_embedding_is_that_of_each_step(networks, oracle):
-    pictures = torch.sigmoid(drawn(3, 3, 64, 72))
-    once = networks[1].embedding(pictures)
-    assert (once - oracle[1].controlnet_cond_embedding(pictures)).abs().max() <= 2e-6
-    each = torch.cat([networks[1].embedding(picture[None]) for picture in pictures])
+def test_the_control_images_embedding_is_that_of_each_step(networks, oracle):
+    images = torch.sigmoid(drawn(3, 3, 64, 72))
+    once = networks[1].embedding(images)
+    assert (once - oracle[1].controlnet_cond_embedding(images)).abs().max() <= 2e-6
+    each = torch.cat([networks[1].embedding(image[None]) for image in images])
     assert (once - each).abs().max() <= 2e-6
 
 
@@ -141,7 +141,7 @@ def test_what_both_prompts_share_may_be_computed_once(networks):
     unet, controlnet = networks
     latent, text, images = drawn(2, 4, 8, 9), drawn(4, 77, 24, seed=1), drawn(2, TAGS, 512, seed=2).repeat(2, 1, 1)
     control = drawn(2, 16, 8, 9, seed=3)
-    given = [Given(each.times([501])[0], each.text(text), each.images(images)) for each in networks]
+    given = [Conditioning(each.times([501])[0], each.text(text), each.images(images)) for each in networks]
     once = controlnet(latent, control, given[1])
     twice = controlnet(latent.repeat(2, 1, 1, 1), control.repeat(2, 1, 1, 1), given[1])
     assert (once[0].shape[0], twice[0].shape[0]) == (2, 4)
@@ -173,15 +173,15 @@ def test_the_part_for_each_step_has_no_product_that_was_saved(counts, plain):
     assert shared > 0.02 * total(plain)
 
 
-def test_the_fixed_part_is_each_pictures_own_conditions_once(counts, plain):
+def test_the_fixed_part_is_each_images_own_conditions_once(counts, plain):
     step, batch = counts[2][1] - counts[1][1], counts[1][1]
     rows_of_stock = total(plain, ".controlnet_cond_embedding", ".attn2.to_k", ".attn2.to_v")
-    assert batch - step == rows_of_stock // 2, "a row for each picture, and not for each prompt"
+    assert batch - step == rows_of_stock // 2, "a row for each image, and not for each prompt"
 
 
 def test_a_run_makes_times_once_and_the_negative_prompts_keys_once(counts, plain):
     made = {steps: before for steps, (before, _) in counts.items()}
-    rows = 2 * PICTURES
+    rows = 2 * IMAGES
     text = sum(
         count
         for name, count in plain.items()
@@ -211,7 +211,7 @@ def test_windows_in_several_calls_share_what_is_made_once(small, monkeypatch):
     sampled(ready, windows, size)
     for hook in hooks:
         hook.remove()
-    assert sorted(calls) == [("control", 2), ("control", 2), ("images", PICTURES), ("text", PICTURES)]
+    assert sorted(calls) == [("control", 2), ("control", 2), ("images", IMAGES), ("text", IMAGES)]
 
 
 class OnDevice(TorchDispatchMode):
@@ -247,7 +247,7 @@ def test_the_loop_waits_for_nothing_and_sends_noise_alone(weightless, tiling):
         ready = sampler(weightless, steps)
         if windows is None or len(windows.places) > 2:
             ready.run = lambda latent, *rest: latent  # the networks themselves are in the other case
-        noise = Noise([1] * PICTURES, size, META, parity=False, guided=True)
+        noise = Noise([1] * IMAGES, size, META, parity=False, guided=True)
         with OnDevice() as mode:
             sampled(ready, windows, size, noise)
         sent.append(mode.sent)

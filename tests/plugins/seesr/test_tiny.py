@@ -1,4 +1,4 @@
-"""The bundle that is made on the spot: the same bytes everywhere, and networks that walk the whole way."""
+"""The bundle that is made on the spot: the same bytes everywhere, and networks that run the complete engine."""
 
 import hashlib
 import json
@@ -63,7 +63,7 @@ def test_it_is_small(folder):
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 20 * 2**20
 
 
-def test_pictures_come_out_and_tags_depend_on_them(networks):
+def test_images_come_out_and_tags_depend_on_them(networks):
     chosen = Settings(
         scale=4,
         process_size=128,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from seesr_fixtures import GOLDEN, case, cases, drawn, weights
 from seesr_oracle import stock, stock_step
-from srcache_plugins.seesr.networks.denoiser import ControlNet, Given, UNet, predict_noise
+from srcache_plugins.seesr.networks.denoiser import Conditioning, ControlNet, UNet, predict_noise
 from srcache_plugins.seesr.networks.stock import known_settings, load_controlnet, load_unet, with_image_transformers
 
 from srcache.errors import WeightsError
@@ -28,7 +28,7 @@ def oracle():
 
 
 def given(network, timestep, text, images):
-    return Given(network.times([timestep])[0], network.text(text), network.images(images))
+    return Conditioning(network.times([timestep])[0], network.text(text), network.images(images))
 
 
 def distance(left, right):
@@ -55,12 +55,12 @@ def test_one_forward_is_the_references(name, networks):
 @pytest.mark.parametrize(
     ("letter", "size", "scale"), [("A", (8, 8), 1.0), ("A", (9, 15), 0.7), ("B", (8, 12), 1.0), ("B", (5, 7), 0.3)]
 )
-def test_two_rows_of_a_picture_are_what_stock_networks_make_of_two_pictures(letter, size, scale, networks, oracle):
+def test_two_rows_of_an_image_are_what_stock_networks_make_of_two_images(letter, size, scale, networks, oracle):
     pair, latent = networks(letter, scale), drawn(2, 4, *size)
-    picture = torch.sigmoid(drawn(2, 3, 8 * size[0], 8 * size[1], seed=1))
+    control_image = torch.sigmoid(drawn(2, 3, 8 * size[0], 8 * size[1], seed=1))
     text, images = drawn(4, 77, WIDTHS[letter], seed=2), drawn(2, 20, 512, seed=3)
     with torch.inference_mode():
-        control = pair[1].embedding(picture)
+        control = pair[1].embedding(control_image)
         both = [given(network, 501, text, torch.cat([images, images])) for network in pair]
         doubled = pair[0](latent, both[0], pair[1](latent, control, both[1]))
         halves = []
@@ -70,7 +70,7 @@ def test_two_rows_of_a_picture_are_what_stock_networks_make_of_two_pictures(lett
         wanted = stock_step(
             oracle[letter],
             torch.cat([latent, latent]),
-            torch.cat([picture, picture]),
+            torch.cat([control_image, control_image]),
             (501, text, torch.cat([images, images])),
             scale,
         )

@@ -7,7 +7,7 @@ import pytest
 import torch
 from seesr_fixtures import GOLDEN, case, cases, weights
 from srcache_plugins.seesr.networks import tagger as module
-from srcache_plugins.seesr.networks.lora import merged
+from srcache_plugins.seesr.networks.lora import merge_dape
 from srcache_plugins.seesr.networks.tagger import Size, TaggerNetwork, load_tagger
 
 from srcache.errors import WeightsError
@@ -51,12 +51,12 @@ def without(dape, start):
 
 
 @pytest.mark.parametrize(("name", "kind"), RUNS)
-def test_pictures_embeddings_logits_and_tags_are_the_reference_s(name, kind):
+def test_images_embeddings_logits_and_tags_are_the_reference_s(name, kind):
     meta, tensors = case(name)
     tagger = small(name[6], antialias=kind == "antialias")
     images = pixels(tensors)
 
-    def wanted(what):  # where a picture is only enlarged, antialiasing changes nothing and is stored once
+    def wanted(what):  # where an image is only enlarged, antialiasing changes nothing and is stored once
         return tensors.get(f"expect.{kind}.{what}", tensors[f"expect.no_antialias.{what}"])
 
     tags, embeds = tagger(images)
@@ -70,7 +70,7 @@ def test_pictures_embeddings_logits_and_tags_are_the_reference_s(name, kind):
 
 
 @pytest.mark.parametrize("name", cases("g_e2e_"))
-def test_embeddings_in_the_whole_script_are_the_reference_s(name):
+def test_embeddings_in_the_reference_script_are_the_reference_s(name):
     meta, tensors = case(name)
     tags, embeds = small("A", antialias=meta["args"]["ram_resize_antialias"])(pixels(tensors))
     assert meta["prompt"].startswith(f"{tags[0]}, {meta['args']['user_prompt']},")
@@ -108,7 +108,7 @@ def test_the_resize_is_torchvision_s(height, width, antialias):
     assert torch.equal(small(antialias=antialias).prepared(images), oracle)
 
 
-def test_a_picture_is_tagged_alike_wherever_it_stands_in_a_batch_of_one_width():
+def test_an_image_is_tagged_alike_wherever_it_stands_in_a_batch_of_one_width():
     tagger = small()
     images = noise(3, 40, 30)
     tags, embeds = tagger(images)
@@ -121,7 +121,7 @@ def test_a_picture_is_tagged_alike_wherever_it_stands_in_a_batch_of_one_width():
     assert torch.equal(logits(tagger, turned).flip(0), logits(tagger, embeds))
 
 
-def test_a_batch_tells_what_each_picture_alone_tells():
+def test_a_batch_gets_the_tags_of_each_image_alone():
     tagger = small()
     images = noise(3, 40, 30)
     tags, embeds = tagger(images)
@@ -130,14 +130,14 @@ def test_a_batch_tells_what_each_picture_alone_tells():
     assert close(embeds, torch.cat([each for _, each in alone]), 2e-5)
 
 
-def test_a_picture_without_tags_has_none_and_still_embeddings():
+def test_an_image_without_tags_has_none_and_still_embeddings():
     ram, dape, config, (names, thresholds) = parts("B")
     tags, embeds = load_tagger(ram, dape, config, (names, [1.0] * len(thresholds)))(noise(2, 20, 20))
     assert tags == ["", ""]
     assert embeds.shape == (2, 50, 512)
 
 
-def test_a_tag_is_told_above_its_threshold_and_not_at_it():
+def test_a_tag_is_assigned_above_its_threshold_and_not_at_it():
     ram, dape, config, (names, _) = parts("B")
     image = noise(1, 30, 30)
     reached = logits(small(), small()(image)[1]).sigmoid()[0].tolist()
@@ -232,7 +232,7 @@ def test_additions_of_modules_that_do_not_tag_are_left_aside():
 def test_merging_changes_query_and_value_but_no_key_and_not_what_it_was_given():
     ram, dape, _, _ = parts("A")
     before = {name: tensor.clone() for name, tensor in ram.items()}
-    plain = merged(ram, dape, 8, 1)
+    plain = merge_dape(ram, dape, 8, 1)
     query, key, value = (plain[f"{QKV}.weight"] - ram[f"{QKV}.weight"]).chunk(3)
     a, b = dape[f"{QKV}.lora_A"], dape[f"{QKV}.lora_B"]
     assert close(query, b[:8] @ a[:8] / 8, 1e-6)
@@ -240,7 +240,7 @@ def test_merging_changes_query_and_value_but_no_key_and_not_what_it_was_given():
     assert not key.any()
     assert query.any()
     assert all(torch.equal(ram[name], before[name]) for name in before)
-    assert all(torch.equal(merged(ram, dape, 8, 2)[name], plain[name]) for name in plain if "bias" in name)
+    assert all(torch.equal(merge_dape(ram, dape, 8, 2)[name], plain[name]) for name in plain if "bias" in name)
 
 
 @pytest.mark.parametrize("field", [{"hidden_act": "relu"}, {"vision_width": 100}, {"depth": 2}])
@@ -272,7 +272,7 @@ def test_the_published_model_s_tensors_all_have_their_place():
     on_meta = {name: torch.empty(shape, device="meta") for name, shape in known.items()}
     dape = {name: tensor for name, tensor in on_meta.items() if ".lora_" in name}
     assert sorted(dape) == sorted(facts["lora_names"])
-    plain = merged({name: on_meta[name] for name in base}, dape, 8, 1)
+    plain = merge_dape({name: on_meta[name] for name in base}, dape, 8, 1)
     assert {name: tuple(tensor.shape) for name, tensor in plain.items()} == base
 
 
@@ -294,9 +294,9 @@ def test_the_tags_that_come_along_are_ram_s_in_its_order():
 def test_without_a_list_the_tagger_has_ram_s_tags():
     ram, dape, config, _ = parts("B")
     ram = ram | {"label_embed": ram["label_embed"].repeat(270, 1)[:4585]}
-    told = load_tagger(ram, dape, config | {"num_tags": 4585})(noise(1, 9, 9))[0][0]
+    found = load_tagger(ram, dape, config | {"num_tags": 4585})(noise(1, 9, 9))[0][0]
     names = module._own_tags()[0]
-    assert set(told.split(", ")) <= set(names)
+    assert set(found.split(", ")) <= set(names)
     with pytest.raises(WeightsError, match="has 17 tags, but the list has 4585"):
         load_tagger(*parts("B")[:3])
 

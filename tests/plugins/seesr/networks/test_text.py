@@ -31,7 +31,7 @@ def test_the_prompt_is_the_reference_s(row):
 
 
 @pytest.mark.parametrize("name", cases("g_e2e_"))
-def test_the_prompt_of_the_whole_script_is_the_reference_s(name):
+def test_the_prompt_of_the_reference_script_is_the_reference_s(name):
     meta, _ = case(name)
     user, added = meta["args"]["user_prompt"], meta["args"]["added_prompt"]
     tags = meta["prompt"].removesuffix(f", {user},{added}")
@@ -48,7 +48,7 @@ def test_tokens_and_embeddings_are_the_reference_s():
 
 
 @pytest.mark.parametrize("prompt", ODD)
-def test_tokens_are_those_of_the_whole_tokenizer_folder(prompt):
+def test_tokens_are_those_of_the_tokenizer_read_from_its_folder(prompt):
     from transformers import CLIPTokenizer
 
     oracle = CLIPTokenizer.from_pretrained(FOLDER)

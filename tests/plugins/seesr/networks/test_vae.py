@@ -1,4 +1,4 @@
-"""SeeSR's VAE, whole and in tiles: the reference program's numbers, the layout of tiles, and what must not matter."""
+"""SeeSR's VAE, in one piece and in tiles: the reference program's numbers, and what must not matter."""
 
 import json
 import math
@@ -25,7 +25,7 @@ def autoencoder(encoder_tile=1024, decoder_tile=224, **options):
     return load_autoencoder(CONFIG, TENSORS, encoder_tile=encoder_tile, decoder_tile=decoder_tile, **options)
 
 
-def pictures(count=1, height=64, width=64, seed=0):
+def images(count=1, height=64, width=64, seed=0):
     return torch.rand(count, 3, height, width, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
@@ -38,12 +38,12 @@ def distance(left, right):
 
 
 @pytest.mark.parametrize("name", cases("e_vae_"))
-def test_moments_and_pictures_are_the_references(name):
+def test_moments_and_images_are_the_references(name):
     meta, tensors = case(name)
     tiled = autoencoder(meta["encoder_tile_px"], meta["decoder_tile_latent"])
-    picture = tensors["in.image_uint8"].permute(2, 0, 1)[None].float() / 255 * 2 - 1
-    assert distance(tiled.encode(picture), tensors["expect.moments_tiled"]) < 5e-5
-    assert distance(autoencoder().encode(picture), tensors["expect.moments_untiled"]) < 5e-6
+    image = tensors["in.image_uint8"].permute(2, 0, 1)[None].float() / 255 * 2 - 1
+    assert distance(tiled.encode(image), tensors["expect.moments_tiled"]) < 5e-5
+    assert distance(autoencoder().encode(image), tensors["expect.moments_untiled"]) < 5e-6
     decoded = tiled.decode(tensors["in.latents"])
     assert distance(decoded, tensors["expect.decoded_tiled"]) < 1.1e-3  # stored as float16, values up to 3
 
@@ -68,7 +68,7 @@ SIDES = st.one_of(st.integers(8, 200), st.integers(8, 4000))
 
 @settings(max_examples=200)
 @given(SIDES, SIDES, st.integers(32, 2048), st.sampled_from([ENCODER_PAD, DECODER_PAD]))
-def test_what_is_kept_covers_a_picture_once(height, width, tile, pad):
+def test_what_is_kept_covers_an_image_once(height, width, tile, pad):
     tiles = lay_out(height, width, tile, pad)
     for axis, side in enumerate((height, width)):
         spans = sorted({(each.kept[axis], each.seen[axis]) for each in tiles})
@@ -85,7 +85,7 @@ def test_what_is_kept_covers_a_picture_once(height, width, tile, pad):
 
 
 @given(st.integers(1, 500), st.integers(4, 256))
-def test_an_encoders_tiles_lie_on_whole_cells(cells, tiles_of_8):
+def test_an_encoders_tiles_lie_on_cells(cells, tiles_of_8):
     edges = [edge for tile in lay_out(8 * cells, 8 * cells, 8 * tiles_of_8, ENCODER_PAD) for edge in tile.seen[0]]
     assert all(edge % 8 == 0 for edge in edges)
 
@@ -93,7 +93,7 @@ def test_an_encoders_tiles_lie_on_whole_cells(cells, tiles_of_8):
 @pytest.mark.parametrize(("height", "width"), [(48, 200), (200, 48), (136, 136), (8, 168)])
 def test_sizes_that_need_tiles_in_one_direction_or_both(height, width):
     tiled = autoencoder(64, 8)
-    moments = tiled.encode(pictures(1, height, width))
+    moments = tiled.encode(images(1, height, width))
     assert moments.shape == (1, 8, height // 8, width // 8)
     decoded = tiled.decode(latents(1, height // 4, width // 4))
     assert decoded.shape == (1, 3, 2 * height, 2 * width)
@@ -107,17 +107,17 @@ def test_tiles_begin_one_cell_above_the_limit(monkeypatch):
         "srcache_plugins.seesr.networks.vae.lay_out", lambda *rest: made.append(rest[:2]) or lay_out(*rest)
     )
     tiled = autoencoder(64, 8)
-    tiled.encode(pictures(1, 128, 32))
+    tiled.encode(images(1, 128, 32))
     tiled.decode(latents(1, 8, 30))
     assert made == []
-    tiled.encode(pictures(1, 136, 32))
+    tiled.encode(images(1, 136, 32))
     tiled.decode(latents(1, 8, 31))
     assert made == [(136, 32), (8, 31)]
 
 
-@pytest.mark.parametrize(("tile", "size"), [((64, 8), 136), ((1024, 224), 64)], ids=["tiled", "whole"])
-def test_a_picture_does_not_depend_on_its_batch(tile, size):
-    model, batch, deep = autoencoder(*tile), pictures(3, size, 64), latents(3, size // 4, 8)
+@pytest.mark.parametrize(("tile", "size"), [((64, 8), 136), ((1024, 224), 64)], ids=["tiled", "in one piece"])
+def test_an_image_does_not_depend_on_its_batch(tile, size):
+    model, batch, deep = autoencoder(*tile), images(3, size, 64), latents(3, size // 4, 8)
     encoded, decoded = model.encode(batch), model.decode(deep)
     for index in range(3):
         assert torch.equal(model.encode(batch[index : index + 1])[0], encoded[index])
@@ -125,13 +125,13 @@ def test_a_picture_does_not_depend_on_its_batch(tile, size):
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["planes", "channels-last"])
-def test_one_tile_alone_is_the_whole_network(layout):
-    model, picture, deep = autoencoder().to("cpu", torch.float32, layout), pictures(1, 72, 96), latents(1, 9, 12)
-    ways = (encoder_steps(model._encoder), picture), (decoder_steps(model._decoder), model._before(deep))
+def test_one_tile_alone_is_the_network_itself(layout):
+    model, image, deep = autoencoder().to("cpu", torch.float32, layout), images(1, 72, 96), latents(1, 9, 12)
+    ways = (encoder_steps(model._encoder), image), (decoder_steps(model._decoder), model._before(deep))
     encoded, decoded = (
         vae_tiles.run_tiles(steps, [one.contiguous(memory_format=layout)], park=False)[0] for steps, one in ways
     )
-    torch.testing.assert_close(model._after(encoded), model.encode(picture), atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(model._after(encoded), model.encode(image), atol=2e-5, rtol=1e-4)
     torch.testing.assert_close(decoded, model.decode(deep), atol=2e-5, rtol=1e-4)
 
 
@@ -145,12 +145,12 @@ def test_waiting_tiles_may_lie_elsewhere(monkeypatch):
         return copied
 
     monkeypatch.setattr(vae_tiles, "_to_host", elsewhere)
-    deep, picture = latents(1, 31, 12), pictures(1, 136, 72)
+    deep, image = latents(1, 31, 12), images(1, 136, 72)
     stays, parks = autoencoder(64, 8), autoencoder(64, 8, park=True)
-    expected = stays.decode(deep), stays.encode(picture)
+    expected = stays.decode(deep), stays.encode(image)
     assert parked == []
     assert torch.equal(parks.decode(deep), expected[0])
-    assert torch.equal(parks.encode(picture), expected[1])
+    assert torch.equal(parks.encode(image), expected[1])
     assert parked
 
 
@@ -172,13 +172,13 @@ def test_parking_changes_nothing_and_frees_memory_on_a_gpu():
     ids=["bf16", "fp16-channels-last"],
 )
 def test_half_precision_is_near_and_has_a_way_back(dtype, precision, layout):
-    deep, picture = latents(1, 31, 8), pictures(1, 136, 32)
+    deep, image = latents(1, 31, 8), images(1, 136, 32)
     exact, half = autoencoder(64, 8), autoencoder(64, 8).to("cpu", dtype, layout)
-    decoded, encoded, wanted = half.decode(deep), half.encode(picture), exact.decode(deep)
+    decoded, encoded, wanted = half.decode(deep), half.encode(image), exact.decode(deep)
     assert (exact.precision, half.precision) == ("fp32", precision)
     assert decoded.dtype == encoded.dtype == torch.float32
     assert 0 < distance(decoded, wanted) < 0.1
-    assert 0 < distance(encoded, exact.encode(picture)) < 0.25
+    assert 0 < distance(encoded, exact.encode(image)) < 0.25
     assert distance(half.decode32(deep), wanted) < distance(decoded, wanted)
     assert torch.equal(exact.decode32(deep), wanted)
 
@@ -267,9 +267,9 @@ def test_tiles_that_cannot_be_are_refused(tiles):
         autoencoder(*tiles)
 
 
-def test_pictures_of_broken_cells_are_refused():
+def test_images_of_broken_cells_are_refused():
     with pytest.raises(EngineError, match="multiples of 8, but got 64x60"):
-        autoencoder().encode(pictures(1, 64, 60))
+        autoencoder().encode(images(1, 64, 60))
 
 
 def test_the_full_sizes_names_and_shapes():

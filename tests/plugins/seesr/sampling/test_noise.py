@@ -1,4 +1,4 @@
-"""SeeSR's noise: the reference program's draws from its seeds, and a picture's own whatever its company."""
+"""SeeSR's noise: the reference program's draws from its seeds, and an image's own whatever its company."""
 
 import pytest
 import torch
@@ -30,7 +30,7 @@ def test_parity_draws_what_the_reference_drew(name):
 
 
 @given(SEEDS, st.booleans(), st.booleans(), st.booleans())
-def test_draws_come_from_one_generator_a_picture_or_two_with_parity(seed, parity, guided, asked):
+def test_draws_come_from_one_generator_an_image_or_two_with_parity(seed, parity, guided, asked):
     own = torch.Generator().manual_seed(seed % 2**32)
     other = torch.Generator().manual_seed(seed % 2**32) if parity else own
     drawn = noise([seed], parity=parity, guided=guided)
@@ -43,7 +43,7 @@ def test_draws_come_from_one_generator_a_picture_or_two_with_parity(seed, parity
 
 
 @given(st.lists(SEEDS, min_size=1, max_size=5), st.booleans(), st.booleans())
-def test_a_pictures_noise_does_not_depend_on_its_company(seeds, parity, guided):
+def test_an_images_noise_does_not_depend_on_its_company(seeds, parity, guided):
     together = noise(seeds, parity=parity, guided=guided)
     alone = [noise([seed], parity=parity, guided=guided) for seed in seeds]
     for act in ("draw", "draw_posterior", "draw", "draw"):
@@ -64,13 +64,13 @@ def test_the_two_ways_differ_in_the_posterior_and_in_what_follows_it(guided):
 
 
 @pytest.mark.parametrize("guided", [False, True])
-def test_the_two_ways_are_one_where_no_picture_is_encoded(guided):
+def test_the_two_ways_are_one_where_no_image_is_encoded(guided):
     ways = [noise([5, 2**63 + 7], parity=parity, guided=guided) for parity in (False, True)]
     for _ in range(4):
         assert torch.equal(ways[0].draw(), ways[1].draw())
 
 
-def test_no_noise_is_drawn_twice_for_a_picture():
+def test_no_noise_is_drawn_twice_for_an_image():
     drawn = noise([1])
     made = [drawn.draw(), drawn.draw_posterior(), drawn.draw(), drawn.draw()]
     assert len({tuple(each.flatten().tolist()) for each in made}) == 4

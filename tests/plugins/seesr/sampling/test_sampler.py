@@ -1,4 +1,4 @@
-"""SeeSR's sampling loop: the reference program's latents at every step, and a picture's independence of its batch."""
+"""SeeSR's sampling loop: the reference program's latents at every step, and an image's independence of its batch."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from seesr_fixtures import GOLDEN, Recorded, Watched, case, cases, drawn, weights
+from seesr_fixtures import GOLDEN, PredictionLog, RecordedNoise, case, cases, drawn, weights
 from srcache_plugins.seesr import pipeline as pipeline_module
 from srcache_plugins.seesr.networks.denoiser import ControlNet, UNet
 from srcache_plugins.seesr.networks.stock import load_controlnet, load_unet
@@ -72,22 +72,22 @@ def pipeline(meta, negative, networks, vae):
 
 
 @pytest.mark.parametrize("name", [*cases("d_loop"), *cases("e_tiled")])
-def test_a_whole_run_is_the_references_at_every_step(name, networks, vae, text, monkeypatch):
+def test_a_complete_run_is_the_references_at_every_step(name, networks, vae, text, monkeypatch):
     meta, tensors = case(name)
     negative, positive = embeddings(meta, tensors, text)
-    noise = Recorded([tensors["rand.initial"], *tensors["rand.steps"]], tensors.get("rand.posterior"))
+    noise = RecordedNoise([tensors["rand.initial"], *tensors["rand.steps"]], tensors.get("rand.posterior"))
     monkeypatch.setattr(pipeline_module, "Noise", lambda *_, **__: noise)
-    picture, size = tensors["in.image"].permute(2, 0, 1)[None], tensors["rand.initial"].shape[-2:]
+    image, size = tensors["in.image"].permute(2, 0, 1)[None], tensors["rand.initial"].shape[-2:]
     with torch.inference_mode():
-        whole = pipeline(meta, negative, networks, vae)
-        watched = Watched(whole.sampler)
-        windows = lay_windows(*size, whole.settings.tiling)
-        latents = whole._sampled(picture, Prompts(positive, tensors["in.ram_embeds"]), [0], windows)
+        built = pipeline(meta, negative, networks, vae)
+        watched = PredictionLog(built.sampler)
+        windows = lay_windows(*size, built.settings.tiling)
+        latents = built._sample(image, Prompts(positive, tensors["in.ram_embeds"]), [0], windows)
     before, found = watched.steps(windows, size)
     wanted = tensors["expect.latents_per_step"]
     limit = meta["tolerance"]["latents_rel_to_max"] * wanted.abs().max()
     assert (windows is not None) == name.startswith("e_tiled")
-    assert [step.timestep for step in whole.sampler.schedule.steps] == meta["timesteps"]
+    assert [step.timestep for step in built.sampler.schedule.steps] == meta["timesteps"]
     start = tensors.get("expect.start_latents", tensors["rand.initial"])
     assert (before[0] - start).abs().max() <= 2e-5
     assert len(wanted) == len(before) == meta["call"]["steps"]
@@ -100,30 +100,31 @@ def test_a_whole_run_is_the_references_at_every_step(name, networks, vae, text, 
         decoded = vae.decode(latents)
         assert (decoded - tensors["expect.decoded_float"]).abs().max() <= meta["tolerance"]["decoded_max_abs"]
     if "expect.image_uint8" in tensors:
-        ((picture, _),) = whole._decoded(latents)
-        away = picture.permute(1, 2, 0).int() - tensors["expect.image_uint8"].int()
+        ((image, _),) = built._decode(latents)
+        away = image.permute(1, 2, 0).int() - tensors["expect.image_uint8"].int()
         assert away.abs().max() <= meta["tolerance"]["image_uint8_max"]
 
 
 @pytest.mark.parametrize("name", [name for name in [*cases("d_loop"), *cases("e_tiled")] if "_lr" in name])
-def test_the_start_is_the_pictures_latent_with_the_noise_of_the_last_time(name, networks, vae):
+def test_the_start_is_the_images_latent_with_the_noise_of_the_last_time(name, networks, vae):
     meta, tensors = case(name)
     with torch.inference_mode():
-        whole = pipeline(meta, torch.zeros(1, 77, 24), networks, vae)
-        pictures = tensors["in.image"].permute(2, 0, 1)[None].float() / 255
-        latent = whole._encoded(pictures, tensors["rand.posterior"][:1]) * vae.scaling_factor
-        start = whole.sampler.schedule.started(latent, tensors["rand.initial"])
+        built = pipeline(meta, torch.zeros(1, 77, 24), networks, vae)
+        images = tensors["in.image"].permute(2, 0, 1)[None].float() / 255
+        latent = built._encode(images, tensors["rand.posterior"][:1]) * vae.scaling_factor
+        start = built.sampler.schedule.start_latent(latent, tensors["rand.initial"])
     assert (latent - tensors["expect.lr_latents_scaled"]).abs().max() <= 1e-5
     assert (start - tensors["expect.start_latents"]).abs().max() <= 1e-5
-    assert whole.sampler.schedule.picture < 0.1 < 0.9 < whole.sampler.schedule.noise
+    assert built.sampler.schedule.image < 0.1 < 0.9 < built.sampler.schedule.noise
 
 
 class Batch:
-    """Three different pictures and all that goes with them, in some order, or with some of them blacked out."""
+    """Three different images and all that goes with them, in some order, or with some of them blacked out."""
 
     def __init__(self, size, order=(0, 1, 2), kept=(0, 1, 2)):
         mask = torch.tensor([float(each in kept) for each in order])
-        self.pictures = torch.sigmoid(drawn(3, 3, 8 * size[0], 8 * size[1]))[list(order)] * mask[:, None, None, None]
+        images = torch.sigmoid(drawn(3, 3, 8 * size[0], 8 * size[1]))
+        self.control_images = images[list(order)] * mask[:, None, None, None]
         self.prompts = Prompts(
             drawn(3, 77, 24, seed=1)[list(order)] * mask[:, None, None],
             drawn(3, 10, 512, seed=2)[list(order)] * mask[:, None, None],
@@ -133,14 +134,14 @@ class Batch:
 
     def sampled(self, sampler, windows):
         with torch.inference_mode():
-            return sampler.sample(self.pictures, self.prompts, self.start, Recorded(self.noise), windows)
+            return sampler.sample(self.control_images, self.prompts, self.start, RecordedNoise(self.noise), windows)
 
 
 @pytest.mark.parametrize(
     ("size", "tiling", "guidance"),
     [((8, 10), None, 1.0), ((8, 10), None, 5.5), ((8, 13), Tiling(size=8, overlap=4), 5.5)],
 )
-def test_a_picture_has_the_same_bits_at_every_place_and_with_all_company(size, tiling, guidance, networks):
+def test_an_image_has_the_same_bits_at_every_place_and_with_all_company(size, tiling, guidance, networks):
     sampler = Sampler(*networks(), make_schedule(CONFIG, 2), guidance, drawn(1, 77, 24, seed=9))
     windows = lay_windows(*size, tiling)
     together = Batch(size).sampled(sampler, windows)
@@ -160,7 +161,7 @@ def test_in_how_many_parts_windows_are_predicted_is_rounding(networks, monkeypat
     for each in (100, 8, 4, 3, 1):
         monkeypatch.setattr(module, "WINDOWS_AT_ONCE", each)
         sampler = Sampler(*networks(), schedule, 1.0, drawn(1, 77, 24, seed=9))
-        watched = Watched(sampler)
+        watched = PredictionLog(sampler)
         Batch(size).sampled(sampler, windows)
         sizes = {latent.shape[0] for latent, _ in watched._calls}
         assert len(sizes) == 1, "one shape for all calls"
@@ -172,7 +173,7 @@ def test_in_how_many_parts_windows_are_predicted_is_rounding(networks, monkeypat
         assert (other - found[0]).abs().max() <= 2e-6
 
 
-def test_windows_of_many_pictures_are_those_of_each(networks):
+def test_windows_of_many_images_are_those_of_each(networks):
     size, windows = (8, 13), lay_windows(8, 13, Tiling(size=8, overlap=4))
     sampler = Sampler(*networks(), make_schedule(CONFIG, 1), 5.5, drawn(1, 77, 24, seed=9))
     batch, together = Batch(size), Batch(size).sampled(sampler, windows)
@@ -181,19 +182,19 @@ def test_windows_of_many_pictures_are_those_of_each(networks):
         prompts = Prompts(batch.prompts.text[one], batch.prompts.images[one])
         with torch.inference_mode():
             alone = sampler.sample(
-                batch.pictures[one], prompts, batch.start[one], Recorded([batch.noise[0, one]]), windows
+                batch.control_images[one], prompts, batch.start[one], RecordedNoise([batch.noise[0, one]]), windows
             )
         assert (alone - together[one]).abs().max() <= 1e-4 * together.abs().max()
 
 
 @settings(max_examples=25)
 @given(st.integers(1, 4), st.integers(3, 9), st.integers(3, 9), st.integers(2, 4), st.integers(1, 9), st.booleans())
-def test_every_window_is_predicted_once_with_its_pictures_conditions(count, height, width, tile, at_once, guided):
+def test_every_window_is_predicted_once_with_its_images_conditions(count, height, width, tile, at_once, guided):
     sampler = stand_in(guided)
     windows = lay_windows(height, width, Tiling(size=tile, overlap=1))
     latent, marks = drawn(count, 4, height, width), torch.arange(1.0, count + 1)
     prompts = Prompts(marks[:, None, None].expand(-1, 1, 1), 10 * marks[:, None, None].expand(-1, 1, 1))
-    pictures = (100 * marks[:, None, None, None]).expand(-1, 1, 8 * height, 8 * width)
+    control_images = (100 * marks[:, None, None, None]).expand(-1, 1, 8 * height, 8 * width)
     seen = []
 
     def run(pieces, control, _, text, images, *others):
@@ -210,7 +211,7 @@ def test_every_window_is_predicted_once_with_its_pictures_conditions(count, heig
     sampler.run = run
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "WINDOWS_AT_ONCE", at_once)
-        found = sampler.sample(pictures, prompts, latent, Recorded([torch.zeros(1)]), windows)
+        found = sampler.sample(control_images, prompts, latent, RecordedNoise([torch.zeros(1)]), windows)
     torch.testing.assert_close(found, latent * marks[:, None, None, None])
     total = count * (len(windows.places) if windows else 1)
     assert len(set(seen)) == 1
@@ -224,7 +225,7 @@ def stand_in(guided):
         times=lambda steps: torch.zeros(len(steps), 1),
         text=lambda text: text,
         images=lambda images: images,
-        embedding=lambda pictures: pictures,
+        embedding=lambda images: images,
     )
     schedule = Schedule((ScheduleStep(timestep=1, keep=0.0, remove=1.0, add=0.0),), 0.0, 1.0)
     return Sampler(network, network, schedule, 2.0 if guided else 1.0, torch.full((1, 1, 1), -7.0))
@@ -237,7 +238,8 @@ def test_a_step_weighs_latent_prediction_and_fresh_noise():
     sampler._times = [torch.zeros(2, 1)] * 2
     sampler.run = lambda latent, *rest: latent + 1
     latent, noise = drawn(1, 4, 2, 2), [drawn(1, 4, 2, 2, seed=seed) for seed in (1, 2)]
-    found = sampler.sample(torch.zeros(1, 3, 16, 16), Prompts(*torch.zeros(2, 1, 1, 1)), latent, Recorded(noise), None)
+    prompts = Prompts(*torch.zeros(2, 1, 1, 1))
+    found = sampler.sample(torch.zeros(1, 3, 16, 16), prompts, latent, RecordedNoise(noise), None)
     between = latent * 0.5 + (latent + 1) * 3 + noise[0] * 0.25
     torch.testing.assert_close(found, between * 2 - (between + 1) + noise[1] * 1e-10)
 

@@ -30,10 +30,10 @@ def test_a_step_is_that_of_diffusers(spacing, steps, offset, data):
     schedule = make_schedule(settings, steps)
     assert [step.timestep for step in schedule.steps] == oracle.timesteps.tolist()
     number = data.draw(st.integers(0, steps - 1))
-    step, latent, noise, dice = schedule.steps[number], drawn(1, 4, 5, 6) * 3, drawn(1, 4, 5, 6, seed=1), 7
-    chance = drawn(1, 4, 5, 6, seed=dice)
-    wanted = oracle.step(noise, step.timestep, latent, generator=torch.Generator().manual_seed(dice)).prev_sample
-    found = latent * step.keep + noise * step.remove + chance * step.add
+    step, latent, noise = schedule.steps[number], drawn(1, 4, 5, 6) * 3, drawn(1, 4, 5, 6, seed=1)
+    fresh = drawn(1, 4, 5, 6, seed=7)
+    wanted = oracle.step(noise, step.timestep, latent, generator=torch.Generator().manual_seed(7)).prev_sample
+    found = latent * step.keep + noise * step.remove + fresh * step.add
     assert (found - wanted).abs().max() <= 1e-5 * wanted.abs().max()
 
 
@@ -64,20 +64,20 @@ def test_time_nought_gets_no_noise():
 
 
 @pytest.mark.parametrize("spacing", ["leading", "trailing"])
-def test_the_true_noise_leads_back_to_the_picture(spacing):
-    schedule, picture, noise = make_schedule(config(spacing), 2), drawn(1, 4, 6, 6), drawn(1, 4, 6, 6, seed=1)
+def test_the_true_noise_leads_back_to_the_image(spacing):
+    schedule, image, noise = make_schedule(config(spacing), 2), drawn(1, 4, 6, 6), drawn(1, 4, 6, 6, seed=1)
     last = schedule.steps[-1]
     kept = float(DDPMScheduler(**LEADING).alphas_cumprod[last.timestep])
-    latent = picture * sqrt(kept) + noise * sqrt(1 - kept)
-    assert (latent * last.keep + noise * last.remove - picture).abs().max() < 1e-5
+    latent = image * sqrt(kept) + noise * sqrt(1 - kept)
+    assert (latent * last.keep + noise * last.remove - image).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("steps", [1, 4, 50])
 def test_the_start_is_always_that_of_time_999(steps):
-    schedule, picture, noise = make_schedule(LEADING, steps), drawn(2, 4, 6, 6), drawn(2, 4, 6, 6, seed=1)
-    wanted = DDPMScheduler(**LEADING).add_noise(picture, noise, torch.tensor([START, START]))
-    assert (schedule.started(picture, noise) - wanted).abs().max() < 1e-6
-    assert schedule.picture**2 + schedule.noise**2 == pytest.approx(1)
+    schedule, image, noise = make_schedule(LEADING, steps), drawn(2, 4, 6, 6), drawn(2, 4, 6, 6, seed=1)
+    wanted = DDPMScheduler(**LEADING).add_noise(image, noise, torch.tensor([START, START]))
+    assert (schedule.start_latent(image, noise) - wanted).abs().max() < 1e-6
+    assert schedule.image**2 + schedule.noise**2 == pytest.approx(1)
 
 
 def test_settings_of_other_schedulers_count_for_nothing():
@@ -113,7 +113,7 @@ def test_a_model_that_predicts_something_else_is_refused():
 def test_a_model_of_fewer_times():
     schedule = make_schedule({**LEADING, "num_train_timesteps": 100}, 10)
     assert [step.timestep for step in schedule.steps] == list(range(91, 0, -10))
-    assert schedule.picture > make_schedule(LEADING, 10).picture
+    assert schedule.image > make_schedule(LEADING, 10).image
 
 
 def test_a_schedule_that_ends_in_nothing_but_noise_is_refused():

@@ -83,12 +83,12 @@ def test_what_is_cut_is_averaged_to_what_it_was(layout, count):
     torch.testing.assert_close(windows.averaged(parts, height, width), latent, atol=1e-5, rtol=1e-5)
 
 
-def test_windows_are_cut_picture_by_picture_and_at_scale():
-    windows, pictures = Windows(2, ((0, 0), (1, 3))), drawn(2, 3, 24, 40)
-    parts = windows.cut(pictures, 8)
+def test_windows_are_cut_image_by_image_and_at_scale():
+    windows, images = Windows(2, ((0, 0), (1, 3))), drawn(2, 3, 24, 40)
+    parts = windows.cut(images, 8)
     assert parts.shape == (4, 3, 16, 16)
-    assert torch.equal(parts[1], pictures[0, :, 8:24, 24:40])
-    assert torch.equal(parts[2], pictures[1, :, :16, :16])
+    assert torch.equal(parts[1], images[0, :, 8:24, 24:40])
+    assert torch.equal(parts[2], images[1, :, :16, :16])
 
 
 def test_where_windows_do_not_agree_the_mean_is_weighted():
