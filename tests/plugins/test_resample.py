@@ -23,12 +23,12 @@ NAMES = ("nearest", "bilinear", "bicubic", "lanczos")
     st.integers(1, 3),
 )
 def test_each_image_of_a_batch_equals_pillow(make_image, name, scale, height, width, count):
-    pictures = [make_image(height, width, seed) for seed in range(count)]
+    images = [make_image(height, width, seed) for seed in range(count)]
     engine = open_engine("resample", Setup(scale=scale, options={"filter": name}))
     size = (max(1, int(width * scale + 0.5)), max(1, int(height * scale + 0.5)))
-    results = engine.upscale(to_batch(pictures), range(count))
+    results = engine.upscale(to_batch(images), range(count))
     assert len(results) == count
-    for rgb, result in zip(pictures, results, strict=True):
+    for rgb, result in zip(images, results, strict=True):
         expected = np.asarray(Image.fromarray(rgb).resize(size, FILTERS[name]))
         np.testing.assert_array_equal(from_tensor(result.image), expected)
 

@@ -1,4 +1,4 @@
-"""Real-ESRGAN from ncnn's file: the layout, the digest, and the picture that ncnn itself makes of the same weights.
+"""Real-ESRGAN from ncnn's file: the layout, the digest, and the image that ncnn itself makes of the same weights.
 
 golden/realesrgan holds 16×16 pixels of scikit-image's `astronaut` (NASA, public domain) and what ncnn 1.0.20261020 made
 of them on a CPU in fp32.
@@ -32,11 +32,11 @@ def tiny(monkeypatch):
     """One block instead of 23, five features instead of 64: the bytes of its file, and the tensors in it."""
     for name, count in (("_BLOCKS", 1), ("_FEATURES", 5)):
         monkeypatch.setattr(realesrgan, name, count)
-    dice = np.random.default_rng(5)
+    rng = np.random.default_rng(5)
     data, tensors = b"", {}
     for name, outputs, inputs in realesrgan._layers():
-        weights = dice.normal(0, 0.1, (outputs, inputs, 3, 3)).astype("<f2")
-        biases = dice.normal(0, 0.1, outputs).astype("<f4")
+        weights = rng.normal(0, 0.1, (outputs, inputs, 3, 3)).astype("<f2")
+        biases = rng.normal(0, 0.1, outputs).astype("<f4")
         data += TAG + weights.tobytes() + b"\0" * (weights.nbytes % 4) + biases.tobytes()
         tensors |= {f"{name}.weight": weights.astype(np.float32), f"{name}.bias": biases}
     return data, tensors
@@ -49,7 +49,7 @@ def full():
     return open_engine("realesrgan", Setup(scale=4))
 
 
-def picture(name):
+def golden_image(name):
     with Image.open(GOLDEN / name) as image:
         return torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1).float() / 255
 
@@ -134,9 +134,9 @@ def test_another_scale_is_refused_by_the_engine_too():
         RealESRGAN(Setup(scale=2))
 
 
-def test_the_picture_is_the_one_that_ncnn_makes(full):
-    [outcome] = full.upscale(picture("lr.png")[None], [0])
-    expected = picture("sr.png")
+def test_the_image_is_the_one_that_ncnn_makes(full):
+    [outcome] = full.upscale(golden_image("lr.png")[None], [0])
+    expected = golden_image("sr.png")
     assert outcome.image.shape == expected.shape == (3, 64, 64)
     assert float((outcome.image - expected).abs().max()) <= 0.51 / 255, "half a level is what PNG rounds by"
 
@@ -147,12 +147,12 @@ def test_the_real_one_passes_the_conformance_suite(full):
 
 
 @pytest.mark.slow
-def test_tiles_of_a_photo_differ_little_from_the_whole(full):
+def test_tiles_of_a_photo_differ_little_from_the_untiled_one(full):
     from skimage import data
 
     crop = data.astronaut()[60:140, 170:266]
     image = torch.from_numpy(crop.copy()).permute(2, 0, 1)[None].float() / 255
-    whole = full.upscale(image, [0])[0].image
+    untiled = full.upscale(image, [0])[0].image
     tiled = open_engine("realesrgan", Setup(scale=4, tiling=Tiling(size=64, overlap=32))).upscale(image, [0])[0].image
-    difference = (tiled - whole).abs()
+    difference = (tiled - untiled).abs()
     assert 0 < float(difference.mean()) < 1 / 255
