@@ -7,7 +7,7 @@ import numpy as np
 
 from srcache.images import encode
 from srcache.study.experiment.config import Experiment
-from srcache.study.experiment.load import read_experiment
+from srcache.study.experiment.parse import read_experiment
 
 COUNTS = {"train": 8, "validation": 4, "test": 5}
 CLASSES = ("across", "down")

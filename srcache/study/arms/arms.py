@@ -1,17 +1,18 @@
-"""Arms: what a classifier is trained on or asked about, as pictures with names, keys and labels.
+"""Arms: what a classifier is trained on or asked about, as images with names, keys and labels.
 
-    lr        the LR pictures
-    hr        the HR pictures
+    lr        the LR images
+    hr        the HR images
     sr        their SR variants, from a cache
     bicubic   the control: LR enlarged to the size of SR by Pillow's bicubic filter, which adds nothing
-    POLICY    any mixture, such as lr=0.5,sr=0.5 (see `policy`)
+    POLICY    any mixture, such as lr=0.5,sr=0.5 (see `dataset.policy`)
 
 Another engine's SR, as a control against SeeSR, is the arm `sr` of another recipe in the cache. All arms of one data
-set have the same length, labels and order, and one name and key for the same picture.
+set have the same length, labels and order, and one name and key for the same image.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,9 @@ from srcache.cache.manifest import Cache, RecipeFolder, open_cache
 from srcache.catalog.rows import Catalog
 from srcache.catalog.scanning import open_catalog
 from srcache.dataset.augmented import SRAugmentedDataset
-from srcache.dataset.items import Items, open_items
+from srcache.dataset.items import Items, open_items, require_complete
 from srcache.dataset.policy import Policy
-from srcache.errors import CatalogError, ConfigError, listed
+from srcache.errors import CatalogError, ConfigError
 from srcache.images import Pixels, resize
 from srcache.keys import ImageKey, image_key
 from srcache.recipe.reading import load_recipe
@@ -34,57 +35,63 @@ from srcache.study.prepare.stratify import assign, exact_shares
 ARMS = ("lr", "hr", "sr", "bicubic")
 
 
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ArmDataset:
-    """Pictures of one arm: `arm[index]` is one, uint8 (height, width, 3). Opened by `arm_dataset`; safe to fork.
+    """The images of one arm: `arm[index]` is one, uint8 (height, width, 3). Opened by `arm_dataset`; safe to fork.
 
     Attributes:
         arm: lr, hr, sr, bicubic or a policy's text.
         classes: names of the classes; empty without labels.
-        names: of each picture, relative to its root, POSIX, with suffix.
-        keys: of each picture of the base.
-        labels: the class of each picture, or None.
-        inputs: digests of all that the pictures hang on, as JSON values.
+        names: of each image, relative to its root, POSIX, with suffix.
+        keys: of each image of the base.
+        labels: the class of each image, or None.
+        inputs: digests of all that the images depend on, as JSON values.
+        places: where each image is in the base, which `read` knows by that number.
+        read: gives the image at a place of the base.
+        on_epoch: called with an epoch that begins; None where no variant is chosen by it.
     """
 
-    def __init__(self, arm: str, catalog: Catalog, read: Callable[[int], Pixels], inputs: dict[str, Any]) -> None:
-        self.arm, self.classes, self.inputs = arm, catalog.classes, inputs
-        self.names = tuple(row.name for row in catalog.rows)
-        self.keys = tuple(str(row.key) for row in catalog.rows)
-        self.labels = tuple(row.label for row in catalog.rows)
-        self._read: Callable[[int], Pixels] = read
-        self._places: Sequence[int] = range(len(catalog.rows))
-        self._tell: Callable[[int], None] | None = None
+    arm: str
+    classes: tuple[str, ...]
+    names: tuple[str, ...]
+    keys: tuple[str, ...]
+    labels: tuple[str | None, ...]
+    inputs: Mapping[str, Any]
+    places: tuple[int, ...]
+    read: Callable[[int], Pixels]
+    on_epoch: Callable[[int], None] | None = None
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self.places)
 
     def __getitem__(self, index: int) -> Pixels:
-        return self._read(self._places[index])
+        return self.read(self.places[index])
 
     def __repr__(self) -> str:
         return f"ArmDataset({self.arm}, {len(self)} images, {len(self.classes)} classes)"
 
     @property
     def balance(self) -> dict[str, int]:
-        """Pictures per class."""
+        """Images per class."""
         counts = Counter(self.labels)
         return {name: counts[name] for name in self.classes}
 
     def set_epoch(self, epoch: int) -> None:
         """Choose variants anew, where a policy does; from 0."""
-        if self._tell is not None:
-            self._tell(epoch)
+        if self.on_epoch is not None:
+            self.on_epoch(epoch)
 
     def subset(self, indices: Sequence[int]) -> "ArmDataset":
-        """Some of the pictures, in this order; the same variants as before."""
-        part = object.__new__(ArmDataset)
-        part.__dict__.update(self.__dict__)
-        part.names = tuple(self.names[index] for index in indices)
-        part.keys = tuple(self.keys[index] for index in indices)
-        part.labels = tuple(self.labels[index] for index in indices)
-        part._places = [self._places[index] for index in indices]
-        part.inputs = {**self.inputs, "subset": image_key(str(list(part._places)).encode())}
-        return part
+        """Some of the images, in this order; the same variants as before."""
+        places = tuple(self.places[index] for index in indices)
+        return replace(
+            self,
+            names=tuple(self.names[index] for index in indices),
+            keys=tuple(self.keys[index] for index in indices),
+            labels=tuple(self.labels[index] for index in indices),
+            inputs={**self.inputs, "subset": image_key(str(list(places)).encode())},
+            places=places,
+        )
 
 
 def arm_dataset(
@@ -96,21 +103,21 @@ def arm_dataset(
     recipe: str | Path | Recipe | None = None,
     seed: int = 0,
 ) -> ArmDataset:
-    """The pictures of an arm.
+    """The images of an arm.
 
     Args:
         arm: lr, hr, sr, bicubic or a policy's text.
-        lr: LR pictures: a folder, a CSV file, a Catalog or a map-style data set. Left out where the recipe makes LR
+        lr: LR images: a folder, a CSV file, a Catalog or a map-style data set. Left out where the recipe makes LR
             from HR.
-        hr: HR pictures; beside `lr` they are paired by relative name without suffix, alone they are the base.
-        cache: where SR pictures lie; for `sr` and for policies.
+        hr: HR images; beside `lr` they are paired by relative name without suffix, alone they are the base.
+        cache: where SR images lie; for `sr` and for policies.
         recipe: which of them: in the cache by name, fingerprint or Recipe; without a cache (`bicubic` needs to know how
             large SR is) a shipped recipe's name, or a YAML file.
-        seed: of a policy's chance.
+        seed: of the random choices of a policy.
 
     Raises:
         ConfigError: what the arm needs was not given, or is not there.
-        CatalogError: pictures that cannot be used, or HR pictures that are missing.
+        CatalogError: images that cannot be used, or HR images that are missing.
     """
     known, folder = _recipe(cache, recipe, arm not in ("lr", "hr"))
     degradation = known.degradation if known else None
@@ -118,9 +125,9 @@ def arm_dataset(
         raise CatalogError(f"recipe {known.name if known else ''} makes LR from HR; leave lr out, and give hr")
     needed = "lr" if arm != "hr" and degradation is None else "hr"
     if (lr if needed == "lr" else hr) is None:
-        raise ConfigError(f"arm {arm} needs {needed}: a folder of pictures")
+        raise ConfigError(f"arm {arm} needs {needed}: a folder of images")
     base = lr if lr is not None else hr
-    catalog = _whole(open_catalog(base))
+    catalog = require_complete(open_catalog(base))
     pairs = hr if lr is not None else None
     inputs: dict[str, Any] = {"arm": arm, "images": catalog.digest}
     if known is not None and arm not in ("lr", "hr"):
@@ -128,8 +135,8 @@ def arm_dataset(
     if pairs is not None and (arm not in ARMS or arm == "hr"):
         inputs["hr"] = open_catalog(pairs).digest
     if arm in ("lr", "hr", "bicubic"):
-        return ArmDataset(arm, catalog, _reader(arm, catalog, pairs, known), inputs)
-    return _cached(arm, catalog, pairs, folder, inputs | {"policy_seed": seed})
+        return _dataset(arm, catalog, inputs, _reader(arm, catalog, pairs, known))
+    return _from_cache(arm, catalog, pairs, folder, inputs | {"policy_seed": seed})
 
 
 def arm_from_folder(
@@ -141,12 +148,12 @@ def arm_from_folder(
     recipe: str | Path | Recipe | None = None,
     seed: int = 0,
 ) -> ArmDataset:
-    """An arm of pictures that are what the recipe starts from, whichever that is; see `arm_dataset`.
+    """An arm of images that are what the recipe starts from, whichever that is; see `arm_dataset`.
 
     Args:
         arm, cache, recipe, seed: see `arm_dataset`.
-        base: LR pictures; HR where the recipe makes LR from HR, and for the arm `hr` without `hr`.
-        hr: HR pictures beside LR ones.
+        base: LR images; HR where the recipe makes LR from HR, and for the arm `hr` without `hr`.
+        hr: HR images beside LR ones.
     """
     known, _ = _recipe(cache, recipe, arm not in ("lr", "hr"))
     if (known is not None and known.degradation is not None) or (arm == "hr" and hr is None):
@@ -157,67 +164,86 @@ def arm_from_folder(
 
 
 def split_share(data: ArmDataset, share: float, seed: int = 0) -> tuple[ArmDataset, ArmDataset]:
-    """Training and validation pictures from one set: this share of every class, to the nearest, is for validation.
+    """Training and validation images from one set: this share of every class, to the nearest, is for validation.
 
-    Which pictures those are hangs on the seed and the keys alone, so it is the same for every arm; equal pictures stay
+    Which images those are depends on the seed and the keys alone, so it is the same for every arm; equal images stay
     together.
 
     Raises:
         ConfigError: no share between 0 and 1.
-        CatalogError: a picture without a class, or nothing left on one side.
+        CatalogError: an image without a class, or nothing left on one side.
     """
     if not 0 < share < 1:
         raise ConfigError(f"the share for validation must lie between 0 and 1, but is {share}")
     if None in data.labels:
-        raise CatalogError(f"expected pictures with classes, to take a share of each, but got {data!r}")
-    pictures = [(ImageKey(key), str(label)) for key, label in zip(data.keys, data.labels, strict=True)]
-    where = assign(pictures, exact_shares((1 - share, share, 0)), seed)
+        raise CatalogError(f"expected images with classes, to take a share of each, but got {data!r}")
+    images = [(ImageKey(key), str(label)) for key, label in zip(data.keys, data.labels, strict=True)]
+    where = assign(images, exact_shares((1 - share, share, 0)), seed)
     sides = [[i for i, key in enumerate(data.keys) if where[ImageKey(key)] == name] for name in ("train", "validation")]
     if not all(sides):
-        raise CatalogError(f"a share of {share} of {len(data)} pictures leaves one side empty")
+        raise CatalogError(f"a share of {share} of {len(data)} images leaves one side empty")
     return data.subset(sides[0]), data.subset(sides[1])
 
 
-def _cached(
+def _from_cache(
     arm: str, catalog: Catalog, pairs: Any, folder: "tuple[Cache, RecipeFolder] | None", inputs: dict[str, Any]
 ) -> ArmDataset:
-    """Pictures that SRAugmentedDataset serves."""
+    """An arm of which SRAugmentedDataset chooses and reads the images."""
     policy = Policy.parse(arm, inputs["policy_seed"])
     if folder is None:
-        raise ConfigError(f"arm {arm} needs a cache with SR pictures (`srcache build`); give cache=")
+        raise ConfigError(f"arm {arm} needs a cache with SR images (`srcache build`); give cache=")
     data = SRAugmentedDataset(
         catalog, folder[0], folder[1].recipe, policy, hr=pairs if "hr" in policy.kinds else None, size="mixed"
     )
     if data.measurements is not None:
         inputs["measurements"] = data.measurements
-    made = ArmDataset(arm, catalog, partial(_served, data), inputs)
-    made._tell = data.set_epoch
-    return made
+    return _dataset(arm, catalog, inputs, partial(_read_variant, data), data.set_epoch)
+
+
+def _dataset(
+    arm: str,
+    catalog: Catalog,
+    inputs: Mapping[str, Any],
+    read: Callable[[int], Pixels],
+    on_epoch: Callable[[int], None] | None = None,
+) -> ArmDataset:
+    """All images of a catalog as an arm."""
+    return ArmDataset(
+        arm=arm,
+        classes=catalog.classes,
+        names=tuple(row.name for row in catalog.rows),
+        keys=tuple(str(row.key) for row in catalog.rows),
+        labels=tuple(row.label for row in catalog.rows),
+        inputs=inputs,
+        places=tuple(range(len(catalog.rows))),
+        read=read,
+        on_epoch=on_epoch,
+    )
 
 
 def _reader(arm: str, catalog: Catalog, pairs: Any, recipe: Recipe | None) -> Callable[[int], Pixels]:
-    """How a picture of lr, hr or bicubic is read."""
+    """What reads an image of lr, hr or bicubic."""
     degradation = recipe.degradation if recipe else None
     if arm == "hr":
         items = open_items(catalog, pairs, degradation)
-        return items.hr if pairs is not None else partial(_base, items)
+        return items.hr if pairs is not None else partial(_read_base, items)
     items = open_items(catalog, None, degradation)
     if arm == "lr":
         return items.lr
     if recipe is None:
-        raise ConfigError("arm bicubic needs to know how large SR pictures are; give recipe= or cache=")
-    return partial(_enlarged, items, recipe)
+        raise ConfigError("arm bicubic needs to know how large SR images are; give recipe= or cache=")
+    return partial(_enlarge, items, recipe)
 
 
-def _served(data: SRAugmentedDataset, index: int) -> Pixels:
+def _read_variant(data: SRAugmentedDataset, index: int) -> Pixels:
     return np.asarray(data[index][0])
 
 
-def _base(items: Items, index: int) -> Pixels:
+def _read_base(items: Items, index: int) -> Pixels:
     return items.decoded(index).rgb
 
 
-def _enlarged(items: Items, recipe: Recipe, index: int) -> Pixels:
+def _enlarge(items: Items, recipe: Recipe, index: int) -> Pixels:
     source = items.decoded(index).rgb
     small = recipe.degradation.apply(source) if recipe.degradation else source
     size = recipe.output_size((small.shape[0], small.shape[1]), (source.shape[0], source.shape[1]))
@@ -238,10 +264,3 @@ def _recipe(
         recipe = load_recipe(recipe) if Path(recipe).suffix in (".yaml", ".yml") else str(recipe)
     folder = opened.find(recipe)
     return folder.recipe, (opened, folder)
-
-
-def _whole(catalog: Catalog) -> Catalog:
-    if catalog.problems:
-        names = listed([f"{problem.name} ({problem.reason})" for problem in catalog.problems])
-        raise CatalogError(f"{len(catalog.problems)} images cannot be used: {names}; mend or remove them")
-    return catalog

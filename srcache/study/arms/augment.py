@@ -1,13 +1,13 @@
-"""Pictures made ready for a network: brought to its size, and changed at random while training, as the thesis did.
+"""Images made ready for a network: brought to its size, and changed at random while training, as the thesis did.
 
-What is drawn hangs on (seed, epoch, index) alone, never on a generator that others use too, so that any number of
-workers, and a training that was resumed, see the same pictures. The changes mean what Keras' layers of the same names
+What is drawn depends on (seed, epoch, index) alone, never on a generator that others use too, so that any number of
+workers, and a training that was resumed, see the same images. The changes mean what Keras' layers of the same names
 mean (tested against them):
 
-    flip          left and right, for one picture in two
+    flip          left and right, for one image in two
     brightness    a number from ±0.1 is added, and the sum clipped to [0, 1]
     contrast      distances from each channel's mean are multiplied by 0.8 to 1.2, and the result clipped (as Keras
-                  documents a factor of 0.2; told that lone number, Keras 3.15 in fact draws from 1 to 1.2)
+                  documents a factor of 0.2; given that single number, Keras 3.15 in fact draws from 1 to 1.2)
     saturation    u is drawn from 0.4 to 0.6; HSV's saturation is multiplied by u / (1 - u), so 0.5 changes nothing
     translation   by up to 0.1 of each side, bilinear; what comes in is mirrored at the edge, the edge pixel repeated
                   (Keras' fill mode `reflect`, its default)
@@ -33,7 +33,7 @@ BRIGHTNESS, CONTRAST, SATURATION, TRANSLATION = 0.1, 0.2, (0.4, 0.6), 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What is done to one picture; the defaults do nothing.
+    """The changes that are made to one image; the defaults do nothing.
 
     Attributes:
         flip: mirror it.
@@ -52,25 +52,25 @@ class Change:
 
 
 def fit_to_size(rgb: Pixels, size: tuple[int, int], how: str) -> Pixels:
-    """A picture brought to (height, width).
+    """An image brought to (height, width).
 
     Args:
-        rgb: the picture.
+        rgb: the image.
         size: height and width of the result.
         how: `pad` keeps the aspect: black is added left and right, or above and below, alike on both sides, until the
-            shape is right, then the picture is resized (as Keras' `pad_to_aspect_ratio`); `stretch` resizes it as it
-            is. Both by Pillow's bicubic filter, antialiased; a picture that has the size already is not touched.
+            shape is right, then the image is resized (as Keras' `pad_to_aspect_ratio`); `stretch` resizes it as it
+            is. Both by Pillow's bicubic filter, antialiased; an image that has the size already is not touched.
 
     Raises:
         ConfigError: another word for `how`.
     """
     if how not in FITS:
         raise ConfigError(f"fit must be one of {', '.join(FITS)}, but is {how!r}")
-    return resize(_padded(rgb, size) if how == "pad" else rgb, size, "bicubic")
+    return resize(_pad(rgb, size) if how == "pad" else rgb, size, "bicubic")
 
 
 def draw_change(kind: str, seed: int, epoch: int, index: int) -> Change:
-    """What to do to picture `index` in an epoch, by `none`, `flip` or `thesis`: a pure function of its arguments.
+    """What to do to image `index` in an epoch, by `none`, `flip` or `thesis`: a pure function of its arguments.
 
     Raises:
         ConfigError: another kind.
@@ -79,17 +79,17 @@ def draw_change(kind: str, seed: int, epoch: int, index: int) -> Change:
         raise ConfigError(f"augmentation must be one of {', '.join(AUGMENTATIONS)}, but is {kind!r}")
     if kind == "none":
         return Change()
-    dice = random.Random(f"srcache.augment/{seed}/{epoch}/{index}")
-    flip = dice.random() < 0.5
+    rng = random.Random(f"srcache.augment/{seed}/{epoch}/{index}")
+    flip = rng.random() < 0.5
     if kind == "flip":
         return Change(flip=flip)
     return Change(
         flip=flip,
-        brightness=dice.uniform(-BRIGHTNESS, BRIGHTNESS),
-        contrast=dice.uniform(1 - CONTRAST, 1 + CONTRAST),
-        saturation=dice.uniform(*SATURATION),
-        down=dice.uniform(-TRANSLATION, TRANSLATION),
-        right=dice.uniform(-TRANSLATION, TRANSLATION),
+        brightness=rng.uniform(-BRIGHTNESS, BRIGHTNESS),
+        contrast=rng.uniform(1 - CONTRAST, 1 + CONTRAST),
+        saturation=rng.uniform(*SATURATION),
+        down=rng.uniform(-TRANSLATION, TRANSLATION),
+        right=rng.uniform(-TRANSLATION, TRANSLATION),
     )
 
 
@@ -133,30 +133,30 @@ def saturate(image: "Tensor", factor: float) -> "Tensor":
 
 
 def translate(image: "Tensor", down: float, right: float) -> "Tensor":
-    """Move a picture by shares of its height and width, bilinear; the gap is filled with its mirror image."""
-    return _shifted(_shifted(image, down * image.shape[-2], -2), right * image.shape[-1], -1)
+    """Move an image by shares of its height and width, bilinear; the gap is filled with its reflection."""
+    return _shift(_shift(image, down * image.shape[-2], -2), right * image.shape[-1], -1)
 
 
-def _shifted(image: "Tensor", by: float, axis: int) -> "Tensor":
+def _shift(image: "Tensor", by: float, axis: int) -> "Tensor":
     """Every row or column is taken from `by` before it: between two neighbours, in proportion."""
     import torch
 
     if by == 0:
         return image
     side, first = image.shape[axis], math.floor(-by)
-    wide = image.index_select(axis, _mirrored(torch.arange(first, first + side + 1), side))
+    wide = image.index_select(axis, _mirror(torch.arange(first, first + side + 1), side))
     return torch.lerp(wide.narrow(axis, 0, side), wide.narrow(axis, 1, side), -by - first)
 
 
-def _mirrored(places: "Tensor", side: int) -> "Tensor":
-    """Places outside 0 … side - 1 → those of the mirror image there: -1 is 0, -2 is 1."""
+def _mirror(places: "Tensor", side: int) -> "Tensor":
+    """Places outside 0 … side - 1 → those of the reflection there: -1 is 0, -2 is 1."""
     import torch
 
     around = places.remainder(2 * side)
     return torch.minimum(around, 2 * side - 1 - around)
 
 
-def _padded(rgb: Pixels, size: tuple[int, int]) -> Pixels:
+def _pad(rgb: Pixels, size: tuple[int, int]) -> Pixels:
     """Black on both sides until the shape is that of `size`, to the pixel below."""
     (height, width), (wanted_height, wanted_width) = rgb.shape[:2], size
     above = (max(height, width * wanted_height // wanted_width) - height) // 2

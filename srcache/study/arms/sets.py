@@ -1,18 +1,24 @@
-"""Training, validation and test set of one run; leaks refused."""
+"""The training, validation and test set of one run; and the rule that no image may be in two of them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from srcache.errors import CatalogError, listed
 from srcache.study.arms.arms import ArmDataset
+from srcache.wording import enumeration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmSets:
-    """What is trained on, what the best epoch is told by, and, if wanted, what is looked at once at the end.
+    """The sets of one training, checked: all images have classes that training knows, and no image is in two sets.
+
+    Attributes:
+        train: what the network learns from.
+        validation: what the best epoch is chosen by.
+        test: what is measured once, at the end; None leaves that out.
 
     Raises:
-        CatalogError: a set is empty or has no labels, classes that training has not, or pictures of another set.
+        CatalogError: a set is empty or has no labels, has classes that training has not, or images of another set.
     """
 
     train: ArmDataset
@@ -22,14 +28,14 @@ class ArmSets:
     def __post_init__(self) -> None:
         for name, data in self.named.items():
             if not len(data) or None in data.labels:
-                raise CatalogError(f"expected a {name} set with a class for every picture, but got {data!r}")
-            strange = sorted(set(data.classes) - set(self.train.classes))
-            if strange:
+                raise CatalogError(f"expected a {name} set with a class for every image, but got {data!r}")
+            unknown = sorted(set(data.classes) - set(self.train.classes))
+            if unknown:
                 raise CatalogError(
-                    f"the {name} set has classes that the training set has not: {listed(strange)}; "
+                    f"the {name} set has classes that the training set has not: {listed(unknown)}; "
                     f"that has {listed(self.train.classes)}"
                 )
-        _refuse_leaks(self.named)
+        require_no_leaks({name: zip(data.keys, data.names, strict=True) for name, data in self.named.items()})
 
     @property
     def named(self) -> dict[str, ArmDataset]:
@@ -38,13 +44,23 @@ class ArmSets:
         return {name: data for name, data in sets.items() if data is not None}
 
 
-def _refuse_leaks(sets: Mapping[str, ArmDataset]) -> None:
-    """Equal pictures in two sets make what is measured on one of them worthless."""
+def require_no_leaks(sets: Mapping[str, Iterable[tuple[str, str]]]) -> None:
+    """Refuse equal images in two sets: what is measured on one of them would be worth nothing.
+
+    Args:
+        sets: for each set, by its name, key and name of every image.
+
+    Raises:
+        CatalogError: there are some; up to 50 are listed.
+    """
     seen: dict[str, str] = {}
     leaks = []
-    for name, data in sets.items():
-        mine = {key: f"{name}/{picture}" for key, picture in zip(data.keys, data.names, strict=True)}
-        leaks += [f"{seen[key]} = {place}" for key, place in mine.items() if key in seen]
-        seen |= mine
+    for set_name, images in sets.items():
+        here = {key: f"{set_name}/{name}" for key, name in images}
+        leaks += [f"{seen[key]} = {place}" for key, place in here.items() if key in seen]
+        seen |= here
     if leaks:
-        raise CatalogError(f"{len(leaks)} pictures are in two sets (equal keys), which would leak: {listed(leaks)}")
+        raise CatalogError(
+            f"{len(leaks)} images are in more than one of {enumeration(list(sets))} (equal keys), which would leak: "
+            f"{listed(leaks, 50)}; leave each in one of them"
+        )

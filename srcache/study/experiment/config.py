@@ -1,7 +1,7 @@
 """What an experiment does, as frozen values, and how they are written: `plain` gives YAML that reads back the same.
 
-The order of arms is that of tables. An arm's `domain` is the kind of test picture that it is judged on; every arm is
-asked about every domain besides (the grid).
+The order of arms is that of tables. An arm's `domain` is the kind of test image that its accuracy is measured on; every
+arm predicts every domain besides (the grid).
 """
 
 from collections.abc import Mapping
@@ -14,27 +14,26 @@ from srcache.study.compare.pairwise import CompareSettings
 from srcache.study.train.settings import TrainSettings
 
 DOMAINS = ("lr", "bicubic", "sr", "hr")
-"""Kinds of test picture that every experiment has; each further recipe adds one of its own."""
+"""Kinds of test image that every experiment has; each further recipe adds one of its own."""
 
 KINDS = ("textures", "faces", "folders")
-LINKS = ("copy", "hard")
 MAIN = "main"
-"""What an arm calls the recipe that is not a further one."""
+"""The name by which arms refer to the recipe that is not a further one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataChoice:
-    """Which pictures.
+    """Which images an experiment is about, and how they are divided.
 
     Attributes:
         kind: `textures`, `faces` (see `samples`), or `folders` of one's own.
         hr: class folders that are divided by `ratios`; or else
         train, validation, test: class folders of each.
         ratios: shares of train, validation and test, for `hr`.
-        validation_share: what validation takes of the samples' training pictures; their test pictures stay.
+        validation_share: what validation takes of the samples' training images; their test images stay.
         seed: of the samples, and of every division.
-        link: `copy` the pictures into the experiment, or make `hard` links.
-        limit: at most so many pictures of each class and split, for a try; None takes all.
+        link: `copy` the images into the experiment, or make `hard` links.
+        limit: at most so many images of each class and split, for a try; None takes all.
     """
 
     kind: str = "textures"
@@ -51,7 +50,7 @@ class DataChoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipeChoice:
-    """A shipped recipe's name, or a YAML file; and changes of its fields."""
+    """Which recipe: a shipped recipe's name, or a YAML file; and changes of its fields."""
 
     name: str
     changes: Mapping[str, Any] = field(default_factory=dict)
@@ -59,12 +58,12 @@ class RecipeChoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmChoice:
-    """One arm.
+    """One arm of an experiment: what is trained, on what, and where its accuracy is measured.
 
     Attributes:
-        name: what it is called, in tables and as a folder.
+        name: its name in tables, and that of its folder.
         arm: lr, hr, sr, bicubic or a policy's text.
-        domain: what it is judged on: lr, bicubic, sr, hr, or a further recipe's name.
+        domain: what its accuracy is measured on: lr, bicubic, sr, hr, or a further recipe's name.
         recipe: `main`, or a further recipe's name: where `sr` comes from, and how large `bicubic` is.
         settings: how it is trained, but for the seed.
     """
@@ -83,7 +82,13 @@ class ArmChoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QualityChoice:
-    """How SR and bicubic are measured against HR; see `quality`. `optional` leaves out what cannot be measured here."""
+    """How the images of SR and bicubic are measured against HR; see `study.quality`.
+
+    Attributes:
+        metrics: their names.
+        channel, crop_border, resize: the convention of PSNR and SSIM.
+        optional: leave out what cannot be measured on this machine.
+    """
 
     metrics: tuple[str, ...] = ("psnr", "ssim")
     channel: str = "rgb"
@@ -94,7 +99,7 @@ class QualityChoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SafetyChoice:
-    """Whether label safety is measured, and which filters the report tells the effect of."""
+    """Whether label safety is measured, and of which filters the report shows the effect."""
 
     measure: bool = True
     filters: tuple[str, ...] = ("safe>0.5", "safe>0.8", "safe>0.9")
@@ -102,7 +107,20 @@ class SafetyChoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
-    """One experiment, complete. Build it with `load_experiment`."""
+    """One experiment, complete and checked, by `load_experiment`.
+
+    Attributes:
+        name: letters, digits and a few signs.
+        question: what it is to answer, in a sentence.
+        data: which images.
+        degradation: how LR is made from HR.
+        recipe: where the SR images of the arm `sr` come from.
+        further: more recipes, by the names that arms use.
+        arms: in the order of tables.
+        seeds: one training of each arm for each.
+        quality, safety, compare: what is measured.
+        device: `cpu`, `cuda`, `cuda:1`, …, or `auto`.
+    """
 
     name: str
     question: str
@@ -119,7 +137,7 @@ class Experiment:
 
     @property
     def recipes(self) -> dict[str, RecipeChoice]:
-        """Every recipe by what arms call it."""
+        """Every recipe by the name that arms use."""
         return {MAIN: self.recipe, **self.further}
 
     @property
@@ -130,11 +148,11 @@ class Experiment:
 
     @property
     def reference(self) -> ArmChoice | None:
-        """The arm whose first seed judges label safety: the first one trained on HR."""
+        """The arm whose first seed is the classifier of label safety: the first one trained on HR."""
         return next((arm for arm in self.arms if arm.arm == "hr"), None)
 
     def plain(self) -> dict[str, Any]:
-        """As YAML values, every choice spelt out: what all arms share in `train`, the rest in each arm."""
+        """As YAML values, every choice written out: what all arms share in `train`, the rest in each arm."""
         settings = [{k: v for k, v in arm.settings.plain().items() if k != "seed"} for arm in self.arms]
         shared = {k: v for k, v in settings[0].items() if all(one[k] == v for one in settings)}
         return {

@@ -1,17 +1,17 @@
-"""The pictures of an experiment, in files: HR in train, validation and test, and an LR copy of each.
+"""The images of an experiment, in files: HR in train, validation and test, and an LR copy of each.
 
-    OUT/data/hr/{train,validation,test}/<class>/*   copies (or hard links) of the chosen pictures
+    OUT/data/hr/{train,validation,test}/<class>/*   copies (or hard links) of the chosen images
     OUT/data/lr/{train,validation,test}/<class>/*.png
 
-Pictures that cannot be read are left out of both, and counted. Equal pictures in two splits are an error, since what is
+Images that cannot be read are left out of both, and counted. Equal images in two splits are an error, since what is
 measured on one of them would then be worth nothing.
 """
 
-import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
@@ -20,15 +20,15 @@ from typing import Any
 from srcache.catalog.listing import Problem
 from srcache.catalog.rows import Catalog, Row
 from srcache.catalog.scanning import scan
-from srcache.errors import CatalogError, listed
-from srcache.files import disk_errors
-from srcache.images import read_file
+from srcache.errors import CatalogError, ImageError, listed
 from srcache.machine import versions
 from srcache.progress import Say
+from srcache.study.arms.sets import require_no_leaks
 from srcache.study.experiment import steps
 from srcache.study.experiment.config import DataChoice, Experiment
 from srcache.study.prepare.lr import make_lr
-from srcache.study.prepare.samples import make_faces, make_textures
+from srcache.study.prepare.samples import SAMPLE_SPLITS, make_faces, make_textures
+from srcache.study.prepare.split import names_by_class, place_file
 from srcache.study.prepare.stratify import SPLITS, assign, exact_shares
 
 _SAMPLES = {"textures": make_textures, "faces": make_faces}
@@ -44,15 +44,15 @@ _NOTES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataSets:
-    """The prepared pictures.
+    """The prepared images of an experiment: where they lie, and what they are.
 
     Attributes:
         root: the folder `data` of the experiment.
         classes: their names.
-        counts: for each split, pictures per class.
+        counts: for each split, images per class.
         digests: of the catalogs, as {"hr": {split: digest}, "lr": …}.
-        note: what to know of samples; empty for one's own pictures.
-        failures: pictures that were left out, and why.
+        note: what to know of samples; empty for one's own images.
+        failures: images that were left out, and why.
         reused: whether an earlier run had made all of it.
     """
 
@@ -65,7 +65,7 @@ class DataSets:
     reused: bool
 
     def folder(self, kind: str, split: str) -> Path:
-        """Where the pictures of a kind (hr, lr) and split lie."""
+        """Where the images of a kind (hr, lr) and split lie."""
         return self.root / kind / split
 
 
@@ -73,7 +73,7 @@ def prepare_data(out: Path, experiment: Experiment, say: Say) -> DataSets:
     """Make the data folder of an experiment, or find it made.
 
     Raises:
-        CatalogError: no labels, classes or splits without pictures, or equal pictures in two splits.
+        CatalogError: no labels, classes or splits without images, or equal images in two splits.
         ConfigError: sample data that cannot be made.
         DiskFullError: no room.
     """
@@ -88,17 +88,17 @@ def prepare_data(out: Path, experiment: Experiment, say: Say) -> DataSets:
     known = steps.reusable(out, "data", inputs)
     if known is not None and known.result["digests"] == _digests(root):
         return _sets(root, choice, known.result, reused=True)
-    if steps.begun_with(out, "data") != steps.as_json(inputs) or known is not None:
+    if steps.started_with(out, "data") != steps.as_json(inputs) or known is not None:
         for kind in ("hr", "lr"):
             shutil.rmtree(root / kind, ignore_errors=True)
-    steps.begin_step(out, "data", inputs)
-    planned, problems = _planned(sources, choice)
-    _require_apart({name: catalog.rows for name, catalog in planned.items()})
+    steps.start_step(out, "data", inputs)
+    planned, problems = _plan_splits(sources, choice)
+    _refuse_leaks(planned)
     for name, catalog in planned.items():
-        problems += _placed(catalog, root, name, experiment)
-        say(f"data: {len(catalog)} {name} pictures, LR by {experiment.degradation}")
+        problems += _write_split(catalog, root, name, experiment)
+        say(f"data: {len(catalog)} {name} images, LR by {experiment.degradation}")
     catalogs = {kind: {name: scan(root / kind / name) for name in SPLITS} for kind in ("hr", "lr")}
-    _require_apart({name: catalog.rows for name, catalog in catalogs["lr"].items()})
+    _refuse_leaks(catalogs["lr"])
     result: dict[str, Any] = {
         "classes": list(catalogs["hr"]["train"].classes),
         "counts": {name: _counts(catalog) for name, catalog in catalogs["hr"].items()},
@@ -106,7 +106,7 @@ def prepare_data(out: Path, experiment: Experiment, say: Say) -> DataSets:
         "failures": [asdict(problem) for problem in problems],
     }
     _require_classes(result["counts"])
-    step = steps.done(out, "data", inputs, [], result, time.perf_counter() - started)
+    step = steps.finish_step(out, "data", inputs, [], result, time.perf_counter() - started)
     return _sets(root, choice, step.result, reused=False)
 
 
@@ -123,26 +123,26 @@ def _sets(root: Path, choice: DataChoice, result: Mapping[str, Any], *, reused: 
 
 
 def _sources(choice: DataChoice, samples: Path) -> dict[str, Catalog]:
-    """The catalogs that pictures are taken from: one of all (`hr`), or one for each split."""
+    """The catalogs that images are taken from: one of all (`hr`), or one for each split."""
     if choice.kind == "folders":
         named = {"hr": choice.hr, "train": choice.train, "validation": choice.validation, "test": choice.test}
         found = {name: scan(path) for name, path in named.items() if path is not None}
     else:
         folder = _SAMPLES[choice.kind](samples, choice.seed).folder
-        found = {name: scan(folder / name) for name in ("train", "test")}
+        found = {name: scan(folder / name) for name in SAMPLE_SPLITS}
     for name, catalog in found.items():
         if not catalog.classes:
             raise CatalogError(f"an experiment needs a folder for each class, but {catalog.root} ({name}) has none")
     return found
 
 
-def _planned(sources: Mapping[str, Catalog], choice: DataChoice) -> tuple[dict[str, Catalog], list[Problem]]:
+def _plan_splits(sources: Mapping[str, Catalog], choice: DataChoice) -> tuple[dict[str, Catalog], list[Problem]]:
     """What goes into each split, with names that begin with the class; and what could not be catalogued."""
     rows: dict[str, list[Row]] = {name: [] for name in SPLITS}
     for name, catalog in sources.items():
         for row, split in zip(catalog.rows, _splits(name, catalog, choice), strict=True):
             rows[split].append(row)
-    planned = {name: _catalog(_limited(found, choice)) for name, found in rows.items()}
+    planned = {name: _catalog(_limit(found, choice)) for name, found in rows.items()}
     return planned, [problem for catalog in sources.values() for problem in catalog.problems]
 
 
@@ -157,9 +157,8 @@ def _splits(name: str, catalog: Catalog, choice: DataChoice) -> list[str]:
     return [where[row.key] for row in catalog.rows]
 
 
-def _limited(rows: Iterable[Row], choice: DataChoice) -> list[Row]:
+def _limit(rows: Sequence[Row], choice: DataChoice) -> Sequence[Row]:
     """At most `limit` rows of each class, chosen by seed and key, in their old order."""
-    rows = list(rows)
     if choice.limit is None:
         return rows
     chosen: Counter[str | None] = Counter()
@@ -171,46 +170,25 @@ def _limited(rows: Iterable[Row], choice: DataChoice) -> list[Row]:
     return [row for row in rows if row.name in kept]
 
 
-def _catalog(rows: Iterable[Row]) -> Catalog:
-    named = [Row(row.key, _inside(row), row.label, row.path) for row in rows]
-    twice = [name for name, count in Counter(row.name for row in named).items() if count > 1]
-    if twice:
-        raise CatalogError(f"several pictures would be called {listed(twice)}; rename them")
+def _catalog(rows: Sequence[Row]) -> Catalog:
+    """Rows as a catalog, with names that begin with the class."""
+    named = [Row(row.key, name, row.label, row.path) for row, name in zip(rows, names_by_class(rows), strict=True)]
     return Catalog(rows=tuple(named), classes=tuple(sorted({str(row.label) for row in named})))
 
 
-def _inside(row: Row) -> str:
-    """A picture's name, beginning with its class."""
-    return row.name if row.name.startswith(f"{row.label}/") else f"{row.label}/{row.name}"
-
-
-def _placed(catalog: Catalog, root: Path, split: str, experiment: Experiment) -> list[Problem]:
-    """Copy or link the pictures of a split, and make their LR copies; what cannot be read is taken out again."""
+def _write_split(catalog: Catalog, root: Path, split: str, experiment: Experiment) -> list[Problem]:
+    """Copy or link the images of a split, and make their LR copies; what cannot be read is in neither."""
     hr = root / "hr" / split
     for row in catalog.rows:
-        _place(row, hr / PurePosixPath(row.name), experiment.data.link)
+        if row.path is None:
+            raise CatalogError(f"an experiment is made of files, but {row.name} is none")
+        with suppress(ImageError):  # reading it again for its LR copy fails too, and is reported below
+            place_file(row, hr / PurePosixPath(row.name), experiment.data.link)
     how = experiment.degradation
     made = make_lr(catalog, root / "lr" / split, how.factor, how.filter)
     for problem in made.failures:
         (hr / PurePosixPath(problem.name)).unlink(missing_ok=True)
     return [Problem(f"{split}/{problem.name}", problem.reason, problem.detail) for problem in made.failures]
-
-
-def _place(row: Row, path: Path, link: str) -> None:
-    if row.path is None:
-        raise CatalogError(f"an experiment is made of files, but {row.name} is none")
-    source = row.path.resolve()
-    with disk_errors(path):
-        if path.is_file() and path.stat().st_size == source.stat().st_size:
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{blake2b(os.fsencode(path.name), digest_size=8).hexdigest()}.part")
-        part.unlink(missing_ok=True)
-        if link == "hard":
-            os.link(source, part)
-        else:
-            part.write_bytes(read_file(source))
-        os.replace(part, path)
 
 
 def _digests(root: Path) -> dict[str, dict[str, str]]:
@@ -226,27 +204,16 @@ def _counts(catalog: Catalog) -> dict[str, int]:
     return {name: counts[name] for name in catalog.classes}
 
 
-def _require_apart(splits: Mapping[str, Iterable[Row]]) -> None:
-    """Equal pictures in two splits would leak from one into the other."""
-    seen: dict[str, str] = {}
-    leaks = []
-    for split, rows in splits.items():
-        mine = {str(row.key): f"{split}/{row.name}" for row in rows}
-        leaks += [f"{seen[key]} = {name}" for key, name in mine.items() if key in seen]
-        seen |= mine
-    if leaks:
-        raise CatalogError(
-            f"{len(leaks)} pictures are in two of train, validation and test (equal keys), which would leak: "
-            f"{listed(leaks, 50)}; take them out of one"
-        )
+def _refuse_leaks(catalogs: Mapping[str, Catalog]) -> None:
+    require_no_leaks({name: [(row.key, row.name) for row in catalog.rows] for name, catalog in catalogs.items()})
 
 
 def _require_classes(counts: Mapping[str, Mapping[str, int]]) -> None:
-    """Every split needs pictures of every class."""
+    """Every split needs images of every class."""
     names = sorted({name for split in counts.values() for name in split})
     empty = [f"{split}/{name}" for split in SPLITS for name in names if not counts[split].get(name)]
     if empty or len(names) < 2:
         raise CatalogError(
-            f"an experiment needs two classes at least, and pictures of each in train, validation and test; classes: "
-            f"{listed(names)}; without pictures: {listed(empty) or 'none'}"
+            f"an experiment needs two classes at least, and images of each in train, validation and test; classes: "
+            f"{listed(names)}; without images: {listed(empty) or 'none'}"
         )

@@ -1,4 +1,4 @@
-"""What trained networks and SR pictures are worth: image quality, label safety, the comparison, the grid."""
+"""What is measured of an experiment's networks and SR images: image quality, label safety, comparison, grid."""
 
 import csv
 import os
@@ -28,13 +28,21 @@ from srcache.study.prepare.stratify import SPLITS
 from srcache.study.quality.measure import QualitySettings, measure_folders
 from srcache.study.quality.psnr_ssim import Convention
 from srcache.study.safety.classifier import open_classifier
-from srcache.study.safety.measure import measure_safety, pictures
+from srcache.study.safety.measure import measure_safety, source_images
 from srcache.study.train.runs import TrainRun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Safety:
-    """Label safety: the side table, its rows by split and source image, what could not be measured, and the filters."""
+    """Label safety of an experiment's SR images.
+
+    Attributes:
+        table: the side table in the cache.
+        rows: by split and source image.
+        failures: SR images that could not be measured.
+        filters: what each filter keeps and removes, as JSON values.
+        measured: how many images were measured now.
+    """
 
     table: Path
     rows: Mapping[str, Mapping[str, LabelScore]]
@@ -43,30 +51,30 @@ class Safety:
     measured: int
 
 
-def draw_pictures(bench: TrialRunner, domain: str) -> bool:
-    """Write the test pictures of a domain as PNG files into OUT/pictures; False if they are there already."""
-    data = bench.pictures(*bench.domains[domain], "test")
-    folder, started = bench.out / "pictures" / domain, time.perf_counter()
+def write_test_images(runner: TrialRunner, domain: str) -> bool:
+    """Write the test images of a domain as PNG files into OUT/pictures; False if they are there already."""
+    data = runner.images(*runner.domains[domain], "test")
+    folder, started = runner.out / "pictures" / domain, time.perf_counter()
     paths = [folder / f"{stem_of(name)}.png" for name in data.names]
-    if steps.reusable(bench.out, f"pictures/{domain}", data.inputs) is not None:
+    if steps.reusable(runner.out, f"pictures/{domain}", data.inputs) is not None:
         return False
     shutil.rmtree(folder, ignore_errors=True)
     for index, path in enumerate(paths):
         with disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(encode(data[index], "png"))
-    steps.done(bench.out, f"pictures/{domain}", data.inputs, paths, None, time.perf_counter() - started)
+    steps.finish_step(runner.out, f"pictures/{domain}", data.inputs, paths, None, time.perf_counter() - started)
     return True
 
 
-def measure_quality(bench: TrialRunner, experiment: Experiment, domain: str) -> tuple[dict[str, Any], bool]:
-    """The summary (srcache.quality/1) of a domain's test pictures against HR, and whether it was known already."""
-    choice, out = experiment.quality, bench.out
+def measure_quality(runner: TrialRunner, experiment: Experiment, domain: str) -> tuple[dict[str, Any], bool]:
+    """The summary (srcache.quality/1) of a domain's test images against HR, and whether it was known already."""
+    choice, out = experiment.quality, runner.out
     convention = Convention(channel=choice.channel, crop_border=choice.crop_border, resize=choice.resize)
-    reference = bench.pictures("hr", "main", "test")
+    reference = runner.images("hr", "main", "test")
     inputs = {
         "reference": reference.inputs,
-        "pictures": bench.pictures(*bench.domains[domain], "test").inputs,
+        "pictures": runner.images(*runner.domains[domain], "test").inputs,
         "metrics": list(choice.metrics),
         "optional": choice.optional,
         "convention": convention.plain(),
@@ -76,44 +84,46 @@ def measure_quality(bench: TrialRunner, experiment: Experiment, domain: str) -> 
     if known is not None:
         return known.result, True
     settings = QualitySettings(device=experiment.device, optional=choice.optional)
-    folders = _references(bench, reference.names), out / "pictures" / domain
+    folders = _references(runner, reference.names), out / "pictures" / domain
     report = measure_folders(*folders, choice.metrics, convention, settings)
     files = report.write(out / "quality", domain, replace=True)
     plain = {**report.plain(), "reference": "data/hr/test", "test": f"pictures/{domain}", "text": str(convention)}
-    steps.done(out, name, inputs, files, plain, time.perf_counter() - started)
+    steps.finish_step(out, name, inputs, files, plain, time.perf_counter() - started)
     return plain, False
 
 
 def quality_rows(out: Path, domain: str) -> dict[str, dict[str, float | None]]:
-    """Each picture's figures; an empty cell has none, and an infinite PSNR (equal pictures) is None."""
+    """Each image's values by metric; an empty cell has none, and an infinite PSNR (equal images) is None."""
     with (out / "quality" / f"{domain}.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     return {row.pop("name"): {metric: _finite(value) for metric, value in row.items() if value} for row in rows}
 
 
-def measure_labels(bench: TrialRunner, experiment: Experiment, judge: TrainRun | None) -> Safety:
-    """Label safety of every SR picture of the main recipe, split by split."""
-    folder = open_cache(bench.out / "cache").find(bench.recipes["main"])
-    classifier = None if judge is None else open_classifier(judge, judge.device.split(" ")[0])
+def measure_labels(runner: TrialRunner, experiment: Experiment, run: TrainRun | None) -> Safety:
+    """Label safety of every SR image of the main recipe, split by split; `run` is the classifier, if there is one."""
+    folder = open_cache(runner.out / "cache").find(runner.recipes["main"])
+    classifier = None if run is None else open_classifier(run, run.device.split(" ")[0])
     reports = {}
     for split in SPLITS:
-        items = pictures(folder, bench.out / "data/lr" / split, bench.out / "data/hr" / split)
+        items = source_images(folder, runner.out / "data/lr" / split, runner.out / "data/hr" / split)
         reports[split] = measure_safety(folder, items, classifier)
     rows = {split: {row.image: row for row in report.rows} for split, report in reports.items()}
     return Safety(
         table=next(iter(reports.values())).table,
         rows=rows,
         failures=tuple(failure for report in reports.values() for failure in report.failures),
-        filters=tuple(_filtered(rows, text) for text in experiment.safety.filters),
+        filters=tuple(_filter_effect(rows, text) for text in experiment.safety.filters),
         measured=sum(report.measured for report in reports.values()),
     )
 
 
 def compare_arms(experiment: Experiment, trials: Mapping[tuple[str, int], Trial]) -> SeedComparison:
     """Every arm on its own domain, each seed and all seeds; writes compare.json and the folder compare."""
-    seeds, out = experiment.seeds, next(iter(trials.values())).bench.out
-    told = {arm.name: [_answers(trials[arm.name, seed], arm.domain) for seed in seeds] for arm in experiment.arms}
-    joined = join_seeds(told)
+    seeds, out = experiment.seeds, next(iter(trials.values())).runner.out
+    predictions = {
+        arm.name: [_predictions(trials[arm.name, seed], arm.domain) for seed in seeds] for arm in experiment.arms
+    }
+    joined = join_seeds(predictions)
     found = compare_seeds(joined, experiment.compare)
     write_comparison(out / "compare", found, joined[0])
     with disk_errors(out / "compare.json"):
@@ -145,23 +155,30 @@ def comparison(found: SeedComparison) -> tuple[dict[str, Any], dict[str, Any]]:
     return first, found.plain()
 
 
-def _references(bench: TrialRunner, names: Sequence[str]) -> Path:
-    """The folder of HR test pictures; where some of them have no SR picture, a folder of the others."""
-    whole = bench.out / "data/hr/test"
-    if not bench.lost:
-        return whole
+def describe_failure(one: Any, step: str) -> dict[str, Any]:
+    """An image that a step could not use, as JSON values for reports."""
+    plain = dict(one) if isinstance(one, Mapping) else asdict(one)
+    source = plain.get("source") or plain.get("name")
+    return {"step": step, "source": source, "reason": plain["reason"], "detail": plain["detail"]}
+
+
+def _references(runner: TrialRunner, names: Sequence[str]) -> Path:
+    """The folder of HR test images; where some of them have no SR image, a folder of the others."""
+    complete = runner.out / "data/hr/test"
+    if not runner.lost:
+        return complete
     stems = {stem_of(name) for name in names}
-    folder = bench.out / "pictures/hr"
+    folder = runner.out / "pictures/hr"
     shutil.rmtree(folder, ignore_errors=True)
-    for path in sorted(whole.rglob("*")):
-        inner = path.relative_to(whole)
+    for path in sorted(complete.rglob("*")):
+        inner = path.relative_to(complete)
         if path.is_file() and stem_of(inner.as_posix()) in stems:
             write_atomic(folder / inner, path.read_bytes())
     return folder
 
 
-def _filtered(rows: Mapping[str, Mapping[str, LabelScore]], text: str) -> dict[str, Any]:
-    """What a filter does to all SR pictures; names of test pictures are as elsewhere, others begin with their split."""
+def _filter_effect(rows: Mapping[str, Mapping[str, LabelScore]], text: str) -> dict[str, Any]:
+    """What a filter does to all SR images; names of test images are as elsewhere, others begin with their split."""
     found = {split: filter_effect(list(scores.values()), text) for split, scores in rows.items()}
     names = [name if split == "test" else f"{split}/{name}" for split, one in found.items() for name in one.names]
     return {
@@ -173,16 +190,16 @@ def _filtered(rows: Mapping[str, Mapping[str, LabelScore]], text: str) -> dict[s
     }
 
 
-def _answers(trial: Trial, domain: str) -> Predictions:
+def _predictions(trial: Trial, domain: str) -> Predictions:
     return read_predictions(trial.predictions(domain))
 
 
 def _shares(arm: ArmChoice, domain: str, seeds: Sequence[int], trials: Mapping[tuple[str, int], Trial]) -> list[float]:
     shares = []
     for seed in seeds:
-        rows = _answers(trials[arm.name, seed], domain).rows
+        rows = _predictions(trials[arm.name, seed], domain).rows
         if not rows:
-            raise CatalogError(f"{arm.name} was asked about no picture of {domain}")
+            raise CatalogError(f"{arm.name} has predicted no image of {domain}")
         shares.append(sum(row.right for row in rows) / len(rows))
     return shares
 
@@ -190,10 +207,3 @@ def _shares(arm: ArmChoice, domain: str, seeds: Sequence[int], trials: Mapping[t
 def _finite(text: str) -> float | None:
     value = float(text)
     return value if isfinite(value) else None
-
-
-def failure(one: Any, step: str) -> dict[str, Any]:
-    """A picture that a step could not use, for reports."""
-    plain = dict(one) if isinstance(one, Mapping) else asdict(one)
-    source = plain.get("source") or plain.get("name")
-    return {"step": step, "source": source, "reason": plain["reason"], "detail": plain["detail"]}

@@ -1,4 +1,4 @@
-"""results.json, schema srcache.experiment/1: every number of an experiment, and where everything lies. See `report`."""
+"""results.json, schema srcache.experiment/1: every number of an experiment, and where its files lie; for the report."""
 
 import json
 import os
@@ -21,19 +21,17 @@ from srcache.study.experiment.config import Experiment
 from srcache.study.experiment.data import DataSets
 from srcache.study.experiment.measure import Safety, quality_rows
 from srcache.study.experiment.trials import Trial, TrialOutcome, TrialRunner
-
-SCHEMA = "srcache.experiment/1"
-RESULTS = "results.json"
+from srcache.study.report.data.study import RESULTS, SCHEMA
 
 _FURTHER = ("scikit-image", "scikit-learn", "scipy", "statsmodels")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What the steps brought, to be put together."""
+    """What the steps of an experiment found, for `gather` to put together."""
 
     experiment: Experiment
-    bench: TrialRunner
+    runner: TrialRunner
     data: DataSets
     cache: Mapping[str, Any]
     trials: Mapping[tuple[str, int], Trial]
@@ -50,7 +48,7 @@ class Parts:
     @property
     def out(self) -> Path:
         """The experiment's folder."""
-        return self.bench.out
+        return self.runner.out
 
 
 def earlier_results(out: Path) -> dict[str, Any]:
@@ -68,26 +66,26 @@ def earlier_results(out: Path) -> dict[str, Any]:
                 raise ValueError(path)
     except FileNotFoundError as error:
         if out.exists():
-            raise _refused(out) from error
+            raise _refusal(out) from error
     except (NotADirectoryError, ValueError, KeyError, TypeError) as error:
-        raise _refused(out) from error
+        raise _refusal(out) from error
     return found
 
 
-def begin_results(out: Path, experiment: Experiment) -> None:
-    """Say in the folder what it is going to be."""
-    begun = {"schema": SCHEMA, "complete": False, "name": experiment.name, "question": experiment.question}
-    write_results(out, {**begun, "config": experiment.plain()})
+def start_results(out: Path, experiment: Experiment) -> None:
+    """Write results.json, which says what the folder is going to be; `complete` is false."""
+    started = {"schema": SCHEMA, "complete": False, "name": experiment.name, "question": experiment.question}
+    write_results(out, {**started, "config": experiment.plain()})
 
 
 def write_results(out: Path, plain: Mapping[str, Any]) -> None:
-    """Write results.json whole."""
+    """Write results.json, atomically."""
     write_atomic(out / RESULTS, json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def gather(parts: Parts) -> dict[str, Any]:
     """The content of results.json."""
-    experiment, recipe = parts.experiment, parts.bench.recipes["main"]
+    experiment, recipe = parts.experiment, parts.runner.recipes["main"]
     found = {
         "schema": SCHEMA,
         "complete": True,
@@ -101,7 +99,7 @@ def gather(parts: Parts) -> dict[str, Any]:
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores; trained on {_devices(parts)}",
         "data": _data(parts.data),
         "recipe": _recipe(recipe),
-        "further": {label: _recipe(one) for label, one in parts.bench.recipes.items() if label != "main"},
+        "further": {label: _recipe(one) for label, one in parts.runner.recipes.items() if label != "main"},
         "cache": dict(parts.cache),
         "arms": [_arm(parts, at) for at in range(len(experiment.arms))],
         "quality": dict(parts.quality),
@@ -163,12 +161,14 @@ def _safety(safety: Safety, out: Path) -> dict[str, Any]:
 
 
 def _images(parts: Parts) -> list[dict[str, Any]]:
-    """A row per test picture: where its variants lie, their quality, and what the first seed of each arm said."""
+    """A row per test image: where its variants lie, their quality, and what the first seed of each arm predicted."""
     experiment, seed = parts.experiment, parts.experiment.seeds[0]
-    said = {arm.name: _said(parts.trials[arm.name, seed].predictions(arm.domain)) for arm in experiment.arms}
+    predicted = {
+        arm.name: _predictions(parts.trials[arm.name, seed].predictions(arm.domain)) for arm in experiment.arms
+    }
     quality = {domain: quality_rows(parts.out, domain) for domain in parts.quality}
     safe = parts.safety.rows.get("test", {}) if parts.safety is not None else {}
-    originals = parts.bench.pictures("hr", "main", "test")
+    originals = parts.runner.images("hr", "main", "test")
     files = {stem_of(path.relative_to(parts.out / "data/hr/test").as_posix()): path for path in _files(parts)}
     rows = []
     for file, label in zip(originals.names, originals.labels, strict=True):
@@ -184,7 +184,7 @@ def _images(parts: Parts) -> list[dict[str, Any]]:
                 "safe": safe[name].safe if name in safe else None,
                 "predictions": {
                     arm: {"label": rows_of[name].prediction, "right": rows_of[name].right}
-                    for arm, rows_of in said.items()
+                    for arm, rows_of in predicted.items()
                     if name in rows_of
                 },
             }
@@ -196,7 +196,7 @@ def _files(parts: Parts) -> list[Path]:
     return [path for path in (parts.out / "data/hr/test").rglob("*") if path.is_file() and path.name[0] != "."]
 
 
-def _said(path: Path) -> dict[str, Any]:
+def _predictions(path: Path) -> dict[str, Any]:
     return {row.name: row for row in read_predictions(path).rows}
 
 
@@ -214,5 +214,5 @@ def _further_versions() -> dict[str, str]:
     return found
 
 
-def _refused(out: Path) -> ConfigError:
+def _refusal(out: Path) -> ConfigError:
     return ConfigError(f"expected a new or empty folder, or that of an experiment, but {out} is none; choose another")

@@ -1,18 +1,18 @@
-"""An experiment from its pictures to its report: prepare, build, train, predict, measure, compare, write.
+"""An experiment from its images to its report: prepare, build, train, predict, measure, compare, write.
 
-    OUT/experiment.yaml                               the configuration with every choice spelt out
-    OUT/data/{hr,lr}/{train,validation,test}/<class>  pictures
-    OUT/cache/                                        SR pictures, and label safety beside them
+    OUT/experiment.yaml                               the configuration with every choice written out
+    OUT/data/{hr,lr}/{train,validation,test}/<class>  images
+    OUT/cache/                                        SR images, and label safety beside them
     OUT/runs/<arm>/<seed>/                            trained networks
-    OUT/predictions/<arm>/<seed>/<domain>.csv         what they say of LR, bicubic, SR and HR test pictures
-    OUT/pictures/<domain>/                            bicubic and SR test pictures, to be looked at
+    OUT/predictions/<arm>/<seed>/<domain>.csv         what they predict of LR, bicubic, SR and HR test images
+    OUT/pictures/<domain>/                            bicubic and SR test images, to be looked at
     OUT/quality/<domain>.{csv,json,png}               image quality against HR
     OUT/compare.json, compare/, grid.json             the comparison, its files, every arm on every domain
     OUT/results.json, report.html                     everything, for programs and for people
     OUT/steps/                                        what each step was made from
 
 Twice is the same as once: a step whose inputs and settings are unchanged is not repeated, and one that was killed is
-done again, with the same numbers. Pictures that cannot be used are left out of every arm, counted and listed.
+done again, with the same numbers. Images that cannot be used are left out of every arm, counted and listed.
 """
 
 import json
@@ -42,13 +42,13 @@ from srcache.study.experiment.measure import (
     Safety,
     compare_arms,
     comparison,
-    draw_pictures,
-    failure,
+    describe_failure,
     make_grid,
     measure_labels,
     measure_quality,
+    write_test_images,
 )
-from srcache.study.experiment.results import Parts, begin_results, earlier_results, gather, write_results
+from srcache.study.experiment.results import Parts, earlier_results, gather, start_results, write_results
 from srcache.study.experiment.steps import as_json
 from srcache.study.experiment.trials import Trial, TrialOutcome, TrialRunner
 from srcache.study.experiment.workers import run_trials
@@ -68,7 +68,7 @@ class ExperimentResult:
         results: the content of results.json.
         report: the page.
         trained, reused: runs that were trained now, and those that were there already.
-        failures: pictures that could not be used, with step, source, reason and detail.
+        failures: images that could not be used, with step, source, reason and detail.
         seconds: of this call.
     """
 
@@ -82,7 +82,7 @@ class ExperimentResult:
 
     @property
     def verdict(self) -> str:
-        """What may be said: over all seeds, or with one seed, of that one."""
+        """What may be concluded: over all seeds, or with one seed, from that one."""
         return str(self.results["verdict"])
 
 
@@ -99,12 +99,12 @@ def run_experiment(
     Args:
         experiment: what to do; see `load_experiment`.
         out: a new or empty folder, or that of an experiment.
-        say: told what is going on, a line at a time.
-        jobs: trainings at a time, in processes; moves no number.
+        say: called with a line about what is being done.
+        jobs: trainings at a time, in processes; changes no number.
         commands: what people type to get this result, for the report.
 
     Raises:
-        ConfigError: the folder holds something else; recipes, pictures or settings that cannot be used.
+        ConfigError: the folder holds something else; recipes, images or settings that cannot be used.
         BusyError: the folder's experiment is running.
         MachineError: no room, no device, weights or packages that are missing.
     """
@@ -113,12 +113,12 @@ def run_experiment(
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     with lock(out, "run as an experiment"):
-        begin_results(out, experiment)
+        start_results(out, experiment)
         return _Run(experiment, out, say or _silent, jobs).run(commands, earlier)
 
 
 class _Run:
-    """One run of an experiment: where, how, whom it tells, and what could not be used so far."""
+    """One run of an experiment: its folder, its configuration, who reports, and what could not be used so far."""
 
     def __init__(self, experiment: Experiment, out: Path, say: Say, jobs: int) -> None:
         self._experiment, self._out, self._say, self._jobs = experiment, out, say, jobs
@@ -131,11 +131,11 @@ class _Run:
         recipes = {label: self._recipe(label) for label in experiment.recipes}
         data = self._data()
         lost, cache = self._build(recipes)
-        bench = TrialRunner(out=out.resolve(), recipes=recipes, domains=experiment.domains, lost=frozenset(lost))
+        runner = TrialRunner(out=out.resolve(), recipes=recipes, domains=experiment.domains, lost=frozenset(lost))
         pairs = [(arm, seed) for arm in experiment.arms for seed in experiment.seeds]
-        trials = {(arm.name, seed): Trial(bench=bench, arm=arm, seed=seed) for arm, seed in pairs}
+        trials = {(arm.name, seed): Trial(runner=runner, arm=arm, seed=seed) for arm, seed in pairs}
         safety = self._train(trials)
-        quality = self._quality(bench)
+        quality = self._quality(runner)
         self._say("comparing the arms")
         found = compare_arms(experiment, trials)
         grid = make_grid(experiment, trials)
@@ -144,7 +144,7 @@ class _Run:
         seconds = time.perf_counter() - started
         parts = Parts(
             experiment=experiment,
-            bench=bench,
+            runner=runner,
             data=data,
             cache=cache,
             trials=trials,
@@ -178,7 +178,7 @@ class _Run:
         recipe = load_recipe(choice.name, choice.changes)
         if recipe.degradation is not None:
             raise ConfigError(
-                f"recipe {choice.name} makes LR from HR ({recipe.degradation}), but LR pictures of an experiment are "
+                f"recipe {choice.name} makes LR from HR ({recipe.degradation}), but LR images of an experiment are "
                 "files; leave its degradation out, and say it in the experiment's"
             )
         return recipe
@@ -188,11 +188,11 @@ class _Run:
         counts = ", ".join(f"{sum(data.counts[split].values())} {split}" for split in SPLITS)
         how = "there already" if data.reused else "made"
         self._say(f"data: {counts}; {len(data.classes)} classes; LR by {self._experiment.degradation}; {how}")
-        self._failures += [failure(problem, "data") for problem in data.failures]
+        self._failures += [describe_failure(problem, "data") for problem in data.failures]
         return data
 
     def _build(self, recipes: dict[str, Recipe]) -> tuple[set[str], dict[str, Any]]:
-        """Fill the cache by every recipe; the keys that lack an SR picture, and what filling the cache came to."""
+        """Fill the cache by every recipe; returns the keys that lack an SR image, and counts for results.json."""
         catalog, lost, found = scan(self._out / "data/lr"), set[str](), dict[str, Any]()
         for label, recipe in recipes.items():
             report = fill(catalog, recipe, self._out / "cache", FillSettings(device=self._experiment.device))
@@ -200,12 +200,12 @@ class _Run:
             stored = set(folder.store().names())
             missing = {str(row.key): row.name for row in catalog.rows if entry_name(row.key, 0) not in stored}
             noted = folder.failures()
-            failed = [noted.get(entry_name(key, 0), _unknown(key, name)) for key, name in missing.items()]  # type: ignore[arg-type]
-            self._failures += [failure(one, f"build {recipe.name}") for one in failed]
+            failed = [noted.get(entry_name(key, 0), _missing(key, name)) for key, name in missing.items()]  # type: ignore[arg-type]
+            self._failures += [describe_failure(one, f"build {recipe.name}") for one in failed]
             how = "nothing to do" if report.stored == report.wanted else f"{report.added} made"
             self._say(f"cache: {recipe.folder}: {report.wanted} wanted, {report.stored} there already, {how}")
             if failed:
-                self._say(f"cache: {recipe.folder}: {len(failed)} pictures failed, and are left out of every arm")
+                self._say(f"cache: {recipe.folder}: {len(failed)} images failed, and are left out of every arm")
             lost |= set(missing)
             found[label] = {
                 "wanted": report.wanted,
@@ -216,7 +216,7 @@ class _Run:
         return lost, {**found.pop(MAIN), **({"further": found} if found else {})}
 
     def _train(self, trials: dict[tuple[str, int], Trial]) -> Safety | None:
-        """Train and ask all arms; label safety is measured once its judge is there, before arms that filter by it."""
+        """Carry out all trials; label safety is measured before those of arms that filter by it, which come last."""
         plain = [trial for trial in trials.values() if not trial.arm.filtered]
         filtered = [trial for trial in trials.values() if trial.arm.filtered]
         self._outcomes |= run_trials(plain, self._jobs, self._say)
@@ -230,27 +230,27 @@ class _Run:
         if not experiment.safety.measure:
             return None
         reference = experiment.reference
-        judge = None if reference is None else self._outcomes[reference.name, experiment.seeds[0]].run
-        bench = next(iter(trials.values())).bench
-        safety = measure_labels(bench, experiment, judge)
+        run = None if reference is None else self._outcomes[reference.name, experiment.seeds[0]].run
+        runner = next(iter(trials.values())).runner
+        safety = measure_labels(runner, experiment, run)
         rows = sum(len(found) for found in safety.rows.values())
-        self._say(f"label safety: {rows} SR pictures, {safety.measured} measured now")
-        self._failures += [failure(one, "safety") for one in safety.failures]
+        self._say(f"label safety: {rows} SR images, {safety.measured} measured now")
+        self._failures += [describe_failure(one, "safety") for one in safety.failures]
         return safety
 
-    def _quality(self, bench: TrialRunner) -> dict[str, Any]:
+    def _quality(self, runner: TrialRunner) -> dict[str, Any]:
         found = {}
         for domain in (*_SEEN, *self._experiment.further):
-            draw_pictures(bench, domain)
-            plain, known = measure_quality(bench, self._experiment, domain)
-            self._failures += [failure(one, f"quality {domain}") for one in plain["failures"]]
+            write_test_images(runner, domain)
+            plain, known = measure_quality(runner, self._experiment, domain)
+            self._failures += [describe_failure(one, f"quality {domain}") for one in plain["failures"]]
             found[domain] = {**plain, "csv": f"quality/{domain}.csv", "convention": plain["text"]}
             means = ", ".join(f"{name} {one['mean']:.4g}" for name, one in plain["metrics"].items() if one["mean"])
             self._say(f"image quality of {domain}: {means}{' (measured earlier)' if known else ''}")
         return found
 
     def _spent(self, seconds: float, earlier: dict[str, Any]) -> float:
-        """What the numbers took: this run's time, or, where all of them were there already, the earlier run's."""
+        """How long the numbers took: this run's time, or, where all of them were there already, the earlier run's."""
         known = all(outcome.run.reused for outcome in self._outcomes.values())
         before = earlier.get("seconds")
         return float(before) if known and before else seconds
@@ -261,8 +261,8 @@ def _yaml(experiment: Experiment) -> str:
     return head + yaml.safe_dump(experiment.plain(), sort_keys=False, allow_unicode=True)
 
 
-def _unknown(key: str, name: str) -> FailedEntry:
-    return FailedEntry(entry_name(key, 0), name, "missing", "it has no SR picture")  # type: ignore[arg-type]
+def _missing(key: str, name: str) -> FailedEntry:
+    return FailedEntry(entry_name(key, 0), name, "missing", "it has no SR image")  # type: ignore[arg-type]
 
 
 def _silent(line: str) -> None:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from srcache.errors import DamagedError
 from srcache.files import write_atomic
 from srcache.keys import image_key
 
@@ -22,7 +21,7 @@ _SCHEMA = "srcache.experiment-step/1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """A finished step: what came of it, and how long it took."""
+    """A finished step: its result as JSON values, and how long it took in seconds."""
 
     result: Any
     seconds: float
@@ -39,19 +38,21 @@ def reusable(out: Path, name: str, inputs: Mapping[str, Any]) -> Step | None:
     return Step(result=record.get("result"), seconds=float(record.get("seconds", 0.0)))
 
 
-def begun_with(out: Path, name: str) -> Any:
-    """The inputs that a step was begun or done with; None if it never was."""
+def started_with(out: Path, name: str) -> Any:
+    """The inputs that a step was started or done with; None if it never was."""
     record = _record(out, name)
     return None if record is None else record.get("inputs")
 
 
-def begin_step(out: Path, name: str, inputs: Mapping[str, Any]) -> None:
-    """Say from what a step is going to be made; it counts as not done."""
+def start_step(out: Path, name: str, inputs: Mapping[str, Any]) -> None:
+    """Record from what a step is going to be made; it counts as not done."""
     _write(out, name, {"schema": _SCHEMA, "inputs": as_json(inputs), "outputs": {name: "not done yet"}})
 
 
-def done(out: Path, name: str, inputs: Mapping[str, Any], outputs: Iterable[Path], result: Any, seconds: float) -> Step:
-    """Keep what a step did. `outputs` are files below `out` whose bytes must stay as they are."""
+def finish_step(
+    out: Path, name: str, inputs: Mapping[str, Any], outputs: Iterable[Path], result: Any, seconds: float
+) -> Step:
+    """Record what a step did. `outputs` are files below `out` whose bytes must stay as they are."""
     digests = {path.relative_to(out).as_posix(): _digest(path) for path in outputs}
     record = {"inputs": as_json(inputs), "outputs": digests, "result": as_json(result), "seconds": seconds}
     _write(out, name, {"schema": _SCHEMA, **record})
@@ -59,7 +60,7 @@ def done(out: Path, name: str, inputs: Mapping[str, Any], outputs: Iterable[Path
 
 
 def as_json(value: Any) -> Any:
-    """What JSON makes of a value, so that what was read compares with what will be written."""
+    """A value as it reads back from JSON, so that what was read compares with what will be written."""
     return json.loads(json.dumps(value, allow_nan=False))
 
 
@@ -82,15 +83,3 @@ def _digest(path: Path) -> str | None:
         return image_key(path.read_bytes())
     except OSError:
         return None
-
-
-def read_json(path: Path) -> Any:
-    """A JSON file of the experiment.
-
-    Raises:
-        DamagedError: it cannot be read.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DamagedError(f"{path} cannot be read ({error}); delete it and run the same command again") from error

@@ -1,6 +1,6 @@
-"""One arm with one seed: train, then ask the network about the test pictures of every domain.
+"""One arm with one seed: train, then predict the test images of every domain.
 
-A trial hangs on nothing but its own values and the files that it names, so that it may run in any process, and in any
+A trial depends on nothing but its own values and the files that it names, so that it may run in any process, and in any
 order beside others.
 """
 
@@ -20,18 +20,19 @@ from srcache.study.train.inference import predict
 from srcache.study.train.loop import train_run
 from srcache.study.train.runs import EpochLine, TrainRun
 
-Told = Callable[["Trial", EpochLine], None]
+TrialListener = Callable[["Trial", EpochLine], None]
+"""Called with each epoch that was trained, and of which trial."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialRunner:
-    """What all trials of an experiment share.
+    """What all trials of an experiment share: its folder, recipes and domains; it opens the images that an arm sees.
 
     Attributes:
         out: the experiment's folder.
-        recipes: by what arms call them.
+        recipes: by the names that arms use.
         domains: each domain's arm and recipe.
-        lost: keys of LR pictures of which a recipe has no SR picture; no arm sees them.
+        lost: keys of LR images of which a recipe has no SR image; no arm sees them.
     """
 
     out: Path
@@ -39,15 +40,14 @@ class TrialRunner:
     domains: Mapping[str, tuple[str, str]]
     lost: frozenset[str]
 
-    def pictures(self, arm: str, recipe: str, split: str, seed: int = 0) -> ArmDataset:
-        """The pictures of a split as an arm sees them, without those that are lost."""
-        cooked = self.recipes[recipe]
+    def images(self, arm: str, recipe: str, split: str, seed: int = 0) -> ArmDataset:
+        """The images of a split as an arm sees them, without those that are lost."""
         data = arm_dataset(
             arm,
             lr=self.out / "data/lr" / split,
             hr=self.out / "data/hr" / split if arm not in ("lr", "sr", "bicubic") else None,
             cache=self.out / "cache" if arm == "sr" or arm not in DOMAINS else None,
-            recipe=cooked if arm not in ("lr", "hr") else None,
+            recipe=self.recipes[recipe] if arm not in ("lr", "hr") else None,
             seed=seed,
         )
         kept = [place for place, key in enumerate(data.keys) if key not in self.lost]
@@ -56,20 +56,20 @@ class TrialRunner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """One arm with one seed."""
+    """One arm with one seed: what `carry_out` trains, and where its files lie."""
 
-    bench: TrialRunner
+    runner: TrialRunner
     arm: ArmChoice
     seed: int
 
     @property
     def folder(self) -> Path:
         """The run's folder."""
-        return self.bench.out / "runs" / self.arm.name / str(self.seed)
+        return self.runner.out / "runs" / self.arm.name / str(self.seed)
 
     def predictions(self, domain: str) -> Path:
         """The prediction file of a domain."""
-        return self.bench.out / "predictions" / self.arm.name / str(self.seed) / f"{domain}.csv"
+        return self.runner.out / "predictions" / self.arm.name / str(self.seed) / f"{domain}.csv"
 
     def __str__(self) -> str:
         return f"{self.arm.name}, seed {self.seed}"
@@ -77,31 +77,31 @@ class Trial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialOutcome:
-    """What became of a trial: its run, and how many domains were asked now and before."""
+    """What became of a trial: its run, and how many domains were predicted now and earlier."""
 
     run: TrainRun
-    asked: int
+    predicted: int
     known: int
 
 
-def carry_out(trial: Trial, told: Told | None = None) -> TrialOutcome:
-    """Train, unless that was done from the same pictures and settings; ask about each domain, unless that was done."""
-    arm, seed, bench = trial.arm, trial.seed, trial.bench
-    train, validation = (bench.pictures(arm.arm, arm.recipe, split, seed) for split in ("train", "validation"))
+def carry_out(trial: Trial, on_epoch: TrialListener | None = None) -> TrialOutcome:
+    """Train, unless that was done from the same images and settings; predict each domain, unless that was done."""
+    arm, seed, runner = trial.arm, trial.seed, trial.runner
+    train, validation = (runner.images(arm.arm, arm.recipe, split, seed) for split in ("train", "validation"))
     run = train_run(
         ArmSets(train=train, validation=validation),
         trial.folder,
         replace(arm.settings, seed=seed),
-        told=None if told is None else lambda line: told(trial, line),
+        on_epoch=None if on_epoch is None else lambda line: on_epoch(trial, line),
         replace=True,
     )
-    asked = sum(_asked(trial, run, domain) for domain in bench.domains)
-    return TrialOutcome(run=run, asked=asked, known=len(bench.domains) - asked)
+    predicted = sum(_predict(trial, run, domain) for domain in runner.domains)
+    return TrialOutcome(run=run, predicted=predicted, known=len(runner.domains) - predicted)
 
 
-def _asked(trial: Trial, run: TrainRun, domain: str) -> bool:
-    """Predict a domain's test pictures; False if that was done before, from the same network and pictures."""
-    data = trial.bench.pictures(*trial.bench.domains[domain], "test")
+def _predict(trial: Trial, run: TrainRun, domain: str) -> bool:
+    """Predict a domain's test images; False if that was done earlier, from the same network and images."""
+    data = trial.runner.images(*trial.runner.domains[domain], "test")
     step, path = f"predict/{trial.arm.name}/{trial.seed}/{domain}", trial.predictions(domain)
     seen = {name: getattr(run.settings, name) for name in ("network", "fit", "batch_size", "threads", "precision")}
     inputs = {
@@ -111,10 +111,10 @@ def _asked(trial: Trial, run: TrainRun, domain: str) -> bool:
         "pictures": data.inputs,
         "versions": versions(),
     }
-    if steps.reusable(trial.bench.out, step, inputs) is not None:
+    if steps.reusable(trial.runner.out, step, inputs) is not None:
         return False
     started = time.perf_counter()
     device = run.device.split(" ")[0]
     write_predictions(path, predict(run, data, device=device))
-    steps.done(trial.bench.out, step, inputs, [path], None, time.perf_counter() - started)
+    steps.finish_step(trial.runner.out, step, inputs, [path], None, time.perf_counter() - started)
     return True

@@ -1,7 +1,7 @@
 """Trials one after the other in this process, or several at a time in processes of their own.
 
-How many run at a time moves no number: a trial's threads are told by its settings. Each process watches for its parent
-and ends when that is gone, so that a killed experiment leaves nobody behind who still writes.
+How many run at a time changes no number: a trial's threads are those of its settings. Each process watches its parent
+and ends when that is gone, so that a killed experiment leaves no process behind that still writes.
 """
 
 import csv
@@ -23,8 +23,14 @@ if TYPE_CHECKING:
 _LOOK_EVERY = 0.5
 
 
-class ProgressPrinter:
-    """Tells each epoch as it ends, and how long the others will take at the mean pace of those so far."""
+class ProgressReporter:
+    """Reports each epoch as it ends, and how long the others will take at the mean pace of those so far.
+
+    Args:
+        trials: all of them.
+        jobs: how many run at a time.
+        say: called with a line for each report.
+    """
 
     def __init__(self, trials: Sequence[Trial], jobs: int, say: Say) -> None:
         self._say, self._jobs = say, max(1, min(jobs, len(trials)))
@@ -48,9 +54,9 @@ class ProgressPrinter:
     def finish(self, trial: Trial, outcome: TrialOutcome) -> None:
         """A trial is over."""
         run = outcome.run
-        how = "trained earlier, from the same pictures and settings" if run.reused else "trained"
-        asked = f"predicted {outcome.asked} domains" if outcome.asked else "all domains predicted earlier"
-        self._say(f"{trial}: {how}; best epoch {run.best_epoch} of {len(run.history)}; {asked}")
+        how = "trained earlier, from the same images and settings" if run.reused else "trained"
+        predictions = f"predicted {outcome.predicted} domains" if outcome.predicted else "all domains predicted earlier"
+        self._say(f"{trial}: {how}; best epoch {run.best_epoch} of {len(run.history)}; {predictions}")
 
     def _left(self) -> str:
         left = self._total - self._done
@@ -66,33 +72,33 @@ def run_trials(trials: Sequence[Trial], jobs: int, say: Say) -> dict[tuple[str, 
     Args:
         trials: what to do.
         jobs: how many at a time; more than one starts processes.
-        say: told of every epoch.
+        say: called with a line for every epoch and every trial.
     """
-    teller = ProgressPrinter(trials, jobs, say)
+    reporter = ProgressReporter(trials, jobs, say)
     if jobs <= 1 or len(trials) <= 1:
-        found = dict(_alone(trials, teller))
+        found = dict(_run_here(trials, reporter))
     else:
-        found = dict(_together(trials, min(jobs, len(trials)), teller))
+        found = dict(_run_in_processes(trials, min(jobs, len(trials)), reporter))
     return {(trial.arm.name, trial.seed): found[trial.arm.name, trial.seed] for trial in trials}
 
 
-def _alone(trials: Sequence[Trial], teller: ProgressPrinter) -> Iterator[tuple[tuple[str, int], TrialOutcome]]:
+def _run_here(trials: Sequence[Trial], reporter: ProgressReporter) -> Iterator[tuple[tuple[str, int], TrialOutcome]]:
     for trial in trials:
         seen = 0
 
-        def told(trial: Trial, line: EpochLine) -> None:
+        def on_epoch(trial: Trial, line: EpochLine) -> None:
             nonlocal seen
             seen += 1
-            teller.epoch(trial, line)
+            reporter.epoch(trial, line)
 
-        outcome = carry_out(trial, told)
-        teller.skip(trial.arm.settings.epochs - seen)
-        teller.finish(trial, outcome)
+        outcome = carry_out(trial, on_epoch)
+        reporter.skip(trial.arm.settings.epochs - seen)
+        reporter.finish(trial, outcome)
         yield (trial.arm.name, trial.seed), outcome
 
 
-def _together(
-    trials: Sequence[Trial], jobs: int, teller: ProgressPrinter
+def _run_in_processes(
+    trials: Sequence[Trial], jobs: int, reporter: ProgressReporter
 ) -> Iterator[tuple[tuple[str, int], TrialOutcome]]:
     seen = {place: _epochs(trial)[1] for place, trial in enumerate(trials)}
     with _pool(jobs) as pool:
@@ -101,20 +107,20 @@ def _together(
             over, _ = wait(waiting, _LOOK_EVERY, FIRST_COMPLETED)
             for future, place in waiting.items():
                 if future.running() or future in over:
-                    seen[place] = _tell(trials[place], seen[place], teller)
+                    seen[place] = _report_epochs(trials[place], seen[place], reporter)
             for future in over:
                 place = waiting.pop(future)
                 outcome = future.result()
-                teller.skip(trials[place].arm.settings.epochs - (0 if outcome.run.reused else seen[place]))
-                teller.finish(trials[place], outcome)
+                reporter.skip(trials[place].arm.settings.epochs - (0 if outcome.run.reused else seen[place]))
+                reporter.finish(trials[place], outcome)
                 yield (trials[place].arm.name, trials[place].seed), outcome
 
 
-def _tell(trial: Trial, seen: int, teller: ProgressPrinter) -> int:
-    """Tell the epochs that a process has written down since; how many there are."""
+def _report_epochs(trial: Trial, seen: int, reporter: ProgressReporter) -> int:
+    """Report the epochs that a process has written since; returns how many there are."""
     lines, count = _epochs(trial)
     for line in lines[seen:]:
-        teller.epoch(trial, line)
+        reporter.epoch(trial, line)
     return count
 
 

@@ -16,9 +16,14 @@ if TYPE_CHECKING:
 
 
 class RunClassifier:
-    """See `judge.Classifier`. Pictures are brought to the network's size as they were in training, unchanged otherwise.
+    """The network of a trained run as a `metrics.Classifier`: logits, and the features before its last layer.
 
-    Computes in single precision, whatever the run was trained in.
+    Images are brought to the network's size as they were in training, and unchanged otherwise. It computes in single
+    precision, whatever the run was trained in.
+
+    Args:
+        run: a finished run.
+        device: where to compute: `cpu`, `cuda`, `cuda:1`, ….
     """
 
     def __init__(self, run: TrainRun, device: str = "cpu") -> None:
@@ -30,7 +35,7 @@ class RunClassifier:
         last_layer(self._network).register_forward_pre_hook(self._keep)
 
     def prepare(self, rgb: Pixels) -> "Tensor":
-        """A picture → float32 tensor (3, H, W) in [0, 1] of the network's size."""
+        """An image → float32 tensor (3, H, W) in [0, 1] of the network's size."""
         return to_batch([fit_to_size(rgb, self._size, self._fit)])[0]
 
     def __call__(self, images: "Tensor") -> "tuple[Tensor, Tensor]":
@@ -55,6 +60,6 @@ def open_classifier(run: str | Path | TrainRun, device: str = "auto") -> RunClas
 
 
 def _digest(run: TrainRun) -> str:
-    """Of all that its answers hang on: weights, network, classes, and how pictures get to its size."""
+    """Of all that its answers depend on: weights, network, classes, and how images get to its size."""
     known = [run.weights, run.settings.network, list(run.classes), list(run.settings.input_size), run.settings.fit]
     return blake2b(json.dumps(known).encode(), digest_size=16).hexdigest()

@@ -1,8 +1,8 @@
-"""Label safety: how far super-resolution may have changed what a picture shows, measured for each stored SR image.
+"""Label safety: how far super-resolution may have changed what an image shows, measured for each stored SR image.
 
-`judge` defines the numbers, `scores` keeps them in a side table; the images are read only. A run measures what has no
-row yet, so that it goes on where it stopped. The classifier sees each SR image with its own references and nothing
-else, so that a number never hangs on which other images were measured with it.
+`metrics` defines the numbers, `dataset.scores` keeps them in a side table; the images are only read. A run measures
+what has no row yet, so that it goes on where it stopped. The classifier sees each SR image with its own references and
+nothing else, so that a number never depends on which other images were measured with it.
 """
 
 import math
@@ -23,12 +23,21 @@ from srcache.catalog.names import stem_of
 from srcache.dataset.items import Items, open_items
 from srcache.dataset.scores import TABLE, LabelScore, begin_scores, read_scores, write_scores
 from srcache.errors import CacheError, CatalogError, ConfigError, ImageError, PolicyError
+from srcache.files import lock
 from srcache.images import Pixels, decode, resize
 from srcache.keys import ImageKey, split_name
 from srcache.machine import versions
 from srcache.progress import Progress
 from srcache.stores import Store
-from srcache.study.safety.metrics import MEANING, VERSION, Classifier, Observation, back_projection, judge, safe
+from srcache.study.safety.metrics import (
+    MEANING,
+    VERSION,
+    Classifier,
+    Observation,
+    back_projection,
+    compare_labels,
+    safe,
+)
 
 _Loaded = tuple[Observation | None, float, float]
 THRESHOLDS = (0.5, 0.8, 0.9, 0.95)
@@ -41,15 +50,15 @@ _WRITE_EVERY = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SafetyReport:
-    """What was measured, of the images asked for.
+    """What `measure_safety` measured of the images that it was given, now and earlier.
 
     Attributes:
         table: the CSV file; it may hold rows of other images too.
-        convention: how; see `scores`.
+        convention: by which definitions and which classifier; see `dataset.scores`.
         measured, known: SR images measured now, and those that had a row already.
         absent: source images of which the cache has no SR image.
         failures: SR images that could not be measured, and why; the next run tries again.
-        rows: of all images asked for that are measured.
+        rows: of all given images that are measured.
     """
 
     table: Path
@@ -73,7 +82,7 @@ class SafetyReport:
         }
 
 
-def pictures(folder: RecipeFolder, lr: Any = None, hr: Any = None) -> Items:
+def source_images(folder: RecipeFolder, lr: Any = None, hr: Any = None) -> Items:
     """The source images of a recipe's SR images: LR, and HR if there are any, paired by name.
 
     Args:
@@ -106,7 +115,7 @@ def measure_safety(
 
     Args:
         folder: the recipe's, by `Cache.find`.
-        items: the source images, by `pictures`.
+        items: the source images, by `source_images`.
         classifier: the reference classifier; None measures back-projection alone.
         again: forget all rows first; so do another classifier and another convention. For references that changed:
             rows go by the SR image's name, which knows nothing of an HR image that stands beside LR.
@@ -120,7 +129,7 @@ def measure_safety(
         DiskFullError: no room, or no permission.
     """
     convention, failures = _convention(folder, items, classifier), list[FailedEntry]()
-    with folder.lock():
+    with lock(folder.path, "measured"):
         store = folder.store()
         wanted, absent = _wanted(items, store)
         if not wanted:
@@ -132,8 +141,8 @@ def measure_safety(
             begin_scores(folder.path, convention, _notes(classifier))
             rows = {}
         todo = [one for one in wanted.items() if one[0] not in rows]
-        if todo or _renamed(rows, wanted, items):
-            failures = _Measuring(folder, items, store, classifier).run(todo, rows, progress)
+        if todo or _update_names(rows, wanted, items):
+            failures = _Measurement(folder, items, store, classifier).run(todo, rows, progress)
     return SafetyReport(
         table=folder.path / TABLE,
         convention=convention,
@@ -163,8 +172,8 @@ def summary(rows: Sequence[LabelScore]) -> dict[str, Any]:
     return {"rows": len(rows), "quantiles": quantiles, "safe_above": passing}
 
 
-class _Measuring:
-    """One run of `measure_safety`."""
+class _Measurement:
+    """One run of `measure_safety` over a recipe's folder: images are read ahead in threads, classified in this one."""
 
     def __init__(self, folder: RecipeFolder, items: Items, store: Store, classifier: Classifier | None) -> None:
         self._home, self._items, self._store, self._classifier = folder.path, items, store, classifier
@@ -193,7 +202,7 @@ class _Measuring:
         return failures
 
     def _loaded(self, todo: Sequence[tuple[str, int]]) -> Generator[tuple[str, int, Future[_Loaded]], None, None]:
-        """Entries in order with their pictures, a few of which are read ahead."""
+        """Entries in order with their images, a few of which are read ahead."""
         waiting: deque[tuple[str, int, Future[_Loaded]]] = deque()
         with ThreadPoolExecutor(_WORKERS, thread_name_prefix="srcache-safety") as pool:
             for name, place in todo:
@@ -203,7 +212,7 @@ class _Measuring:
             yield from waiting
 
     def _load(self, name: str, place: int) -> _Loaded:
-        """What the classifier shall see (None without one), and the back-projection: dB and levels."""
+        """The images for the classifier (None without one), and the back-projection: dB and levels."""
         sr, lr = self._decoded(name), self._items.lr(place)
         back = back_projection(sr, lr, self._filter)
         if self._classifier is None:
@@ -221,10 +230,10 @@ class _Measuring:
     def _score(self, name: str, place: int, loaded: _Loaded) -> LabelScore:
         seen, back, error = loaded
         key, sample = split_name(name)
-        verdict = judge(self._classifier, seen) if self._classifier is not None and seen is not None else None
-        agree, distance = (verdict.agree, verdict.feature_distance) if verdict else (None, None)
+        labels = compare_labels(self._classifier, seen) if self._classifier is not None and seen is not None else None
+        agree, distance = (labels.agree, labels.feature_distance) if labels else (None, None)
         return LabelScore(
-            image=_image(self._items, place),
+            image=_image_name(self._items, place),
             key=key,
             sample=sample,
             safe=round(safe(back, agree, distance), _DIGITS),
@@ -232,9 +241,9 @@ class _Measuring:
             back_projection_error=round(error, _DIGITS),
             agree=math.nan if agree is None else round(agree, _DIGITS),
             feature_distance=math.nan if distance is None else round(distance, _DIGITS),
-            lr_label=verdict.lr_label if verdict else None,
-            sr_label=verdict.sr_label if verdict else None,
-            hr_label=verdict.hr_label if verdict else None,
+            lr_label=labels.lr_label if labels else None,
+            sr_label=labels.sr_label if labels else None,
+            hr_label=labels.hr_label if labels else None,
         )
 
 
@@ -255,26 +264,26 @@ def _wanted(items: Items, store: Store) -> tuple[dict[str, int], int]:
     return found, len(absent)
 
 
-def _image(items: Items, place: int) -> str:
-    """What a source image is called in the table and in prediction files."""
+def _image_name(items: Items, place: int) -> str:
+    """The name of a source image in the table and in prediction files."""
     return stem_of(items.name(place))
 
 
-def _renamed(rows: dict[str, LabelScore], wanted: Mapping[str, int], items: Items) -> bool:
+def _update_names(rows: dict[str, LabelScore], wanted: Mapping[str, int], items: Items) -> bool:
     """Give rows the names that their source images have now; whether any had another."""
     before = dict(rows)
-    rows.update({name: replace(rows[name], image=_image(items, wanted[name])) for name in wanted if name in rows})
+    rows.update({name: replace(rows[name], image=_image_name(items, wanted[name])) for name in wanted if name in rows})
     return any(rows[name].image != before[name].image for name in rows)
 
 
 def _convention(folder: RecipeFolder, items: Items, classifier: Classifier | None) -> dict[str, Any]:
-    judge = None if classifier is None else {"digest": classifier.digest, "classes": list(classifier.classes)}
+    about = None if classifier is None else {"digest": classifier.digest, "classes": list(classifier.classes)}
     reference = None if classifier is None else "hr" if _has_hr(items) else "lr"
-    return {"version": VERSION, "filter": _filter(folder), "reference": reference, "classifier": judge}
+    return {"version": VERSION, "filter": _filter(folder), "reference": reference, "classifier": about}
 
 
 def _notes(classifier: Classifier | None) -> dict[str, Any]:
-    """What else the table should say about itself."""
+    """What else the table says about itself: definitions, the classifier's name, versions."""
     return {"meaning": MEANING, "classifier": classifier.name if classifier else None, "versions": versions()}
 
 

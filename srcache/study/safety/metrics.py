@@ -1,14 +1,14 @@
-"""The numbers of label safety: how far one super-resolved picture may show something else than its LR and HR do.
+"""The numbers of label safety: how far one super-resolved image may show something else than its LR and HR do.
 
-Three parts, each with its own trap: a picture may keep its class and lose its detail, or keep its colours and gain a
-mole. Everything is compared at the SR image's size; LR and HR are brought to it by Pillow's bicubic.
+Three parts, none of which is enough alone: an image may keep its class and lose its detail, or keep its colours and
+gain a mole. Everything is compared at the SR image's size; LR and HR are brought to it by Pillow's bicubic.
 
     agree                   1 − total variation distance between a reference classifier's class probabilities on SR and
                             on the reference: the HR image if there is one, else LR enlarged. From 0 to 1.
     feature_distance        1 − cosine similarity of the classifier's features before its last layer, SR against the
                             reference. From 0 (same direction) to 2.
-    back_projection         PSNR in dB, over 8-bit RGB, of SR made small again against LR; infinite if they are equal.
-                            The recipe's degradation makes it small; where it has none, Pillow's bicubic.
+    back_projection         PSNR in dB, over 8-bit RGB, of SR made smaller again against LR; infinite if they are equal.
+                            The recipe's degradation makes it smaller; where it has none, Pillow's bicubic.
     back_projection_error   the mean absolute difference of the same two, in levels from 0 to 255.
     safe                    the weakest part: the least of `agree`, 1 − feature_distance (at least 0) and
                             1 − 4 · 10^(−back_projection / 20) (at least 0), which is four times the root mean square
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from srcache.errors import ImageError
 from srcache.images import Pixels, resize
+from srcache.study.train.batches import softmax
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,11 +45,11 @@ MEANING = {
 
 
 class Classifier(Protocol):
-    """A trained network that judges pictures, such as a run of `srcache train`.
+    """A trained network that classifies images, such as a run of `srcache train`.
 
     Attributes:
-        name: what to call it.
-        digest: of its weights and of how it prepares pictures; where it differs, everything is measured anew.
+        name: what messages call it.
+        digest: of its weights and of how it prepares images; where it differs, everything is measured anew.
         classes: the labels' names.
     """
 
@@ -57,7 +58,7 @@ class Classifier(Protocol):
     classes: tuple[str, ...]
 
     def prepare(self, rgb: Pixels) -> "Tensor":
-        """A picture → float tensor (3, H, W) as the network takes it; equal shapes for pictures of one size."""
+        """An image → float tensor (3, H, W) as the network takes it; equal shapes for images of one size."""
         ...
 
     def __call__(self, images: "Tensor") -> "tuple[Tensor, Tensor]":
@@ -74,7 +75,7 @@ class Observation(NamedTuple):
 
 
 def back_projection(sr: Pixels, lr: Pixels, resample: str) -> tuple[float, float]:
-    """PSNR in dB and mean absolute error in levels of SR made small again against LR."""
+    """PSNR in dB and mean absolute error in levels of SR made smaller again against LR; uint8 (height, width, 3)."""
     small = resize(sr, (lr.shape[0], lr.shape[1]), resample)
     difference = small.astype(np.float64) - lr
     error = float(np.mean(difference**2))
@@ -83,7 +84,7 @@ def back_projection(sr: Pixels, lr: Pixels, resample: str) -> tuple[float, float
 
 def agreement(left: NDArray[np.float64], right: NDArray[np.float64]) -> float:
     """1 − total variation distance between the softmax of two vectors of logits."""
-    return max(0.0, float(1 - 0.5 * np.abs(_softmax(left) - _softmax(right)).sum()))
+    return max(0.0, float(1 - 0.5 * np.abs(softmax(left) - softmax(right)).sum()))
 
 
 def feature_distance(left: NDArray[np.float64], right: NDArray[np.float64]) -> float:
@@ -103,8 +104,13 @@ def safe(back: float, agree: float | None = None, distance: float | None = None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What a classifier says of one SR image beside its LR and HR (None if there is none)."""
+class LabelComparison:
+    """What a classifier answers for one SR image beside its LR and HR.
+
+    Attributes:
+        agree, feature_distance: SR against the reference, which is HR if there is one, else LR.
+        lr_label, sr_label, hr_label: the most probable class of each; None without HR.
+    """
 
     agree: float
     feature_distance: float
@@ -113,8 +119,8 @@ class Verdict:
     hr_label: str | None
 
 
-def judge(classifier: Classifier, seen: Observation) -> Verdict:
-    """Ask a classifier about one SR image; the reference is HR if there is one, else LR.
+def compare_labels(classifier: Classifier, seen: Observation) -> LabelComparison:
+    """Classify one SR image and its references; what agrees is measured against HR if there is one, else LR.
 
     Raises:
         ImageError: its numbers are not finite (`not_finite`).
@@ -128,16 +134,10 @@ def judge(classifier: Classifier, seen: Observation) -> Verdict:
     if not (np.isfinite(logits).all() and np.isfinite(features).all()):
         raise ImageError("not_finite", f"classifier {classifier.name} gives numbers that are not finite")
     labels = [str(classifier.classes[int(row.argmax())]) for row in logits]
-    return Verdict(
+    return LabelComparison(
         agree=agreement(logits[0], logits[-1]),
         feature_distance=feature_distance(features[0], features[-1]),
         sr_label=labels[0],
         lr_label=labels[1],
         hr_label=labels[2] if seen.hr is not None else None,
     )
-
-
-def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    raised = np.exp(logits - logits.max())
-    shares: NDArray[np.float64] = raised / raised.sum()
-    return shares

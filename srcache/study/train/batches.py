@@ -1,7 +1,7 @@
-"""From pictures of any size to batches that a network takes, and from a network's answers to numbers.
+"""From images of any size to batches that a network takes, and from a network's answers to numbers.
 
 What a training, a prediction and a reference classifier have in common, so that the three can never disagree about how
-a picture is brought to a network's size.
+an image is brought to a network's size.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,11 +21,9 @@ if TYPE_CHECKING:
     from torch import Tensor, dtype, nn
     from torch.utils.data import DataLoader, Dataset
 
-NO_LABEL = -1
 
-
-class Pictures(Protocol):
-    """Pictures by number: uint8 (height, width, 3)."""
+class Images(Protocol):
+    """Images by number, each uint8 of shape (height, width, 3); an `ArmDataset` is one."""
 
     def __len__(self) -> int:
         """How many there are."""
@@ -37,18 +35,22 @@ class Pictures(Protocol):
 
 
 class Examples:
-    """Pictures as tensors (3, H, W) in [0, 1] of a network's size, with labels; augmented if `epoch` is not None."""
+    """A map-style data set of pairs: an image as a tensor (3, H, W) in [0, 1] of the network's size, and its label.
 
-    def __init__(self, pictures: Pictures, labels: Sequence[int], settings: TrainSettings) -> None:
-        self._pictures, self._labels, self._settings = pictures, labels, settings
+    Attributes:
+        epoch: the epoch of training by which images are augmented; None leaves them as they are.
+    """
+
+    def __init__(self, images: Images, labels: Sequence[int], settings: TrainSettings) -> None:
+        self._images, self._labels, self._settings = images, labels, settings
         self.epoch: int | None = None
 
     def __len__(self) -> int:
-        return len(self._pictures)
+        return len(self._images)
 
     def __getitem__(self, index: int) -> "tuple[Tensor, int]":
         settings = self._settings
-        image = to_batch([fit_to_size(self._pictures[index], settings.input_size, settings.fit)])[0]
+        image = to_batch([fit_to_size(self._images[index], settings.input_size, settings.fit)])[0]
         if self.epoch is not None:
             image = apply(image, draw_change(settings.augmentation, settings.seed, self.epoch, index))
         return image, self._labels[index]
@@ -68,21 +70,21 @@ def make_loader(examples: Examples, settings: TrainSettings, order: Sequence[int
     )
 
 
-def logits(
+def compute_logits(
     network: "nn.Module",
     loader: "DataLoader[Any]",
     device: str,
     precision: str = "fp32",
     progress: Callable[[int], None] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """What a network says: logits (N, classes), and the labels (N,) that came with the pictures.
+    """What a network answers: logits (N, classes), and the labels (N,) that came with the images.
 
     Args:
         network: in evaluation mode afterwards.
         loader: from `make_loader`.
         device: where the network is.
         precision: see `TrainSettings`.
-        progress: called with the number of pictures of each batch.
+        progress: called with the number of images of each batch.
     """
     import torch
 
@@ -91,7 +93,7 @@ def logits(
     labels: list[NDArray[np.int64]] = []
     with torch.inference_mode():
         for images, wanted in loader:
-            with explained_memory_errors(), autocast(device, precision):
+            with out_of_memory_errors(), autocast(device, precision):
                 given = network(images.to(device))
             answers.append(given.double().cpu().numpy())
             labels.append(wanted.numpy())
@@ -115,15 +117,15 @@ def cross_entropy(values: NDArray[np.float64], labels: NDArray[np.int64]) -> flo
 
 
 def autocast(device: str, precision: str) -> AbstractContextManager[Any]:
-    """What makes a network compute in a precision on a device."""
+    """A context in which a network computes in a precision on a device."""
     import torch
 
-    kind = lower_precision(device, precision)
+    kind = autocast_dtype(device, precision)
     return torch.autocast(device.partition(":")[0], kind, enabled=kind is not None)
 
 
-def lower_precision(device: str, precision: str) -> "dtype | None":
-    """The type that a precision means on a device; None for fp32.
+def autocast_dtype(device: str, precision: str) -> "dtype | None":
+    """The type that a network computes in on a device; None for fp32, which is torch's own.
 
     Raises:
         ConfigError: fp16 on a CPU.
@@ -139,7 +141,7 @@ def lower_precision(device: str, precision: str) -> "dtype | None":
 
 @contextmanager
 def deterministic(threads: int, device: str, seed: int) -> Iterator[None]:
-    """torch's chance, algorithms and threads for one training or prediction; as they were, afterwards."""
+    """torch's generators, algorithms and threads set for one training or prediction; afterwards they are as before."""
     import torch
 
     before, warned = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
@@ -159,8 +161,8 @@ def deterministic(threads: int, device: str, seed: int) -> Iterator[None]:
 
 
 @contextmanager
-def explained_memory_errors() -> Iterator[None]:
-    """Say in words that a batch does not fit.
+def out_of_memory_errors() -> Iterator[None]:
+    """Around a network's work: memory that runs out becomes a DeviceError that says what to change.
 
     Raises:
         DeviceError: the device has no memory left.

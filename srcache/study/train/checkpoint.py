@@ -1,10 +1,10 @@
-"""What makes two trainings the same, and what one keeps after every epoch, so that it can be killed and goes on.
+"""What makes two trainings the same, and what one keeps after every epoch, so that a killed one is resumed.
 
-    RUN/state/last.safetensors       the network and the optimiser after the last whole epoch; the rest as JSON in its
-                                     head, so that one rename replaces all of it at once
+    RUN/state/last.safetensors       the network and the optimiser after the last complete epoch; the rest as JSON in
+                                     its head, so that one rename replaces all of it at once
     RUN/state/best-0007.safetensors  the weights of the best epoch so far; the file above says which one that is
 
-No generator's state is kept: all chance is a function of (seed, epoch, index).
+No generator's state is kept: all random choices are a function of (seed, epoch, index).
 """
 
 import json
@@ -24,7 +24,7 @@ from srcache.study.train.runs import (
     WEIGHTS,
     EpochLine,
     read_record,
-    write_begun,
+    write_started,
     write_weights,
 )
 
@@ -40,7 +40,7 @@ _UNMOVED = ("workers", "device", "weights")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainProgress:
-    """How far a training is.
+    """How far a training has come: what the next epoch needs besides the network and the optimiser.
 
     Attributes:
         identity: what makes two trainings the same.
@@ -56,18 +56,18 @@ class TrainProgress:
 
 
 def is_finished(run: Path, about: Mapping[str, Any], replace: bool) -> bool:
-    """Whether the folder holds this training, finished; False where it is to be begun or gone on with.
+    """Whether the folder holds this training, finished; False where it is to be started or resumed.
 
     Raises:
-        ConfigError: it holds another one (of at least an epoch), which is not to be replaced, or something else.
+        ConfigError: it holds another one (of at least one epoch), which is not to be replaced, or something else.
         DamagedError: its record is not what was written.
     """
     record = read_record(run)
     if record is None:
-        if run.is_dir() and not all(_is_ours(path) for path in run.iterdir()):
+        if run.is_dir() and not all(_is_leftover(path) for path in run.iterdir()):
             raise ConfigError(f"expected a new or empty folder, or that of a run, but {run} is none; choose another")
         return False
-    other = _others(record, about)
+    other = _differing_names(record, about)
     begun = record["complete"] or (run / STATE / _LAST).is_file()
     if other and begun and not replace:
         what = f"{run} holds another training, which differs in {listed(other)}"
@@ -75,23 +75,23 @@ def is_finished(run: Path, about: Mapping[str, Any], replace: bool) -> bool:
     return not other and bool(record["complete"]) and (run / WEIGHTS).is_file()
 
 
-def begin_training(run: Path, about: Mapping[str, Any]) -> None:
-    """Say in the folder what is going to be trained; another training's files are removed first.
+def start_training(run: Path, about: Mapping[str, Any]) -> None:
+    """Write into the folder what is going to be trained; another training's files are removed first.
 
     Raises:
         DiskFullError: no room, or no permission.
     """
     record = read_record(run)
-    if record is not None and _others(record, about):
+    if record is not None and _differing_names(record, about):
         with disk_errors(run):
             old = [path for path in (run / STATE).iterdir() if path.suffix == ".safetensors"]
             for path in [*old, *(run / name for name in (WEIGHTS, HISTORY, CURVES, RECORD))]:
                 path.unlink(missing_ok=True)
-    write_begun(run, about)
+    write_started(run, about)
 
 
 def save_state(run: Path, network: "nn.Module", optimizer: "Optimizer", progress: TrainProgress) -> None:
-    """Keep all that the next epoch hangs on; the best epoch's weights first, if this one is it.
+    """Keep all that the next epoch depends on; the best epoch's weights first, if this one is it.
 
     Raises:
         DiskFullError: no room, or no permission.
@@ -117,7 +117,7 @@ def save_state(run: Path, network: "nn.Module", optimizer: "Optimizer", progress
 def load_state(
     run: Path, identity: Mapping[str, Any], network: "nn.Module", optimizer: "Optimizer"
 ) -> TrainProgress | None:
-    """Put network and optimiser where the last whole epoch left them; None, and nothing is touched, without one.
+    """Put network and optimiser where the last complete epoch left them; None, and nothing is touched, without one.
 
     A state of another training (of other versions of packages, say) is no state.
 
@@ -166,7 +166,7 @@ def _read(path: Path, notes: bool = True) -> "tuple[dict[str, Any], dict[str, Te
             plain = json.loads(file.metadata()[_NOTES]) if notes else {}
             return plain, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        what = f"{path} is not what a training wrote ({error}); delete {path.parent} to begin anew"
+        what = f"{path} is not what a training wrote ({error}); delete {path.parent} to start anew"
         raise DamagedError(what) from error
 
 
@@ -192,12 +192,12 @@ def _nested(tensors: "Mapping[str, Tensor]", numbers: Mapping[str, Any], optimiz
     return {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
 
 
-def _is_ours(path: Path) -> bool:
+def _is_leftover(path: Path) -> bool:
     """Whether a file is what a crash in a training's first moment leaves."""
     return path.name.startswith(f".{RECORD}.") or (path.name == STATE and {p.name for p in path.iterdir()} <= {"lock"})
 
 
-def _others(record: Mapping[str, Any], about: Mapping[str, Any]) -> list[str]:
+def _differing_names(record: Mapping[str, Any], about: Mapping[str, Any]) -> list[str]:
     return _differences(_compared(record), _compared(json.loads(json.dumps(about))))
 
 

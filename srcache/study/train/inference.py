@@ -1,10 +1,10 @@
-"""What a trained run says about pictures: any folder as it is, or an arm of a data set, of the run's own domain or not.
+"""What a trained run predicts: of any folder as it is, or of an arm of a data set, of the run's own domain or not.
 
-A network that was trained on one kind of picture may be asked about any other (LR, bicubic, SR, HR): each is brought to
+A network that was trained on one kind of image may be asked about any other (LR, bicubic, SR, HR): each is brought to
 the network's size as in training.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srcache.catalog.names import stems_of
+from srcache.dataset.items import NO_LABEL
 from srcache.errors import CatalogError, ConfigError, listed
 from srcache.machine import resolve_device
+from srcache.progress import Progress
 from srcache.study.arms.arms import ArmDataset, arm_dataset
 from srcache.study.compare.predictions import PredictionRow, Predictions
-from srcache.study.train.batches import NO_LABEL, Examples, deterministic, logits, make_loader, softmax
+from srcache.study.train.batches import Examples, compute_logits, deterministic, make_loader, softmax
 from srcache.study.train.runs import TrainRun, open_run
 
 LABELS = ("match", "ignore")
@@ -29,26 +31,26 @@ def predict(
     labels: str = "match",
     device: str = "cpu",
     batch_size: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Predictions:
-    """Predictions with probabilities, a row per picture, in the data's order.
+    """Predictions with probabilities, a row per image, in the data's order.
 
     Of a mixture the variants are those of the last epoch of training, as where its validation set was measured.
 
     Args:
         run: a finished run, or its folder.
-        data: an arm (`arms.arm_dataset`), or a folder or CSV file whose pictures are taken as they are.
+        data: an arm (`arms.arm_dataset`), or a folder or CSV file whose images are taken as they are.
         labels: `match` takes the data's classes for labels, by name; a class that the run does not know is an error,
             since a misspelt folder would go unnoticed otherwise. `ignore` leaves all labels empty, for folders that
             are sorted by something else. A folder without class folders has no labels either way.
         device: where to compute.
         batch_size: the run's own if left out; another moves results by rounding.
-        progress: called with (done, total) pictures.
+        progress: called with (done, total) images.
 
     Raises:
         ConfigError: no such run, or another word for `labels`.
-        CatalogError: classes that the run does not know, or two pictures of one name.
-        ImageError: a picture that cannot be used.
+        CatalogError: classes that the run does not know, or two images of one name.
+        ImageError: an image that cannot be used.
         DamagedError: the run is not what was written.
     """
     run = run if isinstance(run, TrainRun) else open_run(run)
@@ -66,7 +68,7 @@ def predict(
 
 
 def _logits(
-    run: TrainRun, arm: ArmDataset, device: str, batch_size: int | None, progress: Callable[[int, int], None] | None
+    run: TrainRun, arm: ArmDataset, device: str, batch_size: int | None, progress: Progress | None
 ) -> NDArray[np.float64]:
     settings = replace(run.settings, batch_size=batch_size or run.settings.batch_size, workers=0)
     device, done = resolve_device(device), 0
@@ -80,14 +82,14 @@ def _logits(
     arm.set_epoch(run.settings.epochs - 1)
     loader = make_loader(Examples(arm, [NO_LABEL] * len(arm), settings), settings)
     with deterministic(settings.threads, device, 0):
-        return logits(run.network(device), loader, device, progress=show)[0]
+        return compute_logits(run.network(device), loader, device, progress=show)[0]
 
 
 def _labels(run: TrainRun, arm: ArmDataset) -> Sequence[str | None]:
-    strange = sorted({label for label in arm.labels if label is not None} - set(run.classes))
-    if strange:
+    unknown = sorted({label for label in arm.labels if label is not None} - set(run.classes))
+    if unknown:
         raise CatalogError(
-            f"the pictures have classes that the run was not trained on: {listed(strange)}; it knows "
+            f"the images have classes that the run was not trained on: {listed(unknown)}; it knows "
             f"{listed(run.classes)}. Rename the folders, or leave labels out with labels='ignore' (--unlabelled)"
         )
     return arm.labels

@@ -1,25 +1,25 @@
 """Training a classifier on an arm: seeded, resumable at any moment, the best epoch chosen by a named validation metric.
 
 On the CPU the same data, settings and versions give the same numbers bit for bit on one kind of processor, whether the
-training ran through or was killed and resumed: all chance (first weights, order, augmentation, dropout) is a function
-of (seed, epoch, index), torch's global generator is seeded anew every epoch, and what an epoch leaves is kept whole.
-On an accelerator torch has no such promise for every operation.
+training ran through or was killed and resumed: all random choices (first weights, order, augmentation, dropout) are a
+function of (seed, epoch, index), torch's global generator is seeded anew every epoch, and the state that an epoch
+leaves is kept complete. On an accelerator torch has no such promise for every operation.
 
-The test set never decides anything: the best epoch is told by the validation set, and the test set, if there is one, is
-looked at once, at the end. Pictures with equal keys in two sets are refused.
+The test set never decides anything: the best epoch is chosen by the validation set, and the test set, if there is one,
+is measured once, at the end. Images with equal keys in two sets are refused.
 
-One thread is the default: sums then do not hang on the number of cores, and on a busy machine threads that wait for
+One thread is the default: sums then do not depend on the number of cores, and on a busy machine threads that wait for
 each other were ten times slower.
 """
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
-from dataclasses import replace as changed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from srcache.dataset.items import NO_LABEL
 from srcache.errors import ConfigError, WeightsError
 from srcache.files import disk_errors, lock
 from srcache.machine import device_name, resolve_device, versions
@@ -28,25 +28,24 @@ from srcache.study.arms.arms import ArmDataset
 from srcache.study.arms.sets import ArmSets
 from srcache.study.train import runs
 from srcache.study.train.batches import (
-    NO_LABEL,
     Examples,
     autocast,
+    autocast_dtype,
+    compute_logits,
     cross_entropy,
     deterministic,
-    explained_memory_errors,
-    logits,
-    lower_precision,
     make_loader,
+    out_of_memory_errors,
     seed_from,
 )
 from srcache.study.train.checkpoint import (
     TrainProgress,
-    begin_training,
     best_weights,
     drop_state,
     is_finished,
     load_state,
     save_state,
+    start_training,
 )
 from srcache.study.train.networks import build_network, uses_batch_statistics
 from srcache.study.train.optimizers import make_optimizer, rate_at, set_rate
@@ -57,13 +56,16 @@ from srcache.weights.checkpoint import adopt, load_tensors
 if TYPE_CHECKING:
     from torch import Tensor
 
+EpochListener = Callable[[EpochLine], None]
+"""Called with the line of the history that an epoch wrote."""
+
 
 def train_run(
     sets: ArmSets,
     out: str | Path,
     settings: TrainSettings | None = None,
     progress: Progress | None = None,
-    told: Callable[[EpochLine], None] | None = None,
+    on_epoch: EpochListener | None = None,
     *,
     replace: bool = False,
 ) -> TrainRun:
@@ -74,12 +76,12 @@ def train_run(
         out: the run's folder: new, empty, or of the same training, finished or not.
         settings: how.
         progress: called with (done, total) steps.
-        told: called with each epoch's line of the history.
+        on_epoch: called with each epoch's line of the history, when that is kept.
         replace: if the folder holds another training, train anew in its place.
 
     Raises:
-        ConfigError: the folder holds something else, settings that cannot be, or a loss that is no number any more.
-        CatalogError, ImageError: pictures that cannot be used.
+        ConfigError: the folder holds something else, settings that cannot be, or a loss that is no finite number.
+        CatalogError, ImageError: images that cannot be used.
         DeviceError: no such device, or no memory left on it.
         WeightsError: weights to start from that are not of this network.
         DiskFullError: no room.
@@ -88,65 +90,75 @@ def train_run(
     """
     settings, out = settings or TrainSettings(), Path(out)
     device = resolve_device(settings.device)
-    lower_precision(device, settings.precision)
+    autocast_dtype(device, settings.precision)
     start = _first_weights(settings)
     about = _about(sets, settings, start, device)
     if is_finished(out, about, replace):
-        return _reused(out)
+        return _reuse(out)
     with disk_errors(out):
         (out / runs.STATE).mkdir(parents=True, exist_ok=True)
     with lock(out / runs.STATE, "trained"):
         if is_finished(out, about, replace):
-            return _reused(out)
-        begin_training(out, about)
+            return _reuse(out)
+        start_training(out, about)
         with deterministic(settings.threads, device, seed_from(settings.seed, "first weights")):
-            return _Training(sets, out, settings, device, about).run(start, progress, told)
+            return _Training(sets, out, settings, device, about, start).run(progress, on_epoch)
 
 
 class _Training:
-    """The state of one training: network, optimiser, sets."""
+    """One training into a folder: its sets, its network and optimiser, and how far an earlier process has come.
+
+    Making one seeds nothing: it is made where torch's generator has the seed of the first weights.
+    """
 
     def __init__(
-        self, sets: ArmSets, out: Path, settings: TrainSettings, device: str, about: Mapping[str, Any]
+        self,
+        sets: ArmSets,
+        out: Path,
+        settings: TrainSettings,
+        device: str,
+        about: Mapping[str, Any],
+        start: str | None,
     ) -> None:
+        import torch
+
         self._sets, self._out, self._settings, self._device, self._about = sets, out, settings, device, about
         self._numbers = {name: number for number, name in enumerate(sets.train.classes)}
         self._examples = self._as_examples(sets.train)
-
-    def run(self, start: str | None, progress: Progress | None, told: Callable[[EpochLine], None] | None) -> TrainRun:
-        import torch
-
-        settings = self._settings
         weights = load_tensors(start) if start is not None else None
-        self._network = build_network(settings.network, len(self._numbers), settings.input_size, weights)
-        self._network.to(self._device)
-        self._optimizer = make_optimizer(self._network, settings)
-        half = lower_precision(self._device, settings.precision) is torch.float16
+        network = build_network(settings.network, len(self._numbers), settings.input_size, weights)
+        self._network = network.to(device)
+        self._needs_full_batches = uses_batch_statistics(network)
+        self._optimizer = make_optimizer(network, settings)
+        half = autocast_dtype(device, settings.precision) is torch.float16
         self._scaler = torch.amp.GradScaler("cuda", enabled=half)
-        self._short = uses_batch_statistics(self._network)
-        identity = {**self._about, "versions": versions()}
-        state = load_state(self._out, identity, self._network, self._optimizer)
+        identity = {**about, "versions": versions()}
+        state = load_state(out, identity, network, self._optimizer)
         if state is not None:
             self._scaler.load_state_dict(dict(state.scaler))
-        state = state or TrainProgress(identity=identity, scaler={})
-        while not self._is_over(state):
-            line = self._epoch(len(state.history), progress)
-            history = (*state.history, line)
-            state = TrainProgress(
-                identity=identity,
+        self._state = state or TrainProgress(identity=identity, scaler={})
+
+    def run(self, progress: Progress | None, on_epoch: EpochListener | None) -> TrainRun:
+        """Train the epochs that are left."""
+        while not self._is_over():
+            line = self._epoch(len(self._state.history), progress)
+            history = (*self._state.history, line)
+            self._state = TrainProgress(
+                identity=self._state.identity,
                 history=history,
-                best_epoch=_best(history, settings.monitor),
+                best_epoch=_best_epoch(history, self._settings.monitor),
                 scaler=self._scaler.state_dict(),
             )
-            save_state(self._out, self._network, self._optimizer, state)
+            save_state(self._out, self._network, self._optimizer, self._state)
             runs.write_history(self._out, history)
-            if told is not None:
-                told(line)
-        return self._finished(state)
+            if on_epoch is not None:
+                on_epoch(line)
+        return self._finish()
 
-    def _is_over(self, state: TrainProgress) -> bool:
-        done, patience = len(state.history), self._settings.patience
-        return done >= self._settings.epochs or (patience is not None and done - state.best_epoch >= patience)
+    def _is_over(self) -> bool:
+        done, patience = len(self._state.history), self._settings.patience
+        no_better = done - self._state.best_epoch
+        return done >= self._settings.epochs or (patience is not None and no_better >= patience)
 
     def _epoch(self, number: int, progress: Progress | None) -> EpochLine:
         import torch
@@ -154,9 +166,9 @@ class _Training:
         started = time.perf_counter()
         torch.manual_seed(seed_from(self._settings.seed, "epoch", number))
         loss, accuracy = self._learn(number, progress)
-        found = self._measured(self._sets.validation, "val")
+        found = self._measure(self._sets.validation, "val")
         if not math.isfinite(found["val_loss"]):
-            raise self._no_number("validation loss", number)
+            raise self._not_finite("validation loss", number)
         return EpochLine(
             epoch=number + 1,
             loss=loss,
@@ -167,7 +179,7 @@ class _Training:
         )
 
     def _learn(self, number: int, progress: Progress | None) -> tuple[float, float]:
-        """One epoch; mean loss, and the share of right answers given on the way."""
+        """Train one epoch; returns the mean loss, and the share of right answers while training."""
         from torch.nn.functional import cross_entropy as entropy
 
         self._network.train()
@@ -179,13 +191,13 @@ class _Training:
         for step, (images, labels) in enumerate(loader, number * steps):
             images, labels = images.to(self._device), labels.to(self._device)
             set_rate(self._optimizer, rate_at(self._settings, step, steps * self._settings.epochs))
-            with explained_memory_errors():
+            with out_of_memory_errors():
                 with autocast(self._device, self._settings.precision):
                     given = self._answers(images)
                     loss = entropy(given, labels)
                 value = loss.item()
                 if not math.isfinite(value):
-                    raise self._no_number(f"loss at step {step + 1 - number * steps} of {steps}", number)
+                    raise self._not_finite(f"loss at step {step + 1 - number * steps} of {steps}", number)
                 self._optimizer.zero_grad()
                 self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
                 self._scaler.step(self._optimizer)
@@ -201,25 +213,25 @@ class _Training:
             answers: Tensor = self._network(images)
         except ValueError as error:
             if len(images) == 1:
-                what = f"network {self._settings.network} cannot train on one picture at a time ({error})"
-                raise ConfigError(f"{what}; raise batch_size, or give more pictures") from error
+                what = f"network {self._settings.network} cannot train on one image at a time ({error})"
+                raise ConfigError(f"{what}; raise batch_size, or give more images") from error
             raise
         return answers
 
     def _order(self, number: int) -> list[int]:
-        """The pictures of an epoch; a last batch too short for its own statistics is left out where they matter."""
+        """The images of an epoch, shuffled; a last batch that is too short for its statistics is left out."""
         import torch
 
         count, size = len(self._examples), self._settings.batch_size
-        dice = torch.Generator().manual_seed(seed_from(self._settings.seed, "order", number))
-        order: list[int] = torch.randperm(count, generator=dice).tolist()
-        return order[: count - count % size] if self._short and count > size else order
+        rng = torch.Generator().manual_seed(seed_from(self._settings.seed, "order", number))
+        order: list[int] = torch.randperm(count, generator=rng).tolist()
+        return order[: count - count % size] if self._needs_full_batches and count > size else order
 
-    def _measured(self, data: ArmDataset, prefix: str) -> dict[str, float]:
+    def _measure(self, data: ArmDataset, prefix: str) -> dict[str, float]:
         """Loss and accuracy; a mixture's variants are always those of the last epoch, so epochs can be compared."""
         data.set_epoch(self._settings.epochs - 1)
         loader = make_loader(self._as_examples(data), self._settings)
-        given, labels = logits(self._network, loader, self._device, self._settings.precision)
+        given, labels = compute_logits(self._network, loader, self._device, self._settings.precision)
         right = int((given.argmax(1) == labels).sum())
         return {f"{prefix}_loss": cross_entropy(given, labels), f"{prefix}_accuracy": right / len(labels)}
 
@@ -227,15 +239,16 @@ class _Training:
         labels = [NO_LABEL if label is None else self._numbers[label] for label in data.labels]
         return Examples(data, labels, self._settings)
 
-    def _finished(self, state: TrainProgress) -> TrainRun:
-        """Put everything into its place: the weights, the numbers, the curves, and last the record."""
+    def _finish(self) -> TrainRun:
+        """Write the weights, the numbers, the curves, and last the record; nothing is left of the state."""
+        state = self._state
         best = state.history[state.best_epoch - 1]
         weights = best_weights(self._out, state.best_epoch)
         digest = runs.write_weights(self._out / runs.WEIGHTS, weights)
         metrics = {"val_loss": best.val_loss, "val_accuracy": best.val_accuracy}
         if self._sets.test is not None:
             self._network.load_state_dict(weights)
-            metrics |= self._measured(self._sets.test, "test")
+            metrics |= self._measure(self._sets.test, "test")
         runs.write_history(self._out, state.history)
         title = f"{self._sets.train.arm}: {self._settings.network}, seed {self._settings.seed}"
         runs.write_curves(self._out, state.history, state.best_epoch, title)
@@ -259,7 +272,7 @@ class _Training:
         drop_state(self._out)
         return run
 
-    def _no_number(self, what: str, number: int) -> ConfigError:
+    def _not_finite(self, what: str, number: int) -> ConfigError:
         rate, precision = self._settings.learning_rate, self._settings.precision
         further = "" if precision == "fp32" else f", or set precision to fp32 (now {precision})"
         return ConfigError(
@@ -268,7 +281,7 @@ class _Training:
         )
 
 
-def _best(history: tuple[EpochLine, ...], monitor: str) -> int:
+def _best_epoch(history: tuple[EpochLine, ...], monitor: str) -> int:
     """The best epoch, counted from 1: the earliest of equal ones; the last one where nothing is monitored."""
     sign = MONITORS[monitor]
     if sign == 0:
@@ -292,11 +305,12 @@ def _about(sets: ArmSets, settings: TrainSettings, start: str | None, device: st
     return {
         "arm": sets.train.arm,
         "classes": list(sets.train.classes),
-        "settings": asdict(settings),
+        "settings": dataclasses.asdict(settings),
         "inputs": inputs,
     }
 
 
-def _reused(out: Path) -> TrainRun:
+def _reuse(out: Path) -> TrainRun:
+    """The finished run of a folder."""
     drop_state(out)
-    return changed(open_run(out), reused=True)
+    return dataclasses.replace(open_run(out), reused=True)

@@ -1,11 +1,11 @@
 """The networks that are trained: the thesis's two CNNs, a small one, and torchvision's by name.
 
-Each takes pictures (N, 3, H, W) in [0, 1] and gives logits (N, classes); the softmax is in the loss.
+Each takes images (N, 3, H, W) in [0, 1] and gives logits (N, classes); the softmax is in the loss.
 
     thesis-lr            eight 3×3 convolutions, each with ReLU and 2×2 max-pooling that rounds up, then dense layers of
                          512, 200 and the classes; for 340×340 pixels: 1,806,234 weights for two classes
     thesis-sr            ten of them, for 1360×1360 pixels: 2,396,442 weights; the thesis uses it for HR and SR
-    small, small:WIDTH   four blocks with batch normalisation, for quick runs on a CPU; 12 channels wide if not said
+    small, small:WIDTH   four blocks with batch normalisation, for quick runs on a CPU; 12 channels wide by default
     torchvision:NAME     a classification network of torchvision, such as torchvision:resnet18
 
 The thesis's networks start as Keras starts them: Glorot-uniform weights, zero biases. torchvision's are preceded by
@@ -29,7 +29,7 @@ CHANNELS = {
     "thesis-lr": (64, 64, 128, 128, 256, 128, 256, 128),
     "thesis-sr": (64, 64, 128, 128, 256, 128, 256, 128, 256, 128),
 }
-"""Outputs of the thesis's convolutions, from the picture on."""
+"""Outputs of the thesis's convolutions, from the image on."""
 
 DENSE = (512, 200)
 WIDTH = 12
@@ -39,7 +39,7 @@ _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def require_name(name: str) -> None:
-    """Refuse what is no network's name, as far as can be told without torchvision.
+    """Refuse what is no network's name, as far as can be checked without torchvision.
 
     Raises:
         ConfigError: it is none.
@@ -64,13 +64,13 @@ def build_network(
     """A network with fresh weights, in training mode, on the CPU.
 
     Args:
-        name: see this module's docstring.
+        name: thesis-lr, thesis-sr, small, small:WIDTH or torchvision:NAME.
         classes: how many.
-        size: (height, width) of the pictures, in pixels; the thesis's dense layers hang on it.
+        size: (height, width) of the images, in pixels; the sizes of the thesis's dense layers depend on it.
         weights: of a torchvision network trained on something else; its last layer is replaced by a fresh one.
 
     Raises:
-        ConfigError: no such network, or the pictures are too small for it.
+        ConfigError: no such network, or the images are too small for it.
         WeightsError: the weights are not of this network.
     """
     require_name(name)
@@ -93,7 +93,7 @@ def thesis_cnn(channels: tuple[int, ...], classes: int, size: tuple[int, int]) -
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise((3, *channels)):
         layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2, ceil_mode=True)]
-    height, width = (_halved(side, len(channels)) for side in size)
+    height, width = (_halve(side, len(channels)) for side in size)
     layers.append(nn.Flatten())
     for inputs, outputs in pairwise((channels[-1] * height * width, *DENSE)):
         layers += [nn.Linear(inputs, outputs), nn.ReLU()]
@@ -106,7 +106,7 @@ def thesis_cnn(channels: tuple[int, ...], classes: int, size: tuple[int, int]) -
 
 
 def small_cnn(classes: int, width: int) -> "nn.Module":
-    """Four blocks that halve the picture, then a mean over what is left.
+    """Four blocks that halve the image, then a mean over what is left.
 
     The first block halves by stepping over pixels; to compute them all and pool would take as long as all else
     together. Takes any H and W of at least 16 pixels.
@@ -145,7 +145,7 @@ def last_layer(network: "nn.Module") -> "nn.Module":
     return layers[-1]
 
 
-def _halved(side: int, times: int) -> int:
+def _halve(side: int, times: int) -> int:
     return -(-side >> times)  # rounded up, as by halving and rounding up so many times
 
 
@@ -177,10 +177,10 @@ def _torchvision(name: str, classes: int, size: tuple[int, int], weights: "Mappi
 
 
 def _options(name: str, size: tuple[int, int]) -> dict[str, Any]:
-    """What some of torchvision's builders must be told: the size, and to leave side outputs out."""
+    """Further arguments of some of torchvision's builders: the size, and no side outputs."""
     if name.startswith("vit_"):
         if size[0] != size[1]:
-            raise ConfigError(f"torchvision:{name} takes square pictures, but size is {size}")
+            raise ConfigError(f"torchvision:{name} takes square images, but size is {size}")
         return {"image_size": size[0]}
     return {"aux_logits": False, "init_weights": True} if name in ("googlenet", "inception_v3") else {}
 
@@ -193,7 +193,7 @@ def _adopt(network: "nn.Module", other: "nn.Module", weights: "Mapping[str, Tens
     wrong = sorted(key for key in body & set(weights) if weights[key].shape != own[key].shape)
     surplus = sorted(key for key in weights if key not in own and not key.startswith(("aux", "AuxLogits")))
     found = {"lack": missing, "have another shape of": wrong, "have besides": surplus}
-    told = [f"{what} {len(keys)} ({listed(keys, 3)})" for what, keys in found.items() if keys]
-    if told:
-        raise WeightsError(f"these are no weights of torchvision:{name}: they {', '.join(told)}")
+    wrongs = [f"{what} {len(keys)} ({listed(keys, 3)})" for what, keys in found.items() if keys]
+    if wrongs:
+        raise WeightsError(f"these are no weights of torchvision:{name}: they {', '.join(wrongs)}")
     network.load_state_dict({**own, **{key: weights[key] for key in body if key in weights}})

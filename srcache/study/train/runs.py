@@ -1,10 +1,10 @@
 """Run folders: what a training leaves behind, written so that a crash tears nothing, and read without unpickling.
 
-    RUN/run.json            what was trained on what and how, the best epoch, its numbers; `complete` once it is over
+    RUN/run.json            what was trained on what and how, the best epoch, its numbers; `complete` once it is done
     RUN/history.csv         a line per epoch
-    RUN/curves.png          the same as a picture (where matplotlib is installed)
+    RUN/curves.png          the same as a plot (where matplotlib is installed)
     RUN/model.safetensors   the weights of the best epoch, by the named validation metric
-    RUN/state/              what a killed training goes on from; gone at the end
+    RUN/state/              what a killed training is resumed from; gone at the end
 
 run.json is written first, so that the folder says what it is, and again last, when all else is in its place.
 """
@@ -37,11 +37,11 @@ class EpochLine:
 
     Attributes:
         epoch: counted from 1.
-        loss, train_accuracy: mean loss, and share of right answers, given on the way (the network changes meanwhile,
-            and sees changed pictures).
+        loss, train_accuracy: mean loss, and share of right answers, while training (the network changes meanwhile,
+            and sees augmented images).
         val_loss, val_accuracy: on the validation set after the epoch.
         lr: the learning rate of the epoch's last step.
-        seconds: what it took.
+        seconds: how long it took.
     """
 
     epoch: int
@@ -55,17 +55,17 @@ class EpochLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainRun:
-    """A finished training.
+    """A finished training: what was trained on what and how, its numbers, and where its weights are.
 
     Attributes:
         folder: where it lies.
         arm: what it was trained on: lr, hr, sr, bicubic or a policy's text.
         classes: names of the labels 0, 1, ….
-        inputs: digests of all that the numbers hang on besides the settings.
+        inputs: digests of all that the numbers depend on besides the settings.
         history: a line per epoch.
         best_epoch: whose weights are kept, counted from 1.
         metrics: val_loss and val_accuracy of that epoch; with a test set test_loss and test_accuracy.
-        balance: for each set, pictures per class.
+        balance: for each set, images per class.
         versions: of Python and the packages that can move a number.
         weights: digest of model.safetensors.
         seconds: of all epochs.
@@ -150,7 +150,7 @@ def open_run(folder: str | Path) -> TrainRun:
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """run.json of a finished or begun run; None if there is none.
+    """run.json of a finished or started run; None if there is none.
 
     Raises:
         DamagedError: it is not what was written.
@@ -167,13 +167,13 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     return record
 
 
-def write_begun(folder: Path, about: Mapping[str, Any]) -> None:
-    """Say in the folder what is going to be trained."""
+def write_started(folder: Path, about: Mapping[str, Any]) -> None:
+    """Write run.json, which says what is going to be trained; `complete` is false."""
     _write(folder, {"schema": SCHEMA, "complete": False, **about})
 
 
 def write_finished(run: TrainRun) -> None:
-    """Say that everything is in its place."""
+    """Write run.json of a training whose other files are all in their place."""
     _write(run.folder, run.plain())
 
 
@@ -187,7 +187,7 @@ def write_history(folder: Path, history: Sequence[EpochLine]) -> None:
 
 
 def write_weights(path: Path, tensors: "Mapping[str, Tensor]", notes: Mapping[str, str] | None = None) -> str:
-    """A safetensors file, whole or not at all; returns its digest."""
+    """Write a safetensors file, atomically; returns its digest."""
     from safetensors.torch import save
 
     data = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, dict(notes or {}))
@@ -207,8 +207,8 @@ def write_curves(folder: Path, history: Sequence[EpochLine], best_epoch: int, ti
     epochs = [line.epoch for line in history]
     names = (("loss", ("loss", "val_loss")), ("accuracy", ("train_accuracy", "val_accuracy")))
     for axes, (what, columns) in zip(figure.subplots(1, 2), names, strict=True):
-        for column, told in zip(columns, ("training", "validation"), strict=True):
-            axes.plot(epochs, [getattr(line, column) for line in history], ".-", label=told)
+        for column, label in zip(columns, ("training", "validation"), strict=True):
+            axes.plot(epochs, [getattr(line, column) for line in history], ".-", label=label)
         axes.axvline(best_epoch, color="0.6", linestyle=":", label=f"best epoch ({best_epoch})")
         axes.set(xlabel="epoch", ylabel=what)
         axes.locator_params(axis="x", integer=True)

@@ -6,7 +6,7 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from types import UnionType
 from typing import Any, get_args
 
-from srcache.errors import ConfigError
+from srcache.errors import ConfigError, Mistakes
 from srcache.study.arms.augment import AUGMENTATIONS, FITS
 from srcache.study.train.networks import default_size, require_name
 
@@ -14,7 +14,7 @@ OPTIMIZERS = ("adamw", "rmsprop", "sgd")
 SCHEDULES = ("onecycle", "constant", "cosine")
 PRECISIONS = ("fp32", "amp", "bf16", "fp16")
 MONITORS = {"val_loss": -1, "val_accuracy": 1, "last": 0}
-"""What the best epoch is told by: the least loss or the highest accuracy on the validation set (the earliest of equal
+"""What the best epoch is chosen by: the least loss or the highest accuracy on the validation set (the earliest of equal
 ones), or none of them: the last epoch."""
 
 _CHOICES = {
@@ -31,14 +31,14 @@ _NUMBERS = ("learning_rate", "weight_decay", "momentum", "rho", "epsilon")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainSettings:
-    """How to train.
+    """How a classifier is trained; one that cannot be is refused when it is made, with all mistakes.
 
     Attributes:
-        network: see `cnn`: thesis-lr, thesis-sr, small, small:WIDTH or torchvision:NAME.
+        network: see `networks`: thesis-lr, thesis-sr, small, small:WIDTH or torchvision:NAME.
         weights: a file of a torchvision network's weights to start from (safetensors, or a .pth with tensors only).
-        size: side of the square pictures that the network sees, in pixels; None for the network's own.
-        fit: how pictures get there: `pad` keeps the aspect, `stretch` does not (see `augment.fit`).
-        epochs, batch_size: how often the training set is seen at most, and how many pictures make a step.
+        size: side of the square images that the network sees, in pixels; None for the network's own.
+        fit: how images get there: `pad` keeps the aspect, `stretch` does not (see `augment.fit_to_size`).
+        epochs, batch_size: how often the training set is seen at most, and how many images make a step.
         optimizer: adamw, rmsprop (Keras' arithmetic) or sgd.
         learning_rate: the highest.
         schedule: `onecycle` rises for 30 % of all steps, then falls to almost nothing; `cosine` falls to 0 from the
@@ -48,12 +48,12 @@ class TrainSettings:
         rho, epsilon: of rmsprop.
         augmentation: `thesis`, `flip` or `none`; see `augment`.
         precision: fp32; bf16 or fp16 (CUDA only) where autocast deems it safe; `amp` is fp16 on CUDA, bf16 on a CPU.
-        monitor: what the best epoch, whose weights are kept, is told by: val_loss, val_accuracy, or `last`.
+        monitor: what the best epoch, whose weights are kept, is chosen by: val_loss, val_accuracy, or `last`.
         patience: stop after so many epochs without a better one; None never stops.
-        seed: of all chance.
-        threads: of the CPU; another number moves results by rounding.
+        seed: of all random choices.
+        threads: of the CPU; another number changes results by rounding.
         device: `cpu`, `cuda`, `cuda:1`, …, or `auto`.
-        workers: processes that read pictures; 0 reads in this one. Moves no number.
+        workers: processes that read images; 0 reads in this one. Changes no number.
     """
 
     network: str = "small"
@@ -79,8 +79,9 @@ class TrainSettings:
     workers: int = 0
 
     def __post_init__(self) -> None:
-        if mistakes := _mistakes(asdict(self)):
-            raise ConfigError(_told(mistakes))
+        mistakes = Mistakes()
+        _check(asdict(self), mistakes)
+        _refuse(mistakes)
 
     @property
     def input_size(self) -> tuple[int, int]:
@@ -99,16 +100,17 @@ def read_settings(values: Mapping[str, Any]) -> TrainSettings:
         ConfigError: unknown names, or values that cannot be; every mistake at once.
     """
     known = {field.name: field for field in fields(TrainSettings)}
-    mistakes = [f"there is no setting {name!r}; known: {', '.join(known)}" for name in values if name not in known]
+    mistakes = Mistakes()
+    for name in values:
+        mistakes.require(name in known, f"there is no setting {name!r}; known: {', '.join(known)}")
     found = {name: field.default for name, field in known.items() if field.default is not MISSING}
     for name in [name for name in values if name in known]:
         try:
             found[name] = _as(values[name], known[name].type)
         except (TypeError, ValueError):
-            mistakes.append(f"{name} must be {_kind(known[name].type)}, but is {values[name]!r}")
-    mistakes += _mistakes(found)
-    if mistakes:
-        raise ConfigError(_told(mistakes))
+            mistakes.note(f"{name} must be {_kind(known[name].type)}, but is {values[name]!r}")
+    _check(found, mistakes)
+    _refuse(mistakes)
     return TrainSettings(**found)
 
 
@@ -126,43 +128,45 @@ def _as(value: Any, kind: Any) -> Any:
 def _kind(kind: Any) -> str:
     if isinstance(kind, UnionType):
         return f"{_kind(get_args(kind)[0])} or null"
-    words: dict[Any, str] = {int: "a whole number", float: "a number", str: "a text"}
+    words: dict[Any, str] = {int: "an integer", float: "a number", str: "a text"}
     return words[kind]
 
 
-def _mistakes(found: Mapping[str, Any]) -> list[str]:
-    mistakes = []
-    try:
+def _check(found: Mapping[str, Any], mistakes: Mistakes) -> None:
+    """Note what is wrong with the values of settings; their types are right already."""
+    with mistakes.noting():
         require_name(found["network"])
-    except ConfigError as error:
-        mistakes.append(str(error))
     for name, choices in _CHOICES.items():
-        if found[name] not in choices:
-            mistakes.append(f"{name} must be one of {', '.join(choices)}, but is {found[name]!r}")
+        mistakes.require(found[name] in choices, f"{name} must be one of {', '.join(choices)}, but is {found[name]!r}")
     for name in (*_COUNTS, "size"):
-        if found[name] is not None and found[name] < 1:
-            mistakes.append(f"{name} must be a whole number of at least 1, but is {found[name]}")
+        value = found[name]
+        mistakes.require(value is None or value >= 1, f"{name} must be an integer of at least 1, but is {value}")
     for name in _NUMBERS:
-        if not 0 <= found[name] < math.inf:
-            mistakes.append(f"{name} must be a number of at least 0, but is {found[name]}")
-    if not 0 <= found["seed"] < 2**63:
-        mistakes.append(f"seed must be a whole number from 0 to 2**63 - 1, but is {found['seed']}")
-    if found["workers"] < 0:
-        mistakes.append(f"workers must be a whole number of at least 0, but is {found['workers']}")
-    return mistakes + _misfits(found)
+        mistakes.require(0 <= found[name] < math.inf, f"{name} must be a number of at least 0, but is {found[name]}")
+    seed, workers = found["seed"], found["workers"]
+    mistakes.require(0 <= seed < 2**63, f"seed must be an integer from 0 to 2**63 - 1, but is {seed}")
+    mistakes.require(workers >= 0, f"workers must be an integer of at least 0, but is {workers}")
+    _check_together(found, mistakes)
 
 
-def _misfits(found: Mapping[str, Any]) -> list[str]:
+def _check_together(found: Mapping[str, Any], mistakes: Mistakes) -> None:
     """Settings that have no effect together with others are refused rather than ignored."""
-    mistakes = []
-    if found["patience"] is not None and found["monitor"] == "last":
-        mistakes.append("patience needs a monitor that can get worse: val_loss or val_accuracy, but monitor is last")
-    if found["weights"] is not None and not found["network"].startswith("torchvision:"):
-        mistakes.append(f"weights are for networks torchvision:NAME, but network is {found['network']!r}")
-    if found["momentum"] and found["optimizer"] == "adamw":
-        mistakes.append("momentum is for sgd and rmsprop, but optimizer is adamw")
-    return mistakes
+    mistakes.require(
+        found["patience"] is None or found["monitor"] != "last",
+        "patience needs a monitor that can get worse: val_loss or val_accuracy, but monitor is last",
+    )
+    mistakes.require(
+        found["weights"] is None or found["network"].startswith("torchvision:"),
+        f"weights are for networks torchvision:NAME, but network is {found['network']!r}",
+    )
+    mistakes.require(
+        not found["momentum"] or found["optimizer"] != "adamw",
+        "momentum is for sgd and rmsprop, but optimizer is adamw",
+    )
 
 
-def _told(mistakes: list[str]) -> str:
-    return mistakes[0] if len(mistakes) == 1 else "these settings cannot be:\n  - " + "\n  - ".join(mistakes)
+def _refuse(mistakes: Mistakes) -> None:
+    """Raise an error of one mistake, or a list of several."""
+    if len(mistakes.found) == 1:
+        raise ConfigError(mistakes.found[0])
+    mistakes.raise_as(ConfigError, "these settings cannot be")

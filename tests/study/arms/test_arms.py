@@ -1,4 +1,4 @@
-"""Arms: the same pictures in the same order whichever variant is asked for, and what an arm needs is said."""
+"""Arms: the same images in the same order whichever variant is asked for; what an arm lacks is named."""
 
 import pickle
 import shutil
@@ -6,19 +6,13 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
-from train_study import arm, make_stripes
+from train_study import arm
 
 from srcache.cache.manifest import open_cache
 from srcache.catalog.scanning import scan
 from srcache.errors import CacheError, CatalogError, ConfigError, ImageError, MissError, PolicyError
 from srcache.images import decode, resize
 from srcache.study.arms.arms import arm_dataset, arm_from_folder, split_share
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    """Do not change it."""
-    return make_stripes(tmp_path_factory.mktemp("stripes"))
 
 
 def file(home, kind, name):
@@ -35,7 +29,7 @@ def test_every_arm_has_the_same_names_keys_labels_and_order(home):
     assert arms[0].balance == {"across": 9, "down": 9}
 
 
-def test_pictures_are_what_the_arm_says(home):
+def test_images_are_what_the_arm_says(home):
     name = "down/down 3.png"
     at = arm(home, "lr").names.index(name)
     low, high = file(home, "lr", name), file(home, "hr", name)
@@ -82,7 +76,7 @@ def test_mixtures_change_with_the_epoch_and_the_seed(home):
     assert kinds(arm(home, "lr=0.5,hr=0.5", seed=1), 0) != first
 
 
-def test_what_pictures_hang_on_is_in_the_inputs(home, tmp_path):
+def test_what_images_depend_on_is_in_the_inputs(home, tmp_path):
     inputs = {name: arm(home, name).inputs for name in ("lr", "hr", "sr", "bicubic")}
     assert len({str(one) for one in inputs.values()}) == 4
     assert inputs["lr"] == {"arm": "lr", "images": scan(home / "lr/train").digest}
@@ -95,18 +89,18 @@ def test_what_pictures_hang_on_is_in_the_inputs(home, tmp_path):
     assert arm_dataset("lr", lr=tmp_path / "copy").inputs != inputs["lr"]
 
 
-def test_a_part_has_the_same_pictures_as_the_whole(home):
-    whole = arm(home, "lr=0.5,hr=0.5")
-    part = whole.subset([5, 2])
-    whole.set_epoch(3)
-    assert np.array_equal(part[0], whole[5])
+def test_a_subset_has_the_same_images_as_the_arm(home):
+    mixed = arm(home, "lr=0.5,hr=0.5")
+    part = mixed.subset([5, 2])
+    mixed.set_epoch(3)
+    assert np.array_equal(part[0], mixed[5])
     assert (part.names, part.keys) == (
-        (whole.names[5], whole.names[2]),
-        (whole.keys[5], whole.keys[2]),
+        (mixed.names[5], mixed.names[2]),
+        (mixed.keys[5], mixed.keys[2]),
     )
-    assert part.inputs != whole.inputs
+    assert part.inputs != mixed.inputs
     assert len(part.subset([1])) == 1
-    assert np.array_equal(part.subset([1])[0], whole[2])
+    assert np.array_equal(part.subset([1])[0], mixed[2])
 
 
 def test_a_share_for_validation_is_the_same_for_every_arm(home):
@@ -118,7 +112,7 @@ def test_a_share_for_validation_is_the_same_for_every_arm(home):
     assert split_share(arm(home, "lr"), 0.3, 0)[1].names != validation.names
 
 
-def test_equal_pictures_stay_on_one_side(home, tmp_path):
+def test_equal_images_stay_on_one_side(home, tmp_path):
     shutil.copytree(home / "lr/train", tmp_path / "doubles")
     for number in range(9):
         shutil.copy(tmp_path / f"doubles/down/down {number}.png", tmp_path / f"doubles/down/double {number}.png")
@@ -133,9 +127,9 @@ def test_arms_go_through_processes(home, name):
     assert np.array_equal(again[4], data[4])
 
 
-def test_what_is_missing_is_said(home, tmp_path):
+def test_what_is_missing_is_named(home, tmp_path):
     low = home / "lr/train"
-    with pytest.raises(ConfigError, match="arm lr needs lr: a folder of pictures"):
+    with pytest.raises(ConfigError, match="arm lr needs lr: a folder of images"):
         arm_dataset("lr", hr=home / "hr/train")
     with pytest.raises(ConfigError, match="arm hr needs hr"):
         arm_dataset("hr")
@@ -145,7 +139,7 @@ def test_what_is_missing_is_said(home, tmp_path):
         arm_dataset("lr=0.5,hr=0.5", lr=low, cache=home / "cache", recipe="bicubic")
     with pytest.raises(ConfigError, match="arm sr needs a cache"):
         arm_dataset("sr", lr=low, recipe="bicubic")
-    with pytest.raises(ConfigError, match="arm bicubic needs to know how large SR pictures are"):
+    with pytest.raises(ConfigError, match="arm bicubic needs to know how large SR images are"):
         arm_dataset("bicubic", lr=low)
     with pytest.raises(ConfigError, match=r"holds 2 recipes .* say which"):
         arm_dataset("sr", lr=low, cache=home / "cache")
@@ -168,13 +162,13 @@ def test_shares_that_cannot_be_are_refused(home, tmp_path):
         split_share(arm(home, "lr"), 0.01)
     (tmp_path / "flat").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "flat/a.png")
-    with pytest.raises(CatalogError, match="expected pictures with classes"):
+    with pytest.raises(CatalogError, match="expected images with classes"):
         split_share(arm_dataset("lr", lr=tmp_path / "flat"), 0.5)
 
 
-def test_a_broken_picture_is_named_when_it_is_read(home, tmp_path):
+def test_a_broken_image_is_named_when_it_is_read(home, tmp_path):
     shutil.copytree(home / "lr/test", tmp_path / "lr")
-    (tmp_path / "lr/down/down 0.png").write_bytes(b"no picture")
+    (tmp_path / "lr/down/down 0.png").write_bytes(b"no image")
     data = arm_dataset("lr", lr=tmp_path / "lr")
     with pytest.raises(ImageError, match=r"down/down 0\.png: "):
         data[data.names.index("down/down 0.png")]

@@ -1,4 +1,4 @@
-"""Augmentation: Keras' layers as oracle, chance as a function of (seed, epoch, index), pictures brought to a size."""
+"""Augmentation: Keras' layers as oracle, chance as a function of (seed, epoch, index), images brought to a size."""
 
 import os
 from dataclasses import replace
@@ -22,16 +22,16 @@ def keras():
 
 
 @pytest.fixture(scope="module")
-def picture():
+def image():
     """Noise, with rows of black, white and grey, where a saturation or a hue is no number."""
     made = torch.rand(3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
     made[:, 0], made[:, 1], made[:, 2], made[1:, 3] = 0, 1, 0.5, 0
     return made
 
 
-def by(layer, picture, **transformation):
-    """What one of Keras' layers makes of a picture, told what to draw."""
-    images = picture.permute(1, 2, 0)[None].clone()
+def by(layer, image, **transformation):
+    """What one of Keras' layers makes of a image, with what it should draw."""
+    images = image.permute(1, 2, 0)[None].clone()
     return layer.transform_images(images, transformation, training=True)[0].permute(2, 0, 1)
 
 
@@ -40,36 +40,36 @@ def close(ours, theirs):
 
 
 @pytest.mark.parametrize("delta", [-0.1, -0.03, 0.07, 0.1])
-def test_brightness_is_that_of_keras(keras, picture, delta):
+def test_brightness_is_that_of_keras(keras, image, delta):
     layer = keras.layers.RandomBrightness(0.1, value_range=(0, 1))
-    close(brighten(picture, delta), by(layer, picture, rgb_delta=torch.tensor(delta)))
+    close(brighten(image, delta), by(layer, image, rgb_delta=torch.tensor(delta)))
 
 
 @pytest.mark.parametrize("factor", [0.8, 0.95, 1.2])
-def test_contrast_is_that_of_keras(keras, picture, factor):
+def test_contrast_is_that_of_keras(keras, image, factor):
     layer = keras.layers.RandomContrast(0.2, value_range=(0, 1))
-    close(contrast(picture, factor), by(layer, picture, contrast_factor=torch.tensor(factor)))
+    close(contrast(image, factor), by(layer, image, contrast_factor=torch.tensor(factor)))
 
 
 @pytest.mark.parametrize("factor", [0.0, 0.4, 0.5, 0.6, 0.9])
-def test_saturation_is_that_of_keras(keras, picture, factor):
+def test_saturation_is_that_of_keras(keras, image, factor):
     layer = keras.layers.RandomSaturation((0.4, 0.6), value_range=(0, 1))
-    close(saturate(picture, factor), by(layer, picture, factor=torch.tensor([factor / (1 - factor)])))
+    close(saturate(image, factor), by(layer, image, factor=torch.tensor([factor / (1 - factor)])))
 
 
 @pytest.mark.parametrize(("down", "right"), [(0.1, 0), (0, -0.1), (0.05, 0.1), (-0.083, 0.017), (0.5, -0.9)])
-def test_translation_is_that_of_keras(keras, picture, down, right):
+def test_translation_is_that_of_keras(keras, image, down, right):
     layer = keras.layers.RandomTranslation(0.1, 0.1)
     shifts = torch.tensor([[right * WIDTH, down * HEIGHT]])
     close(
-        translate(picture, down, right),
-        by(layer, picture, translations=shifts, input_shape=(1, HEIGHT, WIDTH, 3)),
+        translate(image, down, right),
+        by(layer, image, translations=shifts, input_shape=(1, HEIGHT, WIDTH, 3)),
     )
 
 
-def test_the_ranges_are_those_that_keras_draws_from(keras, picture):
+def test_the_ranges_are_those_that_keras_draws_from(keras, image):
     """The least and the greatest of what Keras' layers draw lie within ours, and near to the ends."""
-    images = picture.permute(1, 2, 0)[None].repeat(400, 1, 1, 1)
+    images = image.permute(1, 2, 0)[None].repeat(400, 1, 1, 1)
     layers = keras.layers
     value = {"value_range": (0, 1), "seed": 1}
     drawn = {
@@ -91,21 +91,21 @@ def test_the_ranges_are_those_that_keras_draws_from(keras, picture):
         assert max(ours) == pytest.approx(values.max().item(), abs=0.03 * width), name
 
 
-def test_a_saturation_of_one_half_and_the_empty_change_leave_a_picture_alone(picture):
-    close(saturate(picture, 0.5), picture)
-    assert torch.equal(apply(picture, Change()), picture)
+def test_a_saturation_of_one_half_and_the_empty_change_leave_a_image_alone(image):
+    close(saturate(image, 0.5), image)
+    assert torch.equal(apply(image, Change()), image)
 
 
-def test_a_flip_is_a_flip_and_a_shift_by_whole_pixels_moves_pixels(picture):
-    assert torch.equal(apply(picture, Change(flip=True)), picture.flip(-1))
-    moved = translate(picture, 2 / HEIGHT, -3 / WIDTH)
-    close(moved[:, 2:, :-3], picture[:, :-2, 3:])
-    close(moved[:, :2, :-3], picture[:, :2, 3:].flip(-2))
-    close(moved[:, 2:, -3:], picture[:, :-2, -3:].flip(-1))
+def test_a_flip_is_a_flip_and_a_shift_by_full_pixels_moves_pixels(image):
+    assert torch.equal(apply(image, Change(flip=True)), image.flip(-1))
+    moved = translate(image, 2 / HEIGHT, -3 / WIDTH)
+    close(moved[:, 2:, :-3], image[:, :-2, 3:])
+    close(moved[:, :2, :-3], image[:, :2, 3:].flip(-2))
+    close(moved[:, 2:, -3:], image[:, :-2, -3:].flip(-1))
 
 
 @given(st.integers(0, 2**63 - 1), st.integers(0, 1000), st.integers(0, 10**6))
-def test_chance_hangs_on_seed_epoch_and_index_alone(seed, epoch, index):
+def test_chance_depends_on_seed_epoch_and_index_alone(seed, epoch, index):
     change = draw_change("thesis", seed, epoch, index)
     draw_change("thesis", seed, epoch, index + 1)
     assert draw_change("thesis", seed, epoch, index) == change
@@ -137,7 +137,7 @@ def test_what_is_drawn_is_frozen():
         assert getattr(change, name) == pytest.approx(getattr(GOLDEN, name), abs=1e-12)
 
 
-def test_half_of_the_pictures_are_flipped():
+def test_half_of_the_images_are_flipped():
     flips = sum(draw_change("flip", 0, 0, index).flip for index in range(1000))
     assert 450 < flips < 550
 
@@ -164,7 +164,7 @@ def test_padding_and_resizing_together_come_close_to_keras(keras):
     assert np.abs(fit_to_size(rgb, (40, 40), "pad").astype(float) - theirs.clip(0, 255)).max() < 4
 
 
-def test_stretching_ignores_the_aspect_and_a_picture_of_the_size_is_not_touched():
+def test_stretching_ignores_the_aspect_and_a_image_of_the_size_is_not_touched():
     rgb = np.random.default_rng(0).integers(0, 256, (10, 20, 3), np.uint8)
     assert fit_to_size(rgb, (10, 20), "stretch") is rgb
     assert fit_to_size(rgb, (10, 20), "pad") is rgb

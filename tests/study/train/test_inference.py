@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from train_study import arm, arm_sets, make_stripes
+from train_study import arm, arm_sets
 
 from srcache.errors import CatalogError, ConfigError, DamagedError, ImageError
 from srcache.study.arms.arms import arm_dataset
 from srcache.study.compare.predictions import join, read_predictions, write_predictions
-from srcache.study.train.batches import cross_entropy, logits, softmax
 from srcache.study.train.inference import predict
 from srcache.study.train.loop import train_run
 from srcache.study.train.runs import open_run
@@ -22,9 +21,9 @@ SETTINGS = TrainSettings(network="small:8", size=32, epochs=8, batch_size=6, lea
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    """Pictures, a cache, and a run on SR; do not change it."""
-    home = make_stripes(tmp_path_factory.mktemp("stripes"))
+def home(stripes, tmp_path_factory):
+    """Images, a cache, and a run on SR; do not change it."""
+    home = shutil.copytree(stripes, tmp_path_factory.mktemp("trained") / "stripes")
     train_run(arm_sets(home, "sr"), home / "run", SETTINGS)
     return home
 
@@ -95,9 +94,9 @@ def test_names_that_would_join_wrongly_are_an_error(home, tmp_path):
         predict(home / "run", tmp_path)
 
 
-def test_broken_pictures_and_runs_are_told(home, tmp_path):
+def test_broken_images_and_runs_are_refused(home, tmp_path):
     (tmp_path / "folder").mkdir()
-    (tmp_path / "folder/broken.png").write_bytes(b"no picture")
+    (tmp_path / "folder/broken.png").write_bytes(b"no image")
     with pytest.raises(ImageError, match=r"broken\.png: "):
         predict(home / "run", tmp_path / "folder")
     shutil.copytree(home / "run", tmp_path / "run")
@@ -106,7 +105,7 @@ def test_broken_pictures_and_runs_are_told(home, tmp_path):
         predict(tmp_path / "run", home / "hr/test")
 
 
-def test_batches_move_probabilities_by_rounding_only_and_progress_is_told(home):
+def test_batches_move_probabilities_by_rounding_only_and_progress_is_reported(home):
     data, seen = arm(home, "hr", "test"), []
     one = predict(home / "run", data, batch_size=1, progress=lambda *counts: seen.append(counts))
     many = predict(home / "run", data, batch_size=100)
@@ -128,13 +127,13 @@ def test_a_mixture_is_asked_about_as_in_its_last_epoch(home):
     mixed = arm(home, "0: lr; 7: lr=0.5,hr=0.5", "test")
     found = predict(home / "run", mixed)
     mixed.set_epoch(7)
-    assert {picture.shape[0] for picture in mixed} == {16, 32}
-    kinds = ["hr" if picture.shape[0] == 32 else "lr" for picture in mixed]
+    assert {image.shape[0] for image in mixed} == {16, 32}
+    kinds = ["hr" if image.shape[0] == 32 else "lr" for image in mixed]
     alone = {name: predict(home / "run", arm(home, name, "test")).rows for name in ("lr", "hr")}
     assert [row.prediction for row in found.rows] == [alone[kind][at].prediction for at, kind in enumerate(kinds)]
 
 
-def test_a_run_in_another_fit_sees_other_pictures(home, tmp_path):
+def test_a_run_in_another_fit_sees_other_images(home, tmp_path):
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 48, 3), np.uint8)).save(tmp_path / "wide.png")
     run = open_run(home / "run")
     padded = predict(run, tmp_path)
@@ -142,26 +141,10 @@ def test_a_run_in_another_fit_sees_other_pictures(home, tmp_path):
     assert padded.rows[0].probabilities != stretched.rows[0].probabilities
 
 
-def test_probabilities_and_losses_are_those_of_torch():
-    values = np.random.default_rng(0).normal(0, 30, (7, 4))
-    labels = np.array([0, 3, 1, 2, 2, 0, 1])
-    tensor = torch.from_numpy(values)
-    np.testing.assert_allclose(softmax(values), tensor.softmax(1).numpy(), atol=1e-14)
-    wanted = torch.nn.functional.cross_entropy(tensor, torch.from_numpy(labels)).item()
-    assert cross_entropy(values, labels) == pytest.approx(wanted, rel=1e-12)
-    assert cross_entropy(np.array([[1e4, -1e4]]), np.array([1])) == pytest.approx(2e4)
-
-
-def test_logits_come_in_the_order_of_the_batches():
-    batches = [(torch.full((2, 1), float(n)), torch.tensor([n, n])) for n in range(3)]
-    given, labels = logits(torch.nn.Identity(), batches, "cpu")
-    assert given[:, 0].tolist() == labels.tolist() == [0, 0, 1, 1, 2, 2]
-
-
 def test_arms_of_other_data_sets_can_be_asked_about(home):
     """A map-style data set in memory, without files."""
-    pictures = [(Image.fromarray(arm(home, "hr", "test")[n]), 0) for n in range(3)]
-    found = predict(home / "run", arm_dataset("hr", hr=pictures), labels="ignore")
+    images = [(Image.fromarray(arm(home, "hr", "test")[n]), 0) for n in range(3)]
+    found = predict(home / "run", arm_dataset("hr", hr=images), labels="ignore")
     assert [row.probabilities for row in found.rows] == [
         row.probabilities for row in predict(home / "run", arm(home, "hr", "test").subset([0, 1, 2])).rows
     ]

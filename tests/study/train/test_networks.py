@@ -46,14 +46,14 @@ def test_the_sizes_they_are_meant_for():
 
 @pytest.mark.parametrize("side", [1, 2, 3, 5, 7, 16, 33])
 def test_pooling_rounds_up_as_in_keras(keras, side):
-    """Keras' `same` pooling, on a picture where every place has another value."""
-    picture = torch.arange(side * (side + 1) * 3.0).reshape(1, side, side + 1, 3)
-    wanted = keras.layers.MaxPooling2D(2, padding="same")(picture).permute(0, 3, 1, 2)
-    assert torch.equal(nn.MaxPool2d(2, ceil_mode=True)(picture.permute(0, 3, 1, 2)), wanted)
+    """Keras' `same` pooling, on a image where every place has another value."""
+    image = torch.arange(side * (side + 1) * 3.0).reshape(1, side, side + 1, 3)
+    wanted = keras.layers.MaxPooling2D(2, padding="same")(image).permute(0, 3, 1, 2)
+    assert torch.equal(nn.MaxPool2d(2, ceil_mode=True)(image.permute(0, 3, 1, 2)), wanted)
     assert thesis_cnn((2, 2, 2), 2, (side, side + 1))(torch.rand(1, 3, side, side + 1)).shape == (1, 2)
 
 
-def test_the_whole_thesis_network_computes_what_keras_computes(keras):
+def test_the_complete_thesis_network_computes_what_keras_computes(keras):
     """The same weights in Keras' layers, in Keras' order of axes, give the same logits."""
     torch.manual_seed(0)
     channels, size = (4, 4, 6), (21, 18)
@@ -69,10 +69,10 @@ def test_the_whole_thesis_network_computes_what_keras_computes(keras):
     for layer, other in zip(own, [layer for layer in theirs.layers if layer.weights], strict=True):
         axes = (2, 3, 1, 0) if isinstance(layer, nn.Conv2d) else (1, 0)
         other.set_weights([layer.weight.detach().permute(axes).numpy(), layer.bias.detach().numpy()])
-    pictures = torch.rand(2, 3, *size)
+    images = torch.rand(2, 3, *size)
     assert count(ours) == theirs.count_params()
     with torch.no_grad():
-        torch.testing.assert_close(ours(pictures), theirs(pictures.permute(0, 2, 3, 1)), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(ours(images), theirs(images.permute(0, 2, 3, 1)), rtol=1e-4, atol=1e-5)
 
 
 def test_weights_start_as_keras_starts_them(keras):
@@ -117,12 +117,12 @@ def test_a_name_that_is_none_is_refused(name, words):
         require_name(name)
 
 
-def test_torchvision_names_that_are_near_are_told():
+def test_torchvision_names_that_are_near_are_listed():
     with pytest.raises(ConfigError, match=r"no classification network 'resnet19'; it has .*resnet18"):
         build_network("torchvision:resnet19", 2, (32, 32))
     with pytest.raises(ConfigError, match="no classification network"):
         build_network("torchvision:fasterrcnn_resnet50_fpn", 2, (32, 32))
-    with pytest.raises(ConfigError, match="takes square pictures"):
+    with pytest.raises(ConfigError, match="takes square images"):
         build_network("torchvision:vit_b_16", 2, (32, 64))
 
 
@@ -133,7 +133,7 @@ def test_torchvision_networks_answer_for_our_classes(name):
     assert last_layer(network).weight.shape[0] == 3
 
 
-def test_torchvision_networks_see_pictures_as_their_own_training_did():
+def test_torchvision_networks_see_images_as_their_own_training_did():
     network = build_network("torchvision:squeezenet1_1", 2, (64, 64))
     grey = torch.tensor([0.485, 0.456, 0.406]).reshape(1, 3, 1, 1).expand(1, 3, 8, 8)
     assert network[0](grey).abs().max() < 1e-6
@@ -168,6 +168,6 @@ def test_weights_of_another_network_are_refused_with_what_is_wrong():
         build_network("small", 2, (64, 64), trained)
 
 
-def test_which_networks_need_whole_batches_is_known():
+def test_which_networks_need_full_batches_is_known():
     assert uses_batch_statistics(build_network("small:2", 2, (16, 16)))
     assert not uses_batch_statistics(build_network("thesis-lr", 2, (16, 16)))

@@ -35,14 +35,14 @@ def test_the_thesis_is_read_as_people_write_it():
     assert read_settings({"epochs": "12", "size": 32.0}) == TrainSettings(epochs=12, size=32)
 
 
-def test_every_mistake_is_told_at_once():
+def test_every_mistake_is_reported_at_once():
     wrong = {"epcohs": 3, "epochs": 0, "batch_size": "many", "network": "alexnet", "seed": -1, "fit": "crop"}
     with pytest.raises(ConfigError) as caught:
         read_settings(wrong)
     for words in (
         "there is no setting 'epcohs'",
-        "epochs must be a whole number of at least 1, but is 0",
-        "batch_size must be a whole number, but is 'many'",
+        "epochs must be an integer of at least 1, but is 0",
+        "batch_size must be an integer, but is 'many'",
         "network must be thesis-lr",
         "seed must be",
         "fit must be one of pad, stretch, but is 'crop'",
@@ -55,7 +55,7 @@ def test_every_mistake_is_told_at_once():
     [
         ({"learning_rate": float("nan")}, "learning_rate must be a number of at least 0"),
         ({"learning_rate": -1.0}, "learning_rate"),
-        ({"size": 0}, "size must be a whole number of at least 1"),
+        ({"size": 0}, "size must be an integer of at least 1"),
         ({"workers": -1}, "workers"),
         ({"threads": 0}, "threads"),
         ({"optimizer": "adam"}, "optimizer must be one of adamw, rmsprop, sgd, but is 'adam'"),
@@ -73,10 +73,10 @@ def test_what_cannot_be_or_has_no_effect_is_refused(change, words):
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"epochs": True}, "epochs must be a whole number, but is True"),
-        ({"epochs": 1.5}, "epochs must be a whole number, but is 1.5"),
-        ({"epochs": None}, "epochs must be a whole number, but is None"),
-        ({"size": [3, 4]}, "size must be a whole number or null"),
+        ({"epochs": True}, "epochs must be an integer, but is True"),
+        ({"epochs": 1.5}, "epochs must be an integer, but is 1.5"),
+        ({"epochs": None}, "epochs must be an integer, but is None"),
+        ({"size": [3, 4]}, "size must be an integer or null"),
         ({"device": 0}, "device must be a text, but is 0"),
     ],
 )

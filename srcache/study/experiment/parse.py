@@ -1,0 +1,276 @@
+"""YAML values → an experiment: every key is known or refused, and all mistakes are reported at once.
+
+`train` holds what all arms share; beside its `name` and `arm`, an arm holds what differs.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from srcache.dataset.policy import Policy, parse_filter
+from srcache.errors import ConfigError, Mistakes, SrcacheError
+from srcache.recipe.degradation import Degradation
+from srcache.study.compare.pairwise import CompareSettings
+from srcache.study.experiment.config import (
+    DOMAINS,
+    KINDS,
+    MAIN,
+    ArmChoice,
+    DataChoice,
+    Experiment,
+    QualityChoice,
+    RecipeChoice,
+    SafetyChoice,
+)
+from srcache.study.prepare.split import LINKS
+from srcache.study.prepare.stratify import exact_shares
+from srcache.study.quality.psnr_ssim import CHANNELS
+from srcache.study.train.settings import TrainSettings, read_settings
+
+DATA_FOLDERS = ("hr", "train", "validation", "test")
+"""The keys of `data` that name folders of images."""
+
+_T = TypeVar("_T")
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,39}")
+_NEEDED = ("arms",)
+_TOP = (
+    *("name", "question", "data", "degradation", "recipe", "further", "arms", "train", "seeds", "quality", "safety"),
+    *("compare", "device"),
+)
+
+
+def read_experiment(plain: Mapping[str, Any]) -> Experiment:
+    """An experiment from YAML values.
+
+    Raises:
+        ConfigError: mistakes: all of them.
+    """
+    return _Reader(plain).read()
+
+
+class _Reader:
+    """Reads one experiment's YAML values section by section; a mistake is noted, and the reading goes on."""
+
+    def __init__(self, plain: Mapping[str, Any]) -> None:
+        self._plain, self._mistakes = plain, Mistakes()
+
+    def read(self) -> Experiment:
+        plain, head = self._plain, f"experiment {self._plain.get('name', '')!r} cannot be run"
+        self._known("", plain, _TOP)
+        for name in _NEEDED:
+            self._mistakes.require(plain.get(name), f"{name} is missing")
+        further = {str(label): self._recipe(f"further.{label}", choice) for label, choice in self._part("further")}
+        recipe = self._recipe("recipe", plain.get("recipe", "compact"))
+        values: dict[str, Any] = {
+            "name": self._checked("name", plain.get("name"), _read_name),
+            "question": self._checked("question", plain.get("question", ""), _read_text),
+            "data": self._data(),
+            "degradation": self._section("degradation", Degradation, {"factor": 4}),
+            "recipe": recipe,
+            "further": further,
+            "seeds": self._checked("seeds", plain.get("seeds", [0]), _read_seeds),
+            "quality": self._quality(),
+            "safety": self._safety(),
+            "compare": self._section("compare", CompareSettings, {}),
+            "device": self._checked("device", plain.get("device", "auto"), _read_text),
+        }
+        for label in further:
+            good = label not in (*DOMAINS, MAIN) and _NAME.fullmatch(label)
+            self._mistakes.require(good, f"a further recipe needs a name of its own, but one is called {label!r}")
+        arms = self._arms(tuple(further))
+        self._mistakes.raise_as(ConfigError, head)
+        found = Experiment(arms=arms, **values)
+        self._mistakes.require(
+            found.safety.measure or not any(arm.filtered for arm in arms),
+            "an arm's policy filters by label safety, which is off; set safety.measure to true",
+        )
+        self._mistakes.raise_as(ConfigError, head)
+        return found
+
+    def _arms(self, further: Sequence[str]) -> tuple[ArmChoice, ...]:
+        shared = {name: value for name, value in self._part("train")}
+        plain = self._plain.get("arms")
+        if not isinstance(plain, list) or not all(isinstance(arm, dict) for arm in plain):
+            self._mistakes.require(not plain, "arms must be a list of mappings, each with a name and an arm")
+            return ()
+        before = len(self._mistakes.found)
+        self._settings("train", shared)
+        usable = len(self._mistakes.found) == before
+        arms = [self._arm(at, arm, shared if usable else None, further) for at, arm in enumerate(plain)]
+        names = [str(arm.get("name", arm.get("arm"))).casefold() for arm in plain]
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            self._mistakes.note(f"two arms are called {name}")
+        return tuple(arm for arm in arms if arm is not None)
+
+    def _arm(
+        self, at: int, plain: Mapping[str, Any], shared: Mapping[str, Any] | None, further: Sequence[str]
+    ) -> ArmChoice | None:
+        own = {name: value for name, value in plain.items() if name not in ("name", "arm", "domain", "recipe")}
+        what, before = f"arms.{plain.get('name', at)}", len(self._mistakes.found)
+        if "arm" not in plain:
+            self._mistakes.note(f"{what} must say which arm it is: {', '.join(DOMAINS)} or a policy")
+            return None
+        arm = str(plain["arm"])
+        recipe = str(plain.get("recipe", MAIN))
+        name = self._checked(f"{what}.name", plain.get("name", arm), _read_name)
+        if recipe not in (MAIN, *further):
+            self._mistakes.note(f"{what}.recipe must be one of {', '.join((MAIN, *further))}, but is {recipe!r}")
+        if arm not in DOMAINS:
+            self._checked(f"{what}.arm", arm, Policy.parse)
+        domain = str(plain.get("domain", _default_domain(arm, recipe)))
+        if recipe in (MAIN, *further) and domain not in (*DOMAINS, *further):
+            known = ", ".join((*DOMAINS, *further))
+            self._mistakes.note(f"{what}.domain says what it is measured on: one of {known}, but is {domain!r}")
+        settings = self._settings(what, own if shared is None else {**shared, **own})
+        if settings is None or len(self._mistakes.found) > before:
+            return None
+        return ArmChoice(name=name, arm=arm, domain=domain, recipe=recipe, settings=settings)
+
+    def _settings(self, what: str, values: Mapping[str, Any]) -> TrainSettings | None:
+        if "seed" in values:
+            self._mistakes.note(f"{what}.seed: the seeds of all arms are those of `seeds`")
+        return self._checked(what, {k: v for k, v in values.items() if k != "seed"}, read_settings)
+
+    def _data(self) -> DataChoice | None:
+        values = {str(name): value for name, value in self._part("data")}
+        self._known("data.", values, [f.name for f in fields(DataChoice)])
+        if "ratios" in values:
+            values["ratios"] = self._checked("data.ratios", values["ratios"], _read_ratios) or ()
+        found = {f.name: values.get(f.name, f.default) for f in fields(DataChoice)}
+        kind, folders = found["kind"], [name for name in DATA_FOLDERS if found[name] is not None]
+        for name, choices in (("kind", KINDS), ("link", LINKS)):
+            if found[name] not in choices:
+                self._mistakes.note(f"data.{name} must be one of {', '.join(choices)}, but is {found[name]!r}")
+        if kind == "folders" and folders not in (["hr"], ["train", "validation", "test"]):
+            self._mistakes.note(
+                "data of kind folders needs class folders: either hr, which is divided by ratios, or train, validation "
+                f"and test, but it has {', '.join(folders) or 'none'}; such as --set data.hr=photos"
+            )
+        if kind in ("textures", "faces") and folders:
+            self._mistakes.note(f"data.{folders[0]} is for kind: folders, but kind is {kind}")
+        self._number("data.seed", found["seed"], 0)
+        self._number("data.limit", found["limit"], 1, optional=True)
+        if not _is_number(found["validation_share"]) or not 0 < found["validation_share"] < 1:
+            self._mistakes.note(f"data.validation_share must lie between 0 and 1, but is {found['validation_share']}")
+        return DataChoice(**found)
+
+    def _quality(self) -> QualityChoice:
+        values = {str(name): value for name, value in self._part("quality")}
+        self._known("quality.", values, [f.name for f in fields(QualityChoice)])
+        values = {name: value for name, value in values.items() if name in {f.name for f in fields(QualityChoice)}}
+        if "metrics" in values:
+            values["metrics"] = self._checked("quality.metrics", values["metrics"], _read_texts) or ()
+        found = QualityChoice(**values)
+        if found.channel not in CHANNELS:
+            self._mistakes.note(f"quality.channel must be one of {', '.join(CHANNELS)}, but is {found.channel!r}")
+        self._number("quality.crop_border", found.crop_border, 0)
+        return found
+
+    def _safety(self) -> SafetyChoice:
+        values = {str(name): value for name, value in self._part("safety")}
+        self._known("safety.", values, ("measure", "filters"))
+        filters = (
+            self._checked("safety.filters", values.get("filters", list(SafetyChoice().filters)), _read_texts) or ()
+        )
+        for text in filters:
+            self._checked("safety.filters", text, parse_filter)
+        if not isinstance(values.get("measure", True), bool):
+            self._mistakes.note(f"safety.measure must be true or false, but is {values['measure']!r}")
+        return SafetyChoice(measure=values.get("measure", True) is True, filters=filters)
+
+    def _recipe(self, what: str, choice: Any) -> RecipeChoice:
+        if isinstance(choice, str):
+            return RecipeChoice(name=choice)
+        if not isinstance(choice, dict) or not isinstance(choice.get("name"), str):
+            self._mistakes.note(f"{what} must be a recipe's name, or a mapping with name and set, but is {choice!r}")
+            return RecipeChoice(name="")
+        self._known(f"{what}.", choice, ("name", "set"))
+        changes = choice.get("set") or {}
+        if not isinstance(changes, dict):
+            self._mistakes.note(f"{what}.set must be a mapping of a recipe's fields, but is {changes!r}")
+            changes = {}
+        if changes.get("degradation"):
+            self._mistakes.note(f"{what}: LR images are files; leave the degradation to the experiment")
+        return RecipeChoice(name=choice["name"], changes=changes)
+
+    def _section(self, name: str, kind: Callable[..., _T], values: dict[str, Any]) -> _T | None:
+        """A frozen value whose fields are the keys of a section."""
+        found = {**values, **{str(key): value for key, value in self._part(name)}}
+        known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
+        self._known(f"{name}.", found, known)
+        values = {key: value for key, value in found.items() if key in known}
+        return self._checked(name, values, lambda values: kind(**values))
+
+    def _part(self, name: str) -> list[tuple[Any, Any]]:
+        part = self._plain.get(name)
+        if part is not None and not isinstance(part, dict):
+            self._mistakes.note(f"{name} must be a mapping, but is {part!r}")
+            return []
+        return list((part or {}).items())
+
+    def _known(self, prefix: str, values: Mapping[str, Any], known: Sequence[str]) -> None:
+        for name in values:
+            self._mistakes.require(name in known, f"there is no {prefix}{name}; known: {', '.join(known)}")
+
+    def _checked(self, what: str, value: Any, check: Callable[[Any], _T]) -> _T | Any:
+        """The checked value; None, and the mistakes noted, if it cannot be."""
+        try:
+            return check(value)
+        except SrcacheError as error:
+            lines = [line.removeprefix("  - ") for line in str(error).splitlines()]
+            for line in lines[1:] if len(lines) > 1 else lines:  # without the head of a list of mistakes
+                self._mistakes.note(f"{what}: {line}")
+        except (TypeError, ValueError) as error:
+            self._mistakes.note(f"{what} cannot be {value!r}: {error}")
+        return None
+
+    def _number(self, what: str, value: Any, least: int, *, optional: bool = False) -> None:
+        if (value is None and optional) or (isinstance(value, int) and not isinstance(value, bool) and value >= least):
+            return
+        self._mistakes.note(f"{what} must be an integer of at least {least}, but is {value!r}")
+
+
+def _default_domain(arm: str, recipe: str) -> str:
+    """The domain of an arm that names none; empty for a mixture, which has to say."""
+    if arm == "sr" and recipe != MAIN:
+        return recipe
+    return arm if arm in DOMAINS else ""
+
+
+def _read_name(value: Any) -> str:
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
+        raise ConfigError(f"expected up to 40 letters, digits, '.', '_', '+' and '-', but got {value!r}")
+    return value
+
+
+def _read_text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ConfigError(f"expected a text, but got {value!r}")
+    return value.strip()
+
+
+def _read_texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise ConfigError(f"expected a list of texts, but got {value!r}")
+    return tuple(value)
+
+
+def _read_seeds(value: Any) -> tuple[int, ...]:
+    sane = isinstance(value, list) and value and all(type(one) is int and 0 <= one < 2**63 for one in value)
+    if not sane or len(set(value)) != len(value):
+        raise ConfigError(f"expected a list of different integers of at least 0, such as [0, 1, 2], got {value!r}")
+    return tuple(value)
+
+
+def _read_ratios(value: Any) -> tuple[float, ...]:
+    if not isinstance(value, list) or not all(_is_number(one) for one in value):
+        raise ConfigError(f"expected three numbers, such as [0.8, 0.1, 0.1], but got {value!r}")
+    if not all(exact_shares(value)):
+        raise ConfigError(f"train, validation and test each need a share, but ratios are {value}")
+    return tuple(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
