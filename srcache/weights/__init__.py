@@ -1,32 +1,25 @@
 """Weights: found by what they are, not by where they lie.
 
-Three kinds. A *checkpoint* is one file of tensors that the user has (`checkpoints`). A *bundle* is the several files
-that one engine loads, from several places (`bundles`; `manifests` describe them, `places` are searched, `fetching`
-downloads). And an engine may have weights of its own, in its package or another (`engines`). Recipes name the first two
-by a digest, so that no other file can take their place unnoticed. Nothing is unpickled but tensors.
+Three kinds. A *checkpoint* is one file of tensors that the user has (`checkpoint`). A *bundle* is the several files
+that one engine loads, from several places (`bundle`): a `manifest` says which they are, `search` finds them on this
+machine, `download` brings them from the Hugging Face `hub`, and a `record` keeps what was found. And an engine may have
+weights of its own, in its package or another (`status` looks at all of them). Recipes name the first two by a digest
+(`resolve`), so that no other file can take their place unnoticed. Nothing is unpickled but tensors.
 """
 
-from srcache.weights.bundle import find_bundle, locate
-from srcache.weights.checkpoint import Adopted, adopt, adopted, find, is_digest, load_tensors, matching, weights_folder
-from srcache.weights.download import fetch
-from srcache.weights.resolve import require_weights, resolve_weights
-from srcache.weights.status import EngineWeights, engine_weights, of_engines
-
-__all__ = [
-    "Adopted",
-    "EngineWeights",
-    "adopt",
-    "adopted",
-    "engine_weights",
-    "fetch",
-    "find",
-    "find_bundle",
-    "is_digest",
-    "load_tensors",
-    "locate",
-    "matching",
-    "of_engines",
-    "require_weights",
-    "resolve_weights",
-    "weights_folder",
-]
+from srcache.weights.bundle import find_bundle as find_bundle
+from srcache.weights.bundle import locate as locate
+from srcache.weights.checkpoint import Adopted as Adopted
+from srcache.weights.checkpoint import adopt as adopt
+from srcache.weights.checkpoint import adopted as adopted
+from srcache.weights.checkpoint import find as find
+from srcache.weights.checkpoint import is_digest as is_digest
+from srcache.weights.checkpoint import load_tensors as load_tensors
+from srcache.weights.checkpoint import matching as matching
+from srcache.weights.checkpoint import weights_folder as weights_folder
+from srcache.weights.download import fetch as fetch
+from srcache.weights.resolve import require_weights as require_weights
+from srcache.weights.resolve import resolve_weights as resolve_weights
+from srcache.weights.status import EngineWeights as EngineWeights
+from srcache.weights.status import engine_weights as engine_weights
+from srcache.weights.status import of_engines as of_engines

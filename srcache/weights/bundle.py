@@ -1,4 +1,4 @@
-"""Bundles: the several files that one engine loads, named as a whole by one digest.
+"""Bundles: the several files that one engine loads, named together by one digest.
 
 A bundle is located once: every part of its manifest is found, hashed and, if it was pickled, converted to safetensors;
 what was found is recorded. The digest is taken over the published files' own, so it is the same wherever they lie and
@@ -21,12 +21,12 @@ from srcache.progress import Say
 from srcache.weights.checkpoint import PICKLED, adopt, is_digest, require_tensors, weights_folder
 from srcache.weights.manifest import BundlePart, Manifest, bundle_digest, load_manifest, shipped_manifests
 from srcache.weights.record import (
-    Kept,
+    RecordedFile,
     WeightsRecord,
-    checked,
     file_digest,
     read_weights_record,
     recorded_digest,
+    unchanged_file,
     write_record,
 )
 from srcache.weights.search import VARIABLE, FoundFile, made_folder, search
@@ -38,16 +38,16 @@ _LARGE = 1 << 26
 def find_bundle(digest: str, hashed: bool = False) -> dict[str, Path]:
     """The files of a bundle by part; those whose size or time changed are hashed again, with `hashed` all of them.
 
-    A bundle that an engine makes on the spot is made, if it is not here.
+    A bundle that an engine can make itself is made, if it is not here.
 
     Raises:
         WeightsError: the bundle, or one of its files, is not on this machine.
         DamagedError: a file is not what was recorded.
     """
-    record = read_weights_record(digest) or _located(digest)
+    record = read_weights_record(digest) or _locate_shipped(digest)
     if record is None:
-        raise WeightsError(_unknown(digest))
-    kept = {name: checked(part, fetch_command(record.name), hashed) for name, part in record.parts.items()}
+        raise WeightsError(_unknown_text(digest))
+    kept = {name: unchanged_file(part, fetch_command(record.name), hashed) for name, part in record.parts.items()}
     if kept != record.parts:
         with contextlib.suppress(DiskFullError):  # a record that cannot be refreshed costs time, and nothing else
             write_record(digest, WeightsRecord(name=record.name, engine=record.engine, parts=kept))
@@ -60,7 +60,7 @@ def locate(name: str | Path, folders: Sequence[Path] = (), say: Say | None = Non
     Args:
         name: a shipped bundle's name, or a manifest's file.
         folders: searched before all other places.
-        say: is told what is being done, which for large files takes minutes.
+        say: called with what is being done, which for large files takes minutes.
 
     Raises:
         ConfigError: no such bundle, or mistakes in its manifest.
@@ -68,12 +68,12 @@ def locate(name: str | Path, folders: Sequence[Path] = (), say: Say | None = Non
         DamagedError: a file is not what the manifest says, or not what was recorded.
     """
     manifest = load_manifest(name)
-    make(manifest, say)
+    make_parts(manifest, say)
     found = search(manifest, folders)
     missing = [part for part in manifest.parts if found[part.name] is None]
     if missing:
-        raise WeightsError(_lacking(manifest, missing, folders))
-    kept = {name: _keep(one, manifest, say) for name, one in found.items() if one}
+        raise WeightsError(_missing_text(manifest, missing, folders))
+    kept = {name: _record_file(one, manifest, say) for name, one in found.items() if one}
     digest = bundle_digest({name: part.sha256 for name, part in kept.items()})
     record = WeightsRecord(name=manifest.name, engine=manifest.engine, parts=kept)
     if recorded_digest(manifest.key) != digest or read_weights_record(digest) != record:
@@ -81,11 +81,11 @@ def locate(name: str | Path, folders: Sequence[Path] = (), say: Say | None = Non
     return digest
 
 
-def _keep(found: FoundFile, manifest: Manifest, say: Say | None) -> Kept:
+def _record_file(found: FoundFile, manifest: Manifest, say: Say | None) -> RecordedFile:
     """Hash a file, compare it with the manifest, convert it if it was pickled."""
     part, path, command = found.part, found.path, fetch_command(manifest.name)
     if found.kept:
-        return checked(found.kept, command)
+        return unchanged_file(found.kept, command)
     if say and path.stat().st_size > _LARGE:
         say(f"hashing {part.name}: {path}")
     sha256 = file_digest(path)
@@ -103,7 +103,7 @@ def _keep(found: FoundFile, manifest: Manifest, say: Say | None) -> Kept:
     elif path.suffix == ".safetensors":
         require_tensors(path)
     state = path.stat()
-    return Kept(
+    return RecordedFile(
         sha256=sha256,
         path=path,
         loads=loads,
@@ -117,25 +117,25 @@ def _keep(found: FoundFile, manifest: Manifest, say: Say | None) -> Kept:
 
 def is_made(digest: str) -> bool:
     """Whether the digest is a shipped bundle's whose files are all known beforehand, so that it can be located."""
-    return _shipped(digest) is not None
+    return _shipped_name(digest) is not None
 
 
-def _shipped(digest: str) -> str | None:
+def _shipped_name(digest: str) -> str | None:
     names = shipped_manifests() if is_digest(digest) else []
     return next((name for name in names if load_manifest(name).digest == digest), None)
 
 
-def _located(digest: str) -> WeightsRecord | None:
-    name = _shipped(digest)
+def _locate_shipped(digest: str) -> WeightsRecord | None:
+    name = _shipped_name(digest)
     return read_weights_record(locate(name)) if name else None
 
 
 def fetch_command(name: str) -> str:
-    """What brings a bundle."""
+    """The command that brings a bundle."""
     return f"srcache models fetch {shlex.quote(name)}"
 
 
-def _unknown(digest: str) -> str:
+def _unknown_text(digest: str) -> str:
     if (weights_folder() / f"{digest}.safetensors").is_file():
         return f"weights {digest} are one checkpoint, but a bundle of several files is needed (`srcache models list`)"
     names = ", ".join(shipped_manifests()) or "none"
@@ -145,8 +145,8 @@ def _unknown(digest: str) -> str:
     )
 
 
-def _lacking(manifest: Manifest, missing: Sequence[BundlePart], folders: Sequence[Path]) -> str:
-    """Every missing file, where it was looked for, and what brings it."""
+def _missing_text(manifest: Manifest, missing: Sequence[BundlePart], folders: Sequence[Path]) -> str:
+    """A message that names every missing file, where it was looked for, and the command that brings it."""
     command = fetch_command(manifest.name)
     lines = [f"  - {part.name}: {part.path} of {part.source.name}" for part in missing]
     places = [*map(str, folders), f"${VARIABLE} ({os.environ.get(VARIABLE) or 'not set'})", "the Hugging Face cache"]
@@ -164,11 +164,11 @@ def links(parts: Sequence[BundlePart]) -> str:
     return "; where people get them:" + "".join(found) if found else ""
 
 
-def make(manifest: Manifest, say: Say | None) -> None:
-    """Let engines make the files that nobody publishes, if they are not here or not whole."""
+def make_parts(manifest: Manifest, say: Say | None) -> None:
+    """Let engines make the files that nobody publishes, if they are not here or not complete."""
     folder = made_folder(manifest)
     parts = [part for part in manifest.parts if part.source.made_by]
-    if _are_whole(parts, folder):
+    if _are_complete(parts, folder):
         return
     if say:
         say(f"making {manifest.name}")
@@ -178,34 +178,34 @@ def make(manifest: Manifest, say: Say | None) -> None:
             made = Path(work) / folder.name
             for engine in sorted({str(part.source.made_by) for part in parts}):
                 made.mkdir(exist_ok=True)
-                _maker(engine)(manifest.name, made)
+                _weights_maker(engine)(manifest.name, made)
             _require_made(parts, made)
-            if not _are_whole(parts, folder):  # else another process made them in the meantime
+            if not _are_complete(parts, folder):  # else another process made them in the meantime
                 shutil.rmtree(folder, ignore_errors=True)
                 os.rename(made, folder)
 
 
-def _maker(engine: str) -> Any:
+def _weights_maker(engine: str) -> Any:
     make = getattr(find_engine(engine), "make_weights", None)
     if make is None:
         raise WeightsError(f"engine {engine} should make these weights, but has no make_weights; update its package")
     return make
 
 
-def _are_whole(parts: Sequence[BundlePart], folder: Path) -> bool:
-    return all(_is_whole(folder / part.path, part) for part in parts)
+def _are_complete(parts: Sequence[BundlePart], folder: Path) -> bool:
+    return all(_is_complete(folder / part.path, part) for part in parts)
 
 
-def _is_whole(path: Path, part: BundlePart) -> bool:
+def _is_complete(path: Path, part: BundlePart) -> bool:
     return path.is_file() and part.sha256 in (None, file_digest(path))
 
 
 def _require_made(parts: Sequence[BundlePart], folder: Path) -> None:
-    wrong = [part for part in parts if not _is_whole(folder / part.path, part)]
+    wrong = [part for part in parts if not _is_complete(folder / part.path, part)]
     if wrong:
-        states = listed([f"{part.path} ({_state(folder / part.path)})" for part in wrong])
+        states = listed([f"{part.path} ({_state_text(folder / part.path)})" for part in wrong])
         raise WeightsError(f"engine {wrong[0].source.made_by} made other files than the manifest says: {states}")
 
 
-def _state(path: Path) -> str:
+def _state_text(path: Path) -> str:
     return f"SHA-256 {file_digest(path)}" if path.is_file() else "missing"

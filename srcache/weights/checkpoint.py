@@ -33,7 +33,7 @@ _INSIDE = ("params_ema", "params-ema", "params", "state_dict", "model_state_dict
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
-    """A checkpoint in the weights folder."""
+    """A checkpoint in the weights folder: SHA-256, file, size in bytes, and the name of the file that it came from."""
 
     digest: str
     path: Path
@@ -52,7 +52,7 @@ def weights_folder() -> Path:
 
 
 def adopt(path: Path) -> str:
-    """Take a checkpoint in, and return its digest; one that is in already costs only the reading.
+    """Copy a checkpoint into the weights folder, and return its digest; one that is there already is not stored again.
 
     Args:
         path: a `.safetensors` file, or `.pth`, `.pt`, `.ckpt` or `.bin` that holds nothing but tensors.
@@ -68,16 +68,16 @@ def adopt(path: Path) -> str:
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".adopting.", dir=folder) as work:
-            taken = Path(work) / "taken"
+            copy = Path(work) / "copy"
             if path.suffix == ".safetensors":
                 require_tensors(path)
-                shutil.copyfile(path, taken)
+                shutil.copyfile(path, copy)
             else:
-                _convert(path, taken)
-            return _take(taken, path.name)
+                _convert(path, copy)
+            return _move_in(copy, path.name)
 
 
-def _take(file: Path, origin: str) -> str:
+def _move_in(file: Path, origin: str) -> str:
     """Move a file to its place in the weights folder, safe from a crash."""
     with file.open("rb+") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
@@ -143,7 +143,7 @@ def load_tensors(digest: str) -> "dict[str, Tensor]":
 
 
 def require_tensors(path: Path) -> None:
-    """Read the head of a safetensors file; a pointer of git-lfs, a page of HTML or a torn download is told here.
+    """Read the head of a safetensors file, to report a git-lfs pointer, an HTML page or an incomplete download.
 
     Raises:
         WeightsError: it is no safetensors file, is cut short, or holds no tensors.
@@ -164,7 +164,7 @@ def _convert(path: Path, target: Path) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    tensors = _tensors(_loaded(path), path)
+    tensors = _network_tensors(_load(path), path)
     shares = Counter(tensor.untyped_storage().data_ptr() for tensor in tensors.values())
     try:
         save_file({name: _alone(tensors[name], shares) for name in sorted(tensors)}, target)
@@ -179,14 +179,14 @@ def _alone(tensor: "Tensor", shares: Mapping[int, int]) -> "Tensor":
     return tensor if alone else tensor.clone().contiguous()
 
 
-def _loaded(path: Path) -> Any:
+def _load(path: Path) -> Any:
     """What a pickled file holds; of a large one, only the tensors that are asked for are read."""
     import torch
 
     try:
         mapped = zipfile.is_zipfile(path)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except Exception as error:  # a stranger's file can break torch's reader in any way
+    except Exception as error:  # a third-party file can break torch's reader in any way
         first = next(iter(str(error).splitlines()), type(error).__name__)
         raise WeightsError(
             f"{path} cannot be read as plain tensors ({first}); "
@@ -194,11 +194,11 @@ def _loaded(path: Path) -> Any:
         ) from error
 
 
-def _tensors(loaded: Any, path: Path) -> "dict[str, Tensor]":
+def _network_tensors(loaded: Any, path: Path) -> "dict[str, Tensor]":
     """The network's tensors, wherever the training program put them."""
     if isinstance(loaded, Mapping):
         for inner in [loaded[name] for name in _INSIDE if isinstance(loaded.get(name), Mapping)]:
-            return _tensors(inner, path)
+            return _network_tensors(inner, path)
         found = {str(name): value for name, value in loaded.items() if hasattr(value, "untyped_storage")}
         if found:
             return found

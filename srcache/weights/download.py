@@ -1,4 +1,4 @@
-"""Fetching: what a bundle lacks is downloaded from the repositories of its manifest, in their order."""
+"""Downloads: what a bundle lacks comes from the repositories of its manifest, which are asked in their order."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,26 +34,26 @@ def _download(manifest: Manifest, lacking: Sequence[BundlePart], say: Say | None
     reasons: dict[str, list[str]] = {part.name: [] for part in lacking}
     offers = [offer for part in lacking if (offer := hub.offer(part, reasons[part.name]))]
     hub.require_room(offers)
-    came = set()
+    done = set()
     for number, offer in enumerate(offers, 1):
         if say:
             say(f"fetching {offer.part.name} ({number} of {len(offers)}) from {offer.repository}")
         if hub.download(offer, reasons[offer.part.name]):
-            came.add(offer.part.name)
-    failed = [part for part in lacking if part.name not in came]
+            done.add(offer.part.name)
+    failed = [part for part in lacking if part.name not in done]
     if failed:
-        raise WeightsError(_failed(manifest, failed, reasons))
+        raise WeightsError(_failure_text(manifest, failed, reasons))
 
 
-def _failed(manifest: Manifest, failed: Sequence[BundlePart], reasons: dict[str, list[str]]) -> str:
-    """Every file that did not come, and why not, told once for files that share their reasons."""
+def _failure_text(manifest: Manifest, failed: Sequence[BundlePart], reasons: dict[str, list[str]]) -> str:
+    """A message that names every file that did not come and why; files with the same reasons share a line."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for part in failed:
-        told = reasons[part.name] or ["no repository is known to have it"]
-        groups.setdefault((part.source.name, *told), []).append(f"{part.name} ({part.path})")
+        why = reasons[part.name] or ["no repository is known to have it"]
+        groups.setdefault((part.source.name, *why), []).append(f"{part.name} ({part.path})")
     lines = []
-    for (source, *told), names in groups.items():
-        lines += [f"  - {source}: {', '.join(names)}", *(f"      {reason}" for reason in told)]
+    for (source, *why), names in groups.items():
+        lines += [f"  - {source}: {', '.join(names)}", *(f"      {reason}" for reason in why)]
     return (
         f"weights {manifest.name}: {len(failed)} of {len(manifest.parts)} files could not be downloaded:\n"
         + "\n".join(lines)

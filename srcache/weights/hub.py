@@ -1,7 +1,7 @@
-"""The Hugging Face hub: what its cache on this machine holds, and bringing what it lacks.
+"""The Hugging Face hub: what its cache on this machine holds, and downloads of what that lacks.
 
-Everything is left to the package `huggingface_hub`, so its environment holds: HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE,
-HF_ENDPOINT, HF_TOKEN, proxies.
+Both are left to the package `huggingface_hub`, so its environment variables hold: HF_HOME, HF_HUB_CACHE,
+HF_HUB_OFFLINE, HF_ENDPOINT, HF_TOKEN, proxies.
 """
 
 import shutil
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from srcache.errors import DiskFullError, MissingExtraError
+from srcache.errors import DiskFullError, needs_extra
 from srcache.weights.manifest import BundlePart, Repository
 
 EXTRA = "seesr"
 """The extra that brings the package."""
 _ROOM = 1 << 28
-"""Bytes that stay free."""
+"""Bytes of the disk that stay free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +45,17 @@ def in_cache(part: BundlePart) -> tuple[Path, str] | None:
 
 
 class Hub:
-    """One round of downloads; remembers which repositories are gone, and whether the hub is silent, to wait once."""
+    """One round of downloads from the hub.
+
+    It remembers which repositories cannot be used, and whether the hub answers at all, so that it waits for each once.
+
+    Raises:
+        MissingExtraError: the package huggingface_hub is not installed.
+    """
 
     def __init__(self) -> None:
-        try:
+        with needs_extra("huggingface_hub", EXTRA, "fetching weights from the Hugging Face hub"):
             import huggingface_hub
-        except ImportError as error:
-            raise MissingExtraError("huggingface_hub", EXTRA, "fetching weights from the Hugging Face hub") from error
         self._hub: Any = huggingface_hub
         self._gone: dict[Repository, str] = {}
         self._silent = ""
@@ -101,23 +105,23 @@ class Hub:
             return None
 
     def _reason(self, error: Exception, repository: Repository, path: str) -> str:
-        """Why a file did not come, in words; what concerns all files, or all repositories, is remembered."""
+        """Why a file did not come; what concerns all files, or all repositories, is remembered."""
         errors = self._hub.errors
         if isinstance(error, errors.LocalEntryNotFoundError) and not _is_answer(error.__cause__):
             self._silent = "not asked, HF_HUB_OFFLINE is set" if _is_offline() else "the hub could not be reached"
             return self._silent
-        whole: list[tuple[type[Exception], str]] = [
+        lasting: list[tuple[type[Exception], str]] = [
             (errors.GatedRepoError, "asks for consent: agree on its page, then log in with `hf auth login`"),
             (errors.RepositoryNotFoundError, "is not there, or is private"),
             (errors.RevisionNotFoundError, "has no such revision"),
         ]
-        for kind, words in whole:
+        for kind, words in lasting:
             if isinstance(error, kind):
                 return self._gone.setdefault(repository, words)
         if isinstance(error, errors.RemoteEntryNotFoundError):
             return f"has no {path}"
-        told = error.__cause__ if isinstance(error, errors.LocalEntryNotFoundError) else error
-        return f"{path} did not come: {next(iter(str(told).splitlines()), type(told).__name__)}"
+        cause = error.__cause__ if isinstance(error, errors.LocalEntryNotFoundError) else error
+        return f"{path} did not come: {next(iter(str(cause).splitlines()), type(cause).__name__)}"
 
 
 def _is_answer(error: BaseException | None) -> bool:

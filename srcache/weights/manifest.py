@@ -15,7 +15,7 @@ shipped ones; a manifest may have `sources` of its own, which come first.
         folders: [models/mine]
         files: {unet: unet.safetensors, vae: {path: vae/vae.pth, sha256: …}}
 
-A source with `made_by: ENGINE` is not published anywhere: the engine makes its files on the spot.
+A source with `made_by: ENGINE` is not published anywhere: the engine makes its files when they are needed.
 """
 
 import json
@@ -23,13 +23,11 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
-from importlib.resources import files
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
-
-from srcache.errors import ConfigError
+from srcache.errors import ConfigError, Mistakes
+from srcache.files import read_text, shipped_texts, yaml_mapping
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -50,12 +48,12 @@ class Repository:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileSource:
-    """Files that are published together.
+    """Files that are published together, and where they may come from.
 
     Attributes:
         folders: where they lie inside a folder that a person has, the likeliest first.
         made_by: the engine that makes them, if nobody publishes them.
-        scope: empty for a shipped source; else it tells sources of one name in several people's manifests apart.
+        scope: empty for a shipped source; else it differs between equally named sources of several people's manifests.
     """
 
     name: str
@@ -112,9 +110,7 @@ def bundle_digest(parts: Mapping[str, str]) -> str:
 
 def shipped_manifests() -> list[str]:
     """The names of the bundles that srcache knows."""
-    names = [path.name for path in files("srcache_configs").joinpath("weights").iterdir()]
-    stems = [name.removesuffix(".yaml") for name in names if name.endswith(".yaml")]
-    return sorted(stem for stem in stems if stem != _SOURCES)
+    return [name for name in shipped_texts("weights") if name != _SOURCES]
 
 
 def load_manifest(name: str | Path) -> Manifest:
@@ -129,121 +125,106 @@ def load_manifest(name: str | Path) -> Manifest:
     if path.suffix not in {".yaml", ".yml"}:
         shipped = ", ".join(shipped_manifests()) or "none"
         raise ConfigError(f"no bundle of weights is named {str(name)!r}; use one of {shipped}, or a .yaml file")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"manifest {path} cannot be read: {error}") from error
-    return _manifest(str(path.resolve()), _mapping(text, str(path)), str(path))
+    text = read_text(path, "manifest")
+    return _manifest(str(path.resolve()), yaml_mapping(text, str(path)), str(path))
 
 
 def _shipped(name: str) -> dict[str, Any]:
-    file = files("srcache_configs").joinpath("weights", f"{name}.yaml")
-    return _mapping(file.read_text(encoding="utf-8"), file.name) if file.is_file() else {}
-
-
-def _mapping(text: str, origin: str) -> dict[str, Any]:
-    try:
-        plain = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{origin} is not YAML: {error}") from error
-    if not isinstance(plain, dict):
-        raise ConfigError(f"{origin} must be a YAML mapping")
-    return plain
+    text = shipped_texts("weights").get(name)
+    return {} if text is None else yaml_mapping(text, f"{name}.yaml")
 
 
 def _manifest(name: str, plain: Mapping[str, Any], origin: str) -> Manifest:
-    read = _Reader()
-    plain = read.fields(plain, {"summary": str, "engine": str, "parts": dict, "sources": dict}, "the manifest")
+    mistakes = Mistakes()
+    kinds = {"summary": str, "engine": str, "parts": dict, "sources": dict}
+    plain = _fields(plain, kinds, "the manifest", mistakes)
     own = plain.get("sources", {})
     sources = {**_shipped(_SOURCES), **own}
     wanted = plain.get("parts", {})
-    if not wanted:
-        read.mistakes.append("parts is missing: which file comes from which source")
-    parts = [_part(str(part), place, sources, own, read) for part, place in sorted(wanted.items(), key=str)]
-    if read.mistakes:
-        raise ConfigError(f"manifest {origin} cannot be used:\n  - " + "\n  - ".join(dict.fromkeys(read.mistakes)))
+    mistakes.require(wanted, "parts is missing: which file comes from which source")
+    parts = [_part(str(part), place, sources, own, mistakes) for part, place in sorted(wanted.items(), key=str)]
+    mistakes.found = list(dict.fromkeys(mistakes.found))  # a source is read once for every part that names it
+    mistakes.raise_as(ConfigError, f"manifest {origin} cannot be used")
     found = tuple(part for part in parts if part)
     return Manifest(name=name, summary=plain.get("summary", ""), engine=plain.get("engine"), parts=found)
 
 
 def _part(
-    name: str, place: Any, sources: Mapping[str, Any], own: Mapping[str, Any], read: "_Reader"
+    name: str, place: Any, sources: Mapping[str, Any], own: Mapping[str, Any], mistakes: Mistakes
 ) -> BundlePart | None:
     """One line of `parts`; None after a mistake, which is noted."""
     origin, _, file = str(place).partition("/")
-    read.check(_NAME.fullmatch(name) is not None, f"part {name!r} must be of lower-case letters, digits, '.', '_', '-'")
+    mistakes.require(
+        _NAME.fullmatch(name) is not None, f"part {name!r} must be of lower-case letters, digits, '.', '_', '-'"
+    )
     if origin not in sources:
-        read.mistakes.append(f"part {name} comes from {origin!r}, but the sources are {', '.join(map(str, sources))}")
+        mistakes.note(f"part {name} comes from {origin!r}, but the sources are {', '.join(map(str, sources))}")
         return None
-    source, paths = _source(origin, sources[origin], origin in own, read)
+    source, paths = _source(origin, sources[origin], origin in own, mistakes)
     found = paths.get(file or name)
     if found is None:
-        read.mistakes.append(f"source {origin} has no file {file or name!r}; it has {', '.join(paths) or 'none'}")
+        mistakes.note(f"source {origin} has no file {file or name!r}; it has {', '.join(paths) or 'none'}")
         return None
     path, digest = found
     return BundlePart(name=name, source=source, path=path, sha256=digest)
 
 
-def _source(name: str, plain: Any, own: bool, read: "_Reader") -> tuple[FileSource, dict[str, tuple[str, str | None]]]:
+def _source(
+    name: str, plain: Any, own: bool, mistakes: Mistakes
+) -> tuple[FileSource, dict[str, tuple[str, str | None]]]:
     """A source, and its files: name → (path, SHA-256)."""
     kinds = {"licence": str, "link": str, "hub": list, "folders": list, "made_by": str, "files": dict}
-    found = read.fields(plain, kinds, f"source {name}")
+    found = _fields(plain, kinds, f"source {name}", mistakes)
     scope = "#" + sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:16] if own else ""
     source = FileSource(
         name=str(name),
         licence=found.get("licence", "unknown"),
         link=found.get("link"),
-        repositories=tuple(_repository(one, name, read) for one in found.get("hub", [])),
+        repositories=tuple(_repository(one, name, mistakes) for one in found.get("hub", [])),
         folders=tuple(map(str, found.get("folders", []))),
         made_by=found.get("made_by"),
         scope=scope,
     )
     given = found.get("files", {})
-    paths = {str(file): _file(f"source {name}, file {file}", place, read) for file, place in given.items()}
+    paths = {str(file): _file(f"source {name}, file {file}", place, mistakes) for file, place in given.items()}
     return source, paths
 
 
-def _file(what: str, place: Any, read: "_Reader") -> tuple[str, str | None]:
-    found = read.fields(place if isinstance(place, dict) else {"path": place}, {"path": str, "sha256": str}, what)
+def _file(what: str, place: Any, mistakes: Mistakes) -> tuple[str, str | None]:
+    found = _fields(place if isinstance(place, dict) else {"path": place}, {"path": str, "sha256": str}, what, mistakes)
     path, digest = found.get("path", ""), found.get("sha256")
-    read.check(_inside(path), f"{what}: a path is relative and without '..', but is {path!r}")
-    read.check(digest is None or _DIGEST.fullmatch(digest), f"{what}: sha256 must be 64 lower-case hexadecimal digits")
+    mistakes.require(_is_inside(path), f"{what}: a path is relative and without '..', but is {path!r}")
+    mistakes.require(
+        digest is None or _DIGEST.fullmatch(digest), f"{what}: sha256 must be 64 lower-case hexadecimal digits"
+    )
     return path, digest
 
 
-def _repository(plain: Any, source: str, read: "_Reader") -> Repository:
+def _repository(plain: Any, source: str, mistakes: Mistakes) -> Repository:
     what = f"source {source}, hub"
     if isinstance(plain, str):
         repo, _, revision = plain.partition("@")
         plain = {"repo": repo, "revision": revision or "main"}
-    found = read.fields(plain, {"repo": str, "revision": str, "folder": str}, what)
+    found = _fields(plain, {"repo": str, "revision": str, "folder": str}, what, mistakes)
     name, folder = found.get("repo", ""), found.get("folder", "")
-    read.check(re.fullmatch(r"[\w.-]+/[\w.-]+", name), f"{what}: a repository is owner/name, but is {name!r}")
-    read.check(not folder or _inside(folder), f"{what}: a folder is relative and without '..', but is {folder!r}")
+    mistakes.require(re.fullmatch(r"[\w.-]+/[\w.-]+", name), f"{what}: a repository is owner/name, but is {name!r}")
+    mistakes.require(
+        not folder or _is_inside(folder), f"{what}: a folder is relative and without '..', but is {folder!r}"
+    )
     return Repository(name, found.get("revision", "main"), folder)
 
 
-def _inside(path: str) -> bool:
+def _is_inside(path: str) -> bool:
     return bool(path) and not path.startswith(("/", "~")) and ".." not in PurePosixPath(path).parts and "\\" not in path
 
 
-class _Reader:
-    """Collects every mistake of a manifest, so that all are told at once."""
-
-    def __init__(self) -> None:
-        self.mistakes: list[str] = []
-
-    def check(self, good: object, mistake: str) -> None:
-        if not good:
-            self.mistakes.append(mistake)
-
-    def fields(self, plain: Any, kinds: Mapping[str, Callable[..., Any]], what: str) -> dict[str, Any]:
-        """The known fields that have the right type."""
-        if not isinstance(plain, dict):
-            self.mistakes.append(f"{what} must be a mapping, but is {plain!r}")
-            return {}
-        self.check(not set(plain) - set(kinds), f"{what} has unknown fields; known: {', '.join(kinds)}")
-        found = {name: plain[name] for name in kinds if plain.get(name) is not None}
-        for name, value in found.items():
-            self.check(type(value) is kinds[name], f"{what}: {name} is of the wrong type: {value!r}")
-        return {name: value for name, value in found.items() if type(value) is kinds[name]}
+def _fields(plain: Any, kinds: Mapping[str, Callable[..., Any]], what: str, mistakes: Mistakes) -> dict[str, Any]:
+    """The known fields that have the right type."""
+    if not isinstance(plain, dict):
+        mistakes.note(f"{what} must be a mapping, but is {plain!r}")
+        return {}
+    mistakes.require(not set(plain) - set(kinds), f"{what} has unknown fields; known: {', '.join(kinds)}")
+    found = {name: plain[name] for name in kinds if plain.get(name) is not None}
+    for name, value in found.items():
+        mistakes.require(type(value) is kinds[name], f"{what}: {name} is of the wrong type: {value!r}")
+    return {name: value for name, value in found.items() if type(value) is kinds[name]}

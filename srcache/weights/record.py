@@ -1,4 +1,4 @@
-"""Records: what was found of a bundle, written down once, so that no start has to hash gigabytes again.
+"""Records: what was found of a bundle, so that no later start has to hash gigabytes again.
 
 `$SRCACHE_HOME/weights/bundles/<digest>.json` holds every part's SHA-256, place, size and time of change;
 `names/<name>` holds the digest that a name stands for now. A file of the recorded size and time is trusted.
@@ -18,8 +18,8 @@ _FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
-    """A part of a recorded bundle.
+class RecordedFile:
+    """A file of a recorded bundle.
 
     Attributes:
         sha256: of the file as published.
@@ -27,7 +27,7 @@ class Kept:
         loads: SHA-256 of the file to load.
         size, mtime: of the file to load, in bytes and nanoseconds.
         origin: a folder, or `owner/name@commit` on the hub.
-        identity: see `Part.identity`.
+        identity: see `BundlePart.identity`.
     """
 
     sha256: str
@@ -46,7 +46,7 @@ class WeightsRecord:
 
     name: str
     engine: str | None
-    parts: Mapping[str, Kept]
+    parts: Mapping[str, RecordedFile]
 
 
 def records_folder() -> Path:
@@ -67,7 +67,7 @@ def read_weights_record(digest: str) -> WeightsRecord | None:
         plain = json.loads(path.read_text(encoding="utf-8"))
         if plain["format"] != _FORMAT:
             raise ValueError(f"its format is {plain['format']}")
-        parts = {name: Kept(**{**one, "path": Path(one["path"])}) for name, one in plain["parts"].items()}
+        parts = {name: RecordedFile(**{**one, "path": Path(one["path"])}) for name, one in plain["parts"].items()}
         return WeightsRecord(name=plain["name"], engine=plain["engine"], parts=parts)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedError(f"{path} is no record of weights ({error!r}); delete it, and fetch them again") from error
@@ -87,7 +87,7 @@ def write_record(digest: str, record: WeightsRecord, key: str | None = None) -> 
 
 
 def recorded_digest(key: str) -> str | None:
-    """What a name stands for now, or None if it was never found whole."""
+    """The digest that a name stands for now, or None if the bundle was never found complete."""
     path = records_folder() / "names" / key
     digest = path.read_text(encoding="utf-8").strip() if path.is_file() else ""
     return digest if is_digest(digest) and (records_folder() / f"{digest}.json").is_file() else None
@@ -103,8 +103,8 @@ def recorded() -> dict[str, WeightsRecord]:
     return {digest: record for digest in digests if (record := read_weights_record(digest))}
 
 
-def kept_parts(key: str) -> dict[str, Kept]:
-    """What was recorded of files, by identity; what the name `key` stands for goes before other bundles."""
+def recorded_parts(key: str) -> dict[str, RecordedFile]:
+    """The recorded files by identity; those of the bundle that the name `key` stands for go before others."""
     found = recorded()
     own = recorded_digest(key)
     last = [found.pop(own)] if own in found else []
@@ -124,8 +124,13 @@ def file_digest(path: Path) -> str:
         raise WeightsError(f"{path} cannot be read ({error.strerror}); give permission, or fetch it again") from error
 
 
-def checked(kept: Kept, command: str, hashed: bool = False) -> Kept:
-    """A recorded file that is still the same, with its present time; `hashed` trusts no size and time.
+def unchanged_file(kept: RecordedFile, command: str, hashed: bool = False) -> RecordedFile:
+    """The same file, after a check that its bytes are the recorded ones, with its present time; or an error.
+
+    Args:
+        kept: what was recorded.
+        command: brings the file, for messages.
+        hashed: hash it even if its size and time are the recorded ones.
 
     Raises:
         WeightsError: it is not there any more.

@@ -13,28 +13,30 @@ from pathlib import Path, PurePosixPath
 from srcache.weights.checkpoint import weights_folder
 from srcache.weights.hub import in_cache
 from srcache.weights.manifest import BundlePart, Manifest
-from srcache.weights.record import Kept, kept_parts
+from srcache.weights.record import RecordedFile, recorded_parts
 
 VARIABLE = "SRCACHE_WEIGHTS"
 
 
 @dataclass(frozen=True, slots=True)
 class FoundFile:
-    """A part's file; `kept` is what was recorded of it, if it was."""
+    """The file that was found for a part, and where; `kept` is what was recorded of it, if it was."""
 
     part: BundlePart
     path: Path
     origin: str
-    kept: Kept | None = None
+    kept: RecordedFile | None = None
 
 
 def search(manifest: Manifest, folders: Sequence[Path] = ()) -> dict[str, FoundFile | None]:
     """Every part of a bundle, found or not."""
-    known = kept_parts(manifest.key)
-    listed = [Path(os.path.expanduser(text)) for text in os.environ.get(VARIABLE, "").split(os.pathsep) if text]
+    known = recorded_parts(manifest.key)
+    of_environment = [Path(os.path.expanduser(text)) for text in os.environ.get(VARIABLE, "").split(os.pathsep) if text]
     made = made_folder(manifest)
     return {
-        part.name: _made(part, made) if part.source.made_by else _one(part, folders, known.get(part.identity), listed)
+        part.name: _find_made(part, made)
+        if part.source.made_by
+        else _find_published(part, folders, known.get(part.identity), of_environment)
         for part in manifest.parts
     }
 
@@ -47,7 +49,7 @@ def made_folder(manifest: Manifest) -> Path:
 def candidates(part: BundlePart, folder: Path) -> Iterator[Path]:
     """Where a part's file may lie in a folder that a person has.
 
-    A source's folder `preset/models/DAPE` is looked for as a whole, then as `models/DAPE` and `DAPE`; and it may be the
+    A source's folder `preset/models/DAPE` is looked for as it is, then as `models/DAPE` and `DAPE`; and it may be the
     folder given, if that is called so. A folder of another name is never searched for `unet/…`, of which every
     diffusion model has one.
     """
@@ -59,23 +61,25 @@ def candidates(part: BundlePart, folder: Path) -> Iterator[Path]:
             yield folder / part.path
 
 
-def _one(part: BundlePart, folders: Sequence[Path], kept: Kept | None, listed: Sequence[Path]) -> FoundFile | None:
-    if given := _in(part, folders):
+def _find_published(
+    part: BundlePart, folders: Sequence[Path], kept: RecordedFile | None, of_environment: Sequence[Path]
+) -> FoundFile | None:
+    if given := _in_folders(part, folders):
         return given
     if kept and kept.path.is_file() and part.sha256 in (None, kept.sha256):
         return FoundFile(part, kept.path, kept.origin, kept)
-    if there := _in(part, listed):
+    if there := _in_folders(part, of_environment):
         return there
     cached = in_cache(part)
     return FoundFile(part, *cached) if cached else None
 
 
-def _made(part: BundlePart, folder: Path) -> FoundFile | None:
+def _find_made(part: BundlePart, folder: Path) -> FoundFile | None:
     path = folder / part.path
     return FoundFile(part, path, f"made by {part.source.made_by}") if path.is_file() else None
 
 
-def _in(part: BundlePart, folders: Sequence[Path]) -> FoundFile | None:
+def _in_folders(part: BundlePart, folders: Sequence[Path]) -> FoundFile | None:
     for folder in folders:
         for path in candidates(part, folder):
             if path.is_file():

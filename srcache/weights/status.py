@@ -1,7 +1,7 @@
-"""Weights that engines have of their own, with the package that brings them.
+"""What weights there are on this machine, and what is wrong with them: of engines, and of bundles.
 
-They are named by `EngineInfo.weights`. If they do not lie in the engine's package, its class has a static method
-`weights_file`, which finds and checks them, and raises what is wrong with them.
+Weights that an engine has of its own are named by `EngineInfo.weights`. If they do not lie in the engine's package, its
+class has a static method `weights_file`, which finds and checks them, and raises what is wrong with them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from srcache.engine.registry import engine_names, find_engine
 from srcache.errors import ConfigError, DamagedError, EngineError, MissingExtraError, WeightsError
 from srcache.weights.bundle import fetch_command
 from srcache.weights.manifest import Manifest, bundle_digest, load_manifest, shipped_manifests
-from srcache.weights.record import WeightsRecord, checked, recorded, recorded_digest
+from srcache.weights.record import WeightsRecord, recorded, recorded_digest, unchanged_file
 from srcache.weights.search import FoundFile, search
 
 
@@ -23,7 +23,8 @@ class EngineWeights:
     Attributes:
         digest: SHA-256 over the files, or None if the engine has none of its own.
         path: where they lie, or None if that is the engine's own package, or not known because of the problem.
-        problem: what is wrong; `damaged` tells bytes that are not what they should be from a package that is missing.
+        problem: what is wrong.
+        damaged: whether that is bytes that are not what they should be, rather than a package that is missing.
         loads: whether the engine runs a checkpoint that the recipe names.
     """
 
@@ -65,13 +66,13 @@ def of_engines() -> list[EngineWeights]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BundleState:
-    """How much of a bundle is on this machine, as far as can be told without reading it.
+    """How much of a bundle is on this machine, as far as can be said without reading its files.
 
     Attributes:
-        digest: what a recipe names, or None if it was never located whole.
+        digest: what a recipe names, or None if it was never located completely.
         parts: how many files it has.
         missing: the parts whose files are not here.
-        made: whether an engine makes all its files on the spot, so that it is never missing.
+        made: whether an engine makes all its files when they are needed, so that it is never missing.
         bytes: of the files that are here.
         problem: what keeps it from being used, with the remedy.
     """
@@ -161,7 +162,7 @@ def choose_record(word: str) -> str | None:
     if word in shipped_manifests() or Path(word).suffix in {".yaml", ".yml"}:
         digest = recorded_digest(load_manifest(word).key)
         if digest is None:
-            raise WeightsError(f"weights {word} were never found whole on this machine; run: {fetch_command(word)}")
+            raise WeightsError(f"weights {word} were never found complete on this machine; run: {fetch_command(word)}")
         return digest
     fits = [digest for digest in recorded() if digest.startswith(word)]
     if len(fits) > 1:
@@ -170,7 +171,7 @@ def choose_record(word: str) -> str | None:
 
 
 def verify_bundles(records: Sequence[WeightsRecord]) -> Iterator[Damage]:
-    """Hash every file of these bundles anew, each file once, and tell what is gone or damaged."""
+    """Hash every file of these bundles anew, each file once, and report what is gone or damaged."""
     seen: dict[tuple[Path, str], tuple[str, bool] | None] = {}
     for record in records:
         for part, kept in record.parts.items():
@@ -178,7 +179,7 @@ def verify_bundles(records: Sequence[WeightsRecord]) -> Iterator[Damage]:
             if place not in seen:
                 seen[place] = None
                 try:
-                    checked(kept, fetch_command(record.name), hashed=True)
+                    unchanged_file(kept, fetch_command(record.name), hashed=True)
                 except (DamagedError, WeightsError) as error:
                     seen[place] = (str(error), isinstance(error, DamagedError))
             trouble = seen[place]

@@ -5,22 +5,11 @@ import pickle
 
 import pytest
 import torch
+from bundles import Bomb
 from safetensors.torch import load_file, save_file
 
 from srcache.errors import DamagedError, WeightsError
-from srcache.weights.checkpoint import adopt, adopted, find, is_digest, load_tensors, weights_folder
-from srcache.weights.resolve import resolve_weights
-
-
-@pytest.fixture(autouse=True)
-def _own_home(tmp_path, monkeypatch):
-    monkeypatch.setenv("SRCACHE_HOME", str(tmp_path / "home"))
-
-
-@pytest.fixture
-def tensors():
-    dice = torch.Generator().manual_seed(3)
-    return {"b.weight": torch.rand(4, 3, generator=dice), "a.bias": torch.rand(4, generator=dice)}
+from srcache.weights.checkpoint import adopt, adopted, find, load_tensors, matching, weights_folder
 
 
 def test_safetensors_are_taken_as_they_are(tensors, tmp_path):
@@ -63,11 +52,6 @@ def test_shared_and_strided_tensors_are_written_out(tmp_path):
     assert torch.equal(found["b"], base)
 
 
-class Bomb:
-    def __reduce__(self):
-        return exec, ("raise SystemExit('unpickled')",)
-
-
 def test_nothing_but_tensors_is_unpickled(tmp_path):
     (tmp_path / "raw.pth").write_bytes(pickle.dumps(Bomb()))
     torch.save({"a": torch.zeros(1), "b": Bomb()}, tmp_path / "zip.pth")
@@ -100,7 +84,7 @@ def test_a_checkpoint_without_tensors_says_what_it_holds(tmp_path):
         adopt(tmp_path / "a.pth")
 
 
-def test_a_checkpoint_that_changed_or_is_not_there_is_told(tensors, tmp_path):
+def test_a_checkpoint_that_changed_or_is_not_there_is_an_error(tensors, tmp_path):
     save_file(tensors, tmp_path / "net.safetensors")
     digest = adopt(tmp_path / "net.safetensors")
     find(digest).write_bytes(b"something else")
@@ -110,11 +94,16 @@ def test_a_checkpoint_that_changed_or_is_not_there_is_told(tensors, tmp_path):
         find("0" * 64)
 
 
-def test_recipes_name_weights_by_file_or_digest(tensors, tmp_path):
-    save_file(tensors, tmp_path / "net.safetensors")
-    digest = resolve_weights("net.safetensors", tmp_path)
-    assert is_digest(digest)
-    assert resolve_weights(digest, tmp_path) == digest
-    assert resolve_weights(str(tmp_path / "net.safetensors"), tmp_path / "elsewhere") == digest
-    with pytest.raises(WeightsError, match="is none of them"):
-        resolve_weights("gone.pth", tmp_path)
+def test_a_checkpoint_is_named_by_the_beginning_of_its_digest(tensors, tmp_path):
+    digests = []
+    for number in range(3):
+        save_file({**tensors, "c": torch.full((1,), float(number))}, tmp_path / f"{number}.safetensors")
+        digests.append(adopt(tmp_path / f"{number}.safetensors"))
+    assert [one.digest for one in adopted()] == sorted(digests)
+    for digest in digests:
+        assert matching(digest[:12]).path == find(digest)
+        assert matching(digest).bytes == find(digest).stat().st_size
+    with pytest.raises(WeightsError, match="3 checkpoints begin with ''"):
+        matching("")
+    with pytest.raises(WeightsError, match="no checkpoint begins with 'xyz'; `srcache models list` shows"):
+        matching("xyz")
