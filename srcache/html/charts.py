@@ -1,7 +1,7 @@
 """Charts as SVG inside the page: lines, ranges and bars, each with a title and a description in words.
 
-Colours are classes (`line0` … `line5` in `page.css`), so that they follow the page into the dark and onto paper; lines
-differ in their dashes too. A width of 280 units is about that of three charts side by side, or of one on a phone.
+Colours are classes (`line0` … `line5` in the page's style), so that they follow the page into the dark and onto paper;
+lines differ in their dashes too. A width of 280 units is about that of three charts side by side, or of one on a phone.
 """
 
 import math
@@ -86,8 +86,8 @@ def bars(identity: str, title: str, description: str, counts: Sequence[int]) -> 
     up = Axis(low=0, high=max([*counts, 1]), start=HEIGHT - _BOTTOM, end=_TOP)
     across = Axis(low=0, high=1, start=_LEFT, end=WIDTH - _RIGHT)
     step = (across.end - across.start) / max(1, len(counts))
-    whole = [tick for tick in ticks_between(0, up.high, 4) if tick == int(tick)]
-    marks = [_horizontal(up.at(tick), str(int(tick))) for tick in whole]
+    integers = [tick for tick in ticks_between(0, up.high, 4) if tick == int(tick)]
+    marks = [_horizontal(up.at(tick), str(int(tick))) for tick in integers]
     marks += [_text(across.at(at / 4), HEIGHT - 14, f"{at / 4:g}", "middle") for at in range(5)]
     drawn = [
         tag("rect", x=across.start + at * step + 1, y=up.at(count), width=step - 2, height=up.start - up.at(count))
@@ -164,7 +164,7 @@ def _epoch_marks(across: Axis) -> list[Markup]:
 
 
 def _places(ticks: Sequence[float]) -> int:
-    """Digits that tell neighbouring ticks apart in per cent."""
+    """Digits with which neighbouring ticks differ in per cent."""
     steps = [second - first for first, second in pairwise(ticks)]
     return 1 if steps and min(steps) < 0.0099 else 0
 

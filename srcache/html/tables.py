@@ -8,12 +8,12 @@ from srcache.html.markup import Child, Markup, prose, tag
 from srcache.wording import real
 
 HEATS = 8
-"""Steps of shading; `page.css` has a background for each, and every one is readable under the page's ink."""
+"""Steps of shading; the page's style has a background for each (.heat0 …), readable under its ink."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What stands in a cell, and how: `heat` in [0, 1] shades it, `mark` is a class of `page.css`."""
+    """What stands in a cell, and how: `heat` in [0, 1] shades it, `mark` is a class of the page's style."""
 
     content: Child
     heat: float | None = None
@@ -29,8 +29,8 @@ def data_table(
     """
     head = tag("tr", [tag("th", header, scope="col", class_=_side(at, left)) for at, header in enumerate(headers)])
     body = [tag("tr", [_cell(cell, at, left) for at, cell in enumerate(row)]) for row in rows]
-    whole = tag("table", tag("caption", tag("div", caption)), tag("thead", head), tag("tbody", body))
-    return framed(whole, label or _plain(caption))
+    table = tag("table", tag("caption", tag("div", caption)), tag("thead", head), tag("tbody", body))
+    return framed(table, label or _plain(caption))
 
 
 def framed(content: Child, label: str) -> Markup:

@@ -193,7 +193,7 @@ def test_zoom_by_keys_buttons_wheel_and_double_click(visit, study):
     assert _scale(page) == 3
 
 
-def test_a_zoomed_picture_is_moved_and_stays_in_its_frame(visit, study):
+def test_a_zoomed_image_is_moved_and_stays_in_its_frame(visit, study):
     page = visit(study[2])
     stage = page.locator(".stage")
     stage.scroll_into_view_if_needed()
@@ -209,10 +209,10 @@ def test_a_zoomed_picture_is_moved_and_stays_in_its_frame(visit, study):
     assert inner["width"] == pytest.approx(3 * box["width"], rel=0.01)
 
 
-# From counts to pictures
+# From counts to images
 
 
-def test_a_count_opens_its_pictures_and_a_picture_opens_the_viewer(visit, study):
+def test_a_count_opens_its_images_and_an_image_opens_the_viewer(visit, study):
     out, results, path = study
     pair = next(one for one in results["compare"]["pairs"] if (one["first"], one["second"]) == ("lr", "sr"))
     at = results["compare"]["pairs"].index(pair)
@@ -251,7 +251,7 @@ def test_the_drill_down_works_by_keyboard(visit, study):
     assert _shown(page) == name
 
 
-# Choosing pictures
+# Choosing images
 
 
 def _wanted(results, label, arm, right):
@@ -268,7 +268,7 @@ def test_filters_show_what_they_say(visit, study):
     wanted = _wanted(results, "gravel", "lr", False)
     texts = page.locator(".strip img").evaluate_all("all => all.map(one => one.alt)")
     assert texts == [f"{name}, wrong" for name in wanted]
-    assert page.locator(".count").inner_text().startswith(f"{len(wanted)} of 36 pictures")
+    assert page.locator(".count").inner_text().startswith(f"{len(wanted)} of 36 images")
     assert _shown(page) == wanted[0]
     page.get_by_label("Its answer").select_option(label="Right")
     right = _wanted(results, "gravel", "lr", True)
@@ -277,11 +277,11 @@ def test_filters_show_what_they_say(visit, study):
     assert _shown(page) == right[1]
 
 
-def test_pictures_in_dispute_can_be_chosen_and_ordered(visit, study):
+def test_images_in_dispute_can_be_chosen_and_ordered(visit, study):
     _, results, path = study
     page = visit(path)
     pair = results["compare"]["pairs"][-1]
-    page.get_by_label("Pictures", exact=True).select_option(label="Only HR right, not SR")
+    page.get_by_label("Images", exact=True).select_option(label="Only HR right, not SR")
     page.get_by_label("Order", exact=True).select_option(label="SR quality, worst first")
     quality = {row["name"]: row["quality"]["sr"]["psnr"] for row in results["images"]}
     shown = [one.partition(",")[0] for one in page.locator(".strip img").evaluate_all("all => all.map(one => one.alt)")]
@@ -293,17 +293,17 @@ def test_pictures_in_dispute_can_be_chosen_and_ordered(visit, study):
     assert [safe[name] for name in shown] == sorted(safe[name] for name in shown)
 
 
-def test_a_choice_without_pictures_is_told(visit, tmp_path):
+def test_a_choice_without_images_is_said(visit, tmp_path):
     results = make_study(tmp_path, StudySettings(count=4, size=8))
     for row in results["images"]:
         row["predictions"] = {"lr": {"label": row["label"], "right": True}}
     (tmp_path / "results.json").write_text(json.dumps(results))
     page = visit(write_report(tmp_path))
     page.get_by_label("Its answer").select_option(label="Wrong")
-    assert page.locator(".count").inner_text() == "No picture fits this choice."
+    assert page.locator(".count").inner_text() == "No image fits this choice."
 
 
-def test_pictures_may_lack_variants(visit, tmp_path):
+def test_images_may_lack_variants(visit, tmp_path):
     results = make_study(tmp_path, StudySettings(count=4, size=8))
     for row in results["images"]:
         del row["lr"], row["bicubic"]
@@ -446,7 +446,7 @@ def test_motion_is_reduced_where_that_is_wished(visit, study):
     assert [page.evaluate(behaviour) for page in (moving, still)] == ["smooth", "auto"]
 
 
-def test_without_a_script_the_page_still_tells_all_but_the_viewer(visit, study):
+def test_without_a_script_the_page_still_shows_all_but_the_viewer(visit, study):
     page = visit(study[2], java_script_enabled=False)
     assert page.get_by_text("The viewer needs JavaScript").is_visible()
     assert not page.locator(".viewer").is_visible()

@@ -1,4 +1,4 @@
-"""A made-up experiment folder, as `srcache experiment` leaves it: small pictures, and a results.json that fits them.
+"""A made-up experiment folder, as `srcache experiment` leaves it: small images, and a results.json that fits them.
 
 The counts, the tests and the grid come from made-up predictions by closed forms, so that every number can be followed.
 """
@@ -33,20 +33,20 @@ class StudySettings:
 
 
 def make_study(out: Path, settings: StudySettings | None = None) -> dict:
-    """Write pictures and results.json into `out`; the results as they were written."""
+    """Write images and results.json into `out`; the results as they were written."""
     settings = settings or StudySettings()
-    dice = np.random.default_rng(7)
+    rng = np.random.default_rng(7)
     labels = [settings.classes[at % len(settings.classes)] for at in range(settings.count)]
     names = [*settings.names, *(f"{at % len(settings.classes)}/p{at:04}" for at in range(settings.count))][
         : settings.count
     ]
-    said = {arm: _predictions(labels, settings.classes, SKILL[arm], dice) for arm in ARMS}
+    said = {arm: _predictions(labels, settings.classes, SKILL[arm], rng) for arm in ARMS}
     images = [_image(out, at, names[at], labels[at], said, settings) for at in range(settings.count)]
     results = {
         "schema": "srcache.experiment/1",
         "complete": True,
         "name": "textures",
-        "question": "Does training on super-resolved pictures tell textures apart better than training on small ones?",
+        "question": "Does training on super-resolved images distinguish textures better than training on small ones?",
         "verdict": f"Over {len(settings.seeds)} seeds, no difference is shown.",
         "seconds": 312.4,
         "commands": ["make setup", "srcache experiment quickstart --out OUT", "srcache report OUT"],
@@ -74,13 +74,13 @@ def make_study(out: Path, settings: StudySettings | None = None) -> dict:
 
 
 def texture(at: int, size: int) -> Pixels:
-    """A picture of stripes and grain that differs from picture to picture."""
-    dice = np.random.default_rng(at)
+    """An image of stripes and grain that differs from image to image."""
+    rng = np.random.default_rng(at)
     rows, columns = np.mgrid[:size, :size] / size
-    angle, pace = dice.uniform(0, np.pi), dice.uniform(3, 9)
+    angle, pace = rng.uniform(0, np.pi), rng.uniform(3, 9)
     wave = np.sin(2 * np.pi * pace * (rows * np.sin(angle) + columns * np.cos(angle)))
-    base = dice.uniform(60, 190, 3)
-    grain = dice.normal(0, 9, (size, size, 1))
+    base = rng.uniform(60, 190, 3)
+    grain = rng.normal(0, 9, (size, size, 1))
     return np.clip(base + 45 * wave[..., None] + grain, 0, 255).astype(np.uint8)
 
 
@@ -107,11 +107,11 @@ def _scores(pixels, hr):
     return {"psnr": round(float(10 * np.log10(255**2 / error)), 3), "ssim": round(float(1 / (1 + error / 400)), 4)}
 
 
-def _predictions(labels, classes, skill, dice):
+def _predictions(labels, classes, skill, rng):
     return [
         label
-        if dice.random() < skill
-        else classes[(classes.index(label) + 1 + int(dice.integers(0, len(classes) - 1))) % len(classes)]
+        if rng.random() < skill
+        else classes[(classes.index(label) + 1 + int(rng.integers(0, len(classes) - 1))) % len(classes)]
         for label in labels
     ]
 

@@ -1,6 +1,6 @@
 """One self-contained page from one study or several: head, table of contents, sections.
 
-The page's policy (Content-Security-Policy) allows its own style and script by their SHA-256 and pictures that are part
+The page's policy (Content-Security-Policy) allows its own style and script by their SHA-256 and images that are part
 of the page, and nothing else: no address outside is ever asked, and text that slipped in could not run.
 """
 
@@ -12,31 +12,34 @@ from importlib.resources import files
 from string import Template
 
 from srcache.html.markup import Child, Markup, concat, name, prose, tag, text
+from srcache.html.slider import slider_script, slider_style
 from srcache.html.tables import definitions, folded
-from srcache.study.report.data.gallery import Gallery, gallery
-from srcache.study.report.data.gallery import files as picture_files
+from srcache.study.report.data.copies import BUDGET, MOST, ImageCopies, copy_images
+from srcache.study.report.data.gallery import Gallery, image_files, make_gallery
 from srcache.study.report.data.labels import arm_title
-from srcache.study.report.data.pictures import BUDGET, MOST, ImageCopies, copy_images
 from srcache.study.report.data.study import Study, inside
-from srcache.study.report.sections import accuracy as arms
-from srcache.study.report.sections import disputed as drill
-from srcache.study.report.sections import lineage, quality, viewer
-from srcache.study.report.sections import significance as pairs
+from srcache.study.report.sections import accuracy, disputed, lineage, quality, significance, viewer
 from srcache.wording import counted, duration, real
 
 _LONG = 240
 NO_VERDICT = "No verdict: the comparison of the arms is not there."
 
 
-def page(studies: Sequence[Study], version: str, budget: int = BUDGET) -> str:
-    """The whole page. `studies` have depth 1 if there is one, else 2 and a prefix each."""
-    shown = [gallery(study, max(1, MOST // len(studies))) for study in studies]
-    album = copy_images(
-        [path for study, one in zip(studies, shown, strict=True) for path in picture_files(study, one)], budget
+def render_page(studies: Sequence[Study], version: str, budget: int = BUDGET) -> str:
+    """The HTML of a page.
+
+    Args:
+        studies: have depth 1 if there is one, else 2 and a prefix each.
+        version: of srcache, for the footer.
+        budget: bytes that the copies of images may have.
+    """
+    shown = [make_gallery(study, max(1, MOST // len(studies))) for study in studies]
+    copies = copy_images(
+        [path for study, one in zip(studies, shown, strict=True) for path in image_files(study, one)], budget
     )
-    bodies = [_article(study, one, album) for study, one in zip(studies, shown, strict=True)]
+    bodies = [_article(study, one, copies) for study, one in zip(studies, shown, strict=True)]
     title = studies[0].title if len(studies) == 1 else f"{len(studies)} studies"
-    style, script = _part("page.css"), _part("page.js")
+    style, script = slider_style() + _part("page.css"), slider_script() + _part("page.js")
     return Template(_part("page.html")).substitute(
         title=text(title),
         policy=text(_policy(style, script)),
@@ -50,8 +53,8 @@ def page(studies: Sequence[Study], version: str, budget: int = BUDGET) -> str:
 
 
 @cache
-def _part(name_: str) -> str:
-    return files(__package__).joinpath(name_).read_text(encoding="utf-8")
+def _part(file: str) -> str:
+    return files(__package__).joinpath(file).read_text(encoding="utf-8")
 
 
 def _policy(style: str, script: str) -> str:
@@ -65,37 +68,37 @@ def _policy(style: str, script: str) -> str:
 _Section = tuple[str, str, Callable[[Study, Gallery, ImageCopies], Child]]
 
 _SECTIONS: tuple[_Section, ...] = (
-    ("accuracy", "Accuracy", lambda study, shown, album: arms.accuracy(study)),
-    ("pairs", "Arms against each other", lambda study, shown, album: concat(pairs.tests(study), pairs.seeds(study))),
-    ("disputed", "Pictures behind the counts", lambda study, shown, album: drill.drill_down(study, shown)),
-    ("compare", "Pictures, compared", viewer.viewer),
-    ("grid", "Every arm on every kind of picture", lambda study, shown, album: arms.grid(study)),
-    ("confusion", "Confusion", lambda study, shown, album: arms.confusion(study)),
-    ("curves", "Training", lambda study, shown, album: arms.curves(study)),
-    ("quality", "Image quality", lambda study, shown, album: quality.quality(study, shown)),
-    ("safety", "Label safety", lambda study, shown, album: quality.safety(study, shown)),
-    ("data", "Data", lambda study, shown, album: lineage.data(study)),
-    ("recipe", "Recipe and lineage", lambda study, shown, album: concat(lineage.recipe(study), lineage.runs(study))),
-    ("conventions", "Conventions", lambda study, shown, album: lineage.conventions(study)),
-    ("versions", "Versions", lambda study, shown, album: lineage.versions(study)),
-    ("reproduce", "How to make it again", lambda study, shown, album: lineage.reproduce(study)),
+    ("accuracy", "Accuracy", lambda study, shown, copies: accuracy.by_arm(study)),
+    ("pairs", "Arms against each other", lambda study, shown, copies: significance.pairs_of_arms(study)),
+    ("disputed", "Images behind the counts", lambda study, shown, copies: disputed.drill_down(study, shown)),
+    ("compare", "Images, compared", viewer.image_viewer),
+    ("grid", "Every arm on every kind of image", lambda study, shown, copies: accuracy.grid(study)),
+    ("confusion", "Confusion", lambda study, shown, copies: accuracy.confusion(study)),
+    ("curves", "Training", lambda study, shown, copies: accuracy.curves(study)),
+    ("quality", "Image quality", lambda study, shown, copies: quality.by_metric(study, shown)),
+    ("safety", "Label safety", lambda study, shown, copies: quality.safety(study, shown)),
+    ("data", "Data", lambda study, shown, copies: lineage.data(study)),
+    ("recipe", "Recipe and lineage", lambda study, shown, copies: concat(lineage.recipe(study), lineage.runs(study))),
+    ("conventions", "Conventions", lambda study, shown, copies: lineage.conventions(study)),
+    ("versions", "Versions", lambda study, shown, copies: lineage.versions(study)),
+    ("reproduce", "How to make it again", lambda study, shown, copies: lineage.reproduce(study)),
 )
 
 
-def _article(study: Study, shown: Gallery, album: ImageCopies) -> Markup:
+def _article(study: Study, shown: Gallery, copies: ImageCopies) -> Markup:
     sections = []
     for word, title, build in _SECTIONS:
         identity = study.id(word)
         heading = study.heading(1, title, id=f"{identity}-title")
         sections.append(
-            tag("section", heading, build(study, shown, album), id=identity, aria_labelledby=f"{identity}-title")
+            tag("section", heading, build(study, shown, copies), id=identity, aria_labelledby=f"{identity}-title")
         )
     return tag("article", _head(study), sections, class_="study", id=study.id("study"))
 
 
 def _head(study: Study) -> Markup:
     question, verdict, first_seed = study.word("question"), study.verdict, study.word("compare", "verdict")
-    finding = pairs.finding(study)
+    finding = significance.finding(study)
     return tag(
         "header",
         study.heading(0, name(study.title)),
@@ -129,7 +132,7 @@ def _facts(study: Study) -> list[tuple[Child, Child]]:
     return [
         ("Arms", ", ".join(arm_title(str(arm["name"])) for arm in study.arms)),
         ("Seeds", str(seeds) if seeds else None),
-        ("Test pictures", f"{tested} of {counted(classes, 'class')}" if tested and classes else None),
+        ("Test images", f"{tested} of {counted(classes, 'class')}" if tested and classes else None),
         ("SR by", study.word("recipe", "name")),
         ("Time", duration(study.results.get("seconds")) if real(study.results.get("seconds")) is not None else None),
     ]

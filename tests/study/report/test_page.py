@@ -1,36 +1,28 @@
-"""The report: every number where it belongs, every name escaped, every gap told, and a page that anybody can read."""
+"""The page: its head, what it may load, what everybody can read, and a sentence wherever something is missing."""
 
 import copy
-import json
 import re
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from hashlib import sha256
-from html.parser import HTMLParser
-from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from report_folder import ARMS, StudySettings, make_study
-from srcache_cli.main import run
-
-from srcache.errors import ConfigError
-from srcache.html.charts import ticks_between
-from srcache.html.markup import json_block, tag, text
-from srcache.images import decode, encode
-from srcache.study.report import render, summarise, write_report
-from srcache.study.report.data.labels import score
-from srcache.study.report.data.pictures import REDUCTIONS, copy_images, spread
-from srcache.study.report.sections.accuracy import wilson
-from srcache.study.report.sections.quality import histogram
-from srcache.wording import p_value, percent, points
-
-VOID = {"br", "hr", "img", "input", "meta", "link", "col"}
-SECTIONS = (
-    *("accuracy", "pairs", "disputed", "compare", "grid", "confusion", "curves"),
-    *("quality", "safety", "data", "recipe", "conventions", "versions", "reproduce"),
+from report_folder import StudySettings, make_study
+from report_page import (
+    SECTIONS,
+    Page,
+    assert_everything_has_a_name,
+    assert_headings_are_in_order,
+    assert_ids_and_references_fit,
+    data_of,
+    render,
+    style_of,
 )
+
+from srcache.wording import percent
+
 HOSTILE = (
     "<script>alert(1)</script>",
     '"><img src=x onerror=alert(1)>',
@@ -45,69 +37,6 @@ HOSTILE = (
 )
 
 
-class Page(HTMLParser):
-    """A page taken apart: elements in order with attributes and text; what must be closed is closed."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.elements: list[dict] = []
-        self.open: list[dict] = []
-        self.declared = ""
-        self.feed(html)
-        self.close()
-        assert self.open == []
-
-    def handle_decl(self, decl):
-        self.declared = decl
-
-    def handle_starttag(self, tag, attrs):
-        assert len({key for key, _ in attrs}) == len(attrs), f"an attribute stands twice in {tag}"
-        element = {"tag": tag, "text": "", **{"in": [one["tag"] for one in self.open]}, "attrs": dict(attrs)}
-        element["ids"] = [one["attrs"].get("id") for one in self.open]
-        self.elements.append(element)
-        if tag not in VOID:
-            self.open.append(element)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop()["tag"] == tag
-
-    def handle_data(self, data):
-        for element in self.open:
-            element["text"] += data
-
-    def all(self, *tags):
-        return [element for element in self.elements if element["tag"] in tags]
-
-    def by_id(self, identity):
-        (found,) = [element for element in self.elements if element["attrs"].get("id") == identity]
-        return found
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    out = tmp_path_factory.mktemp("study")
-    make_study(out)
-    return out
-
-
-@pytest.fixture(scope="module")
-def results(folder):
-    return json.loads((folder / "results.json").read_text())
-
-
-@pytest.fixture(scope="module")
-def html(folder, results):
-    return render(results, folder)
-
-
-@pytest.fixture(scope="module")
-def page(html):
-    return Page(html)
-
-
-# What it says
-
-
 def test_the_head_has_the_question_and_the_verdict(page, results):
     header = next(one for one in page.all("header"))
     assert results["question"] in header["text"]
@@ -116,59 +45,12 @@ def test_the_head_has_the_question_and_the_verdict(page, results):
     assert "Not significant after correction" in header["text"]
 
 
-def test_with_one_seed_the_verdict_is_that_of_the_comparison(folder, results):
+def test_with_one_seed_the_verdict_is_that_of_the_comparison(small):
+    folder, results = small
     one = {key: value for key, value in results.items() if key not in ("verdict", "seeds")}
     header = Page(render(one, folder)).all("header")[0]
     assert results["compare"]["verdict"] in header["text"]
     assert "The first seed alone" not in header["text"]
-
-
-def test_significance_is_said_only_after_correction(folder, results):
-    changed = copy.deepcopy(results)
-    changed["compare"]["pairs"][2]["adjusted"]["mid_p"] = 0.0123
-    header = Page(render(changed, folder)).all("header")[0]
-    assert (
-        "Significant after correction, on the first seed: 1 of 6 pairs (smallest p: LR against HR, 0.0123)"
-        in header["text"]
-    )
-    changed["compare"]["pairs"][2]["adjusted"]["mid_p"] = 0.0501
-    changed["compare"]["pairs"][2]["mid_p"] = 0.0001
-    header = Page(render(changed, folder)).all("header")[0]
-    assert "Not significant after correction, on the first seed: the smallest p is 0.0501" in header["text"]
-
-
-def test_every_arm_and_seed_is_in_the_accuracy_table(page, results):
-    words = page.by_id("accuracy")["text"]
-    for arm in results["arms"]:
-        for share in arm["accuracy"]:
-            assert percent(share) in words
-            assert percent(wilson(share, 36)[0])[:-2] in words
-    assert [f"Seed {seed}" for seed in (0, 1, 2)] == re.findall(r"Seed \d", words)
-
-
-def test_every_pair_has_its_counts_and_p_values(page, results):
-    rows = [row for row in page.all("tr") if "pairs" in row["ids"]][1:7]
-    for row, pair in zip(rows, results["compare"]["pairs"], strict=True):
-        table, adjusted = pair["table"], pair["adjusted"]["mid_p"]
-        values = [str(table["first_only"]), str(table["second_only"]), p_value(pair["mid_p"]), p_value(adjusted)]
-        assert "".join(values) + " (not significant)" in row["text"]
-
-
-def test_behind_each_count_are_exactly_its_pictures(page, results):
-    for at, pair in enumerate(results["compare"]["pairs"]):
-        for side, key in (("b", "names_first_only"), ("c", "names_second_only")):
-            found = [one for one in page.all("a") if f"pair-{at}-{side}" in one["ids"]]
-            assert [one["text"] for one in found] == pair[key]
-            assert f"{side} = {len(pair[key])}:" in page.by_id(f"pair-{at}-{side}")["text"]
-
-
-def test_a_disputed_picture_shows_what_is_known_of_it(page, results):
-    name = results["compare"]["pairs"][0]["names_first_only"][0]
-    picture = next(one for one in results["images"] if one["name"] == name)
-    row = next(one for one in page.all("tr") if "pair-0-b" in one["ids"] and name in one["text"])
-    assert score("psnr", picture["quality"]["sr"]["psnr"]) in row["text"]
-    assert f"{picture['predictions']['lr']['label']} ✓ right" in row["text"]
-    assert f"{picture['predictions']['bicubic']['label']} ✗ wrong" in row["text"]
 
 
 def test_matrices_grid_safety_and_lineage_are_there(page, results):
@@ -186,42 +68,6 @@ def test_matrices_grid_safety_and_lineage_are_there(page, results):
     assert "data range: 255" in page.by_id("conventions")["text"]
     assert "2.14.1" in page.by_id("versions")["text"]
     assert all(line in page.by_id("reproduce")["text"] for line in results["commands"])
-
-
-def test_the_diagonal_of_the_grid_is_framed(page):
-    framed = [one for one in page.all("td") if "own" in (one["attrs"].get("class") or "").split()]
-    assert len(framed) == len(ARMS)
-
-
-def test_curves_are_told_in_words_too(page, results):
-    charts = [one for one in page.all("svg") if "curves" in one["ids"] and one["attrs"].get("role") == "img"]
-    assert len(charts) == 12
-    last = results["arms"][0]["history"][0][-1]["val_accuracy"]
-    assert f"seed 0 ends at {percent(last)} in epoch 12" in charts[0]["text"]
-    assert results["arms"][0]["history"][0][0]["epoch"] == 1
-    numbers = [one for one in page.all("tr") if "curves" in one["ids"]]
-    assert len(numbers) == 4 * (1 + 3 * 12)
-
-
-def test_the_distribution_is_that_of_the_side_table(folder, results):
-    assert "36 SR images; from 0.31" in render(results, folder)
-    path = folder / results["safety"]["csv"]
-    kept = path.read_text()
-    try:
-        path.write_text("name,safe\n" + "x" * 200_000 + ",0.1\n")
-        assert "36 SR images; from 0.31" in render(results, folder)
-        path.write_text("name,safe\nx,0.1\ny,\nz,nan\nw,word\nv,0.3\n")
-        assert "2 SR images; from 0.10 to 0.30" in render(results, folder)
-    finally:
-        path.write_text(kept)
-
-
-# What comes from outside
-
-
-def _data(html, identity="pictures"):
-    (block,) = re.findall(f'<script type="application/json" id="{identity}">(.*?)</script>', html)
-    return json.loads(block)
 
 
 def test_hostile_names_are_text(tmp_path):
@@ -249,24 +95,9 @@ def test_hostile_names_are_text(tmp_path):
     assert "\x00" not in html
     assert html.encode()
     assert page.all("h1")[0]["text"] == HOSTILE[0]
-    assert [one["name"] for one in _data(html)["pictures"]] == [row["name"] for row in results["images"]]
+    assert [one["name"] for one in data_of(html)["pictures"]] == [row["name"] for row in results["images"]]
     options = {one["text"] for one in page.all("option")}
     assert set(HOSTILE[:4]) <= options
-
-
-@given(st.text(st.characters(exclude_categories=()), max_size=30))
-def test_any_text_comes_back_out_of_markup_and_json(words):
-    inside = Page(f"<p>{text(words)}</p>").all("p")[0]["text"]
-    kept = "".join(letter for letter in words if letter.isprintable())
-    assert "".join(letter for letter in inside if letter.isprintable() and letter != "\ufffd") == kept.replace(
-        "\ufffd", ""
-    )
-    block = json_block("data", {words: words})
-    assert (
-        set("<>&") & set(block.removeprefix('<script type="application/json" id="data">')[: -len("</script>")]) == set()
-    )
-    assert json.loads(Page(block).by_id("data")["text"]) == {words: words}
-    assert Page(tag("p", title=words)).all("p")[0]["attrs"]["title"] is not None
 
 
 def test_writing_directions_of_names_do_not_mix(tmp_path):
@@ -274,30 +105,6 @@ def test_writing_directions_of_names_do_not_mix(tmp_path):
     cells = [one for one in Page(render(results, tmp_path)).all("bdi") if one["text"] == "שלום"]
     assert cells
 
-
-def test_files_outside_the_folder_are_not_embedded(tmp_path):
-    secret = encode(np.full((5, 7, 3), 200, np.uint8), "png")
-    (tmp_path / "secret.png").write_bytes(secret)
-    results = make_study(tmp_path / "out", StudySettings(count=3, size=16))
-    results["images"][0]["sr"] = "../secret.png"
-    results["images"][1]["sr"] = str(tmp_path / "secret.png")
-    results["images"][2]["sr"] = "gone\0.png"
-    html = render(results, tmp_path / "out")
-    assert b64encode(secret).decode() not in html
-    assert "3 files could not be shown" in html
-
-
-def test_broken_pictures_are_listed(tmp_path):
-    results = make_study(tmp_path, StudySettings(count=4, size=16))
-    (tmp_path / results["images"][1]["sr"]).write_bytes(b"no picture")
-    (tmp_path / results["images"][2]["hr"]).unlink()
-    words = Page(render(results, tmp_path)).by_id("compare")["text"]
-    assert "2 files could not be shown" in words
-    assert f"{results['images'][1]['sr']} (unreadable)" in words
-    assert f"{results['images'][2]['hr']} (no such file in the folder)" in words
-
-
-# What is missing
 
 _MISSING = {
     "arms": ("accuracy", "curves", "recipe"),
@@ -315,17 +122,18 @@ _MISSING = {
 
 
 @pytest.mark.parametrize("part", _MISSING)
-def test_a_missing_part_is_told_where_it_would_stand(part, folder, results):
+def test_a_missing_part_is_said_where_it_would_stand(part, small):
+    folder, results = small
     less = {key: value for key, value in results.items() if key != part}
     page = Page(render(less, folder))
     for section in _MISSING[part]:
         assert "Not in this report:" in page.by_id(section)["text"], section
     rest = set(SECTIONS) - set(_MISSING[part]) - {"accuracy"}
-    told = {section for section in rest if "Not in this report:" in page.by_id(section)["text"]}
-    assert told <= {"safety", "disputed"}
+    missing = {section for section in rest if "Not in this report:" in page.by_id(section)["text"]}
+    assert missing <= {"safety", "disputed"}
 
 
-def test_the_whole_report_has_no_gap(html):
+def test_the_complete_report_has_no_gap(html):
     assert "Not in this report" not in html
     assert "incomplete" not in html
 
@@ -345,17 +153,11 @@ def _paths(value, before=()):
         yield from _paths(one, (*before, key))
 
 
-@pytest.fixture(scope="module")
-def small(tmp_path_factory):
-    out = tmp_path_factory.mktemp("small")
-    results = make_study(out, StudySettings(count=3, size=8, seeds=(0, 1)))
-    return out, results, sorted(set(_paths(results)) - {()}, key=str)
-
-
 @settings(max_examples=30)
 @given(data=st.data())
 def test_no_damage_to_the_results_breaks_the_page(small, data):
-    out, results, paths = small
+    out, results = small
+    paths = sorted(set(_paths(results)) - {()}, key=str)
     path = data.draw(st.sampled_from(paths))
     rubbish = st.sampled_from(
         [
@@ -384,14 +186,8 @@ def test_no_damage_to_the_results_breaks_the_page(small, data):
     Page(render(damaged, out))
 
 
-# What everybody can read
-
-
 def test_headings_are_in_order(page):
-    levels = [int(one["tag"][1]) for one in page.elements if re.fullmatch(r"h[1-6]", one["tag"])]
-    assert levels[0] == 1
-    assert levels.count(1) == 1
-    assert all(after - before <= 1 for before, after in pairwise(levels))
+    assert_headings_are_in_order(page)
 
 
 def test_landmarks_language_and_title(page):
@@ -403,29 +199,11 @@ def test_landmarks_language_and_title(page):
 
 
 def test_ids_are_unique_and_references_lead_somewhere(page):
-    ids = [one["attrs"]["id"] for one in page.elements if "id" in one["attrs"]]
-    assert len(ids) == len(set(ids))
-    for one in page.elements:
-        references = [one["attrs"].get("for"), *(one["attrs"].get("aria-labelledby") or "").split()]
-        href = one["attrs"].get("href") or ""
-        references += [href[1:]] if href.startswith("#") else []
-        assert {reference for reference in references if reference} <= set(ids)
+    assert_ids_and_references_fit(page)
 
 
-def test_every_control_has_a_name_and_every_picture_a_text(page):
-    labelled = {one["attrs"]["for"] for one in page.all("label")}
-    for one in page.all("select", "input", "textarea"):
-        assert one["attrs"]["id"] in labelled
-    for one in page.all("button", "a", "summary"):
-        assert one["attrs"].get("aria-label") or one["text"].strip()
-    for one in page.all("img"):
-        assert "alt" in one["attrs"]
-    for one in page.all("svg"):
-        assert one["attrs"].get("aria-hidden") == "true" or one["attrs"].get("aria-labelledby")
-    for one in page.elements:
-        if one["attrs"].get("tabindex") == "0":
-            assert one["attrs"].get("role")
-            assert one["attrs"].get("aria-label")
+def test_every_control_has_a_name_and_every_image_a_text(page):
+    assert_everything_has_a_name(page)
 
 
 def test_tables_have_captions_and_headers(page):
@@ -433,10 +211,6 @@ def test_tables_have_captions_and_headers(page):
         assert one["text"].strip()
     assert len(page.all("caption")) == len(page.all("table")) > 10
     assert all(one["attrs"].get("scope") in ("row", "col") for one in page.all("th"))
-
-
-def _style(html):
-    return re.search(r"<style>(.*?)</style>", html, re.DOTALL).group(1)
 
 
 def _variables(css, dark):
@@ -460,7 +234,7 @@ def contrast(one, other):
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_every_ink_is_readable_on_every_ground(html, dark):
-    colours = _variables(_style(html), dark)
+    colours = _variables(style_of(html), dark)
     heats = [key for key in colours if key.startswith("heat")]
     lines = [key for key in colours if key.startswith("line")]
     assert len(heats) == 8
@@ -479,19 +253,16 @@ def test_every_ink_is_readable_on_every_ground(html, dark):
 
 
 def test_dark_redefines_every_colour(html):
-    assert set(_variables(_style(html), False)) == set(_variables(_style(html), True))
-    light, dark = (_variables(_style(html), which) for which in (False, True))
+    assert set(_variables(style_of(html), False)) == set(_variables(style_of(html), True))
+    light, dark = (_variables(style_of(html), which) for which in (False, True))
     assert [key for key in light if light[key] == dark[key]] == []
 
 
 def test_shades_grow_evenly(html):
     for dark, sign in ((False, -1), (True, 1)):
-        colours = _variables(_style(html), dark)
+        colours = _variables(style_of(html), dark)
         steps = np.diff([_luminance(colours[f"heat{at}"]) for at in range(8)])
         assert (sign * steps > 0).all()
-
-
-# What it may load
 
 
 def test_the_policy_allows_the_page_itself_and_nothing_else(page):
@@ -518,274 +289,3 @@ def test_nothing_leads_outside(page, html):
             assert (one["attrs"].get(key) or "#").startswith(("#", "data:"))
     assert "@import" not in html
     assert "url(" not in html
-
-
-# Pictures
-
-
-def test_small_pictures_keep_their_pixels(folder, results, html):
-    data = _data(html)
-    for row, shown in zip(results["images"], data["pictures"], strict=True):
-        for kind in ("lr", "bicubic", "sr", "hr"):
-            head, _, body = shown["images"][kind]["src"].partition(",")
-            assert head == "data:image/png;base64"
-            assert (decode(b64decode(body)) == decode((folder / row[kind]).read_bytes())).all()
-
-
-def _noise(folder, count, size):
-    dice = np.random.default_rng(1)
-    paths = []
-    for at in range(count):
-        paths.append(folder / f"{at}.png")
-        paths[-1].write_bytes(encode(dice.integers(0, 256, (size, size, 3), dtype=np.uint8), "png"))
-    return paths
-
-
-def test_the_budget_is_kept_with_the_best_copies_that_fit(tmp_path):
-    paths = _noise(tmp_path, 12, 128)
-    sizes = []
-    for budget in (10_000_000, 200_000, 60_000, 30_000, 18_000):
-        album = copy_images(paths, budget)
-        assert album.bytes <= budget
-        assert set(album.copies) == set(paths)
-        sizes.append(REDUCTIONS.index(album.rung))
-    assert sizes == sorted(sizes)
-    assert sizes[0] == 0
-    assert sizes[-1] > 3
-    assert copy_images(paths, 1).rung == REDUCTIONS[-1]
-
-
-def test_a_sample_that_misleads_is_noticed(tmp_path):
-    paths = []
-    for at in range(60):
-        paths.append(tmp_path / f"{at:02}.png")
-        easy = at % 5 in (0, 2)  # those that the sample of 24 takes
-        size = 8 if easy else 64
-        pixels = np.random.default_rng(at).integers(0, 256, (size, size, 3), dtype=np.uint8)
-        paths[-1].write_bytes(encode(pixels, "png"))
-    assert {int(path.stem) % 5 for path in spread(paths, 24)} == {0, 2}
-    album = copy_images(paths, 100_000)
-    assert album.bytes <= 100_000
-    assert len(album.copies) == 60
-
-
-@pytest.fixture(scope="module")
-def large(tmp_path_factory):
-    """500 pictures that hardly compress."""
-    out = tmp_path_factory.mktemp("large")
-    results = make_study(out, StudySettings(count=500, size=8))
-    paths = _noise(out, 25, 64)
-    for at, row in enumerate(results["images"]):
-        for kind in ("lr", "bicubic", "sr", "hr"):
-            path = out / row[kind]
-            path.unlink()
-            path.hardlink_to(paths[at % 25])
-    return out, results
-
-
-def test_500_pictures_stay_below_15_megabytes(large):
-    out, _ = large
-    summary = summarise(out, out / "report.html")
-    data = _data(summary.path.read_text(encoding="utf-8"))
-    assert len(data["pictures"]) == 500
-    assert all(len(one["images"]) == 4 for one in data["pictures"])
-    assert 5_000_000 < summary.bytes < 15_000_000
-
-
-def test_long_lists_are_cut_and_say_so(small):
-    out, results, _ = small
-    many = copy.deepcopy(results)
-    names = [f"n{at}" for at in range(400)]
-    many["compare"]["pairs"][0] |= {"names_first_only": names, "table": {"first_only": 400, "second_only": 0}}
-    many["safety"]["filters"][0]["removed_names"] = names * 2
-    page = Page(render(many, out))
-    assert "n249" in page.by_id("pair-0-b")["text"]
-    assert "n250" not in page.by_id("pair-0-b")["text"]
-    assert "b = 400:" in page.by_id("pair-0-b")["text"]
-    assert "… and 150 pictures more; compare.json has all." in page.by_id("pair-0-b")["text"]
-    assert "… and 300 more" in page.by_id("safety")["text"]
-
-
-def test_of_more_pictures_those_in_dispute_come_first(small):
-    from srcache.study.report.data.gallery import gallery
-    from srcache.study.report.data.study import Study
-
-    out, results, _ = small
-    many = copy.deepcopy(results)
-    many["images"] = [{**results["images"][0], "name": f"n{at}"} for at in range(90)]
-    many["compare"]["pairs"] = [
-        {**results["compare"]["pairs"][0], "names_first_only": ["n7", "n88"], "names_second_only": []}
-    ]
-    shown = gallery(Study(results=many, root=out), 10)
-    assert len(shown.rows) == 10
-    assert {"n7", "n88"} <= set(shown.places)
-    assert [row["name"] for row in shown.rows] == sorted(shown.places, key=lambda name: int(name[1:]))
-    assert len(shown.every) == 90
-
-
-# Words and charts
-
-
-def test_scores_have_the_digits_of_papers():
-    assert score("psnr", 30.126) == "30.13 dB"
-    assert score("ssim", 0.91234) == "0.9123"
-    assert score("psnr", float("inf")) == "∞"
-
-
-@pytest.mark.parametrize(("right", "count"), [(0, 10), (10, 10), (29, 50), (273, 331), (1, 1)])
-def test_wilson_is_that_of_statsmodels(right, count):
-    proportion = pytest.importorskip("statsmodels.stats.proportion")
-    low, high = proportion.proportion_confint(right, count, method="wilson")
-    assert wilson(right / count, count) == pytest.approx((low, high), abs=1e-12)
-
-
-@given(st.floats(-1e3, 1e3), st.floats(1e-4, 1e6), st.integers(2, 8))
-def test_ticks_are_round_few_and_inside(low, span, about):
-    high = low + span
-    ticks = ticks_between(low, high, about)
-    assert len(ticks) <= 2 * about + 2
-    assert all(low - 1e-6 * span <= tick <= high + 1e-6 * span for tick in ticks)
-    assert ticks == sorted(ticks)
-
-
-@given(st.lists(st.floats(0, 1)), st.integers(1, 40))
-def test_a_histogram_loses_nothing(values, steps):
-    counts = histogram(values, steps)
-    assert len(counts) == steps
-    assert sum(counts) == len(values)
-
-
-# Files and several studies
-
-
-def test_write_report_writes_beside_the_results(folder):
-    path = write_report(folder)
-    assert path == folder / "report.html"
-    assert write_report(folder, folder / "deep/er/page.html").read_bytes() == path.read_bytes()
-
-
-def test_several_studies_share_a_page(folder, tmp_path):
-    make_study(tmp_path / "b", StudySettings(count=6, size=16, classes=("x", "y")))
-    summary = summarise([folder, tmp_path / "b"], tmp_path / "both.html")
-    html = summary.path.read_text(encoding="utf-8")
-    page = Page(html)
-    test_headings_are_in_order(page)
-    test_ids_are_unique_and_references_lead_somewhere(page)
-    test_every_control_has_a_name_and_every_picture_a_text(page)
-    assert len(page.all("article")) == len(summary.studies) == 2
-    assert [len(_data(html, f"s{at}-pictures")["pictures"]) for at in (1, 2)] == [36, 6]
-
-
-def test_what_is_no_experiment_is_told(folder, tmp_path):
-    with pytest.raises(ConfigError, match="is no folder"):
-        write_report(tmp_path / "none")
-    with pytest.raises(ConfigError, match=r"holds no results\.json.*srcache experiment CONFIG"):
-        write_report(tmp_path)
-    (tmp_path / "results.json").write_text('{"schema": "srcache.quickstart/1"}')
-    with pytest.raises(ConfigError, match=r"schema 'srcache\.experiment/1', but has 'srcache\.quickstart/1'"):
-        write_report(tmp_path)
-    for text_ in ("[1]", "{", "\xff", "[" * 100_000):
-        (tmp_path / "results.json").write_bytes(text_.encode("latin-1"))
-        with pytest.raises(ConfigError, match=r"results\.json"):
-            write_report(tmp_path)
-    with pytest.raises(ConfigError, match="say where: --out FILE"):
-        write_report([folder, folder])
-    with pytest.raises(ConfigError, match="is a folder; --out must name a file"):
-        write_report(folder, tmp_path)
-    with pytest.raises(ConfigError, match="but got none"):
-        write_report([])
-
-
-# The command
-
-
-def test_the_command_writes_and_tells(folder, tmp_path, capfd):
-    assert run(["report", str(folder), "--out", str(tmp_path / "r.html"), "--json"]) == 0
-    said = json.loads(capfd.readouterr().out)
-    assert said["schema"] == "srcache.report/1"
-    assert said["ok"] is True
-    assert set(said["result"]) == {"path", "bytes", "studies"}
-    assert said["result"]["bytes"] == (tmp_path / "r.html").stat().st_size
-    assert [set(one) for one in said["result"]["studies"]] == [{"title", "complete", "verdict"}]
-
-
-def test_the_command_says_that_a_study_is_incomplete(folder, results, tmp_path, capfd):
-    less = {key: results[key] for key in ("schema", "name", "arms")}
-    (tmp_path / "results.json").write_text(json.dumps(less))
-    assert run(["report", str(tmp_path)]) == 0
-    said = capfd.readouterr()
-    assert "textures: no verdict" in said.out
-    assert "incomplete" in said.err
-    assert "incomplete" in (tmp_path / "report.html").read_text(encoding="utf-8")
-
-
-def test_the_command_ends_with_2_where_there_is_no_study(tmp_path, capfd):
-    assert run(["report", str(tmp_path)]) == 2
-    assert "holds no results.json" in capfd.readouterr().err
-    assert run(["report"]) == 2
-
-
-# As the other rooms write it
-
-
-def test_a_real_comparison_is_read(folder, results):
-    pytest.importorskip("sklearn")
-    pytest.importorskip("statsmodels")
-    from srcache.study.compare.predictions import PredictionRow, Predictions
-    from srcache.study.compare.seeds import compare_seeds, join_seeds
-
-    dice = np.random.default_rng(3)
-    names = [row["name"] for row in results["images"]]
-    labels = [row["label"] for row in results["images"]]
-    classes = tuple(results["data"]["classes"])
-
-    def said(skill):
-        rows = [
-            PredictionRow(name, "", label, label if dice.random() < skill else classes[0])
-            for name, label in zip(names, labels, strict=True)
-        ]
-        return Predictions(classes=classes, rows=tuple(rows))
-
-    arms = {"lr": [said(0.5), said(0.5)], "sr": [said(0.6), said(0.7)], "hr": [said(0.97), said(0.99)]}
-    seeds = compare_seeds(join_seeds(arms))
-    first = seeds.comparisons[0]
-    real = {
-        **results,
-        "verdict": seeds.verdict,
-        "compare": json.loads(json.dumps(first.plain())),
-        "seeds": json.loads(json.dumps(seeds.plain())),
-    }
-    page = Page(render(real, folder))
-    assert first.verdict in page.all("header")[0]["text"]
-    assert seeds.verdict in page.all("header")[0]["text"]
-    for at, pair in enumerate(first.pairs):
-        row = [one for one in page.all("tr") if "pairs" in one["ids"]][1 + at]
-        words = " (significant)" if pair.significant else " (not significant)"
-        counts = f"{pair.table.first_only}{pair.table.second_only}"
-        difference = points(pair.newcombe.value)
-        assert f"{counts}{p_value(pair.tests.mid_p)}{p_value(pair.adjusted.mid_p)}{words}{difference}" in row["text"]
-        assert page.by_id(f"pair-{at}-c")["text"].startswith(f"c = {pair.table.second_only}:")
-    text_ = page.by_id("pairs")["text"]
-    assert f"Q = {first.cochran.statistic:.2f}, df = 2, p " in text_
-    for seed_pair in seeds.pairs:
-        found = seed_pair.simultaneous
-        assert f"{points(found.low)} to {points(found.high)}" in text_
-    assert (
-        f"macro precision {first.classifiers[0].macro.precision:.3f}".lower() in page.by_id("confusion")["text"].lower()
-    )
-
-
-def test_a_real_measurement_of_quality_is_read(folder, results):
-    pytest.importorskip("skimage")
-    from srcache.study.quality.measure import measure_folders
-    from srcache.study.quality.psnr_ssim import Convention
-
-    report = measure_folders(folder / "pictures/hr", folder / "pictures/sr", ("psnr", "ssim"), Convention())
-    plain = json.loads(json.dumps(report.plain()))
-    page = Page(render({**results, "quality": {"sr": plain}}, folder))
-    psnr = plain["metrics"]["psnr"]
-    words = page.by_id("quality")["text"]
-    assert score("psnr", psnr["mean"]) in words
-    assert " to ".join(score("psnr", end) for end in psnr["interval"]) in words
-    assert psnr["worst"][0]["name"] in words
-    assert "scikit-image" in page.by_id("conventions")["text"]

@@ -6,7 +6,8 @@ from typing import Any
 from srcache.study.report.data.study import inside
 from srcache.wording import percent, real
 
-Interval = tuple[float | None, float | None]
+Ends = tuple[float | None, float | None]
+"""Both ends of an interval; None where they are not defined."""
 
 _CORRECTIONS = {"holm": "Holm’s correction", "bonferroni": "Bonferroni’s correction", "none": "no correction"}
 
@@ -39,14 +40,14 @@ class Value:
     high: float | None = None
 
     @property
-    def interval(self) -> Interval:
+    def interval(self) -> Ends:
         """Both ends."""
         return self.low, self.high
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassifierView:
-    """One classifier on the pictures that all of them saw. `confusion` has a row per true class."""
+    """One classifier on the images that all of them saw. `confusion` has a row per true class."""
 
     name: str
     accuracy: Value
@@ -58,7 +59,7 @@ class ClassifierView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairView:
-    """Two classifiers on the same pictures: `b` only the first has right, `c` only the second.
+    """Two classifiers on the same images: `b` only the first has right, `c` only the second.
 
     `decisive` is the p of the test that decides, `adjusted` the same after correction.
     """

@@ -1,4 +1,4 @@
-"""The pictures of a study: which are on the page, in which variants, and what is known of each."""
+"""The images of a study: which are on the page, in which variants, and what is known of each."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -6,22 +6,22 @@ from pathlib import Path
 from typing import Any
 
 from srcache.study.report.data.comparison import pairs
-from srcache.study.report.data.pictures import MOST, ImageCopies
+from srcache.study.report.data.copies import MOST, ImageCopies
 from srcache.study.report.data.study import Study, inside
 from srcache.wording import real
 
 KINDS = {"lr": "LR", "bicubic": "Bicubic", "sr": "SR", "hr": "HR"}
-"""The variants of a picture and how they are written, from the poorest to the best."""
+"""The variants of an image and how they are written, from the poorest to the best."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gallery:
-    """A study's pictures as the page shows them.
+    """A study's images as the page shows them.
 
     Attributes:
-        rows: what `results.json` says of each picture on the page, in its order.
-        places: a picture's name → its place in `rows`.
-        every: the rows of all pictures, on the page or not, by name.
+        rows: what `results.json` says of each image on the page, in its order.
+        places: an image's name → its place in `rows`.
+        every: the rows of all images, on the page or not, by name.
     """
 
     rows: tuple[dict[str, Any], ...]
@@ -29,16 +29,16 @@ class Gallery:
     every: Mapping[str, dict[str, Any]]
 
 
-def gallery(study: Study, most: int = MOST) -> Gallery:
-    """Choose the pictures of a page: all, or those on which arms differ first, then others evenly spread."""
+def make_gallery(study: Study, most: int = MOST) -> Gallery:
+    """Choose the images of a page: all, or those on which arms differ first, then others evenly spread."""
     every = {row["name"]: row for row in study.mappings("images") if isinstance(row.get("name"), str)}
     chosen = set(_chosen(study, every, most))
     rows = tuple(row for name, row in every.items() if name in chosen)
     return Gallery(rows=rows, places={row["name"]: at for at, row in enumerate(rows)}, every=every)
 
 
-def files(study: Study, shown: Gallery) -> Iterator[Path]:
-    """The files of the pictures on the page."""
+def image_files(study: Study, shown: Gallery) -> Iterator[Path]:
+    """The files of the images on the page."""
     for row in shown.rows:
         for kind in KINDS:
             path = study.file(row.get(kind))
@@ -46,7 +46,7 @@ def files(study: Study, shown: Gallery) -> Iterator[Path]:
                 yield path
 
 
-def lost(study: Study, shown: Gallery, album: ImageCopies) -> list[str]:
+def lost_files(study: Study, shown: Gallery, copies: ImageCopies) -> list[str]:
     """Files that the results name but that are not there, or cannot be read, with the reason."""
     problems = []
     for row in shown.rows:
@@ -54,14 +54,14 @@ def lost(study: Study, shown: Gallery, album: ImageCopies) -> list[str]:
             if row.get(kind) is None:
                 continue
             path = study.file(row[kind])
-            reason = "no such file in the folder" if path is None else album.unreadable.get(path)
+            reason = "no such file in the folder" if path is None else copies.unreadable.get(path)
             if reason:
                 problems.append(f"{row[kind]} ({reason})")
     return problems
 
 
 def figures(row: dict[str, Any]) -> list[tuple[str, str, float]]:
-    """A picture's quality as (variant, metric, value)."""
+    """An image's quality as (variant, metric, value)."""
     quality = inside(row, dict, "quality") or {}
     found = []
     for kind in KINDS:
@@ -73,11 +73,11 @@ def figures(row: dict[str, Any]) -> list[tuple[str, str, float]]:
 
 
 def answer(row: dict[str, Any], arm: str) -> tuple[str, bool] | None:
-    """What an arm said of a picture, and whether that is right."""
-    said = inside(row, dict, "predictions", arm)
-    if said is None or said.get("label") is None:
+    """An arm's prediction for an image, and whether it is right; None where there is none."""
+    given = inside(row, dict, "predictions", arm)
+    if given is None or given.get("label") is None:
         return None
-    return str(said["label"]), bool(said.get("right"))
+    return str(given["label"]), bool(given.get("right"))
 
 
 def _chosen(study: Study, every: Mapping[str, dict[str, Any]], most: int) -> list[str]:

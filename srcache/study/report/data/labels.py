@@ -22,7 +22,7 @@ _METRICS = {
 
 
 def score(metric: str, value: Any) -> str:
-    """A quality figure in its usual digits; `inf` for pictures that are equal."""
+    """A quality figure in its usual digits; `inf` for images that are equal."""
     if isinstance(value, float) and math.isinf(value):
         return "∞" if value > 0 else "−∞"
     decibels = metric.startswith(("psnr", "back_projection"))

@@ -1,16 +1,16 @@
-"""What the arms reached: accuracy by seed, training curves, confusion, and each arm on every kind of picture."""
+"""What the arms reached: accuracy by seed, training curves, confusion, and each arm on every kind of image."""
 
 from collections.abc import Mapping, Sequence
-from math import sqrt
 from statistics import fmean
 from typing import Any
 
 from srcache.html.charts import Line, Span, legend, lines, spans
 from srcache.html.markup import Child, Markup, concat, name, tag
 from srcache.html.tables import Cell, data_table, folded, missing, shaded
-from srcache.study.report.data.comparison import ClassifierView, Interval, classifiers
+from srcache.study.report.data.comparison import ClassifierView, Ends, classifiers
 from srcache.study.report.data.labels import arm_title
 from srcache.study.report.data.study import Study, inside
+from srcache.study.statistics.intervals import wilson_limits
 from srcache.wording import number, percent, percent_range, points, real
 
 _CURVES = {
@@ -20,12 +20,11 @@ _CURVES = {
     "loss": ("Training loss", False),
 }
 _DRAWN = ("val_accuracy", "val_loss", "loss")
-_Z = 1.959963984540054
 _MADE = "`srcache experiment` writes it after training; run the same command again to go on."
 
 
-def accuracy(study: Study) -> Markup:
-    """Accuracy of every arm on its own test pictures, per seed, with an interval."""
+def by_arm(study: Study) -> Markup:
+    """Accuracy of every arm on its own test images, per seed, with an interval."""
     arms = [arm for arm in study.arms if _shares(arm)]
     if not arms:
         return missing("the accuracy of the arms", _MADE)
@@ -34,10 +33,10 @@ def accuracy(study: Study) -> Markup:
     headers = ["Arm", *(_seed_header(arms, at) for at in range(seeds)), "Mean", "Spread"]
     rows = [_accuracy_row(arm, seeds, tested) for arm in arms]
     note = (
-        f"Each network on the {tested} test pictures of its own kind. The range under a figure is its 95 % "
-        "interval (Wilson): how far one draw of test pictures can lead astray. Spread: the lowest to the highest seed."
+        f"Each network on the {tested} test images of its own kind. The range under a figure is its 95 % "
+        "interval (Wilson): how much another draw of test images may change it. Spread: the lowest to the highest seed."
         if tested
-        else "Each network on test pictures of its own kind. How many there were is not known, so no interval is given."
+        else "Each network on test images of its own kind. How many there were is not known, so no interval is given."
     )
     return concat(
         data_table(concat("Accuracy by arm and seed. ", tag("span", note)), headers, rows, label="Accuracy by arm"),
@@ -62,12 +61,12 @@ def confusion(study: Study) -> Markup:
 
 
 def grid(study: Study) -> Markup:
-    """Every arm on every kind of test picture, as a heat map."""
+    """Every arm on every kind of test image, as a heat map."""
     values = [line for line in study.rows("grid", "accuracy") if isinstance(line, list)]
     arms, domains = ([str(one) for one in study.rows("grid", key)] for key in ("arms", "domains"))
     plain = [share for line in values for value in line if (share := real(value)) is not None]
     if not plain or len(values) != len(arms) or any(len(line) != len(domains) for line in values):
-        return missing("the grid of arms and kinds of picture", _MADE)
+        return missing("the grid of arms and kinds of image", _MADE)
     spread = study.rows("grid", "spread")
     own = {str(arm["name"]): arm.get("domain") for arm in study.arms}
     rows: list[list[Child]] = []
@@ -80,7 +79,7 @@ def grid(study: Study) -> Markup:
         ]
         rows.append([concat("trained on ", name(arm_title(arm))), *marked])
     caption = concat(
-        "Accuracy of each arm on each kind of test picture, mean over seeds. ",
+        "Accuracy of each arm on each kind of test image, mean over seeds. ",
         tag(
             "span",
             "The stronger the shade, the better. A frame marks the kind that the arm was trained on; "
@@ -88,17 +87,12 @@ def grid(study: Study) -> Markup:
         ),
     )
     headers = ["Arm", *(f"tested on {arm_title(domain)}" for domain in domains)]
-    return data_table(caption, headers, rows, label="Accuracy of each arm on each kind of test picture")
+    return data_table(caption, headers, rows, label="Accuracy of each arm on each kind of test image")
 
 
-def wilson(share: float, count: int) -> Interval:
-    """The 95 % interval of Wilson (1927) for a share of `count` trials."""
-    if count < 1 or not 0 <= share <= 1:
-        return None, None
-    scale = 1 + _Z**2 / count
-    middle = (share + _Z**2 / (2 * count)) / scale
-    half = _Z * sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2)) / scale
-    return max(0.0, middle - half), min(1.0, middle + half)
+def _interval(share: float, tested: int) -> Ends:
+    """Wilson's 95 % interval; none where the results hold what cannot be."""
+    return wilson_limits(share, tested) if tested >= 1 and 0 <= share <= 1 else (None, None)
 
 
 def _shares(arm: dict[str, Any]) -> list[float]:
@@ -106,7 +100,7 @@ def _shares(arm: dict[str, Any]) -> list[float]:
 
 
 def _tested(study: Study) -> int:
-    """Test pictures: those that all arms answered, where they were compared."""
+    """Test images: those that all arms answered, where they were compared."""
     compared = real(study.part("compare").get("images"))
     if compared is not None:
         return int(compared)
@@ -126,7 +120,7 @@ def _accuracy_row(arm: dict[str, Any], seeds: int, tested: int) -> list[Child]:
     mean = tag("strong", percent(fmean(shares)))
     spread = percent_range(min(shares), max(shares)) if len(shares) > 1 else "one seed"
     about = [str(arm["network"])] if arm.get("network") else []
-    about += [f"on {arm_title(str(arm['domain']))} pictures"] if arm.get("domain") else []
+    about += [f"on {arm_title(str(arm['domain']))} images"] if arm.get("domain") else []
     return [
         concat(name(arm_title(arm["name"])), tag("small", ", ".join(about)) if about else None),
         *cells,
@@ -138,18 +132,18 @@ def _accuracy_row(arm: dict[str, Any], seeds: int, tested: int) -> list[Child]:
 def _with_range(share: float, tested: int) -> Child:
     if not tested:
         return percent(share)
-    return concat(percent(share), tag("small", percent_range(*wilson(share, tested))))
+    return concat(percent(share), tag("small", percent_range(*_interval(share, tested))))
 
 
 def _dots(study: Study, arms: Sequence[dict[str, Any]], tested: int) -> Markup:
     rows = []
     for arm in arms:
         shares = _shares(arm)
-        low, high = wilson(fmean(shares), tested) if tested else (None, None)
+        low, high = _interval(fmean(shares), tested)
         rows.append(Span(name=arm_title(arm["name"]), value=fmean(shares), low=low, high=high, dots=shares))
     words = "; ".join(f"{row.name}: mean {percent(row.value)}, {percent_range(row.low, row.high)}" for row in rows)
     drawing = spans(study.id("accuracy-chart"), "Accuracy by arm", words, rows)
-    legend = "Upright stroke: mean over seeds. Bar: 95 % interval for one set of test pictures. Circles: single seeds."
+    legend = "Upright stroke: mean over seeds. Bar: 95 % interval for one set of test images. Circles: single seeds."
     return tag("figure", drawing, tag("figcaption", legend), class_="narrow")
 
 
@@ -204,8 +198,8 @@ def _chart(identity: str, key: str, drawn: Sequence[Line], ends: tuple[float, fl
         return None
     title, shares = _CURVES[key]
     last = [(line.name, *line.points[-1]) for line in drawn]
-    said = [f"{seed} ends at {_value(value, shares)} in epoch {epoch:g}" for seed, epoch, value in last]
-    drawing = lines(identity, (title, f"{title} by epoch: {'; '.join(said)}."), drawn, ends, shares)
+    ends_of = [f"{seed} ends at {_value(value, shares)} in epoch {epoch:g}" for seed, epoch, value in last]
+    drawing = lines(identity, (title, f"{title} by epoch: {'; '.join(ends_of)}."), drawn, ends, shares)
     return tag("figure", tag("figcaption", title), drawing)
 
 
@@ -260,7 +254,7 @@ def _per_class(one: ClassifierView) -> Markup:
         for at, row in enumerate(one.per_class)
     ]
     more = ", ".join(f"{key} {number(value)}" for key, value in one.figures.items())
-    headers = ["Class", "Precision", "Recall", "F1", "Pictures"]
+    headers = ["Class", "Precision", "Recall", "F1", "Images"]
     inner = data_table(f"{arm_title(one.name)} by class", headers, rows)
     summary = f"Precision, recall and F1 of {arm_title(one.name)}"
     return folded(summary, tag("p", more[:1].upper() + more[1:] + ".") if more else None, inner)

@@ -1,4 +1,4 @@
-"""The pictures behind McNemar's b and c: which they are, what both arms say of them, and how good they are."""
+"""The images behind McNemar's b and c: which they are, what both arms say of them, and how good they are."""
 
 from typing import Any
 
@@ -11,14 +11,14 @@ from srcache.study.report.data.study import Study
 from srcache.wording import NOTHING, counted, number, real
 
 MOST_IN_ALL, MOST = 3000, 250
-"""Rows of all lists together, and of one; what is left out is told, with the file that has it."""
+"""Rows of all lists together, and of one; where more are left out, the page says which file has them."""
 
 
 def drill_down(study: Study, shown: Gallery) -> Markup:
-    """For every pair the pictures that only one of both has right, with what is known of them."""
+    """For every pair the images that only one of both has right, with what is known of them."""
     found = pairs(study.part("compare"))
     if not any(pair.b_names or pair.c_names for pair in found):
-        return missing("the pictures on which two arms differ")
+        return missing("the images on which two arms differ")
     most = min(MOST, max(10, MOST_IN_ALL // (2 * len(found))))
     return concat([_pair_lists(study, shown, (at, most), pair) for at, pair in enumerate(found)])
 
@@ -28,8 +28,8 @@ def list_id(study: Study, at: int, side: str) -> str:
     return study.id(f"pair-{at}-{side}")
 
 
-def disputed(study: Study, shown: Gallery) -> list[tuple[str, list[int]]]:
-    """Sets of pictures for the viewer's choice: "only LR right, not SR" and their places on the page."""
+def disputed_sets(study: Study, shown: Gallery) -> list[tuple[str, list[int]]]:
+    """Sets of images for the viewer's choice: "only LR right, not SR" and their places on the page."""
     sets = []
     for pair in pairs(study.part("compare")):
         for words, names in _sides(pair):
@@ -49,15 +49,15 @@ def _pair_lists(study: Study, shown: Gallery, place: tuple[int, int], pair: Pair
     (at, most), lists = place, []
     for side, (words, names) in zip("bc", _sides(pair), strict=True):
         if names:
-            rows = [_picture_row(study, shown, one, pair) for one in names[:most]]
-            headers = ["Picture", "True class", *_answer_headers(pair), "SR quality", "Safe"]
+            rows = [_image_row(study, shown, one, pair) for one in names[:most]]
+            headers = ["Image", "True class", *_answer_headers(pair), "SR quality", "Safe"]
             summary = f"{side} = {len(names)}: {words[0].lower()}{words[1:]}"
             inner = data_table(words, headers, rows, left=4)
             rest = len(names) - most
-            more = tag("p", f"… and {counted(rest, 'picture')} more; compare.json has all.") if rest > 0 else None
+            more = tag("p", f"… and {counted(rest, 'image')} more; compare.json has all.") if rest > 0 else None
             lists.append(folded(summary, inner, more, class_="drill", id=list_id(study, at, side)))
         else:
-            lists.append(tag("p", f"{side} = 0: no picture that {words[0].lower()}{words[1:]}."))
+            lists.append(tag("p", f"{side} = 0: no image that {words[0].lower()}{words[1:]}."))
     return tag("div", study.heading(2, concat(name(arm_title(pair.first)), " – ", name(arm_title(pair.second)))), lists)
 
 
@@ -65,7 +65,7 @@ def _answer_headers(pair: PairView) -> list[Markup]:
     return [concat(name(arm_title(one)), " says") for one in (pair.first, pair.second)]
 
 
-def _picture_row(study: Study, shown: Gallery, one: str, pair: PairView) -> list[Child]:
+def _image_row(study: Study, shown: Gallery, one: str, pair: PairView) -> list[Child]:
     row: dict[str, Any] = shown.every.get(one, {})
     place = shown.places.get(one)
     link = name(one)
@@ -78,7 +78,8 @@ def _picture_row(study: Study, shown: Gallery, one: str, pair: PairView) -> list
 
 
 def _answer(row: dict[str, Any], arm: str) -> Child:
-    said = answer(row, arm)
-    if said is None:
+    given = answer(row, arm)
+    if given is None:
         return NOTHING
-    return concat(name(said[0]), tag("span", " ✓ right" if said[1] else " ✗ wrong", class_="yes" if said[1] else "no"))
+    label, right = given
+    return concat(name(label), tag("span", " ✓ right" if right else " ✗ wrong", class_="yes" if right else "no"))

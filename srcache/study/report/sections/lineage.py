@@ -15,7 +15,7 @@ _SPLITS = ("train", "validation", "test")
 
 
 def data(study: Study) -> Markup:
-    """Pictures by class and split, what is said of the samples, and the digests of the files."""
+    """Images by class and split, what is said of the samples, and the digests of the files."""
     counts = {split: study.part("data", "counts", split) for split in _SPLITS}
     named = [str(one) for one in study.rows("data", "classes")]
     classes = named or list(dict.fromkeys(one for split in counts.values() for one in split))
@@ -29,7 +29,7 @@ def data(study: Study) -> Markup:
     note = study.word("data", "samples_note")
     return concat(
         tag("p", note, dir="auto") if note else None,
-        data_table("Pictures by class and split", ["Class", "Train", "Validation", "Test"], rows),
+        data_table("Images by class and split", ["Class", "Train", "Validation", "Test"], rows),
         _digests(study),
     )
 
@@ -80,13 +80,13 @@ def _further(study: Study) -> Markup | None:
 
 
 def _failures(study: Study) -> Markup | None:
-    """Pictures that a step could not use."""
+    """Images that a step could not use."""
     lines = [", ".join(f"{key} {value}" for key, value in row.items() if value) for row in study.mappings("failures")]
     if not lines:
         return None
     items = [tag("li", line) for line in lines[:_MOST]]
     items += [tag("li", f"… and {len(lines) - _MOST} more")] if len(lines) > _MOST else []
-    return folded(f"{counted(len(lines), 'picture')} could not be used", tag("ul", items))
+    return folded(f"{counted(len(lines), 'image')} could not be used", tag("ul", items))
 
 
 def runs(study: Study) -> Markup:
@@ -117,15 +117,15 @@ def conventions(study: Study) -> Markup:
     """How the numbers were made."""
     decide = rules(study.part("compare"))
     terms: list[tuple[Child, Child]] = [
-        ("Accuracy", "share of test pictures whose answer is the label; intervals of single seeds by Wilson, 95 %"),
+        ("Accuracy", "share of test images whose answer is the label; intervals of single seeds by Wilson, 95 %"),
         (
             "Two classifiers",
-            f"McNemar’s test on the same pictures; {decide.test} decides (Fagerland, Lydersen and Laake, 2013); "
+            f"McNemar’s test on the same images; {decide.test} decides (Fagerland, Lydersen and Laake, 2013); "
             f"{decide.corrected} over all pairs; significant means p of at most {decide.alpha:g} after correction",
         ),
-        ("Several seeds", "a test for each seed, never on added counts; then a bootstrap over pictures and seeds"),
+        ("Several seeds", "a test for each seed, never on added counts; then a bootstrap over images and seeds"),
         ("Difference of accuracies", "first arm minus second, in percentage points; paired interval by Newcombe"),
-        ("b + c that would show this effect", "pictures in dispute with which the test would mostly find this b : c"),
+        ("b + c that would show this effect", "images in dispute with which the test would mostly find this b : c"),
         *of_quality(study),
     ]
     note = None if of_quality(study) else missing("the convention of the image quality")
@@ -148,10 +148,10 @@ def reproduce(study: Study) -> Markup:
     commands = [str(one) for one in study.rows("commands")]
     config = study.part("config")
     shown = _block("\n".join(commands), "Commands") if commands else missing("the commands")
-    whole = json.dumps(config, indent=2, ensure_ascii=False, default=str)
+    text = json.dumps(config, indent=2, ensure_ascii=False, default=str)
     return concat(
         shown,
-        folded("The configuration in full", _block(whole, "The configuration in full"))
+        folded("The configuration in full", _block(text, "The configuration in full"))
         if config
         else missing("the configuration"),
     )

@@ -18,8 +18,8 @@ MOST = 500
 """Names of a list."""
 
 
-def quality(study: Study, shown: Gallery) -> Markup:
-    """Every metric of every kind of picture against HR: mean, interval, worst and best picture."""
+def by_metric(study: Study, shown: Gallery) -> Markup:
+    """Every metric of every kind of image against HR: mean, interval, worst and best image."""
     kinds = [kind for kind in KINDS if _metrics(study, kind)]
     if not kinds:
         return missing("image quality", "`srcache eval images` measures it.")
@@ -32,9 +32,9 @@ def quality(study: Study, shown: Gallery) -> Markup:
                 rows.append(_quality_row(study, shown, (kind, metric), found))
     caption = concat(
         "Image quality against HR. ",
-        tag("span", "Mean over the test pictures with its bootstrap interval, and the extreme pictures."),
+        tag("span", "Mean over the test images with its bootstrap interval, and the extreme images."),
     )
-    headers = ["Metric", "Picture", "Mean", "95 % interval", "Worst", "Best"]
+    headers = ["Metric", "Image", "Mean", "95 % interval", "Worst", "Best"]
     problems = left_out(study)
     lines = folded(f"{counted(len(problems), 'thing')} not measured", tag("ul", [tag("li", one) for one in problems]))
     return concat(
@@ -49,9 +49,9 @@ def safety(study: Study, shown: Gallery) -> Markup:
     if not values and not filters:
         return missing("label safety", "`srcache safety` measures it for a cache.")
     intro = (
-        "How safe it is to give an SR picture the label of its source, from 0 to 1. It is the least of three: how far "
+        "How safe it is to give an SR image the label of its source, from 0 to 1. It is the least of three: how far "
         "a reference classifier gives both the same answer, how alike it finds them within, and how nearly the SR "
-        "picture, made small again, is its LR picture."
+        "image, made small again, is its LR image."
     )
     return concat(
         tag("p", intro),
@@ -61,18 +61,18 @@ def safety(study: Study, shown: Gallery) -> Markup:
 
 
 def conventions(study: Study) -> list[tuple[Child, Child]]:
-    """How each metric was measured, as terms and sentences; once where all kinds of picture were measured alike."""
+    """How each metric was measured, as terms and sentences; once where all kinds of image were measured alike."""
     found: dict[tuple[str, str], list[str]] = {}
     for kind in KINDS:
         for metric, summary in _metrics(study, kind).items():
-            words = _told(summary.get("convention"))
+            words = _in_one_line(summary.get("convention"))
             if words:
                 found.setdefault((metric, words), []).append(KINDS[kind])
     return [(f"{metric_name(metric)} of {' and '.join(of)}", words) for (metric, words), of in found.items()]
 
 
 def left_out(study: Study) -> list[str]:
-    """Metrics that were skipped and pictures that could not be measured, with the reason."""
+    """Metrics that were skipped and images that could not be measured, with the reason."""
     lines = []
     for kind in KINDS:
         for row in study.mappings("quality", kind, "skipped"):
@@ -116,11 +116,11 @@ def _ends(found: Any) -> tuple[float | None, float | None]:
     return real(found[0]), real(found[1])
 
 
-def _told(convention: Any, most: int = 400) -> str:
+def _in_one_line(convention: Any, most: int = 400) -> str:
     """A convention as one line."""
     if isinstance(convention, dict):
         convention = "; ".join(
-            f"{str(key).replace('_', ' ')}: {_told(value) if isinstance(value, dict) else value}"
+            f"{str(key).replace('_', ' ')}: {_in_one_line(value) if isinstance(value, dict) else value}"
             for key, value in convention.items()
             if value not in (None, "", [], {})
         )
@@ -128,7 +128,7 @@ def _told(convention: Any, most: int = 400) -> str:
 
 
 def _first(study: Study, shown: Gallery, names: list[Any] | None) -> Child:
-    """The most extreme picture, with a link if it is on the page."""
+    """The most extreme image, with a link if it is on the page."""
     if not names:
         return "–"
     one = str(names[0]["name"]) if isinstance(names[0], dict) and "name" in names[0] else str(names[0])
@@ -138,7 +138,7 @@ def _first(study: Study, shown: Gallery, names: list[Any] | None) -> Child:
 
 
 def _safe_values(study: Study) -> list[float]:
-    """Of every row of the side table; where that is not there, of the pictures listed in the results."""
+    """Of every row of the side table; where that is not there, of the images listed in the results."""
     path = study.file(study.part("safety").get("csv"))
     rows = _column(path, "safe") if path else []
     return rows or [safe for row in study.mappings("images") if (safe := real(row.get("safe"))) is not None]

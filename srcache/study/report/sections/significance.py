@@ -5,7 +5,7 @@ from typing import Any
 
 from srcache.html.markup import Child, Markup, concat, name, tag
 from srcache.html.tables import Cell, data_table, folded, missing
-from srcache.study.report.data.comparison import Interval, PairView, Rules, pairs, rules, value_of
+from srcache.study.report.data.comparison import Ends, PairView, Rules, pairs, rules, value_of
 from srcache.study.report.data.labels import arm_title
 from srcache.study.report.data.study import Study, inside
 from srcache.study.report.sections.disputed import list_id
@@ -19,6 +19,11 @@ _TESTS = {
 }
 
 
+def pairs_of_arms(study: Study) -> Markup:
+    """The section's content: the tests of the first seed, then those of every seed."""
+    return concat(tests(study), seeds(study))
+
+
 def tests(study: Study) -> Markup:
     """The pairs: counts, p-values before and after correction, and the difference of accuracies."""
     compare = study.part("compare")
@@ -30,10 +35,10 @@ def tests(study: Study) -> Markup:
         )
     seeds = "On the first seed. " if _many_seeds(study) else ""
     caption = concat(
-        "Arms pair by pair, on the same pictures. ",
+        "Arms pair by pair, on the same images. ",
         tag(
             "span",
-            f"{seeds}b: pictures that only the first arm has right; c: only the second. McNemar’s test asks whether b "
+            f"{seeds}b: images that only the first arm has right; c: only the second. McNemar’s test asks whether b "
             f"and c differ by more than chance; {decide.corrected} is for {counted(len(found), 'test')}, and p of at "
             f"most {decide.alpha:g} after it counts as significant.",
         ),
@@ -47,7 +52,7 @@ def tests(study: Study) -> Markup:
         "Difference, points",
         f"{decide.level} interval",
     ]
-    rows = [_row(study, at, pair) for at, pair in enumerate(found)]
+    rows = [_row(study, at, pair, decide.alpha) for at, pair in enumerate(found)]
     return concat(
         data_table(caption, headers, rows, label="Arms pair by pair"),
         _omnibus(study),
@@ -56,7 +61,7 @@ def tests(study: Study) -> Markup:
 
 
 def seeds(study: Study) -> Markup | None:
-    """The tests of every seed, and the bootstrap over pictures and seeds together."""
+    """The tests of every seed, and the bootstrap over images and seeds together."""
     found = [row for row in study.mappings("seeds", "pairs") if {"first", "second"} <= set(row)]
     if not found:
         return missing("the tests of the other seeds") if _many_seeds(study) else None
@@ -70,7 +75,7 @@ def seeds(study: Study) -> Markup | None:
             "span",
             f"In a seed’s column: p ({decide.test}) after correction, and b : c; counts of several seeds are never "
             "added up. The last columns: the difference of mean accuracies in points, with a bootstrap interval over "
-            "pictures and seeds, for this pair alone and wide enough for all pairs at once.",
+            "images and seeds, for this pair alone and wide enough for all pairs at once.",
         ),
     )
     headers = ["Pair", *titles, "Difference", f"{decide.level}, this pair", f"{decide.level}, all pairs"]
@@ -84,15 +89,17 @@ def finding(study: Study) -> str:
     found = [pair for pair in pairs(compare) if pair.adjusted is not None]
     if not found:
         return ""
-    after = "without correction" if rules(compare).correction == "none" else "after correction"
+    decide = rules(compare)
+    alpha = decide.alpha
+    after = "without correction" if decide.correction == "none" else "after correction"
     after += ", on the first seed" if _many_seeds(study) else ""
     least = min(found, key=lambda pair: pair.adjusted or 0)
     which = f"{arm_title(least.first)} against {arm_title(least.second)}"
     if least.significant:
         of = f"{sum(bool(pair.significant) for pair in found)} of {counted(len(found), 'pair')}"
-        return f"Significant {after}: {of} (smallest p: {which}, {p_value(least.adjusted)})"
-    before = f", {p_value(least.decisive)} before correction" if after.startswith("after") else ""
-    return f"Not significant {after}: the smallest p is {p_value(least.adjusted)} ({which}{before})"
+        return f"Significant {after}: {of} (smallest p: {which}, {p_value(least.adjusted, alpha)})"
+    before = f", {p_value(least.decisive, alpha)} before correction" if after.startswith("after") else ""
+    return f"Not significant {after}: the smallest p is {p_value(least.adjusted, alpha)} ({which}{before})"
 
 
 def pair_title(first: object, second: object) -> Markup:
@@ -104,28 +111,28 @@ def _many_seeds(study: Study) -> bool:
     return any(len(inside(arm, list, "seeds") or []) > 1 for arm in study.arms)
 
 
-def _row(study: Study, at: int, pair: PairView) -> list[Child]:
+def _row(study: Study, at: int, pair: PairView, alpha: float) -> list[Child]:
     interval = pair.bootstrap.interval if None in pair.newcombe.interval else pair.newcombe.interval
     return [
         pair_title(pair.first, pair.second),
         _counted(list_id(study, at, "b"), pair.b, pair.b_names),
         _counted(list_id(study, at, "c"), pair.c, pair.c_names),
-        p_value(pair.decisive),
-        Cell(_corrected(pair), mark="strong" if pair.significant else ""),
+        p_value(pair.decisive, alpha),
+        Cell(_corrected(pair, alpha), mark="strong" if pair.significant else ""),
         points(pair.difference),
         _points_range(interval),
     ]
 
 
 def _counted(identity: str, count: int | None, names: Sequence[str]) -> Child:
-    """A count that leads to its pictures, where they are known."""
+    """A count that leads to its images, where they are known."""
     return tag("a", number(count), href=f"#{identity}") if names else number(count)
 
 
-def _corrected(pair: PairView) -> str:
+def _corrected(pair: PairView, alpha: float) -> str:
     if pair.adjusted is None:
         return NOTHING
-    return p_value(pair.adjusted) + (" (significant)" if pair.significant else " (not significant)")
+    return p_value(pair.adjusted, alpha) + (" (significant)" if pair.significant else " (not significant)")
 
 
 def _seeds_row(row: dict[str, Any], count: int, decide: Rules) -> list[Child]:
@@ -146,10 +153,10 @@ def _seed_cell(found: Any, decide: Rules) -> Child:
     if p is None:
         return NOTHING
     counts = f"{number(found.get('b'))} : {number(found.get('c'))}"
-    return Cell(concat(p_value(p), tag("small", counts)), mark="strong" if p <= decide.alpha else "")
+    return Cell(concat(p_value(p, decide.alpha), tag("small", counts)), mark="strong" if p <= decide.alpha else "")
 
 
-def _points_range(ends: Interval) -> str:
+def _points_range(ends: Ends) -> str:
     return NOTHING if None in ends else f"{points(ends[0])} to {points(ends[1])}"
 
 
@@ -162,15 +169,15 @@ def _all_tests(found: Sequence[PairView], decide: Rules) -> Markup:
         "Both wrong": "both_wrong",
     }
     rows += [[label, *(number(getattr(pair, key)) for pair in found)] for label, key in counts.items()]
-    rows += [[label, *(p_value(pair.p.get(key)) for pair in found)] for key, label in _TESTS.items()]
+    rows += [[label, *(p_value(pair.p.get(key), decide.alpha) for pair in found)] for key, label in _TESTS.items()]
     rows += [
-        [f"{decide.test}, after {decide.corrected}", *(p_value(pair.adjusted) for pair in found)],
+        [f"{decide.test}, after {decide.corrected}", *(p_value(pair.adjusted, decide.alpha) for pair in found)],
         ["Difference of accuracies, points", *(points(pair.difference) for pair in found)],
         [f"… {decide.level} interval, Newcombe", *(_points_range(pair.newcombe.interval) for pair in found)],
         [f"… {decide.level} interval, bootstrap", *(_points_range(pair.bootstrap.interval) for pair in found)],
         ["Odds ratio b : c", *(number(pair.odds.value, 2) for pair in found)],
         [f"… {decide.level} interval, exact", *(_odds_range(pair.odds.interval) for pair in found)],
-        ["b + c that would show this effect", *(number(_whole(pair.needed)) for pair in found)],
+        ["b + c that would show this effect", *(number(_integer(pair.needed)) for pair in found)],
     ]
     kept = [row for row in rows if any(cell != NOTHING for cell in row[1:])]
     return data_table(
@@ -178,11 +185,11 @@ def _all_tests(found: Sequence[PairView], decide: Rules) -> Markup:
     )
 
 
-def _whole(value: float | None) -> int | None:
+def _integer(value: float | None) -> int | None:
     return None if value is None else int(value)
 
 
-def _odds_range(ends: Interval) -> str:
+def _odds_range(ends: Ends) -> str:
     low, high = ends
     if low is None:
         return NOTHING
@@ -194,6 +201,7 @@ def _omnibus(study: Study) -> Markup | None:
     q, p = (real(found.get(key)) for key in ("statistic", "p"))
     if q is None or p is None:
         return None
-    told = p_value(p) if p < 0.0001 else f"= {p_value(p)}"
-    words = f"All arms at once: Cochran’s Q = {number(q, 2)}, df = {number(found.get('df'), 0)}, p {told}."
+    shown = p_value(p, rules(study.part("compare")).alpha)
+    shown = shown if shown.startswith("<") else f"= {shown}"
+    words = f"All arms at once: Cochran’s Q = {number(q, 2)}, df = {number(found.get('df'), 0)}, p {shown}."
     return tag("p", words)

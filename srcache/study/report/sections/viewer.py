@@ -1,6 +1,6 @@
-"""The viewer of pictures: LR | SR | HR under two borders that can be dragged, its controls, and its data.
+"""The viewer of images: a slider of LR | SR | HR with controls that choose the image, and the data for the script.
 
-Without a script the controls would do nothing, so they are hidden until the page's script shows them. The pictures are
+Without a script the controls would do nothing, so they are hidden until the page's script shows them. The images are
 data beside the page's text and become images only when they are looked at.
 """
 
@@ -9,32 +9,33 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from srcache.html.markup import Markup, concat, json_block, tag
+from srcache.html.slider import stage
 from srcache.html.tables import folded, missing
-from srcache.study.report.data.gallery import KINDS, Gallery, answer, figures, lost
+from srcache.study.report.data.copies import ImageCopies
+from srcache.study.report.data.gallery import KINDS, Gallery, answer, figures, lost_files
 from srcache.study.report.data.labels import arm_title, metric_name, score
-from srcache.study.report.data.pictures import ImageCopies
 from srcache.study.report.data.study import Study
-from srcache.study.report.sections.disputed import disputed
+from srcache.study.report.sections.disputed import disputed_sets
 from srcache.wording import counted, real
 
-_ZOOMS = (("out", "−", "Zoom out"), ("in", "+", "Zoom in"), ("whole", "Fit", "Fit: the whole picture"))
+_ZOOMS = (("out", "−", "Zoom out"), ("in", "+", "Zoom in"), ("whole", "Fit", "Fit: the whole image"))
 
 
-def viewer(study: Study, shown: Gallery, album: ImageCopies) -> Markup:
+def image_viewer(study: Study, shown: Gallery, copies: ImageCopies) -> Markup:
     """The section's content: what is shown, the controls, the stage, and the data for the script."""
     if not shown.rows:
-        return missing("pictures", "`srcache experiment` lists them in results.json when it is complete.")
-    kinds = _kinds(study, shown, album)
+        return missing("images", "`srcache experiment` lists them in results.json when it is complete.")
+    kinds = _kinds(study, shown, copies)
     if not kinds:
-        return concat(missing("pictures; their files are not in the folder"), _lost(study, shown, album))
+        return concat(missing("images; their files are not in the folder"), _lost_list(study, shown, copies))
     return concat(
-        tag("p", _about(shown, album)),
+        tag("p", _about(shown, copies)),
         tag("p", "The viewer needs JavaScript, which does not run here; all else does without.", class_="still"),
         tag(
             "div",
             _filters(study, shown),
             tag("p", class_="count", role="status", id=study.id("count")),
-            tag("ul", class_="strip", aria_label="Pictures to choose from"),
+            tag("ul", class_="strip", aria_label="Images to choose from"),
             tag(
                 "div", _buttons("page", (("earlier", "Previous 24", None), ("later", "Next 24", None))), class_="paging"
             ),
@@ -45,34 +46,34 @@ def viewer(study: Study, shown: Gallery, album: ImageCopies) -> Markup:
             hidden=True,
             data_study=study.id("pictures"),
         ),
-        _lost(study, shown, album),
-        json_block(study.id("pictures"), _data(study, shown, album, kinds)),
+        _lost_list(study, shown, copies),
+        json_block(study.id("pictures"), _data(study, shown, copies, kinds)),
     )
 
 
-def _kinds(study: Study, shown: Gallery, album: ImageCopies) -> list[str]:
+def _kinds(study: Study, shown: Gallery, copies: ImageCopies) -> list[str]:
     return [
         kind
         for kind in KINDS
-        if any(album.copies.get(path) for row in shown.rows if (path := study.file(row.get(kind))))
+        if any(copies.by_file.get(path) for row in shown.rows if (path := study.file(row.get(kind))))
     ]
 
 
-def _about(shown: Gallery, album: ImageCopies) -> str:
+def _about(shown: Gallery, copies: ImageCopies) -> str:
     every, here = len(shown.every), len(shown.rows)
-    which = counted(here, "picture") if here == every else f"{here} of {every} pictures, those in dispute first"
+    which = counted(here, "image") if here == every else f"{here} of {every} images, those in dispute first"
     return (
-        f"{which[:1].upper()}{which[1:]}: {album.rung.words()}. All figures were measured on the originals. "
-        "Drag the two borders, or move them with the arrow keys; plus and minus zoom; a zoomed picture can be moved."
+        f"{which[:1].upper()}{which[1:]}: {copies.reduction.describe()}. All figures were measured on the originals. "
+        "Drag the two borders, or move them with the arrow keys; plus and minus zoom; a zoomed image can be moved."
     )
 
 
 def _filters(study: Study, shown: Gallery) -> Markup:
     classes = sorted({str(row.get("label")) for row in shown.rows if row.get("label") is not None})
     arms = [str(arm["name"]) for arm in study.arms if any(answer(row, str(arm["name"])) for row in shown.rows)]
-    sets = [words for words, _ in disputed(study, shown)]
+    sets = [words for words, _ in disputed_sets(study, shown)]
     choices: list[tuple[str, str, Sequence[str]]] = [
-        ("set", "Pictures", ["All", *sets]),
+        ("set", "Images", ["All", *sets]),
         ("class", "True class", ["Every class", *classes]),
         ("arm", "Arm", [arm_title(arm) for arm in arms] or ["None"]),
         ("right", "Its answer", ["Right or wrong", "Right", "Wrong"]),
@@ -104,13 +105,7 @@ def _figure(study: Study, kinds: Sequence[str]) -> Markup:
             choice,
             class_="tools",
         ),
-        tag(
-            "div",
-            class_="stage",
-            tabindex="0",
-            role="group",
-            aria_label="The picture: plus and minus zoom, arrow keys move it, 0 shows all of it",
-        ),
+        stage(),
         tag("div", class_="beside", hidden=True),
         tag("figcaption", tag("p", class_="name", aria_live="polite"), tag("dl", class_="facts")),
     )
@@ -123,8 +118,8 @@ def _buttons(group: str, buttons: Sequence[tuple[str, str, str | None]]) -> Mark
     return tag("div", inner, class_="buttons", role="group", aria_label=group.capitalize())
 
 
-def _lost(study: Study, shown: Gallery, album: ImageCopies) -> Markup | None:
-    problems = lost(study, shown, album)
+def _lost_list(study: Study, shown: Gallery, copies: ImageCopies) -> Markup | None:
+    problems = lost_files(study, shown, copies)
     if not problems:
         return None
     return folded(
@@ -132,23 +127,23 @@ def _lost(study: Study, shown: Gallery, album: ImageCopies) -> Markup | None:
     )
 
 
-def _data(study: Study, shown: Gallery, album: ImageCopies, kinds: Sequence[str]) -> dict[str, Any]:
+def _data(study: Study, shown: Gallery, copies: ImageCopies, kinds: Sequence[str]) -> dict[str, Any]:
     arms = [str(arm["name"]) for arm in study.arms]
     used = [arm for arm in arms if any(answer(row, arm) for row in shown.rows)]
     return {
         "kinds": {kind: KINDS[kind] for kind in kinds},
         "arms": [arm_title(arm) for arm in used],
-        "sets": [places for _, places in disputed(study, shown)],
-        "pictures": [_picture(study, row, album, used) for row in shown.rows],
+        "sets": [places for _, places in disputed_sets(study, shown)],
+        "pictures": [_image(study, row, copies, used) for row in shown.rows],
     }
 
 
-def _picture(study: Study, row: Mapping[str, Any], album: ImageCopies, arms: Sequence[str]) -> dict[str, Any]:
+def _image(study: Study, row: Mapping[str, Any], copies: ImageCopies, arms: Sequence[str]) -> dict[str, Any]:
     plain = dict(row)
-    copies = {
-        kind: album.copies[path]
+    found = {
+        kind: copies.by_file[path]
         for kind in KINDS
-        if (path := study.file(row.get(kind))) is not None and path in album.copies
+        if (path := study.file(row.get(kind))) is not None and path in copies.by_file
     }
     measured = figures(plain)
     sr = {metric: value for kind, metric, value in measured if kind == "sr"}
@@ -161,6 +156,6 @@ def _picture(study: Study, row: Mapping[str, Any], album: ImageCopies, arms: Seq
         "answers": [answer(plain, arm) for arm in arms],
         "images": {
             kind: {"src": f"data:{copy.mime};base64,{b64encode(copy.data).decode()}", "size": [copy.width, copy.height]}
-            for kind, copy in copies.items()
+            for kind, copy in found.items()
         },
     }

@@ -1,8 +1,8 @@
-"""Copies of pictures small enough for one page, within a budget of bytes.
+"""Copies of images small enough for one page, within a budget of bytes.
 
 The copies are as good as the budget allows: first the pixels as they are (PNG), then WebP of falling size and quality.
-One rung of that ladder serves all pictures of a page, so that pictures differ by their pixels alone. A sample says
-which rung will do; should all pictures together not fit, the next one is taken.
+One step of `REDUCTIONS` serves all images of a page, so that images differ by their pixels alone. A sample says which
+will do; should all images together not fit, the next one is taken.
 """
 
 import os
@@ -15,10 +15,10 @@ from srcache.errors import ImageError
 from srcache.images import Pixels, decode, encode, resize, suffix_of
 
 BUDGET = 8_000_000
-"""Bytes of all pictures of a page before they are written as text, which makes them a third larger."""
+"""Bytes of all images of a page before they are written as text, which makes them a third larger."""
 
 MOST = 500
-"""Pictures of a study that a page shows."""
+"""Images of a study that a page shows."""
 
 _SAMPLE = 24
 _MIME = {".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp"}
@@ -33,11 +33,11 @@ class Reduction:
 
     @property
     def exact(self) -> bool:
-        """Whether a picture that is small enough keeps its pixels."""
+        """Whether an image that is small enough keeps its pixels."""
         return self.codec == "png"
 
-    def words(self) -> str:
-        """What was done to the pictures, for the reader."""
+    def describe(self) -> str:
+        """What was done to the images, for the reader."""
         if self.exact:
             return f"copies without loss; those longer than {self.side} pixels were shrunk to that"
         kind, _, quality = self.codec.partition(":")
@@ -62,7 +62,7 @@ REDUCTIONS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Copy:
-    """A picture on the page: its bytes, their MIME type, and the original's width and height in pixels."""
+    """An image on the page: its bytes, their MIME type, and the original's width and height in pixels."""
 
     data: bytes
     mime: str
@@ -72,37 +72,37 @@ class Copy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageCopies:
-    """The copies by file, the rung they were made with, and what could not be read, with the reason."""
+    """The copies by file, the reduction they were made with, and what could not be read, with the reason."""
 
-    copies: Mapping[Path, Copy]
-    rung: Reduction
+    by_file: Mapping[Path, Copy]
+    reduction: Reduction
     unreadable: Mapping[Path, str]
 
     @property
     def bytes(self) -> int:
         """The size of all copies."""
-        return sum(len(copy.data) for copy in self.copies.values())
+        return sum(len(copy.data) for copy in self.by_file.values())
 
 
 def copy_images(files: Sequence[Path], budget: int = BUDGET) -> ImageCopies:
-    """Copy pictures, as well as `budget` bytes allow; the last rung of the ladder is taken even if it exceeds them."""
+    """Copy images, as well as `budget` bytes allow; the last reduction is taken even if it exceeds them."""
     wanted = list(dict.fromkeys(files))
-    first = _first_rung(wanted, budget)
-    for rung in REDUCTIONS[first:-1]:
-        album = _copied(wanted, rung, budget)
-        if album is not None:
-            return album
-    return _copied(wanted, REDUCTIONS[-1], None) or ImageCopies(copies={}, rung=REDUCTIONS[-1], unreadable={})
+    first = _first_reduction(wanted, budget)
+    for reduction in REDUCTIONS[first:-1]:
+        copies = _copy_all(wanted, reduction, budget)
+        if copies is not None:
+            return copies
+    return _copy_all(wanted, REDUCTIONS[-1], None) or ImageCopies(by_file={}, reduction=REDUCTIONS[-1], unreadable={})
 
 
-def copied(rgb: Pixels, rung: Reduction) -> Copy:
-    """One picture's copy: shrunk to the rung's side where it is longer (Lanczos), never enlarged."""
+def copy_image(rgb: Pixels, reduction: Reduction) -> Copy:
+    """One image's copy: shrunk to the reduction's side where it is longer (Lanczos), never enlarged."""
     height, width = rgb.shape[:2]
     longest = max(height, width)
-    if longest > rung.side:
-        size = max(1, round(height * rung.side / longest)), max(1, round(width * rung.side / longest))
+    if longest > reduction.side:
+        size = max(1, round(height * reduction.side / longest)), max(1, round(width * reduction.side / longest))
         rgb = resize(rgb, size, "lanczos")
-    data = encode(rgb, rung.codec)
+    data = encode(rgb, reduction.codec)
     return Copy(data=data, mime=_MIME[suffix_of(data)], width=width, height=height)
 
 
@@ -113,25 +113,25 @@ def spread(items: Sequence[Path], most: int) -> list[Path]:
     return [items[at * len(items) // most] for at in range(most)]
 
 
-def _first_rung(files: Sequence[Path], budget: int) -> int:
-    """The first rung that a sample of the pictures says will do."""
+def _first_reduction(files: Sequence[Path], budget: int) -> int:
+    """The first reduction that a sample of the images says will do."""
     sample = [rgb for path in spread(files, _SAMPLE) if not isinstance(rgb := _read(path), str)]
     if not sample:
         return 0
-    for at, rung in enumerate(REDUCTIONS):
-        mean = sum(len(copied(rgb, rung).data) for rgb in sample) / len(sample)
+    for at, reduction in enumerate(REDUCTIONS):
+        mean = sum(len(copy_image(rgb, reduction).data) for rgb in sample) / len(sample)
         if mean * len(files) <= budget:
             return at
     return len(REDUCTIONS) - 1
 
 
-def _copied(files: Sequence[Path], rung: Reduction, budget: int | None) -> ImageCopies | None:
-    """All pictures on one rung; None as soon as they exceed the budget."""
+def _copy_all(files: Sequence[Path], reduction: Reduction, budget: int | None) -> ImageCopies | None:
+    """All images on one reduction; None as soon as they exceed the budget."""
     copies: dict[Path, Copy] = {}
     unreadable: dict[Path, str] = {}
     total = 0
     with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="srcache-report") as pool:
-        for path, made in zip(files, pool.map(lambda path: _copy_of(path, rung), files), strict=True):
+        for path, made in zip(files, pool.map(lambda path: _copy_of(path, reduction), files), strict=True):
             if isinstance(made, str):
                 unreadable[path] = made
                 continue
@@ -140,16 +140,16 @@ def _copied(files: Sequence[Path], rung: Reduction, budget: int | None) -> Image
             if budget is not None and total > budget:
                 pool.shutdown(cancel_futures=True)
                 return None
-    return ImageCopies(copies=copies, rung=rung, unreadable=unreadable)
+    return ImageCopies(by_file=copies, reduction=reduction, unreadable=unreadable)
 
 
-def _copy_of(path: Path, rung: Reduction) -> Copy | str:
+def _copy_of(path: Path, reduction: Reduction) -> Copy | str:
     rgb = _read(path)
-    return rgb if isinstance(rgb, str) else copied(rgb, rung)
+    return rgb if isinstance(rgb, str) else copy_image(rgb, reduction)
 
 
 def _read(path: Path) -> Pixels | str:
-    """A picture, or the reason why there is none."""
+    """An image, or the reason why there is none."""
     try:
         return decode(path.read_bytes())
     except ImageError as error:

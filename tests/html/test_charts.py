@@ -1,0 +1,96 @@
+"""Charts: round ticks, words beside every drawing, and lines that differ by more than their colour."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from report_page import (
+    Page,
+)
+
+from srcache.html.charts import LINES, Line, Span, bars, legend, lines, spans, ticks_between
+
+
+@given(st.floats(-1e3, 1e3), st.floats(1e-4, 1e6), st.integers(2, 8))
+def test_ticks_are_round_few_and_inside(low, span, about):
+    high = low + span
+    ticks = ticks_between(low, high, about)
+    assert len(ticks) <= 2 * about + 2
+    assert all(low - 1e-6 * span <= tick <= high + 1e-6 * span for tick in ticks)
+    assert ticks == sorted(ticks)
+
+
+def _points(svg):
+    return [
+        [tuple(map(float, one.split(","))) for one in found.split()] for found in re.findall(r'points="(.*?)"', svg)
+    ]
+
+
+def test_curves_lie_where_their_axes_say():
+    curve = Line(name="seed 0", points=[(1, 0.0), (2, 1.0), (3, 0.5)])
+    svg = lines("c", ("Accuracy", "in words"), [curve], (0.0, 1.0), True)
+    ((first, second, third),) = _points(svg)
+    assert first[0] < second[0] < third[0]
+    assert second[1] < third[1] < first[1], "up is more"
+    assert third[1] == pytest.approx((first[1] + second[1]) / 2, abs=0.1)
+    assert ">50 %<" in svg
+    assert ">epoch<" in svg
+
+
+def test_a_curve_of_one_epoch_is_a_dot_and_one_without_points_is_left_out():
+    curves = [Line(name="a", points=[(1, 0.5)], style=1), Line(name="b", points=[])]
+    svg = lines("c", ("t", "d"), curves, (0.5, 0.5), False)
+    assert svg.count("<circle") == 1
+    assert "<polyline" not in svg
+
+
+@pytest.mark.parametrize(
+    "svg",
+    [
+        lines("i", ("<t>", "<d>"), [Line(name="a", points=[(1, 2), (2, 3)])], (2, 3), False),
+        spans("i", "<t>", "<d>", [Span(name="<a>", value=0.5, low=0.4, high=0.6, dots=[0.5])]),
+        bars("i", "<t>", "<d>", [0, 3, 1]),
+    ],
+    ids=["lines", "spans", "bars"],
+)
+def test_every_chart_has_a_title_and_a_description(svg):
+    page = Page(svg)
+    (drawn,) = page.all("svg")
+    assert drawn["attrs"]["role"] == "img"
+    words = [page.by_id(one)["text"] for one in drawn["attrs"]["aria-labelledby"].split()]
+    assert words == ["<t>", "<d>"]
+
+
+def test_a_span_shows_its_interval_its_middle_and_its_dots():
+    rows = [Span(name="a", value=0.5, low=0.4, high=0.6, dots=[0.45, 0.55]), Span(name="b", value=0.7)]
+    svg = spans("i", "t", "d", rows)
+    assert svg.count('class="range') == 1
+    assert svg.count('class="middle') == svg.count("<g>") == 2
+    assert svg.count('class="seed"') == 2
+    ((left, right),) = re.findall(r'<line x1="([\d.]+)" y1="[\d.]+" x2="([\d.]+)" y2="[\d.]+" class="range', svg)
+    middle = re.findall(r'<line x1="([\d.]+)" y1="[\d.]+" x2="\1" y2="[\d.]+" class="middle', svg)[0]
+    assert float(middle) == pytest.approx((float(left) + float(right)) / 2, abs=0.1)
+
+
+@given(st.lists(st.integers(0, 99), min_size=1, max_size=30))
+def test_bars_are_as_high_as_their_counts(counts):
+    svg = bars("i", "t", "d", counts)
+    heights = [float(one) for one in re.findall(r'<rect [^>]*height="([\d.]+)"', svg)]
+    drawn = [count for count in counts if count]
+    assert len(heights) == len(drawn)
+    for height, count in zip(heights, drawn, strict=True):
+        assert height == pytest.approx(max(heights) * count / max(drawn), abs=0.11)
+    labels = re.findall(r'text-anchor="end">(.*?)<', svg)
+    assert all(label.isdecimal() for label in labels), "there is no half an image"
+
+
+def test_lines_differ_in_their_dashes_too():
+    drawn = legend([Line(name=f"seed {at}", points=[], style=at) for at in range(LINES)])
+    assert len(set(re.findall(r'class="(line\d dash\d)"', drawn))) == LINES
+    assert [one["text"].strip() for one in Page(drawn).all("li")] == [f"seed {at}" for at in range(LINES)]
+
+
+def test_ticks_of_nothing_are_one():
+    assert ticks_between(3, 3, 4) == [3]
+    assert ticks_between(0, 1, 4) == [0, 0.25, 0.5, 0.75, 1]

@@ -1,0 +1,83 @@
+"""Tests on the page: counts and p-values of every pair, and the word significant only after correction."""
+
+import copy
+import json
+
+import numpy as np
+import pytest
+from report_page import (
+    Page,
+    render,
+)
+
+from srcache.wording import p_value, points
+
+
+def test_significance_is_said_only_after_correction(small):
+    folder, results = small
+    changed = copy.deepcopy(results)
+    changed["compare"]["pairs"][2]["adjusted"]["mid_p"] = 0.0123
+    header = Page(render(changed, folder)).all("header")[0]
+    assert (
+        "Significant after correction, on the first seed: 1 of 6 pairs (smallest p: LR against HR, 0.0123)"
+        in header["text"]
+    )
+    changed["compare"]["pairs"][2]["adjusted"]["mid_p"] = 0.0501
+    changed["compare"]["pairs"][2]["mid_p"] = 0.0001
+    header = Page(render(changed, folder)).all("header")[0]
+    assert "Not significant after correction, on the first seed: the smallest p is 0.0501" in header["text"]
+
+
+def test_every_pair_has_its_counts_and_p_values(page, results):
+    rows = [row for row in page.all("tr") if "pairs" in row["ids"]][1:7]
+    for row, pair in zip(rows, results["compare"]["pairs"], strict=True):
+        table, adjusted = pair["table"], pair["adjusted"]["mid_p"]
+        values = [str(table["first_only"]), str(table["second_only"]), p_value(pair["mid_p"]), p_value(adjusted)]
+        assert "".join(values) + " (not significant)" in row["text"]
+
+
+def test_a_real_comparison_is_read(folder, results):
+    pytest.importorskip("sklearn")
+    pytest.importorskip("statsmodels")
+    from srcache.study.compare.predictions import PredictionRow, Predictions
+    from srcache.study.compare.seeds import compare_seeds, join_seeds
+
+    rng = np.random.default_rng(3)
+    names = [row["name"] for row in results["images"]]
+    labels = [row["label"] for row in results["images"]]
+    classes = tuple(results["data"]["classes"])
+
+    def said(skill):
+        rows = [
+            PredictionRow(name, "", label, label if rng.random() < skill else classes[0])
+            for name, label in zip(names, labels, strict=True)
+        ]
+        return Predictions(classes=classes, rows=tuple(rows))
+
+    arms = {"lr": [said(0.5), said(0.5)], "sr": [said(0.6), said(0.7)], "hr": [said(0.97), said(0.99)]}
+    seeds = compare_seeds(join_seeds(arms))
+    first = seeds.comparisons[0]
+    real = {
+        **results,
+        "verdict": seeds.verdict,
+        "compare": json.loads(json.dumps(first.plain())),
+        "seeds": json.loads(json.dumps(seeds.plain())),
+    }
+    page = Page(render(real, folder))
+    assert first.verdict in page.all("header")[0]["text"]
+    assert seeds.verdict in page.all("header")[0]["text"]
+    for at, pair in enumerate(first.pairs):
+        row = [one for one in page.all("tr") if "pairs" in one["ids"]][1 + at]
+        words = " (significant)" if pair.significant else " (not significant)"
+        counts = f"{pair.table.first_only}{pair.table.second_only}"
+        difference = points(pair.newcombe.value)
+        assert f"{counts}{p_value(pair.tests.mid_p)}{p_value(pair.adjusted.mid_p)}{words}{difference}" in row["text"]
+        assert page.by_id(f"pair-{at}-c")["text"].startswith(f"c = {pair.table.second_only}:")
+    text_ = page.by_id("pairs")["text"]
+    assert f"Q = {first.cochran.statistic:.2f}, df = 2, p " in text_
+    for seed_pair in seeds.pairs:
+        found = seed_pair.simultaneous
+        assert f"{points(found.low)} to {points(found.high)}" in text_
+    assert (
+        f"macro precision {first.classifiers[0].macro.precision:.3f}".lower() in page.by_id("confusion")["text"].lower()
+    )
