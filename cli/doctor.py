@@ -5,21 +5,22 @@ from typing import TYPE_CHECKING
 
 import click
 
-from srcache.wording import human_bytes
+from srcache.wording import counted, human_bytes
 
-from .output import common, document, table
+from .options import common
+from .output import document, table
 
 if TYPE_CHECKING:
     from srcache.doctor import Checkup, Extra, Place
 
 
 @click.command("doctor", short_help="What this machine can do, and what is missing.")
-@click.option("--cache", type=click.Path(path_type=Path), help="Look at the disk of this folder, too.")
+@click.option("--cache", type=click.Path(path_type=Path), help="Check the disk of this folder, too.")
 @common
 def command(cache: Path | None, as_json: bool) -> int:
-    """Say what this machine can do for srcache, which recipes are ready, and which command brings what is missing.
+    """Check what this machine can do for srcache, which recipes can be used, and how to install what is missing.
 
-    The exit code is 4 if something is missing that srcache cannot do without.
+    The exit code is 4 if something is missing without which srcache cannot work.
 
     \b
     srcache doctor
@@ -40,7 +41,7 @@ def command(cache: Path | None, as_json: bool) -> int:
 
 
 def _rows(found: "Checkup") -> list[tuple[str, str]]:
-    rows = [("system", f"{found.system}, {found.cores} cores, {human_bytes(found.memory)} memory")]
+    rows = [("system", f"{found.system}, {counted(found.cores, 'core')}, {human_bytes(found.memory)} memory")]
     rows += [("versions", ", ".join(f"{name} {number}" for name, number in found.versions.items()))]
     rows += [("device", device) for device in found.devices]
     rows += [("engine", f"{one.name}{' (broken)' if one.error else ''}") for one in found.engines]

@@ -4,16 +4,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .output import common, document, table
+from .options import common
+from .output import document, table
 
 if TYPE_CHECKING:
-    from srcache.engine.interface import EngineInfo, Option
+    from srcache.engine import EngineInfo, Option
 
 
 @click.command("engines", short_help="The installed engines, their options and licences.")
 @common
 def command(as_json: bool) -> int:
-    """List the installed engines: what they can do, their options with defaults, and their licences.
+    """List the installed engines: what they do, their options with defaults, and their licences.
 
     An option is set in a recipe, or by --set on the command line.
 

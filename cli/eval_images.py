@@ -7,33 +7,41 @@ import click
 
 from srcache.wording import counted
 
-from .output import common, document, progress, table
+from .options import EXISTING_FOLDER, FOLDER, common, device_option
+from .output import document, failure_lines, progress, table
 
 if TYPE_CHECKING:
-    from srcache.study.quality.psnr_ssim import Convention
-    from srcache.study.quality.report import QualityReport, Summary
+    from srcache.study.quality import Convention, QualityReport, Summary
 
-_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _PRESETS = ("seesr-paper", "thesis-as-published")
-_DEFAULT = "psnr,ssim"
+_DEFAULT = ("psnr", "ssim")
 
 
 @click.command("images", short_help="Image quality against references: PSNR, SSIM, LPIPS, NIQE, FID and more.")
-@click.option("--reference", required=True, type=_FOLDER, metavar="DIR", help="The originals.")
-@click.option("--test", required=True, type=_FOLDER, metavar="DIR|CACHE", help="What is measured.")
-@click.option("--recipe", metavar="NAME", help="Which recipe of a cache; needed where there are several.")
+@click.option("--reference", required=True, type=EXISTING_FOLDER, metavar="DIR", help="The original images.")
+@click.option("--test", required=True, type=EXISTING_FOLDER, metavar="DIR|CACHE", help="The images to measure.")
+@click.option("--recipe", metavar="NAME", help="Which recipe of a cache; needed if there are several.")
 @click.option("--sample", type=click.IntRange(0), default=0, show_default=True, help="Which of a cache's samples.")
-@click.option("--catalog", metavar="DIGEST", help="Which catalog of a cache, where several fit.")
-@click.option("--under", default="", metavar="FOLDER", help="Only this folder of --test, names without it.")
+@click.option("--catalog", metavar="DIGEST", help="Which catalog of a cache, if several fit.")
+@click.option("--under", default="", metavar="FOLDER", help="Only this folder of --test; names are relative to it.")
 @click.option("--metrics", metavar="A,B,…", help="psnr and ssim, or any of pyiqa's.  [default: psnr,ssim]")
-@click.option("--preset", type=click.Choice(_PRESETS), help="Metrics and a convention; what cannot be made is skipped.")
-@click.option("--channel", type=click.Choice(["rgb", "y"]), help="What PSNR and SSIM look at.  [default: rgb]")
+@click.option(
+    "--preset",
+    type=click.Choice(_PRESETS),
+    help="Metrics and a convention; a metric that cannot be computed is skipped.",
+)
+@click.option("--channel", type=click.Choice(["rgb", "y"]), help="On what PSNR and SSIM are computed.  [default: rgb]")
 @click.option("--crop-border", type=click.IntRange(0), help="Pixels cut off on every side.  [default: 0]")
-@click.option("--resize", default="none", metavar="WHICH:FILTER", help="picture:bicubic, reference:lanczos …")
-@click.option("--device", default="auto", show_default=True, help="Where networks run: cpu, cuda, cuda:1, … or auto.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the bootstrap intervals.")
+@click.option(
+    "--resize",
+    default="none",
+    metavar="WHICH:FILTER",
+    help="For pairs of different sizes: picture:bicubic, reference:lanczos, …",
+)
+@device_option()
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the bootstrap intervals.")
 @click.option("--allow-code", is_flag=True, help="Run code that comes with metrics' weights, and unpickle them.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="A folder for table, summary and sheet.")
+@click.option("--out", type=FOLDER, help="A folder for the table, the summary and a contact sheet.")
 @common
 def command(
     reference: Path,
@@ -53,21 +61,18 @@ def command(
     out: Path | None,
     as_json: bool,
 ) -> int:
-    """Measure the pictures in a folder or a cache against the originals, paired by name without suffix.
+    """Measure the images in a folder or a cache against the originals, paired by name without suffix.
 
-    Missing or surplus pictures are an error that lists them. psnr and ssim are scikit-image's. All others are pyiqa's,
-    under PolyForm Noncommercial 1.0.0, an extra of its own: pip install 'srcache[iqa]'. Nothing is downloaded: a metric
-    asked for by name whose weights are missing is an error that names the files and the commands which bring them.
+    Missing or surplus images are an error that lists them. psnr and ssim are computed by scikit-image. All others are
+    computed by pyiqa, under PolyForm Noncommercial 1.0.0, an extra of its own: pip install 'srcache[iqa]'. Nothing is
+    downloaded: if the weights of a metric in --metrics are missing, the error names the files and how to get them.
 
     \b
     srcache eval images --reference hr --test sr
     srcache eval images --reference hr --test cache --recipe seesr --preset seesr-paper --out quality
     srcache eval images --reference hr --test lr --resize picture:bicubic --channel y --metrics psnr,ssim,lpips
     """
-    from srcache.study.quality.measure import QualitySettings, measure_folders
-    from srcache.study.quality.pairs import Pick
-    from srcache.study.quality.presets import PRESETS
-    from srcache.study.quality.report import require_free
+    from srcache.study.quality import PRESETS, Pick, QualitySettings, measure_folders, require_free
 
     names = [name.strip() for name in (metrics or "").split(",") if name.strip()]
     settings = QualitySettings(
@@ -79,19 +84,18 @@ def command(
     )
     if out is not None:
         require_free(out, "quality")
-    chosen = names or list(PRESETS[preset].metrics if preset else _DEFAULT.split(","))
+    chosen = names or list(PRESETS[preset].metrics if preset else _DEFAULT)
     convention = _convention(preset, channel, crop_border, resize)
     with progress("measure") as show:
         report = measure_folders(reference, test, chosen, convention, settings, show)
     files = report.write(out) if out is not None else ()
-    _say(report, files, as_json)
+    _print(report, files, as_json)
     return 1 if report.failures else 0
 
 
 def _convention(preset: str | None, channel: str | None, crop_border: int | None, resize: str) -> "Convention":
-    """The preset's convention, where nothing else was said."""
-    from srcache.study.quality.presets import PRESETS
-    from srcache.study.quality.psnr_ssim import Convention
+    """The convention of the preset, as far as no option says something else."""
+    from srcache.study.quality import PRESETS, Convention
 
     base = PRESETS.get(preset or "")
     return Convention(
@@ -101,7 +105,7 @@ def _convention(preset: str | None, channel: str | None, crop_border: int | None
     )
 
 
-def _say(report: "QualityReport", files: tuple[Path, ...], as_json: bool) -> None:
+def _print(report: "QualityReport", files: tuple[Path, ...], as_json: bool) -> None:
     if as_json:
         result = {"command": "images", **report.plain(), "files": [str(path) for path in files]}
         failures = result.pop("failures")
@@ -115,11 +119,7 @@ def _say(report: "QualityReport", files: tuple[Path, ...], as_json: bool) -> Non
     for skip in report.skipped:
         click.echo(f"skipped: {skip.reason}", err=True)
     if report.failures:
-        click.echo(f"{counted(len(report.failures), 'picture')} not measured", err=True)
-    for failure in report.failures[:10]:
-        click.echo(f"  {failure.reason}: {failure.source}: {failure.detail}", err=True)
-    if len(report.failures) > 10:
-        click.echo(f"  … and {len(report.failures) - 10} more (--json lists all)", err=True)
+        click.echo(f"{counted(len(report.failures), 'image')} not measured\n{failure_lines(report.failures)}", err=True)
 
 
 def _row(one: "Summary") -> tuple[object, ...]:

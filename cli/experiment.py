@@ -1,4 +1,4 @@
-"""`srcache experiment`: a whole study by one configuration, from pictures to a report."""
+"""`srcache experiment`: a complete study from one configuration, from images to a report."""
 
 import shlex
 from collections.abc import Sequence
@@ -7,38 +7,38 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from srcache.wording import counted, duration
+from srcache.wording import NOTHING, counted, duration, percent
 
-from .output import common, document, set_option, table
+from .options import FOLDER, common, set_option
+from .output import document, first_lines, table
 
 if TYPE_CHECKING:
-    from srcache.study.experiment.config import Experiment
-    from srcache.study.experiment.run import ExperimentResult
+    from srcache.study.experiment import Experiment, ExperimentResult
 
 _KINDS = {"lr": "LR", "bicubic": "bicubic", "sr": "SR", "hr": "HR"}
 
 
-@click.command("experiment", short_help="A whole study: arms × seeds, from pictures to a report, in one folder.")
+@click.command("experiment", short_help="A complete study: arms × seeds, from images to a report.")
 @click.argument("source", metavar="CONFIG")
-@click.option(
-    "--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="The folder to write into."
-)
+@click.option("--out", required=True, type=FOLDER, help="The folder to write into.")
 @set_option("Change a value, such as train.epochs=2, arms.sr.size=64 or recipe=compact; repeatable.")
-@click.option("--jobs", type=click.IntRange(1), help="Trainings at a time; as many as cores if left out.")
+@click.option(
+    "--jobs", type=click.IntRange(1), help="Trainings at the same time; if left out, as many as there are cores."
+)
 @common
 def command(source: str, out: Path, changes: dict[str, Any], jobs: int | None, as_json: bool) -> int:
     """Prepare data, fill a cache, train every arm with every seed, measure, compare, and write a report.
 
     CONFIG is the name of a shipped experiment (quickstart, faces, thesis-as-published, thesis-corrected), or a YAML
-    file. What an earlier run of OUT did is not repeated, unless its pictures or settings changed; a run that was
-    killed goes on with the same command.
+    file. What an earlier run did in OUT is not repeated, unless its images or settings changed; the same command
+    resumes a run that was killed.
 
     \b
     srcache experiment quickstart --out study
     srcache experiment thesis-corrected --out study --set data.hr=photos --set 'seeds=[0,1,2,3,4]'
     srcache experiment mine.yaml --out study --set train.epochs=2
     """
-    from srcache.study.experiment.load import load_experiment
+    from srcache.study.experiment import load_experiment
 
     experiment = load_experiment(source, changes)
     words = ["srcache", "experiment", source, "--out", str(out)]
@@ -51,8 +51,8 @@ def command(source: str, out: Path, changes: dict[str, Any], jobs: int | None, a
 def run(
     experiment: "Experiment", out: Path, jobs: int | None, commands: Sequence[str], as_json: bool
 ) -> "ExperimentResult":
-    """Run an experiment; progress is told on stdout, or on stderr where stdout is for JSON."""
-    from srcache.study.experiment.run import run_experiment
+    """Run an experiment; progress is printed on stdout, or on stderr if stdout is for JSON."""
+    from srcache.study.experiment import run_experiment
 
     return run_experiment(
         experiment,
@@ -64,29 +64,26 @@ def run(
 
 
 def show(name: str, result: "ExperimentResult", as_json: bool) -> int:
-    """Print what came of it; the exit code."""
+    """Print the result; returns the exit code."""
     ok = not result.failures
     if as_json:
-        click.echo(document(name, _plain(result), result.failures, ok))
+        click.echo(document(name, _summary(result), result.failures, ok))
         return 0 if ok else 1
     click.echo(f"\n{_arms(result.results)}\n\n{_quality(result.results)}\n")
     click.echo(f"Verdict: {result.verdict}")
     if len(result.results["config"]["seeds"]) == 1:
         click.echo(f"{result.results['seeds']['verdict']}")
     if result.failures:
-        click.echo(f"\n{counted(len(result.failures), 'picture')} could not be used:", err=True)
-    for one in result.failures[:10]:
-        click.echo(f"  {one['step']}: {one['reason']}: {one['source']}: {one['detail']}", err=True)
-    if len(result.failures) > 10:
-        click.echo(f"  … and {len(result.failures) - 10} more (--json lists all)", err=True)
-    click.echo(f"\n{counted(result.trained, 'network')} trained, {result.reused} there already; everything lies in")
+        lines = [f"{one['step']}: {one['reason']}: {one['source']}: {one['detail']}" for one in result.failures]
+        click.echo(f"\n{counted(len(lines), 'image')} could not be used:\n{first_lines(lines)}", err=True)
+    click.echo(f"\n{counted(result.trained, 'network')} trained, {result.reused} there already; everything is in")
     click.echo(f"{result.out}, the report is {result.report}")
     click.echo(f"done in {duration(result.seconds)}")
     return 0 if ok else 1
 
 
 def _jobs(experiment: "Experiment") -> int:
-    """Trainings at a time: as many as cores, by the threads that one takes; one where they share an accelerator."""
+    """Trainings at the same time: cores divided by the threads of one training; one if they share an accelerator."""
     import os
 
     if any(arm.settings.device != "cpu" for arm in experiment.arms):
@@ -102,10 +99,10 @@ def _word(value: Any) -> str:
     return str(yaml.safe_dump(value, default_flow_style=True, width=10**6)).removesuffix("\n...\n").strip()
 
 
-def _plain(result: "ExperimentResult") -> dict[str, Any]:
-    """What programs want at once; everything is in results.json."""
-    told = ("name", "domain", "accuracy", "mean", "spread")
-    arms = [{name: arm[name] for name in told} for arm in result.results["arms"]]
+def _summary(result: "ExperimentResult") -> dict[str, Any]:
+    """What a program needs first; everything is in results.json."""
+    names = ("name", "domain", "accuracy", "mean", "spread")
+    arms = [{name: arm[name] for name in names} for arm in result.results["arms"]]
     return {
         "out": result.out,
         "results": result.out / "results.json",
@@ -122,12 +119,11 @@ def _plain(result: "ExperimentResult") -> dict[str, Any]:
 def _arms(results: dict[str, Any]) -> str:
     rows = []
     for arm in results["arms"]:
-        spread = "-" if arm["spread"] is None else f"{arm['spread']:.1%}"
-        each = ", ".join(f"{share:.1%}" for share in arm["accuracy"])
-        rows.append((arm["name"], arm["network"], f"{arm['mean']:.1%}", spread, each))
+        each = ", ".join(map(percent, arm["accuracy"]))
+        rows.append((arm["name"], arm["network"], percent(arm["mean"]), percent(arm["spread"]), each))
     tested = sum(results["data"]["counts"]["test"].values())
     heads = ("arm", "network", "accuracy", "spread", f"seeds {', '.join(map(str, results['config']['seeds']))}")
-    return f"Accuracy on {counted(tested, 'test picture')} of each arm's own kind\n{table(rows, heads)}"
+    return f"Accuracy on {counted(tested, 'test image')} of each arm's own kind\n{table(rows, heads)}"
 
 
 def _quality(results: dict[str, Any]) -> str:
@@ -142,5 +138,5 @@ def _quality(results: dict[str, Any]) -> str:
 
 def _mean(found: dict[str, Any] | None) -> str:
     if found is None:
-        return "-"
+        return NOTHING
     return "identical" if found["mean"] is None else f"{found['mean']:.4g}"

@@ -5,19 +5,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .output import common, document, recipe_options, table
+from .options import EXISTING_FILE, FOLDER, common, recipe_options
+from .output import document, table
 
 if TYPE_CHECKING:
     from srcache.maintain.explain import Explanation
 
 
 @click.command("explain", short_help="Why an image hits or misses, and which recipe field differs.")
-@click.argument("cache", type=click.Path(file_okay=False, path_type=Path))
-@click.argument("image", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("cache", type=FOLDER)
+@click.argument("image", type=EXISTING_FILE)
 @recipe_options
 @common
 def command(cache: Path, image: Path, recipe: str, changes: dict[str, Any], as_json: bool) -> int:
-    """Say which entry of CACHE the file IMAGE has under a recipe, and on a miss, why it has none.
+    """Show which entry of CACHE belongs to the file IMAGE and a recipe, or if there is none, why.
 
     \b
     srcache explain cache photos/cat.jpg --recipe bicubic
@@ -40,7 +41,7 @@ def _rows(found: "Explanation") -> list[tuple[str, str]]:
     if found.samples:
         rows.append(("entries", ", ".join(f"{found.key}-{sample:03d}" for sample in found.samples[:3])))
         if len(found.samples) > 3:
-            rows[-1] = ("entries", f"{rows[-1][1]}, … {len(found.samples)} samples")
+            rows[-1] = ("entries", f"{rows[-1][1]}, … ({len(found.samples)} samples)")
     if found.names:
         rows.append(("catalogued as", ", ".join(found.names)))
     for other in found.others:

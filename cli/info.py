@@ -8,7 +8,8 @@ import click
 
 from srcache.wording import counted, duration, human_bytes
 
-from .output import common, document, finding_lines, table
+from .options import FOLDER, common
+from .output import attributes, document, finding_lines, reasons, table
 
 if TYPE_CHECKING:
     from srcache.maintain.info import CacheInfo, RecipeInfo
@@ -17,10 +18,10 @@ _USUAL = {"size": "scale", "precision": "fp32", "seed": 0}
 
 
 @click.command("info", short_help="What is in a cache: recipes, images, failures, runs.")
-@click.argument("cache", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("cache", type=FOLDER)
 @common
 def command(cache: Path, as_json: bool) -> int:
-    """Say what is in CACHE: its recipes, images, failures and runs, and how much of each catalog is covered.
+    """List what is in CACHE: its recipes, images, failures and runs, and how many images of each catalog it has.
 
     \b
     srcache info cache
@@ -29,7 +30,7 @@ def command(cache: Path, as_json: bool) -> int:
 
     found = info(cache)
     if as_json:
-        result = {name: getattr(found, name) for name in ("path", "store", "bytes", "recipes")}
+        result = attributes(found, "path", "store", "bytes", "recipes")
         click.echo(document("info", result, found.damaged, ok=not found.damaged))
     else:
         click.echo(_text(found))
@@ -51,7 +52,7 @@ def _rows(recipe: "RecipeInfo") -> list[tuple[str, str]]:
         share = "all" if one.covered == one.images else f"{one.covered} of"
         rows.append(("covers", f"{share} {counted(one.images, 'image')} of catalog {one.digest[:8]}"))
     if recipe.failed:
-        rows.append(("failed", ", ".join(f"{reason} {count}" for reason, count in recipe.failed.items())))
+        rows.append(("failed", reasons(recipe.failed)))
     if recipe.runs:
         last = recipe.runs[-1]
         what = f"{last.added} added in {duration(last.seconds)}" if last.added else "nothing added"
@@ -62,7 +63,7 @@ def _rows(recipe: "RecipeInfo") -> list[tuple[str, str]]:
 
 
 def _described(recipe: Mapping[str, Any]) -> str:
-    """A recipe in a few words: what is not as usual, in the order of its fields."""
+    """A recipe in a few words: engine, scale, options, and the fields that do not have their usual value."""
     hidden = {"name", "engine", "scale", "numerics", "options", "weights"}
     unusual = {name: value for name, value in recipe.items() if name not in hidden and value != _USUAL.get(name)}
     words = {**recipe["options"], **unusual}

@@ -1,14 +1,13 @@
-"""`srcache`: one command per file, loaded when it is called; one place turns errors into exit codes.
+"""`srcache`: one command per file, imported when it is called; one place turns errors into exit codes.
 
-Exit codes: 0 ok · 1 some inputs failed (listed) · 2 usage or configuration · 3 the cache is damaged · 4 environment
-· 70 internal error · 130 interrupted.
+Exit codes: 0 ok · 1 some inputs failed (listed) · 2 usage or configuration · 3 something on disk is damaged ·
+4 the machine failed (disk, device, a missing package or weights) · 70 internal error · 130 interrupted.
 """
 
 import os
 import signal
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 from typing import NoReturn
 
 import click
@@ -16,6 +15,7 @@ import click
 import srcache
 from srcache.errors import SrcacheError
 
+from .lazy import LazyGroup
 from .output import error_document
 
 COMMANDS = (
@@ -39,25 +39,16 @@ COMMANDS = (
     "models",
     "doctor",
 )
-"""In the order in which people meet them; each is `command` in the module of its name."""
+"""In the order in which people need them; each is `command` in the module of its name."""
 
 INTERNAL, INTERRUPTED = 70, 130
 
 
-class _Lazy(click.Group):
-    """A group that imports a command when it is asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        command: click.Command = import_module(f"{__package__}.{cmd_name}").command
-        return command
-
-
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=LazyGroup,
+    modules={name: name for name in COMMANDS},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(srcache.__version__, prog_name="srcache")
 def cli() -> None:
     """Super-resolve once, train many times.
@@ -96,7 +87,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def main() -> NoReturn:
-    """The console script. A termination by the system, as clusters do before they kill, is handled like Ctrl-C."""
+    """The console script. SIGTERM, which clusters send before they kill a process, is handled like Ctrl-C."""
     signal.signal(signal.SIGTERM, _interrupt)
     sys.exit(run())
 

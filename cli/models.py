@@ -1,6 +1,5 @@
 """`srcache models`: the weights that are on this machine."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +8,8 @@ import click
 
 from srcache.wording import counted, human_bytes
 
-from .output import common, document, table
+from .options import EXISTING_FILE, EXISTING_FOLDER, common
+from .output import document, say, table
 
 if TYPE_CHECKING:
     from srcache.weights.status import BundleState, EngineWeights
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @click.group("models", short_help="Weights on this machine: list, fetch, verify, convert.")
 def command() -> None:
-    """Weights on this machine: bundles, checkpoints that were taken in, and what engines have of their own.
+    """Weights on this machine: bundles, converted checkpoints, and weights that come with engines.
 
-    A bundle is the several files that one engine loads; a checkpoint is a file of yours. Both are named by a SHA-256. A
-    recipe takes this name, a bundle's name, or a file.
+    A bundle is a set of files that one engine loads; a checkpoint is a file of yours. Each is named by a SHA-256
+    digest. A recipe names its weights by this digest, by a bundle's name, or by a file.
 
     \b
     srcache models fetch seesr
@@ -30,12 +30,13 @@ def command() -> None:
     """
 
 
-@command.command("list", short_help="Bundles, checkpoints taken in, and engines' own weights.")
+@command.command("list", short_help="List bundles, converted checkpoints, and engines' own weights.")
 @common
 def list_command(as_json: bool) -> int:
-    """List the checkpoints that were taken in, the weights that engines have of their own, and the bundles.
+    """List the converted checkpoints, the weights that come with engines, and the bundles.
 
-    A bundle is complete, or made on the spot, or lacks files. No large file is read; `srcache models verify` does that.
+    A bundle is complete, or made on the spot, or lacks files. No large file is read; `srcache models verify`
+    does that.
 
     \b
     srcache models list
@@ -46,7 +47,7 @@ def list_command(as_json: bool) -> int:
     checkpoints, engines, bundles = adopted(), of_engines(), bundle_states()
     if as_json:
         result = {"folder": weights_folder(), "checkpoints": checkpoints, "engines": engines, "bundles": bundles}
-        _document("list", {name: _plain(value) for name, value in result.items()})
+        _document("list", result)
         return 0
     rows = [(one.digest, human_bytes(one.bytes), one.origin) for one in checkpoints]
     rows += [(str(one.digest), "", f"{one.engine}: {one.problem or one.path or 'in its package'}") for one in engines]
@@ -56,13 +57,13 @@ def list_command(as_json: bool) -> int:
     return 0
 
 
-@command.command("convert", short_help="Take checkpoints in: tensors only, as safetensors.")
-@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@command.command("convert", short_help="Convert checkpoints to safetensors, and keep them for recipes.")
+@click.argument("files", nargs=-1, required=True, type=EXISTING_FILE)
 @common
 def convert_command(files: tuple[Path, ...], as_json: bool) -> int:
-    """Take checkpoints in (.safetensors, .pth, .pt, .ckpt, .bin) and print their digests.
+    """Convert checkpoints (.safetensors, .pth, .pt, .ckpt, .bin) to safetensors, keep them, and print their digests.
 
-    Only tensors are read; a file that holds code is refused. The FILES stay where they are.
+    Only tensors are read; a file that contains code is refused. The FILES are not changed.
 
     \b
     srcache models convert RealESRGAN_x4plus.pth 4x_other.safetensors
@@ -86,14 +87,14 @@ def convert_command(files: tuple[Path, ...], as_json: bool) -> int:
     return 1 if failures else 0
 
 
-@command.command("verify", short_help="Hash weights anew; exit code 3 if some are damaged.")
+@command.command("verify", short_help="Hash weights again; exit code 3 if some are damaged.")
 @click.argument("words", nargs=-1, metavar="[NAME|DIGEST]...")
 @common
 def verify_command(words: tuple[str, ...], as_json: bool) -> int:
-    """Hash bundles and checkpoints anew and compare: those of a NAME or whose digests begin with DIGEST, or all.
+    """Hash bundles and checkpoints again and compare: those of a NAME or whose digests begin with DIGEST, or all.
 
-    Engines' own weights are checked too, if all are. What lies in an engine's own package is pip's business, and is not
-    looked at. The exit code is 3 if something is damaged, 4 if a file is gone.
+    If all are checked, so are the weights that come with engines, except those inside an engine's own package, which
+    pip looks after. The exit code is 3 if something is damaged, 4 if a file is missing.
 
     \b
     srcache models verify
@@ -129,24 +130,24 @@ def verify_command(words: tuple[str, ...], as_json: bool) -> int:
     return worst if failures else 0
 
 
-@command.command("fetch", short_help="Bring a bundle's files; or say what an engine needs.")
+@command.command("fetch", short_help="Get a bundle's files, or see what an engine needs.")
 @click.argument("name")
 @click.option(
     "--from",
     "folders",
     multiple=True,
     metavar="FOLDER",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Look here first for a bundle's files; repeatable.",
+    type=EXISTING_FOLDER,
+    help="Search here first for a bundle's files; repeatable.",
 )
 @common
 def fetch_command(name: str, folders: tuple[Path, ...], as_json: bool) -> int:
-    """Bring the files that the bundle NAME (or a manifest's YAML file) lacks, hash all, and print the bundle's digest.
+    """Get the files that the bundle NAME (or a manifest's YAML file) lacks, hash all, and print the bundle's digest.
 
-    They are looked for in each FOLDER, in the folders of $SRCACHE_WEIGHTS and in the cache of the Hugging Face hub, and
-    downloaded from there if they are nowhere (HF_HOME, HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE are heeded).
+    They are searched in each FOLDER, in the folders of $SRCACHE_WEIGHTS and in the cache of the Hugging Face hub, and
+    downloaded from the hub if they are in none of these (HF_HOME, HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE are read).
 
-    If NAME is an engine that has weights of its own, this says whether they are whole, and which command brings them.
+    If NAME is an engine with weights of its own, this prints whether they are complete, and how to get them.
 
     \b
     srcache models fetch seesr
@@ -157,15 +158,17 @@ def fetch_command(name: str, folders: tuple[Path, ...], as_json: bool) -> int:
 
     if name not in shipped_manifests() and Path(name).suffix not in {".yaml", ".yml"}:
         if folders:
-            raise click.BadParameter("only a bundle's files are looked for in a folder", param_hint="--from")
+            raise click.BadParameter("only a bundle's files are searched in a folder", param_hint="--from")
         return _fetch_engine(name, as_json)
+    from dataclasses import asdict
+
     from srcache.weights.download import fetch
     from srcache.weights.status import bundle_state
 
-    digest = fetch(name, folders, _say)
+    digest = fetch(name, folders, say)
     state = bundle_state(name)
     if as_json:
-        _document("fetch", {**_plain(state), "digest": digest, "state": _bundle(state)})
+        _document("fetch", {**asdict(state), "digest": digest, "state": _bundle(state)})
         return 0
     click.echo(f"{digest}  {name}")
     click.echo(f"{_bundle(state)}, {human_bytes(state.bytes)}; licences: {'; '.join(state.licences)}")
@@ -173,7 +176,9 @@ def fetch_command(name: str, folders: tuple[Path, ...], as_json: bool) -> int:
 
 
 def _fetch_engine(name: str, as_json: bool) -> int:
-    from srcache.engine.registry import engine_names
+    from dataclasses import asdict
+
+    from srcache.engine import engine_names
     from srcache.errors import ConfigError, DamagedError, WeightsError
     from srcache.weights.manifest import shipped_manifests
     from srcache.weights.status import engine_weights
@@ -185,16 +190,10 @@ def _fetch_engine(name: str, as_json: bool) -> int:
     if found.problem:
         raise (DamagedError if found.damaged else WeightsError)(found.problem)
     if as_json:
-        _document("fetch", {**_plain(found), "state": _state(found)})
+        _document("fetch", {**asdict(found), "state": _state(found)})
         return 0
     click.echo(f"{name}: {_state(found)}")
     return 0
-
-
-def _say(text: str) -> None:
-    """What is being done, for those who watch."""
-    if sys.stderr.isatty():
-        click.echo(text, err=True)
 
 
 def _titled(state: "BundleState") -> str:
@@ -221,12 +220,3 @@ def _state(found: "EngineWeights") -> str:
 
 def _document(action: str, result: dict[str, Any], failures: Sequence[dict[str, Any]] = ()) -> None:
     click.echo(document("models", {"command": action, **result}, failures, ok=not failures))
-
-
-def _plain(value: Any) -> Any:
-    """Dataclasses, also in lists, as mappings."""
-    from dataclasses import asdict, is_dataclass
-
-    if isinstance(value, list):
-        return [_plain(inner) for inner in value]
-    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value

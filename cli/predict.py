@@ -1,60 +1,67 @@
-"""`srcache predict`: what a trained run says about pictures."""
+"""`srcache predict`: classify images with a trained network."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from srcache.wording import counted
+from srcache.wording import counted, percent
 
-from .output import common, document, progress, table
+from .options import EXISTING_FOLDER, SOURCE, common, device_option
+from .output import document, progress, table
 
 if TYPE_CHECKING:
-    from srcache.study.compare.predictions import Predictions
-
-_FOLDER = click.Path(exists=True, path_type=Path)
+    from srcache.study.compare import Predictions
 
 
-@click.command("predict", short_help="Classify pictures with a trained run.")
-@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.argument("data", type=_FOLDER)
+@click.command("predict", short_help="Classify images with a trained run.")
+@click.argument("run", type=EXISTING_FOLDER)
+@click.argument("data", type=SOURCE)
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The CSV file to write.")
-@click.option("--domain", metavar="lr|hr|sr|bicubic|POLICY", help="Turn DATA into this first; as it is if left out.")
-@click.option("--hr", type=_FOLDER, help="HR pictures, paired with DATA by name; for the domain hr.")
-@click.option("--cache", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Where SR pictures lie.")
-@click.option("--recipe", metavar="NAME|FILE", help="Which SR pictures of the cache; how large `bicubic` is.")
-@click.option("--unlabelled", is_flag=True, help="DATA's folders are no classes; leave all labels empty.")
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, … or auto.")
-@click.option("--batch", type=click.IntRange(1), help="Pictures at once; as in training if left out.")
+@click.option(
+    "--domain",
+    metavar="lr|hr|sr|bicubic|POLICY",
+    help="Turn DATA into this first; if left out, DATA is taken as it is.",
+)
+@click.option("--hr", type=SOURCE, help="HR images, paired with DATA by name; for the domain hr.")
+@click.option("--cache", type=EXISTING_FOLDER, help="The cache with the SR images.")
+@click.option("--recipe", metavar="NAME|FILE", help="Which SR images of the cache; also the size of `bicubic`.")
+@click.option("--unlabelled", is_flag=True, help="DATA's folders are not classes; leave all labels empty.")
+@device_option("cpu")
+@click.option("--batch", type=click.IntRange(1), help="Images at once; if left out, as in training.")
 @common
 def command(
     run: Path,
     data: Path,
     out: Path,
+    domain: str | None,
+    hr: Path | None,
+    cache: Path | None,
+    recipe: str | None,
     unlabelled: bool,
+    device: str,
+    batch: int | None,
     as_json: bool,
-    **rest: Any,
 ) -> int:
-    """Ask the classifier in the folder RUN about DATA: a folder, class folders, or a CSV file.
+    """Classify DATA (a folder, class folders, or a CSV file) with the network in the folder RUN of `srcache train`.
 
     Class folders are matched with the run's classes by name; a class that the run does not know is an error, unless
-    --unlabelled is given. OUT has columns name, key, label, prediction, and a probability for each class.
+    --unlabelled is given. OUT has the columns name, key, label, prediction, and a probability for each class.
 
     \b
     srcache predict runs/hr photos --out photos.csv
     srcache predict runs/hr lr/test --domain sr --cache cache --recipe seesr --out predictions/hr-on-sr.csv
     """
-    from srcache.study.arms.arms import arm_from_folder
-    from srcache.study.compare.predictions import write_predictions
-    from srcache.study.train.inference import predict
+    from srcache.study.arms import arm_from_folder
+    from srcache.study.compare import write_predictions
+    from srcache.study.train import predict
 
-    places = {name: rest[name] for name in ("hr", "cache", "recipe")}
-    if rest["domain"] is None and any(value is not None for value in places.values()):
-        raise click.UsageError("--hr, --cache and --recipe are for a --domain, which is missing")
-    base = arm_from_folder(rest["domain"], data, **places) if rest["domain"] else data
+    if domain is None and any(value is not None for value in (hr, cache, recipe)):
+        raise click.UsageError("--hr, --cache and --recipe belong to a --domain, which is missing")
+    base = arm_from_folder(domain, data, hr=hr, cache=cache, recipe=recipe) if domain else data
     labels = "ignore" if unlabelled else "match"
     with progress("predict") as show:
-        found = predict(run, base, labels=labels, device=rest["device"], batch_size=rest["batch"], progress=show)
+        found = predict(run, base, labels=labels, device=device, batch_size=batch, progress=show)
     write_predictions(out, found)
     result = _result(found, out)
     click.echo(document("predict", result) if as_json else _text(result))
@@ -77,6 +84,8 @@ def _result(found: "Predictions", out: Path) -> dict[str, Any]:
 
 def _text(result: dict[str, Any]) -> str:
     rows = list(result["predicted"].items())
-    score = f"{result['right']} of {result['labelled']} right ({result['accuracy']:.1%})" if result["labelled"] else ""
-    head = f"{result['out']}: {counted(result['images'], 'picture')}, {score or 'no labels'}"
+    score = "no labels"
+    if result["labelled"]:
+        score = f"{result['right']} of {result['labelled']} right ({percent(result['accuracy'])})"
+    head = f"{result['out']}: {counted(result['images'], 'image')}, {score}"
     return f"{head}\n{table(rows, ('class', 'predicted'))}"

@@ -5,21 +5,21 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .output import common, document, progress, table
+from srcache.wording import counted
+
+from .options import FOLDER, SOURCE, common
+from .output import attributes, document, first_lines, progress, table
 
 if TYPE_CHECKING:
-    from srcache.catalog.rows import Catalog
-    from srcache.study.prepare.run import Prepared
-
-_SOURCE = click.Path(exists=True, path_type=Path)
-_FOLDER = click.Path(file_okay=False, path_type=Path)
+    from srcache.catalog import Catalog
+    from srcache.study.prepare import Prepared
 
 
 @click.group("prepare", short_help="Make data sets from data sets: splits, LR copies, crops.")
 def command() -> None:
     """Make data sets from data sets.
 
-    Each writes into an empty folder; the same command again completes what was interrupted.
+    Each command writes into an empty folder; the same command again completes what was interrupted.
 
     \b
     srcache prepare split photos data --ratios 0.8,0.1,0.1 --seed 1
@@ -29,11 +29,17 @@ def command() -> None:
 
 
 @command.command("split", short_help="Class folders into train, validation and test.")
-@click.argument("src", type=_SOURCE)
-@click.argument("dst", type=_FOLDER)
+@click.argument("src", type=SOURCE)
+@click.argument("dst", type=FOLDER)
 @click.option("--ratios", default="0.8,0.1,0.1", show_default=True, help="Shares of train, validation and test.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Another seed is another split.")
-@click.option("--link", type=click.Choice(["copy", "hard"]), default="copy", show_default=True, help="Copy, or link.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Another seed gives another split.")
+@click.option(
+    "--link",
+    type=click.Choice(["copy", "hard"]),
+    default="copy",
+    show_default=True,
+    help="Copy the files, or make hard links.",
+)
 @common
 def split_command(src: Path, dst: Path, ratios: str, seed: int, link: str, as_json: bool) -> int:
     """Divide the class folders in SRC into DST/train, DST/validation and DST/test.
@@ -43,7 +49,7 @@ def split_command(src: Path, dst: Path, ratios: str, seed: int, link: str, as_js
     \b
     srcache prepare split photos data --ratios 0.8,0.1,0.1 --seed 1 --link hard
     """
-    from srcache.study.prepare.split import make_split
+    from srcache.study.prepare import make_split
 
     shares, catalog = _numbers(ratios), _scan(src)
     with progress("split", "file") as show:
@@ -56,10 +62,12 @@ def split_command(src: Path, dst: Path, ratios: str, seed: int, link: str, as_js
 
 
 @command.command("lr", short_help="An LR copy of a tree, same names, PNG.")
-@click.argument("src", type=_SOURCE)
-@click.argument("dst", type=_FOLDER)
-@click.option("--factor", type=click.IntRange(2), required=True, help="How much smaller each side becomes.")
-@click.option("--filter", default="bicubic", show_default=True, help="nearest, box, bilinear, hamming, … lanczos.")
+@click.argument("src", type=SOURCE)
+@click.argument("dst", type=FOLDER)
+@click.option("--factor", type=click.IntRange(2), required=True, help="By how much each side becomes smaller.")
+@click.option(
+    "--filter", default="bicubic", show_default=True, help="nearest, box, bilinear, hamming, bicubic or lanczos."
+)
 @common
 def lr_command(src: Path, dst: Path, factor: int, filter: str, as_json: bool) -> int:
     """Write a smaller copy of every image in SRC to DST, under the same relative name, as PNG.
@@ -67,7 +75,7 @@ def lr_command(src: Path, dst: Path, factor: int, filter: str, as_json: bool) ->
     \b
     srcache prepare lr data/train lr/train --factor 6
     """
-    from srcache.study.prepare.lr import make_lr
+    from srcache.study.prepare import make_lr
 
     catalog = _scan(src)
     with progress("lr") as show:
@@ -76,13 +84,15 @@ def lr_command(src: Path, dst: Path, factor: int, filter: str, as_json: bool) ->
 
 
 @command.command("crops", short_help="Paired random crops: HR and LR.")
-@click.argument("src", type=_SOURCE)
-@click.argument("hr_dst", type=_FOLDER)
-@click.argument("lr_dst", type=_FOLDER)
-@click.option("--size", type=click.IntRange(1), default=512, show_default=True, help="Side of a crop in pixels.")
-@click.option("--factor", type=click.IntRange(2), default=4, show_default=True, help="How much smaller LR is.")
+@click.argument("src", type=SOURCE)
+@click.argument("hr_dst", type=FOLDER)
+@click.argument("lr_dst", type=FOLDER)
+@click.option("--size", type=click.IntRange(1), default=512, show_default=True, help="Side of an HR crop in pixels.")
+@click.option(
+    "--factor", type=click.IntRange(2), default=4, show_default=True, help="By how much each side of LR is smaller."
+)
 @click.option("--per-image", type=click.IntRange(1), default=30, show_default=True, help="Crops per image.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Another seed is other crops.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Another seed gives other crops.")
 @common
 def crops_command(
     src: Path, hr_dst: Path, lr_dst: Path, size: int, factor: int, per_image: int, seed: int, as_json: bool
@@ -92,7 +102,7 @@ def crops_command(
     \b
     srcache prepare crops photos crops/hr crops/lr --size 512 --factor 4 --per-image 30
     """
-    from srcache.study.prepare.crops import CropSettings, make_crops
+    from srcache.study.prepare import CropSettings, make_crops
 
     squares, catalog = CropSettings(size=size, factor=factor, per_image=per_image, seed=seed), _scan(src)
     with progress("crops") as show:
@@ -105,37 +115,27 @@ def _numbers(text: str) -> list[float]:
         return [float(word) for word in text.split(",")]
     except ValueError as error:
         raise click.BadParameter(
-            f"expected numbers with commas between, such as 0.8,0.1,0.1, but got {text!r}", param_hint="--ratios"
+            f"expected numbers separated by commas, such as 0.8,0.1,0.1, but got {text!r}", param_hint="--ratios"
         ) from error
 
 
 def _scan(src: Path) -> "Catalog":
-    from srcache.catalog.scanning import scan
+    from srcache.catalog import scan
 
     with progress("scan", "file") as show:
         return scan(src, progress=show)
 
 
 def _show(name: str, done: "Prepared", text: str, as_json: bool) -> int:
-    result = {
-        "command": name,
-        "folders": done.folders,
-        "written": done.written,
-        "kept": done.kept,
-        "failed": done.failed,
-        "counts": done.counts,
-        "doubles": done.doubles,
-    }
     if as_json:
+        result = {"command": name, **attributes(done, "folders", "written", "kept", "failed", "counts", "doubles")}
         click.echo(document("prepare", result, done.failures, ok=not done.failures))
         return 1 if done.failures else 0
     folders = ", ".join(str(folder) for folder in done.folders)
     nothing = " (nothing to do)" if done.kept and not done.written else ""
-    click.echo(f"{folders}: {done.written} files written, {done.kept} there already{nothing}")
+    click.echo(f"{folders}: {counted(done.written, 'file')} written, {done.kept} there already{nothing}")
     if text:
         click.echo(text)
-    for problem in done.failures[:10]:
-        click.echo(f"  {problem.reason}: {problem.name}: {problem.detail}", err=True)
-    if len(done.failures) > 10:
-        click.echo(f"  … and {len(done.failures) - 10} more (--json lists all)", err=True)
+    if done.failures:
+        click.echo(first_lines([f"{one.reason}: {one.name}: {one.detail}" for one in done.failures]), err=True)
     return 1 if done.failures else 0

@@ -1,4 +1,4 @@
-"""`srcache prune`: drop recipes, and get the disk back."""
+"""`srcache prune`: remove recipes from a cache, and free the disk space that they take."""
 
 from pathlib import Path
 
@@ -6,20 +6,21 @@ import click
 
 from srcache.wording import human_bytes
 
-from .output import common, document
+from .options import FOLDER, common
+from .output import document
 
 
 @click.command("prune", short_help="Remove recipes with all their images from a cache.")
-@click.argument("cache", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("cache", type=FOLDER)
 @click.argument("recipes", nargs=-1, metavar="RECIPE...")
-@click.option("--catalogs", is_flag=True, help="Remove catalogs that no remaining recipe was built from, too.")
-@click.option("--yes", is_flag=True, help="Really remove; without it, only say what would go.")
+@click.option("--catalogs", is_flag=True, help="Also remove catalogs from which no remaining recipe was built.")
+@click.option("--yes", is_flag=True, help="Really remove; without it, only list what would be removed.")
 @common
 def command(cache: Path, recipes: tuple[str, ...], catalogs: bool, yes: bool, as_json: bool) -> int:
     """Remove each RECIPE (its name, fingerprint or folder) with all its images from CACHE.
 
     \b
-    srcache prune cache lanczos            say what would go
+    srcache prune cache lanczos            list what would be removed
     srcache prune cache lanczos --yes      remove it
     """
     from srcache.maintain.prune import prune
@@ -33,6 +34,6 @@ def command(cache: Path, recipes: tuple[str, ...], catalogs: bool, yes: bool, as
     verb = "removed" if report.done else "would remove"
     click.echo("\n".join(f"{verb} {cache / name}" for name in report.removed) or "nothing to remove")
     if report.removed:
-        hint = "freed" if report.done else "to free; --yes removes"
+        hint = "freed" if report.done else "would be freed; add --yes to remove"
         click.echo(f"{human_bytes(report.bytes)} {hint}")
     return 0

@@ -1,4 +1,4 @@
-"""`srcache quickstart`: the shipped experiment `quickstart`, from embedded pictures to a report."""
+"""`srcache quickstart`: the shipped experiment `quickstart`, from embedded images to a report."""
 
 import shlex
 from pathlib import Path
@@ -6,28 +6,22 @@ from pathlib import Path
 import click
 
 from .experiment import run, show
-from .output import common
+from .options import FOLDER, common
 
 
 @click.command("quickstart", short_help="See it work: a small study on embedded images, with a report.")
-@click.option(
-    "--out",
-    default="srcache-quickstart",
-    show_default=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    help="The folder to write into.",
-)
+@click.option("--out", default="srcache-quickstart", show_default=True, type=FOLDER, help="The folder to write into.")
 @common
 def command(out: Path, as_json: bool) -> int:
     """Make data, LR copies and an SR cache; train on LR, bicubic, SR and HR with three seeds; compare; write a report.
 
-    Everything lies in one folder. A second run uses what the first one left.
+    Everything is written into one folder. A second run uses what the first one left there.
 
     \b
     srcache quickstart
     srcache quickstart --out somewhere --json
     """
-    from srcache.study.experiment.load import load_experiment
+    from srcache.study.experiment import load_experiment
 
     commands = [f"srcache quickstart --out {shlex.quote(str(out))}"]
     result = run(load_experiment("quickstart"), out, None, commands, as_json)

@@ -1,4 +1,4 @@
-"""`srcache repair`: keep what is whole of a damaged cache."""
+"""`srcache repair`: keep what is intact in a damaged cache."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,20 +7,21 @@ import click
 
 from srcache.wording import counted
 
-from .output import common, document, finding_lines, progress
+from .options import FOLDER, common
+from .output import document, finding_lines, progress
 
 if TYPE_CHECKING:
     from srcache.maintain.repair import MendedRecipe
 
 
-@click.command("repair", short_help="Save what is whole of a damaged cache.")
-@click.argument("cache", type=click.Path(file_okay=False, path_type=Path))
+@click.command("repair", short_help="Keep what is intact in a damaged cache.")
+@click.argument("cache", type=FOLDER)
 @click.option("--recipe", metavar="NAME", help="Only this recipe: its name, fingerprint or folder.")
 @common
 def command(cache: Path, recipe: str | None, as_json: bool) -> int:
-    """Copy every image that is whole out of the damaged stores of CACHE into new ones.
+    """Copy every intact image from the damaged stores of CACHE into new ones.
 
-    The damaged file is kept beside the new one, and a cache that is whole is not touched. Afterwards `srcache build`
+    The damaged file is kept beside the new one, and a cache without damage is not changed. Afterwards `srcache build`
     makes what was lost.
 
     \b
@@ -37,18 +38,20 @@ def command(cache: Path, recipe: str | None, as_json: bool) -> int:
     for one in report.recipes:
         click.echo(_text(one, cache))
     for file in report.set_aside:
-        click.echo(f"set aside, because it cannot be read: {cache / file}")
+        click.echo(f"set aside because it cannot be read: {cache / file}")
     if report.left:
-        click.echo(f"cannot be mended:\n{finding_lines(report.left)}", err=True)
+        click.echo(f"cannot be repaired:\n{finding_lines(report.left)}", err=True)
     return 3 if report.left else 0
 
 
 def _text(one: "MendedRecipe", cache: Path) -> str:
     if not one.damaged:
-        return f"{one.folder}: nothing to do, {counted(one.kept, 'SR image')} as written"
+        return f"{one.folder}: nothing to do, {counted(one.kept, 'SR image')} intact"
     lost = f", {len(one.lost)} lost" if one.lost else ""
     lines = [f"{one.folder}: {counted(one.kept, 'SR image')} kept{lost}"]
     if one.absent:
-        lines.append(f"  {one.absent} that were asked for are not there; `srcache build` makes them")
-    lines.append(f"  the damaged file is in {cache / (one.old or '')}; delete it when nothing is missed")
+        lines.append(
+            f"  {counted(one.absent, 'SR image')} asked for, but not there; `srcache build` makes what is missing"
+        )
+    lines.append(f"  the damaged file is in {cache / (one.old or '')}; delete it when you need nothing more from it")
     return "\n".join(lines)

@@ -6,22 +6,23 @@ import click
 
 from srcache.wording import human_bytes
 
-from .output import common, document
+from .options import FOLDER, common
+from .output import document
 
 
 @click.command("report", short_help="One HTML page from an experiment's folder.")
-@click.argument("outs", metavar="OUT…", nargs=-1, required=True, type=click.Path(file_okay=False, path_type=Path))
+@click.argument("outs", metavar="OUT…", nargs=-1, required=True, type=FOLDER)
 @click.option(
     "--out",
     "target",
     type=click.Path(path_type=Path),
-    help="The file to write; OUT/report.html unless said. Needed for several experiments.",
+    help="The file to write; by default OUT/report.html. Needed for several experiments.",
 )
 @common
 def command(outs: tuple[Path, ...], target: Path | None, as_json: bool) -> int:
-    """Write one HTML file about the experiment in OUT: verdict, tables, curves, pictures, lineage, commands.
+    """Write one HTML file about the experiment in OUT: verdict, tables, curves, images, origin of the data, commands.
 
-    The file holds everything and loads nothing, so that it can be sent and kept. Several folders make one page.
+    The file contains everything and loads nothing, so that it can be sent and kept. Several folders make one page.
 
     \b
     srcache report study

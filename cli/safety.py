@@ -1,32 +1,33 @@
-"""`srcache safety`: how far super-resolution may have changed what pictures show."""
+"""`srcache safety`: how far super-resolution may have changed what images show."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from srcache.wording import counted
+from srcache.wording import counted, number, percent
 
-from .output import common, document, failure_lines, progress, table
+from .options import FOLDER, SOURCE, common, device_option
+from .output import document, failure_lines, first_lines, progress, reasons, table
 
 if TYPE_CHECKING:
-    from srcache.cache.manifest import RecipeFolder
+    from srcache.cache import RecipeFolder
     from srcache.dataset.scores import Removed, ScoreTable
-    from srcache.study.safety.measure import SafetyReport
+    from srcache.study.safety import SafetyReport
 
-_SOURCE = click.Path(exists=True, path_type=Path)
 _MOST = 50
+"""Names that are listed of what a filter removes."""
 
 
-@click.command("safety", short_help="How far SR may have changed what pictures show; what a filter would remove.")
-@click.argument("cache", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--lr", type=_SOURCE, help="The LR images that the cache was built from (none if it makes LR from HR).")
-@click.option("--hr", type=_SOURCE, help="The HR images: of the same names as LR, or what the cache was built from.")
-@click.option("--classifier", type=_SOURCE, help="A run of `srcache train` that judges; by default none.")
+@click.command("safety", short_help="How far SR may have changed what images show; try filters.")
+@click.argument("cache", type=FOLDER)
+@click.option("--lr", type=SOURCE, help="The LR images that the cache was built from (not if it makes LR from HR).")
+@click.option("--hr", type=SOURCE, help="The HR images: with the names of LR, or those that the cache was built from.")
+@click.option("--classifier", type=SOURCE, help="A run of `srcache train` whose network judges; by default none.")
 @click.option("--recipe", metavar="NAME", help="Which recipe, if there are several: its name, fingerprint or folder.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
+@device_option()
 @click.option("--show", "filters", multiple=True, metavar="FILTER", help="List what a filter removes; repeatable.")
-@click.option("--again", is_flag=True, help="Measure everything anew, such as after HR images changed.")
+@click.option("--again", is_flag=True, help="Measure everything again, for example after HR images changed.")
 @common
 def command(
     cache: Path,
@@ -39,10 +40,11 @@ def command(
     again: bool,
     as_json: bool,
 ) -> int:
-    """Measure each SR image in CACHE against its LR (and HR): back-projection, and what a classifier makes of it.
+    """Measure each SR image in CACHE against its LR (and HR): back-projection, and how a classifier's answer changes.
 
     The numbers are kept beside the images, in safety.csv in the recipe's folder; only images without a row are
-    measured. Policies filter by them, such as lr=0.5,sr[safe>0.9]=0.5. Without --lr and --hr, what is there is shown.
+    measured. Policies filter by them, such as lr=0.5,sr[safe>0.9]=0.5. Without --lr and --hr, nothing is measured, and
+    the numbers that are there are shown.
 
     \b
     srcache safety cache --lr photos --hr originals --classifier runs/hr
@@ -54,12 +56,12 @@ def command(
 
     folder = _folder(cache, recipe)
     for text in filters:
-        filter_effect((), text)  # mistakes are told before hours of measuring
+        filter_effect((), text)  # a mistake is found before hours of measuring
     if lr is None and hr is None:
         if classifier is not None or again:
-            raise ConfigError("there is nothing to measure without the pictures; give --lr, or --hr, or both")
+            raise ConfigError("there is nothing to measure without images; give --lr, or --hr, or both")
         return _show_table(folder, filters, as_json)
-    report = _measured(folder, (lr, hr), classifier, device, again)
+    report = _measure(folder, (lr, hr), classifier, device, again)
     removed = [filter_effect(report.rows, text) for text in filters]
     if as_json:
         result = {**report.plain(), "filters": removed}
@@ -77,15 +79,15 @@ def _folder(cache: Path, recipe: str | None) -> "RecipeFolder":
     return find_folder(cache, recipe)
 
 
-def _measured(
+def _measure(
     folder: "RecipeFolder", sources: tuple[Path | None, Path | None], run: Path | None, device: str, again: bool
 ) -> "SafetyReport":
-    from srcache.study.safety.measure import measure_safety, pictures
+    from srcache.study.safety import measure_safety, source_images
 
-    items = pictures(folder, *sources)
+    items = source_images(folder, *sources)
     judge = None
     if run is not None:
-        from srcache.study.safety.classifier import open_classifier
+        from srcache.study.safety import open_classifier
 
         judge = open_classifier(run, device)
     with progress("safety") as show:
@@ -107,38 +109,38 @@ def _show_table(folder: "RecipeFolder", filters: tuple[str, ...], as_json: bool)
 
 
 def _text(found: dict[str, Any], removed: "list[Removed]") -> str:
-    parts = [f"{found['table']}: {counted(found['rows'], 'SR image')} measured{_run(found)}"]
+    parts = [f"{found['table']}: {counted(found['rows'], 'SR image')} measured{_what_was_done(found)}"]
     if found["quantiles"]:
         shares = list(next(iter(found["quantiles"].values())))
-        heads = [{"0": "least", "0.5": "median", "1": "most"}.get(share, f"{float(share):.0%}") for share in shares]
-        rows = [(name, *map(_number, values.values())) for name, values in found["quantiles"].items()]
+        heads = [{"0": "least", "0.5": "median", "1": "most"}.get(share, percent(float(share), 0)) for share in shares]
+        rows = [
+            (name, *(_or_infinite(value) for value in values.values())) for name, values in found["quantiles"].items()
+        ]
         parts.append(table(rows, ("", *heads)))
     if found["rows"]:
         counts = found["safe_above"].items()
-        passing = [(f"safe>{bound}", count, f"{count / found['rows']:.1%}") for bound, count in counts]
+        passing = [(f"safe>{bound}", count, percent(count / found["rows"])) for bound, count in counts]
         parts.append(table(passing, ("filter", "pass", "share")))
     if found["convention"].get("classifier") is None:
-        parts.append("no classifier was asked: `safe` tells of back-projection alone (--classifier RUN)")
+        parts.append("no classifier was used: `safe` depends on back-projection alone (--classifier RUN)")
     return "\n\n".join([*parts, *map(_removal, removed)])
 
 
-def _run(found: dict[str, Any]) -> str:
-    """What this run did, where there was one."""
+def _what_was_done(found: dict[str, Any]) -> str:
+    """What this run measured, in brackets; empty if nothing was to be measured."""
     if "measured" not in found:
         return ""
     words = [f"{found['measured']} now"]
-    words += [f"{found['absent']} source images have no SR image"] if found["absent"] else []
+    words += [f"{counted(found['absent'], 'image')} without an SR image"] if found["absent"] else []
     if found["failed"]:
-        words.append("failed: " + ", ".join(f"{reason} {count}" for reason, count in found["failed"].items()))
+        words.append(f"failed: {reasons(found['failed'])}")
     return f" ({'; '.join(words)})"
 
 
 def _removal(one: "Removed") -> str:
-    lines = [f"{one.filter} keeps {one.kept} and removes {one.removed}{':' if one.names else ''}"]
-    lines += [f"  {name}" for name in one.names[:_MOST]]
-    more = len(one.names) - _MOST
-    return "\n".join([*lines, f"  … and {more} more (--json lists all)"] if more > 0 else lines)
+    head = f"{one.filter} keeps {one.kept} and removes {one.removed}"
+    return f"{head}:\n{first_lines(one.names, _MOST)}" if one.names else head
 
 
-def _number(value: float | None) -> str:
-    return "∞" if value is None else f"{value:.3f}"
+def _or_infinite(value: float | None) -> str:
+    return "∞" if value is None else number(value)

@@ -1,50 +1,60 @@
 """`srcache train`: train a classifier on LR, HR, SR, bicubic or a mixture."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from srcache.wording import duration
+from srcache.wording import duration, percent
 
-from .output import common, document, progress, set_option, table
+from .options import EXISTING_FOLDER, FOLDER, SOURCE, common, set_option
+from .output import attributes, document, progress, table
 
 if TYPE_CHECKING:
-    from srcache.study.arms.arms import ArmDataset
-    from srcache.study.train.runs import EpochLine, TrainRun
-
-_FOLDER = click.Path(exists=True, path_type=Path)
+    from srcache.study.arms import ArmDataset, ArmSets
+    from srcache.study.train import EpochLine, TrainRun
 
 
-@click.command("train", short_help="Train a classifier on LR, HR, SR, bicubic or a mixture; goes on where it stopped.")
-@click.option("--lr", type=_FOLDER, help="LR training pictures: class folders, or a CSV file.")
-@click.option("--hr", type=_FOLDER, help="HR training pictures, paired with LR by name.")
-@click.option("--cache", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Where SR pictures lie.")
-@click.option("--recipe", metavar="NAME|FILE", help="Which SR pictures of the cache; how large `bicubic` is.")
+@click.command("train", short_help="Train a classifier on LR, HR, SR, bicubic or a mixture; resumable.")
+@click.option("--lr", type=SOURCE, help="LR training images: class folders, or a CSV file.")
+@click.option("--hr", type=SOURCE, help="HR training images, paired with LR by name.")
+@click.option("--cache", type=EXISTING_FOLDER, help="The cache with the SR images.")
+@click.option("--recipe", metavar="NAME|FILE", help="Which SR images of the cache; also the size of `bicubic`.")
 @click.option("--arm", required=True, metavar="lr|hr|sr|bicubic|POLICY", help="What to train on.")
-@click.option("--validation", required=True, metavar="DIR|SHARE", help="Validation pictures, or a share such as 0.2.")
-@click.option("--validation-hr", type=_FOLDER, help="Their HR pictures, for arms that need them.")
-@click.option("--test", type=_FOLDER, help="Test pictures, looked at once, at the end.")
-@click.option("--test-hr", type=_FOLDER, help="Their HR pictures, for arms that need them.")
-@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="The run's folder.")
+@click.option("--validation", required=True, metavar="DIR|SHARE", help="Validation images, or a share such as 0.2.")
+@click.option("--validation-hr", type=SOURCE, help="Their HR images, for arms that need them.")
+@click.option("--test", type=SOURCE, help="Test images, used once, at the end.")
+@click.option("--test-hr", type=SOURCE, help="Their HR images, for arms that need them.")
+@click.option("--out", required=True, type=FOLDER, help="The run's folder.")
 @set_option("A setting, such as network=thesis-lr or epochs=120; repeatable.")
-@click.option("--split-seed", type=click.IntRange(0), default=0, show_default=True, help="Of a SHARE for validation.")
-@click.option("--replace", is_flag=True, help="Train anew where OUT holds a training of other data or settings.")
+@click.option(
+    "--split-seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the split that a SHARE makes."
+)
+@click.option("--replace", is_flag=True, help="Replace a training with other data or settings that OUT holds.")
 @common
 def command(
     lr: Path | None,
     hr: Path | None,
-    changes: dict[str, Any],
+    cache: Path | None,
+    recipe: str | None,
+    arm: str,
+    validation: str,
+    validation_hr: Path | None,
+    test: Path | None,
+    test_hr: Path | None,
     out: Path,
+    changes: dict[str, Any],
+    split_seed: int,
     replace: bool,
     as_json: bool,
-    **rest: Any,
 ) -> int:
     """Train a classifier into the folder OUT, and keep the best epoch's weights.
 
-    The best epoch is told by the setting `monitor`: val_loss (the default), val_accuracy, or last. Validation and test
-    pictures are of the same arm as training's; DIR is laid out like --lr (like --hr, if there is no --lr).
-    A training that was killed goes on with the same command; one that is finished is not repeated.
+    The setting `monitor` decides which epoch is best: val_loss (the default), val_accuracy, or last. Validation and
+    test images belong to the same arm as training images; DIR is laid out like --lr (like --hr, if there is no --lr).
+    The same command resumes a training that was killed; one that is finished is not repeated.
 
     \b
     srcache train --lr lr/train --validation lr/validation --arm lr --out runs/lr --set network=thesis-lr
@@ -52,46 +62,73 @@ def command(
     """
     from tqdm import tqdm
 
-    from srcache.study.arms.sets import ArmSets
-    from srcache.study.train.loop import train_run
-    from srcache.study.train.settings import read_settings
+    from srcache.study.train import read_settings, train_run
 
     settings = read_settings(changes)
-    train, validation, test = _sets(lr, hr, settings.seed, rest)
-    sets = ArmSets(train=train, validation=validation, test=test)
+    sources = _Sources(
+        lr=lr,
+        hr=hr,
+        cache=cache,
+        recipe=recipe,
+        arm=arm,
+        validation=validation,
+        validation_hr=validation_hr,
+        test=test,
+        test_hr=test_hr,
+        split_seed=split_seed,
+    )
+    sets = _open_sets(sources, settings.seed)
 
-    def tell(line: "EpochLine") -> None:
+    def print_epoch(line: "EpochLine") -> None:
         if not as_json:
             tqdm.write(_line(line, settings.epochs))
 
     if not as_json:
         click.echo(_balance({name: data.balance for name, data in sets.named.items()}))
     with progress("train", "step") as show:
-        run = train_run(sets, out, settings, show, tell, replace=replace)
+        run = train_run(sets, out, settings, show, print_epoch, replace=replace)
     click.echo(document("train", _result(run)) if as_json else _text(run))
     return 0
 
 
-def _sets(
-    lr: Path | None, hr: Path | None, seed: int, rest: dict[str, Any]
-) -> "tuple[ArmDataset, ArmDataset, ArmDataset | None]":
-    from srcache.study.arms.arms import arm_from_folder, split_share
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sources:
+    """The images of a training, and the arm that is made of them: the options of the same names."""
 
-    about = {"cache": rest["cache"], "recipe": rest["recipe"], "seed": seed}
-    base, pairs = (lr, hr) if lr is not None else (hr, None)
+    lr: Path | None
+    hr: Path | None
+    cache: Path | None
+    recipe: str | None
+    arm: str
+    validation: str
+    validation_hr: Path | None
+    test: Path | None
+    test_hr: Path | None
+    split_seed: int
+
+
+def _open_sets(sources: _Sources, seed: int) -> "ArmSets":
+    """Training, validation and test set of one arm; `seed` chooses the variants of a policy."""
+    from srcache.study.arms import ArmSets, arm_from_folder, split_share
+
+    def open_arm(base: Path, hr: Path | None) -> "ArmDataset":
+        return arm_from_folder(sources.arm, base, hr=hr, cache=sources.cache, recipe=sources.recipe, seed=seed)
+
+    base, pairs = (sources.lr, sources.hr) if sources.lr is not None else (sources.hr, None)
     if base is None:
-        raise click.UsageError("give training pictures: --lr, --hr or both")
-    train = arm_from_folder(rest["arm"], base, hr=pairs, **about)
-    share = _share(rest["validation"])
+        raise click.UsageError("give training images: --lr, --hr or both")
+    train = open_arm(base, pairs)
+    share = _share(sources.validation)
     if share is not None:
-        train, validation = split_share(train, share, rest["split_seed"])
+        train, validation = split_share(train, share, sources.split_seed)
     else:
-        validation = arm_from_folder(rest["arm"], Path(rest["validation"]), hr=rest["validation_hr"], **about)
-    test = arm_from_folder(rest["arm"], rest["test"], hr=rest["test_hr"], **about) if rest["test"] else None
-    return train, validation, test
+        validation = open_arm(Path(sources.validation), sources.validation_hr)
+    test = open_arm(sources.test, sources.test_hr) if sources.test else None
+    return ArmSets(train=train, validation=validation, test=test)
 
 
 def _share(text: str) -> float | None:
+    """A share such as 0.2; None for a folder."""
     if Path(text).exists():
         return None
     try:
@@ -104,16 +141,16 @@ def _share(text: str) -> float | None:
 
 def _line(line: "EpochLine", epochs: int) -> str:
     return (
-        f"epoch {line.epoch:3d} of {epochs}: loss {line.loss:.4f}, {line.train_accuracy:.1%} right; "
-        f"validation loss {line.val_loss:.4f}, {line.val_accuracy:.1%} right; {duration(line.seconds)}"
+        f"epoch {line.epoch:3d} of {epochs}: loss {line.loss:.4f}, {percent(line.train_accuracy)} right; "
+        f"validation loss {line.val_loss:.4f}, {percent(line.val_accuracy)} right; {duration(line.seconds)}"
     )
 
 
-def _balance(balance: dict[str, dict[str, int]]) -> str:
-    """How many pictures of each class the sets have."""
+def _balance(balance: Mapping[str, Mapping[str, int]]) -> str:
+    """How many images of each class the sets have."""
     classes = list(balance["train"])
     rows = [(name, *(counts.get(one, 0) for one in classes), sum(counts.values())) for name, counts in balance.items()]
-    return table(rows, ("pictures", *classes, "all"))
+    return table(rows, ("images", *classes, "all"))
 
 
 def _result(run: "TrainRun") -> dict[str, Any]:
@@ -121,8 +158,12 @@ def _result(run: "TrainRun") -> dict[str, Any]:
         *("folder", "arm", "classes", "best_epoch", "metrics", "balance", "device", "seconds", "stopped", "reused"),
         *("weights", "inputs", "versions"),
     )
-    found = {name: getattr(run, name) for name in names}
-    return {**found, "network": run.settings.network, "seed": run.settings.seed, "epochs": len(run.history)}
+    return {
+        **attributes(run, *names),
+        "network": run.settings.network,
+        "seed": run.settings.seed,
+        "epochs": len(run.history),
+    }
 
 
 def _text(run: "TrainRun") -> str:

@@ -1,4 +1,4 @@
-"""`srcache upscale`: one picture or a few, no cache."""
+"""`srcache upscale`: one image or a few, without a cache."""
 
 from pathlib import Path
 from typing import Any
@@ -7,17 +7,16 @@ import click
 
 from srcache.wording import counted, duration
 
-from .output import common, document, failure_lines, progress, recipe_options
+from .options import EXISTING_FILE, FOLDER, common, device_option, recipe_options
+from .output import attributes, document, failure_lines, progress
 
 
-@click.command("upscale", short_help="Upscale one picture or a few, without a cache.")
-@click.argument("images", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.command("upscale", short_help="Upscale one image or a few, without a cache.")
+@click.argument("images", nargs=-1, required=True, type=EXISTING_FILE)
 @recipe_options
-@click.option(
-    "--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="The folder to write into."
-)
+@click.option("--out", required=True, type=FOLDER, help="The folder to write into.")
 @click.option("--samples", type=click.IntRange(1, 1000), default=1, show_default=True, help="SR images per image.")
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, … or auto.")
+@device_option()
 @click.option("--force", is_flag=True, help="Overwrite files that are there.")
 @common
 def command(
@@ -25,25 +24,27 @@ def command(
     recipe: str,
     changes: dict[str, Any],
     out: Path,
+    samples: int,
+    device: str,
     force: bool,
     as_json: bool,
-    **rest: Any,
 ) -> int:
-    """Upscale each file of IMAGES to a PNG of the same name: pixel for pixel what `srcache build` would store.
+    """Upscale each file of IMAGES to a PNG of the same name, with exactly the pixels that `srcache build` would store.
 
     \b
     srcache upscale cat.jpg dog.png --recipe bicubic --out larger
     srcache upscale cat.jpg --recipe bicubic --set scale=2 --out larger
     """
-    from srcache.fill.settings import FillSettings
+    from srcache.fill import FillSettings
     from srcache.fill.upscale import upscale
-    from srcache.recipe.reading import load_recipe
+    from srcache.recipe import load_recipe
 
+    settings = FillSettings(samples=samples, device=device)
     with progress("upscale") as show:
-        report = upscale(images, load_recipe(recipe, changes), out, FillSettings(**rest), force=force, progress=show)
+        report = upscale(images, load_recipe(recipe, changes), out, settings, force=force, progress=show)
     ok = not report.failures
     if as_json:
-        result = {name: getattr(report, name) for name in ("out", "recipe", "files", "seconds", "device")}
+        result = attributes(report, "out", "recipe", "files", "seconds", "device")
         click.echo(document("upscale", result, report.failures, ok))
         return 0 if ok else 1
     for file in report.files:

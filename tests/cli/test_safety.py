@@ -1,4 +1,4 @@
-"""`srcache safety`: what it says, its JSON document, its exit codes, and what it refuses."""
+"""`srcache safety`: what it prints, its JSON document, its exit codes, and what it refuses."""
 
 import json
 import re
@@ -9,7 +9,6 @@ import pytest
 import torch
 from images import picture
 from PIL import Image
-from srcache_cli.main import run
 
 from srcache.cache.manifest import open_cache
 from srcache.catalog.scanning import scan
@@ -23,21 +22,6 @@ from srcache.study.train.settings import TrainSettings
 
 NOISY = resolve({"name": "noisy", "engine": "test-noise", "scale": 2, "options": {"strength": 0.5}})
 PLAIN = load_recipe("bicubic", {"scale": 2})
-
-
-class Said:
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-
-@pytest.fixture
-def srcache(capsys):
-    def say(*words: object) -> Said:
-        capsys.readouterr()
-        code = run([str(word) for word in words])
-        return Said(code, *capsys.readouterr())
-
-    return say
 
 
 @pytest.fixture
@@ -79,12 +63,12 @@ def table_of(cache: Path, recipe: str = "noisy") -> Path:
     return open_cache(cache).find(recipe).path / TABLE
 
 
-def test_what_it_says(srcache, photos, cache, judge):
-    said = srcache("safety", cache, "--lr", photos, "--classifier", judge, "--device", "cpu")
-    assert (said.code, said.err) == (0, "")
-    lines = said.out.splitlines()
+def test_what_it_prints(srcache, photos, cache, judge):
+    printed = srcache("safety", cache, "--lr", photos, "--classifier", judge, "--device", "cpu")
+    assert (printed.code, printed.err) == (0, "")
+    lines = printed.out.splitlines()
     assert lines[0] == f"{table_of(cache)}: 12 SR images measured (12 now)"
-    assert lines[2].split() == ["least", "5%", "25%", "median", "75%", "95%", "most"]
+    assert lines[2].split() == ["least", *["5", "%", "25", "%"], "median", *["75", "%", "95", "%"], "most"]
     names = ["agree", "feature_distance", "back_projection", "back_projection_error", "safe"]
     assert [line.split()[0] for line in lines[3:8]] == names
     assert [line.split()[0] for line in lines[9:]] == ["filter", "safe>0.5", "safe>0.8", "safe>0.9", "safe>0.95"]
@@ -94,9 +78,9 @@ def test_what_it_says(srcache, photos, cache, judge):
 
 
 def test_without_a_classifier_it_says_so(srcache, photos, cache):
-    said = srcache("safety", cache, "--lr", photos)
-    assert said.out.endswith("no classifier was asked: `safe` tells of back-projection alone (--classifier RUN)\n")
-    assert "agree" not in said.out
+    printed = srcache("safety", cache, "--lr", photos)
+    assert printed.out.endswith("no classifier was used: `safe` depends on back-projection alone (--classifier RUN)\n")
+    assert "agree" not in printed.out
 
 
 def test_what_a_filter_removes_is_listed(srcache, photos, cache):
@@ -105,9 +89,9 @@ def test_what_a_filter_removes_is_listed(srcache, photos, cache):
     middle = sorted(float(row[4]) for row in rows)[6]
     text = f"safe>={middle}"
     removed = [row[1] for row in rows if float(row[4]) < middle]
-    said = srcache("safety", cache, "--show", text, "--show", "back_projection>0")
-    assert f"safe>={middle} keeps 6 and removes 6:\n" + "\n".join(f"  {name}" for name in removed) in said.out
-    assert said.out.endswith("back_projection>0 keeps 12 and removes 0\n")
+    printed = srcache("safety", cache, "--show", text, "--show", "back_projection>0")
+    assert f"safe>={middle} keeps 6 and removes 6:\n" + "\n".join(f"  {name}" for name in removed) in printed.out
+    assert printed.out.endswith("back_projection>0 keeps 12 and removes 0\n")
     document = json.loads(srcache("safety", cache, "--show", text, "--json").out)
     assert document["result"]["filters"] == [{"filter": text, "kept": 6, "removed": 6, "names": removed}]
 
@@ -117,8 +101,8 @@ def test_a_long_list_is_cut_in_text_only(srcache, tmp_path):
     for seed in range(60):
         Image.fromarray(picture(8, 8, seed)).save(tmp_path / "many" / f"{seed:02d}.png")
     fill(scan(tmp_path / "many"), NOISY, tmp_path / "cache", FillSettings(device="cpu"))
-    said = srcache("safety", tmp_path / "cache", "--lr", tmp_path / "many", "--show", "safe>1")
-    assert said.out.endswith("  49\n  … and 10 more (--json lists all)\n")
+    printed = srcache("safety", tmp_path / "cache", "--lr", tmp_path / "many", "--show", "safe>1")
+    assert printed.out.endswith("  49\n  … and 10 more (--json lists all)\n")
     document = json.loads(srcache("safety", tmp_path / "cache", "--show", "safe>1", "--json").out)
     assert len(document["result"]["filters"][0]["names"]) == 60
 
@@ -131,7 +115,7 @@ def test_the_document(srcache, photos, cache, judge):
     result = document["result"]
     assert list(result) == [
         *("table", "convention", "measured", "known", "absent", "failed", "rows", "quantiles", "safe_above", "filters")
-    ], "scripts of other people read this"
+    ], "scripts of users read this"
     assert list(result["convention"]) == ["version", "filter", "reference", "classifier"]
     assert list(result["quantiles"]["safe"]) == ["0", "0.05", "0.25", "0.5", "0.75", "0.95", "1"]
     assert list(result["safe_above"]) == ["0.5", "0.8", "0.9", "0.95"]
@@ -151,32 +135,29 @@ def test_infinite_numbers_are_null(srcache, tmp_path):
     assert "∞" in srcache(*words).out
 
 
-def test_what_failed_is_told(srcache, photos, cache):
+def test_what_failed_is_listed(srcache, photos, cache):
     (photos / "list.csv").write_text("path,label\nmoss/moss0.png,moss\nmoss/moss1.png,moss\n")
     words = ("safety", cache, "--lr", photos / "list.csv")
     store = open_cache(cache).find("noisy").store_path / "data.mdb"
     data = store.read_bytes()
     assert b"qoif" in data
     store.write_bytes(data.replace(b"qoif", b"qoiF"))
-    said = srcache(*words)
-    assert said.code == 1
-    assert "measured (0 now; failed: unreadable 2)" in said.out
-    assert "unreadable: moss/moss0.png: the SR image " in said.err
+    printed = srcache(*words)
+    assert printed.code == 1
+    assert "measured (0 now; failed: unreadable 2)" in printed.out
+    assert "unreadable: moss/moss0.png: the SR image " in printed.err
     document = json.loads(srcache(*words, "--json").out)
     assert (document["ok"], len(document["failures"]), document["result"]["rows"]) == (False, 2, 0)
 
 
 def test_images_without_sr_are_counted(srcache, photos, cache):
     Image.fromarray(picture(9, 9, 77)).save(photos / "moss" / "new.png")
-    assert (
-        "12 SR images measured (12 now; 1 source images have no SR image)"
-        in srcache("safety", cache, "--lr", photos).out
-    )
+    assert "12 SR images measured (12 now; 1 image without an SR image)" in srcache("safety", cache, "--lr", photos).out
 
 
 REFUSED = {
     "no table yet": ((), "nothing was measured of the SR images in .*; give --lr"),
-    "nothing to measure": (("--again",), "there is nothing to measure without the pictures"),
+    "nothing to measure": (("--again",), "there is nothing to measure without images"),
     "a filter that is none": (("--lr", "{photos}", "--show", "sure>1"), "the names are safe, agree"),
     "no such recipe": (("--recipe", "lanczos"), "no recipe 'lanczos'"),
     "no run": (("--lr", "{photos}", "--classifier", "{photos}"), "expected the folder of a run"),
@@ -186,27 +167,27 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_is_refused(srcache, photos, cache, judge, case):
-    words, told = REFUSED[case]
-    said = srcache("safety", cache, *(word.format(photos=photos, run=judge) for word in words))
-    assert said.code in (2, 4)
-    assert re.search(told, said.err), said.err
+def test_a_mistake_is_refused(srcache, photos, cache, judge, case):
+    words, message = REFUSED[case]
+    printed = srcache("safety", cache, *(word.format(photos=photos, run=judge) for word in words))
+    assert printed.code in (2, 4)
+    assert re.search(message, printed.err), printed.err
     assert not table_of(cache).exists()
 
 
-def test_several_recipes_must_be_told_apart(srcache, photos, cache):
+def test_one_of_several_recipes_must_be_named(srcache, photos, cache):
     fill(scan(photos), PLAIN, cache, FillSettings(device="cpu"))
-    said = srcache("safety", cache, "--lr", photos)
-    assert said.code == 2
-    assert "holds 2 recipes" in said.err
+    printed = srcache("safety", cache, "--lr", photos)
+    assert printed.code == 2
+    assert "holds 2 recipes" in printed.err
     assert srcache("safety", cache, "--lr", photos, "--recipe", "bicubic").code == 0
     assert not table_of(cache).exists()
 
 
-def test_a_damaged_table_is_told_from_a_missing_one(srcache, photos, cache):
+def test_a_damaged_table_is_not_a_missing_one(srcache, photos, cache):
     srcache("safety", cache, "--lr", photos)
     table_of(cache).write_text("mine")
-    said = srcache("safety", cache)
-    assert said.code == 3
-    assert "--again" in said.err
+    printed = srcache("safety", cache)
+    assert printed.code == 3
+    assert "--again" in printed.err
     assert srcache("safety", cache, "--lr", photos, "--again").code == 0

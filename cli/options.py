@@ -1,0 +1,133 @@
+"""Options that several commands have, each declared once: `--json`, `--config`, `--recipe`, `--set`, `--device`."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from srcache.errors import ConfigError
+
+SOURCE = click.Path(exists=True, path_type=Path)
+"""Images that are there: a folder, class folders, or a CSV file."""
+
+EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+"""One file that is there."""
+
+EXISTING_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+"""A folder that is there."""
+
+FOLDER = click.Path(file_okay=False, path_type=Path)
+"""A folder that is written to, or of which the command itself says what is wrong with it."""
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def common(command: _Command) -> _Command:
+    """The options of every command: `--json` and `--config`."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout instead of text."),
+        click.option(
+            "--config",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            callback=_read_config,
+            is_eager=True,
+            expose_value=False,
+            help="A YAML file with this command's options; the command line has priority.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def recipe_options(command: _Command) -> _Command:
+    """`--recipe` and `--set`, for commands that make SR images or look for them by their recipe."""
+    for option in (
+        set_option("Change a field of the recipe, such as scale=2 or options.filter=lanczos; repeatable."),
+        click.option("--recipe", required=True, metavar="NAME|FILE", help="A shipped recipe's name, or a YAML file."),
+    ):
+        command = option(command)
+    return command
+
+
+def set_option(help_text: str) -> Callable[[_Command], _Command]:
+    """`--set KEY=VALUE`, which a command gets as a mapping `changes`."""
+    return click.option(
+        "--set",
+        "changes",
+        multiple=True,
+        metavar="KEY=VALUE",
+        callback=lambda _context, _option, words: parse_changes(words),
+        help=help_text,
+    )
+
+
+def device_option(default: str = "auto") -> Callable[[_Command], _Command]:
+    """`--device`, where an engine or a network runs."""
+    return click.option(
+        "--device", default=default, show_default=True, help="Where to compute: cpu, cuda, cuda:1, … or auto."
+    )
+
+
+def parse_changes(words: Sequence[str]) -> dict[str, Any]:
+    """`key=value` words → a mapping; values are read as YAML, so that 2 is a number.
+
+    Raises:
+        BadParameter: a word of another form, or a value that is not YAML.
+    """
+    import yaml
+
+    changes: dict[str, Any] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise click.BadParameter(f"expected key=value, such as scale=2, but got {word!r}")
+        try:
+            changes[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise click.BadParameter(f"the value of {key} is not YAML: {value!r}") from error
+    return changes
+
+
+def _read_config(context: click.Context, _option: click.Parameter, path: Path | None) -> None:
+    """Take a command's options from a YAML file; one error names all unknown keys."""
+    if path is None:
+        return
+    values = _mapping(path)
+    known = _option_names(context.command)
+    values = {str(key).replace("_", "-"): _as_words(value) for key, value in values.items()}
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise ConfigError(f"{path} has unknown options {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+    context.default_map = {**(context.default_map or {}), **{known[key]: value for key, value in values.items()}}
+
+
+def _mapping(path: Path) -> dict[Any, Any]:
+    """What a file of options says; a file with comments only, or nothing, changes no option."""
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} must be a mapping of option names to values")
+    return values
+
+
+def _as_words(value: Any) -> Any:
+    """A mapping as people would write it on the command line: `set: {scale: 2}` → scale=2."""
+    if not isinstance(value, dict):
+        return value
+    return [f"{name}={json.dumps(inner)}" for name, inner in value.items()]
+
+
+def _option_names(command: click.Command) -> dict[str, str]:
+    """Option names as people write them (without dashes), and arguments in lower case → parameter names."""
+    names: dict[str, str] = {}
+    for parameter in command.params:
+        for text in parameter.opts:
+            if parameter.name and parameter.name not in ("config", "as_json"):
+                names[text.lstrip("-").lower().replace("_", "-")] = parameter.name
+    return names

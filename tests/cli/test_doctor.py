@@ -1,0 +1,27 @@
+"""`srcache doctor`: its table, what is missing, and its exit code."""
+
+import re
+
+
+def test_the_disk_of_a_cache_is_looked_at(home, srcache):
+    printed = srcache("doctor", "--cache", "cache")
+    assert (printed.code, printed.err) == (0, "")
+    assert re.search(r"^cache +cache \(.* free\)$", printed.out, re.MULTILINE)
+    assert re.search(r"^recipe +bicubic: ready$", printed.out, re.MULTILINE)
+    assert re.search(r"^system +.*, \d+ cores?, [\d.]+ [GM]iB memory$", printed.out, re.MULTILINE)
+    assert not re.search(r"^cache ", srcache("doctor").out, re.MULTILINE)
+
+
+def test_what_is_missing_is_a_problem_with_exit_code_4(home, srcache, monkeypatch):
+    monkeypatch.setattr("srcache.doctor._lacking", lambda extra, required=False: ["numpy is not installed; run: pip …"])
+    printed = srcache("doctor")
+    assert printed.code == 4
+    assert printed.err == "problem: numpy is not installed; run: pip …\n"
+    assert re.search(r"^extra +samples: lacks .*; run: pip install 'srcache\[samples\]'$", printed.out, re.MULTILINE)
+
+
+def test_a_broken_engine_is_a_note(srcache, broken_engine):
+    printed = srcache("doctor")
+    assert printed.code == 0
+    assert f"note: engine {broken_engine} is broken" in printed.out
+    assert re.search(rf"^engine +{broken_engine} \(broken\)$", printed.out, re.MULTILINE)
