@@ -18,14 +18,20 @@ pytestmark = pytest.mark.slow
 FEWER = {"data.limit": 3, "train.epochs": 1, "arms.*.network": "small:2", "compare.draws": 200}
 
 
+def make_small(patch: pytest.MonkeyPatch) -> None:
+    """Have the command load the experiment with fewer images and epochs, from wherever it imports the function."""
+    load = experiment.load_experiment
+    for home in ("srcache.study.experiment", "srcache.study.experiment.load"):
+        patch.setattr(f"{home}.load_experiment", lambda name: load(name, FEWER))
+    patch.setattr("srcache_cli.experiment._jobs", lambda _: 1)
+
+
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished quickstart."""
     home = tmp_path_factory.mktemp("quickstart")
-    load = experiment.load_experiment
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(experiment, "load_experiment", lambda name: load(name, FEWER))
-        patch.setattr("srcache_cli.experiment._jobs", lambda _: 1)
+        make_small(patch)
         assert run(["quickstart", "--out", str(home / "out")]) == 0
     return home / "out"
 
@@ -72,9 +78,7 @@ def test_a_second_run_repeats_nothing(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    load = experiment.load_experiment
-    monkeypatch.setattr(experiment, "load_experiment", lambda name: load(name, FEWER))
-    monkeypatch.setattr("srcache_cli.experiment._jobs", lambda _: 1)
+    make_small(monkeypatch)
     copy = shutil.copytree(out, tmp_path / "out")
     assert run(["quickstart", "--out", str(copy), "--json"]) == 0
     said = capfd.readouterr()
