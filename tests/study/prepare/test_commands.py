@@ -54,7 +54,7 @@ def test_the_command_lines_failures(photos: Path, tmp_path: Path, capsys: pytest
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["split", "{src}", "{out}", "--ratios", "a,b"], "expected numbers with commas between"),
+        (["split", "{src}", "{out}", "--ratios", "a,b"], "expected numbers separated by commas"),
         (["split", "{src}", "{out}", "--ratios", "80,10,10"], "three numbers from 0 to 1"),
         (["split", "{src}", "{src}/out"], "must lie apart"),
         (["lr", "{src}", "{out}", "--factor", "2", "--filter", "cubic"], "filter must be one of"),
