@@ -3,7 +3,7 @@
 So `set_epoch` reaches workers that already run, and the main process sees what they served. Each process counts in a
 row of its own, which is handed out under a lock at its first count: no other process writes there, and the threads of
 one process take turns. A row whose process has ended goes to the next one, which counts on from there. The same counts
-show that nobody calls `set_epoch`.
+show that `set_epoch` is not called.
 """
 
 import fcntl
@@ -22,7 +22,7 @@ COUNTED = ("hr", "lr", "sr", "missed_to_lr", "missed_to_hr", "computed")
 _SERVED = 3
 _COLUMNS = {name: column for column, name in enumerate(COUNTED)}
 _OWNER = len(COUNTED)
-"""The column with the id of the process that counts in a row; 0 in a row that nobody had yet."""
+"""The column with the id of the process that counts in a row; 0 in a row that was never handed out."""
 
 _ROWS = 512
 _LOOK_EVERY = 16

@@ -111,7 +111,7 @@ def start_service(engine: SREngine, recipe: Recipe, store: Store, settings: Fill
 def service_settings(settings: FillSettings, device: str, name: str) -> ServiceSettings:
     """How a fill's service runs on a resolved device, called `name` in records.
 
-    On CUDA memory is measured, unless somebody has said how large batches are.
+    On CUDA memory is measured, unless the settings say how large batches are.
     """
     return ServiceSettings(
         batch=settings.batch,

@@ -48,7 +48,7 @@ def test_memory_that_runs_out_over_one_image_is_that_image_s_failure(photos, tmp
 
 
 def test_images_in_memory_are_few_whatever_the_size_of_the_data_set(make_image, tmp_path, monkeypatch):
-    photos = write(tmp_path / "photos", 300, lambda number: (4, 4 + number % 3), picture=make_image)
+    photos = write(tmp_path / "photos", 300, lambda number: (4, 4 + number % 3), make=make_image)
     images, alive, make = [], [], srcache.fill.feeding.make_requests
 
     def counting(*given):
@@ -129,7 +129,7 @@ def test_outcomes_are_counted_and_what_was_dropped_counts_as_nothing():
     counts.check()
 
 
-def test_an_error_while_a_future_reports_is_kept_until_somebody_checks():
+def test_an_error_while_a_future_reports_is_kept_until_it_is_checked_for():
     def breaking(done, total):
         raise BrokenPipeError("no terminal")
 

@@ -242,8 +242,7 @@ def test_a_journal_that_a_crash_cut_short_loses_its_last_line_only(make_image, t
     photos = write(tmp_path / "photos", 3, lambda number: (20, 20), marks.get, make_image)
     catalog, recipe, cache = scan(photos), recipe_of("test-faulty"), tmp_path / "cache"
     journal = fill(catalog, recipe, cache, CPU).folder / "failures.jsonl"
-    whole = journal.read_bytes()
-    journal.write_bytes(whole[:-9])
+    journal.write_bytes(journal.read_bytes()[:-9])
     report = fill(catalog, recipe, cache, CPU)
     assert (report.skipped, report.failed) == (1, {"marked": 1})
     assert fill(catalog, recipe, cache, CPU).skipped == 2
@@ -264,7 +263,7 @@ def is_json(line):
 
 def test_a_data_set_whose_images_all_have_different_shapes_is_built(make_image, tmp_path, monkeypatch):
     counted = Counted(monkeypatch, engines.Shapes)
-    photos = write(tmp_path / "photos", 70, lambda number: (4 + number % 7, 4 + number // 7), picture=make_image)
+    photos = write(tmp_path / "photos", 70, lambda number: (4 + number % 7, 4 + number // 7), make=make_image)
     report = fill(scan(photos), recipe_of("test-shapes"), tmp_path / "cache", CPU)
     assert report.added == 70
     assert set(counted.batches) == {4}

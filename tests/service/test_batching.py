@@ -27,7 +27,7 @@ SHAPES = st.sampled_from([(2, 3), (3, 2), (5, 5), (1, 9)])
     st.integers(1, 5),
     st.sampled_from([0.0, 2.0, math.inf]),
 )
-def test_everybody_leaves_once_in_order_and_with_their_own_shape(steps, batch, linger):
+def test_every_request_leaves_once_in_order_and_with_its_own_shape(steps, batch, linger):
     queue, now, came, left = BatchQueue(batch, 2, linger), 0, [], []
     for number, (shape, takes, pause) in enumerate(steps):
         now += pause
@@ -111,7 +111,7 @@ def test_a_narrowed_shape_stays_narrow_and_others_do_not():
     assert queue.width((2, 3)) == 1
 
 
-def test_clearing_hands_back_everybody():
+def test_clearing_returns_every_request():
     queue = BatchQueue(4, 2, 1)
     for number in range(5):
         queue.add(waiting(number, (1, 1 + number % 2)), 0)

@@ -197,14 +197,14 @@ def payloads(engine, requests, *, pause=0, batch=None):
 def test_an_image_s_bytes_do_not_depend_on_its_batch(asks, engine):
     shapes = [(8, 10), (10, 8), (8, 10)]
     requests = asks(11, lambda number: shapes[number % 3])
-    whole = payloads(engine, requests)
-    assert len(set(whole.values())) == 11
-    assert payloads(engine, requests[::-1]) == whole
-    assert payloads(engine, requests, pause=1) == whole
-    assert payloads(engine, requests, pause=3) == whole
-    assert payloads(engine, requests[4:] + requests[:4]) == whole
+    together = payloads(engine, requests)
+    assert len(set(together.values())) == 11
+    assert payloads(engine, requests[::-1]) == together
+    assert payloads(engine, requests, pause=1) == together
+    assert payloads(engine, requests, pause=3) == together
+    assert payloads(engine, requests[4:] + requests[:4]) == together
     for request in requests[:4]:
-        assert payloads(engine, [request])[request.name] == whole[request.name]
+        assert payloads(engine, [request])[request.name] == together[request.name]
 
 
 def test_an_engine_that_needs_filling_up_would_otherwise_differ(asks):

@@ -115,7 +115,7 @@ def exit_thread():
 
 @pytest.mark.parametrize("error", [DiskFullError("no room"), ZeroDivisionError("a bug")])
 @pytest.mark.parametrize("after", [0, 5])
-def test_a_store_that_gives_up_ends_the_service_and_nobody_waits_for_ever(asks, error, after, monkeypatch):
+def test_a_store_that_fails_ends_the_service_and_no_thread_waits_for_ever(asks, error, after, monkeypatch):
     monkeypatch.setattr("srcache.service.committing._MOST_ENTRIES", 2)
     store, caught = Broken(error, after), []
     service = serve(Probe(batch=2), store)
@@ -208,7 +208,7 @@ def test_closing_wakes_those_who_are_blocked(asks, store):
 
 
 @pytest.mark.parametrize("cancel", [False, True])
-def test_no_future_is_left_without_an_answer_whenever_somebody_closes(asks, cancel, monkeypatch):
+def test_no_future_is_left_without_an_answer_whenever_the_service_is_closed(asks, cancel, monkeypatch):
     """Races of submit, drain and close, many times; the images are tiny, so that they meet in every order."""
     images = asks(12, lambda number: (2, 2 + number % 3))
     for turn in range(40):

@@ -24,10 +24,10 @@ def folder_of(cache, recipe):
     return open_cache(cache).find(recipe)
 
 
-def write(folder, count, shape=lambda number: (8, 10), mark=lambda number: None, picture=None):
+def write(folder, count, shape=lambda number: (8, 10), mark=lambda number: None, make=None):
     folder.mkdir(parents=True)
     for number in range(count):
-        Image.fromarray(picture(*shape(number), number, mark(number))).save(folder / f"{number:04d}.png")
+        Image.fromarray(make(*shape(number), number, mark(number))).save(folder / f"{number:04d}.png")
     return folder
 
 

@@ -141,7 +141,7 @@ def test_a_repository_that_does_not_give_is_passed_over_for_its_mirrors(refusal,
     hub.files["third/mirror"] = {f"kept/here/{path}": data for path, data in FILES.items()}
     code, out, _ = user.run("fetch", "mine.yaml")
     assert code == 0
-    assert out.startswith(DIGEST), "the digest does not hang on the mirror"
+    assert out.startswith(DIGEST), "the digest does not depend on the mirror"
     parts = user.record()
     assert parts["net"]["origin"] == f"third/mirror@{commit_of('third/mirror')}"
     assert parts["net.config"]["origin"] == f"second/mirror@{commit_of('second/mirror')}"
@@ -186,11 +186,11 @@ def test_a_fetch_that_was_killed_is_taken_up_by_the_next(hub, user):
     hub.stall = None
     hub.go_on.set()
     assert user.run("fetch", "mine.yaml")[0] == 0
-    assert [path for _, path, _ in hub.asked()].count("unet/config.json") == 1, "whole files are kept"
+    assert [path for _, path, _ in hub.asked()].count("unet/config.json") == 1, "complete files are kept"
     assert user.run("verify")[0] == 0
 
 
-def test_without_a_network_the_cache_is_enough_and_a_gap_in_it_is_told(hub, user):
+def test_without_a_network_the_cache_is_enough_and_a_gap_in_it_is_reported(hub, user):
     assert user.run("fetch", "mine.yaml")[0] == 0
     asked = len(hub.seen)
     user.forget()
