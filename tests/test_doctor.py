@@ -3,12 +3,11 @@
 import contextlib
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from engines import Noise
 
-from srcache import doctor, machine
+from srcache import doctor
 from srcache.doctor import check_machine, list_engines, list_recipes
 from srcache.errors import DamagedError, EngineError
 
@@ -41,12 +40,12 @@ def test_engines_are_listed_and_a_broken_one_with_its_error(monkeypatch):
     assert found["test-faulty"].info is None
     assert "ImportError" in found["test-faulty"].error
     assert [text for text in check_machine().advice if "test-faulty" in text]
-    assert check_machine().problems == (), "a stranger's broken engine is no problem of srcache"
+    assert check_machine().problems == (), "a third-party engine that is broken is no problem of srcache"
 
 
 @pytest.fixture
 def shipped(monkeypatch):
-    """Recipes as if they were shipped, and whatever a test says of their engines' extras and weights."""
+    """Recipes as if they were shipped, and whatever a test sets for their engines' extras and weights."""
     texts = {
         "easy": "engine: resample\n",
         "large": "engine: test-noise\nweights: seesr\n",
@@ -63,7 +62,7 @@ def _problems():
 
 
 @pytest.mark.usefixtures("shipped")
-def test_every_shipped_recipe_is_told_ready_or_with_what_helps(monkeypatch, tmp_path):
+def test_every_shipped_recipe_is_listed_as_ready_or_with_what_helps(monkeypatch, tmp_path):
     monkeypatch.setenv("SRCACHE_HOME", str(tmp_path))
     found = _problems()
     assert (found["easy"], found["own"]) == (None, None)
@@ -75,7 +74,7 @@ def test_every_shipped_recipe_is_told_ready_or_with_what_helps(monkeypatch, tmp_
 
 
 @pytest.mark.usefixtures("shipped")
-def test_an_engine_whose_weights_are_damaged_is_told(monkeypatch):
+def test_an_engine_whose_weights_are_damaged_is_listed_so(monkeypatch):
     def broken():
         raise DamagedError("noise.bin should have another SHA-256")
 
@@ -145,17 +144,9 @@ def test_a_cache_folder_that_is_a_file_or_sealed_is_a_problem(tmp_path, monkeypa
     assert [text for text in found.advice if "set SRCACHE_HOME" in text]
 
 
-def test_a_folder_that_machines_share_is_told(tmp_path, monkeypatch):
+def test_a_folder_that_machines_share_is_pointed_out(tmp_path, monkeypatch):
     monkeypatch.setattr(doctor, "file_system", lambda _: "nfs4")
     found = check_machine(tmp_path / "not/there/yet")
     assert found.problems == ()
     assert found.cache.network
     assert [text for text in found.advice if "keep LMDB caches on a local disk" in text]
-
-
-def test_the_innermost_mount_counts(monkeypatch, tmp_path):
-    mounts = tmp_path / "mounts"
-    mounts.write_text("a / ext4 rw 0 0\nb /data nfs4 rw 0 0\nc /data/my\\040disk xfs rw 0 0\n")
-    monkeypatch.setattr(machine, "_MOUNTS", mounts)
-    found = {path: machine.file_system(Path(path)) for path in ("/", "/home/x", "/data/x", "/data/my disk/x", "/data2")}
-    assert list(found.values()) == ["ext4", "ext4", "nfs4", "xfs", "ext4"]

@@ -1,8 +1,10 @@
-"""Files that a crash cannot tear, and what is said when the disk says no."""
+"""Files that a crash cannot tear, locks, sizes, YAML that people write, and the errors when the disk refuses."""
 
 import errno
 import os
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -10,8 +12,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srcache.errors import DiskFullError
-from srcache.files import append_line, disk_errors, write_atomic
+from srcache.errors import BusyError, CatalogError, ConfigError, DiskFullError, RecipeError
+from srcache.files import (
+    append_line,
+    atomic_file,
+    atomic_path,
+    disk_errors,
+    lock,
+    read_text,
+    shipped_texts,
+    size_of,
+    user_folder,
+    write_atomic,
+    yaml_mapping,
+)
 
 
 def test_a_file_is_written_with_its_folders(tmp_path):
@@ -24,7 +38,7 @@ def test_a_file_is_written_with_its_folders(tmp_path):
 
 
 def test_a_reader_sees_all_of_a_file_or_none(tmp_path):
-    path, seen, stop = tmp_path / "whole", [], threading.Event()
+    path, seen, stop = tmp_path / "file", [], threading.Event()
     write_atomic(path, b"0" * 100_000)
 
     def read():
@@ -68,14 +82,14 @@ def test_a_device_without_room_is_a_full_disk():
         append_line(Path("/dev/full"), "line")
 
 
-def test_a_file_where_a_folder_should_be_is_said(tmp_path):
+def test_a_file_where_a_folder_should_be_is_reported(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(DiskFullError, match="Not a directory"):
         write_atomic(tmp_path / "file" / "inner" / "deep", b"x")
 
 
 @pytest.mark.parametrize("code", ["ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO", "ESTALE"])
-def test_what_the_disk_refuses_is_told_apart(code):
+def test_what_the_disk_refuses_is_a_full_disk(code):
     with pytest.raises(DiskFullError), disk_errors(Path("place")):
         raise OSError(getattr(errno, code), "no")
 
@@ -96,6 +110,188 @@ def test_lines_are_appended(tmp_path):
 @given(st.binary(max_size=30).filter(lambda torn: not torn.endswith(b"\n")))
 def test_a_torn_line_is_closed_off(tmp_path_factory, torn):
     journal = tmp_path_factory.mktemp("torn") / "journal"
-    journal.write_bytes(b"whole\n" + torn)
+    journal.write_bytes(b"complete\n" + torn)
     append_line(journal, "next")
-    assert journal.read_bytes() == b"whole\n" + torn + (b"\nnext\n" if torn else b"next\n")
+    assert journal.read_bytes() == b"complete\n" + torn + (b"\nnext\n" if torn else b"next\n")
+
+
+def test_a_file_that_is_written_in_pieces_appears_when_it_is_complete(tmp_path):
+    path = tmp_path / "folder" / "file"
+    with atomic_file(path) as file:
+        file.write(b"one ")
+        assert not path.exists()
+        file.write(b"two")
+    assert path.read_bytes() == b"one two"
+    assert os.listdir(path.parent) == ["file"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("ours"), KeyboardInterrupt()])
+def test_a_file_whose_writer_fails_leaves_the_old_one(tmp_path, error):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    def write_half():
+        with atomic_file(path) as file:
+            file.write(b"half of the n")
+            raise error
+
+    with pytest.raises(type(error)):
+        write_half()
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_file_may_be_written_without_waiting_for_the_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda handle: pytest.fail("waited"))
+    with atomic_file(tmp_path / "one", sync=False) as file:
+        file.write(b"x")
+    write_atomic(tmp_path / "two", "x", sync=False)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes() == b"x"
+
+
+def test_a_very_long_name_still_has_room_for_a_temporary_one(tmp_path):
+    path = tmp_path / ("n" * 250)
+    write_atomic(path, b"x")
+    with atomic_path(path) as beside:
+        beside.write_bytes(b"y")
+    assert path.read_bytes() == b"y"
+    assert os.listdir(tmp_path) == [path.name]
+
+
+def test_a_link_takes_the_place_of_what_was_there_when_it_is_made(tmp_path):
+    (tmp_path / "target").write_bytes(b"x")
+    path = tmp_path / "folder" / "link"
+    for _ in range(2):
+        with atomic_path(path) as beside:
+            assert (beside.parent, beside.name[0], beside.exists()) == (path.parent, ".", False)
+            beside.symlink_to(tmp_path / "target")
+    assert path.is_symlink()
+    assert path.read_bytes() == b"x"
+    assert os.listdir(path.parent) == ["link"]
+
+
+def test_what_a_killed_run_left_beside_is_replaced_by_the_next(tmp_path):
+    path = tmp_path / "copy"
+    with atomic_path(path) as beside:
+        beside.write_bytes(b"first")
+        left = beside
+    left.write_bytes(b"half")
+    with atomic_path(path) as beside:
+        assert beside == left
+        assert not beside.exists()
+        beside.write_bytes(b"second")
+    assert path.read_bytes() == b"second"
+    assert os.listdir(tmp_path) == ["copy"]
+
+
+def test_of_a_copy_that_fails_nothing_is_left(tmp_path):
+    path = tmp_path / "copy"
+    path.write_bytes(b"old")
+
+    def copy_half():
+        with atomic_path(path) as beside:
+            beside.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, "no room")
+
+    with pytest.raises(OSError, match="no room"):
+        copy_half()
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["copy"]
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from srcache.files import lock
+with lock(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("given", [{}, {"doing": "trained"}])
+def test_a_lock_says_what_is_being_done_and_by_whom_and_dies_with_its_process(tmp_path, given):
+    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        words = f"is being {given.get('doing', 'filled')} by process {holder.pid}; wait for it, or stop it"
+        with pytest.raises(BusyError, match=words), lock(tmp_path, **given):
+            pytest.fail("two held one lock")
+        holder.kill()
+    with lock(tmp_path, **given):
+        assert (tmp_path / "lock").read_text() == str(os.getpid())
+
+
+def test_a_lock_is_free_again_after_an_error(tmp_path):
+    for _ in range(2):
+        with pytest.raises(RuntimeError), lock(tmp_path):
+            raise RuntimeError
+    with pytest.raises(FileNotFoundError), lock(tmp_path / "none"):
+        pass
+
+
+def test_the_size_of_a_folder_is_that_of_its_files(tmp_path):
+    write_atomic(tmp_path / "a" / "b" / "one", b"x" * 100)
+    write_atomic(tmp_path / "a" / "two", b"x" * 20)
+    (tmp_path / "a" / "gone").symlink_to(tmp_path / "nowhere")
+    link = (tmp_path / "a" / "gone").lstat().st_size
+    assert size_of(tmp_path / "a") == 120 + link
+    assert size_of(tmp_path / "a" / "two") == 20
+    assert size_of(tmp_path / "none") == 0
+
+
+@pytest.mark.parametrize(
+    ("set_to", "expected"),
+    [
+        ({"SRCACHE_HOME": "/s", "XDG_CACHE_HOME": "/x"}, "/s"),
+        ({"XDG_CACHE_HOME": "/x"}, "/x/srcache"),
+        ({"XDG_CACHE_HOME": ""}, "/home/me/.cache/srcache"),
+        ({}, "/home/me/.cache/srcache"),
+    ],
+)
+def test_a_users_folder_is_where_the_environment_puts_it(monkeypatch, set_to, expected):
+    monkeypatch.setenv("HOME", "/home/me")
+    for name in ("SRCACHE_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in set_to.items():
+        monkeypatch.setenv(name, value)
+    assert user_folder() == Path(expected)
+
+
+def test_a_text_that_cannot_be_read_says_what_it_should_have_been(tmp_path):
+    (tmp_path / "good").write_text("größer", encoding="utf-8")
+    (tmp_path / "latin").write_bytes("größer".encode("latin-1"))
+    assert read_text(tmp_path / "good", "recipe") == "größer"
+    with pytest.raises(RecipeError, match=r"^recipe .*none cannot be read: .*No such file"):
+        read_text(tmp_path / "none", "recipe", RecipeError)
+    with pytest.raises(ConfigError, match=r"^manifest .*latin cannot be read: .*decode"):
+        read_text(tmp_path / "latin", "manifest")
+
+
+def test_a_mapping_is_read_as_yaml_has_it():
+    assert yaml_mapping("a: 1\n2: [x, y]\n", "file.yaml") == {"a": 1, 2: ["x", "y"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: [", "^file.yaml is not YAML: "),
+        ("a: b: c", "^file.yaml is not YAML: "),
+        ("!!python/object:os.system {}", "^file.yaml is not YAML: "),
+        ("- a\n", "^file.yaml must be a YAML mapping of fields$"),
+        ("", "^file.yaml must be a YAML mapping of fields$"),
+        ("text", "^file.yaml must be a YAML mapping of fields$"),
+    ],
+)
+def test_what_is_no_mapping_is_refused_with_where_it_is_from(text, words):
+    with pytest.raises(CatalogError, match=words):
+        yaml_mapping(text, "file.yaml", " of fields", CatalogError)
+
+
+@pytest.mark.parametrize("folder", ["recipes", "weights", "experiments"])
+def test_shipped_texts_are_named_sorted_and_mappings(folder):
+    texts = shipped_texts(folder)
+    assert texts
+    assert list(texts) == sorted(texts)
+    assert not any(name.endswith(".yaml") for name in texts)
+    assert all(yaml_mapping(text, name) for name, text in texts.items())

@@ -1,4 +1,4 @@
-"""Every odd image has one outcome: settled in one way, or refused with one reason."""
+"""Every odd image has one outcome: read in one way, or refused with one reason."""
 
 import io
 import struct
@@ -16,11 +16,24 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageOps
 
 from srcache.errors import ConfigError, ImageError
-from srcache.images import Pixels, decode, decode_both, encode, from_tensor, parse_codec, suffix_of, to_batch, to_pixels
+from srcache.images import (
+    Pixels,
+    as_file,
+    decode,
+    decode_both,
+    encode,
+    from_tensor,
+    parse_codec,
+    read_file,
+    resize,
+    suffix_of,
+    to_batch,
+    to_pixels,
+)
 
 REASONS = {"empty", "truncated", "unreadable", "animated", "too_large", "unsupported"}
 ORIENTATION = 0x0112
-PICTURES = arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3)))
+IMAGES = arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3)))
 
 
 def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
@@ -83,7 +96,7 @@ def test_orientation_of_a_jpeg(rgb: Pixels, orientation: int) -> None:
     assert (both.rgb is both.plain) == (orientation == 1)
 
 
-def test_a_picture_in_memory_that_still_has_its_orientation_is_turned_like_its_file(rgb: Pixels) -> None:
+def test_a_image_in_memory_that_still_has_its_orientation_is_turned_like_its_file(rgb: Pixels) -> None:
     exif = Image.Exif()
     exif[ORIENTATION] = 6
     data = saved(Image.fromarray(rgb), "PNG", exif=exif)
@@ -181,7 +194,7 @@ def test_one_frame_is_no_animation(rgb: Pixels, kind: str) -> None:
     np.testing.assert_array_equal(decode(data), plainly(data))
 
 
-def test_of_an_mpo_the_first_picture_is_taken(rgb: Pixels) -> None:
+def test_of_an_mpo_the_first_image_is_taken(rgb: Pixels) -> None:
     first = Image.fromarray(rgb)
     data = saved(first, "MPO", save_all=True, append_images=[Image.fromarray(255 - rgb)])
     np.testing.assert_array_equal(decode(data), decode(saved(first, "JPEG")))
@@ -210,7 +223,7 @@ def test_no_bytes() -> None:
     assert refused(b"") == "empty"
 
 
-@pytest.mark.parametrize("data", [b"not a picture\n", b"<html></html>", b"\x89PNG\r\n", bytes(100), b"GIF89a"])
+@pytest.mark.parametrize("data", [b"not a image\n", b"<html></html>", b"\x89PNG\r\n", bytes(100), b"GIF89a"])
 def test_not_an_image(data: bytes) -> None:
     assert refused(data) in {"unreadable", "truncated"}
 
@@ -232,7 +245,7 @@ def test_too_large(rgb: Pixels, kind: str, monkeypatch: pytest.MonkeyPatch) -> N
         to_pixels(Image.fromarray(rgb))
 
 
-def test_a_header_that_promises_a_huge_picture_is_refused_before_memory_is_taken() -> None:
+def test_a_header_that_promises_a_huge_image_is_refused_before_memory_is_taken() -> None:
     assert refused(b"qoif" + struct.pack(">IIBB", 2**31, 2**31, 3, 0) + bytes(7) + b"\1") == "too_large"
     bomb = bytearray(saved(Image.new("L", (1, 1)), "BMP"))
     struct.pack_into("<ii", bomb, 18, 100_000, 100_000)
@@ -255,14 +268,14 @@ def test_float_and_32_bit_pixels_have_no_agreed_range() -> None:
         to_pixels(Image.fromarray(values))
 
 
-def test_a_picture_that_was_opened_but_is_broken(rgb: Pixels) -> None:
+def test_a_image_that_was_opened_but_is_broken(rgb: Pixels) -> None:
     data = saved(Image.fromarray(rgb), "PNG")
     with pytest.raises(ImageError) as caught:
         to_pixels(Image.open(io.BytesIO(data[: len(data) // 2])))
     assert caught.value.reason == "truncated"
 
 
-@given(PICTURES)
+@given(IMAGES)
 def test_our_qoi_is_pillows_qoi(rgb: Pixels) -> None:
     for data in (encode(rgb, "qoi"), saved(Image.fromarray(rgb), "QOI")):
         np.testing.assert_array_equal(decode(data), rgb)
@@ -276,7 +289,7 @@ def test_a_qoi_with_alpha_is_laid_over_white(rgba: np.ndarray) -> None:
     assert np.abs(expected - over_white(rgba[..., :3], rgba[..., 3])).max() <= 1
 
 
-@given(PICTURES, st.sampled_from(["qoi", "png"]))
+@given(IMAGES, st.sampled_from(["qoi", "png"]))
 def test_lossless_codecs_come_back(rgb: Pixels, codec: str) -> None:
     payload = encode(rgb, codec)
     np.testing.assert_array_equal(decode(payload), rgb)
@@ -298,7 +311,7 @@ def test_codecs_that_there_are_not(codec: str) -> None:
         parse_codec(codec)
 
 
-@given(PICTURES)
+@given(IMAGES)
 def test_tensors_come_back(rgb: Pixels) -> None:
     batch = to_batch([rgb, 255 - rgb])
     assert batch.shape == (2, 3, *rgb.shape[:2])
@@ -337,3 +350,32 @@ def test_broken_bytes_end_in_a_reason_and_never_in_a_traceback(kind: str, draw: 
     with warnings.catch_warnings():
         warnings.simplefilter(draw.draw(st.sampled_from(["error", "ignore"])))
         assert outcome(cut) in REASONS | {"decoded"}
+
+
+@pytest.mark.parametrize(
+    ("codec", "suffix"), [("qoi", ".png"), ("png", ".png"), ("jpeg:90", ".jpg"), ("webp:90", ".webp")]
+)
+def test_a_stored_image_becomes_a_file_for_other_programs(rgb: Pixels, codec: str, suffix: str) -> None:
+    payload = encode(rgb, codec)
+    found, data = as_file(payload)
+    assert found == suffix
+    assert (data == payload) == (codec != "qoi")
+    np.testing.assert_array_equal(plainly(data), decode(payload))
+
+
+def test_a_file_that_cannot_be_read_is_an_unreadable_image(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"bytes")
+    assert read_file(tmp_path / "a.png") == b"bytes"
+    for path in (tmp_path / "none.png", tmp_path):
+        with pytest.raises(ImageError, match="the file cannot be read") as caught:
+            read_file(path)
+        assert caught.value.reason == "unreadable"
+
+
+@given(IMAGES, st.integers(1, 9), st.integers(1, 9), st.sampled_from(["nearest", "box", "bicubic", "lanczos"]))
+def test_resizing_is_pillows_and_leaves_an_image_of_that_size_as_it_is(
+    rgb: Pixels, height: int, width: int, name: str
+) -> None:
+    expected = np.asarray(Image.fromarray(rgb).resize((width, height), Image.Resampling[name.upper()]))
+    np.testing.assert_array_equal(resize(rgb, (height, width), name), expected)
+    assert resize(rgb, (rgb.shape[0], rgb.shape[1]), name) is rgb

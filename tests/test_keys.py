@@ -51,9 +51,9 @@ def test_b2sum_prints_a_files_key(tmp_path):
 @given(st.binary(max_size=64), st.integers(0, 2))
 def test_a_file_is_read_to_its_end_in_pieces(tmp_path_factory, data, pieces):
     path = tmp_path_factory.getbasetemp() / "pieces.bin"
-    whole = data + bytes(pieces << 20)
-    path.write_bytes(whole)
-    assert file_key(path) == image_key(whole)
+    complete = data + bytes(pieces << 20)
+    path.write_bytes(complete)
+    assert file_key(path) == image_key(complete)
 
 
 def test_a_file_that_is_not_there_raises_the_systems_error(tmp_path):
@@ -62,7 +62,7 @@ def test_a_file_that_is_not_there_raises_the_systems_error(tmp_path):
 
 
 @given(PIXELS, PIXELS)
-def test_pixel_keys_tell_pictures_and_shapes_apart(one, other):
+def test_pixel_keys_differ_for_images_and_shapes_that_differ(one, other):
     assert (pixel_key(one) == pixel_key(other)) == (one.shape == other.shape and bool((one == other).all()))
 
 

@@ -1,10 +1,12 @@
-"""Devices are resolved, or refused in words; versions are what is installed."""
+"""Devices are resolved, or refused in words; versions are what is installed; file systems are those of the mounts."""
 
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 import torch
 
+from srcache import machine
 from srcache.errors import DeviceError
 from srcache.machine import device_name, resolve_device, versions
 
@@ -22,7 +24,7 @@ def test_what_is_no_device_here_is_refused(device):
         resolve_device(device)
 
 
-def test_a_missing_accelerator_is_told(monkeypatch):
+def test_a_missing_accelerator_is_reported(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(DeviceError, match="torch finds no CUDA device here; use --device cpu"):
         resolve_device("cuda")
@@ -42,3 +44,16 @@ def test_versions_are_those_of_the_installed_packages():
     found = versions()
     assert found["torch"] == version("torch")
     assert {"python", "srcache", "numpy", "pillow", "lmdb", "qoi"} <= set(found)
+
+
+def test_the_innermost_mount_counts(monkeypatch, tmp_path):
+    mounts = tmp_path / "mounts"
+    mounts.write_text("a / ext4 rw 0 0\nb /data nfs4 rw 0 0\nc /data/my\\040disk xfs rw 0 0\n")
+    monkeypatch.setattr(machine, "_MOUNTS", mounts)
+    found = {path: machine.file_system(Path(path)) for path in ("/", "/home/x", "/data/x", "/data/my disk/x", "/data2")}
+    assert list(found.values()) == ["ext4", "ext4", "nfs4", "xfs", "ext4"]
+
+
+def test_without_a_list_of_mounts_a_file_system_is_unknown(monkeypatch, tmp_path):
+    monkeypatch.setattr(machine, "_MOUNTS", tmp_path / "none")
+    assert machine.file_system(tmp_path) == "unknown"

@@ -4,7 +4,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srcache.wording import counted, duration, enumeration, human_bytes, number, p_value, percent, points
+from srcache.wording import (
+    NOTHING,
+    counted,
+    duration,
+    enumeration,
+    human_bytes,
+    number,
+    p_value,
+    percent,
+    percent_range,
+    points,
+    real,
+)
 
 
 def test_words():
@@ -56,3 +68,46 @@ def test_a_printed_p_lies_on_its_side_of_alpha(p, alpha):
         assert p < 0.0001
     elif abs(p - alpha) > 1e-8:
         assert (float(text) <= alpha) == (p <= alpha)
+
+
+NO_NUMBERS = [None, True, "5", [], float("nan"), float("inf"), -float("inf"), 10**400]
+
+
+@pytest.mark.parametrize("value", NO_NUMBERS)
+@pytest.mark.parametrize("write", [percent, points, p_value, number, duration])
+def test_what_is_no_finite_number_is_a_dash(write, value):
+    assert real(value) is None
+    assert write(value) == NOTHING
+    assert percent_range(0.5, value) == percent_range(value, 0.5) == NOTHING
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**62), 2**62))
+def test_any_finite_number_is_taken_as_it_is(value):
+    assert real(value) == float(value)
+
+
+def test_shares_are_written_in_percent_with_one_decimal_or_as_many_as_asked():
+    assert percent_range(0.79, 0.8649) == "79.0 to 86.5 %"
+    assert percent_range(-0.001, 0) == "−0.1 to 0.0 %"
+    assert (percent(0.82456, 2), percent(1), percent(0.5, 0)) == ("82.46 %", "100.0 %", "50 %")
+
+
+@pytest.mark.parametrize(
+    ("value", "places", "text"),
+    [(0, 3, "0"), (1.5, 3, "1.500"), (-1.25, 1, "−1.2"), (12345, 1, "12345"), (0.5, 0, "0")],
+)
+def test_numbers_have_the_decimals_that_are_asked_for(value, places, text):
+    assert number(value, places) == text
+
+
+@pytest.mark.parametrize(
+    ("p", "alpha", "text"),
+    [
+        (0.04999, 0.05, "0.0500"),
+        (0.050001, 0.05, "0.05000100"),
+        (0.0001, None, "0.0001"),
+        (0.00009999, 0.05, "< 0.0001"),
+    ],
+)
+def test_a_p_value_near_alpha_has_as_many_digits_as_it_needs(p, alpha, text):
+    assert p_value(p, alpha) == text
