@@ -1,13 +1,7 @@
-"""The report in a real browser: borders drag, lists open, filters filter, nothing is loaded and nothing complains.
-
-Needs playwright (extra `dev`) and a Chromium on the machine, such as Debian's package `chromium`; SRCACHE_CHROMIUM
-names another. Playwright's own download of browsers is not used.
-"""
+"""The report in a real browser: borders drag, lists open, filters filter, nothing is loaded and nothing complains."""
 
 import json
-import os
 import re
-import shutil
 from base64 import b64decode
 
 import pytest
@@ -16,27 +10,10 @@ from report_folder import StudySettings, make_study
 from srcache.images import decode
 from srcache.study.report import summarise, write_report
 
-sync_api = pytest.importorskip(
-    "playwright.sync_api", reason="playwright is not installed; run: pip install 'srcache[dev]'"
-)
-
 pytestmark = pytest.mark.slow
 
-NAMES = ("chromium", "chromium-headless-shell", "chromium-browser", "google-chrome")
-DESKTOP = {"viewport": {"width": 1200, "height": 900}}
 PHONE = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True, "device_scale_factor": 2}
 EVIL = "<img src=x onerror=alert(1)>"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    program = os.environ.get("SRCACHE_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-    if program is None:
-        pytest.skip("no Chromium on this machine (on Debian: apt-get install chromium), nor named by SRCACHE_CHROMIUM")
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
@@ -44,35 +21,6 @@ def study(tmp_path_factory):
     out = tmp_path_factory.mktemp("study")
     results = make_study(out, StudySettings(size=32))
     return out, results, write_report(out)
-
-
-@pytest.fixture
-def visit(browser):
-    """Open a file; at the end of the test nothing may have been asked for, complained about, or popped up."""
-    contexts, trouble = [], []
-
-    def start(path, **options):
-        context = browser.new_context(**{**DESKTOP, **options})
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(10_000)
-        page.on("console", lambda message: trouble.append(f"console: {message.text}"))
-        page.on("pageerror", lambda error: trouble.append(f"error: {error}"))
-        page.on("dialog", lambda dialog: (trouble.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-        page.on("request", lambda request: _note(trouble, request, path))
-        page.goto(path.as_uri())
-        return page
-
-    start.trouble = trouble
-    yield start
-    for context in contexts:
-        context.close()
-    assert trouble == []
-
-
-def _note(trouble, request, path):
-    if request.url.partition("#")[0] != path.as_uri() and not request.url.startswith("data:"):
-        trouble.append(f"request: {request.url}")
 
 
 def _value(handle):
