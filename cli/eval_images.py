@@ -17,7 +17,7 @@ _PRESETS = ("seesr-paper", "thesis-as-published")
 _DEFAULT = ("psnr", "ssim")
 
 
-@click.command("images", short_help="Image quality against references: PSNR, SSIM, LPIPS, NIQE, FID and more.")
+@click.command("images", short_help="Measure image quality: PSNR, SSIM, LPIPS, NIQE, FID and more.")
 @click.option("--reference", required=True, type=EXISTING_FOLDER, metavar="DIR", help="The original images.")
 @click.option("--test", required=True, type=EXISTING_FOLDER, metavar="DIR|CACHE", help="The images to measure.")
 @click.option("--recipe", metavar="NAME", help="Which recipe of a cache; needed if there are several.")

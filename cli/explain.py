@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @recipe_options
 @common
 def command(cache: Path, image: Path, recipe: str, changes: dict[str, Any], as_json: bool) -> int:
-    """Show which entry of CACHE belongs to the file IMAGE and a recipe, or if there is none, why.
+    """Show which entry of CACHE belongs to the file IMAGE and a recipe, or why there is none.
 
     \b
     srcache explain cache photos/cat.jpg --recipe bicubic

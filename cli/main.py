@@ -53,6 +53,8 @@ INTERNAL, INTERRUPTED = 70, 130
 def cli() -> None:
     """Super-resolve once, train many times.
 
+    LR and HR are images of low and of high resolution; SR images are super-resolved LR images.
+
     \b
     srcache quickstart                                      see it work on embedded images
     srcache build PHOTOS --cache CACHE --recipe bicubic     fill a cache

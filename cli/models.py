@@ -138,14 +138,15 @@ def verify_command(words: tuple[str, ...], as_json: bool) -> int:
     multiple=True,
     metavar="FOLDER",
     type=EXISTING_FOLDER,
-    help="Search here first for a bundle's files; repeatable.",
+    help="Search this folder first for a bundle's files; repeatable.",
 )
 @common
 def fetch_command(name: str, folders: tuple[Path, ...], as_json: bool) -> int:
     """Get the files that the bundle NAME (or a manifest's YAML file) lacks, hash all, and print the bundle's digest.
 
-    They are searched in each FOLDER, in the folders of $SRCACHE_WEIGHTS and in the cache of the Hugging Face hub, and
-    downloaded from the hub if they are in none of these (HF_HOME, HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE are read).
+    They are searched for in each FOLDER, in the folders of $SRCACHE_WEIGHTS and in the cache of the Hugging Face hub,
+    and downloaded from the hub if they are in none of these (HF_HOME, HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE are
+    read).
 
     If NAME is an engine with weights of its own, this prints whether they are complete, and how to get them.
 
@@ -158,7 +159,7 @@ def fetch_command(name: str, folders: tuple[Path, ...], as_json: bool) -> int:
 
     if name not in shipped_manifests() and Path(name).suffix not in {".yaml", ".yml"}:
         if folders:
-            raise click.BadParameter("only a bundle's files are searched in a folder", param_hint="--from")
+            raise click.BadParameter("only a bundle's files are searched for in a folder", param_hint="--from")
         return _fetch_engine(name, as_json)
     from dataclasses import asdict
 

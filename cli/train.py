@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from srcache.study.train import EpochLine, TrainRun
 
 
-@click.command("train", short_help="Train a classifier on LR, HR, SR, bicubic or a mixture; resumable.")
+@click.command("train", short_help="Train a classifier on LR, HR, SR, bicubic or a mixture.")
 @click.option("--lr", type=SOURCE, help="LR training images: class folders, or a CSV file.")
 @click.option("--hr", type=SOURCE, help="HR training images, paired with LR by name.")
 @click.option("--cache", type=EXISTING_FOLDER, help="The cache with the SR images.")
@@ -30,7 +30,11 @@ if TYPE_CHECKING:
 @click.option("--out", required=True, type=FOLDER, help="The run's folder.")
 @set_option("A setting, such as network=thesis-lr or epochs=120; repeatable.")
 @click.option(
-    "--split-seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the split that a SHARE makes."
+    "--split-seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Seed of the split, if --validation is a SHARE.",
 )
 @click.option("--replace", is_flag=True, help="Replace a training with other data or settings that OUT holds.")
 @common

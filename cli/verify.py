@@ -18,7 +18,7 @@ def command(cache: Path, recipe: str | None, as_json: bool) -> int:
     """Check every byte of CACHE: that images can be decoded and have the checksums recorded when they were made.
 
     What is damaged is listed, and the exit code is 3; `srcache repair` keeps what is intact. Images that a build was
-    asked for but did not make are counted, and are no damage.
+    asked for but did not make are counted; they are not damage.
 
     \b
     srcache verify cache

@@ -67,7 +67,7 @@ def test_the_golden_document(evaluate):
     normal = _rounded(document)
     if os.environ.get("SRCACHE_WRITE_GOLDENS"):
         GOLDEN.write_text(json.dumps(normal, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    words = "scripts of users read this; SRCACHE_WRITE_GOLDENS=1 writes it anew, if it is meant to change"
+    words = "scripts of users read this; SRCACHE_WRITE_GOLDENS=1 writes it again, if it is meant to change"
     assert normal == json.loads(GOLDEN.read_text(encoding="utf-8")), words
 
 

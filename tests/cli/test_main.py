@@ -1,6 +1,6 @@
 """What holds for all commands: one golden JSON document for each, exit codes, help with examples.
 
-Goldens are kept in golden/cli; SRCACHE_WRITE_GOLDENS=1 writes them anew, to be read before they are committed.
+Goldens are kept in golden/cli; SRCACHE_WRITE_GOLDENS=1 writes them again, to be read before they are committed.
 """
 
 import json
@@ -91,7 +91,7 @@ def test_every_command_prints_the_golden_document(name, home, srcache):
     path = GOLDEN / f"{name}.json"
     if os.environ.get("SRCACHE_WRITE_GOLDENS"):
         path.write_text(json.dumps(normal, indent=2, ensure_ascii=False) + "\n")
-    words = "scripts of users read this; SRCACHE_WRITE_GOLDENS=1 writes it anew, if it is meant to change"
+    words = "scripts of users read this; SRCACHE_WRITE_GOLDENS=1 writes it again, if it is meant to change"
     assert normal == json.loads(path.read_text()), words
 
 

@@ -274,10 +274,10 @@ def test_fetch_of_what_is_nowhere_names_it(models, bundle):
     assert "--from FOLDER`; where people get them:\n  mine: https://example.org\n" in err
 
 
-def test_only_bundles_are_searched_in_folders(models, bundle):
+def test_only_bundles_are_searched_for_in_folders(models, bundle):
     code, _, err = models("fetch resample --from models")
     assert code == 2
-    assert "only a bundle's files are searched in a folder" in err
+    assert "only a bundle's files are searched for in a folder" in err
 
 
 def test_list_says_how_complete_every_bundle_is(models, bundle):

@@ -40,9 +40,9 @@ def test_options_may_come_from_a_file_and_the_command_line_wins(home, srcache):
         "src: photos\ncache: new\nrecipe: bicubic\nset: {scale: 2, options.filter: lanczos}\ndry-run: true\n"
     )
     assert srcache("build", *config).out.startswith("bicubic-d9b6f661a66b48ba (dry run: nothing was written)")
-    said = srcache("build", *config, "--set", "scale=3", "--recipe", "lanczos")
-    assert said.out.startswith("lanczos-")
-    assert "d9b6f661a66b48ba" not in said.out
+    printed = srcache("build", *config, "--set", "scale=3", "--recipe", "lanczos")
+    assert printed.out.startswith("lanczos-")
+    assert "d9b6f661a66b48ba" not in printed.out
     assert not Path("new").exists()
     assert srcache("prune", *_config("cache: cache\nrecipes: [lanczos]\ncatalogs: true\n")).out.startswith(
         "would remove"
@@ -64,11 +64,11 @@ def test_options_may_come_from_a_file_and_the_command_line_wins(home, srcache):
         ("set: {scale: -1}\n", "scale must be a number above 0"),
     ],
 )
-def test_a_mistake_in_the_file_is_told(home, srcache, text, message):
+def test_a_mistake_in_the_file_is_refused(home, srcache, text, message):
     Path("options.yaml").write_bytes(text.encode("latin-1"))
-    said = srcache("build", "photos", "--cache", "new", "--recipe", "bicubic", "--config", "options.yaml")
-    assert said.code == 2
-    assert message in said.err
+    printed = srcache("build", "photos", "--cache", "new", "--recipe", "bicubic", "--config", "options.yaml")
+    assert printed.code == 2
+    assert message in printed.err
     assert not Path("new").exists()
 
 

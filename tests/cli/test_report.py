@@ -67,3 +67,27 @@ def test_the_command_ends_with_2_where_there_is_no_study(tmp_path, capfd):
     assert run(["report", str(tmp_path)]) == 2
     assert "holds no results.json" in capfd.readouterr().err
     assert run(["report"]) == 2
+
+
+def test_without_a_file_the_page_is_in_the_experiments_folder(tmp_path, monkeypatch, srcache):
+    monkeypatch.chdir(tmp_path)
+    make_study(tmp_path / "study", StudySettings(count=3, size=8))
+    printed = srcache("report", "study")
+    assert (printed.code, printed.err) == (0, "")
+    assert printed.out.startswith("study/report.html (")
+    assert (tmp_path / "study/report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("", "Missing argument 'OUT…'"),
+        (".", "holds no results.json"),
+        ("study study", "a report of 2 experiments belongs to none of their folders; say where: --out FILE"),
+        ("study --out study", "study is a folder; --out must name a file"),
+    ],
+)
+def test_a_mistake_is_refused(tmp_path, monkeypatch, refuse, line, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "study").mkdir()
+    refuse(f"report {line}", message)
