@@ -1,6 +1,8 @@
-"""A tiny study: pictures of stripes, 16 pixels, that a network of two channels can learn, and what to do with them."""
+"""A tiny study: images of stripes, 16 pixels, that a network of two channels can learn; and its files as numbers."""
 
+import csv
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -11,30 +13,35 @@ from srcache.study.experiment.parse import read_experiment
 
 COUNTS = {"train": 8, "validation": 4, "test": 5}
 CLASSES = ("across", "down")
+ARMS, DOMAINS, SEEDS = ("lr", "bicubic", "sr", "hr"), ("lr", "bicubic", "sr", "hr"), (0, 1)
+TWO = [{"name": "lr", "arm": "lr"}, {"name": "hr", "arm": "hr"}]
 
 
-def make_pictures(root: Path, size: int = 16) -> Path:
+def make_images(root: Path, size: int = 16) -> Path:
     """Class folders of noisy stripes in train, validation and test."""
     for place, (split, count) in enumerate(COUNTS.items()):
         for side, label in enumerate(CLASSES):
             folder = root / split / label
             folder.mkdir(parents=True)
             for number in range(count):
-                dice = np.random.default_rng([place, side, number])
+                rng = np.random.default_rng([place, side, number])
                 stripes = np.zeros((size, size))
                 stripes[(np.arange(size) // 2) % 2 == 0] = 120
-                picture = (stripes.T if side else stripes) + dice.uniform(0, 130, (size, size))
-                rgb = np.repeat(picture.astype(np.uint8)[..., None], 3, axis=2)
+                values = (stripes.T if side else stripes) + rng.uniform(0, 130, (size, size))
+                rgb = np.repeat(values.astype(np.uint8)[..., None], 3, axis=2)
                 (folder / f"{label}-{number}.png").write_bytes(encode(rgb, "png"))
     return root
 
 
-def tiny(pictures: Path, **changes: Any) -> Experiment:
-    """An experiment on `make_pictures`' folder: bicubic x2 for SR, two seeds, two epochs."""
+make_pictures = make_images
+
+
+def tiny(images: Path, **changes: Any) -> Experiment:
+    """An experiment on `make_images`' folder: bicubic x2 for SR, two seeds, two epochs."""
     plain: dict[str, Any] = {
         "name": "tiny",
         "question": "Across or down?",
-        "data": {"kind": "folders", **{split: str(pictures / split) for split in COUNTS}},
+        "data": {"kind": "folders", **{split: str(images / split) for split in COUNTS}},
         "degradation": {"factor": 2},
         "recipe": {"name": "lanczos", "set": {"scale": 2}},
         "arms": [{"name": name, "arm": name} for name in ("lr", "bicubic", "sr", "hr")],
@@ -52,3 +59,14 @@ def numbers(results: Any) -> Any:
     if isinstance(results, dict):
         return {key: numbers(value) for key, value in results.items() if key not in ("seconds", "commands")}
     return [numbers(value) for value in results] if isinstance(results, list) else results
+
+
+def answers(out: Path, arm: str, seed: int, domain: str) -> list[dict[str, str]]:
+    """The rows of a prediction file."""
+    with (out / f"predictions/{arm}/{seed}/{domain}.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def accuracy(out: Path, arm: str, seed: int, domain: str) -> float:
+    """The share of right answers in a prediction file."""
+    return fmean(row["label"] == row["prediction"] for row in answers(out, arm, seed, domain))
