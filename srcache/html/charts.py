@@ -118,10 +118,10 @@ def ticks_between(low: float, high: float, about: int) -> list[float]:
 
 
 def _bounds(values: Sequence[float]) -> tuple[float, float]:
-    """The values' ends with a little air."""
+    """The lowest and highest value, with a margin."""
     low, high = min(values), max(values)
-    air = 0.06 * (high - low) or 0.05 * max(abs(high), 1)
-    return low - air, high + air
+    margin = 0.06 * (high - low) or 0.05 * max(abs(high), 1)
+    return low - margin, high + margin
 
 
 def _svg(identity: str, size: tuple[float, float], words: tuple[str, str], content: Sequence[Markup]) -> Markup:

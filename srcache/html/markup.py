@@ -40,7 +40,7 @@ def text(value: object) -> Markup:
 
 
 def prose(words: str) -> Markup:
-    """A sentence of our own, in which `commands` stand between backticks."""
+    """A sentence of the page's own, in which `commands` stand between backticks."""
     return concat([tag("code", part) if at % 2 else part for at, part in enumerate(words.split("`"))])
 
 

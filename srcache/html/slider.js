@@ -29,7 +29,7 @@ const slider = (() => {
   }
 
   // The slider in the element `root`; `kinds` has the label of each image. What comes back shows a picture, with the
-  // kinds that are wanted from left to right, and zooms: "in", "out", or anything else for the picture as a whole.
+  // kinds that are wanted from left to right, and zooms: "in", "out", or anything else for all of the picture.
   function makeStage(root, kinds) {
     const state = { picture: null, layers: [], borders: [], zoom: 1, x: 0, y: 0 };
     const fingers = new Map();

@@ -1,4 +1,4 @@
-"""What the tests in a browser share: a Chromium, and visits in which nothing may be loaded, complained about or popped up.
+"""What the tests in a browser share: a Chromium, and visits in which nothing may be loaded, complained of or popped up.
 
 Needs playwright (extra `dev`) and a Chromium on the machine, such as Debian's package `chromium`; SRCACHE_CHROMIUM
 names another. Playwright's own download of browsers is not used.

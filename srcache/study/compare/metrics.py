@@ -20,7 +20,7 @@ from srcache.study.compare.predictions import Predictions
 from srcache.study.statistics.intervals import Interval, wilson
 
 BINS = 15
-"""Bins of equal width in which calibration is looked at."""
+"""Bins of equal width over which calibration is measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

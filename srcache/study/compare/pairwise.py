@@ -1,4 +1,4 @@
-"""Classifiers on the same images: how good each is, whether each two differ, and one honest sentence about it.
+"""Classifiers on the same images: how good each is, whether each two differ, and a sentence that claims no more.
 
 Every pair is tested whatever Cochran's Q says: Holm's correction alone keeps the chance of a false finding at alpha.
 Decisions rest on mid-p unless the exact test is asked for. Intervals are those of single pairs, at 1 - alpha, and know

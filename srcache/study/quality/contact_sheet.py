@@ -1,4 +1,4 @@
-"""Contact sheets: rows of images side by side, with titles, captions and notes, to be looked at by people.
+"""Contact sheets: rows of images side by side, with titles, captions and notes, for people to look at.
 
 Small images are enlarged by repeating their pixels an integer number of times, so that what is seen is what is there;
 large ones are shrunk to fit. Only Pillow and its built-in typeface are used. That has ASCII and little more: accents

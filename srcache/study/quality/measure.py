@@ -107,7 +107,7 @@ class _Measurements:
         self.failures: list[QualityFailure] = []
 
     def measure(self, pairs: Sequence[ImagePair], folder: Path, progress: Progress | None) -> None:
-        """Every metric of single images; what the set's metrics look at is written into the folder."""
+        """Every metric of single images; what the metrics of the set need is written into the folder."""
         for number, pair in enumerate(pairs, 1):
             try:
                 image, reference = _load_pair(pair, self.convention)

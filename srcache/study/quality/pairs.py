@@ -102,8 +102,11 @@ def _cache_images(path: Path, pick: Pick, wanted: set[str]) -> tuple[dict[str, R
     rows = _rows(catalog, pick.under)
     _require_apart(path, (row.name for row in catalog.rows))
     stored = set(store.names())
-    entries = {name: entry_name(row.key, pick.sample) for name, row in rows.items()}
-    images = {name: partial(_read_entry, store, entry) for name, entry in entries.items() if entry in stored}
+    images = dict[str, ReadImage]()
+    for name, row in rows.items():
+        entry = entry_name(row.key, pick.sample)
+        if entry in stored:
+            images[name] = partial(_read_entry, store, entry)
     return images, folder.path.name
 
 

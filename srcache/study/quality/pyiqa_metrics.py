@@ -44,7 +44,7 @@ _NEWER = {"pkg_resources": "pip install 'setuptools<81'", "icecream": "pip insta
 
 
 class Mode(NamedTuple):
-    """What a metric looks at: `pair`, `single` or `set`; whether less is better; what pyiqa makes it with."""
+    """What a metric takes: `pair`, `single` or `set`; whether less is better; what pyiqa makes it with."""
 
     kind: str
     lower_better: bool
@@ -239,7 +239,7 @@ def _version() -> str:
 
 @contextmanager
 def _fixed_random_state() -> Iterator[None]:
-    """Some metrics look at random crops: let them be the same for every image and every run."""
+    """Some metrics take random crops: the same ones for every image and in every run."""
     import numpy as np
     import torch
 

@@ -1,7 +1,7 @@
 """One self-contained page from one study or several: head, table of contents, sections.
 
 The page's policy (Content-Security-Policy) allows its own style and script by their SHA-256 and images that are part
-of the page, and nothing else: no address outside is ever asked, and text that slipped in could not run.
+of the page, and nothing else: nothing is ever loaded from elsewhere, and a script in a name could not run.
 """
 
 from base64 import b64encode

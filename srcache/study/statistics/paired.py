@@ -1,8 +1,8 @@
 """Two or more classifiers on the same images: McNemar's tests, Cochran's Q, odds ratio, difference of accuracies.
 
 All that these tests see is `b`, the images on which the first alone is right, and `c`, those on which the second alone
-is. Decisions rest on mid-p: the exact test is too careful (its real error rate lies far below what it promises), and
-the asymptotic ones promise too much with few images (Fagerland, Lydersen, Laake 2013).
+is. Decisions rest on mid-p: the exact test is too careful (its real error rate lies far below alpha), and with few
+images that of the asymptotic ones may lie above (Fagerland, Lydersen, Laake 2013).
 """
 
 from collections.abc import Sequence

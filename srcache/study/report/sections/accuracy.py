@@ -11,7 +11,7 @@ from srcache.study.report.data.comparison import ClassifierView, Ends, classifie
 from srcache.study.report.data.labels import arm_title
 from srcache.study.report.data.study import Study, inside
 from srcache.study.statistics.intervals import wilson_limits
-from srcache.wording import number, percent, percent_range, points, real
+from srcache.wording import NOTHING, number, percent, percent_range, points, real
 
 _CURVES = {
     "val_accuracy": ("Validation accuracy", True),
@@ -116,7 +116,7 @@ def _seed_header(arms: Sequence[dict[str, Any]], at: int) -> str:
 
 def _accuracy_row(arm: dict[str, Any], seeds: int, tested: int) -> list[Child]:
     shares = _shares(arm)
-    cells = [_with_range(share, tested) for share in shares] + ["–"] * (seeds - len(shares))
+    cells = [_with_range(share, tested) for share in shares] + [NOTHING] * (seeds - len(shares))
     mean = tag("strong", percent(fmean(shares)))
     spread = percent_range(min(shares), max(shares)) if len(shares) > 1 else "one seed"
     about = [str(arm["network"])] if arm.get("network") else []

@@ -8,7 +8,7 @@ from srcache.html.tables import data_table, definitions, folded, framed, missing
 from srcache.study.report.data.comparison import rules
 from srcache.study.report.data.study import Study, inside
 from srcache.study.report.sections.quality import conventions as of_quality
-from srcache.wording import counted, duration, number, real
+from srcache.wording import NOTHING, counted, duration, number, real
 
 _MOST = 200
 _SPLITS = ("train", "validation", "test")
@@ -47,9 +47,9 @@ def recipe(study: Study) -> Markup:
     return concat(
         definitions(
             [
-                ("Recipe", name(found.get("name", "–"))),
-                ("Fingerprint", tag("code", found.get("fingerprint", "–"))),
-                ("Folder in the cache", tag("code", found.get("folder", "–"))),
+                ("Recipe", name(found.get("name", NOTHING))),
+                ("Fingerprint", tag("code", found.get("fingerprint", NOTHING))),
+                ("Folder in the cache", tag("code", found.get("folder", NOTHING))),
                 ("SR images", f"{stored} of {cache.get('wanted', '–')}" if stored is not None else None),
                 ("Failed", reasons or ("none" if stored is not None else None)),
                 ("Time to fill", duration(cache.get("seconds")) if cache.get("seconds") is not None else None),
@@ -68,7 +68,7 @@ def _further(study: Study) -> Markup | None:
     if not found:
         return None
     rows = [
-        [name(label), name(row.get("name", "–")), tag("code", row.get("fingerprint", "–"))]
+        [name(label), name(row.get("name", NOTHING)), tag("code", row.get("fingerprint", NOTHING))]
         for label, row in found.items()
     ]
     texts = [
@@ -97,13 +97,15 @@ def runs(study: Study) -> Markup:
             inside(arm, list, key) or [] for key in ("seeds", "runs", "best_epoch", "weights")
         )
         for at, path in enumerate(paths):
-            seed, epoch, digest = (str(values[at]) if at < len(values) else "–" for values in (seeds, best, digests))
+            seed, epoch, digest = (
+                str(values[at]) if at < len(values) else NOTHING for values in (seeds, best, digests)
+            )
             rows.append(
                 [
                     name(arm["name"]),
                     seed,
                     tag("code", path),
-                    name(arm.get("network", "–")),
+                    name(arm.get("network", NOTHING)),
                     epoch,
                     tag("code", digest[:16]),
                 ]

@@ -11,7 +11,7 @@ from srcache.html.tables import data_table, folded, missing
 from srcache.study.report.data.gallery import KINDS, Gallery
 from srcache.study.report.data.labels import metric_name, score
 from srcache.study.report.data.study import Study, inside
-from srcache.wording import counted, number, percent, real
+from srcache.wording import NOTHING, counted, number, percent, real
 
 STEPS = 20
 MOST = 500
@@ -98,7 +98,7 @@ def _metrics(study: Study, kind: str) -> dict[str, dict[str, Any]]:
 def _quality_row(study: Study, shown: Gallery, of: tuple[str, str], found: dict[str, Any]) -> list[Child]:
     kind, metric = of
     low, high = _ends(found.get("interval"))
-    between = f"{score(metric, low)} to {score(metric, high)}" if None not in (low, high) else "–"
+    between = f"{score(metric, low)} to {score(metric, high)}" if None not in (low, high) else NOTHING
     lower = found.get("better") == "lower"
     note = found.get("note")
     title = concat(
@@ -130,7 +130,7 @@ def _in_one_line(convention: Any, most: int = 400) -> str:
 def _first(study: Study, shown: Gallery, names: list[Any] | None) -> Child:
     """The most extreme image, with a link if it is on the page."""
     if not names:
-        return "–"
+        return NOTHING
     one = str(names[0]["name"]) if isinstance(names[0], dict) and "name" in names[0] else str(names[0])
     if one not in shown.places:
         return name(one)
@@ -181,7 +181,7 @@ def _filters(study: Study, shown: Gallery, filters: Sequence[dict[str, Any]]) ->
     for row in filters:
         policy = str(row.get("policy") or row.get("filter") or "")
         kept, removed = (int(real(row.get(key)) or 0) for key in ("kept", "removed"))
-        gone = percent(removed / (kept + removed)) if kept + removed else "–"
+        gone = percent(removed / (kept + removed)) if kept + removed else NOTHING
         rows.append([tag("code", policy), str(kept), str(removed), gone])
         names = [str(one) for one in inside(row, list, "removed_names") or inside(row, list, "names") or []]
         if names:

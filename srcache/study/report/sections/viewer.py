@@ -1,7 +1,7 @@
 """The viewer of images: a slider of LR | SR | HR with controls that choose the image, and the data for the script.
 
-Without a script the controls would do nothing, so they are hidden until the page's script shows them. The images are
-data beside the page's text and become images only when they are looked at.
+Without a script the controls would do nothing, so they are hidden until the page's script shows them. The bytes of the
+images are data beside the page's text, and become elements only when they are shown.
 """
 
 from base64 import b64encode
@@ -29,7 +29,7 @@ def image_viewer(study: Study, shown: Gallery, copies: ImageCopies) -> Markup:
     if not kinds:
         return concat(missing("images; their files are not in the folder"), _lost_list(study, shown, copies))
     return concat(
-        tag("p", _about(shown, copies)),
+        tag("p", _introduction(shown, copies)),
         tag("p", "The viewer needs JavaScript, which does not run here; all else does without.", class_="still"),
         tag(
             "div",
@@ -59,7 +59,7 @@ def _kinds(study: Study, shown: Gallery, copies: ImageCopies) -> list[str]:
     ]
 
 
-def _about(shown: Gallery, copies: ImageCopies) -> str:
+def _introduction(shown: Gallery, copies: ImageCopies) -> str:
     every, here = len(shown.every), len(shown.rows)
     which = counted(here, "image") if here == every else f"{here} of {every} images, those in dispute first"
     return (

@@ -29,9 +29,8 @@ def test_what_lies_inside_is_of_the_kind_asked_for_or_none(value, keys, kind):
 @given(_plain)
 def test_any_results_have_a_title_a_verdict_and_arms(tmp_path_factory, value):
     root = tmp_path_factory.getbasetemp()
-    study = Study(
-        results={"name": value, "verdict": value, "compare": value, "arms": [value], "images": value}, root=root
-    )
+    parts = dict.fromkeys(("name", "verdict", "compare", "images", "complete"), value)
+    study = Study(results={**parts, "arms": [value]}, root=root)
     assert study.title == (value if isinstance(value, str) and value else root.name)
     assert isinstance(study.verdict, str)
     assert all(isinstance(arm["name"], str) for arm in study.arms)
