@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from srcache.wording import counted
+from srcache.wording import NOTHING, counted
 
 from .options import EXISTING_FOLDER, FOLDER, common, device_option
 from .output import document, failure_lines, progress, table
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from srcache.study.quality import Convention, QualityReport, Summary
 
 _PRESETS = ("seesr-paper", "thesis-as-published")
+"""The names in `srcache.study.quality.PRESETS`, which help must not wait for."""
+
 _DEFAULT = ("psnr", "ssim")
 
 
@@ -123,7 +125,7 @@ def _print(report: "QualityReport", files: tuple[Path, ...], as_json: bool) -> N
 
 
 def _row(one: "Summary") -> tuple[object, ...]:
-    low_high = "–".join(f"{value:.4g}" for value in one.interval) if one.interval else "none"
-    middle = f"{one.median:.5g}" if one.median is not None else "none"
+    low_high = "–".join(f"{value:.4g}" for value in one.interval) if one.interval else NOTHING
+    middle = f"{one.median:.5g}" if one.median is not None else NOTHING
     worst = f"{one.worst[0][0]} ({one.worst[0][1]:.4g})" if one.worst else ""
     return one.metric, f"{one.mean:.5g}", low_high, middle, one.n, worst

@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 from images import picture
 from PIL import Image
+from srcache_cli import eval_images
+
+from srcache.study.quality import PRESETS
 
 LINE = "eval images --reference hr --test sr"
 
@@ -71,6 +74,27 @@ def test_an_infinite_number_is_null_beside_a_reason(home, srcache):
     document = json.loads(srcache(*LINE.split(), "--test", "hr", "--json").out)
     psnr = document["result"]["metrics"]["psnr"]
     assert (psnr["mean"], psnr["interval"], psnr["note"]) == (None, None, "3 of 3 pairs are identical")
+
+
+def test_what_has_no_interval_has_a_dash(home, srcache):
+    row = srcache(*LINE.split(), "--test", "hr", "--metrics", "psnr").out.splitlines()[1]
+    assert row.split() == ["psnr", "inf", "–", "inf", "3", "moss/m0", "(inf)"]
+
+
+def test_the_presets_are_those_that_there_are():
+    assert tuple(PRESETS) == eval_images._PRESETS
+
+
+def test_a_preset_gives_metrics_and_convention_unless_an_option_does(home, srcache):
+    def conventions(*words):
+        document = json.loads(srcache(*LINE.split(), "--preset", "seesr-paper", "--json", *words).out)
+        return {name: one["convention"] for name, one in document["result"]["metrics"].items()}
+
+    found = conventions("--metrics", "psnr")
+    assert list(found) == ["psnr"]
+    assert (found["psnr"]["channel"], found["psnr"]["crop_border"]) == ("y", 0)
+    found = conventions("--metrics", "psnr", "--channel", "rgb", "--crop-border", 1)
+    assert (found["psnr"]["channel"], found["psnr"]["crop_border"]) == ("rgb", 1)
 
 
 def test_missing_and_surplus_images_end_it(home, srcache):

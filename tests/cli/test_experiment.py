@@ -1,14 +1,18 @@
 """`srcache experiment`: what it prints, its document, and what reaches the run."""
 
 import json
+import os
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import yaml
+from click.testing import CliRunner
 from srcache_cli import experiment
+from srcache_cli.main import cli, run
 from srcache_cli.options import parse_changes
-from tiny_experiment import make_pictures, tiny
+from tiny_experiment import make_images, tiny
 
 CHANGES = ["--set", "train.epochs=1", "--jobs", 1]
 
@@ -17,7 +21,7 @@ CHANGES = ["--set", "train.epochs=1", "--jobs", 1]
 def config(tmp_path, monkeypatch):
     """The configuration mine.yaml of a tiny study with two arms and one seed, in the current folder."""
     monkeypatch.chdir(tmp_path)
-    small = tiny(make_pictures(tmp_path / "data"), seeds=[0], arms=[{"name": "lr", "arm": "lr"}, {"arm": "hr"}])
+    small = tiny(make_images(tmp_path / "data"), seeds=[0], arms=[{"name": "lr", "arm": "lr"}, {"arm": "hr"}])
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(small.plain()))
     return "mine.yaml"
 
@@ -110,26 +114,22 @@ def _result(**changes):
 def test_tables_and_failures_of_a_finished_experiment(capsys):
     assert experiment.show("experiment", _result(), as_json=False) == 1
     out, err = capsys.readouterr()
-    assert (
-        out.splitlines()[1:]
-        == [
-            "Accuracy on 1 test image of each arm's own kind",
-            "arm  network  accuracy  spread  seeds 3, 5",
-            "sr   small      75.0 %   5.0 %  70.0 %, 80.0 %",
-            "",
-            "Image quality against HR (RGB)",
-            "              psnr  lpips",
-            "bicubic      30.12   0.25",
-            "HR       identical      –",
-            "",
-            "Verdict: No difference.",
-            "",
-            "1 network trained, 3 there already; everything is in",
-            "out, the report is out/report.html",
-            "done in 3.0 s",
-        ]
-        or out.splitlines()[6:9]
-    )
+    assert out.splitlines()[1:] == [
+        "Accuracy on 1 test image of each arm's own kind",
+        "arm  network  accuracy  spread  seeds 3, 5",
+        "sr   small      75.0 %   5.0 %  70.0 %, 80.0 %",
+        "",
+        "Image quality against HR (RGB)",
+        "              psnr  lpips",
+        "bicubic      30.12   0.25",
+        "HR       identical      –",
+        "",
+        "Verdict: No difference.",
+        "",
+        "1 network trained, 3 there already; everything is in",
+        "out, the report is out/report.html",
+        "done in 3.0 s",
+    ]
     lines = err.splitlines()
     assert lines[1:3] == ["12 images could not be used:", "  lr: empty: 0.png: no bytes"]
     assert lines[-1] == "  … and 2 more (--json lists all)"
@@ -158,3 +158,38 @@ def test_with_one_seed_its_verdict_is_followed_by_a_warning(capsys):
 def test_a_mistake_is_refused(tmp_path, monkeypatch, refuse, line, message):
     monkeypatch.chdir(tmp_path)
     refuse(f"experiment {line}", message)
+
+
+def test_an_image_that_cannot_be_read_is_listed_and_a_second_run_trains_nothing(tmp_path: Path) -> None:
+    folder = make_images(tmp_path / "images")
+    (folder / "test/down/down-1.png").write_bytes(b"no image")
+    small = tiny(folder, seeds=[0], arms=[{"arm": "lr"}, {"arm": "hr"}])
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(small.plain()))
+    words = ["experiment", str(tmp_path / "mine.yaml"), "--out", str(tmp_path / "out")]
+    words += ["--set", "train.epochs=1", "--jobs", "1"]
+    said = CliRunner().invoke(cli, [*words, "--json"], standalone_mode=False)
+    assert said.return_value == 1
+    document = yaml.safe_load(said.stdout)
+    assert (document["schema"], document["ok"]) == ("srcache.experiment/1", False)
+    assert set(document["result"]) == {
+        *("out", "results", "report", "verdict", "arms", "grid", "trained", "reused", "seconds")
+    }
+    assert [failure["source"] for failure in document["failures"]] == ["test/down/down-1.png"]
+    assert "training hr, seed 0: epoch  1 of 1" in said.stderr
+    said = CliRunner().invoke(cli, words, standalone_mode=False)
+    assert said.return_value == 1
+    assert "Verdict: " in said.stdout
+    assert "One seed alone" in said.stdout
+    assert "0 networks trained, 2 there already" in said.stdout
+    assert "1 image could not be used" in said.stderr
+    assert "unreadable" in said.stderr or "down-1.png" in said.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [(["nothing", "--out", "out"], 2), (["quickstart"], 2), (["quickstart", "--out", "out", "--set", "a"], 2)],
+)
+def test_mistakes_end_with_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], code: int) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["experiment", *words]) == code
+    assert os.listdir(tmp_path) == []

@@ -2,10 +2,16 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from images import picture
 from PIL import Image
+from prepare_commands import contents
+from srcache_cli.main import run
+
+from srcache.study.prepare.lr import make_lr
+from srcache.study.prepare.split import make_split
 
 
 def _files(folder):
@@ -103,3 +109,65 @@ def test_failures_are_listed_and_cut_short(tmp_path, srcache):
 def test_a_mistake_is_refused(photos, monkeypatch, refuse, line, message):
     monkeypatch.chdir(photos.parent)
     refuse(f"prepare {line}", message)
+
+
+def test_the_commands_write_what_the_functions_write(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    words = ["prepare", "split", str(photos), str(out), "--ratios", "0.5,0.25,0.25", "--seed", "1", "--link", "hard"]
+    assert run(words) == 0
+    assert capsys.readouterr().out.splitlines()[:4] == [
+        f"{out}: 12 files written, 0 there already",
+        "split       class   images",
+        "train       bark         2",
+        "train       gravel       2",
+    ]
+    make_split(photos, tmp_path / "same", (0.5, 0.25, 0.25), 1, "hard")
+    assert contents(out) == contents(tmp_path / "same")
+    assert run(words) == 0
+    assert "nothing to do" in capsys.readouterr().out
+    assert run(["prepare", "lr", str(photos), str(tmp_path / "lr"), "--factor", "4"]) == 0
+    make_lr(photos, tmp_path / "same-lr", 4)
+    assert contents(tmp_path / "lr") == contents(tmp_path / "same-lr")
+
+
+def test_images_that_are_too_small_are_failures(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    high, low = tmp_path / "hr", tmp_path / "lr"
+    words = ["prepare", "crops", str(photos), str(high), str(low), "--size", "32", "--factor", "4", "--per-image", "2"]
+    assert run([*words, "--json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema"] == "srcache.prepare/1"
+    assert document["ok"] is False
+    assert document["result"] == {
+        "command": "crops",
+        "folders": [str(high), str(low)],
+        "written": 12,
+        "kept": 0,
+        "failed": {"too_small": 9},
+        "counts": {},
+        "doubles": [],
+    }
+    assert document["failures"][0]["reason"] == "too_small"
+    assert run(words) == 1
+    assert "too_small: bark/bark0.png: 32×24 pixels" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["split", "{src}", "{out}", "--ratios", "a,b"], "expected numbers separated by commas"),
+        (["split", "{src}", "{out}", "--ratios", "80,10,10"], "three numbers from 0 to 1"),
+        (["split", "{src}", "{src}/out"], "must lie apart"),
+        (["lr", "{src}", "{out}", "--factor", "2", "--filter", "cubic"], "filter must be one of"),
+        (["crops", "{src}", "{out}", "{out}2", "--size", "30"], "multiple of factor"),
+    ],
+)
+def test_after_a_mistake_no_folder_is_made(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    assert run(["prepare", *(word.format(src=photos, out=tmp_path / "out") for word in words)]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tiny_experiment import make_pictures, tiny
+from tiny_experiment import make_images, tiny
 
 from srcache.study.experiment import load_experiment
 
@@ -14,7 +14,7 @@ def loaded(tmp_path, monkeypatch):
     """The names of the experiments that were loaded; a tiny one is run in their place."""
     names = []
     small = tiny(
-        make_pictures(tmp_path / "data"), seeds=[0], arms=[{"arm": "lr"}], train={"network": "small:2", "epochs": 1}
+        make_images(tmp_path / "data"), seeds=[0], arms=[{"arm": "lr"}], train={"network": "small:2", "epochs": 1}
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("srcache.study.experiment.load_experiment", lambda name: names.append(name) or small)
