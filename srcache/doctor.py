@@ -163,7 +163,7 @@ def _lacking(extra: str | None, required: bool = False) -> list[str]:
     for name, package, wanted in _requirements():
         if name != extra:
             continue
-        installed = _installed(package)
+        installed = _installed_version(package)
         if installed is None:
             found.append(f"{package} is not installed; run: pip install '{package}{wanted}'" if required else package)
         elif _is_older(installed, wanted):
@@ -172,7 +172,7 @@ def _lacking(extra: str | None, required: bool = False) -> list[str]:
     return found
 
 
-def _installed(package: str) -> str | None:
+def _installed_version(package: str) -> str | None:
     try:
         return version(package)
     except PackageNotFoundError:

@@ -94,14 +94,14 @@ def decode_both(data: bytes) -> Decoded:
     if data[:4] == b"qoif":
         rgb = _decode_qoi(data)
         return Decoded(rgb, rgb)
-    with _opened(data) as image:
+    with _open(data) as image:
         try:
             _refuse(image)
             image.load()
             rgb = np.asarray(_to_rgb(image))
             plain = rgb if _is_plain(image) else np.asarray(image.convert("RGB"))
         except _BROKEN as error:
-            raise _broken(error) from error
+            raise _image_error(error) from error
     return Decoded(rgb, plain)
 
 
@@ -167,7 +167,7 @@ def suffix_of(payload: bytes) -> str:
 
 
 def as_file(payload: bytes) -> tuple[str, bytes]:
-    """A stored image as a file for other programs: its suffix, and its bytes. QOI becomes PNG, the rest is unchanged."""
+    """A stored image as a file for other programs: suffix and bytes. QOI becomes PNG, others are unchanged."""
     suffix = suffix_of(payload)
     return (".png", encode(decode(payload), "png")) if suffix == ".qoi" else (suffix, payload)
 
@@ -190,7 +190,7 @@ def to_pixels(image: "Image.Image") -> Pixels:
         _refuse(image)
         return np.asarray(_to_rgb(image))
     except _BROKEN as error:
-        raise _broken(error) from error
+        raise _image_error(error) from error
 
 
 def to_batch(images: Sequence[Pixels]) -> "Tensor":
@@ -213,7 +213,7 @@ def from_tensor(image: "Tensor") -> Pixels:
     return array
 
 
-def _opened(data: bytes) -> Image.Image:
+def _open(data: bytes) -> Image.Image:
     """Read a file's header. Pillow's own limit is raised to ours, so that there is one limit to change."""
     if Image.MAX_IMAGE_PIXELS is not None and pixel_limit() > Image.MAX_IMAGE_PIXELS:
         Image.MAX_IMAGE_PIXELS = pixel_limit()
@@ -222,7 +222,7 @@ def _opened(data: bytes) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError("too_large", f"{error}; SRCACHE_MAX_PIXELS raises the limit") from error
     except _BROKEN as error:
-        raise _broken(error) from error
+        raise _image_error(error) from error
 
 
 def _refuse(image: Image.Image) -> None:
@@ -232,7 +232,7 @@ def _refuse(image: Image.Image) -> None:
         raise ImageError("animated", f"expected one image, but the file has {frames} frames; extract them first")
 
 
-def _broken(error: Exception) -> ImageError:
+def _image_error(error: Exception) -> ImageError:
     text = str(error)
     if isinstance(error, UnidentifiedImageError):
         return ImageError("unreadable", "the bytes are not an image in a format that Pillow knows")
@@ -251,7 +251,7 @@ def _decode_qoi(data: bytes) -> Pixels:
     try:
         pixels: Pixels = qoi.decode(data)
     except _BROKEN as error:
-        raise _broken(error) from error
+        raise _image_error(error) from error
     return pixels if channels == 3 else np.asarray(_over_white(Image.fromarray(pixels)))
 
 

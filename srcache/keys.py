@@ -1,6 +1,6 @@
 """Names of images: the same bytes have the same name on every machine.
 
-A file's key is what `b2sum -l 128 FILE` prints, so anybody can check it with a tool that is not ours. A path,
+A file's key is what `b2sum -l 128 FILE` prints, so that it can be checked with another program. A path,
 an mtime or Python's `hash` never enters a name: files move, clocks lie, and `hash` differs between processes.
 """
 

@@ -99,7 +99,7 @@ def test_listing_engines_loads_no_torch():
 def test_missing_packages_name_the_command_that_installs_them(monkeypatch):
     installed = {"numpy": "1.25.2", "scikit-image": None, "ruff": None}
     monkeypatch.setattr(doctor, "requires", lambda _: REQUIRED)
-    monkeypatch.setattr(doctor, "_installed", installed.get)
+    monkeypatch.setattr(doctor, "_installed_version", installed.get)
     found = check_machine()
     assert found.problems == ("numpy 1.25.2 is too old; run: pip install -U 'numpy>=1.26'",)
     assert [(extra.name, extra.missing, extra.command) for extra in found.extras] == [

@@ -60,9 +60,9 @@ class Compact:
 
         parts = [image[None] for image in images] if self._device.type == "cpu" else [images]
         with torch.inference_mode():
-            return [Upscaled(output) for part in parts for output in self._enlarged(part)]
+            return [Upscaled(output) for part in parts for output in self._enlarge(part)]
 
-    def _enlarged(self, images: "Tensor") -> "Tensor":
+    def _enlarge(self, images: "Tensor") -> "Tensor":
         import torch
 
         ready = images.to(self._device, memory_format=torch.channels_last)

@@ -67,7 +67,7 @@ class SpandrelNetwork:
         from torch.nn.functional import pad
 
         height, width = images.shape[-2:]
-        tall, wide = _allowed(self._model.size_requirements, height, width)
+        tall, wide = _allowed_size(self._model.size_requirements, height, width)
         filled = pad(images.float(), (0, wide - width, 0, tall - height), mode="replicate")
         filled = filled.to(images.dtype, copy=True)
         upscaled: Tensor = self._model(filled)[..., : height * self._scale, : width * self._scale]
@@ -123,7 +123,7 @@ def _require_fit(model: Any, setup: Setup) -> None:
         )
 
 
-def _allowed(rules: Any, height: int, width: int) -> tuple[int, int]:
+def _allowed_size(rules: Any, height: int, width: int) -> tuple[int, int]:
     """The smallest (height, width), not below the given one, that a network takes."""
     least, step = max(rules.minimum, SMALLEST), max(1, rules.multiple_of)
     tall, wide = (-(-max(side, least) // step) * step for side in (height, width))

@@ -2,7 +2,7 @@
 
 Nothing is opened here but folders and CSV files. A folder with class folders in it is read as torchvision's ImageFolder
 reads it: the first level is the class, whatever lies deeper belongs to it, and the order is the same. One image
-directly in the root makes the whole tree flat: no labels. Whatever starts with a dot is hidden. A link to a folder is
+directly in the root makes the tree flat: no labels. Whatever starts with a dot is hidden. A link to a folder is
 never followed (one that leads elsewhere is reported, since a complete class may be behind it); a link to a file is
 read as long as it stays below the root.
 """

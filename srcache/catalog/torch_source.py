@@ -126,7 +126,7 @@ class ItemsSource:
             return item
 
 
-def _untouched(*given: Any) -> Any:
+def _pass_through(*given: Any) -> Any:
     """Stands where a transform was: the image, or the image and its target, as they are."""
     return given[0] if len(given) == 1 else given
 
@@ -135,7 +135,7 @@ def _bare(dataset: Any) -> tuple[Any, Callable[[Any], Any] | None]:
     """A shallow copy without image transform, and the transform.
 
     torchvision keeps `transform` and `target_transform` once more as a pair in `transforms`; of that pair only the
-    image's half is replaced. `_untouched` goes in rather than None, for data sets that call without asking.
+    image's half is replaced. `_pass_through` goes in rather than None, for data sets that call without asking.
     """
     bare, transform = copy.copy(dataset), getattr(dataset, "transform", None)
     pair = getattr(dataset, "transforms", None)
@@ -146,9 +146,9 @@ def _bare(dataset: Any) -> tuple[Any, Callable[[Any], Any] | None]:
     elif pair is not None:
         _refuse_joint(dataset)
         transform = pair
-        _replace(bare, "transforms", _untouched)
+        _replace(bare, "transforms", _pass_through)
     if getattr(dataset, "transform", None) is not None:
-        _replace(bare, "transform", _untouched)
+        _replace(bare, "transform", _pass_through)
     return bare, transform
 
 

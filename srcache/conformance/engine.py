@@ -24,10 +24,10 @@ _LIGHT = """
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
 import importlib
-thing = importlib.import_module(sys.argv[2])
+found = importlib.import_module(sys.argv[2])
 for name in sys.argv[3].split("."):
-    thing = getattr(thing, name)
-thing.info.resolved({})
+    found = getattr(found, name)
+found.info.resolved({})
 sys.exit("importing its class imports torch" if "torch" in sys.modules else 0)
 """
 
@@ -91,7 +91,7 @@ def _info(trial: EngineTrial) -> None:
 def _info_without_torch(trial: EngineTrial) -> None:
     """Its info can be read in a new process without importing torch, as listings and `--help` do."""
     home = type(trial.engine)
-    _expect("<locals>" not in home.__qualname__, "its class is made inside a function; nobody else can import it")
+    _expect("<locals>" not in home.__qualname__, "its class is made inside a function; no other module can import it")
     paths = json.dumps(sys.path)
     command = [sys.executable, "-c", _LIGHT, paths, home.__module__, home.__qualname__]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -40,7 +40,7 @@ class StoreTrial:
 
     @contextmanager
     def fresh(self) -> Iterator[tuple[str, Store]]:
-        """A store that nobody has written to, and its name."""
+        """A store that was never written to, and its name."""
         name = f"store{next(self.numbers)}"
         with closing(self.open(name)) as store:
             yield name, store

@@ -45,7 +45,7 @@ def load_recipe(source: str | Path, changes: Mapping[str, Any] | None = None) ->
     else:
         raise RecipeError(f"no recipe is named {str(source)!r}; use one of {', '.join(shipped)}, or a .yaml file")
     changes = changes or {}
-    plain = _changed({"name": name, **_mapping(text, str(source))}, changes)
+    plain = _with_changes({"name": name, **_mapping(text, str(source))}, changes)
     if isinstance(plain.get("weights"), str):
         plain["weights"] = resolve_weights(plain["weights"], Path() if "weights" in changes else beside)
     return resolve(plain)
@@ -63,7 +63,7 @@ def resolve(plain: Mapping[str, Any]) -> Recipe:
         raise RecipeError(f"a recipe has a name and an engine, but {' and '.join(missing)} is missing: {dict(plain)}")
     info = find_engine(str(plain["engine"])).info
     mistakes = Mistakes()
-    values = _typed({"numerics": info.numerics, "weights": info.weights, **plain}, mistakes)
+    values = _typed_fields({"numerics": info.numerics, "weights": info.weights, **plain}, mistakes)
     with mistakes.noting():
         values["options"] = info.settled(values.get("options") or {})
     _note_misfits(values, info, mistakes)
@@ -111,7 +111,7 @@ def restore(text: str, origin: str) -> Recipe:
     """
     mistakes = Mistakes()
     plain = _mapping(text, origin)
-    values = _typed(plain, mistakes)
+    values = _typed_fields(plain, mistakes)
     for name in ("name", "engine"):
         mistakes.require(name in plain, f"{name} is missing")
     mistakes.raise_as(RecipeError, f"{origin} is not a recipe that this srcache can read")
@@ -131,7 +131,7 @@ def _mapping(text: str, origin: str) -> dict[str, Any]:
     return plain
 
 
-def _changed(plain: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def _with_changes(plain: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in changes.items():
         if name.startswith("options."):
             plain["options"] = {**plain_options(plain.get("options")), name.removeprefix("options."): value}
@@ -140,7 +140,7 @@ def _changed(plain: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
     return plain
 
 
-def _typed(plain: Mapping[str, Any], mistakes: Mistakes) -> dict[str, Any]:
+def _typed_fields(plain: Mapping[str, Any], mistakes: Mistakes) -> dict[str, Any]:
     """The fields in their types; every mistake is noted, none raised."""
     values: dict[str, Any] = {}
     unknown = sorted(set(plain) - set(FIELDS))

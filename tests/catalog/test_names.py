@@ -55,7 +55,7 @@ def test_names_with_different_stems_are_paired_whatever_their_formats(stems, dra
     assert stems_of(names) == stems
 
 
-def test_names_without_an_image_suffix_are_told_apart_by_what_follows_the_dot():
+def test_names_without_an_image_suffix_differ_by_what_follows_the_dot():
     assert stems_of(["scan.0001", "scan.0002"]) == ["scan.0001", "scan.0002"]
 
 

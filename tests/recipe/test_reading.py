@@ -44,13 +44,13 @@ def test_what_a_cache_keeps_is_read_back_completely(recipe):
 
 @given(st.integers(1, 10**6))
 def test_five_and_five_point_nought_are_the_same(number):
-    whole, point = noise_recipe(options={"strength": number}), noise_recipe(options={"strength": float(number)})
-    assert whole == point
+    integer, point = noise_recipe(options={"strength": number}), noise_recipe(options={"strength": float(number)})
+    assert integer == point
     assert (
         noise_recipe(options={"steps": number}).fingerprint
         == noise_recipe(options={"steps": float(number)}).fingerprint
     )
-    assert whole.fingerprint == point.fingerprint
+    assert integer.fingerprint == point.fingerprint
     assert load_recipe("bicubic", {"scale": 4.0}).fingerprint == SHIPPED["bicubic", 4]
 
 

@@ -18,7 +18,7 @@ from srcache.recipe.reading import load_recipe
 from srcache.study.quality.psnr_ssim import Convention, measure_image
 
 LEAST_GAIN = {2: 1.5, 4: 0.5}
-"""dB over bicubic on the Y of a scikit-image photo; the card has the figures for whole sets."""
+"""dB over bicubic on the Y of a scikit-image photo; the card has the figures for complete sets."""
 
 
 def upscaled(pixels, scale, precision="fp32"):
