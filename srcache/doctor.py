@@ -94,7 +94,7 @@ def check_machine(cache: Path | None = None) -> Checkup:
     devices, problems = _devices()
     home, place = _place(user_folder()), _place(cache) if cache else None
     engines = tuple(list_engines())
-    problems = [*_lacking(None, required=True), *problems]
+    problems = [*(_install_advice(*found) for found in _missing_packages(None)), *problems]
     if place and not place.writable:
         problems.append(f"{place.path} cannot be written to; choose another folder for the cache, or give permission")
     advice = [f"engine {one.name} is broken: {one.error}" for one in engines if one.error]
@@ -157,19 +157,18 @@ def _requirements() -> Iterator[tuple[str | None, str, str]]:
         yield (extra[1] if extra else None), package, wanted.strip()
 
 
-def _lacking(extra: str | None, required: bool = False) -> list[str]:
-    """Packages of an extra that are not installed or too old; as sentences for what is required."""
-    found = []
+def _missing_packages(extra: str | None) -> Iterator[tuple[str, str, str | None]]:
+    """Packages of an extra that are not installed or too old: (package, versions, the installed version if any)."""
     for name, package, wanted in _requirements():
-        if name != extra:
-            continue
-        installed = _installed_version(package)
-        if installed is None:
-            found.append(f"{package} is not installed; run: pip install '{package}{wanted}'" if required else package)
-        elif _is_older(installed, wanted):
-            command = f"pip install -U '{package}{wanted}'"
-            found.append(f"{package} {installed} is too old; run: {command}" if required else package)
-    return found
+        installed = _installed_version(package) if name == extra else None
+        if name == extra and (installed is None or _is_older(installed, wanted)):
+            yield package, wanted, installed
+
+
+def _install_advice(package: str, wanted: str, installed: str | None) -> str:
+    if installed is None:
+        return f"{package} is not installed; run: pip install '{package}{wanted}'"
+    return f"{package} {installed} is too old; run: pip install -U '{package}{wanted}'"
 
 
 def _installed_version(package: str) -> str | None:
@@ -192,7 +191,8 @@ def _is_older(installed: str, wanted: str) -> bool:
 def _extras() -> Iterator[Extra]:
     names = dict.fromkeys(name for name, _, _ in _requirements() if name and name not in _DEVELOPERS)
     for name in sorted(names):
-        yield Extra(name=name, missing=tuple(_lacking(name)), command=f"pip install 'srcache[{name}]'")
+        missing = tuple(package for package, _, _ in _missing_packages(name))
+        yield Extra(name=name, missing=missing, command=f"pip install 'srcache[{name}]'")
 
 
 def _devices() -> tuple[tuple[str, ...], list[str]]:
