@@ -39,7 +39,7 @@ class SRAugmentedDataset:
 
     Call `set_epoch` at the start of every epoch; it also reaches workers that run already (`persistent_workers`). The
     object may be forked, spawned and pickled, so any DataLoader takes it. `counts` says what was served, by all workers
-    together. Without `on_miss="engine"` nothing is computed: serving an image is a look-up, a read and a decoding.
+    together. Without `on_miss="engine"` no network is run: serving an image is a look-up, a read and a decoding.
 
         data = SRAugmentedDataset(ImageFolder("photos", transform=transform), cache="cache", policy="lr=0.5,sr=0.5")
         loader = DataLoader(data, batch_size=32, shuffle=True, num_workers=2)
@@ -212,7 +212,7 @@ class SRAugmentedDataset:
         if variant.kind == "lr":
             return "lr", self._items.lr(place)
         name, payload = self._look_up(key, variant)
-        return ("sr", self._decoded(place, name, payload)) if payload is not None else self._missed(place, name)
+        return ("sr", self._decode_entry(place, name, payload)) if payload is not None else self._fall_back(place, name)
 
     def _look_up(self, key: ImageKey, variant: Variant) -> tuple[str, bytes | None]:
         """An SR image's name and bytes. Pixels in memory are also looked for under the key of the file they are of."""
@@ -223,7 +223,7 @@ class SRAugmentedDataset:
             payload = self._store.get(name)
         return name, payload
 
-    def _decoded(self, place: int, name: str, payload: bytes) -> Pixels:
+    def _decode_entry(self, place: int, name: str, payload: bytes) -> Pixels:
         try:
             return decode(payload)
         except ImageError as error:
@@ -232,7 +232,7 @@ class SRAugmentedDataset:
                 raise ImageError(error.reason, what) from error
             raise DamagedError(f"{what}; `srcache verify` looks for more such entries") from error
 
-    def _missed(self, place: int, name: str) -> tuple[str, Pixels]:
+    def _fall_back(self, place: int, name: str) -> tuple[str, Pixels]:
         """What to serve for an SR image that the cache does not hold."""
         if self._on_miss == "lr":
             self._counters.count("missed_to_lr")

@@ -17,7 +17,7 @@ from srcache.stores import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to do, and what need not be done.
+    """What a fill has to do, and what need not be done.
 
     Attributes:
         wanted: different entries asked for: each different image, times samples.
