@@ -13,7 +13,7 @@ from pathlib import Path
 import paths
 import pytest
 from srcache_cli.main import run
-from tiny_experiment import make_pictures
+from tiny_experiment import make_images
 
 from srcache.images import decode
 
@@ -64,7 +64,7 @@ PAGE = paths.ROOT / "configs/experiments/README.md"
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `photos` (a folder per class) and `new` (no classes)."""
     home = tmp_path_factory.mktemp("home")
-    for path in sorted(make_pictures(home / "made", size=32).rglob("*.png")):
+    for path in sorted(make_images(home / "made", size=32).rglob("*.png")):
         label = path.parent.name
         (home / "photos" / label).mkdir(parents=True, exist_ok=True)
         shutil.copy(path, home / "photos" / label / f"{path.parts[-3]}-{path.name}")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tiny_experiment import make_pictures, numbers, tiny
+from tiny_experiment import make_images, numbers, tiny
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +23,7 @@ LINES = [
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("home")
-    experiment = tiny(make_pictures(home / "pictures"))
+    experiment = tiny(make_images(home / "pictures"))
     (home / "mine.yaml").write_text(yaml.safe_dump(experiment.plain()))
     assert subprocess.run(words(home, "whole", 1), stdout=subprocess.DEVNULL).returncode == 0
     return home

@@ -33,9 +33,6 @@ def make_images(root: Path, size: int = 16) -> Path:
     return root
 
 
-make_pictures = make_images
-
-
 def tiny(images: Path, **changes: Any) -> Experiment:
     """An experiment on `make_images`' folder: bicubic x2 for SR, two seeds, two epochs."""
     plain: dict[str, Any] = {
