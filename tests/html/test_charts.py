@@ -5,9 +5,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from report_page import (
-    Page,
-)
+from report_page import Page
 
 from srcache.html.charts import LINES, Line, Span, bars, legend, lines, spans, ticks_between
 

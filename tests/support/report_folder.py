@@ -27,6 +27,7 @@ class StudySettings:
     size: int = 48
     classes: tuple[str, ...] = CLASSES
     seeds: tuple[int, ...] = (0, 1, 2)
+    epochs: int = 12
     names: tuple[str, ...] = ()
     codec: str = "png"
     safe_csv: bool = True
@@ -50,7 +51,7 @@ def make_study(out: Path, settings: StudySettings | None = None) -> dict:
         "verdict": f"Over {len(settings.seeds)} seeds, no difference is shown.",
         "seconds": 312.4,
         "commands": ["make setup", "srcache experiment quickstart --out OUT", "srcache report OUT"],
-        "config": {"name": "quickstart", "arms": list(ARMS), "seeds": list(settings.seeds), "train": {"epochs": 12}},
+        "config": _config(settings),
         "versions": {"srcache": "0.1.0", "python": "3.11.7", "torch": "2.14.1"},
         "machine": "Linux, 2 cores, no accelerator",
         "data": _data(settings),
@@ -71,6 +72,11 @@ def make_study(out: Path, settings: StudySettings | None = None) -> dict:
     }
     write_atomic(out / "results.json", json.dumps(results))
     return results
+
+
+def _config(settings):
+    train = {"epochs": settings.epochs}
+    return {"name": "quickstart", "arms": list(ARMS), "seeds": list(settings.seeds), "train": train}
 
 
 def texture(at: int, size: int) -> Pixels:
@@ -148,7 +154,7 @@ def _arm(arm, at, settings, said, labels):
                     "val_loss": round(1.0 * 0.9**epoch + 0.2 + 0.02 * seed, 4),
                     "val_accuracy": round(SKILL[arm] - 0.4 * 0.75**epoch + 0.01 * seed, 4),
                 }
-                for epoch in range(1, 13)
+                for epoch in range(1, settings.epochs + 1)
             ]
             for seed in range(len(settings.seeds))
         ],

@@ -33,4 +33,4 @@ def page(html):
 def small(tmp_path_factory):
     """A study of three tiny images and two seeds: its folder and its results."""
     out = tmp_path_factory.mktemp("small")
-    return out, make_study(out, StudySettings(count=3, size=8, seeds=(0, 1)))
+    return out, make_study(out, StudySettings(count=3, size=8, seeds=(0, 1), epochs=2))

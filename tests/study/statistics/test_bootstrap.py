@@ -10,9 +10,7 @@ from paired_tables import table_of_counts
 
 from srcache.errors import ConfigError
 from srcache.study.statistics.bootstrap import bootstrap_difference, joint_bootstrap
-from srcache.study.statistics.paired import (
-    table_of,
-)
+from srcache.study.statistics.paired import table_of
 
 pytest.importorskip("statsmodels")
 

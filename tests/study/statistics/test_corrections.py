@@ -8,9 +8,7 @@ from paired_tables import GOLDEN
 
 from srcache.errors import ConfigError
 from srcache.study.statistics.corrections import adjusted
-from srcache.study.statistics.paired import (
-    mcnemar,
-)
+from srcache.study.statistics.paired import mcnemar
 
 pytest.importorskip("statsmodels")
 

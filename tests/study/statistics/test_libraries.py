@@ -6,10 +6,7 @@ from paired_tables import table_of_counts
 from srcache.errors import MissingExtraError
 from srcache.study.statistics.corrections import adjusted
 from srcache.study.statistics.intervals import wilson
-from srcache.study.statistics.paired import (
-    mcnemar,
-    odds_ratio,
-)
+from srcache.study.statistics.paired import mcnemar, odds_ratio
 
 pytest.importorskip("statsmodels")
 

@@ -10,13 +10,7 @@ from paired_tables import GOLDEN, mirrored, small_counts, table_of_counts, table
 
 from srcache.errors import ConfigError
 from srcache.study.statistics.bootstrap import bootstrap_difference
-from srcache.study.statistics.paired import (
-    cochran,
-    mcnemar,
-    newcombe_difference,
-    odds_ratio,
-    table_of,
-)
+from srcache.study.statistics.paired import cochran, mcnemar, newcombe_difference, odds_ratio, table_of
 
 pytest.importorskip("statsmodels")
 

@@ -5,10 +5,7 @@ from base64 import b64encode
 
 import numpy as np
 from report_folder import StudySettings, make_study
-from report_page import (
-    Page,
-    render,
-)
+from report_page import Page, render
 
 from srcache.images import encode
 from srcache.study.report.data.gallery import make_gallery

@@ -2,10 +2,7 @@
 
 import copy
 
-from report_page import (
-    Page,
-    render,
-)
+from report_page import Page, render
 
 from srcache.study.report.data.labels import score
 

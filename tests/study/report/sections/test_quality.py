@@ -5,26 +5,21 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from report_page import (
-    Page,
-    render,
-)
+from report_page import Page, render
 
 from srcache.study.report.data.labels import score
 from srcache.study.report.sections.quality import histogram
 
 
-def test_the_distribution_is_that_of_the_side_table(folder, results):
-    assert "36 SR images; from 0.31" in render(results, folder)
-    path = folder / results["safety"]["csv"]
-    kept = path.read_text()
-    try:
-        path.write_text("name,safe\n" + "x" * 200_000 + ",0.1\n")
-        assert "36 SR images; from 0.31" in render(results, folder)
-        path.write_text("name,safe\nx,0.1\ny,\nz,nan\nw,word\nv,0.3\n")
-        assert "2 SR images; from 0.10 to 0.30" in render(results, folder)
-    finally:
-        path.write_text(kept)
+def test_the_distribution_is_that_of_the_side_table(folder, results, tmp_path):
+    path = tmp_path / results["safety"]["csv"]
+    path.parent.mkdir(parents=True)
+    path.write_bytes((folder / results["safety"]["csv"]).read_bytes())
+    assert "36 SR images; from 0.31" in render(results, tmp_path)
+    path.write_text("name,safe\n" + "x" * 200_000 + ",0.1\n")
+    assert "36 SR images; from 0.31" in render(results, tmp_path), "of the results, where the table is no CSV"
+    path.write_text("name,safe\nx,0.1\ny,\nz,nan\nw,word\nv,0.3\n")
+    assert "2 SR images; from 0.10 to 0.30" in render(results, tmp_path)
 
 
 def test_a_real_measurement_of_quality_is_read(folder, results):

@@ -5,10 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from report_page import (
-    Page,
-    render,
-)
+from report_page import Page, render
 
 from srcache.wording import p_value, points
 
@@ -39,6 +36,7 @@ def test_every_pair_has_its_counts_and_p_values(page, results):
 def test_a_real_comparison_is_read(folder, results):
     pytest.importorskip("sklearn")
     pytest.importorskip("statsmodels")
+    from srcache.study.compare.pairwise import CompareSettings
     from srcache.study.compare.predictions import PredictionRow, Predictions
     from srcache.study.compare.seeds import compare_seeds, join_seeds
 
@@ -55,7 +53,7 @@ def test_a_real_comparison_is_read(folder, results):
         return Predictions(classes=classes, rows=tuple(rows))
 
     arms = {"lr": [said(0.5), said(0.5)], "sr": [said(0.6), said(0.7)], "hr": [said(0.97), said(0.99)]}
-    seeds = compare_seeds(join_seeds(arms))
+    seeds = compare_seeds(join_seeds(arms), CompareSettings(draws=1000))
     first = seeds.comparisons[0]
     real = {
         **results,
