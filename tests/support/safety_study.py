@@ -35,9 +35,9 @@ class RandomClassifier:
     name, size = "runs/random", (6, 6)
 
     def __init__(self, digest: str = "random-1", classes: tuple[str, ...] = ("bark", "gravel", "moss")) -> None:
-        dice = np.random.default_rng(5)
+        rng = np.random.default_rng(5)
         self.digest, self.classes = digest, classes
-        self.inner, self.outer = dice.normal(0, 0.5, (108, 9)), dice.normal(0, 2, (9, 3))
+        self.inner, self.outer = rng.normal(0, 0.5, (108, 9)), rng.normal(0, 2, (9, 3))
         self.shown = 0
         self.stop_at, self.broken_at = 0, 0
 

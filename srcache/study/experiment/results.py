@@ -52,7 +52,7 @@ class Parts:
 
 
 def earlier_results(out: Path) -> dict[str, Any]:
-    """What an earlier run left in a folder that is ours to write to; empty if it is new.
+    """What an earlier run left in a folder that a run may write to; empty if it is new.
 
     Raises:
         ConfigError: it holds something else.

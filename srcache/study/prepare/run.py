@@ -1,7 +1,7 @@
 """What the commands of `srcache prepare` have in common: images worked on in threads, files written once, a report.
 
 Each command writes into an empty folder, or completes an earlier run of the same command with the same parameters on
-the same images (`claim` tells the two apart): files that are there are kept, so that twice is the same as once. Files
+the same images (`claim` distinguishes the two): files that are there are kept, so that twice is the same as once. Files
 get their names only when they are complete. Everything depends on names and seeds, nothing on the order of images.
 """
 

@@ -68,8 +68,8 @@ def is_finished(run: Path, about: Mapping[str, Any], replace: bool) -> bool:
             raise ConfigError(f"expected a new or empty folder, or that of a run, but {run} is none; choose another")
         return False
     other = _differing_names(record, about)
-    begun = record["complete"] or (run / STATE / _LAST).is_file()
-    if other and begun and not replace:
+    started = record["complete"] or (run / STATE / _LAST).is_file()
+    if other and started and not replace:
         what = f"{run} holds another training, which differs in {listed(other)}"
         raise ConfigError(f"{what}; choose another folder, or --replace it")
     return not other and bool(record["complete"]) and (run / WEIGHTS).is_file()
@@ -99,7 +99,7 @@ def save_state(run: Path, network: "nn.Module", optimizer: "Optimizer", progress
     folder = run / STATE
     if progress.best_epoch == len(progress.history):
         write_weights(_best(folder, progress.best_epoch), network.state_dict())
-    tensors, numbers = _flat(optimizer.state_dict())
+    tensors, numbers = _flatten(optimizer.state_dict())
     tensors |= {f"{_NETWORK}{name}": value for name, value in network.state_dict().items()}
     plain = {
         "identity": progress.identity,
@@ -133,7 +133,7 @@ def load_state(
     history = tuple(EpochLine(**line) for line in plain["history"])
     prefix = len(_NETWORK)
     network.load_state_dict({name[prefix:]: value for name, value in tensors.items() if name.startswith(_NETWORK)})
-    optimizer.load_state_dict(_nested(tensors, plain["optimizer"], optimizer))
+    optimizer.load_state_dict(_unflatten(tensors, plain["optimizer"], optimizer))
     return TrainProgress(
         identity=plain["identity"], history=history, best_epoch=plain["best_epoch"], scaler=plain["scaler"]
     )
@@ -170,7 +170,7 @@ def _read(path: Path, notes: bool = True) -> "tuple[dict[str, Any], dict[str, Te
         raise DamagedError(what) from error
 
 
-def _flat(state: Mapping[str, Any]) -> "tuple[dict[str, Tensor], dict[str, Any]]":
+def _flatten(state: Mapping[str, Any]) -> "tuple[dict[str, Tensor], dict[str, Any]]":
     """An optimiser's state as tensors by name, and what is no tensor."""
     import torch
 
@@ -183,7 +183,7 @@ def _flat(state: Mapping[str, Any]) -> "tuple[dict[str, Tensor], dict[str, Any]]
     return tensors, numbers
 
 
-def _nested(tensors: "Mapping[str, Tensor]", numbers: Mapping[str, Any], optimizer: "Optimizer") -> dict[str, Any]:
+def _unflatten(tensors: "Mapping[str, Tensor]", numbers: Mapping[str, Any], optimizer: "Optimizer") -> dict[str, Any]:
     state: dict[int, dict[str, Any]] = {}
     for key, value in [*tensors.items(), *numbers.items()]:
         if key.startswith(_OPTIMIZER):
@@ -198,10 +198,10 @@ def _is_leftover(path: Path) -> bool:
 
 
 def _differing_names(record: Mapping[str, Any], about: Mapping[str, Any]) -> list[str]:
-    return _differences(_compared(record), _compared(json.loads(json.dumps(about))))
+    return _differences(_comparable(record), _comparable(json.loads(json.dumps(about))))
 
 
-def _compared(record: Mapping[str, Any]) -> dict[str, Any]:
+def _comparable(record: Mapping[str, Any]) -> dict[str, Any]:
     settings = {name: value for name, value in record["settings"].items() if name not in _UNMOVED}
     return {"arm": record["arm"], "classes": record["classes"], "settings": settings, "inputs": record["inputs"]}
 

@@ -1,4 +1,4 @@
-"""Augmentation: Keras' layers as oracle, chance as a function of (seed, epoch, index), images brought to a size."""
+"""Augmentation: Keras' layers as oracle; changes as a function of (seed, epoch, index); images brought to a size."""
 
 import os
 from dataclasses import replace
@@ -132,7 +132,7 @@ GOLDEN = Change(
 
 def test_what_is_drawn_is_frozen():
     change = draw_change("thesis", 7, 3, 11)
-    assert change.flip is GOLDEN.flip, "another chance: trainings cannot be repeated"
+    assert change.flip is GOLDEN.flip, "other random numbers: trainings cannot be repeated"
     for name in ("brightness", "contrast", "saturation", "down", "right"):
         assert getattr(change, name) == pytest.approx(getattr(GOLDEN, name), abs=1e-12)
 

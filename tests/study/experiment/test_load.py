@@ -74,20 +74,20 @@ def test_changes_reach_every_level() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"arms.st.size": 32}, "there is no arm 'st'"),
         ({"arms.sr": 32}, "expected arms.NAME.SETTING"),
         ({"seeds.first": 1}, "seeds is no mapping"),
     ],
 )
-def test_changes_that_lead_nowhere_are_refused(changes: dict[str, object], told: str) -> None:
-    with pytest.raises(ConfigError, match=told):
+def test_changes_that_lead_nowhere_are_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         load_experiment("quickstart", changes)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("a: [", "is not YAML"),
         ("- a", "must be a YAML mapping"),
@@ -95,10 +95,10 @@ def test_changes_that_lead_nowhere_are_refused(changes: dict[str, object], told:
         ("arms: 3", "arms must be a list"),
     ],
 )
-def test_files_that_are_no_experiment(tmp_path: Path, text: str, told: str) -> None:
+def test_files_that_are_no_experiment(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(text)
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         load_experiment(path)
 
 

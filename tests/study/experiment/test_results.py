@@ -48,8 +48,8 @@ def test_each_test_image_has_a_row(first: ExperimentResult) -> None:
     with (first.out / "quality/sr.csv").open(newline="") as file:
         psnr = {line["name"]: float(line["psnr"]) for line in csv.DictReader(file)}
     assert row["quality"]["sr"]["psnr"] == psnr["down/down-3"]
-    said = {line["name"]: line["prediction"] for line in answers(first.out, "hr", 0, "hr")}
-    assert row["predictions"]["hr"] == {"label": said["down/down-3"], "right": said["down/down-3"] == "down"}
+    predicted = {line["name"]: line["prediction"] for line in answers(first.out, "hr", 0, "hr")}
+    assert row["predictions"]["hr"] == {"label": predicted["down/down-3"], "right": predicted["down/down-3"] == "down"}
     assert row["label"] == "down"
     assert 0 <= row["safe"] <= 1
     (bar,) = first.results["safety"]["filters"]

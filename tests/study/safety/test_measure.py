@@ -108,12 +108,12 @@ def test_every_stored_image_is_measured_as_independent_functions_would(photos: P
 
 def test_without_a_classifier_back_projection_alone_is_measured(photos: Path, hr: Path) -> None:
     folder = built(photos, NOISY)
-    judged = measured(folder, photos, hr, classifier=RandomClassifier())
+    classified = measured(folder, photos, hr, classifier=RandomClassifier())
     shutil.rmtree(photos.parent / "cache")
     folder = built(photos, NOISY)
     report = measured(folder, photos)
     assert text(folder).splitlines()[1].split(",")[5:7] == ["", ""]
-    for row, other in zip(report.rows, judged.rows, strict=True):
+    for row, other in zip(report.rows, classified.rows, strict=True):
         assert row.back_projection == other.back_projection
         assert row.safe == round(safe(row.back_projection), 6) >= other.safe
         assert math.isnan(row.agree)

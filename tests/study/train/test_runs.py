@@ -129,9 +129,9 @@ def test_curves_are_the_same_plot_every_time(tmp_path):
         assert write_curves(tmp_path / name, LINES, 2, "sr: small, seed 0")
     first = (tmp_path / "a/curves.png").read_bytes()
     assert first == (tmp_path / "b/curves.png").read_bytes()
-    with Image.open(tmp_path / "a/curves.png") as picture:
-        assert picture.size == (900, 360)
-        assert len(picture.convert("RGB").getcolors(1 << 24)) > 20
+    with Image.open(tmp_path / "a/curves.png") as plot:
+        assert plot.size == (900, 360)
+        assert len(plot.convert("RGB").getcolors(1 << 24)) > 20
     assert write_curves(tmp_path / "c", LINES[:1], 1, "$not mathtext_{")
 
 
