@@ -1,6 +1,10 @@
 """`srcache doctor`: its table, what is missing, and its exit code."""
 
+import json
 import re
+from dataclasses import replace
+
+from srcache.doctor import Extra, check_machine
 
 
 def test_the_disk_of_a_cache_is_looked_at(home, srcache):
@@ -13,11 +17,16 @@ def test_the_disk_of_a_cache_is_looked_at(home, srcache):
 
 
 def test_what_is_missing_is_a_problem_with_exit_code_4(home, srcache, monkeypatch):
-    monkeypatch.setattr("srcache.doctor._lacking", lambda extra, required=False: ["numpy is not installed; run: pip …"])
+    command = "pip install 'srcache[samples]'"
+    lacking = Extra(name="samples", missing=("scikit-image>=0.22 is not installed",), command=command)
+    problems = ("numpy is not installed; run: pip …",)
+    found = replace(check_machine(), problems=problems, extras=(lacking,))
+    monkeypatch.setattr("srcache.doctor.check_machine", lambda _: found)
     printed = srcache("doctor")
     assert printed.code == 4
     assert printed.err == "problem: numpy is not installed; run: pip …\n"
     assert re.search(r"^extra +samples: lacks .*; run: pip install 'srcache\[samples\]'$", printed.out, re.MULTILINE)
+    assert json.loads(srcache("doctor", "--json").out)["ok"] is False
 
 
 def test_a_broken_engine_is_a_note(srcache, broken_engine):
