@@ -7,9 +7,16 @@ from typing import Any
 
 import paths
 import torch
+import yaml
 from safetensors.torch import load_file
 
 GOLDEN = paths.GOLDEN / "seesr"
+
+_MANIFEST = paths.ROOT / "configs/weights/seesr-tiny.yaml"
+TINY_FILES: dict[str, dict[str, str]] = yaml.safe_load(_MANIFEST.read_text(encoding="utf-8"))["sources"]["tiny"][
+    "files"
+]
+"""The parts of the bundle `seesr-tiny`: path and digest of each, as its manifest has them."""
 
 _FILES = {
     "unet": "weights_unet_A",

@@ -2,13 +2,15 @@
 
 import json
 import sys
+from functools import cache
 
 import caches
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from srcache_plugins.seesr import OPTIONS, SeeSR
+from srcache_plugins.seesr import OPTIONS, SeeSR, loading
+from srcache_plugins.seesr.loading import load_networks
 
 from srcache.catalog.scanning import scan
 from srcache.conformance import check_engine
@@ -32,6 +34,25 @@ def recipe():
 @pytest.fixture(scope="module")
 def engine(recipe):
     return open_engine("seesr", recipe.setup("cpu"))
+
+
+@pytest.fixture(scope="module")
+def _shared():
+    return cache(lambda files, how: load_networks(dict(files), how))
+
+
+@pytest.fixture
+def open_changed(_shared, monkeypatch):
+    """Opens the small engine with changes to its recipe; recipes that load the same networks share them."""
+
+    def load(files, how):
+        return _shared(tuple(files.items()), how)
+
+    def act(**changes):
+        monkeypatch.setattr(loading, "load_networks", load)
+        return open_engine("seesr", load_recipe("seesr-tiny", {**QUICK, **changes}).setup("cpu"))
+
+    return act
 
 
 @pytest.mark.parametrize(
@@ -60,16 +81,16 @@ def test_every_image_s_tags_prompt_and_way_of_computing_are_in_its_record(recipe
     assert sorted(record["notes"]["network"] for record in records) == [[64, 80], [64, 80], [80, 80]]
 
 
-def test_a_failure_of_one_image_does_not_touch_the_others(recipe, make_image):
-    narrow = open_engine("seesr", load_recipe("seesr-tiny", {**QUICK, "tiling": "8/7"}).setup("cpu"))
+def test_a_failure_of_one_image_does_not_touch_the_others(open_changed, make_image):
+    narrow = open_changed(tiling="8/7")
     (outcome,) = narrow.upscale(to_batch([make_image(8, 40)]), [1])
     assert isinstance(outcome, Failure)
     assert outcome.reason == "too_narrow"
     assert "smaller overlap" in outcome.detail
 
 
-def test_the_seed_decides_and_parity_says_what_the_reference_would_need(make_image):
-    engine = open_engine("seesr", load_recipe("seesr-tiny", {**QUICK, "options.parity": True}).setup("cpu"))
+def test_the_seed_decides_and_parity_says_what_the_reference_would_need(open_changed, make_image):
+    engine = open_changed(**{"options.parity": True})
     image = to_batch([make_image(16, 16)])
     first, again, other = (engine.upscale(image, [seed])[0] for seed in (2**40 + 5, 5, 6))
     assert first.notes["reference_seed"] == 5
@@ -81,8 +102,8 @@ CHANGED = {"guidance": 2, "conditioning_scale": 0.5, "start": "noise", "prompt":
 
 
 @pytest.mark.parametrize(("name", "changed"), [*CHANGED.items(), ("added_prompt", "c")])
-def test_every_setting_of_the_sampler_changes_the_image(name, changed, engine, make_image):
-    other = open_engine("seesr", load_recipe("seesr-tiny", {**QUICK, f"options.{name}": changed}).setup("cpu"))
+def test_every_setting_of_the_sampler_changes_the_image(name, changed, engine, open_changed, make_image):
+    other = open_changed(**{f"options.{name}": changed})
     image = to_batch([make_image(16, 20)])
     assert not torch.equal(engine.upscale(image, [3])[0].image, other.upscale(image, [3])[0].image)
 

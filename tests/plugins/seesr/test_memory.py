@@ -3,10 +3,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from srcache_plugins.seesr.loading import Loading, load_networks
 from srcache_plugins.seesr.memory import Ledger, predicted_memory
 from srcache_plugins.seesr.pipeline import Pipeline, Settings
-from srcache_plugins.seesr.tiny import write_weights
 from torch.nn import functional
 
 SETTINGS = Settings(
@@ -23,38 +21,6 @@ SETTINGS = Settings(
     tiling=None,
     color_fix="adain",
 )
-PARTS = {
-    "unet.config": "unet/config.json",
-    "unet": "unet/diffusion_pytorch_model.safetensors",
-    "controlnet.config": "controlnet/config.json",
-    "controlnet": "controlnet/diffusion_pytorch_model.safetensors",
-    "vae.config": "vae/config.json",
-    "vae": "vae/diffusion_pytorch_model.safetensors",
-    "text.config": "text_encoder/config.json",
-    "text": "text_encoder/model.safetensors",
-    "tokenizer.vocab": "tokenizer/vocab.json",
-    "tokenizer.merges": "tokenizer/merges.txt",
-    "scheduler.config": "scheduler/scheduler_config.json",
-    "ram": "ram/ram.safetensors",
-    "dape": "ram/dape.safetensors",
-    "ram.config": "ram/config.json",
-    "ram.tags": "ram/tags.json",
-}
-
-
-@pytest.fixture(scope="module")
-def networks(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tiny")
-    write_weights(folder)
-    how = Loading(
-        device=torch.device("cpu"),
-        dtype=torch.float32,
-        conditioning_scale=1.0,
-        encoder_tile=256,
-        decoder_tile=32,
-        antialias=False,
-    )
-    return load_networks({name: folder / path for name, path in PARTS.items()}, how)
 
 
 def predicted(networks, size=(16, 16), batch=1, in_graphs=False, **changes):
@@ -120,7 +86,8 @@ def test_a_recorded_call_keeps_its_peak_and_its_inputs():
         assert result.shape == (100,)
 
 
-def test_weights_are_those_of_all_networks_which_stay_untouched(networks):
+def test_weights_are_those_of_all_networks_which_stay_untouched(tiny_networks):
+    networks = tiny_networks
     modules = [networks.unet, networks.controlnet, networks.vae._encoder, networks.vae._decoder, networks.text._model]
     modules += [networks.tagger.network, networks.vae._before, networks.vae._after]
     tensors = [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
@@ -129,10 +96,10 @@ def test_weights_are_those_of_all_networks_which_stay_untouched(networks):
     assert {tensor.device.type for tensor in tensors} == {"cpu"}
 
 
-def test_a_prediction_is_what_torch_allocates(networks):
+def test_a_prediction_is_what_torch_allocates(tiny_networks):
     """On the CPU, whose kernels need a little beside; `Ledger` and the profiler have nothing in common."""
     size, batch = (64, 64), 1
-    pipeline = Pipeline(networks, replace(SETTINGS, steps=1), torch.device("cpu"))
+    pipeline = Pipeline(tiny_networks, replace(SETTINGS, steps=1), torch.device("cpu"))
     images = torch.rand(batch, 3, *size)
     with torch.inference_mode():
         pipeline.upscale(images, [0])
@@ -144,13 +111,13 @@ def test_a_prediction_is_what_torch_allocates(networks):
     for event in sorted(events, key=lambda event: event.start_ns()):
         live += event.nbytes()
         peak = max(peak, live)
-    found = predicted(networks, size)
+    found = predicted(tiny_networks, size)
     assert 0.9 <= (found.tensors - found.weights) / peak <= 1.1
 
 
 @pytest.mark.slow
-def test_more_images_and_larger_ones_take_more(networks):
-    one, four, large = (predicted(networks, *each) for each in (((16, 16), 1), ((16, 16), 4), ((64, 64), 1)))
+def test_more_images_and_larger_ones_take_more(tiny_networks):
+    one, four, large = (predicted(tiny_networks, *each) for each in (((16, 16), 1), ((16, 16), 4), ((64, 64), 1)))
     assert one.tensors < four.tensors < 4 * one.tensors
     assert 8 * (one.tensors - one.weights) < large.tensors - large.weights
     assert one.recorded == 0
@@ -158,14 +125,14 @@ def test_more_images_and_larger_ones_take_more(networks):
 
 
 @pytest.mark.slow
-def test_steps_take_nothing_and_recordings_do(networks):
-    plain, recorded = predicted(networks, steps=1), predicted(networks, steps=50, in_graphs=True)
+def test_steps_take_nothing_and_recordings_do(tiny_networks):
+    plain, recorded = predicted(tiny_networks, steps=1), predicted(tiny_networks, steps=50, in_graphs=True)
     assert plain.tensors <= recorded.tensors < recorded.reserved
     assert recorded.recorded > 0
 
 
 @pytest.mark.slow
-def test_it_is_the_same_in_inference_mode(networks):
-    plain = predicted(networks, in_graphs=True)
+def test_it_is_the_same_in_inference_mode(tiny_networks):
+    plain = predicted(tiny_networks, in_graphs=True)
     with torch.inference_mode():
-        assert predicted(networks, in_graphs=True) == plain
+        assert predicted(tiny_networks, in_graphs=True) == plain

@@ -5,9 +5,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from seesr_fixtures import PredictionLog, RecordedNoise, case, cases, parts
+from seesr_fixtures import PredictionLog, RecordedNoise, case, cases
 from srcache_plugins.seesr import pipeline as module
-from srcache_plugins.seesr.loading import DTYPES, Loading, load_networks
 from srcache_plugins.seesr.pipeline import Pipeline, Settings
 from srcache_plugins.seesr.sampling.windows import lay_windows
 
@@ -32,32 +31,10 @@ BASE = Settings(
 QUICK = replace(BASE, steps=1, guidance=1.0)
 
 
-@pytest.fixture(scope="module")
-def load(tmp_path_factory):
-    """Networks by the settings that they are loaded with; each kind once."""
-    files, loaded = parts(tmp_path_factory.mktemp("parts"), case(CASES[0])[0]["scheduler"]), {}
-
-    def act(precision="fp32", scale=1.0, encoder_tile=1024, decoder_tile=224, antialias=True):
-        key = precision, scale, encoder_tile, decoder_tile, antialias
-        if key not in loaded:
-            how = Loading(
-                device=CPU,
-                dtype=DTYPES[precision],
-                conditioning_scale=scale,
-                encoder_tile=encoder_tile,
-                decoder_tile=decoder_tile,
-                antialias=antialias,
-            )
-            loaded[key] = load_networks(files, how)
-        return loaded[key]
-
-    return act
-
-
 @pytest.fixture
-def ready(load):
+def ready(golden_networks):
     """Networks with a quick tagger."""
-    return replace(load(), tagger=tag_by_lightness)
+    return replace(golden_networks(), tagger=tag_by_lightness)
 
 
 def tag_by_lightness(images):
@@ -110,11 +87,11 @@ def away(image, wanted):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_an_image_becomes_the_references(name, load, monkeypatch):
+def test_an_image_becomes_the_references(name, golden_networks, monkeypatch):
     meta, tensors = case(name)
     noise = RecordedNoise([tensors["rand.initial"], *tensors["rand.steps"]], tensors["rand.posterior"])
     monkeypatch.setattr(module, "Noise", lambda *_, **__: noise)
-    pipeline = Pipeline(networks_of(meta, load), settings_of(meta), CPU)
+    pipeline = Pipeline(networks_of(meta, golden_networks), settings_of(meta), CPU)
     image = tensors["in.image_uint8"].permute(2, 0, 1)[None].float() / 255
     control = pipeline._control_images(image)[0].permute(1, 2, 0)
     assert torch.equal(control, tensors["expect.control_uint8"])
@@ -272,10 +249,10 @@ def test_what_cannot_be_decoded_fails_alone(value, precision, ready):
 
 
 @pytest.mark.parametrize(("precision", "least"), [("bf16", 0.9), ("fp16", 0.99)])
-def test_half_precision_stays_near(precision, least, ready, load):
+def test_half_precision_stays_near(precision, least, ready, golden_networks):
     chosen = replace(BASE, guidance=1.0)
     (exact,) = Pipeline(ready, chosen, CPU).upscale(images(1), [1])
-    half = replace(load(precision), tagger=tag_by_lightness)
+    half = replace(golden_networks(precision), tagger=tag_by_lightness)
     (made,) = Pipeline(half, replace(chosen, precision=precision), CPU).upscale(images(1), [1])
     assert isinstance(made, Upscaled)
     assert made.notes == {**exact.notes, "decoded_in": precision}

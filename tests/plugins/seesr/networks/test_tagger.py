@@ -5,7 +5,8 @@ import re
 
 import pytest
 import torch
-from seesr_fixtures import GOLDEN, case, cases, weights
+from seesr_fixtures import GOLDEN, case, cases
+from seesr_tagger import close, logits, noise, parts, pixels, small
 from srcache_plugins.seesr.networks import tagger as module
 from srcache_plugins.seesr.networks.lora import merge_dape
 from srcache_plugins.seesr.networks.tagger import Size, TaggerNetwork, load_tagger
@@ -13,41 +14,6 @@ from srcache_plugins.seesr.networks.tagger import Size, TaggerNetwork, load_tagg
 from srcache.errors import WeightsError
 
 RUNS = [(name, kind) for name in cases("f_ram_") for kind in ("no_antialias", "antialias")]
-
-
-def parts(letter):
-    """What makes the small tagger: RAM's tensors, DAPE's, the configuration, the tags."""
-    config, ram = weights(f"ram_{letter}_base")
-    listed = json.loads((GOLDEN / f"ram_{letter}_tags.json").read_text(encoding="utf-8"))
-    return ram, weights(f"ram_{letter}_dape")[1], config, (listed["tags"], listed["thresholds"])
-
-
-def small(letter="B", antialias=False, **changed):
-    ram, dape, config, tags = parts(letter)
-    made = {"ram": ram, "dape": dape, "config": config, "tags": tags} | changed
-    return load_tagger(**made, antialias=antialias)
-
-
-def pixels(tensors, name="in.image_uint8"):
-    return tensors[name].permute(2, 0, 1)[None].float() / 255
-
-
-def noise(count, height, width, seed=5):
-    return torch.rand(count, 3, height, width, generator=torch.Generator().manual_seed(seed))
-
-
-def logits(tagger, embeds):
-    with torch.inference_mode():
-        return tagger.network.logits(embeds)
-
-
-def close(found, wanted, tolerance):
-    assert found.shape == wanted.shape
-    return (found - wanted).abs().max().item() <= tolerance
-
-
-def without(dape, start):
-    return {name: tensor for name, tensor in dape.items() if not name.startswith(start)}
 
 
 @pytest.mark.parametrize(("name", "kind"), RUNS)
@@ -75,26 +41,6 @@ def test_embeddings_in_the_reference_script_are_the_reference_s(name):
     tags, embeds = small("A", antialias=meta["args"]["ram_resize_antialias"])(pixels(tensors))
     assert meta["prompt"].startswith(f"{tags[0]}, {meta['args']['user_prompt']},")
     assert close(embeds, tensors["expect.ram_embeds"], meta["tolerance"]["ram_embeds_max_abs"])
-
-
-@pytest.mark.parametrize("name", cases("f_ram_"))
-def test_empty_additions_leave_ram_as_it_was(name):
-    meta, tensors = case(name)
-    dape = {key: tensor * (not key.endswith("lora_B")) for key, tensor in parts(name[6])[1].items()}
-    tagger = small(name[6], dape=dape)
-    tags, embeds = tagger(pixels(tensors))
-    assert tags == [meta["tags_without_dape"]]
-    wanted = tensors["expect.no_antialias.logits_without_dape"]
-    assert close(logits(tagger, embeds), wanted, meta["tolerance"]["logits_max_abs"])
-
-
-@pytest.mark.parametrize("name", cases("f_ram_"))
-def test_the_tied_module_s_product_is_part_of_the_weights(name):
-    _, tensors = case(name)
-    tagger = small(name[6], dape=without(parts(name[6])[1], "tag_encoder."))
-    found = logits(tagger, tagger(pixels(tensors))[1])
-    missed = (found - tensors["expect.no_antialias.logits"]).abs().max()
-    assert 0.004 < missed < 0.03, "the reference misses by 0.005 to 0.02 if the second product is left out"
 
 
 @pytest.mark.parametrize("antialias", [False, True])
@@ -193,54 +139,6 @@ def test_what_follows_from_the_sizes_may_be_in_ram_s_file():
     ram, *_ = parts("B")
     extra = {f"visual_encoder.layers.0.blocks.0.attn{end}": torch.ones(3) for end in (".relative_position_index",)}
     small(ram=ram | extra | {"visual_encoder.layers.1.blocks.1.attn_mask": torch.ones(3)})
-
-
-QKV = "visual_encoder.layers.0.blocks.0.attn.qkv"
-QUERY = "crossattention.self.query"
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({f"{QKV}.lora_A": None}, rf"1 missing: {QKV}\.lora_A"),
-        ({f"tagging_head.encoder.layer.1.{QUERY}.lora_B": None}, r"1 missing: tagging_head\..*lora_B"),
-        ({f"tag_encoder.encoder.layer.1.{QUERY}.lora_B": None}, r"1 missing: tag_encoder\..*lora_B"),
-        ({f"{QKV}.lora_C": torch.zeros(1)}, r"1 without a place: .*lora_C"),
-        ({"elsewhere.lora_A": torch.zeros(1)}, r"1 without a place: elsewhere"),
-        ({f"{QKV}.lora_A": torch.zeros(8, 16)}, r"shapes \(8, 16\) and \(32, 8\), but its weight is \(48, 16\)"),
-    ],
-)
-def test_what_dape_s_file_lacks_or_has_too_much_is_named(change, words):
-    dape = parts("B")[1] | change
-    with pytest.raises(WeightsError, match=words):
-        small(dape={name: tensor for name, tensor in dape.items() if tensor is not None})
-
-
-def test_an_empty_dape_is_refused():
-    with pytest.raises(WeightsError, match=r"22 missing: .* …"):
-        small(dape={})
-
-
-def test_additions_of_modules_that_do_not_tag_are_left_aside():
-    _, dape, _, _ = parts("B")
-    image = noise(1, 30, 30)
-    less = {name: tensor for name, tensor in dape.items() if not re.match(r"text_decoder|tag_enc.*\.attention", name)}
-    assert len(less) < len(dape)
-    assert torch.equal(small(dape=less)(image)[1], small()(image)[1])
-
-
-def test_merging_changes_query_and_value_but_no_key_and_not_what_it_was_given():
-    ram, dape, _, _ = parts("A")
-    before = {name: tensor.clone() for name, tensor in ram.items()}
-    plain = merge_dape(ram, dape, 8, 1)
-    query, key, value = (plain[f"{QKV}.weight"] - ram[f"{QKV}.weight"]).chunk(3)
-    a, b = dape[f"{QKV}.lora_A"], dape[f"{QKV}.lora_B"]
-    assert close(query, b[:8] @ a[:8] / 8, 1e-6)
-    assert close(value, b[8:] @ a[8:] / 8, 1e-6)
-    assert not key.any()
-    assert query.any()
-    assert all(torch.equal(ram[name], before[name]) for name in before)
-    assert all(torch.equal(merge_dape(ram, dape, 8, 2)[name], plain[name]) for name in plain if "bias" in name)
 
 
 @pytest.mark.parametrize("field", [{"hidden_act": "relu"}, {"vision_width": 100}, {"depth": 2}])

@@ -1,36 +1,19 @@
 """SeeSR's VAE, in one piece and in tiles: the reference program's numbers, and what must not matter."""
 
 import json
-import math
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from seesr_fixtures import GOLDEN, case, cases, weights
-from srcache_plugins.seesr.networks import vae_tiles
-from srcache_plugins.seesr.networks.vae import DECODER_PAD, ENCODER_PAD, load_autoencoder
-from srcache_plugins.seesr.networks.vae_steps import decoder_steps, encoder_steps
-from srcache_plugins.seesr.networks.vae_tiles import average, lay_out, measure_moments, normalise
+from seesr_fixtures import GOLDEN, case, cases
+from seesr_vae import CONFIG, TENSORS, autoencoder, images, latents
+from srcache_plugins.seesr.networks.vae import load_autoencoder
+from srcache_plugins.seesr.networks.vae_tiles import lay_out
 
 from srcache.errors import EngineError, WeightsError
 
 pytest.importorskip("diffusers")
 
-CONFIG, TENSORS = weights("vae_A")
 OLD = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
-
-
-def autoencoder(encoder_tile=1024, decoder_tile=224, **options):
-    return load_autoencoder(CONFIG, TENSORS, encoder_tile=encoder_tile, decoder_tile=decoder_tile, **options)
-
-
-def images(count=1, height=64, width=64, seed=0):
-    return torch.rand(count, 3, height, width, generator=torch.Generator().manual_seed(seed)) * 2 - 1
-
-
-def latents(count=1, height=8, width=8, seed=0):
-    return torch.randn(count, 4, height, width, generator=torch.Generator().manual_seed(seed))
 
 
 def distance(left, right):
@@ -46,48 +29,6 @@ def test_moments_and_images_are_the_references(name):
     assert distance(autoencoder().encode(image), tensors["expect.moments_untiled"]) < 5e-6
     decoded = tiled.decode(tensors["in.latents"])
     assert distance(decoded, tensors["expect.decoded_tiled"]) < 1.1e-3  # stored as float16, values up to 3
-
-
-@pytest.mark.parametrize("half", ["encoder", "decoder"])
-@pytest.mark.parametrize("name", cases("e_vae_tiled"))
-def test_tiles_lie_where_the_references_do(name, half):
-    meta, tensors = case(name)
-    height, width = tensors["in.image_uint8"].shape[:2] if half == "encoder" else tensors["in.latents"].shape[2:]
-    tile, pad = (
-        (meta["encoder_tile_px"], ENCODER_PAD) if half == "encoder" else (meta["decoder_tile_latent"], DECODER_PAD)
-    )
-    tiles = lay_out(height, width, tile, pad)
-    scaled = (lambda edge: edge // 8) if half == "encoder" else (lambda edge: edge * 8)
-    boxes = meta["tile_boxes"][half]
-    assert [[*tile.seen[1], *tile.seen[0]] for tile in tiles] == boxes["in_boxes_x1x2y1y2"]
-    assert [[scaled(edge) for edge in (*tile.kept[1], *tile.kept[0])] for tile in tiles] == boxes["out_boxes_x1x2y1y2"]
-
-
-SIDES = st.one_of(st.integers(8, 200), st.integers(8, 4000))
-
-
-@settings(max_examples=200)
-@given(SIDES, SIDES, st.integers(32, 2048), st.sampled_from([ENCODER_PAD, DECODER_PAD]))
-def test_what_is_kept_covers_an_image_once(height, width, tile, pad):
-    tiles = lay_out(height, width, tile, pad)
-    for axis, side in enumerate((height, width)):
-        spans = sorted({(each.kept[axis], each.seen[axis]) for each in tiles})
-        edges = [0, *(kept[1] for kept, _ in spans)]
-        assert edges[-1] == side
-        assert all(kept == (start, stop) for (kept, _), start, stop in zip(spans, edges[:-1], edges[1:], strict=True))
-        for kept, seen in spans:
-            assert 0 <= seen[0] <= kept[0] < kept[1] <= seen[1] <= side
-            assert kept[0] == 0 or kept[0] - seen[0] == pad
-            assert kept[1] == side or seen[1] - kept[1] == pad
-            assert seen[1] - seen[0] <= tile + 2 * pad
-    assert len(tiles) == len({each.kept for each in tiles})
-    assert tiles == sorted(tiles, key=lambda each: (each.kept[0], each.kept[1]))
-
-
-@given(st.integers(1, 500), st.integers(4, 256))
-def test_an_encoders_tiles_lie_on_cells(cells, tiles_of_8):
-    edges = [edge for tile in lay_out(8 * cells, 8 * cells, 8 * tiles_of_8, ENCODER_PAD) for edge in tile.seen[0]]
-    assert all(edge % 8 == 0 for edge in edges)
 
 
 @pytest.mark.parametrize(("height", "width"), [(48, 200), (200, 48), (136, 136), (8, 168)])
@@ -124,36 +65,6 @@ def test_an_image_does_not_depend_on_its_batch(tile, size):
         assert torch.equal(model.decode(deep[index : index + 1])[0], decoded[index])
 
 
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["planes", "channels-last"])
-def test_one_tile_alone_is_the_network_itself(layout):
-    model, image, deep = autoencoder().to("cpu", torch.float32, layout), images(1, 72, 96), latents(1, 9, 12)
-    ways = (encoder_steps(model._encoder), image), (decoder_steps(model._decoder), model._before(deep))
-    encoded, decoded = (
-        vae_tiles.run_tiles(steps, [one.contiguous(memory_format=layout)], park=False)[0] for steps, one in ways
-    )
-    torch.testing.assert_close(model._after(encoded), model.encode(image), atol=2e-5, rtol=1e-4)
-    torch.testing.assert_close(decoded, model.decode(deep), atol=2e-5, rtol=1e-4)
-
-
-def test_waiting_tiles_may_lie_elsewhere(monkeypatch):
-    parked = []
-
-    def elsewhere(tensor):
-        parked.append(tensor.shape)
-        copied = tensor.clone()
-        tensor.fill_(math.nan)  # whoever still looks at the tensor on the device will show it
-        return copied
-
-    monkeypatch.setattr(vae_tiles, "_to_host", elsewhere)
-    deep, image = latents(1, 31, 12), images(1, 136, 72)
-    stays, parks = autoencoder(64, 8), autoencoder(64, 8, park=True)
-    expected = stays.decode(deep), stays.encode(image)
-    assert parked == []
-    assert torch.equal(parks.decode(deep), expected[0])
-    assert torch.equal(parks.encode(image), expected[1])
-    assert parked
-
-
 @pytest.mark.gpu
 def test_parking_changes_nothing_and_frees_memory_on_a_gpu():
     deep, results, peaks = latents(1, 60, 60).cuda(), [], []
@@ -188,39 +99,6 @@ def test_decode32_follows_a_move():
     once = model.decode32(latents())
     assert torch.equal(model.decode32(latents()), once)
     assert distance(model.to("cpu", torch.bfloat16).decode32(latents()), once) > 0  # bfloat16 has rounded the weights
-
-
-def test_shared_moments_are_averages_by_cells():
-    few, many = torch.randn(1, 64, 3, 4), torch.randn(1, 64, 6, 6) * 2 + 5
-    found = [measure_moments(tile, 32) for tile in (few, many)]
-    shared = average(found)
-    parts = [tile.reshape(32, -1) for tile in (few, many)]
-    for name, moment in (("mean", lambda part: part.mean(1)), ("variance", lambda part: part.var(1, correction=0))):
-        wanted = moment(parts[0]) * 12 / 48 + moment(parts[1]) * 36 / 48
-        torch.testing.assert_close(getattr(shared, name), wanted)
-    assert shared.cells == 48
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_normalising_one_tile_is_group_norm(dtype):
-    norm = torch.nn.GroupNorm(32, 64, eps=1e-6)
-    torch.nn.init.normal_(norm.weight)
-    torch.nn.init.normal_(norm.bias)
-    norm.requires_grad_(False)
-    tile = (torch.randn(1, 64, 9, 7) * 3 + 1).to(dtype)
-    wanted = norm(tile.float())
-    found = normalise(tile, norm.to(dtype), measure_moments(tile, 32))
-    assert found.dtype == dtype
-    torch.testing.assert_close(found.float(), wanted, atol=4 * torch.finfo(dtype).eps, rtol=8 * torch.finfo(dtype).eps)
-
-
-def test_float16_does_not_overflow():
-    norm = torch.nn.GroupNorm(32, 32, eps=1e-6).requires_grad_(False).half()
-    wide = torch.full((1, 32, 8, 8), 60000.0).half()
-    wide[..., ::2] = -60000.0  # its variance is far beyond float16
-    flat = torch.full((1, 32, 8, 8), 100.0).half()  # times 1 / sqrt(variance + epsilon) it is beyond float16
-    assert normalise(wide, norm, measure_moments(wide, 32)).abs().max() == 1
-    assert normalise(flat, norm, measure_moments(flat, 32)).abs().max() < 0.01
 
 
 def test_old_names_and_shapes_of_the_attention():

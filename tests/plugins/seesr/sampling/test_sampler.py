@@ -1,6 +1,7 @@
 """SeeSR's sampling loop: the reference program's latents at every step, and an image's independence of its batch."""
 
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -8,11 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from seesr_fixtures import GOLDEN, PredictionLog, RecordedNoise, case, cases, drawn, weights
+from seesr_vae import autoencoder
 from srcache_plugins.seesr import pipeline as pipeline_module
-from srcache_plugins.seesr.networks.denoiser import ControlNet, UNet
-from srcache_plugins.seesr.networks.stock import load_controlnet, load_unet
 from srcache_plugins.seesr.networks.text import load_text_encoder
-from srcache_plugins.seesr.networks.vae import load_autoencoder
 from srcache_plugins.seesr.pipeline import Pipeline, Settings
 from srcache_plugins.seesr.sampling import sampler as module
 from srcache_plugins.seesr.sampling.sampler import Prompts, Sampler
@@ -26,14 +25,13 @@ WORDS = {"prompt": "", "added_prompt": "", "negative_prompt": "no"}
 
 
 @pytest.fixture(scope="module")
-def networks():
-    unet, controlnet = load_unet(*weights("unet_A")), load_controlnet(*weights("controlnet_A"))
-    return lambda scale=1.0: (UNet(unet), ControlNet(controlnet, scale))
+def networks(denoisers):
+    return partial(denoisers, "A")
 
 
 @pytest.fixture(scope="module")
 def vae():
-    return load_autoencoder(*weights("vae_A"), encoder_tile=1024, decoder_tile=224)
+    return autoencoder()
 
 
 @pytest.fixture(scope="module")

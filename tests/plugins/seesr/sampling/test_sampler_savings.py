@@ -7,16 +7,15 @@ from functools import partial
 
 import pytest
 import torch
-from seesr_fixtures import RecordedNoise, case, drawn, weights
-from seesr_oracle import stock, stock_step
-from srcache_plugins.seesr.networks.denoiser import Conditioning, ControlNet, UNet
+from seesr_fixtures import RecordedNoise, case, weights
+from seesr_oracle import stock_step
+from srcache_plugins.seesr.networks.denoiser import ControlNet, UNet
 from srcache_plugins.seesr.networks.stock import load_controlnet, load_unet
 from srcache_plugins.seesr.sampling import sampler as sampler_module
 from srcache_plugins.seesr.sampling.noise import Noise
 from srcache_plugins.seesr.sampling.sampler import Prompts, Sampler
 from srcache_plugins.seesr.sampling.schedule import make_schedule
 from srcache_plugins.seesr.sampling.windows import lay_windows
-from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
@@ -30,18 +29,8 @@ KINDS = "UNet2DConditionModel", "ControlNetModel"
 
 
 @pytest.fixture(scope="module")
-def networks():
-    return UNet(load_unet(*weights("unet_A"))), ControlNet(load_controlnet(*weights("controlnet_A")), 1.0)
-
-
-@pytest.fixture(scope="module")
-def oracle():
-    return stock("A")
-
-
-@pytest.fixture(scope="module")
-def small():
-    return UNet(load_unet(*weights("unet_B"))), ControlNet(load_controlnet(*weights("controlnet_B")), 1.0)
+def small(denoisers):
+    return denoisers("B")
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +40,9 @@ def weightless():
 
 
 @pytest.fixture(scope="module")
-def plain():
+def plain(stock_denoisers):
     """The products of one step as stock networks compute it for guided images, module by module."""
-    models, rows = stock("B"), 2 * IMAGES
+    models, rows = stock_denoisers("B"), 2 * IMAGES
     states = torch.zeros(rows, 77, 20), torch.zeros(rows, TAGS, 512)
     latent, control_image = torch.zeros(rows, 4, *SIZE), torch.zeros(rows, 3, 64, 64)
     found = counted(lambda: stock_step(models, latent, control_image, (501, *states), 1.0)).get_flop_counts()
@@ -99,56 +88,6 @@ def sampled(chosen, windows=None, size=SIZE, noise=None):
     noise = noise or RecordedNoise([start] * len(chosen.schedule.steps))
     with torch.no_grad():
         return chosen.sample(like(IMAGES, 3, 8 * size[0], 8 * size[1]), prompts, start, noise, windows)
-
-
-def test_times_are_those_of_each_step(networks, oracle):
-    steps = [981, 501, 261, 1]
-    for network, model in zip(networks, oracle, strict=True):
-        blocks = [*model.down_blocks, model.mid_block, *getattr(model, "up_blocks", ())]
-        table = network.times(steps)
-        for row, step in zip(table, steps, strict=True):
-            embedding = functional.silu(model.time_embedding(model.time_proj(torch.tensor([step]))))
-            each = [resnet.time_emb_proj(embedding)[0] for block in blocks for resnet in block.resnets]
-            assert (row - torch.cat(each)).abs().max() <= 2e-6
-
-
-def test_keys_and_values_are_those_of_each_attention(networks, oracle):
-    text, images = drawn(3, 77, 24), drawn(3, TAGS, 512, seed=1)
-    for network, model in zip(networks, oracle, strict=True):
-        blocks = [*model.down_blocks, model.mid_block, *getattr(model, "up_blocks", ())]
-        pairs = [
-            (layer, block.image_attentions[number])
-            for block in blocks
-            for number, layer in enumerate(getattr(block, "attentions", ()))
-        ]
-        for side, states, table in ((0, text, network.text(text)), (1, images, network.images(images))):
-            found = [pair[side].transformer_blocks[0].attn2 for pair in pairs]
-            each = torch.cat([part(states) for attention in found for part in (attention.to_k, attention.to_v)], -1)
-            assert (table - each).abs().max() <= 2e-6
-            alone = torch.cat([network.images(row[None]) if side else network.text(row[None]) for row in states])
-            assert (table - alone).abs().max() <= 2e-6
-
-
-def test_the_control_images_embedding_is_that_of_each_step(networks, oracle):
-    images = torch.sigmoid(drawn(3, 3, 64, 72))
-    once = networks[1].embedding(images)
-    assert (once - oracle[1].controlnet_cond_embedding(images)).abs().max() <= 2e-6
-    each = torch.cat([networks[1].embedding(image[None]) for image in images])
-    assert (once - each).abs().max() <= 2e-6
-
-
-def test_what_both_prompts_share_may_be_computed_once(networks):
-    unet, controlnet = networks
-    latent, text, images = drawn(2, 4, 8, 9), drawn(4, 77, 24, seed=1), drawn(2, TAGS, 512, seed=2).repeat(2, 1, 1)
-    control = drawn(2, 16, 8, 9, seed=3)
-    given = [Conditioning(each.times([501])[0], each.text(text), each.images(images)) for each in networks]
-    once = controlnet(latent, control, given[1])
-    twice = controlnet(latent.repeat(2, 1, 1, 1), control.repeat(2, 1, 1, 1), given[1])
-    assert (once[0].shape[0], twice[0].shape[0]) == (2, 4)
-    for left, right in zip(once, twice, strict=True):
-        assert (left.repeat(4 // len(left), 1, 1, 1) - right).abs().max() <= 2e-6
-    noise = unet(latent, given[0], once), unet(latent.repeat(2, 1, 1, 1), given[0], twice)
-    assert (noise[0] - noise[1]).abs().max() <= 2e-6
 
 
 def test_a_batch_is_a_fixed_part_and_one_for_each_step(counts):
