@@ -2,7 +2,6 @@
 
 import json
 import os
-import threading
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,7 @@ from srcache.cache.manifest import Cache, RecipeFolder, open_cache
 from srcache.cache.receipts import KeptCatalog, asked_for, readable_catalogs, store_of
 from srcache.catalog.names import stem_of
 from srcache.errors import CacheError, DamagedError, listed
-from srcache.files import disk_errors
+from srcache.files import disk_errors, write_atomic
 from srcache.images import as_file
 from srcache.keys import entry_name, image_key, split_name
 from srcache.progress import Progress
@@ -167,11 +166,7 @@ def _write(target: _Target, store: Store, destination: Path) -> tuple[int, str]:
     if image_key(payload) != record.get("checksum"):
         raise DamagedError(f"{target.entry} is not what was written; `srcache repair` drops it, `build` makes it anew")
     suffix, data = as_file(payload)
-    path = destination / f"{target.stem}{suffix}"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{threading.get_ident()}.part")
-    part.write_bytes(data)
-    part.replace(path)
+    write_atomic(destination / f"{target.stem}{suffix}", data, sync=False)
     key, sample = split_name(target.entry)
     line = {"file": f"{target.stem}{suffix}", "key": key, "sample": sample, "record": record}
     return len(data), json.dumps(line, ensure_ascii=False)
