@@ -22,7 +22,29 @@ from srcache.study.report.sections import accuracy, disputed, lineage, quality, 
 from srcache.wording import counted, duration, real
 
 _LONG = 240
+"""Letters from which on a verdict is set in smaller type."""
+
 NO_VERDICT = "No verdict: the comparison of the arms is not there."
+
+_Section = tuple[str, str, Callable[[Study, Gallery, ImageCopies], Child]]
+"""The word for its element's id, its title, and the function that builds its content."""
+
+_SECTIONS: tuple[_Section, ...] = (
+    ("accuracy", "Accuracy", lambda study, shown, copies: accuracy.by_arm(study)),
+    ("pairs", "Arms against each other", lambda study, shown, copies: significance.pairs_of_arms(study)),
+    ("disputed", "Images behind the counts", lambda study, shown, copies: disputed.drill_down(study, shown)),
+    ("compare", "Images, compared", viewer.image_viewer),
+    ("grid", "Every arm on every kind of image", lambda study, shown, copies: accuracy.grid(study)),
+    ("confusion", "Confusion", lambda study, shown, copies: accuracy.confusion(study)),
+    ("curves", "Training", lambda study, shown, copies: accuracy.curves(study)),
+    ("quality", "Image quality", lambda study, shown, copies: quality.by_metric(study, shown)),
+    ("safety", "Label safety", lambda study, shown, copies: quality.safety(study, shown)),
+    ("data", "Data", lambda study, shown, copies: lineage.data(study)),
+    ("recipe", "Recipe and lineage", lambda study, shown, copies: concat(lineage.recipe(study), lineage.runs(study))),
+    ("conventions", "Conventions", lambda study, shown, copies: lineage.conventions(study)),
+    ("versions", "Versions", lambda study, shown, copies: lineage.versions(study)),
+    ("reproduce", "How to make it again", lambda study, shown, copies: lineage.reproduce(study)),
+)
 
 
 def render_page(studies: Sequence[Study], version: str, budget: int = BUDGET) -> str:
@@ -63,26 +85,6 @@ def _policy(style: str, script: str) -> str:
         f"default-src 'none'; style-src {hashes[0]}; script-src {hashes[1]}; img-src data:; "
         "base-uri 'none'; form-action 'none'"
     )
-
-
-_Section = tuple[str, str, Callable[[Study, Gallery, ImageCopies], Child]]
-
-_SECTIONS: tuple[_Section, ...] = (
-    ("accuracy", "Accuracy", lambda study, shown, copies: accuracy.by_arm(study)),
-    ("pairs", "Arms against each other", lambda study, shown, copies: significance.pairs_of_arms(study)),
-    ("disputed", "Images behind the counts", lambda study, shown, copies: disputed.drill_down(study, shown)),
-    ("compare", "Images, compared", viewer.image_viewer),
-    ("grid", "Every arm on every kind of image", lambda study, shown, copies: accuracy.grid(study)),
-    ("confusion", "Confusion", lambda study, shown, copies: accuracy.confusion(study)),
-    ("curves", "Training", lambda study, shown, copies: accuracy.curves(study)),
-    ("quality", "Image quality", lambda study, shown, copies: quality.by_metric(study, shown)),
-    ("safety", "Label safety", lambda study, shown, copies: quality.safety(study, shown)),
-    ("data", "Data", lambda study, shown, copies: lineage.data(study)),
-    ("recipe", "Recipe and lineage", lambda study, shown, copies: concat(lineage.recipe(study), lineage.runs(study))),
-    ("conventions", "Conventions", lambda study, shown, copies: lineage.conventions(study)),
-    ("versions", "Versions", lambda study, shown, copies: lineage.versions(study)),
-    ("reproduce", "How to make it again", lambda study, shown, copies: lineage.reproduce(study)),
-)
 
 
 def _article(study: Study, shown: Gallery, copies: ImageCopies) -> Markup:

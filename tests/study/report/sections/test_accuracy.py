@@ -1,9 +1,14 @@
 """The arms' accuracy on the page: every seed, intervals, curves in words too, and the grid."""
 
 import re
+from pathlib import Path
 
+import pytest
 from report_folder import ARMS
+from report_page import Page
 
+from srcache.study.report.data.study import Study
+from srcache.study.report.sections.accuracy import by_arm
 from srcache.study.statistics.intervals import wilson_limits
 from srcache.wording import percent
 
@@ -30,3 +35,24 @@ def test_curves_are_described_in_words_too(page, results):
     assert results["arms"][0]["history"][0][0]["epoch"] == 1
     numbers = [one for one in page.all("tr") if "curves" in one["ids"]]
     assert len(numbers) == 4 * (1 + 3 * 12)
+
+
+@pytest.mark.parametrize(("images", "share"), [(36, 1.5), (36, -0.1), (0, 0.5), (-3, 0.5)])
+def test_what_cannot_be_a_share_of_images_has_no_interval(small, images, share):
+    _, results = small
+    study = Study(
+        results={"arms": [{**results["arms"][0], "accuracy": [share]}], "compare": {"images": images}}, root=Path()
+    )
+    words = Page(f"<div>{by_arm(study)}</div>").all("td")[0]["text"]
+    assert words.startswith(percent(share))
+    assert " to " not in words
+
+
+def test_seeds_that_arms_do_not_share_are_numbered(small):
+    _, results = small
+    first, second = ({**arm, "accuracy": [0.5, 0.75]} for arm in results["arms"][:2])
+    study = Study(results={"arms": [first, {**second, "seeds": [0, 9], "accuracy": [0.5]}]}, root=Path())
+    cells = [one["text"] for one in Page(f"<div>{by_arm(study)}</div>").all("th")]
+    assert cells[:5] == ["Arm", "Seed 0", "Seed no. 2", "Mean", "Spread"]
+    spreads = [one["text"] for one in Page(f"<div>{by_arm(study)}</div>").all("td")][3::4]
+    assert spreads == ["50.0 to 75.0 %", "one seed"]

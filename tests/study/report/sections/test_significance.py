@@ -25,6 +25,16 @@ def test_significance_is_said_only_after_correction(small):
     assert "Not significant after correction, on the first seed: the smallest p is 0.0501" in header["text"]
 
 
+def test_a_p_value_near_alpha_has_the_digits_that_show_its_side(small):
+    folder, results = small
+    changed = copy.deepcopy(results)
+    changed["compare"]["pairs"][0]["adjusted"]["mid_p"] = 0.050004
+    changed["compare"]["cochran_q"]["p"] = 0.000001
+    words = Page(render(changed, folder)).by_id("pairs")["text"]
+    assert "0.05000400 (not significant)" in words
+    assert "p < 0.0001." in words
+
+
 def test_every_pair_has_its_counts_and_p_values(page, results):
     rows = [row for row in page.all("tr") if "pairs" in row["ids"]][1:7]
     for row, pair in zip(rows, results["compare"]["pairs"], strict=True):
