@@ -1,8 +1,11 @@
 """The training of `compact`, a few steps of it on small images: its pairs, its learning rate, and that it resumes."""
 
+import csv
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from benchmarks import train_compact
@@ -71,3 +74,15 @@ def test_a_reduced_photo_has_sides_that_the_scale_divides(make_image):
     rgb = make_image(103, 90)
     assert reduced(rgb, 3, 4).shape == (32, 28, 3)
     np.testing.assert_array_equal(reduced(rgb, 3, 4), resize(rgb, (34, 30), "lanczos")[:32, :28])
+
+
+def test_photos_are_read_from_the_packages_that_are_unpacked_already(tmp_path, make_image):
+    with train_compact.PHOTOS.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] == "held-out"]
+    for number, row in enumerate(rows):
+        path = tmp_path / row["package"] / row["path"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(make_image(8, 9, number)).save(path, "PNG")
+    found = dict(train_compact.photos(tmp_path, "held-out"))
+    assert list(found) == ["LadyBird", "RainDrops", "ColorfulCups", "EveningGlow", "Grey", "OneStandsOut"]
+    np.testing.assert_array_equal(found["Grey"], make_image(8, 9, 4))

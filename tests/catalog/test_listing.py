@@ -1,4 +1,4 @@
-"""What a folder or a CSV file names: ImageFolder's order and labels, what is left out, and each mistake with its line."""
+"""What a folder or a CSV file names: ImageFolder's order and labels, what is left out, each mistake with its line."""
 
 import os
 import shutil
