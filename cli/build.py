@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from srcache.stores import KINDS
 from srcache.wording import counted, duration, human_bytes, percent
 
 from .options import FOLDER, SOURCE, common, device_option, recipe_options
@@ -31,7 +32,7 @@ _ESTIMATED = (
 @click.argument("src", type=SOURCE)
 @click.option("--cache", required=True, type=FOLDER, help="The cache directory.")
 @recipe_options
-@click.option("--store", type=click.Choice(["lmdb"]), help="The kind of store of a new cache.")
+@click.option("--store", type=click.Choice(KINDS), help="The kind of store of a new cache.")
 @click.option("--samples", type=click.IntRange(1, 1000), default=1, show_default=True, help="SR images per image.")
 @click.option("--retry-failed", is_flag=True, help="Try again the images that failed in earlier runs.")
 @click.option("--dry-run", is_flag=True, help="Predict time and disk space from a few images; write nothing.")
