@@ -97,8 +97,8 @@ class TrainingState:
 
 def photos(work: Path, split: str) -> Iterator[tuple[str, Pixels]]:
     """Name and pixels of each photo of a split; packages are fetched and unpacked if they are not there."""
-    with PHOTOS.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["split"] == split]
+    table = csv.DictReader(PHOTOS.read_text(encoding="utf-8").splitlines())
+    rows = [row for row in table if row["split"] == split]
     for row in rows:
         with Image.open(_unpack(work, row["package"]) / row["path"]) as image:
             yield _name(row["path"]), np.asarray(image.convert("RGB"))
