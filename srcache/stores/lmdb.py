@@ -121,7 +121,7 @@ class _Environment:
         self._dbs: dict[bytes, Any] = {}
 
     def open(self, writable: bool) -> None:
-        """Open now, so that a missing or damaged store is reported at once, and one that was replaced is opened anew."""
+        """Open now, so that a missing or damaged store is reported at once and a replaced one is opened again."""
         with self.lock:
             if self._env is not None and self._file != _identity(self.path / "data.mdb"):
                 self.close()
