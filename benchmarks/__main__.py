@@ -13,7 +13,8 @@ ALL = ("start", "store", "fill", "engines", "seesr")
 def main() -> int:
     """Run the named benchmarks; the exit code is 1 if a bar is missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[*ALL, []], help="which benchmarks; all of them if left out")
+    shown = f"{', '.join(ALL)}; all of them if left out"
+    parser.add_argument("names", nargs="*", metavar="NAME", choices=[*ALL, []], help=shown)
     parser.add_argument("--repeats", type=int, default=5, help="interleaved repeats (default 5)")
     parser.add_argument("--dry", action="store_true", help="do not append to history.csv")
     given = parser.parse_args()
