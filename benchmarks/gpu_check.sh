@@ -5,10 +5,10 @@
 #   DRY=1 SLOW=6 LIMIT=2400 READY_BY=1200 OUT=out bash benchmarks/gpu_check.sh   # the same through small networks on a CPU
 #   DRY=imports OUT=out bash benchmarks/gpu_check.sh           # only whether all that it imports and collects is there
 # A case's "first call" in its table contains the wait for its turn; the line "first call … compiling and recording" above it does not.
-# CASES and EXTRA name benchmark cases; SLOW multiplies all limits but the run's; SKIP="tests golden build micro" leaves steps out. A step that fails costs the others nothing.
+# CASES and EXTRA name benchmark cases (none if empty); SLOW multiplies all limits but the run's; SKIP="tests golden build micro" leaves steps out. A step that fails costs the others nothing.
 set -u
 BEGAN=$SECONDS LIMIT=${LIMIT:-480} SLOW=${SLOW:-1} OUT=${OUT:-gpu-out} DRY=${DRY:-} SKIP=" ${SKIP:-} "
-CASES=${CASES:-batch16-compiled batch1-graph turbo-batch16 tiles} EXTRA=${EXTRA:-batch16-graph}
+CASES=${CASES-batch16-compiled batch1-graph turbo-batch16 tiles} EXTRA=${EXTRA-batch16-graph}
 PY=${PY:-python3} ROOT=$PWD; mkdir -p "$OUT"; OUT=$(cd "$OUT" && pwd); export OUT
 W=$(mktemp -d); export W
 SITE=$W/site DEVICE=cuda TINY=; [ -n "$DRY" ] && DEVICE=cpu TINY=--tiny

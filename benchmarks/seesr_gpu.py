@@ -145,7 +145,7 @@ class CaseRunner:
             RuntimeError: an image failed.
         """
         images = self.images()
-        self.networks.text._kept.clear()  # as if all words were new, whatever a tagger of random weights says
+        self.networks.text.forget()  # as if all words were new, whatever a tagger of random weights says
         for outcome in self.engine.upscale(images, range(len(images))):
             if isinstance(outcome, Failure):
                 raise RuntimeError(f"an upscaled image failed: {outcome}")

@@ -60,7 +60,7 @@ class SeeSR:
         _require_packages()
         self._pipeline = _open_pipeline(setup)
         self.mode = self._pipeline.mode
-        self._alone = setup.device.startswith("cpu")
+        self._one_by_one = setup.device.startswith("cpu")
 
     @staticmethod
     def make_weights(name: str, folder: Path) -> None:
@@ -74,7 +74,7 @@ class SeeSR:
         """Upscale a batch, on a CPU image by image; arguments and outcomes as in `SREngine.upscale`."""
         import torch
 
-        size = 1 if self._alone else max(1, len(images))
+        size = 1 if self._one_by_one else max(1, len(images))
         exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
         with torch.inference_mode(), exact:
             return [
@@ -87,7 +87,7 @@ class SeeSR:
         """Bytes that a call takes beside the weights, for LR images of a size; how it is found is in `memory`."""
         from .memory import predicted_memory
 
-        pipeline, count = self._pipeline, 1 if self._alone else batch
+        pipeline, count = self._pipeline, 1 if self._one_by_one else batch
         found = predicted_memory(
             pipeline.networks, pipeline.settings, (height, width), count, in_graphs=pipeline.in_graphs
         )

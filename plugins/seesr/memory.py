@@ -222,7 +222,7 @@ class _MetaTextEncoder:
     """A text encoder that reads no words: `TextEncoder` itself asks for autocast, which the meta device lacks."""
 
     def __init__(self, text: "TextEncoder") -> None:
-        self._model, self._width = text._model, text._width
+        self._model, self._width = text.model, text.width
 
     def encode(self, prompts: Sequence[str]) -> Tensor:
         length = self._model.config.max_position_embeddings

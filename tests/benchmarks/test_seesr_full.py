@@ -17,7 +17,7 @@ def test_the_networks_have_the_published_sizes():
     networks = seesr_full.networks(seesr_full.full(), seesr_full.placement("meta", "fp16"))
     counts = {
         name: sum(parameter.numel() for parameter in module.parameters())
-        for name, module in (("vae", networks.vae._encoder), ("text", networks.text._model))
+        for name, module in (("vae", networks.vae._encoder), ("text", networks.text.model))
     }
     assert counts["text"] == 340_387_840, "OpenCLIP's text model, as Stable Diffusion 2 uses it"
     assert counts["vae"] == 34_163_592, "the VAE's encoder"

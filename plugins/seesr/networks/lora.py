@@ -17,7 +17,8 @@ from ..checkpoints import describe_misfits
 
 _TARGETS = r"visual_encoder\..*\.attn\.qkv|tagging_head\..*\.crossattention\.self\.(query|key)"
 _TIED = r"tag_encoder\.(encoder\.layer\.\d+\.crossattention\.self\.(?:query|key))"
-_UNUSED = r"(tag_encoder|text_decoder)\..*"
+UNUSED = r"(tag_encoder|text_decoder)\..*"
+"""Names of tensors of RAM's captioning part, which takes no part in tagging."""
 
 
 def merge_dape(ram: Mapping[str, Tensor], dape: Mapping[str, Tensor], rank: int, alpha: float) -> dict[str, Tensor]:
@@ -47,7 +48,7 @@ def merge_dape(ram: Mapping[str, Tensor], dape: Mapping[str, Tensor], rank: int,
         if target in sums:
             sums[target] += [module] if module not in sums[target] else []
             missing += [other for other in (f"{module}.lora_A", f"{module}.lora_B") if other not in dape]
-        elif f"{module}.weight" not in sums and not re.fullmatch(_UNUSED, module):
+        elif f"{module}.weight" not in sums and not re.fullmatch(UNUSED, module):
             strange.append(name)
     misfits = describe_misfits({"missing": list(dict.fromkeys(missing)), "without a place": strange})
     if misfits:

@@ -22,13 +22,13 @@ from torch.nn import functional
 from srcache.errors import WeightsError
 
 from ..checkpoints import fit
-from .lora import merge_dape
+from .lora import UNUSED, merge_dape
 
 TAGS = Path(__file__).with_name("tags.json")
 """RAM's own tags and thresholds; NOTICE.md says where they are from."""
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_SURPLUS = (r"(tag_encoder|text_decoder)\..*", r"visual_encoder\..*\.(attn_mask|relative_position_index)")
+_SURPLUS = (UNUSED, r"visual_encoder\..*\.(attn_mask|relative_position_index)")
 """What RAM's file holds beyond the tagger: its captioning part, and what follows from the sizes alone."""
 
 

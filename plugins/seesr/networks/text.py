@@ -1,6 +1,5 @@
 """From words to the embeddings that steer SeeSR: the prompt's text, and Stable Diffusion's text encoder (CLIP's)."""
 
-import json
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from srcache.errors import WeightsError
 
-from ..checkpoints import fit
+from ..checkpoints import fit, read_json
 
 KEPT = 64
 """How many prompts' embeddings are kept, those used last; so a run encodes its negative prompt once."""
@@ -49,15 +48,19 @@ class TextEncoder:
     """
 
     def __init__(self, model: CLIPTextModel, tokenizer: CLIPTokenizer, width: int = WIDTH) -> None:
-        self._model, self._tokenizer, self._width = model, tokenizer, width
+        self.model, self.width, self._tokenizer = model, width, tokenizer
         self._kept: OrderedDict[str, Tensor] = OrderedDict()
         self.encoded = 0
 
     def to(self, device: torch.device | str) -> Self:
         """Move the model to a device."""
-        self._model.to(device)
-        self._kept.clear()
+        self.model.to(device)
+        self.forget()
         return self
+
+    def forget(self) -> None:
+        """Drop the embeddings that are kept, so that the next prompts are encoded anew."""
+        self._kept.clear()
 
     @torch.inference_mode()
     def encode(self, prompts: Sequence[str]) -> Tensor:
@@ -71,8 +74,8 @@ class TextEncoder:
         """
         new = [text for text in dict.fromkeys(prompts) if text not in self._kept]
         found = {text: self._kept[text] for text in prompts if text in self._kept}
-        for start in range(0, len(new), self._width):
-            texts = new[start : start + self._width]
+        for start in range(0, len(new), self.width):
+            texts = new[start : start + self.width]
             found.update(zip(texts, self._states(texts), strict=False))
         self.encoded += len(new)
         for text in dict.fromkeys(prompts):
@@ -84,16 +87,16 @@ class TextEncoder:
 
     def tokens(self, prompts: Sequence[str]) -> Tensor:
         """Token numbers, int64 (N, 77) on the CPU."""
-        length = self._model.config.max_position_embeddings
+        length = self.model.config.max_position_embeddings
         tokenized = self._tokenizer(list(prompts), padding="max_length", truncation=True, max_length=length)
         return torch.tensor(tokenized["input_ids"])
 
     def _states(self, texts: Sequence[str]) -> list[Tensor]:
         """The states of at most `width` texts, and of the empty ones that fill up the call."""
-        filled = [*texts, *[""] * (self._width - len(texts))]
-        device = self._model.device
+        filled = [*texts, *[""] * (self.width - len(texts))]
+        device = self.model.device
         with torch.autocast(device.type, enabled=False):
-            states = self._model(input_ids=self.tokens(filled).to(device)).last_hidden_state
+            states = self.model(input_ids=self.tokens(filled).to(device)).last_hidden_state
         return [state.clone() for state in states]
 
 
@@ -130,7 +133,7 @@ def load_text_encoder(
 
 def _tokenizer(vocab: Path, merges: Path, size: int) -> CLIPTokenizer:
     """Stable Diffusion 2's, which fills up with `!` and not with the end token, as the first CLIP did."""
-    numbers = json.loads(vocab.read_text(encoding="utf-8"))
+    numbers = read_json(vocab)
     lines = merges.read_text(encoding="utf-8").split("\n")
     pairs = [tuple(line.split()) for line in lines[lines[0].startswith("#version") :] if line]
     lacking = [token for token in (_BEGIN, _END, _PAD) if token not in numbers]

@@ -150,10 +150,11 @@ def test_a_bundle_that_is_not_here_is_named_with_what_brings_it():
         open_engine("seesr", Setup(scale=4, weights="0" * 64))
 
 
-def test_a_missing_extra_is_named(recipe, monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "timm", None)
+@pytest.mark.parametrize("package", ["diffusers", "timm", "transformers"])
+def test_a_missing_extra_is_named(package, recipe, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, package, None)
     for act in (lambda: SeeSR(recipe.setup("cpu")), lambda: SeeSR.make_weights("seesr-tiny", tmp_path)):
-        with pytest.raises(MissingExtraError, match=r"srcache\[seesr\]"):
+        with pytest.raises(MissingExtraError, match=rf"engine seesr needs {package}, .*srcache\[seesr\]"):
             act()
 
 

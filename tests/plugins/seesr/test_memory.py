@@ -88,7 +88,7 @@ def test_a_recorded_call_keeps_its_peak_and_its_inputs():
 
 def test_weights_are_those_of_all_networks_which_stay_untouched(tiny_networks):
     networks = tiny_networks
-    modules = [networks.unet, networks.controlnet, networks.vae._encoder, networks.vae._decoder, networks.text._model]
+    modules = [networks.unet, networks.controlnet, networks.vae._encoder, networks.vae._decoder, networks.text.model]
     modules += [networks.tagger.network, networks.vae._before, networks.vae._after]
     tensors = [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
     found = predicted(networks).weights

@@ -149,9 +149,24 @@ def test_a_vocabulary_that_is_not_the_model_s_is_refused(tmp_path):
             encoder(vocab=path)
 
 
+def test_a_vocabulary_that_broke_off_is_named(tmp_path):
+    path = tmp_path / "vocab.json"
+    path.write_text((FOLDER / "vocab.json").read_text(encoding="utf-8")[:100], encoding="utf-8")
+    with pytest.raises(WeightsError, match=r"vocab\.json cannot be read as JSON .*; fetch it again"):
+        encoder(vocab=path)
+
+
+def test_what_was_kept_can_be_forgotten():
+    text = encoder()
+    first = text.encode(["cat"])
+    text.forget()
+    assert torch.equal(text.encode(["cat"]), first)
+    assert text.encoded == 2
+
+
 def test_the_published_encoder_s_tensors_all_have_their_place():
     facts = json.loads((GOLDEN / "full" / "text_encoder_params.json").read_text(encoding="utf-8"))
     config = json.loads((GOLDEN / "full" / "configs.json").read_text(encoding="utf-8"))["text_encoder"]["config"]
     tensors = {name: torch.empty(shape, device="meta") for name, shape, _ in facts["rows"]}
     text = load_text_encoder(config, tensors, FOLDER / "vocab.json", FOLDER / "merges.txt", torch.float16)
-    assert sum(each.numel() for each in text._model.parameters()) == facts["param_count"]
+    assert sum(each.numel() for each in text.model.parameters()) == facts["param_count"]
