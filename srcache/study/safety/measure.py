@@ -140,8 +140,9 @@ def measure_safety(
         if rows is None:
             begin_scores(folder.path, convention, _notes(classifier))
             rows = {}
+        renamed = _update_names(rows, wanted, items)
         todo = [one for one in wanted.items() if one[0] not in rows]
-        if todo or _update_names(rows, wanted, items):
+        if todo or renamed:
             failures = _Measurement(folder, items, store, classifier).run(todo, rows, progress)
     return SafetyReport(
         table=folder.path / TABLE,

@@ -248,6 +248,18 @@ def test_rows_outlive_a_measurement_of_other_images_and_take_todays_names(photos
     assert [row.image for row in report.rows] == [f"moss{n}" for n in range(4)]
 
 
+def test_renamed_images_get_todays_names_also_beside_new_ones(photos: Path) -> None:
+    shutil.copytree(photos, photos.parent / "all")
+    shutil.rmtree(photos / "gravel")
+    folder = built(photos, NOISY)
+    measured(folder, photos)
+    (photos.parent / "all" / "moss").rename(photos.parent / "all" / "ferns")
+    fill(scan(photos.parent / "all"), NOISY, photos.parent / "cache")
+    report = measured(folder, photos.parent / "all")
+    assert (report.measured, report.known) == (4, 8)
+    assert {row.image.partition("/")[0] for row in report.rows} == {"bark", "ferns", "gravel"}
+
+
 def test_what_cannot_be_measured_is_counted_and_tried_again(photos: Path, hr: Path) -> None:
     folder, classifier = built(photos, NOISY), RandomClassifier()
     files = [row.path for row in scan(photos).rows if row.path]
