@@ -9,7 +9,8 @@ from srcache.stores import KINDS
 from srcache.wording import counted, duration, human_bytes, percent
 
 from .options import FOLDER, SOURCE, common, device_option, recipe_options
-from .output import attributes, document, failure_lines, progress, reasons, table
+from .output import attributes, document, failure_lines, reasons, table
+from .progress_bar import progress_bar
 
 if TYPE_CHECKING:
     from srcache.catalog import Catalog
@@ -90,7 +91,7 @@ def command(
         compiled=compiled,
     )
     loaded = load_recipe(recipe, changes)
-    with progress("scan", "file") as show:
+    with progress_bar("scan", "file") as show:
         catalog = scan(src, rehash=rehash, progress=show)
     act = _dry_run if dry_run else _build
     return act(catalog, loaded, cache, settings, as_json)
@@ -100,7 +101,7 @@ def _build(catalog: "Catalog", recipe: "Recipe", cache: Path, settings: "FillSet
     from srcache.cache import FailedEntry
     from srcache.fill import fill
 
-    with progress("build") as show:
+    with progress_bar("build") as show:
         report = fill(catalog, recipe, cache, settings, show)
     problems = [FailedEntry("", problem.name, problem.reason, problem.detail) for problem in catalog.problems]
     failures = [*problems, *report.failures]

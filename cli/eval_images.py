@@ -8,7 +8,8 @@ import click
 from srcache.wording import NOTHING, counted
 
 from .options import EXISTING_FOLDER, FOLDER, common, device_option
-from .output import document, failure_lines, progress, table
+from .output import document, failure_lines, table
+from .progress_bar import progress_bar
 
 if TYPE_CHECKING:
     from srcache.study.quality import Convention, QualityReport, Summary
@@ -88,7 +89,7 @@ def command(
         require_free(out, "quality")
     chosen = names or list(PRESETS[preset].metrics if preset else _DEFAULT)
     convention = _convention(preset, channel, crop_border, resize)
-    with progress("measure") as show:
+    with progress_bar("measure") as show:
         report = measure_folders(reference, test, chosen, convention, settings, show)
     files = report.write(out) if out is not None else ()
     _print(report, files, as_json)

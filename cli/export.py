@@ -7,7 +7,8 @@ import click
 from srcache.wording import counted, human_bytes
 
 from .options import FOLDER, common
-from .output import attributes, document, failure_lines, progress
+from .output import attributes, document, failure_lines
+from .progress_bar import progress_bar
 
 
 @click.command("export", short_help="Write a cache's images as ordinary image files.")
@@ -32,7 +33,7 @@ def command(cache: Path, dst: Path, recipe: str | None, kind: str, names: bool, 
     from srcache.cache import FailedEntry
     from srcache.maintain.export import export
 
-    with progress("export") as show:
+    with progress_bar("export") as show:
         report = export(cache, dst, recipe, format=kind, names=names, progress=show)
     failures = [FailedEntry("", name, "absent", "the cache has no image of it") for name in report.absent]
     if as_json:

@@ -9,7 +9,8 @@ import click
 from srcache.wording import counted, human_bytes
 
 from .options import EXISTING_FILE, EXISTING_FOLDER, common
-from .output import document, say, table
+from .output import document, table
+from .progress_bar import say
 
 if TYPE_CHECKING:
     from srcache.weights.status import BundleState, EngineWeights
@@ -102,7 +103,7 @@ def verify_command(words: tuple[str, ...], as_json: bool) -> int:
     """
     from srcache.errors import DamagedError
     from srcache.weights.checkpoint import adopted, find, matching
-    from srcache.weights.record import recorded
+    from srcache.weights.digests import recorded
     from srcache.weights.status import choose_record, of_engines, verify_bundles
 
     chosen = {word: choose_record(word) for word in words}

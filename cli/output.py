@@ -1,17 +1,11 @@
-"""How commands write: JSON documents, tables and lists on stdout; progress on stderr, where a person watches it."""
+"""How commands write: JSON documents, tables and lists."""
 
 import json
 import math
 import re
-import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from typing import Any
-
-import click
-
-from srcache.progress import Progress
 
 _MOST = 10
 _NUMBER = re.compile(r"[+−-]?\d+(\.\d+)?( %)?|< 0\.0001|inf|nan|[–∞]")
@@ -75,26 +69,6 @@ def finding_lines(findings: Sequence[Any]) -> str:
 def reasons(counts: Mapping[str, int]) -> str:
     """How often each reason for a failure was met: `empty 1, truncated 3`."""
     return ", ".join(f"{reason} {count}" for reason, count in counts.items())
-
-
-@contextmanager
-def progress(label: str, unit: str = "image") -> Iterator[Progress]:
-    """A bar with rate and remaining time on stderr; nothing where stderr is no terminal."""
-    from tqdm import tqdm
-
-    with tqdm(desc=label, unit=f" {unit}s", disable=None, smoothing=0.1, dynamic_ncols=True) as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield show
-
-
-def say(text: str) -> None:
-    """A line on stderr about what is being done now; nothing where stderr is no terminal."""
-    if sys.stderr.isatty():
-        click.echo(text, err=True)
 
 
 def _json(command: str, ok: bool, result: Any, failures: list[Any], **more: Any) -> str:

@@ -8,7 +8,8 @@ import click
 from srcache.wording import counted, percent
 
 from .options import EXISTING_FOLDER, SOURCE, common, device_option
-from .output import document, progress, table
+from .output import document, table
+from .progress_bar import progress_bar
 
 if TYPE_CHECKING:
     from srcache.study.compare import Predictions
@@ -60,7 +61,7 @@ def command(
         raise click.UsageError("--hr, --cache and --recipe belong to a --domain, which is missing")
     base = arm_from_folder(domain, data, hr=hr, cache=cache, recipe=recipe) if domain else data
     labels = "ignore" if unlabelled else "match"
-    with progress("predict") as show:
+    with progress_bar("predict") as show:
         found = predict(run, base, labels=labels, device=device, batch_size=batch, progress=show)
     write_predictions(out, found)
     result = _result(found, out)

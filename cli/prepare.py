@@ -8,7 +8,8 @@ import click
 from srcache.wording import counted
 
 from .options import FOLDER, SOURCE, common
-from .output import attributes, document, first_lines, progress, table
+from .output import attributes, document, first_lines, table
+from .progress_bar import progress_bar
 
 if TYPE_CHECKING:
     from srcache.catalog import Catalog
@@ -52,7 +53,7 @@ def split_command(src: Path, dst: Path, ratios: str, seed: int, link: str, as_js
     from srcache.study.prepare import make_split
 
     shares, catalog = _numbers(ratios), _scan(src)
-    with progress("split", "file") as show:
+    with progress_bar("split", "file") as show:
         done = make_split(catalog, dst, shares, seed, link, show)
     rows = [(*name.split("/", 1), count) for name, count in done.counts.items()]
     text = table(rows, ("split", "class", "images"))
@@ -78,7 +79,7 @@ def lr_command(src: Path, dst: Path, factor: int, filter: str, as_json: bool) ->
     from srcache.study.prepare import make_lr
 
     catalog = _scan(src)
-    with progress("lr") as show:
+    with progress_bar("lr") as show:
         done = make_lr(catalog, dst, factor, filter, show)
     return _show("lr", done, "", as_json)
 
@@ -105,7 +106,7 @@ def crops_command(
     from srcache.study.prepare import CropSettings, make_crops
 
     squares, catalog = CropSettings(size=size, factor=factor, per_image=per_image, seed=seed), _scan(src)
-    with progress("crops") as show:
+    with progress_bar("crops") as show:
         done = make_crops(catalog, hr_dst, lr_dst, squares, show)
     return _show("crops", done, "", as_json)
 
@@ -122,7 +123,7 @@ def _numbers(text: str) -> list[float]:
 def _scan(src: Path) -> "Catalog":
     from srcache.catalog import scan
 
-    with progress("scan", "file") as show:
+    with progress_bar("scan", "file") as show:
         return scan(src, progress=show)
 
 

@@ -8,7 +8,8 @@ import click
 from srcache.wording import counted
 
 from .options import FOLDER, common
-from .output import document, finding_lines, progress
+from .output import document, finding_lines
+from .progress_bar import progress_bar
 
 if TYPE_CHECKING:
     from srcache.maintain.repair import MendedRecipe
@@ -29,7 +30,7 @@ def command(cache: Path, recipe: str | None, as_json: bool) -> int:
     """
     from srcache.maintain.repair import repair
 
-    with progress("repair") as show:
+    with progress_bar("repair") as show:
         report = repair(cache, recipe, show)
     if as_json:
         result = {"path": report.path, "recipes": report.recipes, "set_aside": report.set_aside}

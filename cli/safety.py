@@ -8,7 +8,8 @@ import click
 from srcache.wording import counted, number, percent
 
 from .options import FOLDER, SOURCE, common, device_option
-from .output import document, failure_lines, first_lines, progress, reasons, table
+from .output import document, failure_lines, first_lines, reasons, table
+from .progress_bar import progress_bar
 
 if TYPE_CHECKING:
     from srcache.cache import RecipeFolder
@@ -90,7 +91,7 @@ def _measure(
         from srcache.study.safety import open_classifier
 
         judge = open_classifier(run, device)
-    with progress("safety") as show:
+    with progress_bar("safety") as show:
         return measure_safety(folder, items, judge, again=again, progress=show)
 
 

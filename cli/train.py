@@ -10,7 +10,8 @@ import click
 from srcache.wording import duration, percent
 
 from .options import EXISTING_FOLDER, FOLDER, SOURCE, common, set_option
-from .output import attributes, document, progress, table
+from .output import attributes, document, table
+from .progress_bar import progress_bar
 
 if TYPE_CHECKING:
     from srcache.study.arms import ArmDataset, ArmSets
@@ -89,7 +90,7 @@ def command(
 
     if not as_json:
         click.echo(_balance({name: data.balance for name, data in sets.named.items()}))
-    with progress("train", "step") as show:
+    with progress_bar("train", "step") as show:
         run = train_run(sets, out, settings, show, print_epoch, replace=replace)
     click.echo(document("train", _result(run)) if as_json else _text(run))
     return 0

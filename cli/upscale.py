@@ -8,7 +8,8 @@ import click
 from srcache.wording import counted, duration
 
 from .options import EXISTING_FILE, FOLDER, common, device_option, recipe_options
-from .output import attributes, document, failure_lines, progress
+from .output import attributes, document, failure_lines
+from .progress_bar import progress_bar
 
 
 @click.command("upscale", short_help="Upscale one image or a few, without a cache.")
@@ -40,7 +41,7 @@ def command(
     from srcache.recipe import load_recipe
 
     settings = FillSettings(samples=samples, device=device)
-    with progress("upscale") as show:
+    with progress_bar("upscale") as show:
         report = upscale(images, load_recipe(recipe, changes), out, settings, force=force, progress=show)
     ok = not report.failures
     if as_json:

@@ -7,7 +7,8 @@ import click
 from srcache.wording import counted, human_bytes
 
 from .options import FOLDER, common
-from .output import attributes, document, finding_lines, progress
+from .output import attributes, document, finding_lines
+from .progress_bar import progress_bar
 
 
 @click.command("verify", short_help="Check every byte of a cache; exit code 3 if it is damaged.")
@@ -26,7 +27,7 @@ def command(cache: Path, recipe: str | None, as_json: bool) -> int:
     """
     from srcache.maintain.verify import verify
 
-    with progress("verify") as show:
+    with progress_bar("verify") as show:
         report = verify(cache, recipe, show)
     if as_json:
         result = attributes(report, "path", "recipes", "entries", "bytes", "absent")

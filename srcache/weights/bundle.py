@@ -19,8 +19,7 @@ from srcache.errors import DamagedError, DiskFullError, WeightsError, listed
 from srcache.files import disk_errors
 from srcache.progress import Say
 from srcache.weights.checkpoint import PICKLED, adopt, is_digest, require_tensors, weights_folder
-from srcache.weights.manifest import BundlePart, Manifest, bundle_digest, load_manifest, shipped_manifests
-from srcache.weights.record import (
+from srcache.weights.digests import (
     RecordedFile,
     WeightsRecord,
     file_digest,
@@ -29,6 +28,7 @@ from srcache.weights.record import (
     unchanged_file,
     write_record,
 )
+from srcache.weights.manifest import BundlePart, Manifest, bundle_digest, load_manifest, shipped_manifests
 from srcache.weights.search import VARIABLE, FoundFile, made_folder, search
 
 _LARGE = 1 << 26

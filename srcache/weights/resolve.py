@@ -6,8 +6,8 @@ from pathlib import Path
 from srcache.errors import WeightsError
 from srcache.weights.bundle import find_bundle, is_made, locate
 from srcache.weights.checkpoint import adopt, find, is_digest, weights_folder
+from srcache.weights.digests import read_weights_record
 from srcache.weights.manifest import shipped_manifests
-from srcache.weights.record import read_weights_record
 
 
 def resolve_weights(text: str, beside: Path) -> str:

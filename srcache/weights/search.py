@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from srcache.weights.checkpoint import weights_folder
+from srcache.weights.digests import RecordedFile, recorded_parts
 from srcache.weights.hub import in_cache
 from srcache.weights.manifest import BundlePart, Manifest
-from srcache.weights.record import RecordedFile, recorded_parts
 
 VARIABLE = "SRCACHE_WEIGHTS"
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from srcache.engine.registry import engine_names, find_engine
 from srcache.errors import ConfigError, DamagedError, EngineError, MissingExtraError, WeightsError
 from srcache.weights.bundle import fetch_command
+from srcache.weights.digests import WeightsRecord, recorded, recorded_digest, unchanged_file
 from srcache.weights.manifest import Manifest, bundle_digest, load_manifest, shipped_manifests
-from srcache.weights.record import WeightsRecord, recorded, recorded_digest, unchanged_file
 from srcache.weights.search import FoundFile, search
 
 

@@ -1,8 +1,7 @@
-"""How commands write: documents, tables, lists that are cut short, progress."""
+"""How commands write: documents, tables, lists that are cut short."""
 
 import json
 import math
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,21 +103,3 @@ def test_findings_are_named_by_entry_or_file():
 def test_reasons_are_counted_in_the_order_given():
     assert output.reasons({"truncated": 3, "empty": 1}) == "truncated 3, empty 1"
     assert output.reasons({}) == ""
-
-
-def test_progress_and_words_about_it_are_for_terminals_only(capfd, monkeypatch):
-    with output.progress("build") as show:
-        show(1, 2)
-    output.say("downloading")
-    assert capfd.readouterr() == ("", "")
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    output.say("downloading")
-    with output.progress("build", "file") as show:
-        show(1, 2)
-        show(2, 2)
-    out, err = capfd.readouterr()
-    assert out == ""
-    assert err.startswith("downloading\n")
-    assert "build: 100%" in err
-    assert "2/2" in err
-    assert "files/s" in err

@@ -13,8 +13,8 @@ from srcache.errors import DamagedError, WeightsError
 from srcache.weights import bundle as bundles
 from srcache.weights.bundle import find_bundle, locate
 from srcache.weights.checkpoint import adopt, find, weights_folder
+from srcache.weights.digests import records_folder
 from srcache.weights.manifest import bundle_digest
-from srcache.weights.record import records_folder
 
 
 def test_the_digest_is_over_the_published_files_and_is_frozen(manifest, models):

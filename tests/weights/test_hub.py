@@ -8,7 +8,7 @@ import pytest
 from bundles import MANIFEST
 
 from srcache.errors import DiskFullError, MissingExtraError
-from srcache.weights import record as records
+from srcache.weights import digests
 from srcache.weights.bundle import find_bundle, locate
 from srcache.weights.download import fetch
 from srcache.weights.hub import Hub, Offer
@@ -26,7 +26,7 @@ def test_the_hubs_cache_is_searched_without_a_network(manifest, models, tmp_path
     (repository / "snapshots/c0ffee/words.txt").write_text("cat\ndog\n")
     digest = locate(manifest, [models])
     assert find_bundle(digest)["tags"] == repository / "snapshots/c0ffee/words.txt"
-    kept = records.read_weights_record(digest).parts["tags"]
+    kept = digests.read_weights_record(digest).parts["tags"]
     assert (kept.origin, kept.licence) == ("some/words@c0ffee", "unknown")
 
 

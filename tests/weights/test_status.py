@@ -7,10 +7,10 @@ from bundles import published
 from engines import Noise
 
 from srcache.errors import DamagedError, WeightsError
-from srcache.weights import record as records
+from srcache.weights import digests
 from srcache.weights.bundle import find_bundle, locate
+from srcache.weights.digests import recorded
 from srcache.weights.manifest import bundle_digest, shipped_manifests
-from srcache.weights.record import recorded
 from srcache.weights.status import (
     Damage,
     EngineWeights,
@@ -81,7 +81,7 @@ def test_an_audit_reports_what_is_gone_and_what_is_damaged_and_hashes_each_file_
     assert list(verify_bundles([record])) == []
     (models / "words.txt").write_text("cow\ndog\n")
     (models / "mine/unet/config.json").unlink()
-    hashed, digest_of = [], records.file_digest
+    hashed, digest_of = [], digests.file_digest
     monkeypatch.setattr(records, "file_digest", lambda path: (hashed.append(path.name), digest_of(path))[1])
     found = list(verify_bundles([record, replace(record, name="again")]))
     assert [(one.bundle, one.part, one.damaged) for one in found] == [

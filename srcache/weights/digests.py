@@ -1,4 +1,4 @@
-"""Records: what was found of a bundle, so that no later start has to hash gigabytes again.
+"""Digests of weights, and records of them, so that no later start has to hash gigabytes again.
 
 `$SRCACHE_HOME/weights/bundles/<digest>.json` holds every part's SHA-256, place, size and time of change;
 `names/<name>` holds the digest that a name stands for now. A file of the recorded size and time is trusted.

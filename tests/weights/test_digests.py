@@ -6,9 +6,9 @@ import pytest
 from bundles import sha256_of
 
 from srcache.errors import DamagedError, WeightsError
-from srcache.weights import record as records
+from srcache.weights import digests
 from srcache.weights.bundle import find_bundle, locate
-from srcache.weights.record import records_folder
+from srcache.weights.digests import records_folder
 
 
 def test_a_file_that_moved_is_missed_then_found_again_under_the_same_digest(manifest, models, tmp_path):
