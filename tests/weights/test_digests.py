@@ -26,7 +26,7 @@ def test_a_file_that_was_only_touched_is_hashed_once_and_trusted_again(manifest,
     digest = locate(manifest, [models])
     os.utime(models / "words.txt", ns=(1, 1))
     hashed = []
-    monkeypatch.setattr(records, "file_digest", lambda path: hashed.append(path.name) or sha256_of(path))
+    monkeypatch.setattr(digests, "file_digest", lambda path: hashed.append(path.name) or sha256_of(path))
     assert find_bundle(digest)
     assert find_bundle(digest)
     assert locate(manifest) == digest

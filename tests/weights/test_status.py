@@ -82,7 +82,7 @@ def test_an_audit_reports_what_is_gone_and_what_is_damaged_and_hashes_each_file_
     (models / "words.txt").write_text("cow\ndog\n")
     (models / "mine/unet/config.json").unlink()
     hashed, digest_of = [], digests.file_digest
-    monkeypatch.setattr(records, "file_digest", lambda path: (hashed.append(path.name), digest_of(path))[1])
+    monkeypatch.setattr(digests, "file_digest", lambda path: (hashed.append(path.name), digest_of(path))[1])
     found = list(verify_bundles([record, replace(record, name="again")]))
     assert [(one.bundle, one.part, one.damaged) for one in found] == [
         (str(manifest), "net.config", False),
