@@ -245,7 +245,7 @@ print(f"{bad} beyond, {time.time() - began:.0f} s"); sys.exit(bad > 0)
 E
 want golden && { step "golden cases on $DEVICE, fp32 fp16 bf16" 100 "$OUT/golden.log" $PY "$W/golden.py"; grep -E "BEYOND|beyond" "$OUT/golden.log" | cut -c1-220 | tee -a "$OUT/summary.txt"; }
 cat >"$W/build.sh" <<'E'
-# The whole program with seesr-tiny: service threads, padding, store, records; and one image alone is the stored one.
+# The complete program with seesr-tiny: service threads, padding, store, records; and one image alone is the stored one.
 set -e; cd "$W"; S="$PY -m srcache_cli.main"
 $PY - <<'P'
 import numpy as np; from PIL import Image; from pathlib import Path
