@@ -3,9 +3,11 @@ VENV   ?= .venv
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+LONG   := $(addprefix tests/,faults end_to_end browser benchmarks plugins/seesr study/experiment)
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart check lint types test test-slow bench clean
+.PHONY: help setup quickstart check quick-tests lint types test test-slow bench clean
 
 help:  ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' \
@@ -26,8 +28,11 @@ $(READY): pyproject.toml constraints.txt
 quickstart: $(READY)  ## a complete study on embedded images, three seeds, to a report
 	@$(BIN)/srcache quickstart --out srcache-quickstart
 
-check: lint types $(READY)  ## lint, types and the quick unit tests
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/faults --ignore tests/end_to_end --ignore tests/browser
+check: lint  ## lint, types and the quick unit tests
+	@$(MAKE) --no-print-directory -j2 types quick-tests
+
+quick-tests: $(READY)
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not medium and not slow and not gpu and not network" $(LONG:%=--ignore %)
 
 lint: $(READY)  ## ruff
 	@$(BIN)/ruff check .
@@ -36,7 +41,7 @@ types: $(READY)  ## mypy --strict
 	@$(BIN)/mypy srcache cli plugins
 
 test: $(READY) lint types  ## lint, types and all tests but the slow ones: what .ci/run runs
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-slow: $(READY)  ## the long tests: faults, scale, complete studies, browsers
 	@$(BIN)/python -m pytest -m slow

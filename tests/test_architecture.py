@@ -140,6 +140,7 @@ def _calls() -> Iterator[tuple[str, str, ast.Call]]:
                 yield f"{path}:{node.lineno}", ast.unparse(node.func), node
 
 
+@pytest.mark.medium
 def test_every_module_has_a_test_file_of_its_name():
     missing = []
     for path in _sources():
@@ -252,6 +253,7 @@ def test_heavy_packages_are_imported_where_they_are_needed():
     assert wrong == []
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("package", ["srcache", "srcache_cli"])
 def test_importing_every_module_loads_nothing_heavy(package):
     modules = [_module(path) for path in _sources() if _module(path).split(".")[0] == package]
@@ -261,6 +263,7 @@ def test_importing_every_module_loads_nothing_heavy(package):
     assert {name.split(".")[0] for name in loaded} & HEAVY == set()
 
 
+@pytest.mark.medium
 def test_the_public_names_are_there_however_they_are_reached():
     code = (
         "import importlib, srcache, sys\n"
@@ -303,6 +306,7 @@ def test_the_library_does_not_print():
     assert [place for place, called, _ in _calls() if called == "print" and not place.startswith("benchmarks/")] == []
 
 
+@pytest.mark.medium
 def test_nothing_is_unpickled_unless_it_is_asked_for():
     """Loaders of pickles are not imported; `load` of torch and numpy is called with its safe arguments.
 

@@ -14,6 +14,7 @@ from srcache.errors import DamagedError, EngineError
 REQUIRED = ["numpy>=1.26", 'scikit-image>=0.22; extra == "samples"', 'ruff; extra == "dev"', 'x[y,z]; extra == "all"']
 
 
+@pytest.mark.medium
 def test_this_machine_is_fit(tmp_path):
     found = check_machine(tmp_path)
     assert found.problems == ()
@@ -26,6 +27,7 @@ def test_this_machine_is_fit(tmp_path):
     assert found.cache.filesystem != "unknown"
 
 
+@pytest.mark.medium
 def test_engines_are_listed_and_a_broken_one_with_its_error(monkeypatch):
     find = doctor.find_engine
 
@@ -91,11 +93,13 @@ def test_a_record_that_cannot_be_read_does_not_stop_the_checkup(monkeypatch, tmp
     assert "is no record of weights" in _problems()["large"]
 
 
+@pytest.mark.medium
 def test_listing_engines_loads_no_torch():
     code = "import sys; from srcache.doctor import list_engines; list(list_engines()); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.medium
 def test_missing_packages_name_the_command_that_installs_them(monkeypatch):
     installed = {"numpy": "1.25.2", "scikit-image": None, "ruff": None}
     monkeypatch.setattr(doctor, "requires", lambda _: REQUIRED)
@@ -127,6 +131,7 @@ def test_versions_are_compared_by_number(installed, wanted, older):
     assert doctor._is_older(installed, wanted) is older
 
 
+@pytest.mark.medium
 def test_a_torch_that_does_not_load_is_a_problem(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     found = check_machine()
@@ -134,6 +139,7 @@ def test_a_torch_that_does_not_load_is_a_problem(monkeypatch):
     assert [text for text in found.problems if text.startswith("torch does not load")]
 
 
+@pytest.mark.medium
 def test_a_cache_folder_that_is_a_file_or_sealed_is_a_problem(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     [problem] = check_machine(tmp_path / "file/cache").problems
@@ -144,6 +150,7 @@ def test_a_cache_folder_that_is_a_file_or_sealed_is_a_problem(tmp_path, monkeypa
     assert [text for text in found.advice if "set SRCACHE_HOME" in text]
 
 
+@pytest.mark.medium
 def test_a_folder_that_machines_share_is_pointed_out(tmp_path, monkeypatch):
     monkeypatch.setattr(doctor, "file_system", lambda _: "nfs4")
     found = check_machine(tmp_path / "not/there/yet")

@@ -37,6 +37,7 @@ def test_a_file_is_written_with_its_folders(tmp_path):
     assert os.listdir(tmp_path / "a" / "b") == ["c.txt"]
 
 
+@pytest.mark.medium
 def test_a_reader_sees_all_of_a_file_or_none(tmp_path):
     path, seen, stop = tmp_path / "file", [], threading.Event()
     write_atomic(path, b"0" * 100_000)

@@ -55,6 +55,7 @@ def test_it_fits_on_two_hundred_lines_and_goes_from_use_to_detail() -> None:
     assert sorted(steps, key=README.index) == steps, "a cache is made before the loop that reads it"
 
 
+@pytest.mark.medium
 def test_the_training_loop_runs_on_the_cache_that_the_build_command_makes(
     photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -69,6 +70,7 @@ def test_the_training_loop_runs_on_the_cache_that_the_build_command_makes(
     assert tuple(scope["images"].shape[1:]) == (3, 64, 64)
 
 
+@pytest.mark.medium
 def test_python_fills_the_cache_that_the_build_command_would(
     photos: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -125,6 +127,7 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
     assert f"srcache {name}" in shown.output.split("Usage:")[1].partition("\n")[2]
 
 
+@pytest.mark.medium
 def test_the_shipped_recipes_are_named() -> None:
     section = README[README.index("## Recipes") : README.index("## Policies")]
     assert all(f"`{name}`" in section for name in shipped_recipes())

@@ -2,9 +2,9 @@
 
 Three kinds. A *checkpoint* is one file of tensors that the user has (`checkpoint`). A *bundle* is the several files
 that one engine loads, from several places (`bundle`): a `manifest` says which they are, `search` finds them on this
-machine, `download` brings them from the Hugging Face `hub`, and `digests` records what was found. And an engine may have
-weights of its own, in its package or another (`status` looks at all of them). Recipes name the first two by a digest
-(`resolve`), so that no other file can take their place unnoticed. Nothing is unpickled but tensors.
+machine, `download` brings them from the Hugging Face `hub`, and `digests` records what was found. And an engine may
+have weights of its own, in its package or another (`status` looks at all of them). Recipes name the first two by a
+digest (`resolve`), so that no other file can take their place unnoticed. Nothing is unpickled but tensors.
 """
 
 from srcache.weights.bundle import find_bundle as find_bundle

@@ -5,12 +5,17 @@ import os
 import re
 import subprocess
 import sys
+from importlib import import_module
+from importlib.util import find_spec
 
 import paths
 import pytest
 
 SCRIPT = paths.ROOT / "benchmarks/gpu_check.sh"
 _HEREDOC = re.compile(r"^(?P<head>.*)<<'(?P<end>[A-Z])'.*\n(?P<body>(?:.*\n)*?)(?P=end)$", re.MULTILINE)
+OURS = {"srcache", "srcache_cli", "srcache_plugins", "benchmarks", "seesr_fixtures"}
+"""Packages of the project, and a module of its tests."""
+
 _MARK = "mark" + ".gpu"
 """In two parts: the script finds the tests for a GPU by this word."""
 
@@ -45,6 +50,21 @@ def test_it_is_a_shell_script_of_seven_python_programs():
     subprocess.run(["bash", "-n", str(SCRIPT)], check=True)
 
 
+@pytest.mark.parametrize("program", [body for _, body in PROGRAMS], ids=[head[:40] for head, _ in PROGRAMS])
+def test_what_its_programs_import_from_the_project_is_there(program, monkeypatch):
+    monkeypatch.syspath_prepend(paths.ROOT)
+    for node in ast.walk(ast.parse(program)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in OURS:
+            module = import_module(node.module)
+            missing = [
+                alias.name
+                for alias in node.names
+                if not hasattr(module, alias.name) and find_spec(f"{node.module}.{alias.name}") is None
+            ]
+            assert missing == [], node.module
+
+
+@pytest.mark.slow
 def test_all_that_it_imports_and_collects_is_there(tmp_path):
     env = {**os.environ, "DRY": "imports", "OUT": str(tmp_path), "PY": sys.executable, "SLOW": "8", "LIMIT": "1200"}
     env.pop("PYTEST_ADDOPTS", None)

@@ -98,6 +98,7 @@ def test_a_catalog_of_a_data_set_is_pickled(dataset: Any) -> None:
     np.testing.assert_array_equal(back.load(1, check=True).rgb, catalog.load(1).rgb)
 
 
+@pytest.mark.medium
 def test_opening_imports_neither_torch_nor_datasets() -> None:
     code = (
         "import sys\n"

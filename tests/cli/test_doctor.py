@@ -4,9 +4,12 @@ import json
 import re
 from dataclasses import replace
 
+import pytest
+
 from srcache.doctor import Extra, check_machine
 
 
+@pytest.mark.medium
 def test_the_disk_of_a_cache_is_looked_at(home, srcache):
     printed = srcache("doctor", "--cache", "cache")
     assert (printed.code, printed.err) == (0, "")
@@ -16,6 +19,7 @@ def test_the_disk_of_a_cache_is_looked_at(home, srcache):
     assert not re.search(r"^cache ", srcache("doctor").out, re.MULTILINE)
 
 
+@pytest.mark.medium
 def test_what_is_missing_is_a_problem_with_exit_code_4(home, srcache, monkeypatch):
     command = "pip install 'srcache[samples]'"
     lacking = Extra(name="samples", missing=("scikit-image>=0.22 is not installed",), command=command)
@@ -29,6 +33,7 @@ def test_what_is_missing_is_a_problem_with_exit_code_4(home, srcache, monkeypatc
     assert json.loads(srcache("doctor", "--json").out)["ok"] is False
 
 
+@pytest.mark.medium
 def test_a_broken_engine_is_a_note(srcache, broken_engine):
     printed = srcache("doctor")
     assert printed.code == 0

@@ -60,6 +60,7 @@ def _words(lines):
     return [" ".join(line.split()) for line in lines]
 
 
+@pytest.mark.medium
 def test_the_golden_document(evaluate):
     code, out, _ = evaluate("A.csv B.csv C.csv --out out --json")
     document = json.loads(out)
@@ -71,6 +72,7 @@ def test_the_golden_document(evaluate):
     assert normal == json.loads(GOLDEN.read_text(encoding="utf-8")), words
 
 
+@pytest.mark.medium
 def test_tables_verdict_and_files_for_people(evaluate, home):
     code, out, err = evaluate("A.csv second=B.csv C.csv --out out")
     lines = out.splitlines()
@@ -96,6 +98,7 @@ def test_nothing_is_written_unasked(evaluate, home):
     assert sorted(home.iterdir()) == before
 
 
+@pytest.mark.medium
 def test_the_same_name_again_is_another_seed(evaluate):
     rng = np.random.default_rng(0)
     for place in range(3):
@@ -189,6 +192,7 @@ def test_a_mistake_with_json_is_a_document(evaluate):
     assert document["error"]["kind"] == "CatalogError"
 
 
+@pytest.mark.medium
 def test_a_folder_that_cannot_be_written_is_the_machines_fault(evaluate):
     Path("file").touch()
     code, _, err = evaluate("A.csv B.csv --out file/out")

@@ -169,6 +169,7 @@ def _run_apart(*words: str) -> tuple[int, str, str, set[str]]:
     return done.returncode, done.stdout, err, set(modules.split())
 
 
+@pytest.mark.medium
 def test_psnr_and_ssim_load_neither_pyiqa_nor_torch(home):
     code, out, err, modules = _run_apart(*LINE.split(), "--preset", "seesr-paper", "--json")
     assert code == 0, err
@@ -181,6 +182,7 @@ def test_psnr_and_ssim_load_neither_pyiqa_nor_torch(home):
     assert all("PolyForm Noncommercial" in reason or "which is not in" in reason for reason in skipped.values())
 
 
+@pytest.mark.medium
 @pytest.mark.skipif(find_spec("pyiqa") is None, reason="pyiqa (extra iqa) is not installed")
 def test_a_metric_asked_for_by_name_fails_at_once(home):
     (home / "sr/moss/m1.png").unlink()

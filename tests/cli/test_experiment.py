@@ -26,6 +26,7 @@ def config(tmp_path, monkeypatch):
     return "mine.yaml"
 
 
+@pytest.mark.medium
 def test_what_experiment_prints(config, srcache):
     printed = srcache("experiment", config, "--out", "out", *CHANGES)
     assert (printed.code, printed.err) == (0, "")
@@ -45,6 +46,7 @@ def test_what_experiment_prints(config, srcache):
     assert re.fullmatch(r"done in [\d.]+ (s|min)", lines[-1])
 
 
+@pytest.mark.medium
 def test_with_json_progress_is_on_stderr_and_the_command_is_recorded(config, srcache, tmp_path):
     printed = srcache("experiment", config, "--out", "out", *CHANGES, "--json")
     document = json.loads(printed.out)
@@ -160,6 +162,7 @@ def test_a_mistake_is_refused(tmp_path, monkeypatch, refuse, line, message):
     refuse(f"experiment {line}", message)
 
 
+@pytest.mark.medium
 def test_an_image_that_cannot_be_read_is_listed_and_a_second_run_trains_nothing(tmp_path: Path) -> None:
     folder = make_images(tmp_path / "images")
     (folder / "test/down/down-1.png").write_bytes(b"no image")

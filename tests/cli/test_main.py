@@ -72,6 +72,7 @@ def _normal(value, home, bytes_vary=False):
     return value
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", LINES)
 def test_every_command_prints_the_golden_document(name, home, srcache):
     code, line = LINES[name]
@@ -209,6 +210,7 @@ def test_help_loads_nothing_heavy():
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.medium
 def test_the_program_ends_with_the_exit_code(home):
     done = subprocess.run(
         [sys.executable, "-m", "srcache_cli.main", "info", "photos"], capture_output=True, check=False

@@ -101,6 +101,7 @@ def test_a_recipe_takes_the_digest_that_convert_prints(models, photos):
 # list
 
 
+@pytest.mark.medium
 def test_list_shows_checkpoints_and_the_weights_of_engines(models, locate, tmp_path):
     locate(lambda: tmp_path / "noise.bin")
     _files()
@@ -138,6 +139,7 @@ def test_list_says_what_is_missing_and_how_to_get_it(models, locate):
 # verify
 
 
+@pytest.mark.medium
 def test_verify_finds_the_checkpoint_that_changed(models):
     _files()
     first, second = (line.split()[0] for line in models("convert one.safetensors two.pth")[1].splitlines())
@@ -173,6 +175,7 @@ def test_a_beginning_that_fits_two_checkpoints_is_not_guessed(models):
     assert matching(digests[0]).digest == digests[0]
 
 
+@pytest.mark.medium
 def test_verify_looks_at_the_weights_of_engines_too(models, locate, tmp_path):
     locate(lambda: tmp_path / "noise.bin")
     before = int(models("verify")[1].split()[0])
@@ -280,6 +283,7 @@ def test_only_bundles_are_searched_for_in_folders(models, bundle):
     assert "only a bundle's files are searched for in a folder" in err
 
 
+@pytest.mark.medium
 def test_list_says_how_complete_every_bundle_is(models, bundle):
     shipped = _listed(models)
     assert shipped["seesr"]["digest"] is None

@@ -22,6 +22,7 @@ def loaded(tmp_path, monkeypatch):
     return names
 
 
+@pytest.mark.medium
 def test_the_shipped_quickstart_is_run_into_the_folder(loaded, srcache):
     printed = srcache("quickstart", "--out", "a folder", "--json")
     document = json.loads(printed.out)

@@ -1,8 +1,10 @@
 """`srcache repair`: what it prints, and what cannot be repaired."""
 
+import pytest
 from command_lines import damage
 
 
+@pytest.mark.medium
 def test_what_repair_prints(home, srcache):
     damage(home)
     repaired = srcache("repair", "damaged")
@@ -17,6 +19,7 @@ def test_what_repair_prints(home, srcache):
     assert srcache("info", "damaged").code == 3
 
 
+@pytest.mark.medium
 def test_images_that_were_lost_are_counted_and_made_by_the_next_build(home, srcache):
     damage(home)
     printed = srcache("repair", "damaged", "--recipe", "bicubic")

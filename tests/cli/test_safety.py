@@ -96,6 +96,7 @@ def test_what_a_filter_removes_is_listed(srcache, photos, cache):
     assert document["result"]["filters"] == [{"filter": text, "kept": 6, "removed": 6, "names": removed}]
 
 
+@pytest.mark.medium
 def test_a_long_list_is_cut_in_text_only(srcache, tmp_path):
     (tmp_path / "many").mkdir()
     for seed in range(60):

@@ -26,6 +26,7 @@ def sources(stripes, split="train"):
     ]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("arm", ["lr", "hr", "sr", "bicubic", "0: lr; 1: lr=0.5,sr=0.5"])
 def test_every_arm_is_trained(stripes, tmp_path, srcache, arm):
     more = ["--validation", stripes / "lr/validation", "--validation-hr", stripes / "hr/validation"]
@@ -39,6 +40,7 @@ def test_every_arm_is_trained(stripes, tmp_path, srcache, arm):
     assert (trained.arm, trained.balance["test"]) == (arm, {"across": 3, "down": 3})
 
 
+@pytest.mark.medium
 def test_the_document(stripes, tmp_path, srcache):
     words = [*sources(stripes), "--arm", "sr", "--validation", "0.3", "--out", tmp_path / "run", *settings(), "--json"]
     code, out, _ = srcache("train", *words)
@@ -54,6 +56,7 @@ def test_the_document(stripes, tmp_path, srcache):
     assert json.loads(srcache("train", *words)[1])["result"]["reused"] is True
 
 
+@pytest.mark.medium
 def test_options_may_come_from_a_file(stripes, tmp_path, srcache):
     config = tmp_path / "train.yaml"
     lines = [f"lr: {stripes / 'lr/train'}", "arm: lr", "validation: 0.3"]
@@ -83,6 +86,7 @@ def test_a_mistake_is_refused(stripes, tmp_path, srcache):
     assert not out.exists()
 
 
+@pytest.mark.medium
 def test_another_training_in_the_folder_is_replaced_only_if_asked(stripes, tmp_path, srcache):
     words = ["train", "--lr", stripes / "lr/train", "--arm", "lr", "--validation", "0.3", "--out", tmp_path / "run"]
     assert srcache(*words, *settings())[0] == 0

@@ -1,8 +1,10 @@
 """`srcache verify`: what it prints of an intact and of a damaged cache."""
 
+import pytest
 from command_lines import damage
 
 
+@pytest.mark.medium
 def test_what_verify_prints(home, srcache):
     intact = srcache("verify", "cache")
     assert intact.out.startswith("cache: 4 SR images in 2 recipes checked")
@@ -13,6 +15,7 @@ def test_what_verify_prints(home, srcache):
     assert bad.err.startswith("1 problem; `srcache repair damaged` keeps what is intact\n  damaged: bicubic-acbb")
 
 
+@pytest.mark.medium
 def test_one_recipe_is_checked_by_itself(home, srcache):
     damage(home)
     printed = srcache("verify", "damaged", "--recipe", "lanczos")

@@ -34,11 +34,13 @@ def quick(monkeypatch):
     return NAMES - {"info without torch"}
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", ["resample", *ENTRY_POINTS])
 def test_good_engines_pass_every_check(name):
     assert set(check_engine(name, SETUP)) == NAMES
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("name", "setup"),
     [
@@ -51,6 +53,7 @@ def test_good_engines_pass_with_other_setups(name, setup):
     assert set(check_engine(name, setup, batch=3, size=(9, 16))) == NAMES
 
 
+@pytest.mark.medium
 def test_a_failure_beside_others_is_checked_where_the_author_has_one(make_image):
     failing = to_batch([make_image(24, 32, mark="fails")])[0]
     assert set(check_engine("test-faulty", SETUP, failing=failing)) == {*NAMES, "failure stays alone"}
@@ -320,6 +323,7 @@ def test_an_entry_point_and_its_info_must_agree_on_the_name(quick, monkeypatch):
     assert "its entry point is named test-noise, but its info says noise" in message
 
 
+@pytest.mark.medium
 def test_an_engine_whose_module_imports_torch_is_caught(monkeypatch, tmp_path):
     source = "import torch\nfrom engines import Faulty\nclass Heavy(Faulty):\n    pass\n"
     (tmp_path / "heavy_plugin.py").write_text(source)

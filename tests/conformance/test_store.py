@@ -208,6 +208,7 @@ STEPS = st.lists(
 )
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("kind", KINDS)
 @given(steps=STEPS)
 def test_any_sequence_of_writes_is_what_a_dict_would_hold(kind, steps, tmp_path_factory):

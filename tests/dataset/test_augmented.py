@@ -275,6 +275,7 @@ def many(tmp_path: Path, make_image: Callable[..., Pixels]) -> Path:
     return tmp_path / "many"
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("policy", ["lr=0.5,sr=0.5", "0: lr; 5: sr"])
 def test_a_forgotten_epoch_warns_once_after_one_and_a_half(many: Path, policy: str) -> None:
     data = SRAugmentedDataset(many, built(many, PLAIN), policy=policy)
@@ -284,6 +285,7 @@ def test_a_forgotten_epoch_warns_once_after_one_and_a_half(many: Path, policy: s
     assert epochs(data, 5) == []
 
 
+@pytest.mark.medium
 def test_nothing_warns_where_the_epoch_is_set_or_does_not_matter(many: Path) -> None:
     cache = built(many, PLAIN)
     data = SRAugmentedDataset(many, cache, policy="lr=0.5,sr=0.5")
@@ -315,6 +317,7 @@ def read_as_nobody(folder: Path, cache: Path, sums: Any) -> None:
     sums.put([int(array(item).sum()) for item in data])
 
 
+@pytest.mark.medium
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become nobody")
 def test_a_cache_that_may_only_be_read_is_read(photos: Path) -> None:
     expected = [int(array(item).sum()) for item in SRAugmentedDataset(photos, built(photos, PLAIN), policy="sr")]

@@ -54,6 +54,7 @@ def with_samples(photos: Path) -> tuple[Path, list[Path]]:
     return cache, files
 
 
+@pytest.mark.medium
 def test_a_filter_serves_only_what_passes_and_the_rest_by_the_other_terms(photos: Path) -> None:
     cache, files = with_samples(photos)
     entries = stored(cache, NOISY)
@@ -145,6 +146,7 @@ def test_images_in_memory_are_filtered_by_their_files_rows(photos: Path) -> None
         SRAugmentedDataset(images, cache, policy="sr[safe>0.9]")
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("workers", "start"), [(0, None), (2, "fork"), (1, "spawn")])
 def test_filtered_variants_are_the_same_for_any_workers(photos: Path, workers: int, start: str | None) -> None:
     cache, _ = with_samples(photos)

@@ -57,6 +57,7 @@ def owners(counters: Counters) -> list[int]:
     return [int(owner) for owner in counters._shared[1:, -1] if owner]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("start", "number"), [("fork", 4), ("spawn", 1)])
 def test_nothing_is_lost_between_processes_that_begin_together(
     monkeypatch: pytest.MonkeyPatch, start: str, number: int
@@ -74,6 +75,7 @@ def test_nothing_is_lost_between_processes_that_begin_together(
     assert sorted(owners(counters)) == sorted(worker.pid or 0 for worker in workers)
 
 
+@pytest.mark.medium
 def test_rows_of_processes_that_have_ended_are_used_again_and_keep_their_counts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -99,6 +101,7 @@ def test_more_processes_than_rows_still_count(monkeypatch: pytest.MonkeyPatch) -
     assert counters.totals()["sr"] == 13
 
 
+@pytest.mark.medium
 def test_a_process_that_was_forked_while_a_thread_counts_can_count() -> None:
     counters, stop = Counters(float("inf")), threading.Event()
 

@@ -68,6 +68,7 @@ def reachable(thing: Any) -> int:
     return len(seen)
 
 
+@pytest.mark.medium
 def test_a_large_set_is_a_few_buffers() -> None:
     items, few = open_items(invented(20_000), None, None), open_items(invented(20), None, None)
     assert reachable(items) == reachable(few) < 100

@@ -54,6 +54,7 @@ def test_a_miss_falls_back_and_is_counted(photos: Path, instead: str) -> None:
     assert data.counts["sr"] == 0
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("recipe", [NOISY, IN_BATCHES, SHRUNK], ids=lambda recipe: recipe.name)
 @pytest.mark.parametrize("opened", [False, True], ids=["by name", "open"])
 def test_an_engine_makes_what_fill_would_have_stored(photos: Path, recipe: Recipe, opened: bool) -> None:

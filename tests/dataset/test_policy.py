@@ -48,6 +48,7 @@ def test_a_policy_is_constant_exactly_if_it_serves_one_variant(terms, later, sam
     assert policy.is_constant(samples) == (len(served) == 1)
 
 
+@pytest.mark.medium
 def test_choices_are_the_same_in_another_process():
     code = (
         "import sys; from srcache.dataset.policy import Policy; p = Policy.parse('lr=0.5,sr=0.5', seed=3);"
@@ -60,6 +61,7 @@ def test_choices_are_the_same_in_another_process():
     assert printed.strip() == " ".join(str(policy.pick(key, 5, 3)) for key in KEYS[:20])
 
 
+@pytest.mark.medium
 @given(TERMS, st.integers(0, 9), st.integers(0, 99), st.integers(1, 20), st.randoms(use_true_random=False))
 def test_neither_visiting_order_nor_written_order_matters(terms, seed, epoch, samples, rng):
     policy = Policy.parse(_written(terms), seed)
@@ -197,6 +199,7 @@ def test_mistakes_are_named(text, words):
         Policy.parse(text)
 
 
+@pytest.mark.medium
 @given(st.text("hlrs#=.,:;019 e-[]<>&afe", max_size=16) | st.from_regex(r"\A(sr\[safe[<>]=?[0-9.e-]{1,4}\],?)+\Z"))
 def test_any_text_is_a_policy_or_a_mistake(text):
     try:
@@ -255,6 +258,7 @@ def test_what_passes_everything_is_served_as_without_filters(terms, seed, epoch,
         assert policy.pick(key, epoch, samples, lambda *_: range(12)) == plain.pick(key, epoch, samples)
 
 
+@pytest.mark.medium
 @given(TERMS, st.integers(0, 9), st.integers(0, 99), st.integers(1, 12))
 def test_what_passes_nothing_is_served_by_the_other_terms(terms, seed, epoch, samples):
     rest = {name: weight for name, weight in terms.items() if not name.startswith("sr")}
@@ -270,6 +274,7 @@ def test_what_passes_nothing_is_served_by_the_other_terms(terms, seed, epoch, sa
                 policy.pick(key, epoch, samples, lambda *_: ())
 
 
+@pytest.mark.medium
 @given(FILTERED, TABLES, st.integers(0, 9), st.integers(0, 99), st.integers(1, 12))
 def test_only_samples_that_pass_are_served(terms, table, seed, epoch, samples):
     policy, passing = Policy.parse(_written(terms), seed), answers(table)
@@ -298,6 +303,7 @@ def test_shares_follow_the_weights_of_what_is_left():
     assert set(failed) == {"hr", "lr"}
 
 
+@pytest.mark.medium
 @given(FILTERED, FILTERED, st.integers(0, 2**40))
 def test_a_policy_reads_as_it_is_written(first, second, seed):
     policy = Policy.parse(f"0: {_written(first)}; 7: {_written(second)}", seed)

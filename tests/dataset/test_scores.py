@@ -78,6 +78,7 @@ def cells(row: LabelScore) -> list[str]:
     return [str(getattr(row, name)) for name in ("name", *HEADER[1:])]
 
 
+@pytest.mark.medium
 @given(st.lists(ROWS, unique_by=lambda row: row.name, max_size=8))
 def test_rows_are_read_as_they_were_written(home, rows):
     write_scores(home, rows)
@@ -208,6 +209,7 @@ def test_what_a_filter_removes(tmp_path):
 # --- score filters ---
 
 
+@pytest.mark.medium
 @given(st.lists(ROWS, unique_by=lambda row: row.name, max_size=12), st.randoms(use_true_random=False))
 def test_a_score_filter_says_what_the_rows_say(rows, rng):
     texts = ["safe>0.5", "agree>=0.25&safe<0.9", "feature_distance<1", "back_projection>40", "back_projection_error<9"]

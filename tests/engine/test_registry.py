@@ -14,6 +14,7 @@ from srcache.engine.registry import engine_names, find_engine, open_engine
 from srcache.errors import EngineError
 
 
+@pytest.mark.medium
 def test_installed_engines_are_found_here_in_subprocesses_and_in_spawned_workers():
     found = engine_names()
     assert {"resample", *ENTRY_POINTS} <= set(found)

@@ -70,6 +70,7 @@ def test_tiles_that_disagree_blend_without_a_step(offset):
     assert tiled[0, 0, 56:].tolist() == pytest.approx([offset] * 40)
 
 
+@pytest.mark.medium
 @given(st.integers(40, 100), st.integers(40, 100), st.sampled_from([(32, 8), (33, 11), (32, 16), (48, 40)]))
 def test_what_sees_no_further_than_a_quarter_of_the_overlap_comes_out_as_untiled(height, width, sizes):
     """A 5×5 mean is wrong only within two pixels of a tile's border, and these are thrown away."""

@@ -46,6 +46,7 @@ def test_a_large_data_set_is_probed_all_over_and_scaled_up(make_image, tmp_path,
     assert found.bytes == round(50 * found.bytes_each)
 
 
+@pytest.mark.medium
 def test_only_what_is_missing_counts_and_a_full_cache_loads_no_engine(photos, tmp_path, monkeypatch):
     recipe, catalog = resolve({"name": "t", "engine": "test-noise", "scale": 2}), scan(photos)
     fill(scan(photos / "bark"), recipe, tmp_path / "cache", CPU)
@@ -73,6 +74,7 @@ def test_the_engine_s_time_is_shared_out_over_what_it_was_given():
     assert found.hours == 52 / 3600
 
 
+@pytest.mark.medium
 def test_a_probe_that_padded_shares_the_engine_s_time_and_keeps_the_loading_apart(photos, tmp_path, monkeypatch):
     """Twelve images of three shapes in batches of four, 0.04 s each to compute, 0.2 s to load."""
     build, upscale = engines.Shapes.__init__, engines.Shapes.upscale

@@ -47,6 +47,7 @@ def test_memory_that_runs_out_over_one_image_is_that_image_s_failure(photos, tmp
     assert (report.added, report.failed) == (11, {"out_of_memory": 1})
 
 
+@pytest.mark.medium
 def test_images_in_memory_are_few_whatever_the_size_of_the_data_set(make_image, tmp_path, monkeypatch):
     photos = write(tmp_path / "photos", 300, lambda number: (4, 4 + number % 3), make=make_image)
     images, alive, make = [], [], srcache.fill.feeding.make_requests

@@ -104,6 +104,7 @@ def test_an_image_that_is_there_twice_is_made_once(photos, tmp_path, monkeypatch
     assert (len(catalog), report.wanted, report.added, len(counted.seeds)) == (13, 12, 12, 12)
 
 
+@pytest.mark.medium
 def test_samples_are_made_of_one_decoding_each_and_more_of_them_later(photos, tmp_path, monkeypatch):
     catalog, recipe = scan(photos), recipe_of("test-noise", seed=3)
     one = contents(fill(catalog, recipe, tmp_path / "one", CPU))
@@ -134,6 +135,7 @@ def test_a_degraded_image_is_brought_back_to_its_source_s_size(photos, tmp_path)
         np.testing.assert_array_equal(decode(stored[entry_name(file_key(file), 0)]), np.asarray(expected))
 
 
+@pytest.mark.medium
 def test_a_lossy_codec_is_what_the_recipe_says(photos, tmp_path):
     plain = contents(fill(scan(photos), load_recipe("bicubic"), tmp_path / "cache", CPU))
     lossy = contents(fill(scan(photos), load_recipe("bicubic", {"codec": "jpeg:90"}), tmp_path / "cache", CPU))
@@ -145,6 +147,7 @@ def test_a_lossy_codec_is_what_the_recipe_says(photos, tmp_path):
     assert len(open_cache(tmp_path / "cache").folders()) == 2
 
 
+@pytest.mark.medium
 @hypothesis_settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(workers=st.integers(1, 4), seed=st.integers(0, 99), cut=st.integers(0, 12))
 def test_bytes_do_not_depend_on_threads_order_or_restarts(photos, tmp_path, workers, seed, cut):
@@ -261,6 +264,7 @@ def is_json(line):
 # --- bounds ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.medium
 def test_a_data_set_whose_images_all_have_different_shapes_is_built(make_image, tmp_path, monkeypatch):
     counted = Counted(monkeypatch, engines.Shapes)
     photos = write(tmp_path / "photos", 70, lambda number: (4 + number % 7, 4 + number // 7), make=make_image)
@@ -273,6 +277,7 @@ def test_a_data_set_whose_images_all_have_different_shapes_is_built(make_image, 
 # --- interruptions, the disk, other processes ------------------------------------------------------------------------
 
 
+@pytest.mark.medium
 def test_ctrl_c_keeps_the_batch_in_hand_and_the_next_run_goes_on(photos, tmp_path, monkeypatch):
     counted, recipe = Counted(monkeypatch, engines.Sleepy), recipe_of("test-sleepy")
     upscale = engines.Sleepy.upscale

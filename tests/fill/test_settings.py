@@ -28,6 +28,7 @@ def test_numbers_of_samples_that_make_no_sense_are_refused_before_anything_is_ma
     assert not (tmp_path / "cache").exists()
 
 
+@pytest.mark.medium
 def test_compilation_is_asked_of_engines_that_make_use_of_it_and_noted(photos, tmp_path, monkeypatch):
     compiled = FillSettings(device="cpu", compiled=True)
     with pytest.raises(EngineError, match=r"engine test-noise makes no use of torch\.compile; leave --compile"):

@@ -36,6 +36,7 @@ def _recipe(home, name):
     return load_recipe(caches.recipe_file(home, name))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("name", "samples"), [("bicubic", 1), ("small", 1), ("noisy", 2)])
 def test_the_files_are_byte_for_byte_those_of_build_and_export(home, images, tmp_path, name, samples):
     caches.build(home / "photos", tmp_path / "cache", name, samples=samples)

@@ -22,6 +22,7 @@ def _put(cache, *entries):
         store.put_many(entries)
 
 
+@pytest.mark.medium
 def test_a_reader_that_dies_is_a_finding(cache):
     folder = caches.only(cache)
     data = folder.store_path / "data.mdb"
@@ -33,6 +34,7 @@ def test_a_reader_that_dies_is_a_finding(cache):
     assert set(_reasons(report)) <= {"damaged", "crash"}
 
 
+@pytest.mark.medium
 def test_a_blank_page_that_makes_the_reader_fail_an_assertion_is_a_finding(cache):
     _put(cache, *(Entry(f"{image_key(bytes([n]))}-000", bytes(900), {"pad": "x" * 900}) for n in range(200)))
     first = min(caches.contents(cache)).encode()
@@ -84,6 +86,7 @@ def _run_instead(monkeypatch, code):
     monkeypatch.setattr(checks.subprocess, "Popen", other)
 
 
+@pytest.mark.medium
 def test_an_interrupted_check_leaves_no_process(cache, monkeypatch):
     started = []
     start = checks._started

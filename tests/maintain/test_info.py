@@ -65,6 +65,7 @@ def test_a_failure_that_was_mended_since_is_none(cache):
     assert info(cache).recipes[0].failed == {}
 
 
+@pytest.mark.medium
 def test_info_of_a_cache_in_which_nothing_wasbuilt(tmp_path):
     made = create_cache(tmp_path / "cache")
     assert info(made.path).recipes == ()

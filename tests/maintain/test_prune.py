@@ -25,6 +25,7 @@ def test_prune_only_tells_what_would_go_unless_it_is_told_to(cache):
     assert report.bytes == info(cache).recipes[0].bytes
 
 
+@pytest.mark.medium
 def test_a_pruned_recipe_is_gone_and_the_others_stay(cache):
     others = {name: data for name, data in _tree(cache).items() if "bicubic" not in name and "lock" not in name}
     report = prune(cache, ["acbb464ab9619f0b", "bicubic"], yes=True)
@@ -68,6 +69,7 @@ def test_a_recipe_that_cannot_be_read_can_be_pruned(cache):
     assert verify(cache).ok
 
 
+@pytest.mark.medium
 def test_a_recipe_that_is_being_filled_is_not_pruned(cache):
     with caches.only(cache).lock(), pytest.raises(BusyError, match="being filled"):
         prune(cache, ["bicubic"], yes=True)

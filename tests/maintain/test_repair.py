@@ -44,6 +44,7 @@ def _check(cache, built, before):
     return len(kept)
 
 
+@pytest.mark.medium
 def test_a_whole_cache_is_not_touched(cache):
     before = _tree(cache)
     report = repair(cache)
@@ -53,6 +54,7 @@ def test_a_whole_cache_is_not_touched(cache):
     assert _tree(cache) == before
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("share", [0.99, 0.6, 0.0])
 def test_a_store_that_was_cut_off_keeps_what_is_left(cache, built, data, share):
     before, size = caches.contents(cache), data.stat().st_size
@@ -69,6 +71,7 @@ def test_a_store_that_was_cut_off_keeps_what_is_left(cache, built, data, share):
     assert _check(cache, built, before) == mended.kept
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("first", "count"), [(0, 2), (2, 3), (0, 6)])
 def test_overwritten_pages_lose_only_what_was_on_them(cache, built, data, first, count):
     before = caches.contents(cache)
@@ -80,6 +83,7 @@ def test_overwritten_pages_lose_only_what_was_on_them(cache, built, data, first,
     assert kept == 5 or (first, count) != (0, 2)  # the first two pages hold no entries
 
 
+@pytest.mark.medium
 def test_a_file_that_never_was_a_store_loses_all(cache, built, data):
     before = caches.contents(cache)
     data.write_bytes(b"\xff" * 5 * PAGE)
@@ -88,6 +92,7 @@ def test_a_file_that_never_was_a_store_loses_all(cache, built, data):
     assert _check(cache, built, before) == 0
 
 
+@pytest.mark.medium
 def test_an_image_that_decodes_no_more_is_dropped_and_made_again(cache, built):
     before = caches.contents(cache)
     wrong = entry_name(image_key(b"a stranger"), 0)
@@ -100,6 +105,7 @@ def test_an_image_that_decodes_no_more_is_dropped_and_made_again(cache, built):
     assert _check(cache, built, before) == 5
 
 
+@pytest.mark.medium
 def test_images_above_the_pixel_limit_are_kept(cache, data, monkeypatch):
     before = caches.contents(cache)
     _overwrite(data, 0, 2)
@@ -109,6 +115,7 @@ def test_images_above_the_pixel_limit_are_kept(cache, data, monkeypatch):
     assert caches.contents(cache) == before
 
 
+@pytest.mark.medium
 def test_aliases_and_samples_are_kept(cache):
     data = caches.only(cache, "noisy").store_path / "data.mdb"
     with caches.opened(cache, "noisy") as store:
@@ -128,6 +135,7 @@ def _aliases(data):
     return {alias: entry.record["key"] for entry in entries for alias in entry.aliases}
 
 
+@pytest.mark.medium
 def test_texts_that_cannot_be_read_are_set_aside(cache, built):
     [catalog] = (cache / "catalogs").iterdir()
     [receipt] = (caches.home(cache) / "receipts").iterdir()
@@ -145,6 +153,7 @@ def test_texts_that_cannot_be_read_are_set_aside(cache, built):
     assert [one.covered for one in info(cache).recipes[0].catalogs] == [5], "the catalog is written anew"
 
 
+@pytest.mark.medium
 def test_a_recipe_that_cannot_be_read_is_left(cache, data):
     (caches.home(cache, "noisy") / "recipe.yaml").write_bytes(b"\xff")
     _overwrite(data, 0, 2)
@@ -161,6 +170,7 @@ def test_nobody_else_may_fill_meanwhile(cache, data):
     assert data.read_bytes() == before
 
 
+@pytest.mark.medium
 def test_no_room_for_the_copy_changes_nothing(cache, data, monkeypatch):
     _overwrite(data, 0, 2)
     before = _tree(cache)
@@ -175,6 +185,7 @@ def test_no_room_for_the_copy_changes_nothing(cache, data, monkeypatch):
     assert not list(caches.home(cache).glob("*.new"))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("step", ["mkdir", "link", "rename", "replace"])
 def test_wherever_it_is_killed_one_of_the_two_files_is_there(cache, data, step, monkeypatch):
     before = caches.contents(cache)
@@ -194,6 +205,7 @@ def test_wherever_it_is_killed_one_of_the_two_files_is_there(cache, data, step, 
     assert caches.contents(cache) == before
 
 
+@pytest.mark.medium
 def test_a_store_that_is_open_in_this_process_follows(cache, data):
     store = caches.only(cache).store()
     names = list(store.names())

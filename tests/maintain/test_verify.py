@@ -34,6 +34,7 @@ def _replace(cache, table, name, value):
         transaction.put(name.encode(), value, db=env.open_db(table, transaction))
 
 
+@pytest.mark.medium
 def test_a_whole_cache_is_ok_and_is_not_changed(cache):
     before = _tree(cache)
     seen = []
@@ -48,6 +49,7 @@ def test_a_whole_cache_is_ok_and_is_not_changed(cache):
     assert seen[-1] == (10, 10)
 
 
+@pytest.mark.medium
 def test_one_recipe_can_be_checked_alone(cache):
     (caches.home(cache, "noisy") / "recipe.yaml").unlink()
     assert verify(cache, "bicubic").ok
@@ -57,6 +59,7 @@ def test_one_recipe_can_be_checked_alone(cache):
         verify(cache, "lanczos")
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("share", [0.9, 0.3, 0.0001])
 def test_a_store_that_is_cut_off_is_damage(cache, share):
     data = caches.only(cache).store_path / "data.mdb"
@@ -75,6 +78,7 @@ def _record(payload, **changes):
     return {"key": KEY, "sample": 0, "size": [2, 3], "checksum": image_key(payload), **changes}
 
 
+@pytest.mark.medium
 def test_every_entry_that_is_not_what_was_written_is_named(cache):
     image = next(iter(caches.contents(cache).values()))
     keys = [image_key(bytes([number])) for number in range(5)]
@@ -97,11 +101,13 @@ def test_every_entry_that_is_not_what_was_written_is_named(cache):
     assert size.endswith("not [2, 3]")
 
 
+@pytest.mark.medium
 def test_an_image_above_the_pixel_limit_is_no_damage(cache, monkeypatch):
     monkeypatch.setenv("SRCACHE_MAX_PIXELS", "100")
     assert verify(cache).ok
 
 
+@pytest.mark.medium
 def test_records_that_are_none_are_named(cache):
     names = sorted(caches.contents(cache))
     broken = {names[0]: b"{", names[1]: b"\xff", names[2]: b"[1]", names[3]: b"null"}
@@ -116,6 +122,7 @@ def test_records_that_are_none_are_named(cache):
         store.record(names[0])
 
 
+@pytest.mark.medium
 def test_one_changed_byte_of_an_image_is_found(cache):
     name, payload = min(caches.contents(cache).items())
     _replace(cache, b"images", name, payload[:40] + bytes([payload[40] ^ 1]) + payload[41:])
@@ -123,6 +130,7 @@ def test_one_changed_byte_of_an_image_is_found(cache):
     assert (finding.name, finding.reason) == (name, "checksum")
 
 
+@pytest.mark.medium
 def test_tables_that_do_not_agree_are_found(cache):
     _replace(cache, b"records", f"{KEY}-000", json.dumps(_record(b"")).encode())
     report = verify(cache, "bicubic")
@@ -130,6 +138,7 @@ def test_tables_that_do_not_agree_are_found(cache):
     assert "there are 5 images, but 6 records" in next(one.detail for one in report.findings if one.reason == "counts")
 
 
+@pytest.mark.medium
 def test_aliases_that_lead_nowhere_are_found(cache):
     bad = {"word": KEY.encode(), KEY: b"word", image_key(b"0"): image_key(b"nobody").encode()}
     for alias, meaning in bad.items():
@@ -138,6 +147,7 @@ def test_aliases_that_lead_nowhere_are_found(cache):
     assert {one.name: one.reason for one in findings} == dict.fromkeys(bad, "bad_alias")
 
 
+@pytest.mark.medium
 def test_texts_that_were_changed_are_found(cache):
     [catalog] = (cache / "catalogs").iterdir()
     catalog.write_text(catalog.read_text().replace("letzte", "letzter"))
@@ -150,6 +160,7 @@ def test_texts_that_were_changed_are_found(cache):
     }
 
 
+@pytest.mark.medium
 def test_a_store_that_is_gone_is_found(cache):
     shutil.rmtree(caches.only(cache).store_path)
     report = verify(cache)
@@ -159,11 +170,13 @@ def test_a_store_that_is_gone_is_found(cache):
     assert report.absent == 6 + 2
 
 
+@pytest.mark.medium
 def test_a_recipe_that_is_gone_is_found(cache):
     (caches.home(cache) / "recipe.yaml").unlink()
     assert [one.source for one in verify(cache).findings] == [f"{caches.home(cache).name}/recipe.yaml"]
 
 
+@pytest.mark.medium
 def test_a_store_that_was_not_begun_is_whole(cache, tmp_path):
     home = caches.home(cache)
     shutil.rmtree(home / "receipts")

@@ -14,6 +14,8 @@ from srcache_plugins.huggingface import trainer_callback
 
 from srcache.errors import MissingExtraError
 
+pytestmark = pytest.mark.medium
+
 
 @pytest.fixture
 def transformers() -> Iterator[Any]:

@@ -16,6 +16,8 @@ from torch.utils.data import DataLoader
 
 from srcache.errors import MissingExtraError
 
+pytestmark = pytest.mark.medium
+
 
 @pytest.fixture
 def lightning() -> Iterator[Any]:

@@ -15,6 +15,7 @@ from srcache.images import FILTERS, from_tensor, to_batch
 NAMES = ("nearest", "bilinear", "bicubic", "lanczos")
 
 
+@pytest.mark.medium
 @given(
     st.sampled_from(NAMES),
     st.sampled_from([0.5, 1, 1.5, 2, 3, 4, 7.3]),

@@ -13,6 +13,7 @@ from srcache.recipe.degradation import Degradation
 from srcache.recipe.fields import FIELDS, plain_options
 
 
+@pytest.mark.medium
 @given(RECIPES)
 def test_what_a_recipe_writes_is_what_its_fields_read(recipe):
     plain = recipe.to_dict()

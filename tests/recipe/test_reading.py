@@ -24,6 +24,7 @@ SHIPPED = {
 }
 
 
+@pytest.mark.medium
 def test_the_names_of_the_shipped_recipes_are_frozen():
     assert {"bicubic", "compact", "lanczos", "realesrgan"} <= set(shipped_recipes())
     found = {(name, scale): load_recipe(name, {"scale": scale}).fingerprint for name, scale in SHIPPED}
@@ -31,6 +32,7 @@ def test_the_names_of_the_shipped_recipes_are_frozen():
     assert load_recipe("bicubic").folder == "bicubic-448c49d273210155", ORPHANS
 
 
+@pytest.mark.medium
 @given(RECIPES)
 def test_what_a_cache_keeps_is_read_back_completely(recipe):
     back = restore(dump(recipe), "recipe.yaml")
@@ -42,6 +44,7 @@ def test_what_a_cache_keeps_is_read_back_completely(recipe):
     }
 
 
+@pytest.mark.medium
 @given(st.integers(1, 10**6))
 def test_five_and_five_point_nought_are_the_same(number):
     integer, point = noise_recipe(options={"strength": number}), noise_recipe(options={"strength": float(number)})

@@ -64,11 +64,13 @@ def test_the_name_is_for_people_only():
     assert renamed.folder == f"other-{FULL.fingerprint}"
 
 
+@pytest.mark.medium
 @given(RECIPES, RECIPES)
 def test_two_recipes_have_one_fingerprint_exactly_if_they_mean_the_same(one, other):
     assert (one.fingerprint == other.fingerprint) == (json.loads(one.canonical()) == json.loads(other.canonical()))
 
 
+@pytest.mark.medium
 @given(RECIPES, st.randoms(use_true_random=False))
 def test_the_order_of_options_means_nothing(recipe, rng):
     shuffled = dict(rng.sample(list(recipe.options.items()), len(recipe.options)))

@@ -62,6 +62,7 @@ def test_a_future_cannot_be_cancelled_under_those_who_share_it(asks, store):
         assert first.result(0).added
 
 
+@pytest.mark.medium
 @hypothesis_settings(max_examples=25)
 @given(
     st.lists(st.tuples(st.integers(0, 8), st.sampled_from([(3, 4), (4, 3), (5, 5)])), max_size=30),
@@ -121,6 +122,7 @@ def test_closing_finishes_what_was_asked_for(asks, store):
     assert closed(service)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("pads", [False, True])
 def test_many_different_shapes_neither_stall_nor_pile_up(asks, store, pads):
     gate, accepted = threading.Event(), []
@@ -193,6 +195,7 @@ def payloads(engine, requests, *, pause=0, batch=None):
         return {name: store.get(name) for name in store.names()}
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("engine", ["test-shapes", "test-noise", "test-sleepy"])
 def test_an_image_s_bytes_do_not_depend_on_its_batch(asks, engine):
     shapes = [(8, 10), (10, 8), (8, 10)]

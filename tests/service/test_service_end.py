@@ -207,6 +207,7 @@ def test_closing_wakes_those_who_are_blocked(asks, store):
     assert raised == ["the SR service was closed; open a new one"]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("cancel", [False, True])
 def test_no_future_is_left_without_an_answer_whenever_the_service_is_closed(asks, cancel, monkeypatch):
     """Races of submit, drain and close, many times; the images are tiny, so that they meet in every order."""

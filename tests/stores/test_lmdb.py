@@ -64,6 +64,7 @@ def _readers(path, wanted):
         yield readers
 
 
+@pytest.mark.medium
 def test_eight_processes_read_beside_a_writer_whose_map_grows(tmp_path, monkeypatch):
     monkeypatch.setattr(lmdb_store, "_FIRST_MAP", 1 << 17)
     entries = [_entry(number, number.to_bytes(2, "big") * 5000) for number in range(100)]
@@ -85,6 +86,7 @@ def test_a_map_grows_within_one_batch(tmp_path, monkeypatch):
         assert store.get(entry.name) == entry.payload
 
 
+@pytest.mark.medium
 def test_a_forked_child_uses_the_store_that_its_parent_has_open(filled):
     entries = some_entries(20)
     with closing(open_store("lmdb", filled, writable=True)) as store:

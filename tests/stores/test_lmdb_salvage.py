@@ -83,6 +83,7 @@ def test_all_of_a_whole_file_is_found(many):
     assert all(len(entry.aliases) == 1 for entry in saved.values())
 
 
+@pytest.mark.medium
 @settings(max_examples=25)
 @given(
     damage=st.lists(st.tuples(st.floats(0, 1), st.integers(1, 9000), st.integers(0, 2**32)), min_size=1, max_size=12)

@@ -106,6 +106,7 @@ def user(tmp_path, hub):
     return User(tmp_path, hub.address)
 
 
+@pytest.mark.medium
 def test_everything_is_fetched_once_and_its_origin_is_recorded(hub, user):
     code, out, err = user.run("fetch", "mine.yaml")
     assert (code, err) == (0, "")
@@ -125,6 +126,7 @@ def test_everything_is_fetched_once_and_its_origin_is_recorded(hub, user):
     assert len(hub.seen) == asked, "what is here is not asked for"
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("refusal", "words"),
     [
@@ -147,6 +149,7 @@ def test_a_repository_that_does_not_give_is_passed_over_for_its_mirrors(refusal,
     assert parts["net.config"]["origin"] == f"second/mirror@{commit_of('second/mirror')}"
 
 
+@pytest.mark.medium
 def test_where_no_repository_gives_every_file_is_named_with_every_reason(hub, user):
     hub.refuse["first/model"] = "gated"
     hub.files["second/mirror"] = {}
@@ -165,6 +168,7 @@ def test_where_no_repository_gives_every_file_is_named_with_every_reason(hub, us
     assert [path for _, path, _ in hub.asked()].count("words.txt") == 1
 
 
+@pytest.mark.medium
 def test_a_cut_line_is_taken_up_where_it_broke(hub, user):
     hub.cut["unet/net.safetensors"] = [9000]
     code, out, _ = user.run("fetch", "mine.yaml")
@@ -175,6 +179,7 @@ def test_a_cut_line_is_taken_up_where_it_broke(hub, user):
     assert 0 < firsts[1] <= 9000
 
 
+@pytest.mark.medium
 def test_a_fetch_that_was_killed_is_taken_up_by_the_next(hub, user):
     hub.stall = "unet/net.safetensors"
     (user.folder / "mine.yaml").write_text(MANIFEST.replace("net.config", "config"))  # so it comes before the network
@@ -190,6 +195,7 @@ def test_a_fetch_that_was_killed_is_taken_up_by_the_next(hub, user):
     assert user.run("verify")[0] == 0
 
 
+@pytest.mark.medium
 def test_without_a_network_the_cache_is_enough_and_a_gap_in_it_is_reported(hub, user):
     assert user.run("fetch", "mine.yaml")[0] == 0
     asked = len(hub.seen)
@@ -207,6 +213,7 @@ def test_without_a_network_the_cache_is_enough_and_a_gap_in_it_is_reported(hub, 
     assert len(hub.seen) == asked
 
 
+@pytest.mark.medium
 def test_a_file_with_another_hash_than_the_manifest_says_is_damaged(hub, user):
     text = MANIFEST.replace("tags: words.txt", f"tags: {{path: words.txt, sha256: {'ab' * 32}}}")
     (user.folder / "mine.yaml").write_text(text)
@@ -218,6 +225,7 @@ def test_a_file_with_another_hash_than_the_manifest_says_is_damaged(hub, user):
     assert not (user.folder / "home/weights/bundles").exists()
 
 
+@pytest.mark.medium
 def test_folders_spare_the_download(hub, user):
     folder = user.folder / "somewhere/model/unet"
     folder.mkdir(parents=True)

@@ -96,6 +96,7 @@ def test_an_audit_reports_what_is_gone_and_what_is_damaged_and_hashes_each_file_
     assert sorted(hashed) == sorted(["net.safetensors", "words.txt", record.parts["other"].path.name])
 
 
+@pytest.mark.medium
 def test_an_engine_s_own_weights_are_found_by_the_engine_which_says_what_is_wrong(monkeypatch, tmp_path):
     assert engine_weights("test-noise") == EngineWeights(engine="test-noise", digest=None)
     monkeypatch.setattr(Noise, "info", replace(Noise.info, weights="0" * 64))

@@ -27,11 +27,13 @@ def upscaled(pixels, scale, precision="fp32"):
     return from_tensor(outcome.image)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("scale", SCALES)
 def test_it_keeps_the_promises_of_an_engine(scale):
     assert len(check_engine("compact", Setup(scale=scale), batch=3, size=(17, 24))) >= 19
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("scale", SCALES)
 def test_it_beats_bicubic_on_a_photo_that_it_never_saw(scale):
     data = pytest.importorskip("skimage.data")

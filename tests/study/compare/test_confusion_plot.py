@@ -19,6 +19,7 @@ def _drawn(counts, classes, title="title"):
         return np.asarray(image.convert("RGB"))
 
 
+@pytest.mark.medium
 def test_a_confusion_matrix_is_dark_where_the_counts_are():
     page = _drawn([[9, 1], [0, 10]], ("cat", "dog"))
     height, width = page.shape[:2]
@@ -29,6 +30,7 @@ def test_a_confusion_matrix_is_dark_where_the_counts_are():
     assert np.array_equal(page, _drawn([[9, 1], [0, 10]], ("cat", "dog")))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("count", [1, 2, 20, 31])
 def test_pictures_grow_with_the_classes_but_stay_small_files(count):
     names = [f"class number {place}" for place in range(count)]
@@ -39,12 +41,14 @@ def test_pictures_grow_with_the_classes_but_stay_small_files(count):
     assert len(png) < 300_000
 
 
+@pytest.mark.medium
 def test_names_are_text_and_never_markup():
     odd = ("<script>alert(1)</script>", "$x^2$ \\alpha {", "猫", "a\nb\t\x07", "", " " * 3, "ü" * 500, "$\\broken{$")
     page = _drawn(np.eye(len(odd), dtype=int).tolist(), odd, "$\\frac{ 猫 \n" * 9)
     assert page.shape[0] > 400
 
 
+@pytest.mark.medium
 def test_the_users_own_style_changes_nothing():
     import matplotlib
 

@@ -38,6 +38,7 @@ def _predictions(classes, truth, chosen, seed=None):
     return Predictions(classes, tuple(rows))
 
 
+@pytest.mark.medium
 @pytest.mark.filterwarnings("default")  # scikit-learn's own, about what is undefined
 @given(case=_scored())
 def test_scores_are_scikit_learns(case):
@@ -74,6 +75,7 @@ def test_scores_are_scikit_learns(case):
     assert all(not math.isnan(number) for number in (found.macro.precision, found.macro.recall, found.macro.f1))
 
 
+@pytest.mark.medium
 @given(case=_scored())
 def test_calibration_is_scikit_learns_curve(case):
     from sklearn.calibration import calibration_curve

@@ -15,6 +15,7 @@ pytest.importorskip("sklearn")
 pytest.importorskip("statsmodels")
 
 
+@pytest.mark.medium
 def test_all_files_are_written_with_safe_names(tmp_path):
     names = ["../LR", "<script>", "größe", "lr", "LR", "..", "x" * 200]
     rights = [np.random.default_rng(seed).random(20) < 0.6 for seed in range(len(names))]
@@ -29,6 +30,7 @@ def test_all_files_are_written_with_safe_names(tmp_path):
     assert [one["name"] for one in document["classifiers"]] == names
 
 
+@pytest.mark.medium
 def test_the_discordant_images_are_listed_for_people(tmp_path):
     joined = join_seeds({name: [one] for name, one in pair_of(2, 1, 1, 1).items()})
     write_comparison(tmp_path, compare_seeds(joined), joined[0])
@@ -41,6 +43,7 @@ def test_the_discordant_images_are_listed_for_people(tmp_path):
     ]
 
 
+@pytest.mark.medium
 def test_the_document_in_the_folder_holds_the_seeds(tmp_path):
     joined = join_seeds(arms_of(2))
     found = compare_seeds(joined)

@@ -51,6 +51,7 @@ def test_images_of_b_and_c_are_named(golden):
     assert set(pair.names_second_only) == right["HR"] - right["LR"]
 
 
+@pytest.mark.medium
 @settings(max_examples=12)
 @given(b=st.integers(0, 4), c=st.integers(0, 4), both=st.integers(0, 2), neither=st.integers(1, 2))
 def test_every_undefined_number_is_none_beside_a_reason(b, c, both, neither):
@@ -69,6 +70,7 @@ def test_every_undefined_number_is_none_beside_a_reason(b, c, both, neither):
     assert has_no_nan(found)
 
 
+@pytest.mark.medium
 @settings(max_examples=6)
 @given(st.permutations(["LR", "HR", "SR"]))
 def test_the_order_of_classifiers_changes_no_number(golden, order):

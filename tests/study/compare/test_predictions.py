@@ -49,6 +49,7 @@ def _predictions(draw):
     )
 
 
+@pytest.mark.medium
 @given(predictions=_predictions())
 def test_what_is_written_is_read_again_to_the_last_digit(tmp_path_factory, predictions):
     path = tmp_path_factory.mktemp("csv") / "new/p.csv"

@@ -16,6 +16,7 @@ pytest.importorskip("sklearn")
 pytest.importorskip("statsmodels")
 
 
+@pytest.mark.medium
 def test_every_seed_is_tested_by_itself_and_tables_are_never_added():
     arms = arms_of(3)
     found = compare_seeds(join_seeds(arms))
@@ -30,6 +31,7 @@ def test_every_seed_is_tested_by_itself_and_tables_are_never_added():
     assert found.pairs[0].difference.value == pytest.approx(found.arms[0].mean - found.arms[1].mean)
 
 
+@pytest.mark.medium
 def test_the_verdict_over_seeds():
     same, other = compare_seeds(join_seeds(arms_of(3))), compare_seeds(join_seeds(arms_of(3, 0.3)))
     assert same.verdict.startswith("Over 3 seeds, no difference is shown: every interval over images and seeds holds 0")
@@ -47,6 +49,7 @@ def test_the_verdict_over_seeds_names_the_better_arm_first():
     assert re.search(r": A less B \+0\.\d+ in accuracy \(\+0\.\d+ to \+0\.\d+; its test", found.verdict)
 
 
+@pytest.mark.medium
 def test_several_pairs_over_seeds_share_the_risk():
     arms = {**arms_of(2, 0.3), "C": arms_of(2)["B"]}
     found = compare_seeds(join_seeds(arms))

@@ -135,6 +135,7 @@ make_lr(sys.argv[1], sys.argv[2], 2)
 """
 
 
+@pytest.mark.medium
 def test_a_killed_run_is_completed(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     child = subprocess.Popen([sys.executable, "-c", SLOWLY, str(photos), str(out)])

@@ -17,6 +17,8 @@ from srcache.images import decode
 from srcache.study.prepare import samples
 from srcache.study.prepare.samples import PATCH, PHOTOS, Patch, make_faces, make_textures, texture_patches
 
+pytestmark = pytest.mark.medium
+
 Rectangle = tuple[int, int, int, int]
 
 

@@ -101,6 +101,7 @@ def test_letters_that_the_typeface_lacks_are_replaced(text: str, drawn: str) -> 
     assert drawable(text) == drawn
 
 
+@pytest.mark.medium
 @given(st.text(max_size=20))
 def test_any_text_can_be_drawn(text: str) -> None:
     row = SheetRow(caption=text, images=[flat(4, 4, COLOURS[0])], notes=(text,))

@@ -20,6 +20,7 @@ from srcache.study.quality.psnr_ssim import Convention, measure_image
 from srcache.study.quality.pyiqa_metrics import Scorer
 
 
+@pytest.mark.medium
 def test_a_known_photo_has_its_known_scores(tmp_path):
     """Astronaut, 512 px, bicubic down and up by 4: the published conventions, to the digits that tools agree on."""
     photo = pytest.importorskip("skimage.data").astronaut()

@@ -111,6 +111,7 @@ def test_a_folder_within_the_names_is_measured_alone(home):
     assert sorted(inner.rows) == ["doppelt", "doppelt nochmal", "letzte", "日本"]
 
 
+@pytest.mark.medium
 def test_catalogs_with_the_same_names_of_other_images_are_not_guessed(home):
     other = home / "other"
     for path in (home / "photos").rglob("*.*"):

@@ -72,6 +72,7 @@ def test_y_with_a_border_agrees_with_the_definition(seed: int) -> None:
     assert quality.ssim == pytest.approx(plain_ssim(left, right), abs=1e-9)
 
 
+@pytest.mark.medium
 def test_a_known_photo_has_its_known_scores() -> None:
     """Astronaut, 512 px, bicubic down and up by 4. The values hold for any tool that follows the convention."""
     spec = find_spec("skimage")
@@ -106,6 +107,7 @@ def test_identical_images_have_infinite_psnr(picture: Pixels) -> None:
     assert quality.identical
 
 
+@pytest.mark.medium
 @given(PICTURE, PICTURE)
 def test_the_order_of_a_pair_does_not_matter(left: Pixels, right: Pixels) -> None:
     one, other = measure_image(left, right, RGB), measure_image(right, left, RGB)

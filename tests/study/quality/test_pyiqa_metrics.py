@@ -56,6 +56,7 @@ def test_without_pyiqa_the_extra_and_its_licence_are_named(monkeypatch):
         require_metric("lpips")
 
 
+@pytest.mark.medium
 @needs_pyiqa
 @pytest.mark.parametrize(
     ("name", "words"),
@@ -96,6 +97,7 @@ def test_plain_weights_are_loaded_and_their_digest_is_recorded(no_weights):
     assert convention["weights"] == [{"file": "brisque_svm_weights.pth", "sha256": digest}]
 
 
+@pytest.mark.medium
 @needs_pyiqa
 def test_the_luma_is_the_papers_unless_pyiqas_own_is_asked_for(capfd):
     """Astronaut, 512 px, bicubic down and up by 4: the values that were measured with pyiqa 0.1.16."""
@@ -119,6 +121,7 @@ def test_the_luma_is_the_papers_unless_pyiqas_own_is_asked_for(capfd):
     assert capfd.readouterr().out == "", "pyiqa prints, but not into our documents"
 
 
+@pytest.mark.medium
 @needs_pyiqa
 def test_psnr_agrees_with_torchmetrics():
     image = pytest.importorskip("torchmetrics.functional.image")
@@ -131,6 +134,7 @@ def test_psnr_agrees_with_torchmetrics():
     assert measure_image(dirty, clean, Convention(channel="y", crop_border=3)).psnr == pytest.approx(wanted, abs=1e-5)
 
 
+@pytest.mark.medium
 @needs_pyiqa
 def test_an_image_that_is_too_small_is_reported():
     with pytest.raises(ImageError, match="ms_ssim cannot measure it") as caught:
@@ -163,6 +167,7 @@ def _fit(no_weights: Path, monkeypatch, names: tuple[str, ...]) -> Path:
     return _write_parameters(no_weights, features.mean(axis=0), np.cov(features.T) + 1e-3 * np.eye(36))
 
 
+@pytest.mark.medium
 @needs_pyiqa
 def test_niqe_with_local_parameters_recognises_damage_and_records_them(no_weights, monkeypatch):
     file = _fit(no_weights, monkeypatch, ("coffee", "chelsea", "rocket"))
@@ -182,6 +187,7 @@ def test_niqe_with_local_parameters_recognises_damage_and_records_them(no_weight
         scorer.score(clean[:64, :64], clean[:64, :64])
 
 
+@pytest.mark.medium
 @needs_pyiqa
 def test_niqe_follows_its_parameters(no_weights):
     values = []

@@ -84,6 +84,7 @@ def test_table_summary_and_sheet_are_written(folders, tmp_path):
         assert drawn.height > 6 * 192, "three of the worst and three of the best"
 
 
+@pytest.mark.medium
 def test_nothing_is_overwritten_unasked(folders, tmp_path):
     report = measure_folders(*folders, ("psnr",), RGB)
     report.write(tmp_path, "sr")

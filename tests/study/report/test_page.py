@@ -70,6 +70,7 @@ def test_matrices_grid_safety_and_lineage_are_there(page, results):
     assert all(line in page.by_id("reproduce")["text"] for line in results["commands"])
 
 
+@pytest.mark.medium
 def test_hostile_names_are_text(tmp_path):
     settings = StudySettings(count=12, size=16, classes=HOSTILE[:4], names=tuple(f"{one} x" for one in HOSTILE))
     results = make_study(tmp_path, settings)
@@ -153,6 +154,7 @@ def _paths(value, before=()):
         yield from _paths(one, (*before, key))
 
 
+@pytest.mark.medium
 @settings(max_examples=30)
 @given(data=st.data())
 def test_no_damage_to_the_results_breaks_the_page(small, data):

@@ -39,6 +39,7 @@ def large(tmp_path_factory):
     return out, results
 
 
+@pytest.mark.medium
 def test_500_images_stay_below_15_megabytes(large):
     out, _ = large
     summary = summarise(out, out / "report.html")
@@ -55,6 +56,7 @@ def test_write_report_writes_beside_the_results(tmp_path):
     assert write_report(tmp_path, tmp_path / "deep/er/page.html").read_bytes() == path.read_bytes()
 
 
+@pytest.mark.medium
 def test_several_studies_share_a_page(small, tmp_path):
     folder, _ = small
     make_study(tmp_path / "b", StudySettings(count=6, size=16, classes=("x", "y")))

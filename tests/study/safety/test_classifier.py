@@ -51,6 +51,7 @@ def _untouched_chance() -> Iterator[None]:
         yield
 
 
+@pytest.mark.medium
 @pytest.mark.usefixtures("_untouched_chance")
 @pytest.mark.parametrize(("network", "size", "features"), [("small:4", 16, 16), ("torchvision:squeezenet1_1", 32, 512)])
 def test_a_run_answers_with_logits_and_what_went_into_its_last_layer(

@@ -32,6 +32,8 @@ from srcache.study.safety import measure as safety
 from srcache.study.safety.measure import SafetyReport, measure_safety, source_images, summary
 from srcache.study.safety.metrics import safe
 
+pytestmark = pytest.mark.medium
+
 
 def measured(
     folder: RecipeFolder, *sources: Any, classifier: RandomClassifier | None = None, **options: Any

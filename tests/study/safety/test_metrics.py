@@ -41,6 +41,7 @@ def test_agreement_is_one_less_the_total_variation(left: Any, right: Any) -> Non
     assert largest <= 1 - agreement(left, right) + 1e-12, "the largest difference over all sets of classes"
 
 
+@pytest.mark.medium
 @given(VECTORS, VECTORS)
 def test_feature_distance_is_the_cosine_distance(left: Any, right: Any) -> None:
     assume(min(np.linalg.norm(left), np.linalg.norm(right)) > 1e-6)

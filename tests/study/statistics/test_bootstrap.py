@@ -49,6 +49,7 @@ def test_the_joint_bootstrap_depends_on_its_seed_alone():
     assert found.low < found.value < found.high
 
 
+@pytest.mark.medium
 def test_the_joint_bootstrap_is_what_plain_resampling_approaches():
     first, second = _answers(1, 4, 40), _answers(2, 4, 40, 0.8)
     rng, means = np.random.default_rng(9), []

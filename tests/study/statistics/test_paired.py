@@ -163,6 +163,7 @@ def test_a_wider_confidence_is_a_wider_interval(table, level):
         assert large.high is None or large.high >= small.high - 1e-12
 
 
+@pytest.mark.medium
 @given(tables)
 def test_the_odds_ratio_is_clopper_and_pearsons_interval_as_odds(table):
     from scipy.stats import binomtest

@@ -14,6 +14,7 @@ from srcache.study.statistics.power import discordants_needed, needed
 pytest.importorskip("statsmodels")
 
 
+@pytest.mark.medium
 @given(st.floats(0.55, 1), st.sampled_from([0.01, 0.05]), st.sampled_from([0.5, 0.8, 0.9]))
 @settings(max_examples=30)
 def test_the_needed_discordants_are_the_fewest_with_that_power(share, alpha, power):

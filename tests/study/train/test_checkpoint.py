@@ -16,7 +16,7 @@ from srcache.study.train.optimizers import make_optimizer
 from srcache.study.train.runs import EpochLine, open_run
 from srcache.study.train.settings import TrainSettings
 
-pytestmark = pytest.mark.usefixtures("no_curves")
+pytestmark = [pytest.mark.medium, pytest.mark.usefixtures("no_curves")]
 
 
 CHANGES = (

@@ -47,6 +47,7 @@ def test_rows_are_named_keyed_and_labelled_as_the_data(home):
         assert row.prediction == found.classes[int(np.argmax(row.probabilities))]
 
 
+@pytest.mark.medium
 def test_every_domain_can_be_asked_about_and_joins_by_name(home, tmp_path):
     grid = {name: predict(home / "run", arm(home, name, "test")) for name in ("lr", "bicubic", "sr", "hr")}
     assert len(join(grid).names) == 6

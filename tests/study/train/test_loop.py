@@ -16,7 +16,7 @@ from srcache.study.train.loop import train_run
 from srcache.study.train.runs import EpochLine
 from srcache.study.train.settings import TrainSettings
 
-pytestmark = pytest.mark.usefixtures("no_curves")
+pytestmark = [pytest.mark.medium, pytest.mark.usefixtures("no_curves")]
 
 
 def test_it_learns_what_can_be_learned(stripes, tmp_path):

@@ -140,6 +140,7 @@ def test_torchvision_networks_see_images_as_their_own_training_did():
     assert torch.allclose(network[0](grey + 0.1)[0, :, 0, 0], 0.1 / torch.tensor([0.229, 0.224, 0.225]))
 
 
+@pytest.mark.medium
 def test_weights_of_another_training_are_taken_all_but_the_last_layer():
     from torchvision.models import mobilenet_v3_small
 

@@ -124,6 +124,7 @@ def test_numbers_that_json_has_not_become_null(tmp_path):
     assert json.loads((tmp_path / "run.json").read_text())["one"] == {"two": [1.5, None, None]}
 
 
+@pytest.mark.medium
 def test_curves_are_the_same_plot_every_time(tmp_path):
     for name in ("a", "b"):
         assert write_curves(tmp_path / name, LINES, 2, "sr: small, seed 0")

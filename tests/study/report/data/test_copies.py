@@ -3,6 +3,7 @@
 from base64 import b64decode
 
 import numpy as np
+import pytest
 from report_page import data_of
 
 from srcache.images import decode, encode
@@ -27,6 +28,7 @@ def _noise(folder, count, size):
     return paths
 
 
+@pytest.mark.medium
 def test_the_budget_is_kept_with_the_best_copies_that_fit(tmp_path):
     paths = _noise(tmp_path, 12, 128)
     sizes = []
@@ -41,6 +43,7 @@ def test_the_budget_is_kept_with_the_best_copies_that_fit(tmp_path):
     assert copy_images(paths, 1).reduction == REDUCTIONS[-1]
 
 
+@pytest.mark.medium
 def test_a_sample_that_misleads_is_noticed(tmp_path):
     paths = []
     for at in range(60):

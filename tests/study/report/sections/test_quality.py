@@ -22,6 +22,7 @@ def test_the_distribution_is_that_of_the_side_table(folder, results, tmp_path):
     assert "2 SR images; from 0.10 to 0.30" in render(results, tmp_path)
 
 
+@pytest.mark.medium
 def test_a_real_measurement_of_quality_is_read(folder, results):
     pytest.importorskip("skimage")
     from srcache.study.quality.measure import measure_folders

@@ -43,6 +43,7 @@ def test_every_pair_has_its_counts_and_p_values(page, results):
         assert "".join(values) + " (not significant)" in row["text"]
 
 
+@pytest.mark.medium
 def test_a_real_comparison_is_read(folder, results):
     pytest.importorskip("sklearn")
     pytest.importorskip("statsmodels")
