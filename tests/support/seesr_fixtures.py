@@ -9,8 +9,25 @@ import paths
 import torch
 import yaml
 from safetensors.torch import load_file
+from srcache_plugins.seesr.pipeline import Settings
 
 GOLDEN = paths.GOLDEN / "seesr"
+
+SETTINGS = Settings(
+    scale=4,
+    process_size=128,
+    steps=4,
+    guidance=5.5,
+    start="lr",
+    prompt="",
+    added_prompt="clean",
+    negative_prompt="blur",
+    parity=False,
+    precision="fp32",
+    tiling=None,
+    color_fix="adain",
+)
+"""Of a pipeline over small networks; a test replaces what it is about."""
 
 _MANIFEST = paths.ROOT / "configs/weights/seesr-tiny.yaml"
 TINY_FILES: dict[str, dict[str, str]] = yaml.safe_load(_MANIFEST.read_text(encoding="utf-8"))["sources"]["tiny"][

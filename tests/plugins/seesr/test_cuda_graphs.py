@@ -7,13 +7,13 @@ from functools import partial
 import pytest
 import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
-from seesr_fixtures import RecordedNoise, case, drawn, parts, weights
+from seesr_fixtures import SETTINGS, RecordedNoise, case, drawn, parts, weights
 from srcache_plugins.seesr import cuda_graphs as module
 from srcache_plugins.seesr.cuda_graphs import GraphedCallable, compiled
 from srcache_plugins.seesr.loading import Loading, load_networks
 from srcache_plugins.seesr.networks.denoiser import ControlNet, UNet
 from srcache_plugins.seesr.networks.stock import load_controlnet, load_unet, with_image_transformers
-from srcache_plugins.seesr.pipeline import Pipeline, Settings
+from srcache_plugins.seesr.pipeline import Pipeline
 from srcache_plugins.seesr.sampling.sampler import Prompts, Sampler
 from srcache_plugins.seesr.sampling.schedule import make_schedule
 from srcache_plugins.seesr.sampling.windows import lay_windows
@@ -22,20 +22,6 @@ from srcache.engine.interface import Tiling
 from srcache.weights.checkpoint import weights_folder
 
 CONFIG = case("d_loop_4steps_g5.5_lr")[0]["scheduler"]
-SETTINGS = Settings(
-    scale=4,
-    process_size=128,
-    steps=4,
-    guidance=5.5,
-    start="lr",
-    prompt="",
-    added_prompt="clean",
-    negative_prompt="blur",
-    parity=False,
-    precision="fp32",
-    tiling=None,
-    color_fix="adain",
-)
 
 
 def sampler(device="cpu", guidance=5.5, steps=2):

@@ -3,28 +3,16 @@ from dataclasses import replace
 
 import pytest
 import torch
+from seesr_fixtures import SETTINGS
 from srcache_plugins.seesr.memory import Ledger, predicted_memory
-from srcache_plugins.seesr.pipeline import Pipeline, Settings
+from srcache_plugins.seesr.pipeline import Pipeline
 from torch.nn import functional
 
-SETTINGS = Settings(
-    scale=4,
-    process_size=64,
-    steps=3,
-    guidance=5.5,
-    start="lr",
-    prompt="",
-    added_prompt="clean",
-    negative_prompt="blur",
-    parity=False,
-    precision="fp32",
-    tiling=None,
-    color_fix="adain",
-)
+SMALL = replace(SETTINGS, process_size=64, steps=3)
 
 
 def predicted(networks, size=(16, 16), batch=1, in_graphs=False, **changes):
-    return predicted_memory(networks, replace(SETTINGS, **changes), size, batch, in_graphs=in_graphs)
+    return predicted_memory(networks, replace(SMALL, **changes), size, batch, in_graphs=in_graphs)
 
 
 def empty(*shape, dtype=torch.float32):
@@ -99,7 +87,7 @@ def test_weights_are_those_of_all_networks_which_stay_untouched(tiny_networks):
 def test_a_prediction_is_what_torch_allocates(tiny_networks):
     """On the CPU, whose kernels need a little beside; `Ledger` and the profiler have nothing in common."""
     size, batch = (64, 64), 1
-    pipeline = Pipeline(tiny_networks, replace(SETTINGS, steps=1), torch.device("cpu"))
+    pipeline = Pipeline(tiny_networks, replace(SMALL, steps=1), torch.device("cpu"))
     images = torch.rand(batch, 3, *size)
     with torch.inference_mode():
         pipeline.upscale(images, [0])

@@ -5,29 +5,16 @@ from dataclasses import replace
 
 import pytest
 import torch
-from seesr_fixtures import PredictionLog, RecordedNoise, case, cases
+from seesr_fixtures import SETTINGS, PredictionLog, RecordedNoise, case, cases
 from srcache_plugins.seesr import pipeline as module
-from srcache_plugins.seesr.pipeline import Pipeline, Settings
+from srcache_plugins.seesr.pipeline import Pipeline
 from srcache_plugins.seesr.sampling.windows import lay_windows
 
 from srcache.engine.interface import Failure, Tiling, Upscaled
 
 CPU = torch.device("cpu")
 CASES = cases("g_e2e")
-BASE = Settings(
-    scale=4,
-    process_size=32,
-    steps=2,
-    guidance=5.5,
-    start="lr",
-    prompt="",
-    added_prompt="clean",
-    negative_prompt="blur",
-    parity=False,
-    precision="fp32",
-    tiling=None,
-    color_fix=None,
-)
+BASE = replace(SETTINGS, process_size=32, steps=2, color_fix=None)
 QUICK = replace(BASE, steps=1, guidance=1.0)
 
 

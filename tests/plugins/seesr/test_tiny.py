@@ -2,12 +2,13 @@
 
 import hashlib
 import json
+from dataclasses import replace
 
 import torch
-from seesr_fixtures import TINY_FILES
+from seesr_fixtures import SETTINGS, TINY_FILES
 from srcache_plugins.seesr import SeeSR
 from srcache_plugins.seesr.loading import NEEDED
-from srcache_plugins.seesr.pipeline import Pipeline, Settings
+from srcache_plugins.seesr.pipeline import Pipeline
 from srcache_plugins.seesr.tiny import CONFIGS
 
 from srcache.engine.interface import Tiling, Upscaled
@@ -39,20 +40,7 @@ def test_it_is_small(tiny_folder):
 
 
 def test_images_come_out_and_tags_depend_on_them(tiny_networks):
-    chosen = Settings(
-        scale=4,
-        process_size=128,
-        steps=2,
-        guidance=5.5,
-        start="lr",
-        prompt="",
-        added_prompt="clean",
-        negative_prompt="blur",
-        parity=False,
-        precision="fp32",
-        tiling=Tiling(size=12, overlap=4),
-        color_fix=None,
-    )
+    chosen = replace(SETTINGS, steps=2, tiling=Tiling(size=12, overlap=4), color_fix=None)
     coarse = torch.rand(4, 3, 3, 4, generator=torch.Generator().manual_seed(1))
     some = torch.nn.functional.interpolate(coarse, size=(24, 32), mode="nearest")
     with torch.inference_mode():
