@@ -1,4 +1,4 @@
-"""A cache directory: what makes a folder one, what is refused, and what a crash or a stranger's file may leave."""
+"""A cache directory: what makes a folder one, what is refused, and what a crash or another program's file may leave."""
 
 import errno
 import json

@@ -37,9 +37,9 @@ def published(tmp_path_factory):
     folder = tmp_path_factory.mktemp("published")
     write_weights(folder)
     files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    dice, shapes = np.random.RandomState(1), published_shapes({})
-    ram = {name: random_tensor(dice, name, shape) for name, shape in shapes.items()}
-    dape = {name: random_tensor(dice, name, shape) for name, shape in lora_shapes(shapes).items()}
+    rng, shapes = np.random.RandomState(1), published_shapes({})
+    ram = {name: random_tensor(rng, name, shape) for name, shape in shapes.items()}
+    dape = {name: random_tensor(rng, name, shape) for name, shape in lora_shapes(shapes).items()}
     return {
         BASE: {name: data for name, data in files.items() if name.startswith(("vae", "text", "token", "sched"))},
         SEESR: {name: data for name, data in files.items() if name.startswith(("unet", "controlnet"))}
@@ -52,9 +52,9 @@ def published(tmp_path_factory):
 def person(published, tmp_path):
     """Runs a line of the page in a folder with photographs and a checkout of both authors' programs."""
     (tmp_path / "photos").mkdir()
-    dice = np.random.default_rng(3)
+    rng = np.random.default_rng(3)
     for name in ("a", "b"):
-        Image.fromarray(dice.integers(0, 256, (24, 30, 3), np.uint8)).save(tmp_path / "photos" / f"{name}.png")
+        Image.fromarray(rng.integers(0, 256, (24, 30, 3), np.uint8)).save(tmp_path / "photos" / f"{name}.png")
     models = tmp_path / "SeeSR/preset/models"
     for repository, place in ((BASE, "stable-diffusion-2-base"), (SEESR, "SeeSR"), (RAM, ".")):
         for path, data in published[repository].items():

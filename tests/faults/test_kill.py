@@ -25,10 +25,10 @@ def test_a_build_that_is_killed_often_goes_on(seed, build, commands, undisturbed
 
 def survive(seed, build, commands, undisturbed, cache):
     """Kill one to three runs, look at what is there after each, and let the last one finish."""
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     had: set[str] = set()
-    for _ in range(dice.randint(1, 3)):
-        run, moment = build(cache), dice.uniform(0, DURATION)
+    for _ in range(rng.randint(1, 3)):
+        run, moment = build(cache), rng.uniform(0, DURATION)
         time.sleep(moment)
         run.send(signal.SIGKILL)
         assert run.wait() in (-signal.SIGKILL, 1), f"seed {seed}: {run.stderr}"

@@ -59,10 +59,10 @@ def test_a_training_that_is_killed_often_goes_on(seed, start, undisturbed, tmp_p
 
 def survive(seed, start, wanted, duration, out):
     """Kill one to three runs, look at what is there after each, and let the last one finish."""
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     epochs = 0
-    for _ in range(dice.randint(1, 3)):
-        run, moment = start(out), dice.uniform(0, duration)
+    for _ in range(rng.randint(1, 3)):
+        run, moment = start(out), rng.uniform(0, duration)
         until(lambda run=run: (out / "run.json").exists())
         time.sleep(moment)
         run.send(signal.SIGKILL)

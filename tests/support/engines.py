@@ -1,6 +1,6 @@
 """Engines for tests: one draws noise, one breaks on marked images, one is slow, one depends on the batch's shape.
 
-They are found as any stranger's plug-in is, through entry points (see conftest.py), so subprocesses and spawned
+They are found as any third-party plug-in is, through entry points (see conftest.py), so subprocesses and spawned
 workers have them too. All enlarge by repeating pixels, so that a test can say exactly what to expect.
 """
 
@@ -38,7 +38,7 @@ def enlarged(images: "Tensor", scale: float) -> "Tensor":
 
 
 class Noise:
-    """Like a diffusion network: the result hangs on the seed, and on options of every type."""
+    """Like a diffusion network: the result depends on the seed, and on options of every type."""
 
     info = EngineInfo(
         name="test-noise",
@@ -72,8 +72,8 @@ class Noise:
 
         options = self._setup.options
         large = enlarged(image, self._setup.scale)
-        dice = torch.Generator().manual_seed(seed)
-        noise = torch.randn((int(options["steps"]), *large.shape), generator=dice).mean(0)
+        rng = torch.Generator().manual_seed(seed)
+        noise = torch.randn((int(options["steps"]), *large.shape), generator=rng).mean(0)
         result = (large * float(options.get("gain", 1.0)) + float(options["strength"]) * noise).clamp(0, 1)
         if options["tint"] != "none":
             result[0 if options["tint"] == "red" else 2] *= 0.5

@@ -12,12 +12,12 @@ def picture(height: int, width: int, seed: int = 0, mark: str | None = None) -> 
     `mark` paints the top left corner in one of the colours of `engines.MARKS`, large enough to survive a shrinking
     by 4.
     """
-    dice = np.random.default_rng([seed, height, width])
+    rng = np.random.default_rng([seed, height, width])
     rows, columns = np.mgrid[0:height, 0:width] / 32
-    light = 0.5 + 0.2 * np.sin(dice.uniform(0.5, 2) * rows + dice.uniform(0.5, 2) * columns + dice.uniform(0, 6))
-    waves = np.sin(dice.uniform(6, 16) * rows + dice.uniform(-6, 6)) * np.sin(dice.uniform(6, 16) * columns)
-    colour = dice.uniform(0.6, 1.2, 3)
-    values = (light + 0.15 * waves)[..., None] * colour + dice.normal(0, 0.03, (height, width, 3))
+    light = 0.5 + 0.2 * np.sin(rng.uniform(0.5, 2) * rows + rng.uniform(0.5, 2) * columns + rng.uniform(0, 6))
+    waves = np.sin(rng.uniform(6, 16) * rows + rng.uniform(-6, 6)) * np.sin(rng.uniform(6, 16) * columns)
+    colour = rng.uniform(0.6, 1.2, 3)
+    values = (light + 0.15 * waves)[..., None] * colour + rng.normal(0, 0.03, (height, width, 3))
     pixels = (values.clip(0, 1) * 255).round().astype(np.uint8)
     if mark is not None:
         pixels[:16, :16] = MARKS[mark]
