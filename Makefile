@@ -44,7 +44,7 @@ test: $(READY) lint types  ## lint, types and all tests but the slow ones: what 
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-slow: $(READY)  ## the long tests: faults, scale, complete studies, browsers
-	@$(BIN)/python -m pytest -m slow
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
 bench: $(READY)  ## the speed and memory bars; appends to benchmarks/history.csv
 	@$(BIN)/python -m benchmarks
