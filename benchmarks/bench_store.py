@@ -16,7 +16,7 @@ from srcache.stores import Entry, open_store
 SIZES = (10_000, 1_000_000, 5_000_000)
 BATCH = 50_000
 
-_SETUP = """
+SETUP = """
 import random, re, sys, time
 from hashlib import blake2b
 from pathlib import Path
@@ -30,7 +30,7 @@ def memory():
     anonymous = int(re.search(r"^Anonymous:\\s+(\\d+)", text, re.M)[1])
     return anonymous / 1024, (kb("Rss") - anonymous) / 1024
 """
-_TAIL = """
+TAIL = """
 first = 1000 * (time.perf_counter() - started)
 for key in names:
     get(key)
@@ -80,7 +80,7 @@ def _size(folder: Path, size: int, repeats: int) -> list[Bar]:
     read: list[list[list[float]]] = [[], []]
 
     def measure(place: int, code: str, path: Path) -> float:
-        read[place].append([float(word) for word in fresh(_SETUP + code + _TAIL, str(path), str(size)).split()])
+        read[place].append([float(word) for word in fresh(SETUP + code + TAIL, str(path), str(size)).split()])
         return 0.0
 
     interleaved(repeats, lambda: measure(0, _OURS, ours), lambda: measure(1, _SQLITE, peer))

@@ -8,7 +8,7 @@ import click
 from srcache.stores import KINDS
 from srcache.wording import counted, duration, human_bytes, percent
 
-from .options import FOLDER, SOURCE, common, device_option, recipe_options
+from .options import BYTES, FOLDER, SOURCE, common, device_option, recipe_options
 from .output import attributes, document, failure_lines, reasons, table
 from .progress_bar import progress_bar
 
@@ -34,6 +34,7 @@ _ESTIMATED = (
 @click.option("--cache", required=True, type=FOLDER, help="The cache directory.")
 @recipe_options
 @click.option("--store", type=click.Choice(KINDS), help="The kind of store of a new cache.")
+@click.option("--shard-bytes", type=BYTES, help="With --store shards: the size of a shard, such as 512M.")
 @click.option("--samples", type=click.IntRange(1, 1000), default=1, show_default=True, help="SR images per image.")
 @click.option("--retry-failed", is_flag=True, help="Try again the images that failed in earlier runs.")
 @click.option("--dry-run", is_flag=True, help="Predict time and disk space from a few images; write nothing.")
@@ -59,6 +60,7 @@ def command(
     recipe: str,
     changes: dict[str, Any],
     store: str | None,
+    shard_bytes: int | None,
     samples: int,
     retry_failed: bool,
     dry_run: bool,
@@ -85,6 +87,7 @@ def command(
         samples=samples,
         retry_failed=retry_failed,
         store=store,
+        shard_bytes=shard_bytes,
         batch=batch,
         device=device,
         workers=workers,

@@ -1,6 +1,7 @@
 """Options that several commands have, each declared once: `--json`, `--config`, `--recipe`, `--set`, `--device`."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +21,23 @@ EXISTING_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 """A folder that is written to, or of which the command itself says what is wrong with it."""
+
+
+class _Bytes(click.ParamType[int]):
+    """A number of bytes such as 1000, 512M or 2G, in binary units."""
+
+    name = "BYTES"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Text → bytes."""
+        found = re.fullmatch(r"(\d+)([KMGT]?)i?B?", str(value).strip(), re.IGNORECASE)
+        if not found or int(found[1]) < 1:
+            self.fail(f"expected a number of bytes, such as 512M, but got {value!r}", param, ctx)
+        return int(found[1]) << 10 * " KMGT".index(found[2].upper() or " ")
+
+
+BYTES = _Bytes()
+"""A number of bytes, such as 512M."""
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 

@@ -99,7 +99,10 @@ def check_machine(cache: Path | None = None) -> Checkup:
         problems.append(f"{place.path} cannot be written to; choose another folder for the cache, or give permission")
     advice = [f"engine {one.name} is broken: {one.error}" for one in engines if one.error]
     if place and place.network:
-        advice.append(f"{place.path} is on {place.filesystem}, shared by machines: keep LMDB caches on a local disk")
+        advice.append(
+            f"{place.path} is on {place.filesystem}, shared by machines: keep LMDB caches on a local disk, "
+            "or make caches with --store shards"
+        )
     if not home.writable:
         advice.append(f"{home.path} cannot be written to, so every scan hashes all files anew; set SRCACHE_HOME")
     return Checkup(

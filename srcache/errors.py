@@ -11,6 +11,7 @@
     ├── MissError              1   a training loop asked for a variant that the cache lacks
     ├── ConformanceError       1   a plug-in breaks a promise of its interface
     ├── DamagedError           3   bytes on disk are not what was written
+    │   └── ChecksumError          one image's bytes are not those of its checksum
     └── MachineError           4   the machine failed (disk, device, network), not the data
         ├── DiskFullError
         ├── BusyError              another process holds the lock
@@ -86,6 +87,10 @@ class DamagedError(SrcacheError):
     """Bytes on disk are not what was written."""
 
     exit_code = 3
+
+
+class ChecksumError(DamagedError):
+    """The bytes of one stored image are not those that its checksum was taken of."""
 
 
 class MachineError(SrcacheError):

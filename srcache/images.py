@@ -127,7 +127,9 @@ def require_pixels(width: int, height: int, what: str = "the image") -> None:
 
 
 def encode(rgb: Pixels, codec: str) -> bytes:
-    """RGB pixels → a file's bytes. `codec` is `qoi`, `png`, `jpeg:QUALITY` or `webp:QUALITY`.
+    """RGB pixels → a file's bytes. `codec` is `qoi`, `png`, `png:LEVEL`, `jpeg:QUALITY` or `webp:QUALITY`.
+
+    A PNG's level says how long zlib tries, 1 to 9; 3 if it is left out.
 
     Raises:
         ConfigError: no such codec.
@@ -138,7 +140,7 @@ def encode(rgb: Pixels, codec: str) -> bytes:
     out = io.BytesIO()
     image = Image.fromarray(rgb)
     if kind == "png":
-        image.save(out, "PNG", compress_level=3)
+        image.save(out, "PNG", compress_level=quality)
     elif kind == "jpeg":
         image.save(out, "JPEG", quality=quality, subsampling="4:4:4")
     else:
@@ -147,12 +149,14 @@ def encode(rgb: Pixels, codec: str) -> bytes:
 
 
 def parse_codec(codec: str) -> tuple[str, int]:
-    """The kind and the quality (100 where there is none) of a codec's name.
+    """The kind and the quality of a codec's name: of PNG the level, of QOI 100.
 
     Raises:
-        ConfigError: no such codec, or a quality outside 1–100.
+        ConfigError: no such codec, a quality outside 1–100, or a level outside 1–9.
     """
     kind, _, quality = codec.partition(":")
+    if kind == "png" and (not quality or (quality.isdecimal() and 1 <= int(quality) <= 9)):
+        return kind, int(quality or 3)
     if kind in LOSSLESS and not quality:
         return kind, 100
     if kind in LOSSY and quality.isdecimal() and 1 <= int(quality) <= 100:

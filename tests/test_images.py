@@ -297,6 +297,14 @@ def test_lossless_codecs_come_back(rgb: Pixels, codec: str) -> None:
     assert encode(decode(payload), codec) == payload
 
 
+def test_a_png_of_any_level_holds_the_same_pixels(make_image: Callable[..., Pixels]) -> None:
+    rgb = make_image(40, 30)
+    sizes = [len(encode(rgb, f"png:{level}")) for level in (1, 9)]
+    assert sizes[0] > sizes[1]
+    assert encode(rgb, "png") == encode(rgb, "png:3")
+    assert all(np.array_equal(decode(encode(rgb, f"png:{level}")), rgb) for level in (1, 9))
+
+
 @pytest.mark.parametrize(("codec", "suffix"), [("jpeg:95", ".jpg"), ("webp:90", ".webp")])
 def test_lossy_codecs_come_back_nearly(codec: str, suffix: str, make_image: Callable[..., Pixels]) -> None:
     rgb = make_image(40, 56)
@@ -305,7 +313,9 @@ def test_lossy_codecs_come_back_nearly(codec: str, suffix: str, make_image: Call
     assert np.abs(decode(payload).astype(int) - rgb).mean() < 6
 
 
-@pytest.mark.parametrize("codec", ["", "qoi:5", "jpeg", "jpeg:0", "jpeg:101", "jpeg:x", "webp", "avif:90", "PNG"])
+@pytest.mark.parametrize(
+    "codec", ["", "qoi:5", "png:0", "png:10", "png:x", "jpeg", "jpeg:0", "jpeg:101", "jpeg:x", "webp", "avif:90", "PNG"]
+)
 def test_codecs_that_there_are_not(codec: str) -> None:
     with pytest.raises(ConfigError, match="a codec is one of"):
         parse_codec(codec)

@@ -12,7 +12,7 @@ import json
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -22,7 +22,7 @@ from srcache.errors import CacheError, DamagedError, RecipeError, listed
 from srcache.files import lock, write_atomic
 from srcache.recipe.reading import dump, restore
 from srcache.recipe.recipe import Recipe
-from srcache.stores import KINDS, Store, StoreKind, store_kind
+from srcache.stores import KINDS, Store, StoreKind, StoreOptions, store_kind
 
 FORMAT = 1
 MARK = "srcache.json"
@@ -42,9 +42,12 @@ class RecipeFolder:
     kind: str
     recipe: Recipe
 
-    def store(self, *, writable: bool = False) -> Store:
-        """Open the entries."""
-        return self.store_kind.open(self.store_path, writable)
+    def store(self, *, writable: bool = False, shard_bytes: int | None = None) -> Store:
+        """Open the entries; `shard_bytes` as in `StoreOptions`."""
+        options = StoreOptions(writable=writable, fingerprint=self.recipe.fingerprint)
+        if shard_bytes is not None:
+            options = replace(options, shard_bytes=shard_bytes)
+        return self.store_kind.open(self.store_path, options)
 
     @property
     def store_kind(self) -> StoreKind:

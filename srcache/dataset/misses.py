@@ -45,6 +45,11 @@ class MissFiller:
 
     def __init__(self, folder: RecipeFolder, engine: SREngine | None = None) -> None:
         recipe = folder.recipe
+        if not folder.store_kind.misses:
+            raise ConfigError(
+                f"on_miss writes the images that it makes into the cache, but one of {folder.kind} takes none from a "
+                "training; run `srcache build` first, or make the cache with --store lmdb"
+            )
         info = find_engine(recipe.engine).info if engine is None else engine.info
         if info.name != recipe.engine:
             raise RecipeError(f"recipe {recipe.folder} is made by engine {recipe.engine}, but on_miss is {info.name}")

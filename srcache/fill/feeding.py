@@ -8,7 +8,7 @@ import math
 import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from srcache.cache.failures import FailedEntry
 from srcache.cache.manifest import RecipeFolder
@@ -30,12 +30,16 @@ from srcache.stores import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FillJob:
-    """A plan, and what it takes to carry it out: the catalog, the recipe and the settings."""
+    """A plan, and what it takes to carry it out: the catalog, the recipe and the settings.
+
+    `codec` is the store's lossless codec; see `StoreKind`.
+    """
 
     catalog: Catalog
     recipe: Recipe
     plan: Plan
     settings: FillSettings
+    codec: str = "qoi"
 
 
 class FillCounts:
@@ -102,10 +106,13 @@ def load_engine(recipe: Recipe, settings: FillSettings) -> SREngine:
     return open_engine(recipe.engine, recipe.setup(resolve_device(settings.device), settings.compiled))
 
 
-def start_service(engine: SREngine, recipe: Recipe, store: Store, settings: FillSettings) -> SRService:
+def start_service(
+    engine: SREngine, recipe: Recipe, store: Store, settings: FillSettings, codec: str = "qoi"
+) -> SRService:
     """Start a service that is tuned for throughput: short batches run only if they must."""
     device = resolve_device(settings.device)
-    return SRService(engine, recipe, store, service_settings(settings, device, device_name(device)))
+    how = replace(service_settings(settings, device, device_name(device)), codec=codec)
+    return SRService(engine, recipe, store, how)
 
 
 def service_settings(settings: FillSettings, device: str, name: str) -> ServiceSettings:

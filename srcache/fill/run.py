@@ -50,10 +50,11 @@ def fill(
     require_possible(recipe, settings)
     opened = create_cache(cache, settings.store)
     folder = opened.add(recipe)
-    with folder.lock(), closing(folder.store(writable=True)) as store:
+    with folder.lock(), closing(folder.store(writable=True, shard_bytes=settings.shard_bytes)) as store:
         plan = make_plan(catalog, folder, store, samples=settings.samples, retry_failed=settings.retry_failed)
         opened.keep_catalog(catalog.digest, catalog.to_csv())
-        job = FillJob(catalog=catalog, recipe=folder.recipe, plan=plan, settings=settings)
+        codec = folder.store_kind.codec
+        job = FillJob(catalog=catalog, recipe=folder.recipe, plan=plan, settings=settings, codec=codec)
         report = _run(job, folder, store, progress) if plan.missing else _report(job, folder)
         if plan.missing or not _has_receipt(folder, job):
             folder.write_receipt(_receipt(report, job))
@@ -67,7 +68,7 @@ def _run(job: FillJob, folder: RecipeFolder, store: Store, progress: Progress | 
     report = _report(job, folder)
     try:
         engine = load_engine(job.recipe, job.settings)
-        service = start_service(engine, job.recipe, store, job.settings)
+        service = start_service(engine, job.recipe, store, job.settings, job.codec)
     except KeyboardInterrupt:
         return replace(report, interrupted=True)
     started = time.perf_counter()

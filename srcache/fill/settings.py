@@ -18,6 +18,7 @@ class FillSettings:
         samples: SR images per source image; more than one only from an engine that draws noise.
         retry_failed: try again what failed in earlier runs.
         store: the kind of store of a new cache; None means the default, or what the cache has.
+        shard_bytes: where the store consists of shards, the size in bytes at which another one is begun; None: 512 MiB.
         batch: images per engine call; None takes the engine's advice, or less where a GPU's memory asks for it.
         device: `cpu`, `cuda`, `cuda:1`, …, or `auto`.
         workers: threads that decode, and as many that encode.
@@ -27,6 +28,7 @@ class FillSettings:
     samples: int = 1
     retry_failed: bool = False
     store: str | None = None
+    shard_bytes: int | None = None
     batch: int | None = None
     device: str = "auto"
     workers: int = 2

@@ -23,7 +23,7 @@ from typing import IO, Any
 
 from srcache.cache.manifest import Cache, RecipeFolder, open_cache
 from srcache.cache.receipts import readable_catalogs, wanted_names
-from srcache.errors import CacheError, DamagedError, ImageError, MachineError
+from srcache.errors import CacheError, ChecksumError, DamagedError, ImageError, MachineError
 from srcache.images import decode
 from srcache.keys import image_key, split_name
 from srcache.progress import Progress
@@ -196,6 +196,8 @@ def _checked(store: Store, name: str) -> tuple[int, list[tuple[str, str]]]:
     """A payload's size, and what is wrong with an entry: reasons and sentences."""
     try:
         record, payload = store.record(name), store.get(name)
+    except ChecksumError as error:
+        return 0, [("checksum", str(error))]
     except DamagedError as error:
         return 0, [("unreadable", f"the entry cannot be read: {error}")]
     if payload is None:

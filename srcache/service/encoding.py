@@ -4,6 +4,8 @@ import json
 import math
 from typing import TYPE_CHECKING
 
+from xxhash import xxh3_64_hexdigest
+
 from srcache.engine.interface import Failure, Upscaled, upscaled_side
 from srcache.images import encode, from_tensor, resize, to_batch
 from srcache.keys import image_key
@@ -49,6 +51,7 @@ class ResultEncoder:
         pixels = resize(from_tensor(upscaled.image), request.size, "lanczos")
         payload = encode(pixels, self._codec)
         record = {
+            "xxh3": xxh3_64_hexdigest(payload),
             **request.record,
             "lr": list(request.shape),
             "size": list(request.size),

@@ -14,11 +14,12 @@ from srcache.stores.interface import Record as Record
 from srcache.stores.interface import Salvage as Salvage
 from srcache.stores.interface import Store as Store
 from srcache.stores.interface import StoreKind as StoreKind
+from srcache.stores.interface import StoreOptions as StoreOptions
 
-KINDS = ("lmdb",)
+KINDS = ("lmdb", "shards")
 """The kinds of store that a cache directory can be made of, the default first."""
 
-_HOMES = {"lmdb": "lmdb_kind", "memory": "memory"}
+_HOMES = {"lmdb": "lmdb_kind", "shards": "shards_kind", "memory": "memory"}
 """Every kind, and the module of this package whose `KIND` it is; `memory` lives only as long as its process."""
 
 
@@ -42,4 +43,4 @@ def open_store(kind: str, path: Path, *, writable: bool = False) -> Store:
         DamagedError: the files are not what was written.
         MachineError: no room or no permission.
     """
-    return store_kind(kind).open(path, writable)
+    return store_kind(kind).open(path, StoreOptions(writable=writable))

@@ -86,13 +86,30 @@ class Salvage(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoreOptions:
+    """How a store is opened.
+
+    Attributes:
+        writable: for adding entries; a store that is not there is made.
+        fingerprint: of the recipe that the entries are made by. A store notes it, and one that holds another recipe's
+            is refused; None asks for nothing.
+        shard_bytes: size in bytes at which a store that consists of shards begins another one.
+    """
+
+    writable: bool = False
+    fingerprint: str | None = None
+    shard_bytes: int = 512 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoreKind:
     """A kind of store.
 
     Attributes:
         name: as a cache writes it down, and as `--store` takes it.
-        open: a store at a path, for reading or (True) for writing, which makes it; raises CacheError where there is
-            nothing to read, DamagedError, MachineError.
+        codec: the lossless codec of its images, where a recipe names no lossy one; see `images.encode`.
+        misses: whether the workers of a training may add the images that they miss.
+        open: a store at a path; raises CacheError where there is nothing to read, DamagedError, MachineError.
         refuse: raises CacheError where a store of this kind must not be made.
         check: problems of a store's files that reading all entries does not show. Reading damaged files may end the
             process, so it is called in one of its own (see `maintain.check_process`).
@@ -101,7 +118,9 @@ class StoreKind:
     """
 
     name: str
-    open: Callable[[Path, bool], Store]
+    codec: str
+    misses: bool
+    open: Callable[[Path, StoreOptions], Store]
     refuse: Callable[[Path], None]
     check: Callable[[Path], Iterator[Problem]]
     salvage: Callable[[Path], AbstractContextManager[Salvage]]

@@ -1,51 +1,31 @@
-"""The default store: one LMDB environment with random access, crash-safe, read by any number of processes.
+"""The default store: one LMDB environment with random access, crash-safe, read by any number of processes."""
 
-What LMDB does not forgive is kept in here:
-
-* An environment opened twice in one process, or used across a fork, is an error or worse. Each process therefore keeps
-  one `_Environment` per folder, shared by all stores on it; before a fork its lock is taken, in the child it is closed,
-  and the next call opens it anew. A pickled store is its path.
-* A file shorter than its last page in use kills its reader with SIGBUS. It is refused when it is opened.
-* The lock file is mapped and written to, so a hole in it kills the process with SIGBUS once the disk is full. It gets
-  its disk space when it is made.
-* The map starts a little larger than the file (which may grow while it is being opened) and doubles when it is full;
-  readers follow. (A huge sparse map from the start would do too, but fails under the address-space limits that
-  clusters set.)
-* Every commit is synced: batches cost little, and nothing that `put_many` returned from is ever lost.
-"""
-
-import errno
 import json
-import os
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import lmdb
+from xxhash import xxh3_64_hexdigest
 
-from srcache.errors import CacheError, DamagedError, DiskFullError, MachineError, SrcacheError
+from srcache.errors import CacheError, ChecksumError, DamagedError
 from srcache.stores.interface import Entry, Record
+from srcache.stores.lmdb_environment import NAMES_AT_ONCE, shared_environment
 
-_T = TypeVar("_T")
-DATABASES = (b"images", b"records", b"aliases")
-_FIRST_MAP = 1 << 28
-_HEADROOM = 1 << 26
-_READERS = 1024
-_NAMES_AT_ONCE = 10_000
-_LOCK_BYTES = 128 + 64 * _READERS  # what LMDB makes of so many readers: two cache lines, and one for each
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM}
-_LIMITS = {errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOLCK}
+_XXH3 = b'{"xxh3": "'
+"""How a record begins that has a fast checksum, which older ones lack."""
 
 
 class LmdbStore:
     """See `srcache.stores.Store`. Safe in threads, under fork and spawn, and when pickled."""
 
-    def __init__(self, path: Path, *, writable: bool = False) -> None:
+    def __init__(self, path: Path, *, writable: bool = False, fingerprint: str | None = None) -> None:
         self._path = Path(path)
         self._writable = writable
-        self._environment = _shared(self._path)
+        self._environment = shared_environment(self._path)
         self._environment.open(writable)
+        if fingerprint is not None:
+            self._environment.require_recipe(fingerprint.encode(), note=writable)
 
     def __reduce__(self) -> tuple[Callable[..., "LmdbStore"], tuple[Path, bool]]:
         return _unpickled, (self._path, self._writable)
@@ -70,7 +50,12 @@ class LmdbStore:
 
     def get(self, name: str) -> bytes | None:
         """See `Store.get`."""
-        return self._environment.get(b"images", name.encode())
+        payload, record = self._environment.entry(name.encode())
+        if payload is not None and record[: len(_XXH3)] == _XXH3:
+            noted = record[len(_XXH3) : len(_XXH3) + 16].decode("latin-1")
+            if xxh3_64_hexdigest(payload) != noted:
+                raise ChecksumError(f"{name} in {self._path} is not what was written (xxh3); run `srcache repair`")
+        return payload
 
     def record(self, name: str) -> Record | None:
         """See `Store.record`."""
@@ -99,7 +84,7 @@ class LmdbStore:
         while True:
             piece = self._environment.names(start, after, prefix.encode())
             yield from (name.decode() for name in piece)
-            if len(piece) < _NAMES_AT_ONCE:
+            if len(piece) < NAMES_AT_ONCE:
                 return
             start, after = piece[-1], True
 
@@ -108,256 +93,9 @@ class LmdbStore:
         self._environment.close()
 
 
-class _Environment:
-    """This process's one handle on a folder; opened when it is first needed."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.writable = False
-        self.lock = threading.RLock()
-        self._env: lmdb.Environment | None = None
-        self._open_for_writing = False
-        self._file: tuple[int, int] | None = None
-        self._dbs: dict[bytes, Any] = {}
-
-    def open(self, writable: bool) -> None:
-        """Open now, so that a missing or damaged store is reported at once and a replaced one is opened again."""
-        with self.lock:
-            if self._env is not None and self._file != _identity(self.path / "data.mdb"):
-                self.close()
-                self.writable = False
-            self.writable = self.writable or writable
-            self._opened()
-
-    def get(self, database: bytes, key: bytes) -> bytes | None:
-        """One value; a few microseconds when its page is in memory."""
-
-        def read(env: lmdb.Environment) -> bytes | None:
-            with env.begin(db=self._dbs[database]) as transaction:
-                value: bytes | None = transaction.get(key)
-                return value
-
-        return self._guarded(read) if key else None
-
-    def has(self, key: bytes) -> bool:
-        """Whether there is a record of a name; its bytes are not copied."""
-
-        def read(env: lmdb.Environment) -> bool:
-            with env.begin(db=self._dbs[b"records"], buffers=True) as transaction:
-                return transaction.get(key) is not None
-
-        return bool(key) and self._guarded(read)
-
-    def count(self) -> int:
-        """How many records there are; LMDB keeps count."""
-
-        def read(env: lmdb.Environment) -> int:
-            with env.begin() as transaction:
-                entries: int = transaction.stat(self._dbs[b"records"])["entries"]
-                return entries
-
-        return self._guarded(read)
-
-    def names(self, start: bytes, after: bool, prefix: bytes) -> list[bytes]:
-        """Up to `_NAMES_AT_ONCE` names with a prefix, from `start` on (or after it)."""
-
-        def read(env: lmdb.Environment) -> list[bytes]:
-            found: list[bytes] = []
-            with env.begin(db=self._dbs[b"records"]) as transaction, transaction.cursor() as cursor:
-                more = cursor.set_range(start) if start else cursor.first()
-                if more and after and cursor.key() == start:
-                    more = cursor.next()
-                while more and len(found) < _NAMES_AT_ONCE and cursor.key().startswith(prefix):
-                    found.append(cursor.key())
-                    more = cursor.next()
-            return found
-
-        return self._guarded(read)
-
-    def write(self, act: Callable[..., _T]) -> _T:
-        """Run `act(transaction, images, records, aliases)` in one synced transaction, growing the map as needed."""
-
-        def attempt(env: lmdb.Environment) -> _T:
-            while True:
-                try:
-                    with env.begin(write=True) as transaction:
-                        return act(transaction, *(self._dbs[name] for name in DATABASES))
-                except lmdb.MapFullError:
-                    env.set_mapsize(2 * env.info()["map_size"])
-
-        with self.lock:
-            self.writable = True
-            return self._guarded(attempt)
-
-    def close(self) -> None:
-        """Close the files; the next call opens them again, for reading if it only reads."""
-        with self.lock:
-            self._drop()
-            self.writable = False
-
-    def forget(self) -> None:
-        """In a forked child: drop what the parent opened."""
-        self.close()
-        self.lock = threading.RLock()
-
-    def _drop(self) -> None:
-        if self._env is not None:
-            self._env.close()
-        self._env, self._dbs = None, {}
-
-    def _guarded(self, act: Callable[[lmdb.Environment], _T]) -> _T:
-        with self.lock:
-            env = self._opened()
-            try:
-                return _following(env, lambda: act(env))
-            except (lmdb.Error, MemoryError) as error:
-                self.close()  # where growing failed nothing is mapped any more, and the next access would kill us
-                raise _translated(error, self.path) from error
-
-    def _opened(self) -> lmdb.Environment:
-        if self._env is not None and (self._open_for_writing or not self.writable):
-            return self._env
-        self._drop()
-        data = self.path / "data.mdb"
-        if not self.writable and _size(data) == 0:
-            raise CacheError(f"expected an LMDB store in {self.path}, but it has no data.mdb; was anything built yet?")
-        try:
-            if self.writable:
-                self.path.mkdir(parents=True, exist_ok=True)
-            env = _open(self.path, self.writable)
-            self._env, self._open_for_writing, self._file = env, self.writable, _identity(data)
-            self._refuse_truncated(env, data)
-            _following(env, lambda: self._dbs.update({n: env.open_db(n, create=self.writable) for n in DATABASES}))
-        except (lmdb.Error, OSError, MemoryError) as error:
-            self.close()
-            raise _translated(error, self.path) from error
-        return env
-
-    def _refuse_truncated(self, env: lmdb.Environment, data: Path) -> None:
-        needed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
-        found = data.stat().st_size
-        if found < needed:
-            self._drop()
-            raise DamagedError(
-                f"{data} is cut off: expected at least {needed} bytes, but it has {found}; "
-                "`srcache repair` saves what is readable"
-            )
-
-
-def _following(env: lmdb.Environment, act: Callable[[], _T]) -> _T:
-    """Act; where another process has made the map larger in the meantime, follow it and act again."""
-    while True:
-        try:
-            return act()
-        except lmdb.MapResizedError:
-            env.set_mapsize(0)
-
-
-def _open(path: Path, writable: bool) -> lmdb.Environment:
-    data = path / "data.mdb"
-    size = _size(data)
-
-    def attempt(lock: bool) -> lmdb.Environment:
-        if lock:
-            _reserve(path / "lock.mdb")
-        return lmdb.open(
-            str(path),
-            map_size=size + (_FIRST_MAP if writable else _HEADROOM),
-            readonly=not writable,
-            lock=lock,
-            max_dbs=len(DATABASES),
-            max_readers=_READERS,
-            readahead=False,
-        )
-
-    try:
-        env = attempt(lock=True)
-    except (lmdb.Error, OSError) as error:
-        if writable and not size:
-            data.unlink(missing_ok=True)  # half a header, which nobody could open
-        if writable or _code(error) not in _NO_ROOM:
-            raise
-        return attempt(lock=False)  # a sealed cache that we may read but not even lock
-    if writable:
-        env.reader_check()
-    return env
-
-
-def _reserve(path: Path) -> None:
-    """Make the lock file, with its disk space; one that is there is left alone."""
-    if _size(path) < _LOCK_BYTES:
-        with path.open("ab") as file:
-            os.posix_fallocate(file.fileno(), 0, _LOCK_BYTES)
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Which file this is; a path may come to mean another one (`prune`, then `build`)."""
-    status = path.stat() if path.exists() else None
-    return (status.st_dev, status.st_ino) if status else None
-
-
-def _code(error: Exception) -> int | None:
-    return getattr(error, "code", None) or getattr(error, "errno", None)
-
-
-def _translated(error: Exception, path: Path) -> SrcacheError:
-    code = _code(error)
-    if code in _NO_ROOM:
-        return DiskFullError(
-            f"{path} could not be written or opened ({error}): the disk or quota is full, a file-size limit is "
-            "reached, or permission is missing; what was committed is safe, so make room and run the same command again"
-        )
-    if code in _LIMITS or isinstance(error, MemoryError):
-        return MachineError(
-            f"{path} could not be opened or grown ({error}); raise the limit (ulimit) that is in the way"
-        )
-    if isinstance(error, lmdb.ReadersFullError):
-        return MachineError(f"{path} already has {_READERS} readers; use fewer worker processes")
-    if isinstance(error, lmdb.NotFoundError | lmdb.ReadonlyError):
-        return CacheError(f"{path} holds no srcache entries ({error}); was anything built yet?")
-    return DamagedError(f"{path} does not read as an LMDB store ({error}); `srcache repair` saves what is readable")
-
-
 def _unpickled(path: Path, writable: bool) -> LmdbStore:
     store = LmdbStore.__new__(LmdbStore)
     store._path, store._writable = path, writable
-    store._environment = _shared(path)
+    store._environment = shared_environment(path)
     store._environment.writable |= writable
     return store
-
-
-def _shared(path: Path) -> _Environment:
-    real = os.path.realpath(path)
-    with _TABLE_LOCK:
-        return _TABLE.setdefault(real, _Environment(Path(real)))
-
-
-_TABLE: dict[str, _Environment] = {}
-_TABLE_LOCK = threading.RLock()
-
-
-def _before_fork() -> None:
-    _TABLE_LOCK.acquire()
-    for environment in _TABLE.values():
-        environment.lock.acquire()
-
-
-def _after_fork_in_parent() -> None:
-    for environment in _TABLE.values():
-        environment.lock.release()
-    _TABLE_LOCK.release()
-
-
-def _after_fork_in_child() -> None:
-    global _TABLE_LOCK
-    for environment in _TABLE.values():
-        environment.forget()
-    _TABLE_LOCK = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -14,13 +14,14 @@ from srcache.errors import CacheError, DamagedError
 from srcache.files import disk_errors
 from srcache.keys import is_key
 from srcache.machine import NETWORK, file_system
-from srcache.stores.interface import Problem, StoreKind
-from srcache.stores.lmdb import DATABASES, LmdbStore
+from srcache.stores.interface import Problem, StoreKind, StoreOptions
+from srcache.stores.lmdb import LmdbStore
+from srcache.stores.lmdb_environment import DATABASES
 from srcache.stores.lmdb_salvage import LmdbSalvage
 
 
-def _open(path: Path, writable: bool) -> LmdbStore:
-    return LmdbStore(path, writable=writable)
+def _open(path: Path, options: StoreOptions) -> LmdbStore:
+    return LmdbStore(path, writable=options.writable, fingerprint=options.fingerprint)
 
 
 def _refuse(path: Path) -> None:
@@ -28,8 +29,8 @@ def _refuse(path: Path) -> None:
     found = file_system(path)
     if found in NETWORK:
         raise CacheError(
-            f"{path} would lie on a network file system ({found}), where LMDB can lose data; make the cache on a local "
-            "disk, and copy it when it is built"
+            f"{path} would lie on a network file system ({found}), where LMDB can lose data; add --store shards, or "
+            "make the cache on a local disk, and copy it when it is built"
         )
 
 
@@ -88,4 +89,13 @@ def _sync(folder: Path) -> None:
 
 _SALVAGE: Callable[[Path], LmdbSalvage] = LmdbSalvage
 
-KIND = StoreKind(name="lmdb", open=_open, refuse=_refuse, check=_check, salvage=_SALVAGE, replace=_replace)
+KIND = StoreKind(
+    name="lmdb",
+    codec="qoi",
+    misses=True,
+    open=_open,
+    refuse=_refuse,
+    check=_check,
+    salvage=_SALVAGE,
+    replace=_replace,
+)

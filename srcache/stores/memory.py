@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from srcache.errors import CacheError
-from srcache.stores.interface import Entry, Problem, Record, Salvage, StoreKind
+from srcache.stores.interface import Entry, Problem, Record, Salvage, StoreKind, StoreOptions
 
 
 class MemoryStore:
@@ -62,8 +62,8 @@ class MemoryStore:
         """See `Store.close`; the entries stay."""
 
 
-def _open(path: Path, writable: bool) -> MemoryStore:
-    return MemoryStore(path, writable=writable)
+def _open(path: Path, options: StoreOptions) -> MemoryStore:
+    return MemoryStore(path, writable=options.writable)
 
 
 def _refuse(path: Path) -> None:
@@ -82,4 +82,13 @@ def _replace(store: Path, new: Path) -> Path:
     raise CacheError(f"a store in memory has no files in {store}")
 
 
-KIND = StoreKind(name="memory", open=_open, refuse=_refuse, check=_check, salvage=_salvage, replace=_replace)
+KIND = StoreKind(
+    name="memory",
+    codec="qoi",
+    misses=True,
+    open=_open,
+    refuse=_refuse,
+    check=_check,
+    salvage=_salvage,
+    replace=_replace,
+)

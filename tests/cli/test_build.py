@@ -42,6 +42,16 @@ def test_a_dry_run_predicts_and_writes_nothing(home, srcache):
     assert sorted(home.rglob("*")) == before
 
 
+def test_shards_are_as_large_as_was_asked_for(home, srcache):
+    words = ["build", "one", "--cache", "tars", "--recipe", "bicubic", "--store", "shards", "--shard-bytes", "1K"]
+    assert srcache(*words).code == 0
+    assert list(Path("tars").glob("bicubic-*/data.shards/*.tar"))
+    for bytes_ in ("0", "much", "1.5M", "-3"):
+        printed = srcache(*words[:-1], bytes_)
+        assert printed.code == 2
+        assert f"expected a number of bytes, such as 512M, but got '{bytes_}'" in printed.err
+
+
 def test_every_option_reaches_the_run(home, srcache, monkeypatch):
     seen = {}
 
@@ -50,12 +60,13 @@ def test_every_option_reaches_the_run(home, srcache, monkeypatch):
         return FillReport(folder=cache, recipe="r", wanted=1, stored=1, padding=0.6)
 
     monkeypatch.setattr("srcache.fill.fill", fill)
-    words = "--samples 3 --retry-failed --store lmdb --batch 5 --device cuda:1 --workers 7 --compile --rehash"
-    printed = srcache("build", "one", "--cache", "new", "--recipe", "bicubic", *words.split())
+    words = "--samples 3 --retry-failed --store lmdb --shard-bytes 3M --batch 5 --device cuda:1 --workers 7"
+    printed = srcache("build", "one", "--cache", "new", "--recipe", "bicubic", *words.split(), "--compile", "--rehash")
     assert printed.code == 0
     assert (seen["recipe"], seen["cache"], seen["images"]) == ("bicubic", Path("new"), 1)
     settings = seen["settings"]
     assert (settings.samples, settings.retry_failed, settings.store) == (3, True, "lmdb")
+    assert settings.shard_bytes == 3 << 20
     assert (settings.batch, settings.device, settings.workers, settings.compiled) == (5, "cuda:1", 7, True)
     assert "60 % of the engine's work only filled batches up" in printed.out
     assert "try a smaller --batch" in printed.out

@@ -145,8 +145,8 @@ def test_what_failed_is_listed(srcache, photos, cache):
     store.write_bytes(data.replace(b"qoif", b"qoiF"))
     printed = srcache(*words)
     assert printed.code == 1
-    assert "measured (0 now; failed: unreadable 2)" in printed.out
-    assert "unreadable: moss/moss0.png: the SR image " in printed.err
+    assert "measured (0 now; failed: checksum 2)" in printed.out
+    assert "checksum: moss/moss0.png: the SR image " in printed.err
     document = json.loads(srcache(*words, "--json").out)
     assert (document["ok"], len(document["failures"]), document["result"]["rows"]) == (False, 2, 0)
 

@@ -32,6 +32,14 @@ from srcache.keys import entry_name, file_key, pixel_key
 from srcache.recipe.recipe import Recipe
 
 
+def test_a_cache_of_shards_takes_no_images_from_a_training(photos: Path) -> None:
+    cache = photos.parent / "shards"
+    fill(scan(photos), NOISY, cache, FillSettings(device="cpu", store="shards"))
+    with pytest.raises(ConfigError, match=r"one of shards takes none from a training.*--store lmdb"):
+        SRAugmentedDataset(photos, cache, policy="sr", on_miss="engine")
+    assert SRAugmentedDataset(photos, cache, policy="sr", on_miss="lr")[0][0].mode == "RGB"
+
+
 def test_a_miss_says_which_image_and_what_to_do(photos: Path) -> None:
     cache = built(photos, NOISY, samples=2)
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(photos / "bark" / "new.png")

@@ -6,6 +6,7 @@ import torch
 from engines import enlarged
 from PIL import Image
 from services import RECIPE
+from xxhash import xxh3_64_hexdigest
 
 from srcache.engine.interface import Failure, Upscaled
 from srcache.errors import DeviceError
@@ -81,6 +82,7 @@ def test_an_entry_holds_the_output_s_pixels_and_says_how_they_came_about(make_im
     assert (entry.name, entry.aliases) == ("n", ("a", "b"))
     np.testing.assert_array_equal(decode(entry.payload), rgb.repeat(2, 0).repeat(2, 1))
     assert entry.payload == encode(decode(entry.payload), codec)
+    assert entry.record.pop("xxh3") == xxh3_64_hexdigest(entry.payload)
     assert entry.record == {
         "key": "k",
         "sample": 3,

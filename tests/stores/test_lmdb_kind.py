@@ -9,8 +9,8 @@ import pytest
 
 from srcache.errors import CacheError, DamagedError, DiskFullError
 from srcache.keys import entry_name, image_key
-from srcache.stores import Entry, Problem, lmdb_kind
-from srcache.stores.lmdb import DATABASES
+from srcache.stores import Entry, Problem, StoreOptions, lmdb_kind
+from srcache.stores.lmdb_environment import DATABASES
 from srcache.stores.lmdb_kind import KIND
 
 KEY, ALIAS = image_key(b"image"), image_key(b"pixels")
@@ -18,7 +18,7 @@ KEY, ALIAS = image_key(b"image"), image_key(b"pixels")
 
 def made(path: Path) -> Path:
     """A store with one entry and one alias."""
-    with closing(KIND.open(path, True)) as store:
+    with closing(KIND.open(path, StoreOptions(writable=True))) as store:
         store.put_many([Entry(entry_name(KEY, 0), b"payload", {"key": KEY}, (ALIAS,))])
     return path
 

@@ -2,6 +2,8 @@
 
 import json
 import os
+import random
+import signal
 import subprocess
 import sys
 import time
@@ -11,9 +13,11 @@ from pathlib import Path
 from srcache.cache.manifest import open_cache
 from srcache.errors import CacheError
 from srcache.keys import image_key
-from srcache.stores import open_store
 
 PHOTOS, BROKEN = 72, 2
+DURATION = 0.9
+"""Seconds in which a build of these photos is over, more or less."""
+
 LIMIT = 60
 """Seconds after which a command is taken to hang."""
 
@@ -79,7 +83,7 @@ def stored(cache):
         return {}
     (folder,) = folders
     try:
-        store = open_store("lmdb", folder.store_path)
+        store = folder.store()
     except CacheError:
         return {}
     try:
@@ -96,3 +100,28 @@ def until(happened, seconds=LIMIT):
     while not happened():
         assert time.monotonic() < deadline, "waited for too long"
         time.sleep(0.003)
+
+
+def survive(seed, build, commands, undisturbed, cache):
+    """Kill one to three runs, look at what is there after each, and let the last one finish."""
+    rng = random.Random(seed)
+    had: set[str] = set()
+    for _ in range(rng.randint(1, 3)):
+        run, moment = build(cache), rng.uniform(0, DURATION)
+        time.sleep(moment)
+        run.send(signal.SIGKILL)
+        assert run.wait() in (-signal.SIGKILL, 1), f"seed {seed}: {run.stderr}"
+        have = stored(cache)
+        assert set(have) >= had, f"seed {seed}: a committed entry is gone (killed after {moment:.3f} s)"
+        assert have.items() <= undisturbed.items(), f"seed {seed}: other bytes (killed after {moment:.3f} s)"
+        had = set(have)
+        if have:
+            code, verify = commands.run("verify", cache)
+            assert code == 0, f"seed {seed}: {verify.stdout}{verify.stderr}"
+    run = build(cache, "--json")
+    assert run.wait() == 1, f"seed {seed}: {run.stderr}"
+    result = json.loads(run.stdout)["result"]
+    assert (result["stored"], result["added"]) == (len(had), PHOTOS - len(had)), f"seed {seed}"
+    assert sum(result["failed"].values()) + result["skipped"] == BROKEN, f"seed {seed}"
+    assert stored(cache) == undisturbed, f"seed {seed}"
+    assert commands.run("verify", cache)[0] == 0, f"seed {seed}"

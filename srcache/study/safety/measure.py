@@ -22,7 +22,7 @@ from srcache.cache.manifest import RecipeFolder
 from srcache.catalog.names import stem_of
 from srcache.dataset.items import Items, open_items
 from srcache.dataset.scores import TABLE, LabelScore, begin_scores, read_scores, write_scores
-from srcache.errors import CacheError, CatalogError, ConfigError, ImageError, PolicyError
+from srcache.errors import CacheError, CatalogError, ChecksumError, ConfigError, ImageError, PolicyError
 from srcache.files import lock
 from srcache.images import Pixels, decode, resize
 from srcache.keys import ImageKey, split_name
@@ -225,6 +225,8 @@ class _Measurement:
     def _decoded(self, name: str) -> Pixels:
         try:
             return decode(self._store.get(name) or b"")
+        except ChecksumError as error:
+            raise ImageError("checksum", f"the SR image {name} is damaged: {error}") from error
         except ImageError as error:
             raise ImageError(error.reason, f"the SR image {name} cannot be decoded: {error}") from error
 

@@ -1,0 +1,149 @@
+"""Shards as a kind of store: what their files can hold beside sound entries, and how they are replaced."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from uuid import uuid4
+
+from srcache.errors import DamagedError
+from srcache.files import disk_errors
+from srcache.stores import tar
+from srcache.stores.interface import Entry, Problem, Salvage, StoreKind, StoreOptions
+from srcache.stores.shard_index import name_of
+from srcache.stores.shard_members import Found, entries_of, read_payload, read_record
+from srcache.stores.shard_writer import is_partial, is_shard
+from srcache.stores.shards import ShardsStore
+
+
+def _open(path: Path, options: StoreOptions) -> ShardsStore:
+    return ShardsStore(path, options)
+
+
+def _refuse(path: Path) -> None:
+    """Shards may lie anywhere."""
+
+
+def _check(path: Path) -> Iterator[Problem]:
+    """Every complete shard is a tar of entries from its beginning to its end; what follows the last is zeros."""
+    for name in _shards(path):
+        with (path / name).open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            read, end = tar.reader(file.fileno()), 0
+            try:
+                for found in entries_of(read, size, name, check=False):
+                    end = found.end
+            except DamagedError as error:
+                if is_shard(name):  # what is behind the last entry of another one is being written, or will be cut off
+                    yield Problem("", "damaged", str(error))
+                continue
+            if is_shard(name) and (size - end < len(tar.END) or read(size - end, end).strip(b"\0")):
+                yield Problem("", "damaged", f"{name} does not end as a tar file does")
+
+
+class _Shards:
+    """What shards still hold; see `Salvage`. A context manager: it looks at every file when it is entered."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._handles: list[int] = []
+        self._found: dict[str, list[tuple[int, Found]]] = {}
+
+    def __enter__(self) -> "_Shards":
+        for name in _shards(self._path):
+            handle = os.open(self._path / name, os.O_RDONLY)
+            self._handles.append(handle)
+            for found in _whatever_is_sound(handle, name):
+                self._found.setdefault(name_of(found.name), []).append((handle, found))
+        return self
+
+    def __exit__(self, *rest: object) -> None:
+        for handle in self._handles:
+            os.close(handle)
+
+    def names(self) -> list[str]:
+        """See `Salvage.names`."""
+        return sorted(self._found)
+
+    def entry(self, name: str) -> Entry | None:
+        """See `Salvage.entry`."""
+        for handle, found in self._found.get(name, ()):
+            read = _braver(handle)
+            with suppress(DamagedError):
+                payload = read_payload(read, name, found.place, name)
+                return Entry(name, payload, read_record(read, name, found.place, name), found.aliases)
+        return None
+
+
+@contextmanager
+def _salvage(path: Path) -> Iterator[Salvage]:
+    with _Shards(path) as shards:
+        yield shards
+
+
+def _braver(handle: int) -> tar.Read:
+    """`tar.reader`, to which a spot that the disk refuses is damage like any other."""
+
+    def read(amount: int, offset: int) -> bytes:
+        try:
+            return os.pread(handle, amount, offset)
+        except OSError as error:
+            raise DamagedError(f"byte {offset} and what follows cannot be read ({error.strerror})") from error
+
+    return read
+
+
+def _whatever_is_sound(handle: int, name: str) -> Iterator[Found]:
+    """The entries of a file, read on behind damage at the next block that begins one."""
+    size, read, start = os.fstat(handle).st_size, _braver(handle), 0
+    while start < size:
+        try:
+            for found in entries_of(read, size, name, start, check=False):
+                yield found
+                start = found.end
+            if not read(size - start, start).strip(b"\0"):
+                return
+        except DamagedError:
+            pass
+        start = _next_entry(read, start + tar.BLOCK, size)
+
+
+def _next_entry(read: "tar.Read", start: int, size: int) -> int:
+    """Where the next header of an image's member may begin."""
+    while start + tar.BLOCK <= size:
+        with suppress(DamagedError):
+            member = tar.parse(read(tar.BLOCK, start), start, "")
+            if member is not None and not member.name.endswith(".json"):
+                return start
+        start += tar.BLOCK
+    return size
+
+
+def _shards(path: Path) -> list[str]:
+    return sorted(name for name in os.listdir(path) if is_shard(name) or is_partial(name))
+
+
+def _replace(store: Path, new: Path) -> Path:
+    """Put the new folder into the old one's place, which gets another name; returns that."""
+    away = store.with_name(f"{store.name}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{uuid4().hex[:4]}")
+    with disk_errors(away):
+        store.rename(away)
+        try:
+            new.rename(store)
+        except OSError:
+            away.rename(store)
+            raise
+    return away
+
+
+KIND = StoreKind(
+    name="shards",
+    codec="png:1",
+    misses=False,
+    open=_open,
+    refuse=_refuse,
+    check=_check,
+    salvage=_salvage,
+    replace=_replace,
+)

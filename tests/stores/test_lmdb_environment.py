@@ -1,0 +1,198 @@
+"""One handle for each process and folder: maps that grow, forks, files that are cut off, folders that are read only."""
+
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import warnings
+from contextlib import ExitStack, closing, contextmanager
+
+import pytest
+
+from srcache.conformance.store import some_entries
+from srcache.errors import CacheError, DamagedError, SrcacheError
+from srcache.keys import entry_name, image_key
+from srcache.stores import Entry, open_store
+from srcache.stores import lmdb_environment as environments
+
+
+def _entry(number, payload=b"payload", sample=0):
+    key = image_key(str(number).encode())
+    return Entry(entry_name(key, sample), payload, {"key": key, "sample": sample, "checksum": image_key(payload)})
+
+
+READER = """
+import sys
+from pathlib import Path
+from srcache.keys import image_key
+from srcache.stores import open_store
+store, wanted, seen = open_store("lmdb", Path(sys.argv[1])), int(sys.argv[2]), set()
+print("ready", flush=True)
+while len(seen) < wanted:
+    for name in store.names():
+        record, payload = store.record(name), store.get(name)
+        if payload is None or record["key"] != name[:32] or image_key(payload) != record["checksum"]:
+            sys.exit(f"read {name} wrongly")
+        seen.add(name)
+print(len(seen))
+"""
+
+
+@pytest.fixture
+def filled(tmp_path):
+    """A store of its own with twenty entries, closed."""
+    path = tmp_path / "data.lmdb"
+    with closing(open_store("lmdb", path, writable=True)) as store:
+        store.put_many(some_entries(20))
+    return path
+
+
+@contextmanager
+def _readers(path, wanted):
+    """Eight processes that have the store open, and read until they have seen as many entries as wanted."""
+    command = [sys.executable, "-c", READER, str(path), str(wanted)]
+    with ExitStack() as stack:
+        readers = [stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True)) for _ in range(8)]
+        for reader in readers:
+            stack.callback(reader.kill)
+        assert [reader.stdout.readline() for reader in readers] == ["ready\n"] * 8
+        yield readers
+
+
+@pytest.mark.medium
+def test_eight_processes_read_beside_a_writer_whose_map_grows(tmp_path, monkeypatch):
+    monkeypatch.setattr(environments, "_FIRST_MAP", 1 << 17)
+    entries = [_entry(number, number.to_bytes(2, "big") * 5000) for number in range(100)]
+    with closing(open_store("lmdb", tmp_path, writable=True)) as store:
+        store.put_many(entries[:1])
+        with _readers(tmp_path, len(entries)) as readers:
+            for start in range(1, len(entries), 9):
+                store.put_many(entries[start : start + 9])
+            ends = [(reader.communicate(timeout=60)[0].strip(), reader.returncode) for reader in readers]
+    assert ends == [("100", 0)] * 8
+    assert (tmp_path / "data.mdb").stat().st_size > 4 * (1 << 17)
+
+
+def test_a_map_grows_within_one_batch(tmp_path, monkeypatch):
+    monkeypatch.setattr(environments, "_FIRST_MAP", 1 << 16)
+    entry = _entry(1, os.urandom(3_000_000))
+    with closing(open_store("lmdb", tmp_path, writable=True)) as store:
+        assert store.put_many([_entry(0), entry, _entry(2)]) == 3
+        assert store.get(entry.name) == entry.payload
+
+
+@pytest.mark.medium
+def test_a_forked_child_uses_the_store_that_its_parent_has_open(filled):
+    entries = some_entries(20)
+    with closing(open_store("lmdb", filled, writable=True)) as store:
+        assert store.get(entries[0].name) == entries[0].payload
+        stop = threading.Event()
+
+        def keep_reading():
+            while not stop.is_set():
+                store.get(entries[1].name)
+
+        thread = threading.Thread(target=keep_reading)
+        thread.start()
+        children = [_forked(store, entries, number) for number in range(5)]
+        stop.set()
+        thread.join()
+        assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0] * 5
+        assert len(list(store.names())) == 25, "the parent sees what its children wrote"
+        assert store.put_many(some_entries(1, first=99)) == 1
+
+
+def _forked(store, entries, number):
+    """A child that reads all, writes one, and ends with 0 if all was right; one that hangs is ended by an alarm."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 and later, where another test left a thread
+        child = os.fork()
+    if child:
+        return child
+    signal.alarm(30)
+    code = 1
+    try:
+        right = all(store.get(entry.name) == entry.payload for entry in entries)
+        code = 0 if right and store.put_many(some_entries(1, first=1000 + number)) == 1 else 2
+    finally:
+        os._exit(code)
+
+
+CUTS = [1, 4095, 4096, 8191, 8192, 0.5, -4096, -1]
+
+
+@pytest.mark.parametrize("writable", [False, True])
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_file_that_is_cut_off_is_refused_instead_of_read(filled, cut, writable):
+    data = filled / "data.mdb"
+    size = data.stat().st_size
+    length = int(cut * size) if isinstance(cut, float) else cut % size
+    os.truncate(data, length)
+    with pytest.raises(DamagedError, match=r"cut off: expected at least|does not read as an LMDB store"):
+        open_store("lmdb", filled, writable=writable)
+    assert data.stat().st_size == length, "what is left is left alone"
+
+
+def test_a_file_that_is_longer_than_needed_is_read(filled):
+    with (filled / "data.mdb").open("ab") as file:
+        file.write(bytes(1 << 16))
+    with closing(open_store("lmdb", filled)) as store:
+        assert len(list(store.names())) == 20
+
+
+@pytest.mark.parametrize("content", [b"\0" * 8192, b"not a store " * 2000], ids=["zeros", "text"])
+def test_another_file_is_damage(tmp_path, content):
+    (tmp_path / "data.mdb").write_bytes(content)
+    with pytest.raises(DamagedError, match="repair"):
+        open_store("lmdb", tmp_path)
+
+
+def test_nothing_there_is_no_store(tmp_path):
+    with pytest.raises(CacheError, match=r"no data\.mdb; was anything built yet"):
+        open_store("lmdb", tmp_path / "no")
+    assert not (tmp_path / "no").exists()
+    (tmp_path / "data.mdb").touch()
+    with pytest.raises(CacheError, match="was anything built yet"):
+        open_store("lmdb", tmp_path)
+    with closing(open_store("lmdb", tmp_path, writable=True)) as store:
+        assert store.put_many([_entry(1)]) == 1
+
+
+def test_a_store_that_was_replaced_is_opened_anew(filled):
+    old = open_store("lmdb", filled, writable=True)
+    shutil.rmtree(filled)
+    with pytest.raises(CacheError, match="was anything built yet"):
+        open_store("lmdb", filled)
+    with closing(open_store("lmdb", filled, writable=True)) as new:
+        assert list(new.names()) == []
+        new.put_many([_entry(7)])
+        assert list(old.names()) == [_entry(7).name], "every handle of the process follows"
+
+
+def _refuse_lock(path):
+    raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+
+def test_a_sealed_cache_is_read_without_a_lock(filled, monkeypatch):
+    (filled / "lock.mdb").unlink()
+    monkeypatch.setattr(environments, "_reserve", _refuse_lock)
+    with closing(open_store("lmdb", filled)) as store:
+        assert len(list(store.names())) == 20
+    assert not (filled / "lock.mdb").exists()
+    with pytest.raises(SrcacheError, match="permission is missing"):
+        open_store("lmdb", filled, writable=True)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="permissions do not bind root")
+def test_a_read_only_folder_is_read(filled):
+    (filled / "data.mdb").chmod(0o444)
+    (filled / "lock.mdb").unlink()
+    filled.chmod(0o555)
+    try:
+        with closing(open_store("lmdb", filled)) as store:
+            assert len(list(store.names())) == 20
+    finally:
+        filled.chmod(0o755)
