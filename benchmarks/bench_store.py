@@ -43,7 +43,7 @@ print(first, warm, after[0] - before[0], after[1] - before[1])
 """
 _OURS = """
 from srcache.stores import open_store
-import srcache.stores.lmdb
+import srcache.stores.lmdb_kind
 before = memory()
 started = time.perf_counter()
 store = open_store("lmdb", path)

@@ -16,7 +16,7 @@ from srcache.errors import DamagedError
 from srcache.files import disk_errors, lock
 from srcache.maintain.check_process import Finding, check, problems_of
 from srcache.progress import Progress
-from srcache.stores import Entry, open_store
+from srcache.stores import Entry, StoreOptions, open_store
 
 _BATCH_BYTES = 64 << 20
 
@@ -106,7 +106,8 @@ def _mended(cache: Cache, folder: RecipeFolder, progress: Progress | None) -> Me
 
 def _copy(folder: RecipeFolder, new: Path, progress: Progress | None) -> tuple[int, list[str]]:
     """Copy what is intact into a new store; returns how many entries, and the names of those that are not."""
-    store, kept, lost = open_store(folder.kind, new, writable=True), 0, list[str]()
+    options = StoreOptions(writable=True, fingerprint=folder.recipe.fingerprint)
+    store, kept, lost = folder.store_kind.open(new, options), 0, list[str]()
     with disk_errors(folder.store_path), folder.store_kind.salvage(folder.store_path) as salvage:
         names = salvage.names()
         batch, size = list[Entry](), 0

@@ -106,6 +106,9 @@ def test_a_damaged_shard_is_found_and_repaired_and_what_was_lost_is_made_again(
     assert mended.damaged
     assert 8 <= mended.kept < 12
     assert verify(cache).ok
+    with tarfile.open(shards(cache)[0]) as file:
+        record = json.loads(file.extractfile(file.getmembers()[1]).read())
+    assert record["srcache"]["recipe"] == open_cache(cache).find().recipe.fingerprint
     assert build(photos, cache).added == 12 - mended.kept
     assert verify(cache).entries == 12
 
