@@ -2,7 +2,8 @@
 
 The record's member is written last, and an entry counts only if both are there and the checksum in it holds: after a
 power failure, the end of a file can have its right size and be zeros. Beside the record's own fields, which are as
-everywhere, it holds one named `srcache`: the aliases, the payload's xxh3-64, and the recipe's fingerprint.
+everywhere, it holds one named `srcache`: the aliases, the payload's xxh3-64, the recipe's fingerprint, and an xxh3-64
+of the entry's name and all of the record that stands before it.
 """
 
 import json
@@ -18,6 +19,7 @@ from srcache.stores.interface import Entry, Record
 from srcache.stores.shard_index import SUFFIXES, Place, packed_key, packed_name
 
 _OWN = "srcache"
+_SEAL, _END = b', "record": "', b'"}}'
 _LARGEST = 2**32 - 1
 """Bytes of an image or a record that an index has room for."""
 
@@ -47,7 +49,7 @@ def pack_entry(entry: Entry, fingerprint: str | None, offset: int) -> tuple[byte
         raise ValueError(f"the aliases of an entry are keys, but got {entry.aliases!r}")
     digest, suffix = xxh3_64_hexdigest(entry.payload), suffix_of(entry.payload)
     own = {"aliases": list(entry.aliases), "xxh3": digest, "recipe": fingerprint}
-    record = json.dumps({**entry.record, _OWN: own}).encode()
+    record = _sealed(json.dumps({**entry.record, _OWN: own}).encode(), entry.name)
     if max(len(entry.payload), len(record)) > _LARGEST:
         raise ValueError(f"an image and its record have less than 4 GiB each, but {entry.name} has more")
     data = tar.packed(f"{entry.name}{suffix}", entry.payload) + tar.packed(f"{entry.name}.json", record)
@@ -134,12 +136,35 @@ def _entry(read: tar.Read, where: str, payload: tar.Member, member: tar.Member, 
 
 def _parsed(data: bytes, name: str, where: str) -> tuple[Record, dict[str, Any]]:
     """A record, and the field of it that is the shard's own."""
+    other = DamagedError(f"the record of {name} in {where} is another one's; run `srcache repair`")
+    if data[: len(name) + 6] != f"{name}.json\0".encode():
+        raise other
     try:
-        record = json.loads(data[tar.BLOCK :])
+        record = json.loads(_opened(data[tar.BLOCK :], name))
         own = record.pop(_OWN)
         valid = len(own["xxh3"]) == 16 and int(own["xxh3"], 16) >= 0 and all(map(packed_key, own["aliases"]))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedError(f"the record of {name} in {where} is damaged; run `srcache repair`") from error
-    if not valid or data[: len(name) + 6] != f"{name}.json\0".encode():
-        raise DamagedError(f"the record of {name} in {where} is another one's; run `srcache repair`")
+    if not valid:
+        raise other
     return record, own
+
+
+def _sealed(record: bytes, name: str) -> bytes:
+    """A record's JSON, which ends with the shard's own field, with a checksum of both as the last part of it."""
+    return record[:-2] + _SEAL + xxh3_64_hexdigest(name.encode() + record).encode() + _END
+
+
+def _opened(record: bytes, name: str) -> bytes:
+    """A record's JSON without its checksum, which is compared; a record that was written without one is as it is.
+
+    Raises:
+        ValueError: it does not hold.
+    """
+    start = len(record) - len(_SEAL) - 16 - len(_END)
+    if record[start : start + len(_SEAL)] != _SEAL or not record.endswith(_END):
+        return record
+    plain = record[:start] + b"}}"
+    if xxh3_64_hexdigest(name.encode() + plain).encode() != record[start + len(_SEAL) : -len(_END)]:
+        raise ValueError("the checksum of a record does not hold")
+    return plain

@@ -104,6 +104,8 @@ def test_tarfile_finds_an_image_and_its_record():
         assert opened.extractfile(f"{NAME}.png").read() == PNG
         record = json.load(opened.extractfile(f"{NAME}.json"))
     own = {"aliases": list(ENTRY.aliases), "xxh3": xxh3_64_hexdigest(PNG), "recipe": "f1"}
+    plain = json.dumps({**RECORD, "srcache": own}).encode()
+    assert record["srcache"].pop("record") == xxh3_64_hexdigest(NAME.encode() + plain)
     assert record == {**RECORD, "srcache": own}
 
 
@@ -363,3 +365,11 @@ def test_an_index_that_lies_about_a_checksum_or_a_record_is_refused():
 
 def test_every_suffix_that_is_written_has_a_place_in_an_index():
     assert set(START) <= set(SUFFIXES)
+
+
+def test_a_record_that_was_changed_and_is_still_json_is_refused():
+    data, _ = pack_entry(Entry(NAME, PNG, {"key": NAME[:32], "seed": 12345}), "f1", 0)
+    changed = data.replace(b"12345", b"12346")
+    assert changed != data
+    with pytest.raises(DamagedError, match="is damaged"):
+        _found(changed)

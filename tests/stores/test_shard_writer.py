@@ -51,6 +51,7 @@ def test_what_is_appended_is_a_tar_of_payloads_each_before_its_record(writer: Sh
         record = json.loads(found[f"{entry.name}.json"])
         own = record.pop("srcache")
         assert record == entry.record
+        assert len(own.pop("record")) == 16
         assert own == {"aliases": [*entry.aliases], "xxh3": xxh3_64_hexdigest(entry.payload), "recipe": None}
 
 
