@@ -4,12 +4,14 @@ import errno
 import fcntl
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
 from importlib.resources import files
 from pathlib import Path
 from typing import IO, Any
+from uuid import uuid4
 
 import yaml
 
@@ -128,6 +130,20 @@ def lock(folder: Path, doing: str = "filled") -> Iterator[None]:
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def damaged_path(path: Path) -> Path:
+    """A name beside a damaged file or folder, under which it is kept: with the time (UTC), and never twice the same."""
+    return path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{uuid4().hex[:4]}")
 
 
 def size_of(path: Path) -> int:

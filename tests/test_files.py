@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -17,11 +18,13 @@ from srcache.files import (
     append_line,
     atomic_file,
     atomic_path,
+    damaged_path,
     disk_errors,
     lock,
     read_text,
     shipped_texts,
     size_of,
+    sync_folder,
     user_folder,
     write_atomic,
     yaml_mapping,
@@ -296,3 +299,15 @@ def test_shipped_texts_are_named_sorted_and_mappings(folder):
     assert list(texts) == sorted(texts)
     assert not any(name.endswith(".yaml") for name in texts)
     assert all(yaml_mapping(text, name) for name, text in texts.items())
+
+
+def test_what_is_damaged_is_kept_beside_its_place_under_a_name_of_its_own(tmp_path):
+    names = {damaged_path(tmp_path / "data.lmdb").name for _ in range(20)}
+    assert len(names) > 1
+    assert all(re.fullmatch(r"data\.lmdb\.damaged-\d{8}T\d{6}Z-[0-9a-f]{4}", name) for name in names)
+
+
+def test_a_folder_is_synced_and_a_missing_one_is_an_error(tmp_path):
+    sync_folder(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        sync_folder(tmp_path / "missing")

@@ -1,17 +1,15 @@
 """LMDB as a kind of store: where it must not be made, what can be wrong with its files, and how they are replaced."""
 
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import lmdb
 
 from srcache.errors import CacheError, DamagedError
-from srcache.files import disk_errors
+from srcache.files import damaged_path, disk_errors, sync_folder
 from srcache.keys import is_key
 from srcache.machine import NETWORK, file_system
 from srcache.stores.interface import Problem, StoreKind, StoreOptions
@@ -68,26 +66,16 @@ def _replace(store: Path, new: Path) -> Path:
 
     The lock file goes with the old one: it knows about that file's transactions.
     """
-    away = store.with_name(f"{store.name}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{uuid4().hex[:4]}")
+    away = damaged_path(store)
     with disk_errors(away):
         away.mkdir()
         os.link(store / "data.mdb", away / "data.mdb")
         if (store / "lock.mdb").exists():
             (store / "lock.mdb").rename(away / "lock.mdb")
         (new / "data.mdb").replace(store / "data.mdb")
-        _sync(store)
+        sync_folder(store)
     return away
 
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-_SALVAGE: Callable[[Path], LmdbSalvage] = LmdbSalvage
 
 KIND = StoreKind(
     name="lmdb",
@@ -96,6 +84,6 @@ KIND = StoreKind(
     open=_open,
     refuse=_refuse,
     check=_check,
-    salvage=_SALVAGE,
+    salvage=LmdbSalvage,
     replace=_replace,
 )

@@ -15,7 +15,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from srcache.errors import DamagedError, MachineError
-from srcache.files import disk_errors
+from srcache.files import disk_errors, sync_folder
 from srcache.machine import NETWORK, file_system
 from srcache.stores import tar
 from srcache.stores.interface import Entry, StoreOptions
@@ -100,7 +100,7 @@ class ShardWriter:
             shard = Shard(self._path.name.removesuffix(PARTIAL), self._end + len(tar.END))
             with disk_errors(self._path):
                 self._path.rename(self._folder / shard.name)
-                _sync(self._folder)
+                sync_folder(self._folder)
             with suppress(MachineError, OSError):  # an index is made again where it is missing
                 write_table(self._folder / f"{shard.name}{INDEX}", index_of(shard, list(self.found.values())))
         else:
@@ -127,7 +127,7 @@ class ShardWriter:
             handle = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
             _locked(handle)  # before others can see it, for they would take it for one whose writer is gone
             hidden.rename(path)
-            _sync(self._folder)
+            sync_folder(self._folder)
         self._path, self._handle, self._end = path, handle, 0
 
     def _continue(self, path: Path) -> bool:
@@ -198,11 +198,3 @@ def _same(handle: int, path: Path) -> bool:
         return False
     ours = os.fstat(handle)
     return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino) and ours.st_nlink > 0
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -1,16 +1,14 @@
 """Shards as a kind of store: what their files can hold beside sound entries, and how they are replaced."""
 
 import os
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from uuid import uuid4
 
 from srcache.errors import DamagedError
-from srcache.files import disk_errors
+from srcache.files import damaged_path, disk_errors
 from srcache.stores import tar
-from srcache.stores.interface import Entry, Problem, Salvage, StoreKind, StoreOptions
+from srcache.stores.interface import Entry, Problem, StoreKind, StoreOptions
 from srcache.stores.shard_index import name_of
 from srcache.stores.shard_members import Found, entries_of, read_payload, read_record
 from srcache.stores.shard_writer import is_partial, is_shard
@@ -76,12 +74,6 @@ class _Shards:
         return None
 
 
-@contextmanager
-def _salvage(path: Path) -> Iterator[Salvage]:
-    with _Shards(path) as shards:
-        yield shards
-
-
 def _braver(handle: int) -> tar.Read:
     """`tar.reader`, to which a spot that the disk refuses is damage like any other."""
 
@@ -126,7 +118,7 @@ def _shards(path: Path) -> list[str]:
 
 def _replace(store: Path, new: Path) -> Path:
     """Put the new folder into the old one's place, which gets another name; returns that."""
-    away = store.with_name(f"{store.name}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{uuid4().hex[:4]}")
+    away = damaged_path(store)
     with disk_errors(away):
         store.rename(away)
         try:
@@ -144,6 +136,6 @@ KIND = StoreKind(
     open=_open,
     refuse=_refuse,
     check=_check,
-    salvage=_salvage,
+    salvage=_Shards,
     replace=_replace,
 )
