@@ -16,6 +16,8 @@ slower; both give the same pixels.
 
 from pathlib import Path
 
+import numpy as np
+
 from srcache.errors import ImageError
 from srcache.images.pillow import Decoded, decode_by_pillow
 from srcache.images.pixels import Pixels
@@ -34,7 +36,7 @@ def read_file(path: Path) -> bytes:
         raise ImageError("unreadable", f"the file cannot be read ({error.strerror or error})") from error
 
 
-def decode(data: bytes) -> Pixels:
+def decode(data: bytes | memoryview) -> Pixels:
     """A file's bytes → RGB pixels.
 
     Raises:
@@ -43,7 +45,27 @@ def decode(data: bytes) -> Pixels:
     return decode_both(data).rgb
 
 
-def decode_both(data: bytes) -> Decoded:
+def decode_into(data: bytes | memoryview, out: Pixels) -> Pixels:
+    """Like `decode`, with the pixels written into `out`, if the image has exactly its shape.
+
+    Args:
+        data: a file's bytes; a view of mapped memory is not kept.
+        out: uint8 of shape (height, width, 3), C-contiguous and writable.
+
+    Returns:
+        `out`; or a new array of the image's own shape, if that is another one.
+
+    Raises:
+        ImageError: as `decode`; what `out` holds then is not defined.
+    """
+    rgb = decode(data)
+    if rgb.shape != out.shape:
+        return rgb
+    np.copyto(out, rgb, casting="no")
+    return out
+
+
+def decode_both(data: bytes | memoryview) -> Decoded:
     """Like `decode`, with Pillow's plain conversion beside it.
 
     Raises:

@@ -13,13 +13,13 @@ from srcache.images.pixels import Pixels, require_pixels
 _QOI_END = b"\0\0\0\0\0\0\0\1"
 
 
-def decode_qoi(data: bytes) -> Pixels:
+def decode_qoi(data: bytes | memoryview) -> Pixels:
     """A QOI file → RGB pixels; alpha is laid over white.
 
     Raises:
         ImageError: as `decode`.
     """
-    if len(data) < 22 or not data.endswith(_QOI_END):
+    if len(data) < 22 or data[-8:] != _QOI_END:
         raise ImageError("truncated", "the file ends too early (no QOI end mark)")
     width, height, channels = struct.unpack_from(">IIB", data, 4)
     require_pixels(width, height)

@@ -13,7 +13,7 @@ from image_files import refused, saved
 from PIL import Image, ImageOps
 
 from srcache.errors import ImageError
-from srcache.images import Pixels, decode, read_file, to_pixels
+from srcache.images import Pixels, decode, decode_into, read_file, to_pixels
 
 REASONS = {"empty", "truncated", "unreadable", "animated", "too_large", "unsupported"}
 
@@ -95,3 +95,18 @@ def test_a_file_that_cannot_be_read_is_an_unreadable_image(tmp_path: Path) -> No
         with pytest.raises(ImageError, match="the file cannot be read") as caught:
             read_file(path)
         assert caught.value.reason == "unreadable"
+
+
+@pytest.mark.parametrize("kind", sorted(SAMPLES))
+@pytest.mark.parametrize("view", [bytes, memoryview])
+def test_pixels_are_written_into_memory_that_has_their_shape(kind: str, view: type) -> None:
+    data, out = SAMPLES[kind], np.zeros((7, 9, 3), np.uint8)
+    assert decode_into(view(data), out) is out
+    np.testing.assert_array_equal(out, decode(data))
+
+
+@pytest.mark.parametrize("kind", sorted(SAMPLES))
+@pytest.mark.parametrize("shape", [(9, 7, 3), (7, 10, 3), (6, 9, 3), (1, 1, 3)])
+def test_an_image_of_another_shape_gets_memory_of_its_own(kind: str, shape: tuple[int, int, int]) -> None:
+    out = np.zeros(shape, np.uint8)
+    np.testing.assert_array_equal(decode_into(SAMPLES[kind], out), decode(SAMPLES[kind]))
