@@ -75,8 +75,10 @@ def difference() -> str | None:
     """Why imagecodecs cannot take Pillow's place here: it is missing, or gives other pixels; None if it can."""
     try:
         import imagecodecs
-    except ImportError:
+    except ModuleNotFoundError:
         return "imagecodecs is not installed"
+    except _FAILED as error:
+        return f"imagecodecs does not load ({error})"
     rows, columns = np.mgrid[0:37, 0:43]
     pixels = np.stack([rows * columns, rows * 7 + columns % 5, columns * columns], axis=-1).astype(np.uint8)
     file = io.BytesIO()

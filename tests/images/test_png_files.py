@@ -153,6 +153,17 @@ def fresh_difference(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyP
     difference.cache_clear()
 
 
+def test_an_imagecodecs_that_does_not_load_is_not_used(fresh_difference: pytest.MonkeyPatch) -> None:
+    class Unloadable:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "imagecodecs":
+                raise ValueError("numpy.dtype size changed")
+
+    fresh_difference.delitem(sys.modules, "imagecodecs", raising=False)
+    fresh_difference.setattr(sys, "meta_path", [Unloadable(), *sys.meta_path])
+    assert difference() == "imagecodecs does not load (numpy.dtype size changed)"
+
+
 def test_without_imagecodecs_pillow_reads(fresh_difference: pytest.MonkeyPatch) -> None:
     fresh_difference.setitem(sys.modules, "imagecodecs", None)
     assert difference() == "imagecodecs is not installed"
