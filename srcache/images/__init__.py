@@ -1,5 +1,7 @@
 """Bytes ↔ arrays ↔ tensors: the only codec code. An image is RGB, uint8, of shape (height, width, 3)."""
 
+from srcache.images.decoders import Decoder as Decoder
+from srcache.images.decoders import decoders_in_use as decoders_in_use
 from srcache.images.decoding import decode as decode
 from srcache.images.decoding import decode_both as decode_both
 from srcache.images.decoding import decode_into as decode_into

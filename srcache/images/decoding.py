@@ -10,8 +10,8 @@ annotation tools make them; `decode` settles each of them one way, or refuses it
     16-bit RGB            high byte (Pillow's)        above the limit   refused: too_large
     MPO (camera JPEG)     its first image             float, 32-bit     refused: unsupported
 
-QOI goes through the `qoi` package, because Pillow's decoder for it is written in Python and some hundred times
-slower; both give the same pixels.
+Other decoders than Pillow's read plain files of the kinds that caches and training sets are made of (`decoders`),
+with the same pixels: JPEG, PNG, QOI and PPM. What is odd or damaged is left to Pillow, whose error says the reason.
 """
 
 from pathlib import Path
@@ -19,8 +19,12 @@ from pathlib import Path
 import numpy as np
 
 from srcache.errors import ImageError
+from srcache.images.decoders import obstacle
+from srcache.images.jpeg_files import decode_jpeg
 from srcache.images.pillow import Decoded, decode_by_pillow
 from srcache.images.pixels import Pixels
+from srcache.images.png_files import SIGNATURE, decode_png
+from srcache.images.ppm_files import decode_ppm
 from srcache.images.qoi_files import decode_qoi
 
 
@@ -46,7 +50,7 @@ def decode(data: bytes | memoryview) -> Pixels:
 
 
 def decode_into(data: bytes | memoryview, out: Pixels) -> Pixels:
-    """Like `decode`, with the pixels written into `out`, if the image has exactly its shape.
+    """Like `decode`, with the pixels written into `out`, if the image has exactly its shape. Safe for threads.
 
     Args:
         data: a file's bytes; a view of mapped memory is not kept.
@@ -58,8 +62,10 @@ def decode_into(data: bytes | memoryview, out: Pixels) -> Pixels:
     Raises:
         ImageError: as `decode`; what `out` holds then is not defined.
     """
-    rgb = decode(data)
-    if rgb.shape != out.shape:
+    rgb = _fast(data, out)
+    if rgb is None:
+        rgb = decode_by_pillow(data).rgb
+    if rgb is out or rgb.shape != out.shape:
         return rgb
     np.copyto(out, rgb, casting="no")
     return out
@@ -71,9 +77,21 @@ def decode_both(data: bytes | memoryview) -> Decoded:
     Raises:
         ImageError: as `decode`.
     """
-    if not data:
+    rgb = _fast(data)
+    return decode_by_pillow(data) if rgb is None else Decoded(rgb, rgb)
+
+
+def _fast(data: bytes | memoryview, out: Pixels | None = None) -> Pixels | None:
+    """The pixels by the decoder of a file's kind, in `out` if that can be; None leaves the file to Pillow."""
+    if not len(data):
         raise ImageError("empty", "the file has no bytes")
-    if data[:4] == b"qoif":
-        rgb = decode_qoi(data)
-        return Decoded(rgb, rgb)
-    return decode_by_pillow(data)
+    start = bytes(data[:4])
+    if start == b"qoif":
+        return decode_qoi(data)
+    if start.startswith(b"\xff\xd8\xff"):
+        return decode_jpeg(data, out) if obstacle("JPEG") is None else None
+    if start.startswith(b"P6"):
+        return decode_ppm(data, out)
+    if start == SIGNATURE[:4]:
+        return decode_png(data, out) if obstacle("PNG") is None else None
+    return None

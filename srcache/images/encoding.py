@@ -9,15 +9,14 @@ from PIL import Image
 from srcache.errors import ConfigError
 from srcache.images.decoding import decode
 from srcache.images.pixels import Pixels
+from srcache.images.ppm_files import encode_ppm
 
-LOSSLESS = ("qoi", "png")
+LOSSLESS = ("qoi", "png", "ppm")
 LOSSY = ("jpeg", "webp")
 
 
 def encode(rgb: Pixels, codec: str) -> bytes:
-    """RGB pixels → a file's bytes. `codec` is `qoi`, `png`, `png:LEVEL`, `jpeg:QUALITY` or `webp:QUALITY`.
-
-    A PNG's level says how long zlib tries, 1 to 9; 3 if it is left out.
+    """RGB pixels → a file's bytes. `codec` is as `parse_codec` takes it.
 
     Raises:
         ConfigError: no such codec.
@@ -25,6 +24,8 @@ def encode(rgb: Pixels, codec: str) -> bytes:
     kind, quality = parse_codec(codec)
     if kind == "qoi":
         return bytes(qoi.encode(np.ascontiguousarray(rgb)))
+    if kind == "ppm":
+        return encode_ppm(rgb)
     out = io.BytesIO()
     image = Image.fromarray(rgb)
     if kind == "png":
@@ -37,7 +38,9 @@ def encode(rgb: Pixels, codec: str) -> bytes:
 
 
 def parse_codec(codec: str) -> tuple[str, int]:
-    """The kind and the quality of a codec's name: of PNG the level, of QOI 100.
+    """The kind and the quality of a codec's name: `qoi`, `png`, `png:LEVEL`, `ppm`, `jpeg:QUALITY` or `webp:QUALITY`.
+
+    A PNG's level says how long zlib tries, 1 to 9; 3 if it is left out. QOI and PPM (which is not compressed) have 100.
 
     Raises:
         ConfigError: no such codec, a quality outside 1–100, or a level outside 1–9.
@@ -49,16 +52,16 @@ def parse_codec(codec: str) -> tuple[str, int]:
         return kind, 100
     if kind in LOSSY and quality.isdecimal() and 1 <= int(quality) <= 100:
         return kind, int(quality)
-    raise ConfigError(f"a codec is one of {', '.join(LOSSLESS)}, jpeg:1–100, webp:1–100, but got {codec!r}")
+    raise ConfigError(f"a codec is one of {', '.join(LOSSLESS)}, png:1–9, jpeg:1–100, webp:1–100, but got {codec!r}")
 
 
 def suffix_of(payload: bytes) -> str:
     """The file suffix of a payload that `encode` made, according to its first bytes."""
-    known = {b"qoif": ".qoi", b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"RIFF": ".webp"}
+    known = {b"qoif": ".qoi", b"\x89PNG": ".png", b"P6": ".ppm", b"\xff\xd8\xff": ".jpg", b"RIFF": ".webp"}
     return next((suffix for start, suffix in known.items() if payload.startswith(start)), ".bin")
 
 
 def as_file(payload: bytes) -> tuple[str, bytes]:
-    """A stored image as a file for other programs: suffix and bytes. QOI becomes PNG, others are unchanged."""
+    """A stored image as a file for other programs: suffix and bytes. QOI and PPM become PNG, others are unchanged."""
     suffix = suffix_of(payload)
-    return (".png", encode(decode(payload), "png")) if suffix == ".qoi" else (suffix, payload)
+    return (".png", encode(decode(payload), "png")) if suffix in (".qoi", ".ppm") else (suffix, payload)

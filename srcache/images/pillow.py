@@ -10,7 +10,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from srcache.errors import ImageError
 from srcache.images.pixels import Pixels, pixel_limit, require_pixels
 
-BROKEN = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, RuntimeError, Warning, struct.error)
+BROKEN = (
+    *(OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, RuntimeError, AssertionError, Warning),
+    struct.error,
+)
 """What codecs raise over broken bytes; their warnings too, where warnings are errors."""
 
 
@@ -40,6 +43,19 @@ def decode_by_pillow(data: bytes | memoryview) -> Decoded:
         except BROKEN as error:
             raise image_error(error) from error
     return Decoded(rgb, plain)
+
+
+def is_upright(data: bytes | memoryview, kind: str) -> bool:
+    """Whether a file is of one format of Pillow's, opaque, and has no orientation. Only its header is read.
+
+    Raises:
+        ImageError: it cannot be opened.
+    """
+    with _open(data) as image:
+        try:
+            return image.format == kind and _is_plain(image)
+        except BROKEN as error:
+            raise image_error(error) from error
 
 
 def to_pixels(image: "Image.Image") -> Pixels:

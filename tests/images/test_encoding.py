@@ -12,7 +12,7 @@ from srcache.errors import ConfigError
 from srcache.images import Pixels, as_file, decode, encode, parse_codec, suffix_of
 
 
-@given(IMAGES, st.sampled_from(["qoi", "png"]))
+@given(IMAGES, st.sampled_from(["qoi", "png", "ppm"]))
 def test_lossless_codecs_come_back(rgb: Pixels, codec: str) -> None:
     payload = encode(rgb, codec)
     np.testing.assert_array_equal(decode(payload), rgb)
@@ -37,7 +37,22 @@ def test_lossy_codecs_come_back_nearly(codec: str, suffix: str, make_image: Call
 
 
 @pytest.mark.parametrize(
-    "codec", ["", "qoi:5", "png:0", "png:10", "png:x", "jpeg", "jpeg:0", "jpeg:101", "jpeg:x", "webp", "avif:90", "PNG"]
+    "codec",
+    [
+        "",
+        "qoi:5",
+        "ppm:5",
+        "png:0",
+        "png:10",
+        "png:x",
+        "jpeg",
+        "jpeg:0",
+        "jpeg:101",
+        "jpeg:x",
+        "webp",
+        "avif:90",
+        "PNG",
+    ],
 )
 def test_codecs_that_there_are_not(codec: str) -> None:
     with pytest.raises(ConfigError, match="a codec is one of"):
@@ -45,11 +60,11 @@ def test_codecs_that_there_are_not(codec: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("codec", "suffix"), [("qoi", ".png"), ("png", ".png"), ("jpeg:90", ".jpg"), ("webp:90", ".webp")]
+    ("codec", "suffix"), [("qoi", ".png"), ("ppm", ".png"), ("png", ".png"), ("jpeg:90", ".jpg"), ("webp:90", ".webp")]
 )
 def test_a_stored_image_becomes_a_file_for_other_programs(rgb: Pixels, codec: str, suffix: str) -> None:
     payload = encode(rgb, codec)
     found, data = as_file(payload)
     assert found == suffix
-    assert (data == payload) == (codec != "qoi")
+    assert (data == payload) == (codec not in ("qoi", "ppm"))
     np.testing.assert_array_equal(plainly(data), decode(payload))
