@@ -25,7 +25,7 @@ from statistics import median
 from benchmarks.loader_data import LoaderData, open_data
 from benchmarks.loader_peers import PEERS, Peer
 from benchmarks.loader_table import write_table
-from benchmarks.record import Bar, append, bar_of, interleaved
+from benchmarks.record import HISTORY, Bar, append, bar_of, interleaved
 
 COUNTS = {224: 4000, 512: 2000}
 SECONDS = 2.0
@@ -147,10 +147,12 @@ def _sleeping(bench: LoaderBench, data: LoaderData) -> list[Bar]:
 
 def _process(peer: Peer, data: LoaderData, seconds: float, *words: str) -> dict[str, float]:
     """What `loader_run` prints, from a process whose libraries use no more threads than the loader is given."""
-    given = [peer.name, data.root, data.side, data.count, seconds, *words]
+    given = [peer.name, data.root.resolve(), data.side, data.count, seconds, *words]
     limits = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "2", "HF_DATASETS_OFFLINE": "1"}
     command = [sys.executable, "-m", "benchmarks.loader_run", *map(str, given)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **limits})
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, **limits}, cwd=HISTORY.parent.parent
+    )
     if done.returncode:
         raise RuntimeError(f"{peer.name} failed (leave it out with --peers):\n{done.stderr}")
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])

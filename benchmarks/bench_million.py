@@ -12,7 +12,7 @@ import sys
 import tempfile
 
 from benchmarks.million_run import STEPS
-from benchmarks.record import Bar, append
+from benchmarks.record import HISTORY, Bar, append
 
 SIZES = (250_000, 1_000_000)
 MOST = 1.3
@@ -60,7 +60,7 @@ def _steps(size: int) -> dict[str, tuple[float, float]]:
                 print("     without merge (this version of srcache has no such command)", flush=True)
                 continue
             command = [sys.executable, "-m", "benchmarks.million_run", step, folder, str(size)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=HISTORY.parent.parent)
             if done.returncode:
                 raise RuntimeError(f"{step} of {size:,} entries failed:\n{done.stderr}")
             seconds, memory = map(float, done.stdout.split()[-2:])

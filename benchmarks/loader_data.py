@@ -113,15 +113,22 @@ def originals() -> list[Pixels]:
 
 def crops(side: int, count: int) -> Iterator[Pixels]:
     """Crops of the photos in turn, by number: always the same, and all different."""
-    sources = originals()
+    sources, seen = originals(), set[str]()
     for number in range(count):
         rng = np.random.default_rng((side, number))
-        rgb = sources[number % len(sources)]
-        longest = min(rgb.shape[:2])
-        window = int(rng.uniform(min(side, 0.7 * longest), min(2.5 * side, longest)))
-        top, left = (int(rng.integers(size - window + 1)) for size in rgb.shape[:2])
-        cut = rgb[top : top + window, left : left + window]
-        yield resize(np.ascontiguousarray(cut[:, ::-1] if rng.integers(2) else cut), (side, side), "lanczos")
+        crop = _crop(sources[number % len(sources)], side, rng)
+        while (key := image_key(crop.tobytes())) in seen:
+            crop = _crop(sources[number % len(sources)], side, rng)
+        seen.add(key)
+        yield crop
+
+
+def _crop(rgb: Pixels, side: int, rng: np.random.Generator) -> Pixels:
+    longest = min(rgb.shape[:2])
+    window = int(rng.uniform(min(side, 0.7 * longest), min(2.5 * side, longest)))
+    top, left = (int(rng.integers(size - window + 1)) for size in rgb.shape[:2])
+    cut = rgb[top : top + window, left : left + window]
+    return resize(np.ascontiguousarray(cut[:, ::-1] if rng.integers(2) else cut), (side, side), "lanczos")
 
 
 def write_png(data: LoaderData) -> None:

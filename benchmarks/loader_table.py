@@ -22,14 +22,16 @@ def write_table(history: Path = HISTORY, readme: Path = README, plot: Path = PLO
     """Replace README's part between its marks, and the plot.
 
     Raises:
-        SystemExit: nothing has been measured.
+        SystemExit: nothing has been measured, or README lacks the marks.
     """
     rows = newest(history)
     if not rows:
         raise SystemExit(f"{history} has no row of `loaders`; run the benchmark first")
     text = readme.read_text(encoding="utf-8")
-    before, _, rest = text.partition(_BEGIN)
-    _, _, after = rest.partition(_END)
+    before, begin, rest = text.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not begin or not end:
+        raise SystemExit(f"{readme} lacks the marks between which the table stands: {_BEGIN.strip()} and {_END}")
     write_atomic(readme, before + _BEGIN + markdown(rows) + _END + after)
     draw(rows, plot)
 
