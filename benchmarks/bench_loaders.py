@@ -22,6 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+import torch
+
+from benchmarks.loader_codecs import codec_rates
 from benchmarks.loader_data import LoaderData, open_data
 from benchmarks.loader_peers import PEERS, Peer
 from benchmarks.loader_table import write_table
@@ -30,7 +33,7 @@ from benchmarks.record import HISTORY, Bar, append, bar_of, interleaved
 COUNTS = {224: 4000, 512: 2000}
 SECONDS = 2.0
 RATE = 3000
-"""Images per second that the loop of the sleeping case asks for."""
+"""Images per second that a loop asks for which does nothing but sleep."""
 _TOLERANCE = 2.0
 """Levels by which the mean over decoded images may differ from the originals': JPEG, and decoders' colour rounding."""
 
@@ -65,7 +68,7 @@ CONTESTS = (
     Contest(ours="srloader-qoi", others=("imagefolder-png",), least={224: 5.0, 512: 3.0}),
     Contest(ours="webdataset-joined", others=("webdataset",), least=_ONE),
 )
-SLEEPER, SLEEP_SIDE = "srloader-jpeg", 224
+FEEDER, FED_SIDE = "srloader-jpeg", 224
 
 
 def run(repeats: int) -> list[Bar]:
@@ -105,7 +108,8 @@ def _side(bench: LoaderBench, peers: Sequence[Peer], side: int, count: int) -> l
         bar_of(f"{side}², {PEERS[name].payload}: {PEERS[name].title}", rates[name], "images/s", None) for name in rates
     ]
     bars += [bar for contest in CONTESTS for bar in _contest(contest, side, rates)]
-    return bars + (_sleeping(bench, data) if SLEEPER in rates and side == SLEEP_SIDE else [])
+    bars += codec_rates(data, bench.repeats)
+    return bars + (_paced(bench, data) if FEEDER in rates and side == FED_SIDE else [])
 
 
 def _rate(peer: Peer, data: LoaderData, seconds: float, expected: float) -> float:
@@ -135,13 +139,23 @@ def _contest(contest: Contest, side: int, rates: Mapping[str, Sequence[float]]) 
     ]
 
 
-def _sleeping(bench: LoaderBench, data: LoaderData) -> list[Bar]:
-    extra = []
+def _paced(bench: LoaderBench, data: LoaderData) -> list[Bar]:
+    """What SRLoader adds to a loop that sleeps, and to the training of a ResNet-18 where there is a GPU."""
+    loops = {f"a loop that takes {RATE:,} images/s": ("--sleep", str(1 / RATE))}
+    if torch.cuda.is_available():
+        workers = len(os.sched_getaffinity(0))
+        loops[f"a ResNet-18 on {torch.cuda.get_device_name()}, {workers} threads"] = (
+            *("--train", "cuda"),
+            *("--workers", str(workers)),
+        )
+    extra: dict[str, list[float]] = {title: [] for title in loops}
     for _ in range(bench.repeats):
-        found = _process(PEERS[SLEEPER], data, bench.seconds, "--sleep", str(1 / RATE))
-        extra.append(100 * (found["fed"] / found["alone"] - 1))
+        for title, words in loops.items():
+            found = _process(PEERS[FEEDER], data, bench.seconds, *words)
+            extra[title].append(100 * (found["fed"] / found["alone"] - 1))
     return [
-        bar_of(f"{data.side}², jpeg: SRLoader feeding a loop that takes {RATE:,} images/s: slower by", extra, "%", 3)
+        bar_of(f"{data.side}², jpeg: SRLoader feeding {title}: slower by", values, "%", 3)
+        for title, values in extra.items()
     ]
 
 

@@ -1,7 +1,7 @@
 """Every loader that is measured, opened the way its own documents say, all to the same work.
 
 Each gives batches of 64 images as uint8 tensors (N, 3, H, W) with their labels, every image once per epoch, shuffled
-where the format can, with two workers (processes or threads, as the loader has them). None makes floats or changes
+where the format can, with as many workers (processes or threads, as the loader has them). None makes floats or changes
 pixels, and each keeps what it may from epoch to epoch: worker processes, compiled code.
 
 `memmap` is no loader: it copies rows of a mapped file into one batch that is used again and again, which is as fast as
@@ -26,6 +26,8 @@ from benchmarks.loader_data import SHARDS, LoaderData, write_arrow, write_cache,
 BATCH, WORKERS = 64, 2
 
 Batches = Iterable[tuple[Tensor, Any]]
+Opener = Callable[[LoaderData, int], Callable[[], Batches]]
+"""From the images and a number of workers to what gives an epoch's batches at each call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +39,7 @@ class Peer:
         title: in tables.
         payload: which images may be compared: `jpeg` (the same bytes), `lossless` or `raw`.
         write: makes its files, once.
-        open: gives an epoch's batches at each call.
+        open: opens them with that many workers.
         missing: what it needs and this machine lacks, in words; empty if nothing.
     """
 
@@ -45,7 +47,7 @@ class Peer:
     title: str
     payload: str
     write: Callable[[LoaderData], object]
-    open: Callable[[LoaderData], Callable[[], Batches]]
+    open: Opener
     missing: Callable[[], str]
 
 
@@ -64,70 +66,70 @@ def _needs(*modules: str) -> Callable[[], str]:
     return missing
 
 
-def _loader(data: Dataset[Any]) -> DataLoader[Any]:
-    return DataLoader(data, BATCH, shuffle=True, num_workers=WORKERS, persistent_workers=True)
+def _loader(data: Dataset[Any], workers: int) -> DataLoader[Any]:
+    return DataLoader(data, BATCH, shuffle=True, num_workers=workers, persistent_workers=True)
 
 
 def _again(batches: Batches) -> Callable[[], Batches]:
     return lambda: batches
 
 
-def _image_folder(kind: str) -> Callable[[LoaderData], Callable[[], Batches]]:
-    def open_folder(data: LoaderData) -> Callable[[], Batches]:
+def _image_folder(kind: str) -> Opener:
+    def open_folder(data: LoaderData, workers: int) -> Callable[[], Batches]:
         from torchvision.datasets import ImageFolder
         from torchvision.transforms.v2 import PILToTensor
 
-        return _again(_loader(ImageFolder(str(data.root / kind), PILToTensor())))
+        return _again(_loader(ImageFolder(str(data.root / kind), PILToTensor()), workers))
 
     return open_folder
 
 
-def _webdataset(folder: str, member: str) -> Callable[[LoaderData], Callable[[], Batches]]:
+def _webdataset(folder: str, member: str) -> Opener:
     """Shards in random order and a buffer of 1,000 samples, batches made by the workers."""
 
-    def open_tars(data: LoaderData) -> Callable[[], Batches]:
+    def open_tars(data: LoaderData, workers: int) -> Callable[[], Batches]:
         import webdataset
 
         tars = sorted(map(str, (data.root / folder).glob("*.tar")))
         samples = webdataset.WebDataset(tars, shardshuffle=len(tars), empty_check=False).shuffle(1000)
         batches = samples.decode("torchrgb8").to_tuple(member, "cls").batched(BATCH)
-        return _again(webdataset.WebLoader(batches, batch_size=None, num_workers=WORKERS, persistent_workers=True))
+        return _again(webdataset.WebLoader(batches, batch_size=None, num_workers=workers, persistent_workers=True))
 
     return open_tars
 
 
-def _arrow(data: LoaderData) -> Callable[[], Batches]:
+def _arrow(data: LoaderData, workers: int) -> Callable[[], Batches]:
     import datasets
 
     rows = datasets.load_from_disk(str(data.root / "arrow")).with_format("torch")
-    loader = _loader(rows)
+    loader = _loader(rows, workers)
     return lambda: ((batch["image"], batch["label"]) for batch in loader)
 
 
-def _dataset(cache: str) -> Callable[[LoaderData], Callable[[], Batches]]:
-    def open_dataset(data: LoaderData) -> Callable[[], Batches]:
+def _dataset(cache: str) -> Opener:
+    def open_dataset(data: LoaderData, workers: int) -> Callable[[], Batches]:
         from torchvision.transforms.v2 import PILToTensor
 
         from srcache import SRAugmentedDataset
 
         served = SRAugmentedDataset(data.root / "jpg", data.root / cache, policy="sr", transform=PILToTensor())
-        return _again(_loader(served))
+        return _again(_loader(served, workers))
 
     return open_dataset
 
 
-def _srloader(cache: str) -> Callable[[LoaderData], Callable[[], Batches]]:
-    def open_loader(data: LoaderData) -> Callable[[], Batches]:
+def _srloader(cache: str) -> Opener:
+    def open_loader(data: LoaderData, workers: int) -> Callable[[], Batches]:
         import srcache
 
         served = srcache.SRAugmentedDataset(data.root / "jpg", data.root / cache, policy="sr")
-        return _again(srcache.SRLoader(served, batch_size=BATCH, shuffle=True, num_workers=WORKERS))
+        return _again(srcache.SRLoader(served, batch_size=BATCH, shuffle=True, num_workers=workers))
 
     return open_loader
 
 
-def _ffcv(kind: str) -> Callable[[LoaderData], Callable[[], Batches]]:
-    def open_beton(data: LoaderData) -> Callable[[], Batches]:
+def _ffcv(kind: str) -> Opener:
+    def open_beton(data: LoaderData, workers: int) -> Callable[[], Batches]:
         from ffcv.fields.decoders import IntDecoder, SimpleRGBImageDecoder
         from ffcv.loader import Loader, OrderOption
         from ffcv.transforms import ToTensor, ToTorchImage
@@ -136,7 +138,7 @@ def _ffcv(kind: str) -> Callable[[LoaderData], Callable[[], Batches]]:
             Loader(
                 str(data.root / f"{kind}.beton"),
                 batch_size=BATCH,
-                num_workers=WORKERS,
+                num_workers=workers,
                 os_cache=True,
                 order=OrderOption.RANDOM,
                 drop_last=False,
@@ -188,10 +190,10 @@ class _BetonSource:
         return np.frombuffer(self._data.file("jpg", int(number)).read_bytes(), np.uint8), label
 
 
-def _spdl(kind: str) -> Callable[[LoaderData], Callable[[], Batches]]:
-    """A pipeline of two threads, each of which makes a batch at a time, as in SPDL's own image example."""
+def _spdl(kind: str) -> Opener:
+    """A pipeline of threads, each of which makes a batch at a time, as in SPDL's own image example."""
 
-    def open_pipeline(data: LoaderData) -> Callable[[], Batches]:
+    def open_pipeline(data: LoaderData, workers: int) -> Callable[[], Batches]:
         import spdl.io
         from spdl.pipeline import PipelineBuilder
 
@@ -209,7 +211,7 @@ def _spdl(kind: str) -> Callable[[LoaderData], Callable[[], Batches]]:
 
         def epoch() -> Iterator[tuple[Tensor, Tensor]]:
             builder = PipelineBuilder().add_source(torch.randperm(data.count).tolist()).aggregate(BATCH)
-            pipeline = builder.pipe(decode, concurrency=WORKERS).add_sink(WORKERS).build(num_threads=WORKERS)
+            pipeline = builder.pipe(decode, concurrency=workers).add_sink(workers).build(num_threads=workers)
             with pipeline.auto_stop():
                 yield from pipeline.get_iterator()
 
@@ -218,7 +220,7 @@ def _spdl(kind: str) -> Callable[[LoaderData], Callable[[], Batches]]:
     return open_pipeline
 
 
-def _memmap(data: LoaderData) -> Callable[[], Batches]:
+def _memmap(data: LoaderData, workers: int) -> Callable[[], Batches]:
     rows = data.pixels()
     batch = np.empty((BATCH, *rows.shape[1:]), np.uint8)
 

@@ -6,7 +6,9 @@ added up, so that nothing can be put off; the mean of these pixels is printed wi
 every image was there and was decoded.
 
 With `--sleep SECONDS_PER_IMAGE` the loop sleeps that long per image for each complete batch, as a training step on an
-accelerator would, and the sleeps are timed alone too, in the same process.
+accelerator would, and the sleeps are timed alone too, in the same process. With `--train DEVICE` it trains a ResNet-18
+instead, and the same steps are timed on one batch that is on the device already. `--workers` (and as many cores) is for
+machines whose accelerator wants more than two give.
 """
 
 import argparse
@@ -16,13 +18,13 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
-from benchmarks.loader_data import LoaderData
-from benchmarks.loader_peers import BATCH, PEERS, Batches
-
-CORES = 2
+from benchmarks.loader_data import CLASSES, LoaderData
+from benchmarks.loader_peers import BATCH, PEERS, WORKERS, Batches
 
 
 def main() -> None:
@@ -34,13 +36,20 @@ def main() -> None:
     parser.add_argument("count", type=int)
     parser.add_argument("seconds", type=float)
     parser.add_argument("--sleep", type=float)
+    parser.add_argument("--train", metavar="DEVICE")
+    parser.add_argument("--workers", type=int, default=WORKERS)
     given = parser.parse_args()
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: given.workers])
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")  # other libraries' advice; nothing here is a test
     data = LoaderData(root=given.root, side=given.side, count=given.count)
-    epoch = PEERS[given.peer].open(data)
-    found = timed(epoch, data, given.seconds) if given.sleep is None else slept(epoch, data, given.sleep, given.seconds)
+    epoch = PEERS[given.peer].open(data, given.workers)
+    if given.sleep is not None:
+        found = paced(epoch, data, given.seconds, lambda images, labels: time.sleep(BATCH * given.sleep))
+    elif given.train is not None:
+        found = paced(epoch, data, given.seconds, training_step(given.train))
+    else:
+        found = timed(epoch, data, given.seconds)
     print(json.dumps(found))
 
 
@@ -53,22 +62,49 @@ def timed(epoch: Callable[[], Batches], data: LoaderData, seconds: float) -> dic
     return {"rate": images / taken, "mean": mean}
 
 
-def slept(epoch: Callable[[], Batches], data: LoaderData, per_image: float, seconds: float) -> dict[str, float]:
-    """`fed` and `alone`: seconds that complete batches take with a sleep each, and that the sleeps take alone."""
-    consumed(epoch(), data)
-    fed, alone, steps = 0.0, 0.0, data.count // BATCH
+def paced(
+    epoch: Callable[[], Batches], data: LoaderData, seconds: float, step: Callable[[Tensor, Any], object]
+) -> dict[str, float]:
+    """`fed` and `alone`: seconds that steps take on an epoch's complete batches, and on one that is always there."""
+    kept: tuple[Tensor, Any] | None = None
+    for images, labels in epoch():
+        if len(images) == BATCH and kept is None:
+            kept = images.clone(), torch.as_tensor(labels).clone()
+            step(*kept)
+    if kept is None:
+        raise RuntimeError(f"expected at least {BATCH} images, but the data have {data.count}")
+    fed = alone = 0.0
     while alone < seconds:
-        started = time.perf_counter()
-        for images, _ in epoch():
+        started, steps = time.perf_counter(), 0
+        for images, labels in epoch():
             images[:, 1, 0, 0].sum()
             if len(images) == BATCH:
-                time.sleep(BATCH * per_image)
+                step(images, labels)
+                steps += 1
         fed += time.perf_counter() - started
         started = time.perf_counter()
         for _ in range(steps):
-            time.sleep(BATCH * per_image)
+            step(*kept)
         alone += time.perf_counter() - started
     return {"fed": fed, "alone": alone}
+
+
+def training_step(device: str) -> Callable[[Tensor, Any], float]:
+    """A step of SGD on a ResNet-18, from uint8 images to the loss as a number, which waits for the device."""
+    from torchvision.models import resnet18
+
+    network = resnet18(num_classes=CLASSES).to(device, memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(network.parameters(), lr=1e-3)
+
+    def step(images: Tensor, labels: Any) -> float:
+        inputs = images.to(device, non_blocking=True).to(memory_format=torch.channels_last).float() / 255
+        loss = torch.nn.functional.cross_entropy(network(inputs), torch.as_tensor(labels).to(device).flatten())
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        return float(loss.detach())
+
+    return step
 
 
 def consumed(batches: Batches, data: LoaderData) -> tuple[int, float]:

@@ -10,7 +10,12 @@ from benchmarks.record import HISTORY
 from srcache.files import write_atomic
 
 README, PLOT = HISTORY.parent / "README.md", HISTORY.parent / "loaders.png"
-PAYLOADS = {"jpeg": "JPEG 95, the same bytes", "lossless": "lossless: PNG or QOI", "raw": "raw pixels"}
+PAYLOADS = {
+    "jpeg": "JPEG 95, the same bytes",
+    "lossless": "lossless: PNG or QOI",
+    "raw": "raw pixels",
+    "codec": "codecs, one thread",
+}
 _BEGIN, _END = "<!-- loaders: begin, written by bench_loaders -->\n", "<!-- loaders: end -->"
 _CASE = re.compile(r"(\d+)², (\w+): (.*)")
 _OURS = re.compile(r"SRLoader|SRAugmented")
@@ -79,7 +84,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     from matplotlib import pyplot
 
     rates = _rates(rows)
-    payloads = [payload for payload in PAYLOADS if any(found == payload for found, _ in rates)]
+    payloads = [payload for payload in list(PAYLOADS)[:3] if any(found == payload for found, _ in rates)]
     sides = sorted({side for _, side in rates})
     heights = [max(len(rates.get((payload, side), {})) for side in sides) for payload in payloads]
     figure, axes = pyplot.subplots(

@@ -1,12 +1,15 @@
 """Loaders side by side: ours and ImageFolder give every image, and rates become rows with bars."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from benchmarks import bench_loaders as bench
 from benchmarks.bench_loaders import CONTESTS, Contest, LoaderBench, measure
+from benchmarks.loader_codecs import codec_rates
 from benchmarks.loader_peers import BATCH, PEERS
-from benchmarks.loader_run import consumed, slept, timed
+from benchmarks.loader_run import consumed, paced, timed, training_step
 from benchmarks.record import Bar
 
 OWN = [name for name in PEERS if name.startswith(("imagefolder", "dataset", "srloader", "memmap"))]
@@ -19,7 +22,7 @@ def test_a_loader_gives_every_image_in_each_epoch(tiny_loader_data, name):
     if peer.missing():
         pytest.skip(peer.missing())
     peer.write(data)
-    epoch = peer.open(data)
+    epoch = peer.open(data, 2)
     (mean,) = {consumed(epoch(), data)[1] for _ in range(2)}
     assert mean == pytest.approx(data.mean(), abs=2.0 if peer.payload == "jpeg" else 1e-9)
     found = timed(epoch, data, 0)
@@ -40,15 +43,36 @@ def test_an_epoch_that_lacks_images_or_has_other_ones_is_no_result(tiny_loader_d
             consumed([(wrong, 0)], tiny_loader_data)
 
 
-def test_a_loop_that_sleeps_is_compared_with_the_sleep_alone(tiny_loader_data, monkeypatch):
-    steps = []
-    monkeypatch.setattr("benchmarks.loader_run.time.sleep", steps.append)
+def test_steps_on_an_epoch_are_compared_with_as_many_on_one_batch(tiny_loader_data, monkeypatch):
+    steps, data = [], replace(tiny_loader_data, count=2 * BATCH + 5)
     monkeypatch.setattr("benchmarks.loader_run.time.perf_counter", lambda: float(len(steps)))
-    data = bench.LoaderData(root=tiny_loader_data.root, side=32, count=2 * BATCH + 5)
-    images = [torch.zeros(number, 3, 32, 32, dtype=torch.uint8) for number in (BATCH, BATCH, 5)]
-    found = slept(lambda: [(batch, 0) for batch in images], data, 0.001, 4)
+    images = [
+        torch.full((number, 3, 32, 32), place, dtype=torch.uint8) for place, number in enumerate((5, BATCH, BATCH))
+    ]
+    found = paced(
+        lambda: [(batch, 0) for batch in images], data, 4, lambda batch, _: steps.append(int(batch[0, 0, 0, 0]))
+    )
     assert found == {"fed": 4.0, "alone": 4.0}
-    assert steps == [BATCH * 0.001] * 8
+    assert steps == [1, *[1, 2, 1, 1] * 2]
+    with pytest.raises(RuntimeError, match="at least 64 images"):
+        paced(lambda: [(images[0], 0)], data, 4, lambda *_: None)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_training_step_changes_the_network():
+    torch.manual_seed(0)
+    step = training_step("cpu")
+    images, labels = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8), torch.arange(4)
+    losses = [step(images, labels) for _ in range(3)]
+    assert losses[2] < losses[0]
+
+
+def test_the_codecs_of_both_kinds_of_store_have_rates(tiny_loader_data):
+    bars = codec_rates(tiny_loader_data, 2)
+    assert {bar.case for bar in bars} >= {
+        f"32², codec: {codec}, {act}" for codec in ("qoi", "png:1", "jpeg:95") for act in ("encode", "decode")
+    }
+    assert all(bar.value > 0 and bar.unit == "images/s" for bar in bars)
 
 
 def test_a_contest_is_against_the_faster_of_those_that_took_part():
@@ -87,7 +111,7 @@ def test_a_run_has_a_row_per_loader_and_one_per_contest(loader_photos, tmp_path,
         f"32², {PEERS[name].payload}: {title}" for name, title in zip(names, titles, strict=True)
     ]
     assert all(bar.value > 0 and bar.unit == "images/s" for bar in bars[:2])
-    (ratio,) = bars[2:]
+    ratio = bars[2]
     assert ratio.value == pytest.approx(bars[1].value / bars[0].value)
 
 
