@@ -264,7 +264,7 @@ _SPDL = ("spdl.io", "spdl.pipeline", "spdl.io:demux_image")
 PEERS = {
     peer.name: peer
     for peer in (
-        _peer("imagefolder-jpeg", "ImageFolder, Pillow", "jpeg", lambda data: None, _image_folder("jpg")),
+        _peer("imagefolder-jpeg", "ImageFolder", "jpeg", lambda data: None, _image_folder("jpg")),
         _peer("webdataset", "webdataset", "jpeg", write_tars, _webdataset("tars", "jpg"), "webdataset"),
         _peer("hf", "HF datasets", "jpeg", write_arrow, _arrow, "datasets"),
         _peer("dataset-jpeg", "SRAugmentedDataset in a DataLoader", "jpeg", _cached("jpg"), _dataset("lmdb-jpg")),
@@ -282,7 +282,7 @@ PEERS = {
             open=_webdataset("joined", "sr000.jpg"),
             missing=_cannot_join,
         ),
-        _peer("imagefolder-png", "ImageFolder, Pillow", "lossless", write_png, _image_folder("png")),
+        _peer("imagefolder-png", "ImageFolder", "lossless", write_png, _image_folder("png")),
         _peer("dataset-qoi", "SRAugmentedDataset in a DataLoader", "lossless", _cached("qoi"), _dataset("lmdb-qoi")),
         _peer("srloader-qoi", "SRLoader", "lossless", _cached("qoi"), _srloader("lmdb-qoi"), _SRLOADER),
         _peer("dataset-ppm", "SRAugmentedDataset in a DataLoader", "raw", _cached("ppm"), _dataset("lmdb-ppm")),

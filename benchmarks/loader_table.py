@@ -68,7 +68,7 @@ def markdown(rows: Sequence[Row]) -> str:
     if others:
         lines += ["\n", "| case | found | bar | met |\n", "|---|---|---|---|\n"]
     for row in others:
-        faster = f" (the faster: {row['peer']})" if " or " in row["case"] else ""
+        faster = f" (the fastest: {row['peer']})" if " or " in row["case"] else ""
         found = f"{_number(row['value'])} ± {_number(row['spread'])} {row['unit']}"
         lines.append(
             f"| {row['case']}{faster} | {found} | {row['bar'] or 'none'} | {row['met'] if row['bar'] else ''} |\n"
