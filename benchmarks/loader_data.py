@@ -21,12 +21,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from xxhash import xxh3_64_hexdigest
 
+from benchmarks.entries import made_entry
 from srcache.cache.manifest import create_cache
 from srcache.catalog.scanning import scan
 from srcache.images import Pixels, encode, resize
-from srcache.keys import entry_name, image_key
+from srcache.keys import image_key
 from srcache.recipe.reading import resolve
 from srcache.stores import Entry
 
@@ -170,7 +170,7 @@ def write_arrow(data: LoaderData) -> None:
 
 
 def write_cache(data: LoaderData, codec: str, kind: str = "lmdb") -> Path:
-    """A cache whose SR entries are the images, as `jpg` (the folder's bytes), `ppm`, or a codec of `srcache.images`."""
+    """A cache whose SR entries are the images, as `jpg` (the folder's bytes) or a codec of `srcache.images`."""
     recipe = resolve(
         {"name": "bench", "engine": "resample", **({"codec": f"jpeg:{QUALITY}"} if codec == "jpg" else {})}
     )
@@ -193,15 +193,8 @@ def write_cache(data: LoaderData, codec: str, kind: str = "lmdb") -> Path:
 
 def _entry(data: LoaderData, codec: str, number: int) -> Entry:
     source = data.file("jpg", number).read_bytes()
-    payload = source if codec == "jpg" else _encoded(data.pixels()[number], codec)
-    record = {"xxh3": xxh3_64_hexdigest(payload), "size": [data.side, data.side], "checksum": image_key(payload)}
-    return Entry(entry_name(image_key(source), 0), payload, record)
-
-
-def _encoded(rgb: Pixels, codec: str) -> bytes:
-    if codec != "ppm":
-        return encode(rgb, codec)
-    return b"P6\n%d %d\n255\n" % (rgb.shape[1], rgb.shape[0]) + rgb.tobytes()
+    payload = source if codec == "jpg" else encode(data.pixels()[number], codec)
+    return made_entry(image_key(source), payload, data.side)
 
 
 def _write_crops(data: LoaderData, path: Path) -> None:

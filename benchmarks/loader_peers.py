@@ -8,11 +8,11 @@ pixels, and each keeps what it may from epoch to epoch: worker processes, compil
 anything that reads can be.
 """
 
-import importlib
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.loader_data import SHARDS, LoaderData, write_arrow, write_cache, write_npy, write_png, write_tars
+from benchmarks.record import fresh
 
 BATCH, WORKERS = 64, 2
 
@@ -51,19 +52,19 @@ class Peer:
     missing: Callable[[], str]
 
 
-def _needs(*modules: str) -> Callable[[], str]:
-    """Which of some modules (or `module:name`) cannot be loaded, and why."""
+def _needs(statement: str) -> Callable[[], str]:
+    """What goes wrong if a process runs a statement that loads what a peer needs; nothing is loaded here."""
 
     def missing() -> str:
-        for need in modules:
-            module, _, name = need.partition(":")
-            try:
-                getattr(importlib.import_module(module), name or "__name__")
-            except (ImportError, AttributeError, OSError) as error:
-                return f"{need}: {error}"
+        if not statement:
+            return ""
+        try:
+            fresh(statement)
+        except RuntimeError as error:
+            return str(error).splitlines()[-1]
         return ""
 
-    return missing
+    return cache(missing)
 
 
 def _loader(data: Dataset[Any], workers: int) -> DataLoader[Any]:
@@ -106,23 +107,23 @@ def _arrow(data: LoaderData, workers: int) -> Callable[[], Batches]:
     return lambda: ((batch["image"], batch["label"]) for batch in loader)
 
 
-def _dataset(cache: str) -> Opener:
+def _dataset(folder: str) -> Opener:
     def open_dataset(data: LoaderData, workers: int) -> Callable[[], Batches]:
         from torchvision.transforms.v2 import PILToTensor
 
         from srcache import SRAugmentedDataset
 
-        served = SRAugmentedDataset(data.root / "jpg", data.root / cache, policy="sr", transform=PILToTensor())
+        served = SRAugmentedDataset(data.root / "jpg", data.root / folder, policy="sr", transform=PILToTensor())
         return _again(_loader(served, workers))
 
     return open_dataset
 
 
-def _srloader(cache: str) -> Opener:
+def _srloader(folder: str) -> Opener:
     def open_loader(data: LoaderData, workers: int) -> Callable[[], Batches]:
         import srcache
 
-        served = srcache.SRAugmentedDataset(data.root / "jpg", data.root / cache, policy="sr")
+        served = srcache.SRAugmentedDataset(data.root / "jpg", data.root / folder, policy="sr")
         return _again(srcache.SRLoader(served, batch_size=BATCH, shuffle=True, num_workers=workers))
 
     return open_loader
@@ -242,38 +243,36 @@ def _cannot_join() -> str:
 
 def _write_joined(data: LoaderData) -> None:
     """The cache of JPEG images through `srcache export --join`, in about as many tars as webdataset's own."""
-    cache, size = write_cache(data, "jpg"), sum(path.stat().st_size for path in data.files("jpg"))
+    source, size = write_cache(data, "jpg"), sum(path.stat().st_size for path in data.files("jpg"))
 
     def write(path: Path) -> None:
-        words = ["export", str(cache), str(path), "--join", "--shard-bytes", str(size // SHARDS)]
+        words = ["export", str(source), str(path), "--join", "--shard-bytes", str(size // SHARDS)]
         subprocess.run([sys.executable, "-m", "srcache_cli.main", *words], check=True, stdout=subprocess.DEVNULL)
 
     data.write_once("joined", write)
 
 
-def _peer(name: str, title: str, payload: str, write: Any, opened: Any, *needs: str) -> Peer:
-    return Peer(name=name, title=title, payload=payload, write=write, open=opened, missing=_needs(*needs))
+def _peer(name: str, title: str, payload: str, write: Any, opened: Any, needs: str = "") -> Peer:
+    return Peer(name=name, title=title, payload=payload, write=write, open=opened, missing=_needs(needs))
 
 
 def _cached(codec: str, kind: str = "lmdb") -> Callable[[LoaderData], object]:
     return lambda data: write_cache(data, codec, kind)
 
 
-_SRLOADER, _FFCV = "srcache:SRLoader", ("ffcv.loader", "ffcv.writer")
-_SPDL = ("spdl.io", "spdl.pipeline", "spdl.io:demux_image")
+_FFCV = "import ffcv.loader, ffcv.writer"
+_SPDL = "import spdl.io, spdl.pipeline; spdl.io.demux_config()"
 PEERS = {
     peer.name: peer
     for peer in (
         _peer("imagefolder-jpeg", "ImageFolder", "jpeg", lambda data: None, _image_folder("jpg")),
-        _peer("webdataset", "webdataset", "jpeg", write_tars, _webdataset("tars", "jpg"), "webdataset"),
-        _peer("hf", "HF datasets", "jpeg", write_arrow, _arrow, "datasets"),
+        _peer("webdataset", "webdataset", "jpeg", write_tars, _webdataset("tars", "jpg"), "import webdataset"),
+        _peer("hf", "HF datasets", "jpeg", write_arrow, _arrow, "import datasets"),
         _peer("dataset-jpeg", "SRAugmentedDataset in a DataLoader", "jpeg", _cached("jpg"), _dataset("lmdb-jpg")),
-        _peer("ffcv-jpeg", "FFCV", "jpeg", lambda data: write_beton(data, "jpg"), _ffcv("jpg"), *_FFCV),
-        _peer("spdl-jpeg", "SPDL", "jpeg", lambda data: None, _spdl("jpg"), *_SPDL),
-        _peer("srloader-jpeg", "SRLoader", "jpeg", _cached("jpg"), _srloader("lmdb-jpg"), _SRLOADER),
-        _peer(
-            "srloader-shards", "SRLoader, shards", "jpeg", _cached("jpg", "shards"), _srloader("shards-jpg"), _SRLOADER
-        ),
+        _peer("ffcv-jpeg", "FFCV", "jpeg", lambda data: write_beton(data, "jpg"), _ffcv("jpg"), _FFCV),
+        _peer("spdl-jpeg", "SPDL", "jpeg", lambda data: None, _spdl("jpg"), _SPDL),
+        _peer("srloader-jpeg", "SRLoader", "jpeg", _cached("jpg"), _srloader("lmdb-jpg")),
+        _peer("srloader-shards", "SRLoader, shards", "jpeg", _cached("jpg", "shards"), _srloader("shards-jpg")),
         Peer(
             name="webdataset-joined",
             title="webdataset, tars by `srcache export --join`",
@@ -284,11 +283,11 @@ PEERS = {
         ),
         _peer("imagefolder-png", "ImageFolder", "lossless", write_png, _image_folder("png")),
         _peer("dataset-qoi", "SRAugmentedDataset in a DataLoader", "lossless", _cached("qoi"), _dataset("lmdb-qoi")),
-        _peer("srloader-qoi", "SRLoader", "lossless", _cached("qoi"), _srloader("lmdb-qoi"), _SRLOADER),
+        _peer("srloader-qoi", "SRLoader", "lossless", _cached("qoi"), _srloader("lmdb-qoi")),
         _peer("dataset-ppm", "SRAugmentedDataset in a DataLoader", "raw", _cached("ppm"), _dataset("lmdb-ppm")),
-        _peer("ffcv-raw", "FFCV", "raw", lambda data: write_beton(data, "raw"), _ffcv("raw"), *_FFCV),
-        _peer("spdl-raw", "SPDL, .npy files", "raw", write_npy, _spdl("npy"), *_SPDL),
-        _peer("srloader-ppm", "SRLoader", "raw", _cached("ppm"), _srloader("lmdb-ppm"), _SRLOADER),
+        _peer("ffcv-raw", "FFCV", "raw", lambda data: write_beton(data, "raw"), _ffcv("raw"), _FFCV),
+        _peer("spdl-raw", "SPDL, .npy files", "raw", write_npy, _spdl("npy"), _SPDL),
+        _peer("srloader-ppm", "SRLoader", "raw", _cached("ppm"), _srloader("lmdb-ppm")),
         _peer("memmap", "np.memmap into one batch: the limit", "raw", lambda data: None, _memmap),
     )
 }

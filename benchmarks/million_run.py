@@ -14,12 +14,11 @@ from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
 
-from xxhash import xxh3_64_hexdigest
-
+from benchmarks.entries import made_entry
 from srcache.cache.manifest import RecipeFolder, create_cache
 from srcache.catalog.rows import Catalog, Row
 from srcache.fill.plan import make_plan
-from srcache.keys import ImageKey, entry_name, image_key
+from srcache.keys import ImageKey, entry_name
 from srcache.recipe.reading import resolve
 from srcache.stores import Entry
 
@@ -135,8 +134,7 @@ def _key(number: int) -> ImageKey:
 
 
 def _entry(number: int) -> Entry:
-    record = {"xxh3": xxh3_64_hexdigest(PAYLOAD), "checksum": image_key(PAYLOAD)}
-    return Entry(entry_name(_key(number), 0), PAYLOAD, record)
+    return made_entry(_key(number), PAYLOAD, 4)
 
 
 def main(step: str, root: Path, count: int) -> None:

@@ -8,7 +8,7 @@ import torch
 from benchmarks import bench_loaders as bench
 from benchmarks.bench_loaders import CONTESTS, Contest, LoaderBench, measure
 from benchmarks.loader_codecs import codec_rates
-from benchmarks.loader_peers import BATCH, PEERS
+from benchmarks.loader_peers import BATCH, PEERS, _needs
 from benchmarks.loader_run import consumed, paced, timed, training_step
 from benchmarks.record import Bar
 
@@ -116,13 +116,11 @@ def test_a_run_has_a_row_per_loader_and_one_per_contest(loader_photos, tmp_path,
 
 
 def test_what_is_missing_is_said_and_left_out(monkeypatch, capsys):
-    monkeypatch.setattr("benchmarks.loader_peers.importlib.import_module", _fail)
-    assert [peer.name for peer in bench._present(["memmap", "ffcv-jpeg"])] == ["memmap"]
-    assert capsys.readouterr().out == "     without ffcv-jpeg (ffcv.loader: libturbojpeg is not here)\n"
-
-
-def _fail(name):
-    raise OSError("libturbojpeg is not here")
+    lacking = replace(PEERS["hf"], missing=_needs("import no_such_library"))
+    monkeypatch.setitem(PEERS, "hf", lacking)
+    assert [peer.name for peer in bench._present(["memmap", "hf"])] == ["memmap"]
+    assert capsys.readouterr().out == "     without hf (ModuleNotFoundError: No module named 'no_such_library')\n"
+    assert _needs("import json")() == ""
 
 
 def test_the_command_measures_size_by_size_and_appends_nothing_to_a_dry_run(tmp_path, monkeypatch, capsys):

@@ -9,6 +9,7 @@ from PIL import Image
 from benchmarks import loader_data
 from benchmarks.loader_data import LoaderData, crops, write_cache, write_npy, write_png, write_tars
 from srcache import SRAugmentedDataset
+from srcache.maintain.verify import verify
 
 
 def test_crops_are_all_different_and_the_same_each_time(loader_photos):
@@ -46,10 +47,13 @@ def test_tars_hold_the_bytes_of_the_folder_with_their_labels(tiny_loader_data):
     }
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("codec", "kind"), [("jpg", "lmdb"), ("jpg", "shards"), ("qoi", "lmdb"), ("ppm", "lmdb")])
-def test_a_cache_serves_the_images(tiny_loader_data, codec, kind):
+def test_a_cache_is_sound_and_serves_the_images(tiny_loader_data, codec, kind):
     data = tiny_loader_data
-    served = SRAugmentedDataset(data.root / "jpg", write_cache(data, codec, kind), policy="sr")
+    cache = write_cache(data, codec, kind)
+    assert verify(cache).ok
+    served = SRAugmentedDataset(data.root / "jpg", cache, policy="sr")
     by_label = [number for label in range(loader_data.CLASSES) for number in range(label, data.count, 10)]
     for index, number in enumerate(by_label):
         image, label = served[index]
