@@ -141,7 +141,7 @@ def _contest(contest: Contest, side: int, rates: Mapping[str, Sequence[float]]) 
 
 def _paced(bench: LoaderBench, data: LoaderData) -> list[Bar]:
     """What SRLoader adds to a loop that sleeps, and to the training of a ResNet-18 where there is a GPU."""
-    loops = {f"a loop that takes {RATE:,} images/s": ("--sleep", str(1 / RATE))}
+    loops: dict[str, tuple[str, ...]] = {f"a loop that takes {RATE:,} images/s": ("--sleep", str(1 / RATE))}
     if torch.cuda.is_available():
         workers = len(os.sched_getaffinity(0))
         loops[f"a ResNet-18 on {torch.cuda.get_device_name()}, {workers} threads"] = (
