@@ -136,6 +136,22 @@ class SRAugmentedDataset:
         return [self._items.label(index) for index in range(len(self))]
 
     @property
+    def transform(self) -> Callable[[Image.Image], Any] | None:
+        """What is applied after a variant is chosen; may be replaced, as in a torchvision data set.
+
+        Workers that run already keep the one that they have.
+        """
+        return self._transform
+
+    @transform.setter
+    def transform(self, transform: Callable[[Image.Image], Any] | None) -> None:
+        self._transform = transform
+
+    def name(self, index: int) -> str:
+        """What item `index` is called: its file's name below the base's folder, or its number."""
+        return self._items.name(self._place(index))
+
+    @property
     def epoch(self) -> int:
         """The epoch that variants are chosen for."""
         return self._counters.epoch
