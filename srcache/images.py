@@ -83,6 +83,15 @@ def decode(data: bytes) -> Pixels:
     return decode_both(data).rgb
 
 
+def decode_into(data: bytes | memoryview, out: Pixels | None) -> Pixels:
+    """Like `decode`; into `out`, and then `out` itself, if the image has its shape."""
+    pixels = decode(bytes(data))
+    if out is None or out.shape != pixels.shape:
+        return pixels
+    np.copyto(out, pixels)
+    return out
+
+
 def decode_both(data: bytes) -> Decoded:
     """Like `decode`, with Pillow's plain conversion beside it.
 

@@ -1,17 +1,17 @@
 """Variants of images that come one by one from elsewhere, such as a stream, and are known by their content alone."""
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from PIL import Image
 
 from srcache.cache.manifest import Cache, find_folder
+from srcache.dataset.choice import Chooser
 from srcache.dataset.counters import Counters
-from srcache.dataset.policy import Filter, Policy
-from srcache.dataset.scores import open_score_filter
-from srcache.errors import ConfigError, DamagedError, ImageError, MissError, PolicyError
+from srcache.dataset.lookup import SRImages
+from srcache.dataset.policy import Policy
+from srcache.errors import ConfigError, ImageError, MissError, PolicyError
 from srcache.images import Pixels, decode, to_pixels
 from srcache.keys import ImageKey, entry_name, image_key, pixel_key
 from srcache.recipe.recipe import Recipe
@@ -56,18 +56,12 @@ class VariantFinder:
         if on_miss not in MISSES:
             raise ConfigError(f"on_miss must be one of {', '.join(MISSES)}, but is {on_miss!r}")
         folder = find_folder(cache, recipe)
-        self._policy = policy if isinstance(policy, Policy) else Policy.parse(policy, seed)
-        self._samples, self._folder, self._on_miss = folder.samples, folder, on_miss
-        if self._policy.samples > self._samples:
-            raise PolicyError(
-                f"the policy names sample {self._policy.samples - 1}, but {folder.path.name} was built with "
-                f"{self._samples} per image; run `srcache build --samples {self._policy.samples}`"
-            )
+        wanted = policy if isinstance(policy, Policy) else Policy.parse(policy, seed)
+        self._images, self._on_miss = SRImages(folder), on_miss
+        self._chooser = Chooser(wanted, self._images)
         self._degradation = folder.recipe.degradation
-        if self._degradation is None and ("hr" in self._policy.kinds or on_miss == "hr"):
+        if self._degradation is None and ("hr" in wanted.kinds or on_miss == "hr"):
             raise PolicyError("HR was asked for, but without a degradation in the recipe these images are LR")
-        self._store = folder.store()
-        self._scores = open_score_filter(folder.path, self._policy.filters) if self._policy.filters else None
         self._counters = Counters(math.inf, more=("skipped",))
 
     @property
@@ -103,7 +97,7 @@ class VariantFinder:
 
     def _find(self, image: bytes | Image.Image, name: str) -> Found | None:
         key = image_key(image) if isinstance(image, bytes) else self._file_of(_pixels(image, name))
-        variant = self._policy.pick(key, self.epoch, self._samples, self._passing)
+        variant = self._chooser.pick(key, self.epoch)
         if variant.kind == "sr" and (made := self._stored(key, variant.sample or 0, name)) is not None:
             return Found("sr", made)
         pixels = _pixels(image, name)
@@ -124,30 +118,19 @@ class VariantFinder:
             self._counters.count(f"missed_to_{self._on_miss}")
             return self._on_miss
         raise MissError(
-            f"the cache has no SR image {entry} of {name} by recipe {self._folder.recipe.folder}, nor one of an image "
-            "with its pixels; run `srcache build` on the images, find them before anything changes them, or choose "
-            "on_miss="
+            f"the cache has no SR image {entry} of {name} by recipe {self._images.folder.recipe.folder}, nor one of an "
+            "image with its pixels; run `srcache build` on the images, find them before anything changes them, or "
+            "choose on_miss="
         )
 
     def _stored(self, key: ImageKey, sample: int, name: str) -> Pixels | None:
-        payload = self._store.get(entry := entry_name(key, sample))
-        if payload is None:
-            return None
-        try:
-            return decode(payload)
-        except ImageError as error:
-            what = f"the SR image {entry} of {name} in {self._folder.path} cannot be decoded: {error}"
-            if error.reason == "too_large":
-                raise ImageError(error.reason, what) from error
-            raise DamagedError(f"{what}; `srcache verify` looks for more such entries") from error
+        with self._images.view() as view:
+            entry, payload = self._images.find(view, key, sample)
+            return None if payload is None else self._images.decode(entry, payload, name)
 
     def _file_of(self, pixels: Pixels) -> ImageKey:
         """The key of the file that pixels are of, if the cache knows it; else their own."""
-        key = pixel_key(pixels)
-        return ImageKey(self._store.resolve(key) or key)
-
-    def _passing(self, key: str, conditions: Filter) -> Sequence[int]:
-        return self._scores.passing(key, conditions) if self._scores else ()
+        return ImageKey(self._images.file_key(pixel_key(pixels)))
 
 
 def _pixels(image: bytes | Image.Image, name: str) -> Pixels:
