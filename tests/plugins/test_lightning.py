@@ -14,8 +14,10 @@ import torch
 from epoch_variants import STAGES, SeenVariants, open_staged, to_tensor
 from srcache_plugins.lightning import lightning_callback, lightning_data
 from torch.utils.data import DataLoader
+from torchvision.transforms import v2
 
 from srcache.errors import CatalogError, ConfigError, MissingExtraError
+from srcache.loader import SRLoader
 
 pytestmark = pytest.mark.medium
 
@@ -197,12 +199,17 @@ def test_training_is_shuffled_and_what_is_measured_is_whole_and_in_order(lightni
     assert [labels.tolist() for _, labels in chosen] == [[1, 0]]
 
 
-def test_a_loader_of_another_class_is_made_with_the_same_arguments(lightning: Any, folder: Path) -> None:
-    class Other(DataLoader):
-        pass
-
-    module = module_of(folder, loader=Other)
-    assert [type(made()) for made in (module.train_dataloader, module.val_dataloader)] == [Other, Other]
+@pytest.mark.parametrize("threads", [0, 2])
+def test_the_loader_may_be_srloader(lightning: Any, folder: Path, threads: int) -> None:
+    seen, checked = SeenVariants(), SeenVariants()
+    to_float = v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])
+    module = module_of(folder, serve={**staged(folder), "transform": to_float}, loader=SRLoader, num_workers=threads)
+    make_trainer(lightning, folder.parent, 3, []).fit(tiny(lightning, seen, checked), module)
+    assert seen.epochs == {0: ({"lr"}, 4), 1: ({"sr"}, 4), 2: ({"hr"}, 4)}
+    assert checked.epochs == {-1: ({"sr"}, 2), **{epoch: ({"sr"}, 4) for epoch in range(3)}}
+    assert type(module.train_dataloader()) is SRLoader
+    with pytest.raises(ConfigError, match=r"SRLoader cannot be called with .*'persistent_workers'"):
+        module_of(folder, loader=SRLoader, persistent_workers=True)
 
 
 def test_a_set_that_was_not_given_is_not_asked_for(lightning: Any, folder: Path) -> None:
