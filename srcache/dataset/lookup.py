@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager
 
 from srcache.cache.manifest import RecipeFolder
 from srcache.errors import DamagedError, ImageError
-from srcache.images import Pixels, decode_into
+from srcache.images import Pixels, decode, decode_into
 from srcache.keys import ImageKey, entry_name
 from srcache.stores import View
 
@@ -44,7 +44,7 @@ class SRImages:
             ImageError: the image is above the pixel limit.
         """
         try:
-            return decode_into(payload, out)
+            return decode(payload) if out is None else decode_into(payload, out)
         except ImageError as error:
             what = f"the SR image {name} of {source} in {self.folder.path} cannot be decoded: {error}"
             if error.reason == "too_large":

@@ -43,7 +43,7 @@ def test_an_error_names_the_image(square, monkeypatch):
     missing = SRAugmentedDataset([(np.zeros((4, 4, 3), np.uint8), 0)], square.parent / "cache", policy="sr")
     with pytest.raises(MissError, match=r"has no SR image .* of item 0"):
         load_batch(missing, [0], 0, Slot())
-    monkeypatch.setattr("srcache.dataset.lookup.decode_into", lambda *_: 1 / 0)
+    monkeypatch.setattr("srcache.dataset.lookup.decode", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError) as raised:
         load_batch(data, [4, 2], 0, Slot())
     assert raised.value.__notes__ == ["while reading a/08.png for a batch"]
