@@ -8,8 +8,11 @@ import io
 from pathlib import PurePath
 from typing import Any
 
+import numpy as np
+
 from srcache.dataset.augmented import SRAugmentedDataset
 from srcache.errors import CatalogError
+from srcache.images import encode
 
 
 class SRReader:
@@ -43,7 +46,7 @@ class SRReader:
     def __getitem__(self, index: int) -> tuple[io.BytesIO, Any]:
         """An image as a file, and its label; errors as of the data set, which timm does not skip."""
         image, label = self._data[index]
-        return io.BytesIO(b"P6 %d %d 255\n" % image.size + image.tobytes()), label
+        return io.BytesIO(encode(np.asarray(image), "ppm")), label
 
     @property
     def class_to_idx(self) -> dict[str, int]:

@@ -100,7 +100,7 @@ class AddSR:
         """The pixels in the form that the sample's image has; encoded for the decoder that comes after."""
         if isinstance(image, bytes):
             png = self._to is not None and self._to.endswith("png")
-            return encode(pixels, "png:1") if png else b"P6 %d %d 255\n" % pixels.shape[1::-1] + pixels.tobytes()
+            return encode(pixels, "png:1" if png else "ppm")
         return Image.fromarray(pixels) if isinstance(image, Image.Image) else pixels
 
 
