@@ -19,8 +19,8 @@ class SRReader:
     """Gives timm's ImageDataset the variants of a data set: `ImageDataset(root, reader=SRReader(data))`.
 
     timm opens images by Pillow from what looks like a file. It gets PPM, which is the pixels and a short header: exact,
-    and read as fast as it is copied (1.5 ms at 512² in all, which `create_loader(data, …)` saves). So timm sees what
-    the data set would serve, with the same rules of decoding and the same `size=`, and no file's own bytes.
+    and read as fast as it is copied (0.2 ms at 224², 2 ms at 512², which `create_loader(data, …)` saves). So timm sees
+    what the data set would serve, with the same rules of decoding and the same `size=`, and no file's own bytes.
 
     Its `set_epoch` is the data set's: call `dataset.reader.set_epoch(epoch)` at the start of every epoch. A loader made
     with `use_multi_epochs_loader` begins on the next epoch before that, and would serve some batches by the old one.
