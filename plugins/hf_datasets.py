@@ -1,6 +1,7 @@
 """Hugging Face's `datasets`: data sets made from a cache, read into one, and served from one as they are."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from srcache.dataset.by_content import VariantFinder
 from srcache.dataset.items import require_complete
 from srcache.dataset.policy import Policy
 from srcache.errors import CatalogError, ConfigError, ImageError, SrcacheError, listed, needs_extra
+from srcache.files import disk_errors
 from srcache.images import encode, read_file
 from srcache.recipe.recipe import Recipe
 
@@ -46,25 +48,21 @@ def to_hf(
     Raises:
         ConfigError: the images, the cache or the recipe are not there.
         MissError: an SR image is not in the cache.
+        DiskFullError: there is no room, or no permission to write.
         MissingExtraError: `datasets` is not installed.
     """
     with needs_extra("datasets", "datasets", "a Hugging Face data set"):
         import datasets
     columns = {"image": data} if isinstance(data, SRAugmentedDataset) else _variants(data, cache, recipe, hr)
-    first = next(iter(columns.values()))
-    label = _label_feature(first)
+    label = _label_feature(next(iter(columns.values())))
     features = {"name": datasets.Value("string"), **{name: datasets.Image() for name in columns}}
-    try:
+    with disk_errors(Path(folder or datasets.config.HF_DATASETS_CACHE)), _own_errors(datasets):
         return datasets.Dataset.from_generator(
             partial(_rows, columns, label is not None),
             features=datasets.Features({**features, **({"label": label} if label is not None else {})}),
             cache_dir=None if folder is None else str(folder),
             fingerprint=uuid4().hex,
         )
-    except datasets.exceptions.DatasetGenerationError as error:
-        if isinstance(error.__cause__, SrcacheError):
-            raise error.__cause__ from None
-        raise
 
 
 def from_hf(dataset: Any, cache: str | Path | Cache, *, image: str = "", label: str = "", **given: Any) -> Any:
@@ -182,6 +180,17 @@ def _variants(
     for data in columns.values():
         data.transform = None
     return columns
+
+
+@contextmanager
+def _own_errors(datasets: Any) -> Iterator[None]:
+    """Around the making of a data set, where errors come in one of `datasets`."""
+    try:
+        yield
+    except datasets.exceptions.DatasetGenerationError as error:
+        if isinstance(error.__cause__, SrcacheError | OSError):
+            raise error.__cause__ from None
+        raise
 
 
 def _rows(columns: Mapping[str, SRAugmentedDataset], labelled: bool) -> Iterator[dict[str, Any]]:

@@ -33,7 +33,7 @@ FLOORS = [
 
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 SEEN_BY_ENGINES = {"engine", "images", "weights", "errors"}
-SEEN_BY_JOINS = {"cache", "catalog", "dataset", "errors", "images", "loader", "recipe"}
+SEEN_BY_JOINS = {"cache", "catalog", "dataset", "errors", "files", "images", "loader", "recipe"}
 JOINS = {
     "plugins/hf_datasets.py",
     "plugins/huggingface.py",

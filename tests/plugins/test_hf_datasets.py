@@ -1,5 +1,6 @@
 """Hugging Face data sets in and out: real ones of `datasets`, offline, with their own shuffling, workers and files."""
 
+import errno
 import pickle
 import sys
 import warnings
@@ -17,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from srcache.catalog.scanning import scan
 from srcache.dataset.augmented import SRAugmentedDataset
-from srcache.errors import CatalogError, ConfigError, ImageError, MissError, MissingExtraError
+from srcache.errors import CatalogError, ConfigError, DiskFullError, ImageError, MissError, MissingExtraError
 from srcache.fill.run import fill
 from srcache.recipe.reading import resolve
 
@@ -127,6 +128,17 @@ def test_mistakes_on_the_way_out_are_said_in_words(hf: Any, folder: Path) -> Non
     (folder / "b" / "broken.png").write_bytes(b"")
     with pytest.raises(ImageError, match=r"^b/broken\.png: the file has no bytes$"):
         to_hf(folder, cache_of(folder))
+
+
+def test_a_full_disk_is_said_in_words(hf: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*given: Any, **named: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(hf.arrow_writer.ArrowWriter, "write", full)
+        with pytest.raises(DiskFullError, match=r"arrow could not be written \(No space left on device\)"):
+            to_hf(folder, cache_of(folder), folder=tmp_path / "arrow")
+    assert len(to_hf(folder, cache_of(folder), folder=tmp_path / "arrow")) == 8, "what was left is no obstacle"
 
 
 def test_without_datasets_the_command_that_installs_it_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
