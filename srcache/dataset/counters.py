@@ -109,7 +109,7 @@ class Counters:
         self._cells[0, _WARNED] = 1
         warnings.warn(
             f"{served} items were served in epoch {self.epoch}, which is more than one and a half times the data set: "
-            "every image keeps the variant that it has now. Call set_epoch(epoch) on the data set at the start of "
+            "every image keeps the variant that it has now. Call set_epoch(epoch) at the start of "
             "every epoch",
             stacklevel=2,
         )

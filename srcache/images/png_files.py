@@ -24,6 +24,12 @@ _PLAIN = bytes([8, 2, 0, 0, 0])
 _HARMLESS = {b"sRGB": 1, b"gAMA": 4, b"cHRM": 32, b"pHYs": 9, b"tIME": 7, b"bKGD": 6, b"sBIT": 3}
 """Chunks that change no pixel, and their sizes."""
 
+_TEXTS = (
+    *(b"Author\0", b"Comment\0", b"Copyright\0", b"Creation Time\0", b"Description\0", b"Software\0", b"Title\0"),
+    *(b"date:create\0", b"date:modify\0", b"date:timestamp\0"),
+)
+"""How texts begin that say nothing about how an image is seen; others may hold EXIF or XMP data."""
+
 _FAILED = (ValueError, RuntimeError, TypeError, MemoryError, ImportError)
 """What imagecodecs raises over bytes that it does not like, or where it was built without libpng."""
 
@@ -56,7 +62,7 @@ def plain_sides(data: bytes | memoryview) -> tuple[int, int] | None:
             if after:
                 return None
             images += 1
-        elif end > len(data) or not _is_harmless(name, length, place) or not _holds(data, place, end):
+        elif end > len(data) or not _is_harmless(data, place, length) or not _holds(data, place, end):
             return None
         after, place = bool(images) and name != b"IDAT", end
         if name == b"IEND":
@@ -69,8 +75,10 @@ def difference() -> str | None:
     """Why imagecodecs cannot take Pillow's place here: it is missing, or gives other pixels; None if it can."""
     try:
         import imagecodecs
-    except ImportError:
+    except ModuleNotFoundError:
         return "imagecodecs is not installed"
+    except _FAILED as error:
+        return f"imagecodecs does not load ({error})"
     rows, columns = np.mgrid[0:37, 0:43]
     pixels = np.stack([rows * columns, rows * 7 + columns % 5, columns * columns], axis=-1).astype(np.uint8)
     file = io.BytesIO()
@@ -81,10 +89,13 @@ def difference() -> str | None:
     return None
 
 
-def _is_harmless(name: bytes, length: int, place: int) -> bool:
+def _is_harmless(data: bytes | memoryview, place: int, length: int) -> bool:
     """Whether a chunk that holds no pixels may stand where it does."""
+    name = bytes(data[place + 4 : place + 8])
     if name == b"IHDR":
         return place == 8
+    if name == b"tEXt":
+        return length < 1000 and bytes(data[place + 8 : place + 40]).startswith(_TEXTS)
     return length == 0 if name == b"IEND" else _HARMLESS.get(name) == length
 
 
