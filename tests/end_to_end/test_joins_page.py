@@ -48,7 +48,14 @@ def executed(title: str, package: str, **scope: Any) -> dict[str, Any]:
 
 
 def test_every_framework_has_a_block_with_one_new_line() -> None:
-    titles = ["PyTorch Lightning", "timm", "Hugging Face Trainer", "Hugging Face datasets", "webdataset"]
+    titles = [
+        "PyTorch Lightning",
+        "timm",
+        "Hugging Face Trainer",
+        "Hugging Face datasets",
+        "webdataset",
+        "Any other loop",
+    ]
     assert list(BLOCKS) == titles
     assert [block.count("# the new line") for block in BLOCKS.values()] == [1] * len(titles)
     assert LOOPS.count("```python") == len(titles)
@@ -137,6 +144,14 @@ def test_webdataset(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert scope["stage"].counts["sr"] == 12
     assert scope["image"].size in {(128, 96), (96, 128), (128, 128)}
     assert "'sr': 12" in capsys.readouterr().out
+
+
+def test_any_other_loop(home: Path) -> None:
+    scope = executed("Any other loop", "torchvision", transform=transform)
+    counts = scope["augment"].counts
+    assert counts["lr"] + counts["sr"] == 2 * 12
+    assert min(counts["lr"], counts["sr"]) > 0
+    assert scope["images"].shape == (4, 3, 16, 16)
 
 
 @pytest.mark.parametrize("name", ["lightning_callback", "SRReader", "to_hf", "from_hf"])
