@@ -108,6 +108,8 @@ def lightning_data(
 
         loader = DataLoader
     _refuse_loading(loading)
+    _require_bases((train, val, test), serve, "serve")
+    _require_bases((val, test), evaluate, "evaluate")
     changed = {**(serve or {}), **_EVALUATE, **(evaluate or {})}
     sets = {"train": _opened(train, serve or {}), "val": _opened(val, changed), "test": _opened(test, changed)}
     sets = {name: data for name, data in sets.items() if data is not None}
@@ -158,6 +160,12 @@ def _opened(base: Any, arguments: Mapping[str, Any]) -> Any:
         return base
     _require_call(SRAugmentedDataset, (base,), arguments)
     return SRAugmentedDataset(base, **arguments)
+
+
+def _require_bases(bases: Sequence[Any], arguments: Any, name: str) -> None:
+    """Refuse arguments that no data set would be made with."""
+    if arguments and all(base is None or isinstance(base, SRAugmentedDataset) for base in bases):
+        raise ConfigError(f"{name}= is for data sets that are made here, but there is none; give it to yours instead")
 
 
 def _refuse_loading(loading: Mapping[str, Any]) -> None:

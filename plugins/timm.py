@@ -29,10 +29,12 @@ class SRReader:
         data: without a transform; `create_loader` gives one to the ImageDataset.
 
     Raises:
-        CatalogError: the data set has a transform.
+        CatalogError: it has a transform, or is no SRAugmentedDataset.
     """
 
     def __init__(self, data: SRAugmentedDataset) -> None:
+        if not isinstance(data, SRAugmentedDataset):
+            raise CatalogError(f"expected an SRAugmentedDataset, but got {type(data).__name__}; make one of it first")
         if data.transform is not None:
             raise CatalogError(
                 "timm transforms images after it has read them, but the data set has a transform already; "

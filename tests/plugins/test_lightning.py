@@ -237,6 +237,10 @@ def test_mistakes_are_said_before_the_training_starts(lightning: Any, folder: Pa
         lightning_data(folder, serve={"polcy": "lr"})
     with pytest.raises(ConfigError, match=r"DataLoader cannot be called with shuffle, batch_sise: .*'batch_sise'"):
         lightning_data(data, batch_sise=2)
+    with pytest.raises(ConfigError, match="evaluate= is for data sets that are made here"):
+        lightning_data(folder, serve=staged(folder), evaluate={"policy": "lr"})
+    with pytest.raises(ConfigError, match="serve= is for data sets that are made here"):
+        lightning_data(data, serve=staged(folder))
     with pytest.raises(ConfigError, match="cannot share batch_sampler"):
         lightning_data(data, batch_sampler=[[0]])
 

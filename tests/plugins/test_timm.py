@@ -125,6 +125,8 @@ def test_a_missing_image_is_an_error_and_not_skipped(timm_data: Any, folder: Pat
         [dataset[index] for index in range(len(dataset))]
 
 
-def test_a_data_set_with_a_transform_is_refused(folder: Path) -> None:
+def test_what_timm_could_not_transform_is_refused(folder: Path) -> None:
     with pytest.raises(CatalogError, match="has a transform already"):
         SRReader(open_staged(folder))
+    with pytest.raises(CatalogError, match="expected an SRAugmentedDataset, but got str"):
+        SRReader(str(folder))  # type: ignore[arg-type]
