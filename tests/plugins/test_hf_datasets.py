@@ -210,7 +210,9 @@ def test_files_that_are_not_inside_are_read(hf: Any, folder: Path) -> None:
 @pytest.mark.parametrize("method", [None, "fork", "spawn"])
 def test_shuffled_data_sets_and_workers_follow_the_epoch(hf: Any, folder: Path, method: str | None) -> None:
     served = SRTransform(cache_of(folder), policy=STAGES, transform=to_tensor)
-    dataset = rows_of(hf, folder).with_transform(served).shuffle(seed=1).select(range(6))
+    dataset = (
+        rows_of(hf, folder).with_transform(served).shuffle(seed=1).rename_column("label", "labels").select(range(6))
+    )
     given = {"num_workers": 2, "multiprocessing_context": method, "persistent_workers": True} if method else {}
     loader = DataLoader(dataset, batch_size=2, **given)
     for epoch, kind in enumerate(["lr", "sr", "hr"]):
