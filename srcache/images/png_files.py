@@ -10,6 +10,7 @@ import io
 import struct
 import zlib
 from functools import cache
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -42,8 +43,9 @@ def decode_png(data: bytes | memoryview, out: Pixels | None = None) -> Pixels | 
     if sides is None or sides[0] * sides[1] > pixel_limit():
         return None
     pixels: Pixels = out if out is not None and out.shape == (*sides, 3) else np.empty((*sides, 3), np.uint8)
+    source: Any = data  # imagecodecs' annotations leave out views, which it takes
     try:
-        imagecodecs.png_decode(data, out=pixels)
+        imagecodecs.png_decode(source, out=pixels)
     except _FAILED:
         return None
     return pixels
