@@ -157,6 +157,10 @@ class SRAugmentedDataset:
         """What reads the images of a batch, for loaders."""
         return self._reader
 
+    def name(self, index: int) -> str:
+        """What item `index` is called: its file's name below the base's folder, or its number."""
+        return self._reader.items.name(self._reader.place(index))
+
     @property
     def epoch(self) -> int:
         """The epoch that variants are chosen for."""
