@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from PIL import Image
 
@@ -10,14 +10,21 @@ from srcache.cache.manifest import Cache, find_folder
 from srcache.dataset.choice import Chooser
 from srcache.dataset.counters import Counters
 from srcache.dataset.lookup import SRImages
-from srcache.dataset.policy import Policy
-from srcache.errors import ConfigError, ImageError, MissError, PolicyError
-from srcache.images import Pixels, decode, to_pixels
+from srcache.dataset.misses import open_miss_filler
+from srcache.dataset.policy import Policy, Variant
+from srcache.errors import ImageError, MissError, PolicyError
+from srcache.images import Decoded, Pixels, decode_both, to_pixels
 from srcache.keys import ImageKey, entry_name, image_key, pixel_key
 from srcache.recipe.recipe import Recipe
 
-MISSES = ("raise", "lr", "hr", "skip")
-"""What can be done about an SR image that the cache does not hold."""
+if TYPE_CHECKING:
+    from srcache.engine.interface import SREngine
+
+Findable = bytes | Image.Image | Pixels
+"""A file's bytes; or an image in memory, in the size that it was made in: Pillow's, or RGB pixels."""
+
+SKIP = "skip"
+"""What `on_miss` may say beside what it says to a data set: an image whose SR the cache lacks is not served."""
 
 
 class Found(NamedTuple):
@@ -38,7 +45,8 @@ class VariantFinder:
 
     Args:
         cache, recipe, policy, seed: as SRAugmentedDataset takes them.
-        on_miss: "raise", "lr" or "hr" for an SR image that is not in the cache, or "skip" to find nothing.
+        on_miss: as there, or "skip", to find nothing.
+        advice: what a message advises who asks for pixels that the cache does not know.
 
     Raises:
         ConfigError: what was asked for is not there; the message says what is.
@@ -49,20 +57,26 @@ class VariantFinder:
         cache: str | Path | Cache,
         recipe: str | Recipe | None = None,
         policy: str | Policy = "lr=0.5,sr=0.5",
-        on_miss: str = "raise",
+        on_miss: "str | SREngine" = "raise",
         *,
         seed: int = 0,
+        advice: str = "find images before anything changes them",
     ) -> None:
-        if on_miss not in MISSES:
-            raise ConfigError(f"on_miss must be one of {', '.join(MISSES)}, but is {on_miss!r}")
         folder = find_folder(cache, recipe)
         wanted = policy if isinstance(policy, Policy) else Policy.parse(policy, seed)
-        self._images, self._on_miss = SRImages(folder), on_miss
+        self._filler = None if on_miss == SKIP else open_miss_filler(on_miss, folder)
+        self._images, self._on_miss, self._advice = SRImages(folder), on_miss, advice
         self._chooser = Chooser(wanted, self._images)
         self._degradation = folder.recipe.degradation
         if self._degradation is None and ("hr" in wanted.kinds or on_miss == "hr"):
-            raise PolicyError("HR was asked for, but without a degradation in the recipe these images are LR")
-        self._counters = Counters(math.inf, more=("skipped",))
+            raise PolicyError(
+                f"HR was asked for, but recipe {folder.recipe.folder} has no degradation, so the images that come in "
+                "are LR; use SRAugmentedDataset with hr=, or leave hr out"
+            )
+        self._counters = Counters(self._patience(), more=("skipped",))
+
+    def __repr__(self) -> str:
+        return f"{self._images.folder.recipe.folder}, policy={self._chooser.policy}, epoch={self.epoch}"
 
     @property
     def epoch(self) -> int:
@@ -78,63 +92,93 @@ class VariantFinder:
         """Choose variants anew; reaches processes that already run."""
         self._counters.set_epoch(epoch)
 
-    def find(self, image: bytes | Image.Image, name: str) -> Found | None:
+    def variant(self, image: Findable, name: str) -> Variant:
+        """The variant that an image has in the present epoch, whether or not the cache holds it."""
+        return self._chooser.pick(self._key(image, name), self.epoch)
+
+    def find(self, image: Findable, name: str) -> Found | None:
         """The variant of an image in the present epoch; None if it is skipped.
 
         Args:
-            image: a file's bytes, or a Pillow image in the size that it was made in.
+            image: the source image.
             name: what to call it in a message.
 
         Raises:
-            MissError: its SR image is not in the cache, and `on_miss` says "raise".
+            MissError: its SR image is not in the cache, and `on_miss` says "raise", or it could not be made.
             ImageError: the image cannot be decoded.
             DamagedError: its SR image cannot.
             PolicyError: the policy's filters leave nothing for it.
         """
-        found = self._find(image, name)
+        key = self._key(image, name)
+        variant = self._chooser.pick(key, self.epoch)
+        found: Found | None = None
+        if variant.kind != "sr":
+            found = Found(variant.kind, self._served_as(variant.kind, image, name))
+        elif (made := self._sr(key, variant.sample or 0, image, name)) is not None:
+            found = Found("sr", made)
+        elif self._on_miss in ("lr", "hr"):
+            found = Found(str(self._on_miss), self._served_as(str(self._on_miss), image, name))
+            self._counters.count(f"missed_to_{self._on_miss}")
+        elif self._on_miss != SKIP:
+            raise self._missing(key, variant.sample or 0, image, name)
         self._counters.count(found.kind if found is not None else "skipped")
         return found
 
-    def _find(self, image: bytes | Image.Image, name: str) -> Found | None:
-        key = image_key(image) if isinstance(image, bytes) else self._file_of(_pixels(image, name))
-        variant = self._chooser.pick(key, self.epoch)
-        if variant.kind == "sr" and (made := self._stored(key, variant.sample or 0, name)) is not None:
-            return Found("sr", made)
-        pixels = _pixels(image, name)
-        if variant.kind == "sr" and isinstance(image, bytes):  # the same pixels may be known from another file
-            made = self._stored(self._file_of(pixels), variant.sample or 0, name)
-            if made is not None:
-                return Found("sr", made)
-        kind = variant.kind if variant.kind != "sr" else self._fall_back(entry_name(key, variant.sample or 0), name)
-        if kind is None:
-            return None
-        return Found(kind, self._degradation.apply(pixels) if kind == "lr" and self._degradation else pixels)
+    def _patience(self) -> float:
+        """After how many images to warn that the epoch stays; never, if images may come that are not in the cache."""
+        if self._on_miss != "raise" or not self._chooser.varies:
+            return math.inf
+        return 1.5 * max(1, self._images.count // self._chooser.samples)
 
-    def _fall_back(self, entry: str, name: str) -> str | None:
-        """The kind of variant that stands in for a missing SR image; None for none."""
-        if self._on_miss == "skip":
-            return None
-        if self._on_miss != "raise":
-            self._counters.count(f"missed_to_{self._on_miss}")
-            return self._on_miss
-        raise MissError(
-            f"the cache has no SR image {entry} of {name} by recipe {self._images.folder.recipe.folder}, nor one of an "
-            "image with its pixels; run `srcache build` on the images, find them before anything changes them, or "
-            "choose on_miss="
-        )
+    def _key(self, image: Findable, name: str) -> ImageKey:
+        return image_key(image) if isinstance(image, bytes) else self._file_of(_decoded(image, name).rgb)
+
+    def _file_of(self, pixels: Pixels) -> ImageKey:
+        """The key of the file that pixels are of, if the cache knows it; else their own."""
+        return ImageKey(self._images.file_key(pixel_key(pixels)))
+
+    def _served_as(self, kind: str, image: Findable, name: str) -> Pixels:
+        pixels = _decoded(image, name).rgb
+        return self._degradation.apply(pixels) if kind == "lr" and self._degradation else pixels
+
+    def _sr(self, key: ImageKey, sample: int, image: Findable, name: str) -> Pixels | None:
+        """The SR image: stored under the key, or under another file of the same pixels, or made now."""
+        found = self._stored(key, sample, name)
+        if found is None and isinstance(image, bytes):
+            found = self._stored(self._file_of(_decoded(image, name).rgb), sample, name)
+        if found is None and self._filler is not None:
+            made, failed = self._filler.make([(entry_name(key, sample), name, _decoded(image, name))])
+            self._counters.count("computed", made)
+            if failed:
+                raise MissError(f"an SR image that the cache lacks could not be made: {failed[0]}")
+            found = self._stored(key, sample, name)
+        return found
 
     def _stored(self, key: ImageKey, sample: int, name: str) -> Pixels | None:
         with self._images.view() as view:
             entry, payload = self._images.find(view, key, sample)
             return None if payload is None else self._images.decode(entry, payload, name)
 
-    def _file_of(self, pixels: Pixels) -> ImageKey:
-        """The key of the file that pixels are of, if the cache knows it; else their own."""
-        return ImageKey(self._images.file_key(pixel_key(pixels)))
+    def _missing(self, key: ImageKey, sample: int, image: Findable, name: str) -> MissError:
+        folder = self._images.folder
+        pixels = _decoded(image, name).rgb
+        if not isinstance(image, bytes) and key == pixel_key(pixels):
+            return MissError(
+                f"the cache {folder.path} knows no image with the pixels of {name} (pixel key {key}): "
+                f"{self._advice}; or run `srcache build`, or choose on_miss="
+            )
+        samples = f" --samples {self._chooser.samples}" if self._chooser.samples > 1 else ""
+        return MissError(
+            f"the cache has no SR image {entry_name(key, sample)} of {name} by recipe {folder.recipe.folder}, nor one "
+            f"of an image with its pixels; run `srcache build{samples}`, or choose on_miss="
+        )
 
 
-def _pixels(image: bytes | Image.Image, name: str) -> Pixels:
+def _decoded(image: Findable, name: str) -> Decoded:
     try:
-        return decode(image) if isinstance(image, bytes) else to_pixels(image)
+        if isinstance(image, bytes):
+            return decode_both(image)
+        pixels = to_pixels(image) if isinstance(image, Image.Image) else image
     except ImageError as error:
         raise ImageError(error.reason, f"{name}: {error}") from error
+    return Decoded(pixels, pixels)

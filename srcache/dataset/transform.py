@@ -5,25 +5,23 @@ pixels are hashed, and the cache knows which file they are of (the aliases of it
 same variant by both, at the same epoch and with the same policy.
 """
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srcache.cache.manifest import Cache, find_folder
+from srcache.cache.manifest import Cache
 from srcache.dataset.augmented import valid_size
-from srcache.dataset.choice import Chooser
-from srcache.dataset.counters import Counters
+from srcache.dataset.by_content import SKIP, VariantFinder
+from srcache.dataset.counters import COUNTED
 from srcache.dataset.image_forms import as_form_of, pixels_of, swap_image
-from srcache.dataset.lookup import SRImages
-from srcache.dataset.misses import MissFiller, open_miss_filler
 from srcache.dataset.policy import Policy, Variant
-from srcache.errors import MissError, PolicyError
-from srcache.images import Decoded, Pixels, resize
-from srcache.keys import ImageKey, entry_name, pixel_key
+from srcache.errors import ConfigError
+from srcache.images import Pixels, resize
 from srcache.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from srcache.engine.interface import SREngine
+
+_ADVICE = "SRAugment must be the first transform, and the image as Pillow reads it"
 
 
 class SRAugment:
@@ -64,20 +62,11 @@ class SRAugment:
         on_miss: "str | SREngine" = "raise",
         seed: int = 0,
     ) -> None:
-        folder = find_folder(cache, recipe)
-        wanted = policy if isinstance(policy, Policy) else Policy.parse(policy, seed)
+        if on_miss == SKIP:
+            raise ConfigError('on_miss="skip" is for streams; a transform gives an image for every one that it gets')
         sides = valid_size(size)
         self._size = sides if isinstance(sides, tuple) else None
-        self._on_miss, self._filler = on_miss, open_miss_filler(on_miss, folder)
-        self._images = SRImages(folder)
-        self._chooser = Chooser(wanted, self._images)
-        self._degradation = folder.recipe.degradation
-        if self._degradation is None and ("hr" in wanted.kinds or on_miss == "hr"):
-            raise PolicyError(
-                f"HR was asked for, but recipe {folder.recipe.folder} has no degradation, so the images that come in "
-                "are LR; use SRAugmentedDataset with hr=, or leave hr out"
-            )
-        self._counters = Counters(patience=self._patience())
+        self._finder = VariantFinder(cache, recipe, policy, on_miss, seed=seed, advice=_ADVICE)
 
     def __call__(self, *inputs: Any) -> Any:
         """The image's variant; with several inputs, all of them as a tuple, the image changed.
@@ -91,88 +80,36 @@ class SRAugment:
         return swap_image(inputs[0] if len(inputs) == 1 else inputs, self._served)
 
     def __repr__(self) -> str:
-        return f"SRAugment({self._images.folder.recipe.folder}, policy={self._chooser.policy}, epoch={self.epoch})"
+        return f"SRAugment({self._finder})"
 
     @property
     def epoch(self) -> int:
         """The epoch that variants are chosen for."""
-        return self._counters.epoch
+        return self._finder.epoch
 
     @property
     def counts(self) -> dict[str, int]:
         """How many images were served so far, by all processes: hr, lr, sr, missed_to_lr, missed_to_hr and computed."""
-        return self._counters.totals()
+        return {name: number for name, number in self._finder.counts.items() if name in COUNTED}
 
     def set_epoch(self, epoch: int) -> None:
         """Choose variants anew; reaches workers that already run. Call it at the start of every epoch."""
-        self._counters.set_epoch(epoch)
+        self._finder.set_epoch(epoch)
 
     def variant(self, image: Any) -> Variant:
         """The variant that an image has in the present epoch, whether or not the cache holds it."""
-        return self._chooser.pick(self._key(pixels_of(image)), self.epoch)
-
-    def _patience(self) -> float:
-        """After how many images to warn that the epoch stays; never, if images may come that are not in the cache."""
-        if self._on_miss != "raise" or not self._chooser.varies:
-            return math.inf
-        return 1.5 * max(1, self._images.count // self._chooser.samples)
-
-    def _key(self, pixels: Pixels) -> ImageKey:
-        """The key of the file that pixels are of, as far as the cache knows; else their own."""
-        return ImageKey(self._images.file_key(pixel_key(pixels)))
+        pixels = pixels_of(image)
+        return self._finder.variant(pixels, _title(pixels))
 
     def _served(self, image: Any) -> Any:
         pixels = pixels_of(image)
-        key = self._key(pixels)
-        kind, variant = self._variant_of(key, pixels)
-        if kind.startswith("missed_to_"):
-            self._counters.count(kind)
-        self._counters.count(kind.removeprefix("missed_to_"))
-        return as_form_of(image, variant if self._size is None else resize(variant, self._size, "bicubic"))
-
-    def _variant_of(self, key: ImageKey, pixels: Pixels) -> tuple[str, Pixels]:
-        """What is served, as `counters.COUNTED` names it, and its pixels."""
-        variant = self._chooser.pick(key, self.epoch)
-        if variant.kind == "sr":
-            found = self._find(key, variant.sample or 0)
-            if found is None and self._filler is not None:
-                self._make(self._filler, entry_name(key, variant.sample or 0), pixels)
-                found = self._find(key, variant.sample or 0)
-            if found is not None:
-                return "sr", found
-            if self._on_miss not in ("lr", "hr"):
-                raise self._missing(key, variant.sample or 0, pixels)
-        kind = variant.kind if variant.kind != "sr" else str(self._on_miss)
-        made = pixels if kind == "hr" or self._degradation is None else self._degradation.apply(pixels)
-        return kind if variant.kind != "sr" else f"missed_to_{kind}", made
-
-    def _find(self, key: ImageKey, sample: int) -> Pixels | None:
-        with self._images.view() as view:
-            name, payload = self._images.find(view, key, sample)
-            return None if payload is None else self._images.decode(name, payload, "an image")
-
-    def _make(self, filler: MissFiller, name: str, pixels: Pixels) -> None:
-        """Compute one SR image and store it."""
-        made, failed = filler.make([(name, f"an image of {_size(pixels)}", Decoded(pixels, pixels))])
-        self._counters.count("computed", made)
-        if failed:
-            raise MissError(f"an SR image that the cache lacks could not be made: {failed[0]}")
-
-    def _missing(self, key: ImageKey, sample: int, pixels: Pixels) -> MissError:
-        folder = self._images.folder
-        if key == pixel_key(pixels):
-            return MissError(
-                f"the cache {folder.path} knows no image with the pixels of this one ({_size(pixels)}, pixel key "
-                f"{key}): SRAugment must be the first transform, and the image as Pillow reads it; or run "
-                "`srcache build`, or choose on_miss="
-            )
-        samples = f" --samples {self._chooser.samples}" if self._chooser.samples > 1 else ""
-        return MissError(
-            f"the cache has no SR image {entry_name(key, sample)} by recipe {folder.recipe.folder}; run "
-            f"`srcache build{samples}`, or choose on_miss="
-        )
+        found = self._finder.find(pixels, _title(pixels))
+        assert found is not None  # nothing is skipped
+        served = found.pixels if self._size is None else resize(found.pixels, self._size, "bicubic")
+        return as_form_of(image, served)
 
 
-def _size(pixels: Pixels) -> str:
+def _title(pixels: Pixels) -> str:
+    """What to call an image that has no name, in a message."""
     height, width, _ = pixels.shape
-    return f"{width}×{height} pixels"
+    return f"an image of {width}×{height} pixels"

@@ -97,8 +97,16 @@ def test_the_same_pixels_in_another_form_find_the_sr_image(folder: Path, form: C
 
 def test_a_miss_is_said_or_stands_in_or_is_skipped_and_counted(folder: Path) -> None:
     other = Image.new("RGB", (16, 8), "red")
-    with pytest.raises(MissError, match=r"no SR image [0-9a-f]{32}-000 of it by recipe s-.*`srcache build`"):
+    with pytest.raises(
+        MissError, match=r"the pixels of it \(pixel key [0-9a-f]{32}\).*`srcache build`"
+    ):
         finder(folder, "sr#0").find(other, "it")
+    unknown = io.BytesIO()
+    other.save(unknown, "PNG")
+    with pytest.raises(
+        MissError, match=r"no SR image \w+-000 of it by recipe s-.*`srcache build --samples 2`"
+    ):
+        finder(folder, "sr#0").find(unknown.getvalue(), "it")
     low, high, none = (finder(folder, "sr", on_miss) for on_miss in ("lr", "hr", "skip"))
     assert low.find(other, "it")[1].shape == (4, 8, 3)  # type: ignore[index]
     assert high.find(other, "it")[1].shape == (8, 16, 3)  # type: ignore[index]
@@ -115,13 +123,13 @@ def test_without_a_degradation_the_image_is_lr(folder: Path) -> None:
     assert kind == "lr"
     assert np.array_equal(pixels, np.asarray(as_image(folder / "0.png")))
     for words in ({"policy": "hr"}, {"on_miss": "hr"}):
-        with pytest.raises(PolicyError, match="without a degradation"):
+        with pytest.raises(PolicyError, match="has no degradation, so the images that come in are LR"):
             VariantFinder(folder.parent / "plain", **words)
 
 
 def test_mistakes_are_said_at_once(folder: Path) -> None:
-    with pytest.raises(ConfigError, match="on_miss must be one of raise, lr, hr, skip, but is 'engine'"):
-        finder(folder, on_miss="engine")
+    with pytest.raises(ConfigError, match="on_miss must be one of raise, lr, hr, engine, or an engine, but is 'drop'"):
+        finder(folder, on_miss="drop")
     with pytest.raises(PolicyError, match=r"names sample 2, but s-.* was built with 2 per image"):
         finder(folder, "sr#2")
     with pytest.raises(PolicyError, match="srcache safety"):
