@@ -176,6 +176,24 @@ def as_file(payload: bytes) -> tuple[str, bytes]:
     return (".png", encode(decode(payload), "png")) if suffix == ".qoi" else (suffix, payload)
 
 
+def plain_suffix(data: bytes) -> str | None:
+    """The suffix of a JPEG, PNG or WebP file that every program decodes to the pixels that `decode` gives; else None.
+
+    Only the file's header is read. Orientation, transparency and 16-bit grey are what others see differently.
+
+    Raises:
+        ImageError: the bytes are no image.
+    """
+    suffix = suffix_of(data)
+    if suffix not in (".jpg", ".png", ".webp"):
+        return None
+    with _open(data) as image:
+        try:
+            return suffix if _is_plain(image) else None
+        except _BROKEN as error:
+            raise _image_error(error) from error
+
+
 def resize(rgb: Pixels, size: tuple[int, int], resample: str) -> Pixels:
     """Pillow's resize (antialiased when it shrinks) to `size` = (height, width); 8 bit in, 8 bit out."""
     height, width = size
