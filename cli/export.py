@@ -13,7 +13,7 @@ from srcache.wording import counted, human_bytes
 
 from .merge import merged_text
 from .options import BYTES, FOLDER, common
-from .output import attributes, document, failure_lines
+from .output import attributes, document, failure_lines, finding_lines
 from .progress_bar import progress_bar
 
 if TYPE_CHECKING:
@@ -129,7 +129,11 @@ def _cache(cache: Path, dst: Path, recipe: str | None, kind: str, shard_bytes: i
         return 1 if report.failures else 0
     for one in report.recipes:
         click.echo(f"{dst}/{merged_text(one)}")
-    return _failed(report.failures)
+    for note in report.notes:
+        click.echo(note)
+    if report.failures:
+        click.echo(f"not exported\n{finding_lines(report.failures)}", err=True)
+    return 1 if report.failures else 0
 
 
 def _join(cache: Path, dst: Path, settings: "JoinSettings", as_json: bool) -> int:

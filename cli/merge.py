@@ -9,7 +9,7 @@ from srcache.stores import KINDS
 from srcache.wording import counted
 
 from .options import BYTES, FOLDER, common
-from .output import attributes, document, failure_lines, reasons
+from .output import attributes, document, finding_lines, reasons
 from .progress_bar import progress_bar
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def command(
     for note in report.notes:
         click.echo(note)
     if failures:
-        click.echo(f"{counted(len(failures), 'thing')} not merged\n{failure_lines(failures)}", err=True)
+        click.echo(f"not merged\n{finding_lines(failures)}", err=True)
     return 1 if failures else 0
 
 

@@ -44,7 +44,11 @@ class _Work:
 
 
 def copy_entries(
-    source: RecipeFolder, target: RecipeFolder, store: Store, step: Callable[[int, int], None]
+    source: RecipeFolder,
+    target: RecipeFolder,
+    store: Store,
+    step: Callable[[int, int], None],
+    most_bytes: int | None = None,
 ) -> Copied:
     """Copy what `source` holds and `store` lacks.
 
@@ -53,13 +57,14 @@ def copy_entries(
         target: the folder of the same recipe that `store` belongs to.
         store: opened for writing, and locked by the caller.
         step: called with (done, total).
+        most_bytes: to commit at once, if less than usual: a commit goes into one shard.
 
     Raises:
         BusyError: the source is being filled.
         DiskFullError: no room; what was committed stays.
         MachineError: the source's files cannot be read.
     """
-    copied, batch, size = Copied(), list[Entry](), 0
+    copied, batch, size, most = Copied(), list[Entry](), 0, min(_MOST_BYTES, most_bytes or _MOST_BYTES)
     with _at_rest(source), _salvaged(source) as salvage:
         if salvage is None:
             return copied
@@ -72,7 +77,7 @@ def copy_entries(
                 copied.failures.append(result)
             else:
                 copied.same += 1
-            if len(batch) >= _MOST_ENTRIES or size >= _MOST_BYTES:
+            if len(batch) >= _MOST_ENTRIES or size >= most:
                 copied.added += store.put_many(batch)
                 batch, size = [], 0
             step(done, len(names))
@@ -84,7 +89,7 @@ def _prepared(work: _Work, name: str) -> Entry | FailedEntry | None:
     """The entry to add; or why it is none; or None if the same is there."""
     entry = work.salvage.entry(name)
     if entry is None:
-        return _failed(work, name, "damaged", "no complete copy of it is left")
+        return _failed(work, name, "damaged", f"no complete copy of it is left in {work.source.path.parent}")
     wrong = mismatch(name, entry.record, entry.payload)
     if wrong is not None:
         return _failed(work, name, *wrong)
@@ -105,7 +110,8 @@ def _compared(work: _Work, entry: Entry) -> FailedEntry | None:
     except DamagedError as error:
         where = f"the entry that {work.target.path.parent} has cannot be compared: {error}"
         return _failed(work, entry.name, "damaged_before", where)
-    return _failed(work, entry.name, "conflict", f"{work.target.path.parent} has other pixels under this name")
+    there, other = work.target.path.parent, work.source.path.parent
+    return _failed(work, entry.name, "conflict", f"{other} has other pixels than those that are in {there}")
 
 
 def _as_wanted(work: _Work, entry: Entry) -> Entry:

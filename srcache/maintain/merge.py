@@ -96,7 +96,7 @@ def merge(
     for folders in groups:
         home = target.add(folders[0].recipe)
         with home.lock(), closing(home.store(writable=True, shard_bytes=shard_bytes)) as opened:
-            one, failed, note = _merged(folders, home, opened, show)
+            one, failed, note = _merged(folders, home, opened, show, shard_bytes)
             absent = _absent(target, home, opened)
             merged.append(_report(one, home, opened, absent))
         failures += [*failed, *one.failures]
@@ -175,12 +175,12 @@ def _groups(caches: Sequence[Cache], recipe: str | None) -> tuple[list[list[Reci
 
 
 def _merged(
-    folders: Sequence[RecipeFolder], home: RecipeFolder, store: Store, show: _Total
+    folders: Sequence[RecipeFolder], home: RecipeFolder, store: Store, show: _Total, shard_bytes: int | None
 ) -> tuple[Copied, list[FailedEntry], str | None]:
     """Copy one recipe from all its folders; returns what became of entries, unreadable receipts, and a note."""
     total, unread = Copied(), list[FailedEntry]()
     for folder in folders:
-        copied = copy_entries(folder, home, store, show.begun())
+        copied = copy_entries(folder, home, store, show.begun(), shard_bytes)
         total.added, total.same = total.added + copied.added, total.same + copied.same
         total.failures += copied.failures
         unread += copy_notes(folder, home)

@@ -113,7 +113,7 @@ def test_roles_are_checked(tmp_path):
     require_roles(DEGRADING, None, tmp_path)
     with pytest.raises(CacheError, match="which therefore are HR; name their folder with --hr"):
         require_roles(DEGRADING, tmp_path, None)
-    with pytest.raises(CacheError, match="expected a folder of images, but .* is none"):
+    with pytest.raises(CacheError, match=r"expected a folder of images, but .* is none"):
         require_roles(PLAIN, _image(tmp_path / "a.png"), None)
 
 
