@@ -8,8 +8,8 @@ A sample's name in the tars is its number in the shuffled order: eight digits wi
 at the first dot, and never twice, though a catalog may name one image twice. The order is a function of the seed and
 the images' names. Headers hold no time and no owner, so the same export is the same bytes.
 
-Trained from with `webdataset` alone. What a sample lacks (an SR image, a source file whose bytes are others) is listed,
-and the sample is left out: a reader that met it would fail in the middle of an epoch.
+An export that was stopped is begun anew by the same command. What a sample lacks (an SR image, a source file whose
+bytes are others) is listed, and the sample is left out: a reader that met it would fail in the middle of an epoch.
 """
 
 import json
@@ -25,7 +25,7 @@ from srcache.cache.manifest import Cache, RecipeFolder, open_cache
 from srcache.cache.receipts import KeptCatalog, KeptRow, asked_for
 from srcache.catalog.scanning import class_order
 from srcache.errors import CacheError, listed
-from srcache.files import atomic_file, write_atomic
+from srcache.files import atomic_file, disk_errors, write_atomic
 from srcache.keys import entry_name, split_name
 from srcache.maintain.ahead import work_ahead
 from srcache.maintain.export import chosen_catalog, filled_recipe, require_below, require_empty
@@ -34,9 +34,11 @@ from srcache.maintain.training_samples import Members, SampleMaker
 from srcache.maintain.training_sources import Sample, require_roles, survey
 from srcache.progress import Progress, throttled
 from srcache.stores import Store
+from srcache.wording import counted
 
 README = "README.md"
 SHARD_BYTES = 128 << 20
+_UNFINISHED = ".unfinished"
 _END = bytes(2 * tarfile.BLOCKSIZE)
 
 
@@ -107,6 +109,7 @@ def export_join(
             recipe=folder.recipe, store=store, images=images, suffixes=checked.suffixes, labelled=bool(classes)
         )
         failures += checked.failures
+        _begin(destination)
         shards = _write_shards(_made(maker, checked.samples, failures, show), destination, settings.shard_bytes)
     content = TrainingSet(
         recipe=folder.recipe.name,
@@ -120,6 +123,7 @@ def export_join(
     )
     write_atomic(destination / README, readme(content, folder.recipe))
     write_atomic(destination / ABOUT, json.dumps(asdict(content), indent=1, ensure_ascii=False) + "\n")
+    (destination / _UNFINISHED).unlink()
     size = sum(shard.bytes for shard in shards)
     return JoinReport(path=destination, content=content, bytes=size, failures=tuple(failures))
 
@@ -141,12 +145,29 @@ class _Halves:
 
 
 def _require_new(destination: Path, cache: Cache) -> None:
-    """Refuse a folder that holds something; words for what an export that was stopped left behind."""
-    if (destination / shard_name(0)).exists() and not (destination / ABOUT).exists():
+    """Refuse a folder that holds something, unless it is what an export that was stopped left behind."""
+    if not (destination / _UNFINISHED).exists():
+        require_empty(destination, cache)
+    elif strange := [path.name for path in destination.iterdir() if not _is_ours(path)]:
         raise CacheError(
-            f"{destination} holds the shards of an export that was stopped; remove it, and run the same command again"
+            f"{destination} holds an export that was stopped, and beside it {listed(sorted(strange))}; "
+            "choose a new or an empty folder"
         )
-    require_empty(destination, cache)
+
+
+def _begin(destination: Path) -> None:
+    """Mark the folder as unfinished, and remove what an export that was stopped left in it."""
+    write_atomic(destination / _UNFINISHED, "An export of training shards was begun here; dataset.json is its end.\n")
+    with disk_errors(destination):
+        for path in destination.iterdir():
+            if path.name != _UNFINISHED:
+                path.unlink()
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether an export wrote a file, be it only a half of it under a hidden name."""
+    name = path.name.removeprefix(".")
+    return path.is_file() and (path.name == _UNFINISHED or name.startswith(("shard-", README, ABOUT, _UNFINISHED[1:])))
 
 
 def _rows(catalog: KeptCatalog, settings: JoinSettings) -> list[KeptRow]:
@@ -186,7 +207,7 @@ def _images_each(folder: RecipeFolder, catalog: KeptCatalog, store: Store) -> in
 def _wanted(
     rows: Sequence[KeptRow], classes: Sequence[str], images: int, store: Store
 ) -> tuple[list[Sample], list[FailedEntry]]:
-    """The samples whose SR images are all there, and those SR images that are not.
+    """The samples whose SR images are all there, and the images that lack some.
 
     Raises:
         CacheError: no sample is complete.
@@ -195,8 +216,10 @@ def _wanted(
     wanted, absent = list[Sample](), list[FailedEntry]()
     for row in rows:
         missing = [name for sample in range(images) if not store.has(name := entry_name(row.key, sample))]
-        absent += [FailedEntry(name, row.name, "absent", "the cache has no SR image of it") for name in missing]
-        if not missing:
+        if missing:
+            lacks = f"the cache has {images - len(missing)} of its {counted(images, 'SR image')}"
+            absent.append(FailedEntry(missing[0], row.name, "absent", lacks))
+        else:
             wanted.append(Sample(row=row, number=numbers.get(row.label, -1)))
     if not wanted:
         raise CacheError(

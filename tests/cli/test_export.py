@@ -67,7 +67,7 @@ def test_training_shards(home, srcache):
     printed = srcache("export", "cache", "out", "--recipe", "bicubic", "--join", "--lr", "photos", "--seed", "2")
     assert printed.code == 1
     assert printed.out.startswith("out: 3 samples (lr.png, sr000.png, cls, json) in 1 shard, ")
-    assert printed.err == "1 image not exported\n  absent: größe 1/leer.png: the cache has no SR image of it\n"
+    assert printed.err == "1 image not exported\n  absent: größe 1/leer.png: the cache has 0 of its 1 SR image\n"
     assert sorted(path.name for path in Path("out").iterdir()) == ["README.md", "dataset.json", "shard-000000.tar"]
     words = ("--recipe", "lanczos", "--join", "--class", "größe 1", "--shard-bytes", "1K", "--json")
     document = json.loads(srcache("export", "cache", "json", *words).out)

@@ -341,9 +341,6 @@ def test_the_destination_must_be_new(home, tmp_path):
     export(home, tmp_path / "out")
     with pytest.raises(CacheError, match="exists and is not empty"):
         export(home, tmp_path / "out")
-    (tmp_path / "out/dataset.json").unlink()
-    with pytest.raises(CacheError, match="holds the shards of an export that was stopped; remove it, and run"):
-        export(home, tmp_path / "out")
     with pytest.raises(CacheError, match="lies in the cache"):
         export(home, home / "cache/out")
 
@@ -356,12 +353,28 @@ def test_a_stopped_export_leaves_only_whole_shards(home, tmp_path, monkeypatch):
     monkeypatch.setattr("srcache.maintain.export_shards.throttled", lambda progress: progress)
     with pytest.raises(KeyboardInterrupt):
         export_join(home / "cache", tmp_path / "out", JoinSettings(shard_bytes=20_000), stop)
-    files = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert files
-    assert all(name.startswith("shard-") and name.endswith(".tar") for name in files)
-    for name in files:
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names[0] == ".unfinished"
+    assert len(names) > 1
+    for name in names[1:]:
         with tarfile.open(tmp_path / "out" / name) as file:
             assert file.getmembers()
+
+
+def test_a_stopped_export_is_begun_anew_by_the_same_command(home, tmp_path):
+    export(home, tmp_path / "expected", lr=home / "photos")
+    (tmp_path / "out").mkdir()
+    for name in (".unfinished", "shard-000000.tar", "shard-000077.tar", ".shard-000001.tar.abc", ".README.md.xyz"):
+        (tmp_path / "out" / name).write_text("left behind")
+    with pytest.raises(CatalogError):
+        export(home, tmp_path / "out", lr=home / "hr")
+    assert len(list((tmp_path / "out").iterdir())) == 5, "a mistake costs nothing"
+    (tmp_path / "out/mine.txt").touch()
+    with pytest.raises(CacheError, match=r"an export that was stopped, and beside it mine\.txt; choose a new"):
+        export(home, tmp_path / "out", lr=home / "photos")
+    (tmp_path / "out/mine.txt").unlink()
+    export(home, tmp_path / "out", lr=home / "photos")
+    assert caches.tree(tmp_path / "out") == caches.tree(tmp_path / "expected")
 
 
 @pytest.mark.parametrize("looks", [False, True])
