@@ -35,6 +35,9 @@ _ESTIMATED = (
 @recipe_options
 @click.option("--store", type=click.Choice(KINDS), help="The kind of store of a new cache.")
 @click.option("--shard-bytes", type=BYTES, help="With --store shards: the size of a shard, such as 512M.")
+@click.option(
+    "--codec", help="A lossless codec for what is written: qoi, png, png:1 … png:9, or ppm (not compressed)."
+)
 @click.option("--samples", type=click.IntRange(1, 1000), default=1, show_default=True, help="SR images per image.")
 @click.option("--retry-failed", is_flag=True, help="Try again the images that failed in earlier runs.")
 @click.option("--dry-run", is_flag=True, help="Predict time and disk space from a few images; write nothing.")
@@ -61,6 +64,7 @@ def command(
     changes: dict[str, Any],
     store: str | None,
     shard_bytes: int | None,
+    codec: str | None,
     samples: int,
     retry_failed: bool,
     dry_run: bool,
@@ -88,6 +92,7 @@ def command(
         retry_failed=retry_failed,
         store=store,
         shard_bytes=shard_bytes,
+        codec=codec,
         batch=batch,
         device=device,
         workers=workers,

@@ -12,6 +12,7 @@ from .output import document, table
 
 if TYPE_CHECKING:
     from srcache.doctor import Checkup, Extra, Place
+    from srcache.images import Decoder
 
 
 @click.command("doctor", short_help="What this machine can do, and what is missing.")
@@ -44,12 +45,17 @@ def _rows(found: "Checkup") -> list[tuple[str, str]]:
     rows = [("system", f"{found.system}, {counted(found.cores, 'core')}, {human_bytes(found.memory)} memory")]
     rows += [("versions", ", ".join(f"{name} {number}" for name, number in found.versions.items()))]
     rows += [("device", device) for device in found.devices]
+    rows += [("decoder", _decoder(one)) for one in found.decoders]
     rows += [("engine", f"{one.name}{' (broken)' if one.error else ''}") for one in found.engines]
     rows += [("recipe", f"{one.name}: {one.problem or 'ready'}") for one in found.recipes]
     rows += [("extra", _extra(one)) for one in found.extras]
     rows += [("scan memo", _place(found.home))]
     rows += [("cache", _place(found.cache))] if found.cache else []
     return rows
+
+
+def _decoder(decoder: "Decoder") -> str:
+    return f"{decoder.kind}: {decoder.name}{f' ({decoder.reason})' if decoder.reason else ''}"
 
 
 def _extra(extra: "Extra") -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from srcache.engine.interface import EngineInfo as EngineInfo
     from srcache.engine.interface import SREngine as SREngine
     from srcache.errors import SrcacheError as SrcacheError
+    from srcache.loader.loader import SRLoader as SRLoader
     from srcache.recipe.reading import load_recipe as load_recipe
     from srcache.recipe.recipe import Recipe as Recipe
 
@@ -27,6 +28,7 @@ _HOMES = {
     "Recipe": "recipe.recipe",
     "SRAugmentedDataset": "dataset.augmented",
     "SREngine": "engine.interface",
+    "SRLoader": "loader.loader",
     "SrcacheError": "errors",
     "Variant": "dataset.policy",
     "load_recipe": "recipe.reading",

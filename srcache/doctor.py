@@ -13,6 +13,7 @@ from srcache.engine.interface import EngineInfo
 from srcache.engine.registry import engine_names, find_engine
 from srcache.errors import DamagedError, EngineError
 from srcache.files import user_folder, yaml_mapping
+from srcache.images import Decoder, decoders_in_use
 from srcache.machine import NETWORK, file_system, versions
 from srcache.recipe.reading import shipped_recipes
 from srcache.weights.manifest import shipped_manifests
@@ -67,6 +68,7 @@ class Checkup:
     Attributes:
         cores, memory: what this process may use; memory in bytes.
         devices: what torch can compute on, each with its model and memory.
+        decoders: what reads JPEG, PNG and QOI files, and why it is not a faster decoder.
         problems: what keeps srcache from working, with what to do.
         advice: what does not, but is worth changing.
     """
@@ -76,6 +78,7 @@ class Checkup:
     memory: int
     versions: dict[str, str]
     devices: tuple[str, ...]
+    decoders: tuple[Decoder, ...]
     extras: tuple[Extra, ...]
     engines: tuple[EngineState, ...]
     recipes: tuple[RecipeState, ...]
@@ -111,6 +114,7 @@ def check_machine(cache: Path | None = None) -> Checkup:
         memory=_memory(),
         versions=versions(),
         devices=devices,
+        decoders=decoders_in_use(),
         extras=tuple(_extras()),
         engines=engines,
         recipes=tuple(list_recipes()),

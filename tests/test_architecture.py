@@ -24,7 +24,7 @@ FLOORS = [
     ["cache", "study.prepare", "doctor", "study.report.sections"],
     ["service", "maintain", "study.report"],
     ["fill", "dataset", "study.quality"],
-    ["study.arms"],
+    ["study.arms", "loader"],
     ["study.train"],
     ["study.safety"],
     ["study.experiment"],
@@ -33,7 +33,7 @@ FLOORS = [
 
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 SEEN_BY_ENGINES = {"engine", "images", "weights", "errors"}
-SEEN_BY_JOINS = {"catalog", "dataset", "errors"}
+SEEN_BY_JOINS = {"catalog", "dataset", "errors", "loader"}
 JOINS = {"plugins/huggingface.py", "plugins/lightning.py", "plugins/timm.py", "plugins/webdataset.py"}
 """Plug-ins on the training side: they hand a data set on to another library."""
 
@@ -65,9 +65,12 @@ NETWORKS = {"plugins/compact/network.py"} | {
 UNPICKLES = "srcache/study/quality/pyiqa_guard.py"
 """The one file that may unpickle, where a user asks for it with --allow-code."""
 
-MANY_PARAMETERS = {"srcache/dataset/augmented.py: SRAugmentedDataset.__init__"}
-"""Functions that may have more than six: the one line that a training loop changes. Commands may too: click hands
-each option over as a parameter."""
+MANY_PARAMETERS = {
+    "srcache/dataset/augmented.py: SRAugmentedDataset.__init__",
+    "srcache/loader/loader.py: SRLoader.__init__",
+}
+"""Functions that may have more than six: the lines that a training loop changes. Commands may too: click hands each
+option over as a parameter."""
 
 
 @cache

@@ -210,6 +210,31 @@ def _threads(trial: StoreTrial) -> None:
         _expect(sum(pool.map(work, range(4))), len(entries), "new names over all threads")
 
 
+def _viewing(trial: StoreTrial) -> None:
+    """A view gives what `get` and `resolve` give, to several threads at once, while others are writing."""
+    entries, together = some_entries(60), Barrier(3, timeout=60)
+
+    def look(_: int) -> None:
+        together.wait()
+        for start in range(0, len(entries), 7):
+            with store.view() as view:
+                got = [bytes(view.get(entry.name) or b"") for entry in entries[start : start + 7]]
+                _expect(got, [entry.payload for entry in entries[start : start + 7]], "payloads in a view")
+                _expect(view.resolve(_alias(start)), entries[start].name[:32], "an alias in a view")
+                unknown = (view.get(_entry(10**6).name), view.get(""), view.resolve(_alias(10**6)), view.resolve(""))
+                _expect(unknown, (None,) * 4, "what a view knows of names that were never put")
+
+    def write() -> None:
+        together.wait()
+        for number in range(1000, 1040):
+            store.put_many([_entry(number)])
+
+    with trial.fresh() as (_, store), ThreadPoolExecutor(3) as pool:
+        store.put_many(entries)
+        for done in [pool.submit(write), *(pool.submit(look, turn) for turn in range(2))]:
+            done.result()
+
+
 def _closing(trial: StoreTrial) -> None:
     """Closing twice is harmless."""
     with trial.fresh() as (_, store):
@@ -249,6 +274,7 @@ STORE_CHECKS: tuple[Callable[[StoreTrial], None], ...] = (
     _aliases,
     _nothing,
     _threads,
+    _viewing,
     _closing,
     _opening_again,
 )

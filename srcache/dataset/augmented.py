@@ -8,23 +8,24 @@ was opened.
 """
 
 import math
-import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from srcache.cache.manifest import Cache, RecipeFolder, find_folder
+from srcache.cache.manifest import Cache, find_folder
+from srcache.dataset.choice import Chooser
+from srcache.dataset.conversion import from_pixels
 from srcache.dataset.counters import Counters
 from srcache.dataset.items import open_items
-from srcache.dataset.misses import MissFiller, open_miss_filler
-from srcache.dataset.policy import Filter, Policy, Variant
-from srcache.dataset.scores import ScoreFilter, open_score_filter
+from srcache.dataset.lookup import SRImages
+from srcache.dataset.misses import open_miss_filler
+from srcache.dataset.policy import Policy, Variant
+from srcache.dataset.reading import BatchReader
 from srcache.engine.interface import SREngine
-from srcache.errors import CatalogError, ConfigError, DamagedError, ImageError, MissError, PolicyError, listed
-from srcache.images import Pixels, decode, resize
-from srcache.keys import ImageKey, entry_name
+from srcache.errors import CatalogError, ConfigError, listed
 from srcache.recipe.recipe import Recipe
 
 
@@ -80,50 +81,52 @@ class SRAugmentedDataset:
         *,
         seed: int = 0,
     ) -> None:
-        self._folder = find_folder(cache, recipe)
-        self._policy = policy if isinstance(policy, Policy) else Policy.parse(policy, seed)
+        folder = find_folder(cache, recipe)
+        wanted = policy if isinstance(policy, Policy) else Policy.parse(policy, seed)
         self._size = _valid_size(size)
-        self._on_miss, self._filler = on_miss, open_miss_filler(on_miss, self._folder)
-        self._samples = _require_samples(self._policy, self._folder)
-        self._items = open_items(base, hr, self._folder.recipe.degradation)
-        if "hr" in self._policy.kinds or self._on_miss == "hr":
-            self._items.require_hr()
-        self._transform = _only_transform(transform, self._items.transform)
-        self._store = self._folder.store()
-        self._scores = open_score_filter(self._folder.path, self._policy.filters) if self._policy.filters else None
-        if self._scores is not None and not self._policy.serves_all:
-            self._require_served(self._scores)
-        varies = not self._policy.is_constant(self._samples)
-        self._counters = Counters(patience=1.5 * len(self._items) if varies else math.inf)
+        filler = open_miss_filler(on_miss, folder)
+        chooser = Chooser(wanted, images := SRImages(folder))
+        items = open_items(base, hr, folder.recipe.degradation)
+        if "hr" in wanted.kinds or on_miss == "hr":
+            items.require_hr()
+        self.transform = _only_transform(transform, items.transform)
+        chooser.require_served(items)
+        self._counters = Counters(patience=1.5 * len(items) if chooser.varies else math.inf)
+        self._reader = BatchReader(
+            items=items,
+            chooser=chooser,
+            images=images,
+            counters=self._counters,
+            on_miss=on_miss,
+            filler=filler,
+            size=self._size if isinstance(self._size, tuple) else None,
+        )
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self._reader.items)
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[Any, Any]]:
         """A batch, as a DataLoader asks for it; one whose images have different sizes is refused (see `size`)."""
-        places = [self._place(index) for index in indices]
-        if self._filler is not None:
-            self._make_missing(places, self._filler)
-        items = [self._item(place) for place in places]
-        shapes = {_shape(image) for _, image, _ in items} if self._size is None and len(items) > 1 else ()
-        if len(shapes) > 1:
-            kinds = sorted({kind for kind, _, _ in items})
-            raise CatalogError(
-                f"a batch of {', '.join(kinds)} images has the sizes {listed(sorted(shapes))}, which do not stack; "
-                'give size= to bring them to one size (or size="mixed" if your collate function takes them as they are)'
-            )
-        return [(image, label) for _, image, label in items]
+        places = [self._reader.place(index) for index in indices]
+        kinds, items = set(), []
+        with closing(self._reader.read(places)) as images:
+            for place, (kind, pixels) in zip(places, images, strict=True):
+                items.append((self._item_of(pixels), self._reader.items.label(place)))
+                kinds.add(kind)
+        if self._size is None and len(items) > 1:
+            refuse_mixed((_shape(image) for image, _ in items), kinds)
+        return items
 
     def __repr__(self) -> str:
-        return f"SRAugmentedDataset({len(self)} images, {self._folder.recipe.folder}, epoch {self.epoch})"
+        return f"SRAugmentedDataset({len(self)} images, {self._reader.images.folder.recipe.folder}, epoch {self.epoch})"
 
     @property
     def classes(self) -> tuple[str, ...] | None:
         """The names of the labels 0, 1, …, if the base has any."""
-        return self._items.classes
+        return self._reader.items.classes
 
     @property
     def class_to_idx(self) -> dict[str, int]:
@@ -133,7 +136,26 @@ class SRAugmentedDataset:
     @property
     def targets(self) -> list[Any]:
         """The label of every item, for samplers that balance classes; a base of unknown kind is read through for it."""
-        return [self._items.label(index) for index in range(len(self))]
+        return [self._reader.items.label(index) for index in range(len(self))]
+
+    @property
+    def transform(self) -> Callable[[Any], Any] | None:
+        """The transform of each image: the one that was given, or the base's. Another one may be set."""
+        return self._transform
+
+    @transform.setter
+    def transform(self, transform: Callable[[Any], Any] | None) -> None:
+        self._transform, self._item_of = transform, from_pixels(transform)
+
+    @property
+    def size(self) -> tuple[int, int] | str | None:
+        """(height, width) of every image; None for its own, and "mixed" for different ones in a batch."""
+        return self._size
+
+    @property
+    def reader(self) -> BatchReader:
+        """What reads the images of a batch, for loaders."""
+        return self._reader
 
     @property
     def epoch(self) -> int:
@@ -148,7 +170,8 @@ class SRAugmentedDataset:
     @property
     def measurements(self) -> str | None:
         """The digest of the side table that the policy filters by (see `scores`); None if it does not filter."""
-        return self._scores.digest if self._scores else None
+        scores = self._reader.chooser.scores
+        return scores.digest if scores else None
 
     def set_epoch(self, epoch: int) -> None:
         """Choose variants anew; reaches workers that already run. Call it at the start of every epoch."""
@@ -156,122 +179,20 @@ class SRAugmentedDataset:
 
     def variant(self, index: int) -> Variant:
         """The variant that item `index` has in the present epoch, whether or not the cache holds it."""
-        return self._pick(self._items.key(self._place(index)))
+        return self._reader.chooser.pick(self._reader.items.key(self._reader.place(index)), self.epoch)
 
-    def _place(self, index: int) -> int:
-        """A plain index; negative ones count from the end, as in any sequence."""
-        number = operator.index(index)
-        place = number + (len(self) if number < 0 else 0)
-        if not 0 <= place < len(self):
-            raise IndexError(f"expected an index below {len(self)}, but got {index}")
-        return place
 
-    def _pick(self, key: ImageKey) -> Variant:
-        return self._policy.pick(key, self._counters.epoch, self._samples, self._passing)
+def refuse_mixed(shapes: Iterable[str], kinds: Iterable[str]) -> None:
+    """Refuse a batch whose images have different sizes.
 
-    def _passing(self, key: str, conditions: Filter) -> Sequence[int]:
-        """The samples of an image that pass a filter, by the side table."""
-        return self._scores.passing(self._measured_as(key, self._scores), conditions) if self._scores else ()
-
-    def _measured_as(self, key: str, scores: ScoreFilter) -> str:
-        """The key that an image was measured under: for pixels in memory, that of the file they are of."""
-        return key if scores.knows(key) else self._store.resolve(key) or key
-
-    def _require_served(self, scores: ScoreFilter) -> None:
-        """Refuse, before the first batch, a policy that leaves nothing for some images.
-
-        Raises:
-            PolicyError: how many and which images, and what to add.
-        """
-        keys = [self._items.key(place) for place in range(len(self))]
-        left = [place for place, key in enumerate(keys) if not self._policy.serves(key, self._samples, self._passing)]
-        if left:
-            unknown = sum(not scores.knows(self._measured_as(keys[place], scores)) for place in left)
-            rowless = f", {unknown} of which have no row in {scores.path} (`srcache safety` measures them)"
-            names = listed([self._items.name(place) for place in left])
-            raise PolicyError(
-                f"the policy {self._policy} leaves nothing for {len(left)} of {len(self)} images"
-                f"{rowless if unknown else ''}: {names}; add a plain term that serves them, such as lr, or choose "
-                "other bounds"
-            )
-
-    def _item(self, place: int) -> tuple[str, Any, Any]:
-        """The kind of variant that was served, the transformed image, and the label."""
-        kind, pixels = self._pixels(place)
-        self._counters.count(kind)
-        if isinstance(self._size, tuple):
-            pixels = resize(pixels, self._size, "bicubic")
-        image = Image.fromarray(pixels)
-        return kind, image if self._transform is None else self._transform(image), self._items.label(place)
-
-    def _pixels(self, place: int) -> tuple[str, Pixels]:
-        key = self._items.key(place)
-        variant = self._pick(key)
-        if variant.kind == "hr":
-            return "hr", self._items.hr(place)
-        if variant.kind == "lr":
-            return "lr", self._items.lr(place)
-        name, payload = self._look_up(key, variant)
-        return ("sr", self._decode_entry(place, name, payload)) if payload is not None else self._fall_back(place, name)
-
-    def _look_up(self, key: ImageKey, variant: Variant) -> tuple[str, bytes | None]:
-        """An SR image's name and bytes. Pixels in memory are also looked for under the key of the file they are of."""
-        name = entry_name(key, variant.sample or 0)
-        payload = self._store.get(name)
-        if payload is None and (file := self._store.resolve(key)) is not None:
-            name = entry_name(ImageKey(file), variant.sample or 0)
-            payload = self._store.get(name)
-        return name, payload
-
-    def _decode_entry(self, place: int, name: str, payload: bytes) -> Pixels:
-        try:
-            return decode(payload)
-        except ImageError as error:
-            what = f"the SR image {name} of {self._items.name(place)} in {self._folder.path} cannot be decoded: {error}"
-            if error.reason == "too_large":
-                raise ImageError(error.reason, what) from error
-            raise DamagedError(f"{what}; `srcache verify` looks for more such entries") from error
-
-    def _fall_back(self, place: int, name: str) -> tuple[str, Pixels]:
-        """What to serve for an SR image that the cache does not hold."""
-        if self._on_miss == "lr":
-            self._counters.count("missed_to_lr")
-            return "lr", self._items.lr(place)
-        if self._on_miss == "hr":
-            self._counters.count("missed_to_hr")
-            return "hr", self._items.hr(place)
-        samples = f" --samples {self._samples}" if self._samples > 1 else ""
-        raise MissError(
-            f"the cache has no SR image {name} of {self._items.name(place)} by recipe {self._folder.recipe.folder}; "
-            f"run `srcache build{samples}` (`srcache explain` says why it is missing), or choose on_miss="
+    Raises:
+        CatalogError: which sizes, of which variants, and what to do.
+    """
+    if len(different := sorted(set(shapes))) > 1:
+        raise CatalogError(
+            f"a batch of {', '.join(sorted(kinds))} images has the sizes {listed(different)}, which do not stack; "
+            'give size= to bring them to one size (or size="mixed" if your collate function takes them as they are)'
         )
-
-    def _make_missing(self, places: Sequence[int], filler: MissFiller) -> None:
-        """Make the SR images that a batch lacks, all at once."""
-        missing: dict[str, int] = {}
-        for place in places:
-            key = self._items.key(place)
-            variant = self._pick(key)
-            name, payload = self._look_up(key, variant) if variant.kind == "sr" else ("", b"")
-            if payload is None:
-                missing[name] = place
-        if missing:
-            items = self._items
-            wanted = ((name, items.name(place), items.decoded(place)) for name, place in missing.items())
-            made, failed = filler.make(wanted)
-            self._counters.count("computed", made)
-            if failed:
-                raise MissError(f"{len(failed)} SR images that the cache lacks could not be made: {listed(failed)}")
-
-
-def _require_samples(policy: Policy, folder: RecipeFolder) -> int:
-    """Samples per image in the cache; refuses a policy that names more, before the first batch."""
-    if policy.samples > folder.samples:
-        raise PolicyError(
-            f"the policy names sample {policy.samples - 1}, but {folder.path.name} was built with "
-            f"{folder.samples} per image; run `srcache build --samples {policy.samples}`"
-        )
-    return folder.samples
 
 
 def _only_transform(

@@ -79,8 +79,8 @@ class Counters:
         with _turn:
             row = self._row()
             row[column] += number
-            counted = row[column]
-        if column < _SERVED and counted % _LOOK_EVERY == 1:
+            counted = int(row[column])
+        if column < _SERVED and (counted - 1) // _LOOK_EVERY > (counted - number - 1) // _LOOK_EVERY:
             self._look()
 
     def _row(self) -> Any:

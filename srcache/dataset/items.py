@@ -21,7 +21,7 @@ from srcache.catalog.rows import Catalog
 from srcache.catalog.scanning import from_dataset, scan
 from srcache.catalog.sources import Source, open_source
 from srcache.errors import CatalogError, ImageError, PolicyError, listed
-from srcache.images import Decoded, Pixels, decode, decode_both, read_file
+from srcache.images import Decoded, Pixels, decode, decode_both, decode_into, read_file
 from srcache.keys import ImageKey, image_key, pixel_key
 from srcache.recipe.degradation import Degradation
 
@@ -99,21 +99,29 @@ class Items:
         except ImageError as error:
             raise ImageError(error.reason, f"{self.name(index)}: {error}") from error
 
-    def lr(self, index: int) -> Pixels:
-        """The LR image of an item; raises ImageError as `decoded`."""
-        pixels = self.decoded(index).rgb
-        return self._degradation.apply(pixels) if self._degradation else pixels
+    def lr(self, index: int, out: Pixels | None = None) -> Pixels:
+        """The LR image of an item, in `out` if it has that shape; raises ImageError as `decoded`."""
+        if self._degradation is None:
+            return self._base(index, out)
+        return self._degradation.apply(self._base(index))
 
-    def hr(self, index: int) -> Pixels:
-        """The HR image of an item; raises ImageError as `decoded`."""
+    def hr(self, index: int, out: Pixels | None = None) -> Pixels:
+        """The HR image of an item, in `out` if it has that shape; raises ImageError as `decoded`."""
         if self._hr is None:
             self.require_hr()
-            return self.decoded(index).rgb
+            return self._base(index, out)
         path = Path(self._hr[index])
         try:
-            return decode(read_file(path))
+            return _decoded(read_file(path), out)
         except ImageError as error:
             raise ImageError(error.reason, f"{path}: {error}") from error
+
+    def _base(self, index: int, out: Pixels | None = None) -> Pixels:
+        try:
+            data = self._source.data(index)
+            return _decoded(data, out) if data is not None else _shared(self._source.load(index).rgb)
+        except ImageError as error:
+            raise ImageError(error.reason, f"{self.name(index)}: {error}") from error
 
     def require_hr(self) -> None:
         """Refuse now, rather than in the middle of an epoch, if there are no HR images.
@@ -123,6 +131,17 @@ class Items:
         """
         if self._degradation is None and self._hr is None:
             raise PolicyError("HR was asked for, but the base holds LR images; give the HR folder as hr=")
+
+
+def _decoded(data: bytes, out: Pixels | None) -> Pixels:
+    return decode(data) if out is None else decode_into(data, out)
+
+
+def _shared(pixels: Pixels) -> Pixels:
+    """The same pixels, but not to be written to: the array may be the data set's own."""
+    view = pixels.view()
+    view.flags.writeable = False
+    return view
 
 
 def open_items(base: Any, hr: Any, degradation: Degradation | None) -> Items:

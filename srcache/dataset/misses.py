@@ -5,6 +5,7 @@ engine batches of the size that `fill` takes, so that the cache gets what `fill`
 """
 
 import os
+import threading
 import weakref
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -56,9 +57,13 @@ class MissFiller:
         require_engine(recipe, info)
         self._folder, self._engine = folder, engine
         self._service: tuple[int, SRService] | None = None
+        self._one_at_a_time = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_service": None}
+        return {"_folder": self._folder, "_engine": self._engine}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _service=None, _one_at_a_time=threading.Lock())
 
     def make(self, wanted: Iterable[tuple[str, str, Decoded]]) -> tuple[int, list[str]]:
         """Make and store entries.
@@ -73,6 +78,10 @@ class MissFiller:
         Raises:
             MachineError: the disk is full, or the device is lost.
         """
+        with self._one_at_a_time:
+            return self._make(wanted)
+
+    def _make(self, wanted: Iterable[tuple[str, str, Decoded]]) -> tuple[int, list[str]]:
         from srcache.service.requests import make_request
 
         service, asked = self._running(), []

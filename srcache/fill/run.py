@@ -53,7 +53,7 @@ def fill(
     with folder.lock(), closing(folder.store(writable=True, shard_bytes=settings.shard_bytes)) as store:
         plan = make_plan(catalog, folder, store, samples=settings.samples, retry_failed=settings.retry_failed)
         opened.keep_catalog(catalog.digest, catalog.to_csv())
-        codec = folder.store_kind.codec
+        codec = settings.codec or folder.store_kind.codec
         job = FillJob(catalog=catalog, recipe=folder.recipe, plan=plan, settings=settings, codec=codec)
         report = _run(job, folder, store, progress) if plan.missing else _report(job, folder)
         if plan.missing or not _has_receipt(folder, job):

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from srcache.cache.failures import FailedEntry
 from srcache.engine.registry import find_engine
-from srcache.errors import EngineError, RecipeError
+from srcache.errors import ConfigError, EngineError, RecipeError
+from srcache.images import LOSSLESS, parse_codec
 from srcache.recipe.reading import require_engine
 from srcache.recipe.recipe import Recipe
 
@@ -19,6 +20,7 @@ class FillSettings:
         retry_failed: try again what failed in earlier runs.
         store: the kind of store of a new cache; None means the default, or what the cache has.
         shard_bytes: where the store consists of shards, the size in bytes at which another one is begun; None: 512 MiB.
+        codec: the lossless codec of what this run writes (a cache may hold several); None: the store's own.
         batch: images per engine call; None takes the engine's advice, or less where a GPU's memory asks for it.
         device: `cpu`, `cuda`, `cuda:1`, …, or `auto`.
         workers: threads that decode, and as many that encode.
@@ -29,6 +31,7 @@ class FillSettings:
     retry_failed: bool = False
     store: str | None = None
     shard_bytes: int | None = None
+    codec: str | None = None
     batch: int | None = None
     device: str = "auto"
     workers: int = 2
@@ -83,6 +86,7 @@ def require_possible(recipe: Recipe, settings: FillSettings) -> None:
 
     Raises:
         RecipeError: with what to do instead.
+        ConfigError: no such codec, or a lossy one.
         EngineError: the engine makes no use of `torch.compile`.
     """
     info = find_engine(recipe.engine).info
@@ -93,3 +97,18 @@ def require_possible(recipe: Recipe, settings: FillSettings) -> None:
         raise RecipeError(f"engine {info.name} draws no noise: {settings.samples} samples would all be the same; use 1")
     if settings.compiled and not info.compiles:
         raise EngineError(f"engine {info.name} makes no use of torch.compile; leave --compile (compiled=True) out")
+    if settings.codec is not None:
+        _require_lossless(recipe, settings.codec)
+
+
+def _require_lossless(recipe: Recipe, codec: str) -> None:
+    if parse_codec(codec)[0] not in LOSSLESS:
+        raise ConfigError(
+            f"--codec takes a lossless codec ({', '.join(LOSSLESS)}, png:1–9), but got {codec!r}; a lossy one changes "
+            f"pixels and so is a field of the recipe: --set codec={codec}"
+        )
+    if recipe.codec is not None:
+        raise RecipeError(
+            f"recipe {recipe.folder} stores its images as {recipe.codec}, so a lossless codec ({codec}) cannot be "
+            "chosen; leave --codec out, or choose a recipe without a codec"
+        )

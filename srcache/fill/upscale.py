@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -119,6 +120,9 @@ class _FileStore:
 
     def resolve(self, alias: str) -> str | None:
         return None
+
+    def view(self) -> AbstractContextManager["_FileStore"]:
+        return nullcontext(self)
 
     def close(self) -> None:
         return

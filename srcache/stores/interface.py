@@ -25,6 +25,18 @@ class Entry:
     aliases: tuple[str, ...] = field(default=())
 
 
+class View(Protocol):
+    """Look-ups in a store, as `Store.view` gives them."""
+
+    def get(self, name: str) -> bytes | memoryview | None:
+        """The payload of a name, or None. Its bytes are not copied where the store can do without."""
+        ...
+
+    def resolve(self, alias: str) -> str | None:
+        """The image key that an alias stands for, or None."""
+        ...
+
+
 class Store(Protocol):
     """Names to bytes. The first write of a name wins; what `put_many` returned from survives a crash."""
 
@@ -58,6 +70,14 @@ class Store(Protocol):
 
     def resolve(self, alias: str) -> str | None:
         """The image key that an alias stands for, or None."""
+        ...
+
+    def view(self) -> AbstractContextManager[View]:
+        """Look up many names at once, and without copying them.
+
+        What `get` returns is valid only inside the context. Threads may be inside at the same time; a thread that is
+        must not call the store itself.
+        """
         ...
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +52,8 @@ class LmdbStore:
     def get(self, name: str) -> bytes | None:
         """See `Store.get`."""
         payload, record = self._environment.entry(name.encode())
-        if payload is not None and record[: len(_XXH3)] == _XXH3:
-            noted = record[len(_XXH3) : len(_XXH3) + 16].decode("latin-1")
-            if xxh3_64_hexdigest(payload) != noted:
-                raise ChecksumError(f"{name} in {self._path} is not what was written (xxh3); run `srcache repair`")
+        if payload is not None:
+            _compare(payload, record, name, self._path)
         return payload
 
     def record(self, name: str) -> Record | None:
@@ -88,9 +87,46 @@ class LmdbStore:
                 return
             start, after = piece[-1], True
 
+    @contextmanager
+    def view(self) -> Iterator["_LmdbView"]:
+        """See `Store.view`: one read transaction, and bytes in the mapped file."""
+        with self._environment.reading() as read:
+            yield _LmdbView(read, self._path)
+
     def close(self) -> None:
         """See `Store.close`; a later call opens the files again."""
         self._environment.close()
+
+
+class _LmdbView:
+    """See `srcache.stores.View`."""
+
+    def __init__(self, read: Callable[[bytes, bytes], memoryview | None], path: Path) -> None:
+        self._read, self._path = read, path
+
+    def get(self, name: str) -> memoryview | None:
+        """See `View.get`."""
+        key = name.encode()
+        payload = self._read(b"images", key)
+        if payload is not None and (record := self._read(b"records", key)) is not None:
+            _compare(payload, record, name, self._path)
+        return payload
+
+    def resolve(self, alias: str) -> str | None:
+        """See `View.resolve`."""
+        found = self._read(b"aliases", alias.encode())
+        return bytes(found).decode() if found is not None else None
+
+
+def _compare(payload: bytes | memoryview, record: bytes | memoryview, name: str, path: Path) -> None:
+    """Compare a payload with the fast checksum in its record, if that has one.
+
+    Raises:
+        ChecksumError: they differ.
+    """
+    head = bytes(record[: len(_XXH3) + 16])
+    if head.startswith(_XXH3) and xxh3_64_hexdigest(payload) != head[len(_XXH3) :].decode("latin-1"):
+        raise ChecksumError(f"{name} in {path} is not what was written (xxh3); run `srcache repair`")
 
 
 def _unpickled(path: Path, writable: bool) -> LmdbStore:

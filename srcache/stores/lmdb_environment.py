@@ -11,13 +11,16 @@ What LMDB does not forgive is kept in here:
 * The map starts a little larger than the file (which may grow while it is being opened) and doubles when it is full;
   readers follow. (A huge sparse map from the start would do too, but fails under the address-space limits that
   clusters set.)
+* Buffers of an open transaction lie in the map, so the map is neither moved nor closed while one is read by another
+  thread (`reading`).
 * Every commit is synced: batches cost little, and nothing that `put_many` returned from is ever lost.
 """
 
 import errno
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -46,6 +49,8 @@ class Environment:
         self.path = path
         self.writable = False
         self.lock = threading.RLock()
+        self._unread = threading.Condition(self.lock)
+        self._readers, self._moving = 0, False
         self._env: lmdb.Environment | None = None
         self._open_for_writing = False
         self._file: tuple[int, int] | None = None
@@ -79,6 +84,28 @@ class Environment:
                 return value, transaction.get(key, b"", db=self._dbs[b"records"]) if value is not None else b""
 
         return self._guarded(read) if key else (None, b"")
+
+    @contextmanager
+    def reading(self) -> Iterator[Callable[[bytes, bytes], memoryview | None]]:
+        """A read transaction: (database, key) → a value in the mapped file, valid inside the context."""
+        with self.lock:
+            transaction = self._guarded(lambda env: env.begin(buffers=True))
+            self._readers += 1
+
+        def read(database: bytes, key: bytes) -> memoryview | None:
+            try:
+                value: memoryview | None = transaction.get(key, db=self._dbs[database]) if key else None
+            except lmdb.Error as error:
+                raise _translated(error, self.path) from error
+            return value
+
+        try:
+            yield read
+        finally:
+            with self.lock:
+                transaction.abort()
+                self._readers -= 1
+                self._unread.notify_all()
 
     def require_recipe(self, fingerprint: bytes, *, note: bool) -> None:
         """Refuse a store that holds another recipe's images; `note` writes down whose they are, if nobody did.
@@ -154,7 +181,8 @@ class Environment:
                     with env.begin(write=True) as transaction:
                         return act(transaction, *(self._dbs[name] for name in DATABASES))
                 except lmdb.MapFullError:
-                    env.set_mapsize(2 * env.info()["map_size"])
+                    with self._unmapped():
+                        env.set_mapsize(2 * env.info()["map_size"])
 
         with self.lock:
             self.writable = True
@@ -168,19 +196,34 @@ class Environment:
 
     def forget(self) -> None:
         """In a forked child: drop what the parent opened."""
-        self.close()
         self.lock = threading.RLock()
+        self._unread = threading.Condition(self.lock)
+        self._readers, self._moving = 0, False
+        self.close()
+
+    @contextmanager
+    def _unmapped(self) -> Iterator[None]:
+        """Wait until no thread reads in the map, and keep others out: inside, it may be moved or closed."""
+        self._moving = True
+        try:
+            self._unread.wait_for(lambda: self._readers == 0)
+            yield
+        finally:
+            self._moving = False
+            self._unread.notify_all()
 
     def _drop(self) -> None:
         if self._env is not None:
-            self._env.close()
+            with self._unmapped():
+                self._env.close()
         self._env, self._dbs = None, {}
 
     def _guarded(self, act: Callable[[lmdb.Environment], _T]) -> _T:
         with self.lock:
+            self._unread.wait_for(lambda: not self._moving)
             env = self._opened()
             try:
-                return _following(env, lambda: act(env))
+                return self._following(env, lambda: act(env))
             except (lmdb.Error, MemoryError) as error:
                 self.close()  # where growing failed nothing is mapped any more, and the next access would kill us
                 raise _translated(error, self.path) from error
@@ -198,11 +241,20 @@ class Environment:
             env = _open(self.path, self.writable)
             self._env, self._open_for_writing, self._file = env, self.writable, _identity(data)
             self._refuse_truncated(env, data)
-            _following(env, lambda: self._dbs.update({n: env.open_db(n, create=self.writable) for n in DATABASES}))
+            self._following(env, lambda: self._dbs.update({n: env.open_db(n, create=self.writable) for n in DATABASES}))
         except (lmdb.Error, OSError, MemoryError) as error:
             self.close()
             raise _translated(error, self.path) from error
         return env
+
+    def _following(self, env: lmdb.Environment, act: Callable[[], _T]) -> _T:
+        """Act; where another process has made the map larger in the meantime, follow it and act again."""
+        while True:
+            try:
+                return act()
+            except lmdb.MapResizedError:
+                with self._unmapped():
+                    env.set_mapsize(0)
 
     def _refuse_truncated(self, env: lmdb.Environment, data: Path) -> None:
         needed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
@@ -213,15 +265,6 @@ class Environment:
                 f"{data} is cut off: expected at least {needed} bytes, but it has {found}; "
                 "`srcache repair` saves what is readable"
             )
-
-
-def _following(env: lmdb.Environment, act: Callable[[], _T]) -> _T:
-    """Act; where another process has made the map larger in the meantime, follow it and act again."""
-    while True:
-        try:
-            return act()
-        except lmdb.MapResizedError:
-            env.set_mapsize(0)
 
 
 def _open(path: Path, writable: bool) -> lmdb.Environment:

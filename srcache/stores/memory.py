@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from srcache.errors import CacheError
@@ -57,6 +57,10 @@ class MemoryStore:
     def resolve(self, alias: str) -> str | None:
         """See `Store.resolve`."""
         return self._aliases.get(alias)
+
+    def view(self) -> AbstractContextManager["MemoryStore"]:
+        """See `Store.view`."""
+        return nullcontext(self)
 
     def close(self) -> None:
         """See `Store.close`; the entries stay."""

@@ -21,7 +21,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -141,6 +141,10 @@ class ShardsStore:
                     break
                 self._look()
         return None
+
+    def view(self) -> AbstractContextManager["ShardsStore"]:
+        """See `Store.view`."""
+        return nullcontext(self)
 
     def close(self) -> None:
         """See `Store.close`; a shard in hand is sealed. A later call opens the files again."""

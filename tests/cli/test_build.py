@@ -2,6 +2,7 @@
 
 import json
 import re
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,30 @@ def test_shards_are_as_large_as_was_asked_for(home, srcache):
         assert f"expected a number of bytes, such as 512M, but got '{bytes_}'" in printed.err
 
 
+@pytest.mark.parametrize("store", ["lmdb", "shards"])
+def test_images_of_one_cache_may_have_several_codecs(home, srcache, store):
+    words = ["--cache", "new", "--recipe", "bicubic"]
+    assert srcache("build", "one", *words, "--store", store, "--codec", "png:9").code == 0
+    assert srcache("build", "photos", *words, "--codec", "ppm").code == 1
+    stored = open_cache("new").find("bicubic").store()
+    starts = [stored.get(name)[:2] for name in stored.names()]
+    assert sorted(set(starts)) == [b"P6", b"\x89P"]
+    assert srcache("verify", "new").code == 0
+    assert srcache("export", "new", "files").code == 0
+    assert {path.suffix for path in Path("files").rglob("*.*")} == {".png", ".jsonl"}
+    if store == "shards":
+        with tarfile.open(next(Path("new").glob("*/data.shards/*.tar"))) as tar:
+            assert {Path(name).suffix for name in tar.getnames()} <= {".png", ".ppm", ".json"}
+
+
+@pytest.mark.parametrize("codec", ["bmp", "jpeg:90", "png:12"])
+def test_a_codec_that_cannot_be_is_a_mistake(home, srcache, codec):
+    printed = srcache("build", "one", "--cache", "new", "--recipe", "bicubic", "--codec", codec)
+    assert printed.code == 2
+    assert f"but got '{codec}'" in printed.err
+    assert not Path("new").exists()
+
+
 def test_every_option_reaches_the_run(home, srcache, monkeypatch):
     seen = {}
 
@@ -60,13 +85,13 @@ def test_every_option_reaches_the_run(home, srcache, monkeypatch):
         return FillReport(folder=cache, recipe="r", wanted=1, stored=1, padding=0.6)
 
     monkeypatch.setattr("srcache.fill.fill", fill)
-    words = "--samples 3 --retry-failed --store lmdb --shard-bytes 3M --batch 5 --device cuda:1 --workers 7"
+    words = "--samples 3 --retry-failed --store lmdb --shard-bytes 3M --codec ppm --batch 5 --device cuda:1 --workers 7"
     printed = srcache("build", "one", "--cache", "new", "--recipe", "bicubic", *words.split(), "--compile", "--rehash")
     assert printed.code == 0
     assert (seen["recipe"], seen["cache"], seen["images"]) == ("bicubic", Path("new"), 1)
     settings = seen["settings"]
     assert (settings.samples, settings.retry_failed, settings.store) == (3, True, "lmdb")
-    assert settings.shard_bytes == 3 << 20
+    assert (settings.shard_bytes, settings.codec) == (3 << 20, "ppm")
     assert (settings.batch, settings.device, settings.workers, settings.compiled) == (5, "cuda:1", 7, True)
     assert "60 % of the engine's work only filled batches up" in printed.out
     assert "try a smaller --batch" in printed.out

@@ -39,3 +39,17 @@ def test_a_broken_engine_is_a_note(srcache, broken_engine):
     assert printed.code == 0
     assert f"note: engine {broken_engine} is broken" in printed.out
     assert re.search(rf"^engine +{broken_engine} \(broken\)$", printed.out, re.MULTILINE)
+
+
+@pytest.mark.medium
+def test_the_decoders_in_use_are_named(srcache, monkeypatch):
+    printed = srcache("doctor")
+    assert re.search(r"^decoder +JPEG: (simplejpeg [\d.]+|pillow [\d.]+ \(.+\))$", printed.out, re.MULTILINE)
+    assert re.search(r"^decoder +QOI: qoi [\d.]+$", printed.out, re.MULTILINE)
+    monkeypatch.setenv("SRCACHE_DECODERS", "pillow")
+    assert re.search(
+        r"^decoder +PNG: pillow [\d.]+ \(SRCACHE_DECODERS is pillow\)$", srcache("doctor").out, re.MULTILINE
+    )
+    found = json.loads(srcache("doctor", "--json").out)["result"]["decoders"]
+    assert [one["kind"] for one in found] == ["JPEG", "PNG", "QOI"]
+    assert found[0]["reason"] == "SRCACHE_DECODERS is pillow"

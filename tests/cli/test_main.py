@@ -23,7 +23,8 @@ GOLDEN = paths.GOLDEN / "cli"
 TESTED_ELSEWHERE = {"eval", "quickstart", "prepare", "train", "predict", "experiment", "models", "safety", "report"}
 VARYING = {
     *("seconds", "milliseconds", "ended", "padding", "seconds_each", "startup_seconds", "hours"),
-    *("versions", "system", "cores", "memory", "free", "filesystem", "network", "devices", "extras", "advice", "old"),
+    *("versions", "system", "cores", "memory", "free", "filesystem", "network", "devices", "decoders", "extras"),
+    *("advice", "old"),
 }
 """Keys whose values depend on the machine or the clock."""
 

@@ -28,6 +28,14 @@ def test_bytes_are_exact_when_everything_was_probed(photos, tmp_path):
     assert found.hours == (found.startup_seconds + 12 * found.seconds_each) / 3600
 
 
+@pytest.mark.parametrize("settings", [{"codec": "ppm"}, {"store": "shards"}, {"store": "shards", "codec": "qoi"}])
+def test_bytes_are_those_of_the_codec_that_will_be_written(photos, tmp_path, settings):
+    catalog, recipe, how = scan(photos), load_recipe("bicubic"), FillSettings(device="cpu", **settings)
+    found = estimate(catalog, recipe, tmp_path / "cache", how)
+    store = open_cache(fill(catalog, recipe, tmp_path / "cache", how).folder.parent).find(recipe).store()
+    assert found.bytes == sum(len(store.get(name)) for name in store.names())
+
+
 def test_a_large_data_set_is_probed_all_over_and_scaled_up(make_image, tmp_path, monkeypatch):
     (tmp_path / "photos").mkdir()
     for number in range(50):

@@ -7,7 +7,7 @@ import pytest
 from fills import CPU, folder_of, recipe_of
 
 from srcache.catalog.scanning import scan
-from srcache.errors import EngineError, RecipeError
+from srcache.errors import ConfigError, EngineError, RecipeError
 from srcache.fill.run import fill
 from srcache.fill.settings import FillInterrupted, FillReport, FillSettings, require_possible
 
@@ -26,6 +26,28 @@ def test_numbers_of_samples_that_make_no_sense_are_refused_before_anything_is_ma
     with pytest.raises(RecipeError, match=words):
         fill(scan(photos), recipe_of(engine), tmp_path / "cache", FillSettings(device="cpu", samples=samples))
     assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize(
+    ("codec", "words"),
+    [
+        ("bmp", "a codec is one of qoi, png, ppm, png:1–9, jpeg:1–100, webp:1–100, but got 'bmp'"),
+        ("png:0", "a codec is one of"),
+        ("jpeg:95", r"takes a lossless codec \(qoi, png, ppm, png:1–9\), but got 'jpeg:95'; .* --set codec=jpeg:95"),
+    ],
+)
+def test_a_codec_that_there_is_not_or_that_changes_pixels_is_refused(photos, tmp_path, codec, words):
+    with pytest.raises(ConfigError, match=words):
+        fill(scan(photos), recipe_of("resample"), tmp_path / "cache", FillSettings(device="cpu", codec=codec))
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_lossless_codec_is_refused_where_the_recipe_names_a_lossy_one(photos, tmp_path):
+    recipe = recipe_of("resample", codec="jpeg:90")
+    with pytest.raises(
+        RecipeError, match=r"stores its images as jpeg:90, so a lossless codec \(ppm\) cannot be chosen"
+    ):
+        fill(scan(photos), recipe, tmp_path / "cache", FillSettings(device="cpu", codec="ppm"))
 
 
 @pytest.mark.medium

@@ -74,7 +74,7 @@ def output_for(rgb):
     return enlarged(torch.from_numpy(rgb.copy()).permute(2, 0, 1) / 255, 2)
 
 
-@pytest.mark.parametrize("codec", ["qoi", "png"])
+@pytest.mark.parametrize("codec", ["qoi", "png", "ppm"])
 def test_an_entry_holds_the_output_s_pixels_and_says_how_they_came_about(make_image, codec):
     rgb = make_image(6, 9)
     request = request_for(rgb, record={"key": "k", "sample": 3}, aliases=("a", "b"))

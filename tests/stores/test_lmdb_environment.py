@@ -196,3 +196,76 @@ def test_a_read_only_folder_is_read(filled):
             assert len(list(store.names())) == 20
     finally:
         filled.chmod(0o755)
+
+
+def test_a_map_that_grows_waits_for_those_who_read_in_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(environments, "_FIRST_MAP", 1 << 20)
+    first, large = _entry(0, b"x" * 100_000), [_entry(number, bytes(100_000)) for number in range(1, 60)]
+    with closing(open_store("lmdb", tmp_path / "data.lmdb", writable=True)) as store:
+        store.put_many([first])
+        growing = threading.Thread(target=store.put_many, args=(large,))
+        with store.view() as view:
+            got = view.get(first.name)
+            growing.start()
+            growing.join(0.3)
+            assert growing.is_alive()
+            assert bytes(got) == first.payload
+        growing.join(60)
+        assert not growing.is_alive()
+        assert len(store) == 60
+
+
+def test_a_reader_follows_a_map_that_grew_while_it_had_a_view(tmp_path, monkeypatch):
+    monkeypatch.setattr(environments, "_HEADROOM", 1 << 16)
+    path = tmp_path / "data.lmdb"
+    with closing(open_store("lmdb", path, writable=True)) as store:
+        store.put_many([_entry(0)])
+    writer = (
+        "import sys; from pathlib import Path; from srcache.conformance.store import some_entries;"
+        "from srcache.stores import open_store; open_store('lmdb', Path(sys.argv[1]), writable=True)"
+        ".put_many(some_entries(9000))"
+    )
+    with closing(open_store("lmdb", path)) as store:
+        with store.view() as view:
+            subprocess.run([sys.executable, "-c", writer, str(path)], check=True)
+            assert bytes(view.get(_entry(0).name)) == b"payload"
+            assert view.get(some_entries(1)[0].name) is None
+        with store.view() as view:
+            assert bytes(view.get(some_entries(1)[0].name)) == some_entries(1)[0].payload
+
+
+def test_closing_waits_for_those_who_read_in_the_map(filled):
+    name, store = some_entries(1)[0].name, open_store("lmdb", filled)
+    with store.view() as view:
+        got = view.get(name)
+        closer = threading.Thread(target=store.close)
+        closer.start()
+        closer.join(0.2)
+        assert closer.is_alive()
+        assert bytes(got) == some_entries(1)[0].payload
+    closer.join(60)
+    assert store.get(name) == some_entries(1)[0].payload
+
+
+def test_a_child_that_is_forked_while_a_thread_reads_reads_too(filled):
+    name, store = some_entries(1)[0].name, open_store("lmdb", filled)
+    inside, done = threading.Event(), threading.Event()
+
+    def read():
+        with store.view() as view:
+            view.get(name)
+            inside.set()
+            done.wait(60)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    inside.wait(60)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of Python 3.12: a fork in a process with threads
+        child = os.fork()
+    if child == 0:
+        with store.view() as view:
+            os._exit(0 if bytes(view.get(name)) == some_entries(1)[0].payload else 1)
+    done.set()
+    reader.join(60)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -1,0 +1,52 @@
+"""The SR images of one recipe in a cache, found by the key of their source image."""
+
+from contextlib import AbstractContextManager
+
+from srcache.cache.manifest import RecipeFolder
+from srcache.errors import DamagedError, ImageError
+from srcache.images import Pixels, decode, decode_into
+from srcache.keys import ImageKey, entry_name
+from srcache.stores import View
+
+
+class SRImages:
+    """Looks up and decodes the SR images of a recipe's folder. Picklable, and safe in threads and under fork."""
+
+    def __init__(self, folder: RecipeFolder) -> None:
+        self.folder = folder
+        self._store = folder.store()
+
+    def view(self) -> AbstractContextManager[View]:
+        """Look-ups for `find`; what it returned is valid inside the context."""
+        return self._store.view()
+
+    def file_key(self, key: str) -> str:
+        """The key of the file that pixels in memory are of; any other key as it is."""
+        return self._store.resolve(key) or key
+
+    def find(self, view: View, key: ImageKey, sample: int) -> tuple[str, bytes | memoryview | None]:
+        """An SR image's name and bytes. Pixels in memory are also looked for under the key of the file they are of."""
+        name = entry_name(key, sample)
+        payload = view.get(name)
+        if payload is None and (file := view.resolve(key)) is not None:
+            name = entry_name(ImageKey(file), sample)
+            payload = view.get(name)
+        return name, payload
+
+    def decode(self, name: str, payload: bytes | memoryview, source: str, out: Pixels | None = None) -> Pixels:
+        """The pixels of a payload that `find` gave; written into `out` and `out` itself, if that has their shape.
+
+        Args:
+            source: what to call the source image in a message.
+
+        Raises:
+            DamagedError: they do not decode.
+            ImageError: the image is above the pixel limit.
+        """
+        try:
+            return decode(payload) if out is None else decode_into(payload, out)
+        except ImageError as error:
+            what = f"the SR image {name} of {source} in {self.folder.path} cannot be decoded: {error}"
+            if error.reason == "too_large":
+                raise ImageError(error.reason, what) from error
+            raise DamagedError(f"{what}; `srcache verify` looks for more such entries") from error

@@ -1,0 +1,143 @@
+"""The pixels of a batch: each image's variant from its file or from the cache, or what stands in for a missing one."""
+
+import operator
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from srcache.dataset.choice import Chooser
+from srcache.dataset.counters import Counters
+from srcache.dataset.items import Items
+from srcache.dataset.lookup import SRImages
+from srcache.dataset.misses import MissFiller
+from srcache.dataset.policy import Variant
+from srcache.errors import MissError, listed
+from srcache.images import Pixels, resize
+from srcache.keys import ImageKey
+from srcache.stores import View
+
+
+class Chosen(NamedTuple):
+    """An item of a batch, its key, and the variant that it gets."""
+
+    place: int
+    key: ImageKey
+    variant: Variant
+
+
+Memory = Callable[[int], Pixels | None]
+"""Where to put the image with this number in its batch: uint8 (H, W, 3); None for an array of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchReader:
+    """Reads batches of a data set; safe in threads.
+
+    Attributes:
+        items: the base.
+        chooser: picks the variants.
+        images: the cache's SR images.
+        counters: counts what was served.
+        on_miss: "raise", "lr" or "hr": what to serve for an SR image that is not there.
+        filler: makes missing SR images before they are read; None to leave it at `on_miss`.
+        size: (height, width) that every image is brought to, or None.
+    """
+
+    items: Items
+    chooser: Chooser
+    images: SRImages
+    counters: Counters
+    on_miss: object
+    filler: MissFiller | None
+    size: tuple[int, int] | None
+
+    def place(self, index: int) -> int:
+        """A plain item's number; negative indices count from the end, as in any sequence.
+
+        Raises:
+            IndexError: there is no such item.
+        """
+        number = operator.index(index)
+        place = number + (len(self.items) if number < 0 else 0)
+        if not 0 <= place < len(self.items):
+            raise IndexError(f"expected an index below {len(self.items)}, but got {index}")
+        return place
+
+    def read(
+        self, places: Sequence[int], epoch: int | None = None, memory: Memory | None = None
+    ) -> Generator[tuple[str, Pixels]]:
+        """The kind of variant and the pixels of each item of a batch, in one view of the store; close it early.
+
+        An image comes in the array that `memory` gave for it, if it has that array's shape.
+
+        Args:
+            places: the items' numbers.
+            epoch: that variants are chosen for; None for the present one.
+
+        Raises:
+            MissError: an SR image is not in the cache, and `on_miss` says "raise".
+            ImageError: a source image cannot be used.
+            DamagedError: an SR image is not what was stored.
+        """
+        chosen = self._choose(places, self.counters.epoch if epoch is None else epoch)
+        if self.filler is not None:
+            self._make_missing(chosen, self.filler)
+        served: dict[str, int] = {}
+        try:
+            with self.images.view() as view:
+                for row, item in enumerate(chosen):
+                    kind, pixels = self._pixels(view, item, memory(row) if memory else None)
+                    if self.size is not None:
+                        pixels = resize(pixels, self.size, "bicubic")
+                    served[kind] = served.get(kind, 0) + 1
+                    yield kind.removeprefix("missed_to_"), pixels
+        finally:
+            for kind, number in served.items():
+                if kind.startswith("missed_to_"):
+                    self.counters.count(kind, number)
+                self.counters.count(kind.removeprefix("missed_to_"), number)
+
+    def _choose(self, places: Sequence[int], epoch: int) -> list[Chosen]:
+        """Before the store is looked at: a choice by measurements asks it for the keys of files."""
+        keyed = [(place, self.items.key(place)) for place in places]
+        return [Chosen(place, key, self.chooser.pick(key, epoch)) for place, key in keyed]
+
+    def _pixels(self, view: View, item: Chosen, out: Pixels | None) -> tuple[str, Pixels]:
+        """What was served, as `COUNTED` names it, and the pixels."""
+        place, key, variant = item
+        if variant.kind == "hr":
+            return "hr", self.items.hr(place, out)
+        if variant.kind == "lr":
+            return "lr", self.items.lr(place, out)
+        name, payload = self.images.find(view, key, variant.sample or 0)
+        if payload is not None:
+            return "sr", self.images.decode(name, payload, self.items.name(place), out)
+        if self.on_miss == "lr":
+            return "missed_to_lr", self.items.lr(place, out)
+        if self.on_miss == "hr":
+            return "missed_to_hr", self.items.hr(place, out)
+        raise self._missing(name, place)
+
+    def _missing(self, name: str, place: int) -> MissError:
+        samples = f" --samples {self.chooser.samples}" if self.chooser.samples > 1 else ""
+        return MissError(
+            f"the cache has no SR image {name} of {self.items.name(place)} by recipe "
+            f"{self.images.folder.recipe.folder}; run `srcache build{samples}` (`srcache explain` says why it is "
+            "missing), or choose on_miss="
+        )
+
+    def _make_missing(self, chosen: Sequence[Chosen], filler: MissFiller) -> None:
+        """Make the SR images that a batch lacks, all at once."""
+        missing: dict[str, int] = {}
+        with self.images.view() as view:
+            for place, key, variant in chosen:
+                name, payload = self.images.find(view, key, variant.sample or 0) if variant.kind == "sr" else ("", b"")
+                if payload is None:
+                    missing[name] = place
+        if missing:
+            items = self.items
+            wanted = ((name, items.name(place), items.decoded(place)) for name, place in missing.items())
+            made, failed = filler.make(wanted)
+            self.counters.count("computed", made)
+            if failed:
+                raise MissError(f"{len(failed)} SR images that the cache lacks could not be made: {listed(failed)}")

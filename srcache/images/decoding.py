@@ -1,0 +1,97 @@
+"""An image file's bytes → RGB pixels, each kind of file in one way.
+
+An image inside srcache is RGB, uint8, of shape (height, width, 3). Files come in every shape that cameras and
+annotation tools make them; `decode` settles each of them one way, or refuses it with a reason:
+
+    EXIF orientation      applied                     empty file        refused: empty
+    alpha, tRNS           laid over white             cut off           refused: truncated
+    palette, CMYK, grey   Pillow's conversion         not an image      refused: unreadable
+    16-bit grey           divided by 257, rounded     several frames    refused: animated
+    16-bit RGB            high byte (Pillow's)        above the limit   refused: too_large
+    MPO (camera JPEG)     its first image             float, 32-bit     refused: unsupported
+
+Other decoders than Pillow's read plain files of the kinds that caches and training sets are made of (`decoders`),
+with the same pixels: JPEG, PNG, QOI and PPM. What is odd or damaged is left to Pillow, whose error says the reason.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from srcache.errors import ImageError
+from srcache.images.decoders import obstacle
+from srcache.images.jpeg_files import decode_jpeg
+from srcache.images.pillow import Decoded, decode_by_pillow
+from srcache.images.pixels import Pixels
+from srcache.images.png_files import SIGNATURE, decode_png
+from srcache.images.ppm_files import decode_ppm
+from srcache.images.qoi_files import decode_qoi
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of an image's file.
+
+    Raises:
+        ImageError: it cannot be read (`unreadable`).
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError("unreadable", f"the file cannot be read ({error.strerror or error})") from error
+
+
+def decode(data: bytes | memoryview) -> Pixels:
+    """A file's bytes → RGB pixels.
+
+    Raises:
+        ImageError: the bytes cannot be used; `reason` is one of the words in this module's docstring.
+    """
+    return decode_both(data).rgb
+
+
+def decode_into(data: bytes | memoryview, out: Pixels) -> Pixels:
+    """Like `decode`, with the pixels written into `out`, if the image has exactly its shape. Safe for threads.
+
+    Args:
+        data: a file's bytes; a view of mapped memory is not kept.
+        out: uint8 of shape (height, width, 3), C-contiguous and writable.
+
+    Returns:
+        `out`; or a new array of the image's own shape, if that is another one.
+
+    Raises:
+        ImageError: as `decode`; what `out` holds then is not defined.
+    """
+    rgb = _fast(data, out)
+    if rgb is None:
+        rgb = decode_by_pillow(data).rgb
+    if rgb is out or rgb.shape != out.shape:
+        return rgb
+    np.copyto(out, rgb, casting="no")
+    return out
+
+
+def decode_both(data: bytes | memoryview) -> Decoded:
+    """Like `decode`, with Pillow's plain conversion beside it.
+
+    Raises:
+        ImageError: as `decode`.
+    """
+    rgb = _fast(data)
+    return decode_by_pillow(data) if rgb is None else Decoded(rgb, rgb)
+
+
+def _fast(data: bytes | memoryview, out: Pixels | None = None) -> Pixels | None:
+    """The pixels by the decoder of a file's kind, in `out` if that can be; None leaves the file to Pillow."""
+    if not len(data):
+        raise ImageError("empty", "the file has no bytes")
+    start = bytes(data[:4])
+    if start == b"qoif":
+        return decode_qoi(data)
+    if start.startswith(b"\xff\xd8\xff"):
+        return decode_jpeg(data, out) if obstacle("JPEG") is None else None
+    if start.startswith(b"P6"):
+        return decode_ppm(data, out)
+    if start == SIGNATURE[:4]:
+        return decode_png(data, out) if obstacle("PNG") is None else None
+    return None

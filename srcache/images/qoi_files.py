@@ -1,0 +1,32 @@
+"""QOI by the `qoi` package: Pillow's decoder for it is written in Python and some hundred times slower."""
+
+import struct
+
+import numpy as np
+import qoi
+from PIL import Image
+
+from srcache.errors import ImageError
+from srcache.images.pillow import BROKEN, image_error, over_white
+from srcache.images.pixels import Pixels, require_pixels
+
+_QOI_END = b"\0\0\0\0\0\0\0\1"
+
+
+def decode_qoi(data: bytes | memoryview) -> Pixels:
+    """A QOI file → RGB pixels; alpha is laid over white.
+
+    Raises:
+        ImageError: as `decode`.
+    """
+    if len(data) < 22 or data[-8:] != _QOI_END:
+        raise ImageError("truncated", "the file ends too early (no QOI end mark)")
+    width, height, channels = struct.unpack_from(">IIB", data, 4)
+    require_pixels(width, height)
+    if not (width and height) or channels not in (3, 4):
+        raise ImageError("unreadable", "the QOI header makes no sense")
+    try:
+        pixels: Pixels = qoi.decode(data)
+    except BROKEN as error:
+        raise image_error(error) from error
+    return pixels if channels == 3 else np.asarray(over_white(Image.fromarray(pixels)))

@@ -1,0 +1,3 @@
+"""SRLoader: batches of an SRAugmentedDataset at the speed of the machine."""
+
+from srcache.loader.loader import SRLoader as SRLoader

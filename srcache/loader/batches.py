@@ -1,0 +1,79 @@
+"""One batch in a slot's memory: decoded where it will lie, with nothing made in between where that can be."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from srcache.dataset.augmented import SRAugmentedDataset, refuse_mixed
+from srcache.errors import SrcacheError
+from srcache.images import Pixels
+from srcache.loader.ring import Slot
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Batch(NamedTuple):
+    """Images, uint8 (N, 3, H, W), channels last in memory; their labels, collated as a DataLoader does; the slot."""
+
+    images: "Tensor"
+    labels: Any
+    slot: Slot
+
+
+def load_batch(data: SRAugmentedDataset, indices: Sequence[int], epoch: int, slot: Slot) -> Batch:
+    """Read a batch of a data set into a slot; its transform is left out.
+
+    Raises:
+        CatalogError: images of different sizes.
+        SrcacheError: as `BatchReader.read`; the message names the image. Any other error has a note that does.
+    """
+    from torch.utils.data import default_collate
+
+    reader, labels, filled = data.reader, list[Any](), _Rows(slot, len(indices))
+    places = [reader.place(index) for index in indices]
+    try:
+        with closing(reader.read(places, epoch, filled.row)) as images:
+            for kind, pixels in images:
+                filled.add(kind, pixels)
+                labels.append(reader.items.label(places[len(labels)]))
+    except SrcacheError:
+        raise
+    except Exception as error:
+        place = places[min(len(labels), len(places) - 1)]
+        error.add_note(f"while reading {reader.items.name(place)} for a batch")
+        raise
+    return Batch(filled.tensor(), default_collate(labels), slot)
+
+
+class _Rows:
+    """The images of a batch as they come; the first one's shape is that of all."""
+
+    def __init__(self, slot: Slot, images: int) -> None:
+        self._slot, self._images = slot, images
+        self._memory: tuple[Tensor, Pixels] | None = None
+        self._row: Pixels | None = None
+        self._filled = 0
+        self._kinds: set[str] = set()
+
+    def row(self, number: int) -> Pixels | None:
+        """Where the image with this number goes; None as long as the shape is not known."""
+        self._row = self._memory[1][number] if self._memory else None
+        return self._row
+
+    def add(self, kind: str, pixels: Pixels) -> None:
+        """The next image, which is copied unless it came where it goes."""
+        self._kinds.add(kind)
+        if self._memory is None:
+            self._memory = self._slot.take(self._images, pixels.shape)
+        array = self._memory[1]
+        if pixels.shape != array.shape[1:]:
+            refuse_mixed([f"{shape[0]}×{shape[1]}" for shape in (array.shape[1:], pixels.shape)], self._kinds)
+        if pixels is not self._row:
+            array[self._filled] = pixels
+        self._filled += 1
+
+    def tensor(self) -> "Tensor":
+        """All of them."""
+        assert self._memory is not None  # a batch has at least one image
+        return self._memory[0]
