@@ -142,13 +142,16 @@ def _join(cache: Path, dst: Path, settings: "JoinSettings", as_json: bool) -> in
     with progress_bar("export") as show:
         report = export_join(cache, dst, settings, show)
     if as_json:
-        result = {"path": report.path, "bytes": report.bytes, **asdict(report.content)}
+        result = {"path": report.path, "bytes": report.bytes, **asdict(report.content), "others": report.others}
         click.echo(document("export", result, report.failures, ok=not report.failures))
         return 1 if report.failures else 0
     content = report.content
     shards = f"{counted(len(content.shards), 'shard')}, {human_bytes(report.bytes)}"
     click.echo(f"{dst}: {counted(content.samples, 'sample')} ({', '.join(content.members)}) in {shards}")
     click.echo(f"of {content.recipe}-{content.fingerprint}, catalog {content.catalog[:8]}")
+    if report.others:
+        others = ", ".join(digest[:8] for digest in report.others)
+        click.echo(f"left out: images that only other catalogs have ({others}); --catalog chooses one")
     return _failed(report.failures)
 
 

@@ -155,8 +155,8 @@ def _at_rest(source: RecipeFolder) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            holder = file.read().decode(errors="replace").strip() or "?"
-            raise BusyError(f"{source.path} is being filled by process {holder}; wait for it, or stop it") from error
+            holders = ", ".join(file.read().decode(errors="replace").split()) or "?"
+            raise BusyError(f"{source.path} is being filled by process {holders}; wait for it, or stop it") from error
         except OSError:
             file.close()
         yield

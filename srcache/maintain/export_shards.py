@@ -22,7 +22,7 @@ from pathlib import Path
 
 from srcache.cache.failures import FailedEntry
 from srcache.cache.manifest import Cache, RecipeFolder, open_cache
-from srcache.cache.receipts import KeptCatalog, KeptRow, asked_for
+from srcache.cache.receipts import KeptCatalog, KeptRow, asked_for, readable_catalogs
 from srcache.catalog.scanning import class_order
 from srcache.errors import CacheError, listed
 from srcache.files import atomic_file, disk_errors, write_atomic
@@ -69,12 +69,18 @@ class JoinSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JoinReport:
-    """What was written to `path`, and what was left out: `failures` are images that could not be written."""
+    """What was written to `path`, and what was left out.
+
+    Attributes:
+        failures: images that could not be written.
+        others: digests of catalogs that the recipe was built from too, and that have images which this one lacks.
+    """
 
     path: Path
     content: TrainingSet
     bytes: int
     failures: tuple[FailedEntry, ...] = ()
+    others: tuple[str, ...] = ()
 
 
 def export_join(
@@ -125,7 +131,8 @@ def export_join(
     write_atomic(destination / ABOUT, json.dumps(asdict(content), indent=1, ensure_ascii=False) + "\n")
     (destination / _UNFINISHED).unlink()
     size = sum(shard.bytes for shard in shards)
-    return JoinReport(path=destination, content=content, bytes=size, failures=tuple(failures))
+    others = _others(cache, folder, catalog)
+    return JoinReport(path=destination, content=content, bytes=size, failures=tuple(failures), others=others)
 
 
 class _Halves:
@@ -194,6 +201,13 @@ def _classes(catalog: KeptCatalog, wanted: tuple[str, ...] | None) -> tuple[str,
         return ()
     folders = all(row.name.startswith(f"{row.label}/") for row in catalog.rows)
     return class_order(labels, by_number=not folders)
+
+
+def _others(cache: Cache, folder: RecipeFolder, catalog: KeptCatalog) -> tuple[str, ...]:
+    """Catalogs of the recipe with images that a catalog lacks; caches that were merged have them."""
+    asked, rows = asked_for(folder.path), set(catalog.rows)
+    known = [other for other in readable_catalogs(cache)[0] if other.digest in asked]
+    return tuple(other.digest for other in known if not rows.issuperset(other.rows))
 
 
 def _images_each(folder: RecipeFolder, catalog: KeptCatalog, store: Store) -> int:

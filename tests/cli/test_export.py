@@ -69,6 +69,9 @@ def test_training_shards(home, srcache):
     assert printed.out.startswith("out: 3 samples (lr.png, sr000.png, cls, json) in 1 shard, ")
     assert printed.err == "1 image not exported\n  absent: größe 1/leer.png: the cache has 0 of its 1 SR image\n"
     assert sorted(path.name for path in Path("out").iterdir()) == ["README.md", "dataset.json", "shard-000000.tar"]
+    assert srcache("build", "one", "--cache", "cache", *recipe_words("bicubic")).code == 0
+    smaller = srcache("export", "cache", "smaller", "--recipe", "bicubic", "--join")
+    assert "left out: images that only other catalogs have (2f69c326); --catalog chooses one\n" in smaller.out
     words = ("--recipe", "lanczos", "--join", "--class", "größe 1", "--shard-bytes", "1K", "--json")
     document = json.loads(srcache("export", "cache", "json", *words).out)
     assert document["ok"]

@@ -316,9 +316,11 @@ def test_a_catalog_may_be_chosen(home, tmp_path):
     first = set(open_cache(cache).catalogs())
     shutil.copytree(home / "photos/ant", tmp_path / "few/ant")
     caches.build(tmp_path / "few", cache)
-    assert export_join(cache, tmp_path / "last").content.samples == 6
     (digest,) = first
-    assert export_join(cache, tmp_path / "all", JoinSettings(catalog=digest[:6])).content.samples == 12
+    last = export_join(cache, tmp_path / "last")
+    assert (last.content.samples, last.others) == (6, (digest,))
+    chosen = export_join(cache, tmp_path / "all", JoinSettings(catalog=digest[:6]))
+    assert (chosen.content.samples, chosen.others) == (12, ())
     with pytest.raises(CacheError, match=r"0 catalogs of .* begin with 'xyz'; it has: "):
         export_join(cache, tmp_path / "none", JoinSettings(catalog="xyz"))
 
