@@ -7,7 +7,7 @@ doing it again, after a crash at any moment, gives the same store.
 
 import fcntl
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -69,18 +69,19 @@ def copy_entries(
         if salvage is None:
             return copied
         names, work = salvage.names(), _Work(source, target, salvage, store)
-        for done, result in enumerate(work_ahead(lambda name: _prepared(work, name), names), start=1):
-            if isinstance(result, Entry):
-                batch.append(result)
-                size += len(result.payload)
-            elif isinstance(result, FailedEntry):
-                copied.failures.append(result)
-            else:
-                copied.same += 1
-            if len(batch) >= _MOST_ENTRIES or size >= most:
-                copied.added += store.put_many(batch)
-                batch, size = [], 0
-            step(done, len(names))
+        with closing(work_ahead(lambda name: _prepared(work, name), names)) as results:
+            for done, result in enumerate(results, start=1):
+                if isinstance(result, Entry):
+                    batch.append(result)
+                    size += len(result.payload)
+                elif isinstance(result, FailedEntry):
+                    copied.failures.append(result)
+                else:
+                    copied.same += 1
+                if len(batch) >= _MOST_ENTRIES or size >= most:
+                    copied.added += store.put_many(batch)
+                    batch, size = [], 0
+                step(done, len(names))
         copied.added += store.put_many(batch)
     return copied
 

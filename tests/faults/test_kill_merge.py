@@ -109,3 +109,34 @@ def test_a_killed_export_says_how_to_go_on(commands, sources, tmp_path):
         name = open_cache(sources[0]).find().path.name
         assert commands.run("merge", sources[0], "--into", tmp_path / "out", "--recipe", name)[0] == 0
     assert len(stored(tmp_path / "out")) == IMAGES * 3 // 4
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize("store", ["lmdb", "shards"])
+def test_a_full_disk_stops_a_merge_that_goes_on_when_there_is_room(commands, disk, sources, undisturbed, store):
+    out = disk("5m") / "all"
+    words = ("merge", *sources, "--into", out, "--store", store)
+    code, run = commands.run(*words)
+    assert code == 4, run.stderr
+    assert "make room" in run.stderr
+    have = _pixels(out)
+    assert have.items() <= undisturbed.items()
+    assert commands.run("verify", out)[0] == 0
+    disk("200m")
+    assert commands.run(*words)[0] == 0
+    assert _pixels(out) == undisturbed
+
+
+@pytest.mark.medium
+def test_a_full_disk_stops_training_shards_which_are_begun_anew(commands, disk, sources, tmp_path):
+    home = tmp_path / "home"
+    photos = caches.make_photos(home / "photos")
+    caches.build(photos, home / "cache")
+    out = disk("20k") / "out"
+    words = ("export", home / "cache", out, "--join", "--lr", photos, "--shard-bytes", "12K")
+    code, run = commands.run(*words)
+    assert code == 4, run.stderr
+    disk("2m")
+    assert commands.run(*words)[0] == 1, "one of the photos is empty"
+    assert commands.run("export", home / "cache", tmp_path / "other", *words[3:])[0] == 1
+    assert caches.tree(out) == caches.tree(tmp_path / "other")
