@@ -1,4 +1,4 @@
-"""`python -m benchmarks [start|store|shards|fill|engines|seesr …]`: run some, print bars, append to history.csv."""
+"""`python -m benchmarks [start|store|loaders|…]`: run some, print bars, append to history.csv."""
 
 import argparse
 import sys
@@ -6,7 +6,7 @@ from importlib import import_module
 
 from benchmarks.record import Bar, append
 
-ALL = ("start", "store", "shards", "fill", "engines", "seesr")
+ALL = ("start", "store", "shards", "million", "loaders", "fill", "engines", "seesr")
 """Of `seesr` only what needs no GPU and less than two minutes; the rest is `python -m benchmarks.bench_seesr`."""
 
 

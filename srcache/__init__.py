@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from srcache.dataset.augmented import SRAugmentedDataset as SRAugmentedDataset
     from srcache.dataset.policy import Policy as Policy
     from srcache.dataset.policy import Variant as Variant
+    from srcache.dataset.transform import SRAugment as SRAugment
     from srcache.engine.interface import EngineInfo as EngineInfo
     from srcache.engine.interface import SREngine as SREngine
     from srcache.errors import SrcacheError as SrcacheError
@@ -26,6 +27,7 @@ _HOMES = {
     "EngineInfo": "engine.interface",
     "Policy": "dataset.policy",
     "Recipe": "recipe.recipe",
+    "SRAugment": "dataset.transform",
     "SRAugmentedDataset": "dataset.augmented",
     "SREngine": "engine.interface",
     "SRLoader": "loader.loader",

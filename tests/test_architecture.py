@@ -33,8 +33,14 @@ FLOORS = [
 
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 SEEN_BY_ENGINES = {"engine", "images", "weights", "errors"}
-SEEN_BY_JOINS = {"catalog", "dataset", "errors", "loader"}
-JOINS = {"plugins/huggingface.py", "plugins/lightning.py", "plugins/timm.py", "plugins/webdataset.py"}
+SEEN_BY_JOINS = {"cache", "catalog", "dataset", "errors", "files", "images", "loader", "recipe"}
+JOINS = {
+    "plugins/hf_datasets.py",
+    "plugins/huggingface.py",
+    "plugins/lightning.py",
+    "plugins/timm.py",
+    "plugins/webdataset.py",
+}
 """Plug-ins on the training side: they hand a data set on to another library."""
 
 LAZY = {"srcache/__init__.py", "srcache/stores/__init__.py", "cli/lazy.py", "benchmarks/__main__.py"}

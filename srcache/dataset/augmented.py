@@ -83,7 +83,7 @@ class SRAugmentedDataset:
     ) -> None:
         folder = find_folder(cache, recipe)
         wanted = policy if isinstance(policy, Policy) else Policy.parse(policy, seed)
-        self._size = _valid_size(size)
+        self._size = valid_size(size)
         filler = open_miss_filler(on_miss, folder)
         chooser = Chooser(wanted, images := SRImages(folder))
         items = open_items(base, hr, folder.recipe.degradation)
@@ -157,6 +157,10 @@ class SRAugmentedDataset:
         """What reads the images of a batch, for loaders."""
         return self._reader
 
+    def name(self, index: int) -> str:
+        """What item `index` is called: its file's name below the base's folder, or its number."""
+        return self._reader.items.name(self._reader.place(index))
+
     @property
     def epoch(self) -> int:
         """The epoch that variants are chosen for."""
@@ -204,7 +208,7 @@ def _only_transform(
     return taken_off if given is None else given
 
 
-def _valid_size(size: Any) -> tuple[int, int] | str | None:
+def valid_size(size: Any) -> tuple[int, int] | str | None:
     """What `size=` stands for: (height, width), "mixed" or None.
 
     Raises:

@@ -11,7 +11,7 @@ import os
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,7 @@ COUNTED = ("hr", "lr", "sr", "missed_to_lr", "missed_to_hr", "computed")
 """What is counted: variants served, fallbacks for missing SR, and SR images made on the way."""
 
 _SERVED = 3
-_COLUMNS = {name: column for column, name in enumerate(COUNTED)}
-_OWNER = len(COUNTED)
+_OWNER = -1
 """The column with the id of the process that counts in a row; 0 in a row that was never handed out."""
 
 _ROWS = 512
@@ -38,17 +37,19 @@ class Counters:
 
     Args:
         patience: after how many items served without `set_epoch` to warn, once.
+        more: what to count beside `COUNTED`.
     """
 
-    def __init__(self, patience: float) -> None:
+    def __init__(self, patience: float, more: Sequence[str] = ()) -> None:
         import torch
 
         self._patience = patience
-        self._shared: Any = torch.zeros((1 + _ROWS, len(COUNTED) + 1), dtype=torch.int64)
+        self._columns = {name: column for column, name in enumerate((*COUNTED, *more))}
+        self._shared: Any = torch.zeros((1 + _ROWS, len(self._columns) + 1), dtype=torch.int64)
         self._share()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_patience": self._patience, "_shared": self._shared}
+        return {"_patience": self._patience, "_columns": self._columns, "_shared": self._shared}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -71,11 +72,11 @@ class Counters:
     def totals(self) -> dict[str, int]:
         """The counts so far, over all processes."""
         sums = self._cells[1:].sum(axis=0)
-        return {name: int(sums[column]) for name, column in _COLUMNS.items()}
+        return {name: int(sums[column]) for name, column in self._columns.items()}
 
     def count(self, what: str, number: int = 1) -> None:
-        """Add to one of `COUNTED`; now and then look whether the epoch is overdue."""
-        column = _COLUMNS[what]
+        """Add to one of what is counted; now and then look whether the epoch is overdue."""
+        column = self._columns[what]
         with _turn:
             row = self._row()
             row[column] += number
@@ -108,7 +109,7 @@ class Counters:
         self._cells[0, _WARNED] = 1
         warnings.warn(
             f"{served} items were served in epoch {self.epoch}, which is more than one and a half times the data set: "
-            "every image keeps the variant that it has now. Call set_epoch(epoch) on the data set at the start of "
+            "every image keeps the variant that it has now. Call set_epoch(epoch) at the start of "
             "every epoch",
             stacklevel=2,
         )

@@ -20,6 +20,11 @@ class SRImages:
         """Look-ups for `find`; what it returned is valid inside the context."""
         return self._store.view()
 
+    @property
+    def count(self) -> int:
+        """How many SR images there are."""
+        return len(self._store)
+
     def file_key(self, key: str) -> str:
         """The key of the file that pixels in memory are of; any other key as it is."""
         return self._store.resolve(key) or key

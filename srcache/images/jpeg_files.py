@@ -86,8 +86,10 @@ def difference() -> str | None:
     """Why simplejpeg cannot take Pillow's place here: it is missing, too old, or gives other pixels; None if it can."""
     try:
         import simplejpeg
-    except ImportError:
+    except ModuleNotFoundError:
         return "simplejpeg is not installed"
+    except (ImportError, *_FAILED) as error:
+        return f"simplejpeg does not load ({error})"
     try:
         for data in _trials():
             found = simplejpeg.decode_jpeg(data, "RGB", buffer=np.empty((37, 43, 3), np.uint8), strict=True)

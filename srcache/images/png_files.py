@@ -10,6 +10,7 @@ import io
 import struct
 import zlib
 from functools import cache
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -24,6 +25,12 @@ _PLAIN = bytes([8, 2, 0, 0, 0])
 _HARMLESS = {b"sRGB": 1, b"gAMA": 4, b"cHRM": 32, b"pHYs": 9, b"tIME": 7, b"bKGD": 6, b"sBIT": 3}
 """Chunks that change no pixel, and their sizes."""
 
+_TEXTS = (
+    *(b"Author\0", b"Comment\0", b"Copyright\0", b"Creation Time\0", b"Description\0", b"Software\0", b"Title\0"),
+    *(b"date:create\0", b"date:modify\0", b"date:timestamp\0"),
+)
+"""How texts begin that say nothing about how an image is seen; others may hold EXIF or XMP data."""
+
 _FAILED = (ValueError, RuntimeError, TypeError, MemoryError, ImportError)
 """What imagecodecs raises over bytes that it does not like, or where it was built without libpng."""
 
@@ -36,8 +43,9 @@ def decode_png(data: bytes | memoryview, out: Pixels | None = None) -> Pixels | 
     if sides is None or sides[0] * sides[1] > pixel_limit():
         return None
     pixels: Pixels = out if out is not None and out.shape == (*sides, 3) else np.empty((*sides, 3), np.uint8)
+    source: Any = data  # imagecodecs' annotations leave out views, which it takes
     try:
-        imagecodecs.png_decode(data, out=pixels)
+        imagecodecs.png_decode(source, out=pixels)
     except _FAILED:
         return None
     return pixels
@@ -56,7 +64,7 @@ def plain_sides(data: bytes | memoryview) -> tuple[int, int] | None:
             if after:
                 return None
             images += 1
-        elif end > len(data) or not _is_harmless(name, length, place) or not _holds(data, place, end):
+        elif end > len(data) or not _is_harmless(data, place, length) or not _holds(data, place, end):
             return None
         after, place = bool(images) and name != b"IDAT", end
         if name == b"IEND":
@@ -69,8 +77,10 @@ def difference() -> str | None:
     """Why imagecodecs cannot take Pillow's place here: it is missing, or gives other pixels; None if it can."""
     try:
         import imagecodecs
-    except ImportError:
+    except ModuleNotFoundError:
         return "imagecodecs is not installed"
+    except _FAILED as error:
+        return f"imagecodecs does not load ({error})"
     rows, columns = np.mgrid[0:37, 0:43]
     pixels = np.stack([rows * columns, rows * 7 + columns % 5, columns * columns], axis=-1).astype(np.uint8)
     file = io.BytesIO()
@@ -81,10 +91,13 @@ def difference() -> str | None:
     return None
 
 
-def _is_harmless(name: bytes, length: int, place: int) -> bool:
+def _is_harmless(data: bytes | memoryview, place: int, length: int) -> bool:
     """Whether a chunk that holds no pixels may stand where it does."""
+    name = bytes(data[place + 4 : place + 8])
     if name == b"IHDR":
         return place == 8
+    if name == b"tEXt":
+        return length < 1000 and bytes(data[place + 8 : place + 40]).startswith(_TEXTS)
     return length == 0 if name == b"IEND" else _HARMLESS.get(name) == length
 
 

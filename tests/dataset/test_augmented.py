@@ -333,3 +333,18 @@ def test_a_cache_that_may_only_be_read_is_read(photos: Path) -> None:
         reader.join()
         assert reader.exitcode == 0
         assert sums.get() == expected
+
+
+def test_its_transform_may_be_replaced_as_other_data_sets_have_it(photos: Path) -> None:
+    data = SRAugmentedDataset(ImageFolder(photos, transform=TO_TENSOR), built(photos, PLAIN), policy="lr")
+    assert data.transform is TO_TENSOR
+    data.transform = np.asarray
+    assert isinstance(data[0][0], np.ndarray)
+    data.transform = None
+    assert isinstance(data[0][0], Image.Image)
+
+
+def test_items_have_the_names_of_their_files(photos: Path) -> None:
+    cache = built(photos, PLAIN)
+    assert SRAugmentedDataset(photos, cache, policy="lr").name(-1) == "moss/moss3.jpg"
+    assert SRAugmentedDataset([(Image.new("RGB", (8, 8)), 0)], cache, policy="lr").name(0) == "item 0"

@@ -1,4 +1,4 @@
-"""The page on plug-ins, followed to the letter: an engine in a package of its own, installed, checked, used; callbacks.
+"""The page on plug-ins, followed to the letter: an engine in a package of its own, installed, checked, used.
 
 Offline: nothing but the package itself is installed, into a folder that joins the path of the processes below.
 """
@@ -10,14 +10,12 @@ import shlex
 import subprocess
 import sys
 import tomllib
-import warnings
 
 import paths
 import pytest
 
 PAGE = (paths.ROOT / "plugins/README.md").read_text(encoding="utf-8")
 GUIDE = PAGE[PAGE.index("## Add an engine in 40 lines") :].partition("\n## ")[0]
-FRAMEWORKS = PAGE[PAGE.index("## Training frameworks") :]
 PROGRAMS = {"pip": ["-m", "pip"], "srcache": ["-m", "srcache_cli.main"]}
 
 
@@ -120,44 +118,3 @@ def test_it_comes_closer_to_the_original_than_what_it_starts_from(folder, monkey
     with torch.inference_mode():
         assert away(20) < away(2) < away(0)
         assert away(20) < away(0) / 4
-
-
-# --- training frameworks ---
-
-
-@pytest.fixture
-def data(photos):
-    """A data set as in the README's loop."""
-    from srcache_cli.main import run
-
-    from srcache.dataset import SRAugmentedDataset
-
-    cache = photos.parent / "cache"
-    assert run(["build", str(photos), "--cache", str(cache), "--recipe", "bicubic"]) == 0
-    return SRAugmentedDataset(photos, cache, recipe="bicubic")
-
-
-def test_the_callback_for_lightning_is_given_as_the_page_says(data):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        pytest.importorskip("pytorch_lightning")
-        scope = {"data": data}
-        exec(block("python", 0, FRAMEWORKS), scope)
-    names = {type(callback).__name__ for callback in scope["trainer"].callbacks}
-    assert "SRCacheEpoch" in names
-
-
-def test_the_callback_for_the_hugging_face_trainer_is_given_as_the_page_says(data, tmp_path):
-    import torch
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        transformers = pytest.importorskip("transformers")
-        arguments = transformers.TrainingArguments(output_dir=str(tmp_path / "out"), report_to=[], use_cpu=True)
-        scope = {"data": data, "model": torch.nn.Linear(1, 1), "arguments": arguments}
-        exec(block("python", 1, FRAMEWORKS), scope)
-    (callback,) = (one for one in scope["trainer"].callback_handler.callbacks if type(one).__name__ == "SRCacheEpoch")
-    data.set_epoch(5)
-    callback.on_train_begin(None, transformers.TrainerState(epoch=2.0), None)
-    callback.on_epoch_begin(None, transformers.TrainerState(epoch=2.0), None)
-    assert data.epoch == 2

@@ -203,6 +203,17 @@ def test_without_simplejpeg_pillow_reads(fresh_difference: pytest.MonkeyPatch) -
     assert decode(saved(waves(9, 15), "JPEG")).shape == (9, 15, 3)
 
 
+def test_a_simplejpeg_that_does_not_load_is_not_used(fresh_difference: pytest.MonkeyPatch) -> None:
+    class Unloadable:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "simplejpeg":
+                raise ValueError("numpy.dtype size changed")
+
+    fresh_difference.delitem(sys.modules, "simplejpeg")
+    fresh_difference.setattr(sys, "meta_path", [Unloadable(), *sys.meta_path])
+    assert difference() == "simplejpeg does not load (numpy.dtype size changed)"
+
+
 def test_a_simplejpeg_that_gives_other_pixels_is_not_used(fresh_difference: pytest.MonkeyPatch) -> None:
     right = simplejpeg.decode_jpeg
 

@@ -70,6 +70,8 @@ def test_a_chunk_that_may_mean_something_is_left_to_pillow(extra: tuple[bytes, b
     chunks.insert(place, extra)
     data = joined(chunks)
     usual = extra[0] in HARMLESS and extra != (b"sRGB", b"\0\0") and place in (1, 2)
+    usual |= extra[0] == b"tEXt" and extra[1][:7] in (b"Softwar", b"date:cr", b"Comment") and place in (1, 2)
+    usual &= extra != (b"tEXt", b"Comment")
     usual |= extra == (b"IDAT", b"") and place in (1, 2)
     assert (plain_sides(data) == (9, 15)) == usual
     assert agree(data)
@@ -149,6 +151,17 @@ def fresh_difference(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyP
     yield monkeypatch
     monkeypatch.undo()
     difference.cache_clear()
+
+
+def test_an_imagecodecs_that_does_not_load_is_not_used(fresh_difference: pytest.MonkeyPatch) -> None:
+    class Unloadable:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "imagecodecs":
+                raise ValueError("numpy.dtype size changed")
+
+    fresh_difference.delitem(sys.modules, "imagecodecs", raising=False)
+    fresh_difference.setattr(sys, "meta_path", [Unloadable(), *sys.meta_path])
+    assert difference() == "imagecodecs does not load (numpy.dtype size changed)"
 
 
 def test_without_imagecodecs_pillow_reads(fresh_difference: pytest.MonkeyPatch) -> None:

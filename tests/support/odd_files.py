@@ -132,6 +132,7 @@ EXTRA_CHUNKS = (
     ),
     *((b"tRNS", b"\0\1\0\2\0\3"), (b"acTL", struct.pack(">II", 1, 0)), (b"acTL", struct.pack(">II", 2, 0))),
     (b"eXIf", b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"),
+    *((b"tEXt", b"Software\0a"), (b"tEXt", b"date:create\0\xff"), (b"tEXt", b"Comment\0\0"), (b"tEXt", b"Comment")),
     *((b"prVt", b"abc"), (b"CRIT", b"abc"), (b"PLTE", b"abcdef"), (b"IDAT", b""), (b"IEND", b""), (b"sRGB", b"\0\0")),
 )
 """Chunks that a PNG may have, or should not."""

@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from PIL import Image
 from torchvision import transforms as T  # noqa: N812
 
 from srcache.cache.manifest import create_cache, open_cache
@@ -61,6 +63,11 @@ def same(left: Any, right: Any) -> bool:
 
 def files_of(folder: Path) -> list[Path]:
     return [row.path for row in scan(folder).rows if row.path]
+
+
+def corner(image: Image.Image) -> torch.Tensor:
+    """A transform: the top left corner's pixels, uint8 (16, 16, 3), which stack whatever the sizes of images are."""
+    return torch.from_numpy(np.array(image)[:16, :16])
 
 
 TO_TENSOR = T.Compose([T.Resize((16, 16)), T.ToTensor()])
