@@ -33,7 +33,13 @@ _REPORTED = ("path", "recipe", "files", "bytes")
 @click.option("--join", is_flag=True, help="Write training shards: LR, HR, SR and label of each image in one sample.")
 @click.option("--lr", type=FOLDER, help="With --join: the source images, if the recipe enlarges them as they are.")
 @click.option("--hr", type=FOLDER, help="With --join: the HR images; the source images if the recipe shrinks them.")
-@click.option("--class", "classes", multiple=True, metavar="NAME", help="With --join: only this class; repeatable.")
+@click.option(
+    "--class",
+    "classes",
+    multiple=True,
+    metavar="NAME",
+    help="With --join: only this class; repeatable, numbered in this order.",
+)
 @click.option("--seed", type=click.IntRange(0), help="With --join: of the order of samples.  [default: 0]")
 @click.option("--catalog", metavar="DIGEST", help="With --names or --join: the catalog, if not that of the last build.")
 @click.option("--shard-bytes", type=BYTES, help="The size of a shard; 512M if left out, with --join 128M.")

@@ -17,12 +17,13 @@ from images import picture
 from PIL import Image
 
 from srcache.cache.manifest import open_cache
+from srcache.cache.receipts import KeptCatalog, KeptRow
 from srcache.catalog.scanning import scan
 from srcache.errors import CacheError, CatalogError
 from srcache.fill.run import fill
 from srcache.fill.settings import FillSettings
 from srcache.images import decode
-from srcache.keys import file_key
+from srcache.keys import ImageKey, file_key
 from srcache.maintain.export_shards import JoinSettings, export_join
 from srcache.recipe.reading import load_recipe
 
@@ -337,6 +338,15 @@ def test_wrong_folders_are_refused_before_anything_is_written(home, tmp_path):
         assert not (tmp_path / "out").exists()
     with pytest.raises(CacheError, match=r"makes LR of its source images \(bicubic/2\), .* leave --lr"):
         export(home, tmp_path / "out", "degraded", lr=home / "photos")
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "/etc/passwd", "a/../../b.png", ""])
+def test_a_catalog_never_leads_out_of_the_folders(home, tmp_path, monkeypatch, name):
+    key = next(iter(caches.contents(home / "cache")))[:32]
+    catalog = KeptCatalog("0" * 32, (KeptRow(ImageKey(key), name, ""),))
+    monkeypatch.setattr("srcache.maintain.export_shards.chosen_catalog", lambda *_: catalog)
+    with pytest.raises(CacheError, match="expected names below the folder, but the catalog has: "):
+        export(home, tmp_path / "out", lr=home / "photos")
 
 
 def test_the_destination_must_be_new(home, tmp_path):
