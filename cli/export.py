@@ -1,46 +1,167 @@
-"""`srcache export`: a cache's images as ordinary files."""
+"""`srcache export`: a cache's images as ordinary files, as another cache, or as training shards."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from srcache.errors import ConfigError, Mistakes
+from srcache.stores import KINDS
 from srcache.wording import counted, human_bytes
 
-from .options import FOLDER, common
-from .output import attributes, document, failure_lines
+from .merge import merged_text
+from .options import BYTES, FOLDER, common
+from .output import attributes, document, failure_lines, finding_lines
 from .progress_bar import progress_bar
 
+if TYPE_CHECKING:
+    from srcache.cache import FailedEntry
+    from srcache.maintain.export_shards import JoinSettings
 
-@click.command("export", short_help="Write a cache's images as ordinary image files.")
+_REPORTED = ("path", "recipe", "files", "bytes")
+"""What the document says of files."""
+
+
+@click.command("export", short_help="Write a cache's images as image files, another cache or training shards.")
 @click.argument("cache", type=FOLDER)
 @click.argument("dst", type=click.Path(path_type=Path))
 @click.option("--recipe", metavar="NAME", help="The recipe's name, fingerprint or folder; needed if there are several.")
-@click.option(
-    "--format", "kind", type=click.Choice(["folder"]), default="folder", show_default=True, help="What to write."
-)
+@click.option("--format", "kind", type=click.Choice(["folder", *KINDS]), help="What to write.  [default: folder]")
 @click.option("--names", is_flag=True, help="Name files like their source images, not by key.")
+@click.option("--join", is_flag=True, help="Write training shards: LR, HR, SR and label of each image in one sample.")
+@click.option("--lr", type=FOLDER, help="With --join: the source images, if the recipe enlarges them as they are.")
+@click.option("--hr", type=FOLDER, help="With --join: the HR images; the source images if the recipe shrinks them.")
+@click.option(
+    "--class",
+    "classes",
+    multiple=True,
+    metavar="NAME",
+    help="With --join: only this class; repeatable, numbered in this order.",
+)
+@click.option("--seed", type=click.IntRange(0), help="With --join: of the order of samples.  [default: 0]")
+@click.option("--catalog", metavar="DIGEST", help="With --names or --join: the catalog, if not that of the last build.")
+@click.option("--shard-bytes", type=BYTES, help="The size of a shard; 512M if left out, with --join 128M.")
 @common
-def command(cache: Path, dst: Path, recipe: str | None, kind: str, names: bool, as_json: bool) -> int:
-    """Write the images of CACHE into DST, a new or empty folder, with their records in records.jsonl.
+def command(
+    cache: Path,
+    dst: Path,
+    recipe: str | None,
+    kind: str | None,
+    names: bool,
+    join: bool,
+    lr: Path | None,
+    hr: Path | None,
+    classes: tuple[str, ...],
+    seed: int | None,
+    catalog: str | None,
+    shard_bytes: int | None,
+    as_json: bool,
+) -> int:
+    """Write the images of CACHE into DST, a new or empty folder.
 
-    Files are PNG (JPEG or WebP if the recipe says so) and named KEY-SAMPLE.png; with --names, they have the names and
-    folders of their source images.
+    As files they are PNG (JPEG or WebP if the recipe says so), named KEY-SAMPLE.png, with their records in
+    records.jsonl; with --names, they have the names and folders of their source images. --format lmdb or shards writes
+    a complete cache. --join writes training shards for webdataset and datasets; DST/README.md says how to read them.
 
     \b
     srcache export cache sr-images --names
-    srcache export cache sr-images --recipe bicubic
+    srcache export cache sr-shards --format shards --shard-bytes 1G
+    srcache export cache train-shards --join --lr photos --hr originals
     """
+    join_options = {"--lr": lr, "--hr": hr, "--class": classes, "--seed": seed is not None}
+    _require_fitting(kind, names, join, join_options, catalog, shard_bytes)
+    if join:
+        from srcache.maintain.export_shards import SHARD_BYTES, JoinSettings
+
+        settings = JoinSettings(
+            recipe=recipe,
+            catalog=catalog,
+            lr=lr,
+            hr=hr,
+            classes=classes or None,
+            shard_bytes=shard_bytes or SHARD_BYTES,
+            seed=seed or 0,
+        )
+        return _join(cache, dst, settings, as_json)
+    if kind in KINDS:
+        return _cache(cache, dst, recipe, kind, shard_bytes, as_json)
+    return _files(cache, dst, recipe, names, catalog, as_json)
+
+
+def _require_fitting(
+    kind: str | None,
+    names: bool,
+    join: bool,
+    join_options: Mapping[str, object],
+    catalog: str | None,
+    shard_bytes: int | None,
+) -> None:
+    """Refuse options that would have no effect; all at once."""
+    mistakes = Mistakes()
+    mistakes.require(not (join and kind), "--join writes training shards; leave --format out")
+    mistakes.require(not (names and (join or kind in KINDS)), "--names goes only with --format folder")
+    mistakes.require(not catalog or names or join, "--catalog goes only with --names or --join")
+    sharded = join or kind == "shards"
+    mistakes.require(not shard_bytes or sharded, "--shard-bytes goes only with --format shards or --join")
+    for name, value in join_options.items():
+        mistakes.require(join or not value, f"{name} goes only with --join")
+    mistakes.raise_as(ConfigError, "these options do not go together")
+
+
+def _files(cache: Path, dst: Path, recipe: str | None, names: bool, catalog: str | None, as_json: bool) -> int:
     from srcache.cache import FailedEntry
     from srcache.maintain.export import export
 
     with progress_bar("export") as show:
-        report = export(cache, dst, recipe, format=kind, names=names, progress=show)
+        report = export(cache, dst, recipe, names=names, catalog=catalog, progress=show)
     failures = [FailedEntry("", name, "absent", "the cache has no image of it") for name in report.absent]
     if as_json:
-        result = attributes(report, "path", "recipe", "files", "bytes")
-        click.echo(document("export", result, failures, ok=not failures))
+        click.echo(document("export", attributes(report, *_REPORTED), failures, ok=not failures))
         return 1 if failures else 0
     click.echo(f"{dst}: {counted(report.files, 'image')} of {report.recipe}, {human_bytes(report.bytes)}")
+    return _failed(failures)
+
+
+def _cache(cache: Path, dst: Path, recipe: str | None, kind: str, shard_bytes: int | None, as_json: bool) -> int:
+    from srcache.maintain.export import export_cache
+
+    with progress_bar("export") as show:
+        report = export_cache(cache, dst, recipe, kind=kind, shard_bytes=shard_bytes, progress=show)
+    if as_json:
+        result = attributes(report, "path", "store", "recipes", "notes")
+        click.echo(document("export", result, report.failures, ok=not report.failures))
+        return 1 if report.failures else 0
+    for one in report.recipes:
+        click.echo(f"{dst}/{merged_text(one)}")
+    for note in report.notes:
+        click.echo(note)
+    if report.failures:
+        click.echo(f"not exported\n{finding_lines(report.failures)}", err=True)
+    return 1 if report.failures else 0
+
+
+def _join(cache: Path, dst: Path, settings: "JoinSettings", as_json: bool) -> int:
+    from srcache.maintain.export_shards import export_join
+
+    with progress_bar("export") as show:
+        report = export_join(cache, dst, settings, show)
+    if as_json:
+        result = {"path": report.path, "bytes": report.bytes, **asdict(report.content), "others": report.others}
+        click.echo(document("export", result, report.failures, ok=not report.failures))
+        return 1 if report.failures else 0
+    content = report.content
+    shards = f"{counted(len(content.shards), 'shard')}, {human_bytes(report.bytes)}"
+    click.echo(f"{dst}: {counted(content.samples, 'sample')} ({', '.join(content.members)}) in {shards}")
+    click.echo(f"of {content.recipe}-{content.fingerprint}, catalog {content.catalog[:8]}")
+    if report.others:
+        others = ", ".join(digest[:8] for digest in report.others)
+        click.echo(f"left out: images that only other catalogs have ({others}); --catalog chooses one")
+    return _failed(report.failures)
+
+
+def _failed(failures: "Sequence[FailedEntry]") -> int:
     if failures:
         click.echo(f"{counted(len(failures), 'image')} not exported\n{failure_lines(failures)}", err=True)
     return 1 if failures else 0

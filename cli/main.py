@@ -34,6 +34,7 @@ COMMANDS = (
     "safety",
     "prune",
     "export",
+    "merge",
     "report",
     "engines",
     "models",

@@ -79,14 +79,14 @@ def scan(
         )
     return Catalog(
         rows=tuple(rows),
-        classes=_class_order({file.label for file in found.files if file.label is not None}, by_number=is_csv),
+        classes=class_order({file.label for file in found.files if file.label is not None}, by_number=is_csv),
         root=base,
         problems=tuple(sorted(found.problems, key=lambda problem: problem.name)),
         ignored=found.ignored,
     )
 
 
-def _class_order(labels: set[str], by_number: bool) -> tuple[str, ...]:
+def class_order(labels: set[str], by_number: bool) -> tuple[str, ...]:
     """Class names in order: as text, as torchvision has folders; integers in a CSV file by their value."""
     if by_number and all(label.isdecimal() for label in labels):
         return tuple(sorted(labels, key=lambda label: (int(label), label)))

@@ -16,10 +16,9 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from srcache.catalog.listing import list_csv, list_folder
-from srcache.catalog.names import stem_of
+from srcache.catalog.pairing import hr_paths
 from srcache.catalog.rows import Catalog
-from srcache.catalog.scanning import from_dataset, open_catalog, scan
+from srcache.catalog.scanning import from_dataset, scan
 from srcache.catalog.sources import Source, open_source
 from srcache.errors import CatalogError, ImageError, PolicyError, listed
 from srcache.images import Decoded, Pixels, decode, decode_both, decode_into, read_file
@@ -166,8 +165,8 @@ def open_items(base: Any, hr: Any, degradation: Degradation | None) -> Items:
                 raise CatalogError("hr= pairs by file name, but the base's images have none; use a folder as base")
             return Items(source, None, None, degradation)
         catalog = require_complete(from_dataset(base), _ADVICE)
-    hr_paths = _hr_paths([row.name for row in catalog.rows], hr) if hr is not None else None
-    return Items(catalog.source or _CatalogFiles(catalog), catalog, hr_paths, degradation)
+    hr_files = hr_paths([row.name for row in catalog.rows], hr) if hr is not None else None
+    return Items(catalog.source or _CatalogFiles(catalog), catalog, hr_files, degradation)
 
 
 def require_complete(catalog: Catalog, advice: str = "repair or remove them") -> Catalog:
@@ -227,34 +226,3 @@ class _CatalogFiles:
 
     def load(self, index: int) -> Decoded:
         return decode_both(self.data(index))
-
-
-def _hr_paths(names: Sequence[str], hr: Any) -> list[Path]:
-    """For each name the HR file of the same relative name without suffix. Nothing is hashed here."""
-    places: dict[str, list[tuple[str, Path]]] = {}
-    for name, path in _files_in(hr):
-        places.setdefault(stem_of(name), []).append((name, path))
-    found = [places.get(stem_of(name), []) for name in names]
-    missing = [name for name, fits in zip(names, found, strict=True) if not fits]
-    if missing:
-        raise CatalogError(
-            f"{len(missing)} of {len(names)} images have no HR image of the same name (without suffix): "
-            f"{listed(missing)}"
-        )
-    twice = [" and ".join(name for name, _ in fits) for fits in found if len(fits) > 1]
-    if twice:
-        raise CatalogError(f"{len(twice)} names stand for more than one HR image: {listed(twice)}; leave one of each")
-    return [fits[0][1] for fits in found]
-
-
-def _files_in(hr: Any) -> list[tuple[str, Path]]:
-    """(relative name, path) of the images that `hr=` stands for: a folder, a CSV file, a Catalog, or a data set."""
-    if isinstance(hr, str | Path) and Path(hr).is_dir():
-        return [(file.name, file.path) for file in list_folder(Path(os.path.abspath(hr))).files]
-    if isinstance(hr, str | Path) and Path(hr).is_file() and Path(hr).suffix.lower() == ".csv":
-        return [(file.name, file.path) for file in list_csv(Path(os.path.abspath(hr))).files]
-    rows = open_catalog(hr).rows
-    paths = [(row.name, row.path) for row in rows if row.path is not None]
-    if len(paths) < len(rows):
-        raise CatalogError("hr= pairs by file name, but its images have none; give a folder")
-    return paths

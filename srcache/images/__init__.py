@@ -11,6 +11,7 @@ from srcache.images.encoding import LOSSY as LOSSY
 from srcache.images.encoding import as_file as as_file
 from srcache.images.encoding import encode as encode
 from srcache.images.encoding import parse_codec as parse_codec
+from srcache.images.encoding import plain_suffix as plain_suffix
 from srcache.images.encoding import suffix_of as suffix_of
 from srcache.images.pillow import Decoded as Decoded
 from srcache.images.pillow import to_pixels as to_pixels

@@ -8,6 +8,7 @@ from PIL import Image
 
 from srcache.errors import ConfigError
 from srcache.images.decoding import decode
+from srcache.images.pillow import is_upright
 from srcache.images.pixels import Pixels
 from srcache.images.ppm_files import encode_ppm
 
@@ -59,6 +60,19 @@ def suffix_of(payload: bytes) -> str:
     """The file suffix of a payload that `encode` made, according to its first bytes."""
     known = {b"qoif": ".qoi", b"\x89PNG": ".png", b"P6": ".ppm", b"\xff\xd8\xff": ".jpg", b"RIFF": ".webp"}
     return next((suffix for start, suffix in known.items() if payload.startswith(start)), ".bin")
+
+
+def plain_suffix(data: bytes) -> str | None:
+    """The suffix of a JPEG, PNG or WebP file that every program decodes to the pixels that `decode` gives; else None.
+
+    Others see an orientation, transparency and 16-bit grey differently.
+
+    Raises:
+        ImageError: the file cannot be opened.
+    """
+    suffix = suffix_of(data)
+    kind = {".jpg": "JPEG", ".png": "PNG", ".webp": "WEBP"}.get(suffix)
+    return suffix if kind is not None and is_upright(data, kind) else None
 
 
 def as_file(payload: bytes) -> tuple[str, bytes]:

@@ -122,18 +122,24 @@ def damage_findings(cache: Cache, damaged: Mapping[Path, DamagedError]) -> list[
     return [Finding(str(path.relative_to(cache.path)), "", "damaged", str(error)) for path, error in damaged.items()]
 
 
-def problems_of(name: str, record: Any, payload: bytes) -> Iterator[tuple[str, str]]:
-    """What is wrong with an entry: reasons and sentences. An image above the pixel limit is not decoded."""
+def mismatch(name: str, record: Any, payload: bytes) -> tuple[str, str] | None:
+    """Why name, record and payload are not one entry's: a reason and a sentence. Nothing is decoded."""
     try:
         key, sample = split_name(name)
     except ValueError as error:
-        yield "bad_name", str(error)
-        return
+        return "bad_name", str(error)
     if not isinstance(record, dict) or (record.get("key"), record.get("sample")) != (key, sample):
-        yield "bad_record", "the record is not this entry's"
-        return
+        return "bad_record", "the record is not this entry's"
     if image_key(payload) != record.get("checksum"):
-        yield "checksum", f"the image's checksum is {image_key(payload)}, not {record.get('checksum')}"
+        return "checksum", f"the image's checksum is {image_key(payload)}, not {record.get('checksum')}"
+    return None
+
+
+def problems_of(name: str, record: Any, payload: bytes) -> Iterator[tuple[str, str]]:
+    """What is wrong with an entry: reasons and sentences. An image above the pixel limit is not decoded."""
+    wrong = mismatch(name, record, payload)
+    if wrong is not None:
+        yield wrong
         return
     try:
         size = list(decode(payload).shape[:2])

@@ -1,29 +1,27 @@
-"""Write what a cache holds as ordinary image files."""
+"""Write what a cache holds as ordinary image files, or as a cache of its own."""
 
 import json
 import os
 from collections import Counter
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from srcache.cache.manifest import Cache, RecipeFolder, open_cache
+from srcache.cache.manifest import Cache, RecipeFolder, is_cache, open_cache
 from srcache.cache.receipts import KeptCatalog, asked_for, readable_catalogs, store_of
 from srcache.catalog.names import stem_of
 from srcache.errors import CacheError, DamagedError, listed
 from srcache.files import disk_errors, write_atomic
 from srcache.images import as_file
 from srcache.keys import entry_name, image_key, split_name
-from srcache.progress import Progress
+from srcache.maintain.ahead import work_ahead
+from srcache.maintain.merge import MergeReport, merge
+from srcache.progress import Progress, throttled
 from srcache.recipe.recipe import suffix_for
 from srcache.stores import Store
 
-FORMATS = ("folder",)
 RECORDS = "records.jsonl"
-_PIECE = 64
 _LONGEST = 255
 
 
@@ -50,8 +48,8 @@ def export(
     destination: str | Path,
     recipe: str | None = None,
     *,
-    format: str = "folder",
     names: bool = False,
+    catalog: str | None = None,
     progress: Progress | None = None,
 ) -> ExportReport:
     """Write a recipe's images into an empty or new folder, with their records beside them in `records.jsonl`.
@@ -64,8 +62,8 @@ def export(
         path: the cache.
         destination: the folder to write into.
         recipe: name, fingerprint or folder; may be left out where the cache holds only one.
-        format: `folder`.
         names: use the source images' names.
+        catalog: the digest of the catalog that has the names, or its first digits; None means the last one.
         progress: called while files are written.
 
     Raises:
@@ -73,19 +71,14 @@ def export(
         DamagedError: an image is not what was written.
         DiskFullError: no room.
     """
-    if format not in FORMATS:
-        raise CacheError(f"an export's format is one of {', '.join(FORMATS)}, but got {format!r}")
     cache, destination = open_cache(path), Path(destination)
-    folder = cache.folder(cache.path_of(recipe))
-    store = store_of(folder)
-    if store is None:
-        raise CacheError(f"{folder.path} holds no images yet; `srcache build` makes them")
+    folder, store = filled_recipe(cache, recipe)
     targets = [_Target(name, name) for name in store.names()]
     absent: list[str] = []
     if names:
-        targets, absent = _named(_last_catalog(cache, folder), store)
+        targets, absent = _named(chosen_catalog(cache, folder, catalog), store)
         _require_apart(targets, suffix_for(folder.recipe))
-    _require_empty(destination, cache)
+    require_empty(destination, cache)
     written = _write_all(targets, store, destination, progress)
     return ExportReport(
         path=destination,
@@ -96,9 +89,64 @@ def export(
     )
 
 
-def _last_catalog(cache: Cache, folder: RecipeFolder) -> KeptCatalog:
-    """What a recipe was last built from; the only catalog there is, where a killed run left no receipt."""
+def export_cache(
+    path: str | Path,
+    destination: str | Path,
+    recipe: str | None = None,
+    *,
+    kind: str,
+    shard_bytes: int | None = None,
+    progress: Progress | None = None,
+) -> MergeReport:
+    """Write a recipe into an empty or new folder as a cache with another kind of store, or with other shards.
+
+    Args:
+        path, destination, recipe, progress: as in `export`.
+        kind, shard_bytes: the new cache's kind of store, and the size of its shards, as `merge` takes them.
+
+    Raises:
+        CacheError: as in `export`.
+        DiskFullError: no room.
+    """
+    cache = open_cache(path)
+    folder, store = filled_recipe(cache, recipe)
+    store.close()
+    if is_cache(destination):
+        raise CacheError(
+            f"{destination} is a cache; choose a new or an empty folder, or add to it (and go on with an export that "
+            f"was stopped) by: srcache merge {path} --into {destination} --recipe {folder.path.name}"
+        )
+    require_empty(Path(destination), cache)
+    return merge([path], destination, folder.path.name, store=kind, shard_bytes=shard_bytes, progress=progress)
+
+
+def filled_recipe(cache: Cache, recipe: str | None) -> tuple[RecipeFolder, Store]:
+    """A recipe's folder and its store.
+
+    Raises:
+        CacheError: there is no such recipe, or no image of it.
+    """
+    folder = cache.folder(cache.path_of(recipe))
+    store = store_of(folder)
+    if store is None:
+        raise CacheError(f"{folder.path} holds no images yet; `srcache build` makes them")
+    return folder, store
+
+
+def chosen_catalog(cache: Cache, folder: RecipeFolder, digest: str | None = None) -> KeptCatalog:
+    """The catalog whose digest begins so; else what a recipe was last built from, or, where a killed run left no
+    receipt, the only catalog there is.
+
+    Raises:
+        CacheError: there is none, or several.
+    """
     catalogs = {catalog.digest: catalog for catalog in readable_catalogs(cache)[0]}
+    if digest is not None:
+        fits = [one for one in catalogs if one.startswith(digest)]
+        if len(fits) != 1:
+            known = listed(list(catalogs))
+            raise CacheError(f"{len(fits)} catalogs of {cache.path} begin with {digest!r}; it has: {known}")
+        return catalogs[fits[0]]
     asked = list(asked_for(folder.path)) or (list(catalogs) if len(catalogs) == 1 else [])
     if not asked or asked[-1] not in catalogs:
         raise CacheError(f"no catalog is known that {folder.path} was built from; run the same `build` again first")
@@ -117,13 +165,19 @@ def _named(catalog: KeptCatalog, store: Store) -> tuple[list[_Target], list[str]
     return targets, [row.name for row in catalog.rows if not stored[row.key]]
 
 
+def require_below(names: Iterable[str]) -> None:
+    """Refuse names that lead out of the folder to which they are relative."""
+    parts = {name: PurePosixPath(name).parts for name in names}
+    odd = [name for name, inner in parts.items() if not inner or name[0] == "/" or ".." in inner or "\0" in name]
+    if odd:
+        raise CacheError(f"expected names below the folder, but the catalog has: {listed(odd)}")
+
+
 def _require_apart(targets: Sequence[_Target], suffix: str) -> None:
     """Refuse names that lead out of the folder, that a file system cannot hold, or that are one file's."""
     counts = Counter(target.stem for target in targets)
+    require_below(counts)
     parts = {stem: PurePosixPath(stem).parts for stem in counts}
-    odd = [stem for stem, names in parts.items() if not names or stem[0] == "/" or ".." in names or "\0" in stem]
-    if odd:
-        raise CacheError(f"expected names below the destination, but the catalog has: {listed(odd)}")
     long = [stem for stem, names in parts.items() if len(os.fsencode(names[-1] + suffix)) > _LONGEST]
     if long:
         raise CacheError(f"names longer than {_LONGEST} bytes cannot be written; export without names: {listed(long)}")
@@ -136,7 +190,8 @@ def _require_apart(targets: Sequence[_Target], suffix: str) -> None:
         )
 
 
-def _require_empty(destination: Path, cache: Cache) -> None:
+def require_empty(destination: Path, cache: Cache) -> None:
+    """Refuse to write into a folder that holds something, or into the cache itself."""
     if destination.resolve().is_relative_to(cache.path.resolve()):
         raise CacheError(f"{destination} lies in the cache; export to another place")
     if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
@@ -145,18 +200,15 @@ def _require_empty(destination: Path, cache: Cache) -> None:
 
 def _write_all(targets: Sequence[_Target], store: Store, destination: Path, progress: Progress | None) -> int:
     """Write every file, and a line about each; returns the images' bytes."""
-    left, size, done = iter(targets), 0, 0
-    records = destination / RECORDS
+    size, show, records = 0, throttled(progress), destination / RECORDS
     with disk_errors(records):
         destination.mkdir(parents=True, exist_ok=True)
-        with ThreadPoolExecutor(2) as pool, records.open("w", encoding="utf-8") as lines:
-            while piece := list(islice(left, _PIECE)):
-                for written, line in pool.map(lambda target: _write(target, store, destination), piece):
-                    size += written
-                    lines.write(line + "\n")
-                done += len(piece)
-                if progress is not None:
-                    progress(done, len(targets))
+        written = work_ahead(lambda target: _write(target, store, destination), targets)
+        with records.open("w", encoding="utf-8") as lines:
+            for done, (bytes_of_one, line) in enumerate(written, start=1):
+                size += bytes_of_one
+                lines.write(line + "\n")
+                show(done, len(targets))
     return size
 
 

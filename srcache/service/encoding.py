@@ -4,15 +4,12 @@ import json
 import math
 from typing import TYPE_CHECKING
 
-from xxhash import xxh3_64_hexdigest
-
 from srcache.engine.interface import Failure, Upscaled, upscaled_side
 from srcache.images import encode, from_tensor, resize, to_batch
-from srcache.keys import image_key
 from srcache.recipe.recipe import Recipe
 from srcache.service.requests import Request
 from srcache.service.runner import failure_of
-from srcache.stores import Entry
+from srcache.stores import Entry, with_checksums
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,16 +47,15 @@ class ResultEncoder:
             return wrong
         pixels = resize(from_tensor(upscaled.image), request.size, "lanczos")
         payload = encode(pixels, self._codec)
-        record = {
-            "xxh3": xxh3_64_hexdigest(payload),
+        known = {
             **request.record,
             "lr": list(request.shape),
             "size": list(request.size),
             "notes": dict(upscaled.notes),
             "milliseconds": milliseconds,
             "device": self._device,
-            "checksum": image_key(payload),
         }
+        record = with_checksums(known, payload)
         json.dumps(record, allow_nan=False)
         return Entry(request.name, payload, record, request.aliases)
 

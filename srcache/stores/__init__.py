@@ -16,6 +16,7 @@ from srcache.stores.interface import Store as Store
 from srcache.stores.interface import StoreKind as StoreKind
 from srcache.stores.interface import StoreOptions as StoreOptions
 from srcache.stores.interface import View as View
+from srcache.stores.records import with_checksums as with_checksums
 
 KINDS = ("lmdb", "shards")
 """The kinds of store that a cache directory can be made of, the default first."""

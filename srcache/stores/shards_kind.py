@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from srcache.errors import DamagedError
@@ -11,7 +11,7 @@ from srcache.stores import tar
 from srcache.stores.interface import Entry, Problem, StoreKind, StoreOptions
 from srcache.stores.shard_index import name_of
 from srcache.stores.shard_members import Found, entries_of, read_payload, read_record
-from srcache.stores.shard_writer import is_partial, is_shard
+from srcache.stores.shard_writer import PARTIAL, is_partial, is_shard
 from srcache.stores.shards import ShardsStore
 
 
@@ -41,24 +41,34 @@ def _check(path: Path) -> Iterator[Problem]:
 
 
 class _Shards:
-    """What shards still hold; see `Salvage`. A context manager: it looks at every file when it is entered."""
+    """What shards still hold; see `Salvage`. A context manager: it looks at every file when it is entered.
+
+    Only shards that somebody may be writing stay open, for they are renamed when they are complete; a folder may have
+    more complete ones than a process may open files.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._handles: list[int] = []
-        self._found: dict[str, list[tuple[int, Found]]] = {}
+        self._partials: dict[str, int] = {}
+        self._found: dict[str, list[tuple[str, Found]]] = {}
 
     def __enter__(self) -> "_Shards":
-        for name in _shards(self._path):
+        for listed in _shards(self._path):
+            there = (self._path / listed).exists()
+            name = listed if there else listed.removesuffix(PARTIAL)  # it was sealed a moment ago
             handle = os.open(self._path / name, os.O_RDONLY)
-            self._handles.append(handle)
             for found in _whatever_is_sound(handle, name):
-                self._found.setdefault(name_of(found.name), []).append((handle, found))
+                self._found.setdefault(name_of(found.name), []).append((name, found))
+            if is_partial(name):
+                self._partials[name] = handle
+            else:
+                os.close(handle)
         return self
 
     def __exit__(self, *rest: object) -> None:
-        for handle in self._handles:
+        for handle in self._partials.values():
             os.close(handle)
+        self._partials.clear()
 
     def names(self) -> list[str]:
         """See `Salvage.names`."""
@@ -66,12 +76,23 @@ class _Shards:
 
     def entry(self, name: str) -> Entry | None:
         """See `Salvage.entry`."""
-        for handle, found in self._found.get(name, ()):
-            read = _braver(handle)
-            with suppress(DamagedError):
+        for shard, found in self._found.get(name, ()):
+            with self._opened(shard) as handle, suppress(DamagedError):
+                read = _braver(handle)
                 payload = read_payload(read, name, found.place, name)
                 return Entry(name, payload, read_record(read, name, found.place, name), found.aliases)
         return None
+
+    @contextmanager
+    def _opened(self, shard: str) -> Iterator[int]:
+        if shard in self._partials:
+            yield self._partials[shard]
+            return
+        handle = os.open(self._path / shard, os.O_RDONLY)
+        try:
+            yield handle
+        finally:
+            os.close(handle)
 
 
 def _braver(handle: int) -> tar.Read:

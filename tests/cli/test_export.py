@@ -33,7 +33,48 @@ def test_without_names_files_are_named_by_key_and_have_records(home, srcache):
         ("cache photos --recipe bicubic", "photos exists and is not empty"),
         ("cache out", "cache holds 2 recipes"),
         ("cache out --format zip", "Invalid value for '--format'"),
+        ("cache photos --recipe bicubic --format lmdb", "photos exists and is not empty"),
+        ("cache out --recipe bicubic --format lmdb --names", "--names goes only with --format folder"),
+        ("cache out --recipe bicubic --format lmdb --shard-bytes 1M", "--shard-bytes goes only with --format shards"),
+        ("cache out --recipe bicubic --catalog 1", "--catalog goes only with --names or --join"),
+        (
+            "cache out --join --format shards --names",
+            "do not go together: - --join writes training shards; leave --format out - --names goes only",
+        ),
+        (
+            "cache out --lr photos --hr photos --class a --seed 1",
+            "--lr goes only with --join - --hr goes only with --join - --class goes only with --join - --seed goes",
+        ),
+        ("cache out --join --recipe bicubic --hr cache", "no image of the catalog can be taken from cache"),
     ],
 )
 def test_a_mistake_is_refused(home, refuse, line, message):
     refuse(f"export {line}", message)
+
+
+def test_a_cache_of_shards(home, srcache):
+    printed = srcache("export", "cache", "out", "--recipe", "bicubic", "--format", "shards", "--shard-bytes", "1K")
+    assert (printed.code, printed.err) == (0, "")
+    assert printed.out == (
+        "out/bicubic-acbb464ab9619f0b: 3 SR images; 3 added, 0 there already, 1 asked for, but in none of them\n"
+    )
+    assert srcache("verify", "out").code == 0
+    document = json.loads(srcache("export", "cache", "o2", "--recipe", "lanczos", "--format", "lmdb", "--json").out)
+    assert (document["ok"], document["result"]["store"]) == (True, "lmdb")
+
+
+def test_training_shards(home, srcache):
+    printed = srcache("export", "cache", "out", "--recipe", "bicubic", "--join", "--lr", "photos", "--seed", "2")
+    assert printed.code == 1
+    assert printed.out.startswith("out: 3 samples (lr.png, sr000.png, cls, json) in 1 shard, ")
+    assert printed.err == "1 image not exported\n  absent: größe 1/leer.png: the cache has 0 of its 1 SR image\n"
+    assert sorted(path.name for path in Path("out").iterdir()) == ["README.md", "dataset.json", "shard-000000.tar"]
+    assert srcache("build", "one", "--cache", "cache", *recipe_words("bicubic")).code == 0
+    smaller = srcache("export", "cache", "smaller", "--recipe", "bicubic", "--join")
+    assert "left out: images that only other catalogs have (2f69c326); --catalog chooses one\n" in smaller.out
+    words = ("--recipe", "lanczos", "--join", "--class", "größe 1", "--shard-bytes", "1K", "--json")
+    document = json.loads(srcache("export", "cache", "json", *words).out)
+    assert document["ok"]
+    assert document["result"]["classes"] == ["größe 1"]
+    noted = json.loads(Path("json/dataset.json").read_text(encoding="utf-8"))
+    assert noted.items() <= document["result"].items()

@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
-from srcache.catalog import hashing as memo
 from srcache.catalog.rows import Catalog, Row
 from srcache.catalog.scanning import from_dataset, scan
-from srcache.dataset.items import NO_LABEL, _hr_paths, _PackedTexts, open_items, require_complete
+from srcache.dataset.items import NO_LABEL, _PackedTexts, open_items, require_complete
 from srcache.errors import CatalogError, ImageError, PolicyError
 from srcache.images import Pixels, decode
 from srcache.keys import ImageKey, file_key, image_key, pixel_key
@@ -170,23 +169,6 @@ def test_an_hr_file_that_went_away_is_named(photos: Path, make_image: Callable[.
     (large / "moss1.webp").write_bytes(b"")
     with pytest.raises(ImageError, match=r"hr/moss1.webp: the file has no bytes"):
         items.hr(1)
-
-
-def test_pairs_may_come_from_a_csv_and_are_not_hashed(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    scanned = scan(photos / "moss")
-    (photos / "list.csv").write_text("path\n" + "\n".join(f"moss/moss{number}.png" for number in (2, 1, 0)))
-    monkeypatch.setattr(memo, "file_key", lambda path: 1 / 0)
-    names = [f"moss/moss{number}.bmp" for number in range(3)]
-    found = _hr_paths(names, photos / "list.csv")
-    assert found == [photos / "moss" / f"moss{number}.png" for number in range(3)]
-    assert _hr_paths([row.name for row in scanned.rows], str(photos / "moss")) == [row.path for row in scanned.rows]
-
-
-@pytest.mark.parametrize("name", ["a.b/c.d.png", "c", ".hidden.png", "a/b.tar.gz"])
-def test_names_are_compared_without_their_last_suffix_only(tmp_path: Path, name: str) -> None:
-    rows = tuple(Row(image_key(b""), other, None, tmp_path / other) for other in (f"{name}.bmp", f"x{name}.png"))
-    (found,) = _hr_paths([f"{name}.png"], Catalog(rows=rows))
-    assert found == tmp_path / f"{name}.bmp"
 
 
 def test_a_catalog_from_which_nothing_was_left_out_is_complete(photos: Path) -> None:

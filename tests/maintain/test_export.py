@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from srcache.catalog.names import stem_of
 from srcache.errors import CacheError, DamagedError
 from srcache.images import as_file, decode, encode
 from srcache.keys import file_key, image_key
-from srcache.maintain.export import export
+from srcache.maintain.export import export, export_cache
+from srcache.maintain.verify import verify
 from srcache.stores import Entry
 
 
@@ -128,13 +130,13 @@ def test_names_without_a_receipt_are_those_of_the_only_catalog(home, tmp_path):
     ("rows", "message"),
     [
         (["a/cat.jpg", "a/cat.png", "dog.png"], r"written to one file: a/cat \(with \.png\)"),
-        (["../../evil.png"], r"names below the destination, but the catalog has: \.\./\.\./evil"),
-        (["/etc/evil.png"], "names below the destination, but the catalog has: /etc/evil"),
-        (["a/../../evil.png"], "names below the destination"),
+        (["../../evil.png"], r"names below the folder, but the catalog has: \.\./\.\./evil"),
+        (["/etc/evil.png"], "names below the folder, but the catalog has: /etc/evil"),
+        (["a/../../evil.png"], "names below the folder"),
         (["a.jpg", "a.png/b.jpg"], "written to one file: a "),
         (["records.jsonl/b.jpg"], r"written to one file: records\.jsonl"),
         (["ü" * 127 + ".x.png"], "longer than 255 bytes cannot be written"),
-        (["a\0b.png"], "names below the destination"),
+        (["a\0b.png"], "names below the folder"),
     ],
 )
 def test_names_that_no_folder_can_hold_are_refused_before_anything_is_written(
@@ -142,7 +144,7 @@ def test_names_that_no_folder_can_hold_are_refused_before_anything_is_written(
 ):
     key = next(iter(caches.contents(cache)))[:32]
     catalog = KeptCatalog("0" * 32, tuple(KeptRow(key, name, "") for name in rows))
-    monkeypatch.setattr("srcache.maintain.export._last_catalog", lambda *_: catalog)
+    monkeypatch.setattr("srcache.maintain.export.chosen_catalog", lambda *_: catalog)
     with pytest.raises(CacheError, match=message):
         export(cache, tmp_path / "out", "bicubic", names=True)
     assert not (tmp_path / "out").exists()
@@ -187,8 +189,6 @@ def test_the_destination_must_be_new_or_empty(cache, tmp_path):
 
 
 def test_mistakes_are_told(cache, tmp_path):
-    with pytest.raises(CacheError, match="one of folder, but got 'zip'"):
-        export(cache, tmp_path, format="zip")
     with pytest.raises(CacheError, match=r"holds 3 recipes \(bicubic-.*noisy-"):
         export(cache, tmp_path)
     with pytest.raises(CacheError, match="no srcache cache"):
@@ -211,3 +211,45 @@ def test_a_damaged_image_is_never_exported(home, tmp_path):
         export(cache, tmp_path / "out", "bicubic")
     assert not list((tmp_path / "out").glob(f"{key}*"))
     assert not list((tmp_path / "out").glob(".*")), "no half files"
+
+
+@pytest.mark.parametrize("kind", ["lmdb", "shards"])
+def test_a_cache_of_another_kind_is_complete(cache, home, tmp_path, kind):
+    report = export_cache(cache, tmp_path / "out", "bicubic", kind=kind)
+    (one,) = report.recipes
+    assert (one.folder, one.added, one.failed) == (caches.home(cache).name, 5, {})
+    assert [folder.path.name for folder in open_cache(tmp_path / "out").folders()] == [one.folder]
+    assert caches.pixels(tmp_path / "out") == caches.pixels(cache)
+    assert verify(tmp_path / "out").ok
+    again = caches.build(home / "photos", tmp_path / "out")
+    assert (again.stored, again.added) == (5, 0), "build finds everything done"
+
+
+def test_a_cache_has_shards_of_a_size(cache, tmp_path):
+    export_cache(cache, tmp_path / "out", "bicubic", kind="shards", shard_bytes=4000)
+    shards = list(caches.only(tmp_path / "out").store_path.glob("*.tar"))
+    assert len(shards) > 1
+
+
+def test_a_cache_goes_only_into_a_new_place(cache, tmp_path):
+    export_cache(cache, tmp_path / "out", "bicubic", kind="lmdb")
+    line = f"srcache merge {cache} --into {tmp_path / 'out'} --recipe {caches.home(cache).name}"
+    with pytest.raises(CacheError, match=re.escape(line)):
+        export_cache(cache, tmp_path / "out", "bicubic", kind="lmdb")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/file").touch()
+    with pytest.raises(CacheError, match="exists and is not empty"):
+        export_cache(cache, tmp_path / "full", "bicubic", kind="lmdb")
+    with pytest.raises(CacheError, match="lies in the cache"):
+        export_cache(cache, cache / "out", "bicubic", kind="lmdb")
+    with pytest.raises(CacheError, match="holds 3 recipes"):
+        export_cache(cache, tmp_path / "new", kind="lmdb")
+
+
+def test_names_may_be_those_of_an_earlier_catalog(home, tmp_path):
+    cache = Path(shutil.copytree(home / "cache", tmp_path / "cache"))
+    (digest,) = open_cache(cache).catalogs()
+    shutil.copytree(home / "photos/wörter", tmp_path / "few")
+    caches.build(tmp_path / "few", cache)
+    assert export(cache, tmp_path / "last", "bicubic", names=True).files == 4
+    assert export(cache, tmp_path / "first", "bicubic", names=True, catalog=digest[:8]).files == 6

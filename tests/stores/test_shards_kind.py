@@ -256,3 +256,18 @@ def test_a_store_that_cannot_be_replaced_stays(folder: Path, monkeypatch: pytest
 def test_a_record_says_what_a_loader_of_tars_needs(shard: Path) -> None:
     records = [json.loads(data) for name, data in unpacked(shard).items() if name.endswith(".json")]
     assert [record["key"] for record in records] == [entry.record["key"] for entry in ENTRIES[:3]]
+
+
+def test_salvage_opens_few_files_however_many_shards_there_are(tmp_path: Path) -> None:
+    folder = tmp_path / "data.shards"
+    for number in range(40):
+        shard_of(folder, made_entry(number))
+    left_behind(folder, made_entry(40))
+    before = len(os.listdir("/proc/self/fd"))
+    with KIND.salvage(folder) as salvage:
+        assert len(os.listdir("/proc/self/fd")) <= before + 1
+        (partial,) = folder.glob("*.partial")
+        partial.rename(folder / partial.name.removesuffix(".partial"))
+        found = {name: entry.payload for name in salvage.names() if (entry := salvage.entry(name)) is not None}
+    assert found == payloads(*(made_entry(number) for number in range(41)))
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 from images import picture
 from PIL import Image
@@ -12,8 +13,9 @@ from srcache.cache.manifest import RecipeFolder, open_cache
 from srcache.catalog.scanning import scan
 from srcache.fill.run import fill
 from srcache.fill.settings import FillReport, FillSettings
+from srcache.images import decode
 from srcache.recipe.reading import load_recipe
-from srcache.stores import Store
+from srcache.stores import Entry, Store, with_checksums
 
 RECIPES = {
     "bicubic": "engine: resample\nscale: 2\n",
@@ -43,10 +45,10 @@ def recipe_file(folder: Path, name: str) -> Path:
     return path
 
 
-def build(photos: Path, cache: Path, name: str = "bicubic", samples: int = 1) -> FillReport:
-    """Fill a cache with one of `RECIPES`."""
+def build(photos: Path, cache: Path, name: str = "bicubic", samples: int = 1, **settings: Any) -> FillReport:
+    """Fill a cache with one of `RECIPES`; `settings` as `FillSettings` takes them."""
     recipe = load_recipe(recipe_file(photos.parent, name))
-    return fill(scan(photos), recipe, cache, FillSettings(samples=samples, device="cpu"))
+    return fill(scan(photos), recipe, cache, FillSettings(samples=samples, device="cpu", **settings))
 
 
 def build_two(home: Path) -> Path:
@@ -78,3 +80,24 @@ def contents(cache: Path, name: str = "bicubic") -> dict[str, bytes | None]:
     """Every entry's payload by name."""
     with opened(cache, name) as store:
         return {entry: store.get(entry) for entry in store.names()}
+
+
+def pixels(cache: Path, name: str = "bicubic") -> dict[str, bytes]:
+    """Every entry's decoded pixels by name: the same, whatever the kind of store."""
+    return {entry: decode(payload or b"").tobytes() for entry, payload in contents(cache, name).items()}
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder by its relative path."""
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def replace_payload(cache: Path, entry: str, payload: bytes, name: str = "bicubic") -> None:
+    """Put an entry with another payload in the place of a stored one, in a store that is written anew."""
+    folder = only(cache, name)
+    with closing(folder.store()) as store:
+        entries = {one: (store.get(one) or b"", store.record(one) or {}) for one in store.names()}
+    entries[entry] = (payload, entries[entry][1])
+    shutil.rmtree(folder.store_path)
+    with closing(folder.store(writable=True)) as store:
+        store.put_many([Entry(one, data, with_checksums(record, data)) for one, (data, record) in entries.items()])

@@ -1,0 +1,60 @@
+"""Which HR image belongs to which image of a catalog: that of the same relative name without suffix."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from srcache.catalog.listing import list_csv, list_folder
+from srcache.catalog.names import stem_of
+from srcache.catalog.scanning import open_catalog
+from srcache.errors import CatalogError, listed
+
+
+def hr_paths(names: Sequence[str], hr: Any) -> list[Path]:
+    """For each name its HR file; every name must have one. Nothing is hashed here.
+
+    Raises:
+        CatalogError: as `hr_candidates`, or an image has no HR image.
+    """
+    found = hr_candidates(names, hr)
+    missing = [name for name, path in zip(names, found, strict=True) if path is None]
+    if missing:
+        raise CatalogError(
+            f"{len(missing)} of {len(names)} images have no HR image of the same name (without suffix): "
+            f"{listed(missing)}"
+        )
+    return [path for path in found if path is not None]
+
+
+def hr_candidates(names: Sequence[str], hr: Any) -> list[Path | None]:
+    """For each name its HR file, or None.
+
+    Args:
+        names: relative names of images, with `/`.
+        hr: a folder, a CSV file, a Catalog, or a data set.
+
+    Raises:
+        CatalogError: a name stands for more than one HR image, or `hr` has no files.
+    """
+    places: dict[str, list[tuple[str, Path]]] = {}
+    for name, path in _files_in(hr):
+        places.setdefault(stem_of(name), []).append((name, path))
+    found = [places.get(stem_of(name), []) for name in names]
+    twice = [" and ".join(name for name, _ in fits) for fits in found if len(fits) > 1]
+    if twice:
+        raise CatalogError(f"{len(twice)} names stand for more than one HR image: {listed(twice)}; leave one of each")
+    return [fits[0][1] if fits else None for fits in found]
+
+
+def _files_in(hr: Any) -> list[tuple[str, Path]]:
+    """(relative name, path) of the images that `hr=` stands for: a folder, a CSV file, a Catalog, or a data set."""
+    if isinstance(hr, str | Path) and Path(hr).is_dir():
+        return [(file.name, file.path) for file in list_folder(Path(os.path.abspath(hr))).files]
+    if isinstance(hr, str | Path) and Path(hr).is_file() and Path(hr).suffix.lower() == ".csv":
+        return [(file.name, file.path) for file in list_csv(Path(os.path.abspath(hr))).files]
+    rows = open_catalog(hr).rows
+    paths = [(row.name, row.path) for row in rows if row.path is not None]
+    if len(paths) < len(rows):
+        raise CatalogError("hr= pairs by file name, but its images have none; give a folder")
+    return paths

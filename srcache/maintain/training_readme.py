@@ -1,0 +1,101 @@
+"""What training shards say about themselves: `dataset.json` for programs, `README.md` for people and for `datasets`."""
+
+from dataclasses import dataclass
+
+from srcache.recipe.reading import dump
+from srcache.recipe.recipe import Recipe
+from srcache.wording import counted, human_bytes
+
+ABOUT = "dataset.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingShard:
+    """One tar: its name, how many samples it has, and its size."""
+
+    file: str
+    samples: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSet:
+    """What is in a folder of training shards.
+
+    Attributes:
+        recipe, fingerprint: of the SR images.
+        catalog: the digest of the catalog that lists the images.
+        seed: of the order.
+        samples: how many there are in all shards.
+        members: of each sample, by the suffix behind its number.
+        classes: their names in the order of their numbers; empty without labels.
+        shards: the tars.
+    """
+
+    recipe: str
+    fingerprint: str
+    catalog: str
+    seed: int
+    samples: int
+    members: tuple[str, ...]
+    classes: tuple[str, ...]
+    shards: tuple[TrainingShard, ...]
+
+
+def readme(content: TrainingSet, recipe: Recipe) -> str:
+    """The page about training shards; its head tells `datasets` which files to load."""
+    size = human_bytes(sum(shard.bytes for shard in content.shards))
+    parts = [
+        '---\nconfigs:\n- config_name: default\n  data_files: "*.tar"\n---',
+        f"# {counted(content.samples, 'image')} with SR variants",
+        f"WebDataset shards, written by `srcache export --join`: {counted(len(content.shards), 'tar file')}, {size}. "
+        f"They are shuffled by seed {content.seed}. `{ABOUT}` holds the same numbers for programs.",
+        "## A sample",
+        "\n".join(_member_line(name, recipe) for name in content.members),
+        "The members of a sample begin with its number in the shuffled order, eight digits. In the `json`, every field "
+        "is there in every sample and of one type: `key` is BLAKE2b-128 of the source image's bytes, `name` its path, "
+        "sizes are 0 and `class` is -1 where there is none, and `notes` is JSON text, a list of what the engine noted "
+        "about each SR image.",
+        *(["## Classes", _class_table(content.classes)] if content.classes else []),
+        "## Recipe",
+        f"`{content.recipe}`, fingerprint `{content.fingerprint}`:\n\n```yaml\n{dump(recipe)}```",
+        "## Train",
+        _train(content),
+        'With Hugging Face: `datasets.load_dataset("webdataset", data_files="*.tar")`, or this folder\'s path.',
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _member_line(name: str, recipe: Recipe) -> str:
+    """What a member is."""
+    kind = name.partition(".")[0]
+    if kind == "lr":
+        made = f"made of HR by {recipe.degradation}" if recipe.degradation else "the source image"
+        return f"- `{name}`: LR, {made}"
+    if kind == "hr":
+        return f"- `{name}`: HR, {'the source image' if recipe.degradation else 'paired with LR by name'}"
+    words = {"cls": "the class's number, as text", "json": "what is known about the sample"}
+    return f"- `{name}`: {words.get(kind) or f'SR image {int(kind[2:])}'}"
+
+
+def _class_table(classes: tuple[str, ...]) -> str:
+    rows = [f"| {number} | {name.replace('|', chr(92) + '|')} |" for number, name in enumerate(classes)]
+    return "\n".join(["| `cls` | class |", "|---|---|", *rows])
+
+
+def _train(content: TrainingSet) -> str:
+    image = next(name for name in content.members if name.startswith("sr"))
+    target = "cls" if content.classes else "json"
+    return f"""```python
+from pathlib import Path
+
+import webdataset as wds
+
+shards = sorted(map(str, Path(".").glob("*.tar")))
+data = wds.WebDataset(shards, shardshuffle=len(shards)).shuffle(1000).decode("torchrgb").to_tuple("{image}", "{target}")
+loader = wds.WebLoader(data, batch_size=None, num_workers=min(2, len(shards)))
+for image, target in loader:  # float, 3 × height × width, in [0, 1]
+    break
+```
+
+`.with_epoch(n)` after `WebLoader` ends an epoch after n items; there are {content.samples} samples."""
