@@ -83,6 +83,20 @@ def test_python_fills_the_cache_that_the_build_command_would(
     assert (result["added"], result["wanted"], result["recipe"]) == (0, 12, report.recipe)
 
 
+@pytest.mark.medium
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # webdataset leaves files open
+def test_webdataset_alone_trains_from_the_shards_that_the_export_command_writes(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photos.parent)
+    assert run(_build_command()) == 0
+    (command,) = re.findall(r"`(srcache export [^`]* --join [^`]*)`", README)
+    assert run(shlex.split(command)[1:]) == 0
+    scope = _python("wds.WebDataset")
+    assert tuple(scope["images"].shape[1:]) == (3, 64, 64)
+    assert set(scope["labels"].tolist()) <= set(range(len(list(photos.iterdir()))))
+
+
 def test_one_line_of_the_loop_is_new() -> None:
     (loop,) = (block for block in _blocks("python") if "# the new line" in block)
     assert loop.count("SRAugmentedDataset(") == loop.count("# the new line") == 1
