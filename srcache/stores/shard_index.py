@@ -5,7 +5,7 @@ them; a reader compares what it gets with the tar's own header and a checksum. B
 
     magic 8 | length of the head 8 | head, JSON | entries, sorted by name | aliases, sorted
     entry   key 16, sample 2 (big-endian) | suffix 2 | shard 4 | offset 8 | size 4 | size of the record 4 | xxh3-64 8
-    alias   alias 16 | key 16
+    alias   alias 16 | key 16 | shard 4
 
 The head lists the shards (name, size in bytes) to which the entries' numbers refer. Names are digests, evenly spread,
 so a place in the table is interpolated rather than bisected: three or four looks among a million entries.
@@ -26,20 +26,20 @@ from numpy.typing import NDArray
 from srcache.errors import DamagedError
 from srcache.files import atomic_file
 
-MAGIC = b"srcshrd1"
+MAGIC = b"srcshrd2"
 SUFFIXES = (".bin", ".png", ".jpg", ".webp", ".qoi", ".ppm")
 """What an entry's `suffix` is a place in; new ones only at the end."""
 
 NAME, ALIAS = 18, 16
 _ENTRY = struct.Struct("<18sHIQIIQ")
-_ALIAS = struct.Struct("<16s16s")
+_ALIAS = struct.Struct("<16s16sI")
 _ENTRY_ROW = np.dtype(
     {
         "names": ["name", "suffix", "shard", "offset", "size", "record", "xxh3"],
         "formats": [f"S{NAME}", "<u2", "<u4", "<u8", "<u4", "<u4", "<u8"],
     }
 )
-_ALIAS_ROW = np.dtype([("alias", f"S{ALIAS}"), ("key", f"S{ALIAS}")])
+_ALIAS_ROW = np.dtype([("alias", f"S{ALIAS}"), ("key", f"S{ALIAS}"), ("shard", "<u4")])
 _HEAD = 16
 _NEAR = 8
 """Rows on both sides of a guess that are bisected first."""
@@ -109,7 +109,7 @@ class Table:
         at = lower_bound(self.rows, Rows(self._end, self.aliases, _ALIAS.size), alias)
         place = self._end + at * _ALIAS.size
         found = self.rows[place : place + _ALIAS.size] if at < self.aliases else b""
-        return found[ALIAS:] if found[:ALIAS] == alias else None
+        return found[ALIAS : 2 * ALIAS] if found[:ALIAS] == alias else None
 
     @property
     def is_sound(self) -> bool:
@@ -117,7 +117,9 @@ class Table:
         rows = np.frombuffer(self.rows, _ENTRY_ROW, self.count, self.start)
         others = np.frombuffer(self.rows, _ALIAS_ROW, self.aliases, self._end)
         sizes = np.array([shard.size for shard in self.shards], np.uint64)
-        if len(rows) and (rows["shard"].max() >= len(sizes) or rows["suffix"].max() >= len(SUFFIXES)):
+        if any(np.any(column["shard"] >= len(sizes)) for column in (rows, others)):
+            return False
+        if np.any(rows["suffix"] >= len(SUFFIXES)):
             return False
         limits = sizes[rows["shard"]] if len(rows) else sizes[:0]
         lengths = rows["size"].astype(np.uint64) + rows["record"]
@@ -164,35 +166,33 @@ def name_of(packed: bytes) -> str:
 def make_table(
     shards: Sequence[Shard], entries: Iterable[tuple[bytes, Place]], aliases: Iterable[tuple[bytes, bytes]]
 ) -> Table:
-    """A table in memory; of a name or an alias that is there twice, the first wins."""
+    """A table in memory; of a name or an alias that is there twice, the first wins. Aliases are of the first shard."""
     rows = b"".join(
         _ENTRY.pack(name, SUFFIXES.index(place.suffix), place.shard, *place[1:5]) for name, place in entries
     )
-    return _sorted(shards, [rows], [b"".join(_ALIAS.pack(*pair) for pair in aliases)])
+    return _sorted(shards, [rows], [b"".join(_ALIAS.pack(*pair, 0) for pair in aliases)])
 
 
 def merge_tables(tables: Sequence[Table], *, lowest_wins: bool = False) -> Table:
-    """One table of many; of a name that is there twice, the first wins, or (`lowest_wins`) that of the lowest shard.
+    """One table of many; of a name or an alias that is there twice, the first wins, or (`lowest_wins`) that of the
+    lowest shard.
 
     Raises:
         DamagedError: a table names shards that it does not list.
     """
     shards = [shard for table in tables for shard in table.shards]
     ranks = np.argsort(np.argsort([shard.name for shard in shards])) if lowest_wins else np.arange(len(shards))
+    ordered = [shard for _, shard in sorted(zip(ranks, shards, strict=True))]
     first, entries, aliases = 0, [], []
     for table in tables:
-        rows = np.frombuffer(table.rows, _ENTRY_ROW, table.count, table.start).copy()
-        if np.any(rows["shard"] >= len(table.shards)):
-            raise DamagedError("an index names shards that it does not list; `srcache repair` makes it again")
-        rows["shard"] = ranks[first : first + len(table.shards)][rows["shard"]] if table.count else 0
-        entries.append(rows)
-        aliases.append(table.rows[table._end : table._end + table.aliases * _ALIAS.size])
+        own = ranks[first : first + len(table.shards)]
+        entries.append(_renumbered(np.frombuffer(table.rows, _ENTRY_ROW, table.count, table.start), own))
+        aliases.append(_renumbered(np.frombuffer(table.rows, _ALIAS_ROW, table.aliases, table._end), own))
         first += len(table.shards)
-    joined = np.concatenate(entries) if entries else np.empty(0, _ENTRY_ROW)
+    joined = [np.concatenate(rows) for rows in (entries, aliases) if rows]
     if lowest_wins:
-        joined = joined[np.argsort(joined["shard"], kind="stable")]
-    ordered = [shard for _, shard in sorted(zip(ranks, shards, strict=True))]
-    return _sorted(ordered, [joined.tobytes()], aliases)
+        joined = [rows[np.argsort(rows["shard"], kind="stable")] for rows in joined]
+    return _sorted(ordered, *([rows.tobytes()] for rows in joined or (np.empty(0), np.empty(0))))
 
 
 def write_table(path: Path, table: Table) -> None:
@@ -267,6 +267,15 @@ def lower_bound(rows: "bytes | mmap.mmap", among: Rows, wanted: bytes) -> int:
         else:
             high = middle
     return low
+
+
+def _renumbered(rows: NDArray[Any], numbers: NDArray[Any]) -> NDArray[Any]:
+    """A copy of rows whose shards have other numbers."""
+    if np.any(rows["shard"] >= len(numbers)):
+        raise DamagedError("an index names shards that it does not list; `srcache repair` makes it again")
+    rows = rows.copy()
+    rows["shard"] = numbers[rows["shard"]] if len(rows) else 0
+    return rows
 
 
 def _sorted(shards: Sequence[Shard], entries: Sequence[bytes], aliases: Sequence[bytes]) -> Table:

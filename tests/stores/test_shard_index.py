@@ -189,7 +189,7 @@ def test_of_tables_that_are_merged_the_first_or_the_lowest_shard_wins(parts, ord
         shards = [Shard(f"{order[2 * number + more]:08d}-cccccccc.tar", 2**41 + more) for more in (0, 1)]
         tables.append(make_table(shards, pairs, others))
         given_.append(_by_shard(shards, pairs))
-        aliases += others
+        aliases.append((shards[0].name, others))
     first = merge_tables(tables)
     assert first.shards == tuple(shard for table in tables for shard in table.shards)
     assert _seen(first) == {name: found for part in reversed(given_) for name, found in part.items()}
@@ -197,10 +197,21 @@ def test_of_tables_that_are_merged_the_first_or_the_lowest_shard_wins(parts, ord
     assert lowest.shards == tuple(sorted(first.shards)), "so that the table of a folder lists what the folder does"
     every = sorted(((found[0].name, name, found) for part in given_ for name, found in part.items()), reverse=True)
     assert _seen(lowest) == {name: found for _, name, found in every}
-    for merged in (first, lowest):
+    for merged, given in ((first, aliases), (lowest, sorted(aliases, key=lambda part: part[0]))):
+        pairs = [pair for _, others in given for pair in others]
         assert merged.is_sound
-        assert {alias: merged.resolve(alias) for alias, _ in aliases} == dict(reversed(aliases))
-        assert merged.aliases == len(dict(aliases))
+        assert {alias: merged.resolve(alias) for alias, _ in pairs} == dict(reversed(pairs))
+        assert merged.aliases == len(dict(pairs))
+
+
+@given(st.lists(ALIASES, min_size=2, max_size=6), st.randoms(use_true_random=False))
+def test_an_alias_means_what_its_lowest_shard_says_in_whatever_order_tables_are_merged(parts, rng):
+    tables = [make_table([Shard(f"{n:08d}-cccccccc.tar", 9)], [], pairs) for n, pairs in enumerate(parts)]
+    expected = dict(pair for pairs in reversed(parts) for pair in reversed(pairs))
+    while len(tables) > 1:
+        rng.shuffle(tables)
+        tables[:2] = [merge_tables(tables[:2], lowest_wins=True)]
+    assert {alias: tables[0].resolve(alias) for alias in expected} == expected
 
 
 @given(PAIRS, ALIASES)
@@ -227,9 +238,9 @@ def test_the_form_of_an_index_is_frozen(tmp_path):
     )
     data = (tmp_path / "x.idx").read_bytes()
     length = int.from_bytes(data[8:16], "little")
-    assert data[:8] == MAGIC == b"srcshrd1"
+    assert data[:8] == MAGIC == b"srcshrd2"
     assert json.loads(data[16 : 16 + length]) == {"shards": [list(SHARDS[0])], "entries": 1, "aliases": 1}
-    assert data[16 + length :] == ROW.pack(name, 3, 0, 1024, 300, 99, 2**63 + 5) + alias + key
+    assert data[16 + length :] == ROW.pack(name, 3, 0, 1024, 300, 99, 2**63 + 5) + alias + key + bytes(4)
     assert SUFFIXES == (".bin", ".png", ".jpg", ".webp", ".qoi", ".ppm"), (
         "another order makes every index in the field lie"
     )
@@ -345,9 +356,10 @@ def test_an_entry_that_is_said_to_lie_where_none_can_is_refused(lie):
 def test_rows_out_of_order_are_not_sound():
     low, high = (b"\1" * NAME, 0, 0, 0, 1, 1, 0), (b"\2" * NAME, 0, 0, 0, 1, 1, 0)
     assert [_lying(*rows).is_sound for rows in ((low, high), (high, low), (low, low))] == [True, False, False]
-    aliases = b"\2" * 32 + b"\1" * 32
-    assert not Table((), aliases, 0, 0, 2).is_sound
-    assert Table((), aliases[32:] + aliases[:32], 0, 0, 2).is_sound
+    low, high = (bytes([byte]) * 32 + bytes(4) for byte in (1, 2))
+    shards = (Shard("00000000-aaaaaaaa.tar", 9),)
+    assert [Table(shards, rows, 0, 0, 2).is_sound for rows in (low + high, high + low)] == [True, False]
+    assert not Table((), low + high, 0, 0, 2).is_sound, "they are of a shard that is none"
 
 
 def test_tables_that_name_shards_they_do_not_list_are_not_merged():
