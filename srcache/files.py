@@ -6,7 +6,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from importlib.resources import files
 from pathlib import Path
@@ -19,6 +19,9 @@ from srcache.errors import BusyError, ConfigError, DiskFullError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 _FULL |= {errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ESTALE}
+
+NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF}
+"""What file systems say that have no locks."""
 
 
 def user_folder() -> Path:
@@ -106,30 +109,62 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def lock(folder: Path, doing: str = "filled") -> Iterator[None]:
+def lock(folder: Path, doing: str = "filled", *, shared: bool = False) -> Iterator[bool]:
     """Hold a folder's lock, so that one process at a time changes it; when a process dies, its lock is released.
+
+    Where the file system has no locks, nothing is held, and nobody is kept out.
 
     Args:
         folder: where the lock is: a file named `lock`.
         doing: what is being done with the folder, for the error that other processes get: "filled", "trained", …
+        shared: together with others that share it.
+
+    Yields:
+        Whether this is the only process of this machine that holds it.
 
     Raises:
         BusyError: another process holds the lock.
     """
-    path = folder / "lock"
+    path, held = folder / "lock", True
     with disk_errors(path):
         file = path.open("a+")
     with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            file.seek(0)
-            holder = file.read().strip() or "?"
-            raise BusyError(f"{folder} is being {doing} by process {holder}; wait for it, or stop it") from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
+            holders = ", ".join(map(str, _living(file) or _noted(file))) or "?"
+            raise BusyError(f"{folder} is being {doing} by process {holders}; wait for it, or stop it") from error
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            held = False
+        if held and not shared:
+            file.truncate(0)
+        file.write(str(os.getpid()) if held and not shared else f"\n{os.getpid()}\n")
         file.flush()
+        yield not (shared and _living(file))
+
+
+def _living(file: IO[str]) -> list[int]:
+    """The processes that a lock's file names and that are still there, but for this one."""
+    return [number for number in _noted(file) if number != os.getpid() and os.path.exists(f"/proc/{number}")]
+
+
+def _noted(file: IO[str]) -> list[int]:
+    file.seek(0)
+    return sorted({int(word) for word in file.read().split() if word.isdecimal()})
+
+
+@contextmanager
+def brief_lock(folder: Path) -> Iterator[None]:
+    """Hold a lock on a folder itself for a moment, and wait for whoever holds it; nothing where there are no locks."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(handle)
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,8 +1,12 @@
-"""The journal of entries that could not be made: one JSON object a line, appended, readable after a crash."""
+"""Journals of entries that could not be made: one JSON object a line, appended, readable after a crash.
+
+Every process that fills a folder together with others writes a journal of its own; readers join all of them.
+"""
 
 import json
+import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from srcache.files import append_line
@@ -27,21 +31,20 @@ class FailedEntry:
     tries: int = 1
 
 
-def read_failures(journal: Path) -> dict[str, FailedEntry]:
+def read_failures(journals: Iterable[Path]) -> dict[str, FailedEntry]:
     """The latest failure of each entry, with the number of tries; entries made since then are still listed."""
+    notes = [note for journal in journals for note in _notes(journal)]
     found: dict[str, FailedEntry] = {}
-    for line in journal.read_text(encoding="utf-8", errors="replace").splitlines() if journal.exists() else ():
-        note = _parsed(line)
-        if note is not None:
-            tries = found[note.name].tries + 1 if note.name in found else 1
-            found[note.name] = FailedEntry(note.name, note.source, note.reason, note.detail, tries)
+    for _, note in sorted(notes, key=lambda dated: dated[0]):
+        tries = found[note.name].tries + 1 if note.name in found else 1
+        found[note.name] = replace(note, tries=tries)
     return found
 
 
 def append_failure(journal: Path, failed: FailedEntry) -> None:
-    """Append one failure."""
+    """Append one failure, and when it came (seconds since 1970)."""
     note = {"name": failed.name, "source": failed.source, "reason": failed.reason, "detail": failed.detail}
-    append_line(journal, json.dumps(note))
+    append_line(journal, json.dumps({**note, "time": round(time.time(), 3)}))
 
 
 def failures_by_reason(failed: Iterable[FailedEntry]) -> dict[str, int]:
@@ -52,10 +55,15 @@ def failures_by_reason(failed: Iterable[FailedEntry]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _parsed(line: str) -> FailedEntry | None:
-    """A journal's line; None for one that a crash cut short."""
-    try:
-        note = json.loads(line)
-        return FailedEntry(note["name"], note["source"], note["reason"], note["detail"])
-    except (ValueError, KeyError, TypeError):
-        return None
+def _notes(journal: Path) -> list[tuple[float, FailedEntry]]:
+    """A journal's failures, each with its time; one without a time has that of the line before."""
+    found, last = list[tuple[float, FailedEntry]](), 0.0
+    for line in journal.read_text(encoding="utf-8", errors="replace").splitlines() if journal.exists() else ():
+        try:
+            note = json.loads(line)
+            name, source, reason, detail = (str(note[field]) for field in ("name", "source", "reason", "detail"))
+            last = float(note.get("time", last))
+        except (ValueError, KeyError, TypeError, AttributeError):  # a crash cut it short
+            continue
+        found.append((last, FailedEntry(name, source, reason, detail)))
+    return found

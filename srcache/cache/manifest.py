@@ -2,24 +2,25 @@
 
     CACHE/srcache.json              format version, store kind; its presence makes a folder a cache
     CACHE/catalogs/<digest>.csv     what was built from
-    CACHE/<name>-<fingerprint>/     one recipe: recipe.yaml, the store, receipts/, failures.jsonl, lock
+    CACHE/<name>-<fingerprint>/     one recipe: recipe.yaml, the store, receipts/, failures.jsonl or failures/, lock
 
 A recipe has a folder of its own because LMDB files never shrink: dropping the folder gives the disk back. Everything
-but the store is small text, written in one step or appended line by line, and readable without srcache.
+but the store is small text, written in one step or appended line by line, and readable without srcache. Two processes
+may make a cache or add to it at once: what both write has equal bytes, and what one of them writes has a name of its own.
 """
 
 import json
 import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from srcache.cache.failures import FailedEntry, append_failure, read_failures
-from srcache.errors import CacheError, DamagedError, RecipeError, listed
-from srcache.files import lock, write_atomic
+from srcache.errors import BusyError, CacheError, DamagedError, MachineError, RecipeError, listed
+from srcache.files import brief_lock, disk_errors, lock, write_atomic
 from srcache.recipe.reading import dump, restore
 from srcache.recipe.recipe import Recipe
 from srcache.stores import KINDS, Store, StoreKind, StoreOptions, store_kind
@@ -36,18 +37,26 @@ class RecipeFolder:
         path: the folder, CACHE/<name>-<fingerprint>.
         kind: the name of the cache's kind of store.
         recipe: as recipe.yaml has it.
+        writer: the id of this process where it fills the folder together with others; see `as_writer`.
     """
 
     path: Path
     kind: str
     recipe: Recipe
+    writer: str | None = None
 
-    def store(self, *, writable: bool = False, shard_bytes: int | None = None) -> Store:
-        """Open the entries; `shard_bytes` as in `StoreOptions`."""
-        options = StoreOptions(writable=writable, fingerprint=self.recipe.fingerprint)
+    def store(self, *, writable: bool = False, shard_bytes: int | None = None, take_over: str | None = None) -> Store:
+        """Open the entries; `shard_bytes` and `take_over` as in `StoreOptions`."""
+        options = StoreOptions(
+            writable=writable, fingerprint=self.recipe.fingerprint, writer=self.writer, take_over=take_over
+        )
         if shard_bytes is not None:
             options = replace(options, shard_bytes=shard_bytes)
         return self.store_kind.open(self.store_path, options)
+
+    def as_writer(self) -> "RecipeFolder":
+        """The folder for a process that fills it: where several may at once, with an id for all that it writes."""
+        return replace(self, writer=uuid4().hex[:8]) if self.store_kind.shared else self
 
     @property
     def store_kind(self) -> StoreKind:
@@ -64,7 +73,13 @@ class RecipeFolder:
         return [_json(path) for path in sorted((self.path / "receipts").glob("*.json"))]
 
     def write_receipt(self, receipt: dict[str, Any]) -> None:
-        """Keep what a run did; a receipt is written once and never changed."""
+        """Keep what a run did; a receipt is written once and never changed.
+
+        Raises:
+            MachineError: the folder was taken away.
+        """
+        if not self.path.is_dir():
+            raise self._taken_away
         seconds, nanoseconds = divmod(time.time_ns(), 10**9)  # one look at one clock: others may be a tick behind
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(seconds))
         name = f"{stamp}-{nanoseconds:09d}-{uuid4().hex[:8]}.json"
@@ -77,19 +92,38 @@ class RecipeFolder:
 
     def failures(self) -> dict[str, FailedEntry]:
         """The latest failure of each entry, with the number of tries; entries made since then are still listed."""
-        return read_failures(self.path / "failures.jsonl")
+        return read_failures([self.path / "failures.jsonl", *sorted((self.path / "failures").glob("*.jsonl"))])
 
     def note_failure(self, failed: FailedEntry) -> None:
-        """Append one failure to the journal."""
-        append_failure(self.path / "failures.jsonl", failed)
-
-    def lock(self) -> AbstractContextManager[None]:
-        """Hold the folder's lock, so that one process at a time fills it; see `files.lock`.
+        """Append one failure to the journal, or to the writer's own where several fill the folder.
 
         Raises:
-            BusyError: another process fills it.
+            MachineError: the folder was taken away.
         """
-        return lock(self.path)
+        journal = self.path / ("failures.jsonl" if self.writer is None else f"failures/{self.writer}.jsonl")
+        try:
+            with disk_errors(journal):
+                if self.writer is not None:
+                    journal.parent.mkdir(exist_ok=True)
+                append_failure(journal, failed)
+        except FileNotFoundError as error:
+            raise self._taken_away from error
+
+    @contextmanager
+    def lock(self) -> Iterator[bool]:
+        """Hold the folder's lock, alone or with others, as the kind of store allows; see `files.lock`.
+
+        Raises:
+            BusyError: another process fills it, and only one may; or it is repaired, or was taken away.
+        """
+        with lock(self.path, shared=self.store_kind.shared) as alone:
+            if not (self.path / "recipe.yaml").exists():
+                raise BusyError(f"{self.path} was taken away a moment ago; run the same command again")
+            yield alone
+
+    @property
+    def _taken_away(self) -> MachineError:
+        return MachineError(f"{self.path} was taken away while it was being filled; run the same command again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +175,18 @@ class Cache:
         raise CacheError(f"{self.path} holds no recipe {wanted!r}; it holds: {held}")
 
     def add(self, recipe: Recipe) -> RecipeFolder:
-        """A recipe's folder, made if it is not there."""
-        for folder in self.folders():
-            if folder.recipe.fingerprint == recipe.fingerprint:
+        """A recipe's folder, made if it is not there; also where others add the same at this moment."""
+        if (folder := self._held(recipe)) is not None:
+            return folder
+        with brief_lock(self.path):
+            if (folder := self._held(recipe)) is not None:
                 return folder
-        path = self.path / recipe.folder
-        write_atomic(path / "recipe.yaml", dump(recipe))
+            path = self.path / recipe.folder
+            write_atomic(path / "recipe.yaml", dump(recipe))
         return RecipeFolder(path, self.kind, recipe)
+
+    def _held(self, recipe: Recipe) -> RecipeFolder | None:
+        return next((one for one in self.folders() if one.recipe.fingerprint == recipe.fingerprint), None)
 
     def keep_catalog(self, digest: str, text: str) -> None:
         """Keep a catalog's CSV under its digest."""
@@ -214,18 +253,33 @@ def create_cache(path: str | Path, kind: str | None = None) -> Cache:
     if kind is not None and kind not in KINDS:
         raise CacheError(f"a cache's store is one of {', '.join(KINDS)}, but got {kind!r}")
     if is_cache(path):
-        cache = open_cache(path)
-        if kind not in (None, cache.kind):
-            raise CacheError(
-                f"{path} keeps its images in {cache.kind}, not in {kind}; leave the store out, or use a new folder"
-            )
-        return cache
-    if path.exists() and (not path.is_dir() or any(not _is_torn_mark(inner) for inner in path.iterdir())):
+        return _of_kind(open_cache(path), kind)
+    _require_free(path)
+    wanted = kind or KINDS[0]
+    store_kind(wanted).refuse(path)
+    with disk_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+    with brief_lock(path):
+        if is_cache(path):  # another process made it just now
+            return _of_kind(open_cache(path), kind)
+        _require_free(path)
+        write_atomic(path / MARK, json.dumps({"format": FORMAT, "store": wanted}) + "\n")
+    return Cache(path, wanted)
+
+
+def _of_kind(cache: Cache, kind: str | None) -> Cache:
+    if kind not in (None, cache.kind):
+        raise CacheError(
+            f"{cache.path} keeps its images in {cache.kind}, not in {kind}; leave the store out, or use a new folder"
+        )
+    return cache
+
+
+def _require_free(path: Path) -> None:
+    """Refuse a folder that holds something and is no cache."""
+    occupied = path.exists() and (not path.is_dir() or any(not _is_torn_mark(inner) for inner in path.iterdir()))
+    if occupied and not is_cache(path):
         raise CacheError(f"{path} exists, is not empty, and is no srcache cache; choose a new or an empty folder")
-    kind = kind or KINDS[0]
-    store_kind(kind).refuse(path)
-    write_atomic(path / MARK, json.dumps({"format": FORMAT, "store": kind}) + "\n")
-    return Cache(path, kind)
 
 
 def _is_torn_mark(path: Path) -> bool:

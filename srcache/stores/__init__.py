@@ -12,6 +12,7 @@ from srcache.stores.interface import Entry as Entry
 from srcache.stores.interface import Problem as Problem
 from srcache.stores.interface import Record as Record
 from srcache.stores.interface import Salvage as Salvage
+from srcache.stores.interface import Stamped as Stamped
 from srcache.stores.interface import Store as Store
 from srcache.stores.interface import StoreKind as StoreKind
 from srcache.stores.interface import StoreOptions as StoreOptions

@@ -114,11 +114,35 @@ class StoreOptions:
         fingerprint: of the recipe that the entries are made by. A store notes it, and one that holds another recipe's
             is refused; None asks for nothing.
         shard_bytes: size in bytes at which a store that consists of shards begins another one.
+        writer: the id of the process that writes, eight hexadecimal digits, where several may; None for one of its own.
+        take_over: the id of a writer that is gone, whose unfinished shard this one shall continue.
     """
 
     writable: bool = False
     fingerprint: str | None = None
     shard_bytes: int = 512 << 20
+    writer: str | None = None
+    take_over: str | None = None
+
+
+class Stamped(NamedTuple):
+    """One step of adding checksums: entries looked at, how many of them got theirs now, and those that are damaged."""
+
+    entries: int
+    added: int
+    problems: tuple[Problem, ...] = ()
+
+
+def _nothing(path: Path) -> Iterator[Any]:
+    return iter(())
+
+
+def _no(path: Path) -> bool:
+    return False
+
+
+def _none(path: Path, options: StoreOptions | None = None) -> int:
+    return 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,19 +153,33 @@ class StoreKind:
         name: as a cache writes it down, and as `--store` takes it.
         codec: the lossless codec of its images, where a recipe names no lossy one; see `images.encode`.
         misses: whether the workers of a training may add the images that they miss.
+        shared: whether several processes may fill a store at once.
         open: a store at a path; raises CacheError where there is nothing to read, DamagedError, MachineError.
         refuse: raises CacheError where a store of this kind must not be made.
         check: problems of a store's files that reading all entries does not show. Reading damaged files may end the
             process, so it is called in one of its own (see `maintain.check_process`).
         salvage: a context manager with what a damaged store still holds.
         replace: puts a new store in the place of a damaged one in one step, and returns where the old files are kept.
+        unfinished: the ids of writers whose part of a store is not complete, whether they live or not.
+        finish: completes the parts of writers that are gone, which on a network file system are all; returns how many
+            entries are in them. Nobody may fill the store meanwhile, as far as locks reach.
+        reindex: makes again what only says where entries lie, and returns whether something was wrong with it.
+        repeated: how many names stand in a store more than once, which is harmless.
+        stamp: gives entries of older versions the checksum that they lack, after comparing them with the one that they
+            have; in steps, each of which is complete. Called as `check` is.
     """
 
     name: str
     codec: str
     misses: bool
+    shared: bool = False
     open: Callable[[Path, StoreOptions], Store]
     refuse: Callable[[Path], None]
     check: Callable[[Path], Iterator[Problem]]
     salvage: Callable[[Path], AbstractContextManager[Salvage]]
     replace: Callable[[Path, Path], Path]
+    unfinished: Callable[[Path], Iterator[str]] = _nothing
+    finish: Callable[[Path, StoreOptions], int] = _none
+    reindex: Callable[[Path], bool] = _no
+    repeated: Callable[[Path], int] = _none
+    stamp: Callable[[Path], Iterator[Stamped]] = _nothing

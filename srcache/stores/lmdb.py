@@ -13,7 +13,7 @@ from srcache.errors import CacheError, ChecksumError, DamagedError
 from srcache.stores.interface import Entry, Record
 from srcache.stores.lmdb_environment import NAMES_AT_ONCE, shared_environment
 
-_XXH3 = b'{"xxh3": "'
+XXH3 = b'{"xxh3": "'
 """How a record begins that has a fast checksum, which older ones lack."""
 
 
@@ -124,8 +124,8 @@ def _compare(payload: bytes | memoryview, record: bytes | memoryview, name: str,
     Raises:
         ChecksumError: they differ.
     """
-    head = bytes(record[: len(_XXH3) + 16])
-    if head.startswith(_XXH3) and xxh3_64_hexdigest(payload) != head[len(_XXH3) :].decode("latin-1"):
+    head = bytes(record[: len(XXH3) + 16])
+    if head.startswith(XXH3) and xxh3_64_hexdigest(payload) != head[len(XXH3) :].decode("latin-1"):
         raise ChecksumError(f"{name} in {path} is not what was written (xxh3); run `srcache repair`")
 
 

@@ -16,6 +16,7 @@ from srcache.stores.interface import Problem, StoreKind, StoreOptions
 from srcache.stores.lmdb import LmdbStore
 from srcache.stores.lmdb_environment import DATABASES
 from srcache.stores.lmdb_salvage import LmdbSalvage
+from srcache.stores.lmdb_stamp import stamp
 
 
 def _open(path: Path, options: StoreOptions) -> LmdbStore:
@@ -86,4 +87,5 @@ KIND = StoreKind(
     check=_check,
     salvage=LmdbSalvage,
     replace=_replace,
+    stamp=stamp,
 )

@@ -95,6 +95,16 @@ class Table:
             raise DamagedError(f"the index of {name_of(name)} is damaged; `srcache repair` makes it again")
         return Place(shard, offset, size, record, xxh3, SUFFIXES[suffix])
 
+    def among(self, names: Iterable[bytes]) -> list[bytes]:
+        """Those of many packed names that are in the table."""
+        asked = list(names)
+        rows = np.frombuffer(self.rows, _ENTRY_ROW, self.count, self.start)["name"]
+        if not asked or not len(rows):
+            return []
+        wanted = np.array(asked, f"S{NAME}")
+        at = np.minimum(np.searchsorted(rows, wanted), len(rows) - 1)
+        return [name for name, is_there in zip(asked, rows[at] == wanted, strict=True) if is_there]
+
     def names(self, first: int, last: int) -> list[bytes]:
         """The packed names of some rows."""
         places = range(self.start + first * _ENTRY.size, self.start + min(last, self.count) * _ENTRY.size, _ENTRY.size)
@@ -110,6 +120,11 @@ class Table:
         place = self._end + at * _ALIAS.size
         found = self.rows[place : place + _ALIAS.size] if at < self.aliases else b""
         return found[ALIAS : 2 * ALIAS] if found[:ALIAS] == alias else None
+
+    @property
+    def content(self) -> bytes:
+        """All rows, as bytes."""
+        return self.rows[self.start :]
 
     @property
     def is_sound(self) -> bool:
@@ -205,7 +220,7 @@ def write_table(path: Path, table: Table) -> None:
     head = MAGIC + len(head).to_bytes(8, "little") + head
     with atomic_file(path, sync=False) as file:
         file.write(head)
-        file.write(table.rows[table.start :])
+        file.write(table.content)
 
 
 def read_table(path: Path, *, mapped: bool = True) -> Table:

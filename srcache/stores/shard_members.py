@@ -7,8 +7,8 @@ of the entry's name and all of the record that stands before it.
 """
 
 import json
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeVar
 
 from xxhash import xxh3_64_hexdigest, xxh3_64_intdigest
 
@@ -18,6 +18,7 @@ from srcache.stores import tar
 from srcache.stores.interface import Entry, Record
 from srcache.stores.shard_index import SUFFIXES, Place, packed_key, packed_name
 
+_Bytes = TypeVar("_Bytes", bytes, memoryview)
 _OWN = "srcache"
 _SEAL, _END = b', "record": "', b'"}}'
 _LARGEST = 2**32 - 1
@@ -83,13 +84,13 @@ def entries_of(read: tar.Read, size: int, where: str, start: int = 0, *, check: 
         raise DamagedError(f"{where}: {payload.name} has no record")
 
 
-def read_payload(read: tar.Read, name: str, place: Place, where: str) -> bytes:
+def read_payload(read: Callable[[int, int], _Bytes], name: str, place: Place, where: str) -> _Bytes:
     """The payload of an entry, if the file holds it where an index says.
 
     Raises:
         DamagedError: it does not, or the payload is not what was written.
     """
-    wanted, head = f"{name}{place.suffix}\0".encode(), read(tar.BLOCK, place.offset)
+    wanted, head = f"{name}{place.suffix}\0".encode(), bytes(read(tar.BLOCK, place.offset))
     payload = read(place.size, place.offset + tar.BLOCK)
     if not head.startswith(wanted) or head[124:135] != b"%011o" % place.size:
         raise DamagedError(f"{where} does not hold {name} where its index says; `srcache repair` makes the index again")

@@ -1,7 +1,7 @@
 """The tables of a folder of shards: read where they fit the tars that are there, made again where they do not."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
@@ -12,6 +12,7 @@ from srcache.machine import NETWORK, file_system
 from srcache.stores import tar
 from srcache.stores.shard_index import Shard, Table, make_table, merge_tables, packed_key, read_table, write_table
 from srcache.stores.shard_members import Found, entries_of
+from srcache.stores.shard_names import shards_in
 
 INDEX, TABLE = ".idx", "table.idx"
 
@@ -50,9 +51,7 @@ def shard_table(folder: Path, shard: Shard) -> Table:
     table = _read(path, mapped=False)
     if table is not None and table.shards == (shard,) and table.is_sound:
         return table
-    with (folder / shard.name).open("rb") as file:
-        found = list(entries_of(tar.reader(file.fileno()), shard.size, str(folder / shard.name), check=False))
-    table = index_of(shard, found)
+    table = _made(folder, shard)
     with suppress(MachineError, OSError):
         write_table(path, table)
     return table
@@ -62,6 +61,34 @@ def index_of(shard: Shard, found: Sequence[Found]) -> Table:
     """The index of one shard from its entries."""
     aliases = [(packed_key(alias) or b"", one.name[:16]) for one in found for alias in one.aliases]
     return make_table([shard], [(one.name, one.place) for one in found], aliases)
+
+
+def wrong_indexes(folder: Path) -> Iterator[Path]:
+    """The indexes and tables that name the tars which are there, but do not say where their entries lie.
+
+    One that names other tars is made again by whoever opens the store, and a tar that is damaged has none.
+    """
+    shards, parts = shards_in(folder)[0], list[Table]()
+    for shard in shards:
+        with suppress(DamagedError, FileNotFoundError):
+            parts.append(_made(folder, shard))
+            if _is_wrong(path := folder / f"{shard.name}{INDEX}", parts[-1]):
+                yield path
+    if len(parts) == len(shards):
+        table = merge_tables(parts, lowest_wins=True)
+        yield from (path for path in _places(folder) if _is_wrong(path, table))
+
+
+def _is_wrong(path: Path, truth: Table) -> bool:
+    kept = _read(path, mapped=False)
+    return kept is not None and kept.shards == truth.shards and kept.content != truth.content
+
+
+def _made(folder: Path, shard: Shard) -> Table:
+    """The index of a shard, made from its tar."""
+    with (folder / shard.name).open("rb") as file:
+        read = tar.reader(file.fileno())
+        return index_of(shard, list(entries_of(read, shard.size, str(folder / shard.name), check=False)))
 
 
 def _places(folder: Path) -> list[Path]:

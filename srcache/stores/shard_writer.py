@@ -3,38 +3,29 @@
 Every writer has a random id and changes only files that carry it. The shard in hand is
 `{counter}-{writer}.tar.partial`, locked while its writer lives. It gets its final name when it is complete, by one
 rename; nobody ever changes it again. What a killed writer left is continued by the next one that gets its lock: entries
-that are intact stay, the rest is cut off.
+that are intact stay, the rest is cut off. On a network file system, where a lock may not reach other machines, it is
+continued only by a writer that was told to take it over.
 """
 
 import fcntl
 import os
-import re
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from uuid import uuid4
 
-from srcache.errors import DamagedError, MachineError
-from srcache.files import disk_errors, sync_folder
+from srcache.errors import BusyError, CacheError, DamagedError, MachineError, listed
+from srcache.files import NO_LOCKS, disk_errors, sync_folder
 from srcache.machine import NETWORK, file_system
 from srcache.stores import tar
 from srcache.stores.interface import Entry, StoreOptions
 from srcache.stores.shard_index import Shard, packed_name, write_table
 from srcache.stores.shard_members import Found, entries_of, pack_entry
+from srcache.stores.shard_names import PARTIAL, is_partial, is_shard, new_writer, shards_in, writer_of
 from srcache.stores.shard_tables import INDEX, index_of
 
-PARTIAL = ".partial"
-_NAME = re.compile(r"(\d{8})-([0-9a-f]{8})\.tar")
-
-
-def is_shard(name: str) -> bool:
-    """Whether a file's name is that of a complete shard."""
-    return _NAME.fullmatch(name) is not None
-
-
-def is_partial(name: str) -> bool:
-    """Whether a file's name is that of a shard that is being written."""
-    return name.endswith(PARTIAL) and is_shard(name.removesuffix(PARTIAL))
+_ABANDONED = 60.0
+"""Seconds after which a shard that was never begun, for its writer was killed that very moment, is swept away."""
 
 
 class ShardWriter:
@@ -47,6 +38,8 @@ class ShardWriter:
 
     def __init__(self, folder: Path, options: StoreOptions) -> None:
         self._folder, self._options = folder, options
+        self._id = options.writer or new_writer()
+        self._home: tuple[int, int] | None = None
         self._path: Path | None = None
         self._handle, self._end = -1, 0
         self.found: dict[bytes, Found] = {}
@@ -113,22 +106,65 @@ class ShardWriter:
         if self._path is not None:
             self._drop()
 
+    def take_over(self, writer: str) -> None:
+        """Continue the shard that another writer left, also on a network file system.
+
+        Raises:
+            CacheError: there is none of that writer.
+            BusyError: the writer lives.
+        """
+        there = shards_in(self._folder)[1]
+        mine = [name for name in there if writer_of(name) == writer]
+        if not mine:
+            others = listed([writer_of(name) for name in there])
+            found = f"unfinished shards there are of writers {others}" if there else "no shard there is unfinished"
+            raise CacheError(f"{self._folder} holds no unfinished shard of a writer {writer!r}; {found}")
+        with disk_errors(self._folder):
+            self._require_home()
+            if not self._continue(self._folder / mine[0]):
+                raise BusyError(f"{self._folder / mine[0]} is being written; wait for its writer, or stop it")
+
     def _begin(self) -> None:
         """Continue what a killed writer left, or make a shard whose number is above all."""
         with disk_errors(self._folder):
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self._require_home()
             names = sorted(os.listdir(self._folder))
-            for name in names if file_system(self._folder) not in NETWORK else ():
-                if is_partial(name) and self._continue(self._folder / name):
+            if file_system(self._folder) not in NETWORK:
+                self._sweep(names)
+                if any(is_partial(name) and self._continue(self._folder / name) for name in names):
                     return
             numbers = [int(name[:8]) for name in names if is_shard(name.removesuffix(PARTIAL))]
-            name = f"{max(numbers, default=-1) + 1:08d}-{uuid4().hex[:8]}.tar{PARTIAL}"
+            name = f"{max(numbers, default=-1) + 1:08d}-{self._id}.tar{PARTIAL}"
             path, hidden = self._folder / name, self._folder / f".{name}"
             handle = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-            _locked(handle)  # before others can see it, for they would take it for one whose writer is gone
-            hidden.rename(path)
-            sync_folder(self._folder)
+            try:
+                _locked(handle)  # before others can see it, for they would take it for one whose writer is gone
+                hidden.rename(path)
+                sync_folder(self._folder)
+            except BaseException:
+                os.close(handle)
+                hidden.unlink(missing_ok=True)
+                raise
         self._path, self._handle, self._end = path, handle, 0
+
+    def _require_home(self) -> None:
+        """The folder, made if this writer has not written yet; one that was taken away since does not come back."""
+        if self._home is None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._home = _identity(self._folder)
+        elif _identity(self._folder) != self._home:
+            self._home = None
+            raise _taken_away(self._folder)
+
+    def _sweep(self, names: Sequence[str]) -> None:
+        """Remove what writers left that were killed when they began a shard."""
+        for name in names:
+            if not name.startswith(".") or not is_partial(name[1:]):
+                continue
+            with suppress(FileNotFoundError):
+                status = (self._folder / name).stat()
+                if status.st_size == 0 and time.time() - status.st_mtime > _ABANDONED:
+                    (self._folder / name).unlink()
 
     def _continue(self, path: Path) -> bool:
         """Take over a shard whose writer is gone, with all that is intact in it; False if its writer lives."""
@@ -170,31 +206,41 @@ class ShardWriter:
 
     def _require_name(self) -> None:
         if self._path is not None and not _same(self._handle, self._path):
-            path = self._path
+            path, self._home = self._path, None
             self._drop()
-            raise MachineError(
-                f"{path} was taken away while it was being written (by `srcache prune` or `srcache repair`); "
-                "run the same command again"
-            )
+            raise _taken_away(path)
 
     def _drop(self) -> None:
         os.close(self._handle)
         self._path, self._handle, self._end, self.found, self.aliases = None, -1, 0, {}, {}
 
 
+def _taken_away(path: Path) -> MachineError:
+    return MachineError(
+        f"{path} was taken away while it was being written (by `srcache prune` or `srcache repair`); "
+        "run the same command again"
+    )
+
+
 def _locked(handle: int) -> bool:
+    """Whether nobody else holds a file's lock, which is ours now; where there are no locks, nobody does."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
+    except OSError as error:
+        return error.errno in NO_LOCKS
     return True
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file or folder a path means; None if there is none."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _same(handle: int, path: Path) -> bool:
     """Whether a path still means the file that is open."""
-    try:
-        there = path.stat()
-    except FileNotFoundError:
-        return False
     ours = os.fstat(handle)
-    return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino) and ours.st_nlink > 0
+    return _identity(path) == (ours.st_dev, ours.st_ino) and ours.st_nlink > 0

@@ -7,42 +7,34 @@
 
 A shard is complete when it has its final name, and never changes. Where two shards hold one name, the lower one wins,
 so writers one after another never change what a name means; writers side by side may both make it, and a store that is
-open keeps to the shard that it first knew. A name that is not found makes the store look at the folder again, at most
-once a second. What shards that are being written hold by now is read too.
+open keeps to the shard that it first saw it in. A name that is not found makes the store look at the folder again, at
+most once a second. What shards that are being written hold by now is read too.
 
 Shards are mapped into memory where they are on this machine. On a network file system, where a file that shrinks would
 end the process, they are read, and the table is kept in the user's own folder.
 """
 
 import heapq
-import mmap
 import os
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from srcache.errors import CacheError, DamagedError
 from srcache.files import disk_errors
-from srcache.machine import NETWORK, file_system
-from srcache.stores import tar
 from srcache.stores.interface import Entry, Record, StoreOptions
-from srcache.stores.shard_index import Place, Shard, Table, merge_tables, name_of, packed_key, packed_name
-from srcache.stores.shard_members import Found, entries_of, read_payload, read_record, recipe_of
-from srcache.stores.shard_tables import folder_table, shard_table
-from srcache.stores.shard_writer import ShardWriter, is_partial, is_shard
+from srcache.stores.shard_files import ShardFile
+from srcache.stores.shard_folder import ShardFolder
+from srcache.stores.shard_index import Place, packed_key, packed_name
+from srcache.stores.shard_members import read_payload, read_record, recipe_of
+from srcache.stores.shard_names import is_partial
+from srcache.stores.shard_writer import ShardWriter
 
 _T = TypeVar("_T")
-_LOOK_EVERY = 1.0
-"""Seconds between two looks at a folder in which a name was not found."""
-
-_MOST_FILES = 256
-"""Shards that are open at once; that which has been open for longest is closed first."""
-
-_PIECE = 10_000
 
 
 class ShardsStore:
@@ -51,11 +43,6 @@ class ShardsStore:
     def __init__(self, path: Path, options: StoreOptions) -> None:
         self._path, self._options = Path(path), options
         self._lock = threading.RLock()
-        self._pid, self._due, self._on_network = 0, 0.0, False
-        self._tables: list[Table] = []
-        self._files: dict[str, _File] = {}
-        self._partials: dict[str, _Partial] = {}
-        self._writer = ShardWriter(self._path, options)
         _STORES.add(self)
         if options.writable:
             with disk_errors(self._path):
@@ -63,11 +50,13 @@ class ShardsStore:
         elif not self._path.is_dir():
             raise CacheError(f"expected shards in {self._path}, but it is not there; was anything built yet?")
         self._reset()
-        self._look()
+        self._folder.look()
         self._require_recipe()
+        if options.take_over is not None:
+            self._writer.take_over(options.take_over)
 
     def __reduce__(self) -> tuple[type["ShardsStore"], tuple[Path, StoreOptions]]:
-        return type(self), (self._path, self._options)
+        return type(self), (self._path, replace(self._options, writer=None, take_over=None))
 
     def put_many(self, entries: Iterable[Entry]) -> int:
         """See `Store.put_many`."""
@@ -80,16 +69,16 @@ class ShardsStore:
             wanted = [entry for entry in batch.values() if not self.has(entry.name)]
             new = self._writer.append(wanted) if wanted else []
             if self._writer.is_full:
-                self._seal()
+                self._folder.seal()
         return len(new)
 
     def get(self, name: str) -> bytes | None:
-        """See `Store.get`."""
-        return self._found(name, read_payload)
+        """See `Store.get`. The payload is read and compared outside the store's lock."""
+        return self._found(name, lambda file, *place: read_payload(file.read, *place))
 
     def record(self, name: str) -> Record | None:
         """See `Store.record`."""
-        return self._found(name, read_record)
+        return self._found(name, lambda file, *place: read_record(file.read, *place))
 
     def has(self, name: str) -> bool:
         """See `Store.has`."""
@@ -97,15 +86,12 @@ class ShardsStore:
         if packed is None:
             return False
         with self._lock:
-            return self._find(packed) is not None
+            return self._own_folder().find(packed) is not None
 
     def names(self, prefix: str = "") -> Iterator[str]:
         """See `Store.names`."""
         with self._lock:
-            self._own_process()
-            self._look()
-            parts: list[Iterable[str]] = [_table_names(table, prefix) for table in self._tables]
-            parts += [sorted(map(name_of, found)) for found in (self._writer.found, *self._partial_entries())]
+            parts = self._own_folder().names(prefix)
         last = None
         for name in heapq.merge(*parts):
             if name != last and name.startswith(prefix):
@@ -115,13 +101,7 @@ class ShardsStore:
     def __len__(self) -> int:
         """See `Store.__len__`."""
         with self._lock:
-            self._own_process()
-            self._look()
-            more = {name for found in (self._writer.found, *self._partial_entries()) for name in found}
-            if len(self._tables) > 1:
-                self._tables = [merge_tables(self._tables)]
-            (table,) = self._tables
-            return len(table) + sum(table.place(name) is None for name in more)
+            return self._own_folder().count()
 
     def resolve(self, alias: str) -> str | None:
         """See `Store.resolve`."""
@@ -129,31 +109,19 @@ class ShardsStore:
         if packed is None:
             return None
         with self._lock:
-            self._own_process()
-            for turn in range(2):
-                for table in self._tables:
-                    if (key := table.resolve(packed)) is not None:
-                        return key.hex()
-                for found in (self._writer.aliases, *(partial.aliases for partial in self._partials.values())):
-                    if alias in found:
-                        return found[alias]
-                if turn or not self._is_due():
-                    break
-                self._look()
-        return None
+            return self._own_folder().resolve(packed)
 
-    def view(self) -> AbstractContextManager["ShardsStore"]:
-        """See `Store.view`."""
-        return nullcontext(self)
+    def view(self) -> AbstractContextManager["_ShardsView"]:
+        """See `Store.view`: bytes in mapped files; on a network file system, bytes that were read."""
+        return nullcontext(_ShardsView(self))
 
     def close(self) -> None:
         """See `Store.close`; a shard in hand is sealed. A later call opens the files again."""
         with self._lock:
             if self._pid == os.getpid():
-                self._seal()
-                if self._options.writable and self._path.is_dir():
-                    folder_table(self._path, self._listing()[0])
-                self._forget()
+                self._folder.seal()
+                if self._options.writable:
+                    self._folder.save_table()
             self._reset()
 
     def _require_recipe(self) -> None:
@@ -163,132 +131,69 @@ class ShardsStore:
             DamagedError: it was.
         """
         wanted, name = self._options.fingerprint, next(self.names(), None)
-        noted = self._found(name, recipe_of) if wanted is not None and name is not None else None
+        if wanted is None or name is None:
+            return
+        noted = self._found(name, lambda file, *place: recipe_of(file.read, *place))
         if noted not in (None, wanted):
             raise DamagedError(
                 f"{self._path} holds images by recipe {noted}, but lies in the folder of {wanted}; "
                 "put it back where it belongs, or remove it and run `srcache build`"
             )
 
-    def _found(self, name: str, read: Callable[[tar.Read, str, Place, str], _T]) -> _T | None:
+    def _found(self, name: str, read: Callable[[ShardFile, str, Place, str], _T]) -> _T | None:
         """What a function reads of an entry, or None; where files have moved meanwhile, after another look."""
         packed = packed_name(name)
         if packed is None:
             return None
-        with self._lock:
-            for turn in range(2):
-                found = self._find(packed)
-                if found is None:
-                    return None
-                shard, place = found
-                try:
-                    return read(self._reader(shard), name, place, shard)
-                except (DamagedError, FileNotFoundError) as error:
-                    if turn or not (is_partial(shard) or isinstance(error, FileNotFoundError)):
-                        raise _gone(error, self._path / shard) from error
-                    self._forget()
+        for turn in range(2):
+            shard = ""
+            try:
+                with self._lock:
+                    folder = self._own_folder()
+                    found = folder.find(packed)
+                    if found is None:
+                        return None
+                    shard, place = found
+                    file = folder.file(shard)
+                return read(file, name, place, shard)
+            except FileNotFoundError as error:
+                if turn:
+                    raise DamagedError(f"{self._path / shard} was there a moment ago, and is gone") from error
+            except DamagedError:
+                if turn or not is_partial(shard):
+                    raise
+            with self._lock:
+                self._own_folder().forget()
         return None
 
-    def _find(self, name: bytes) -> tuple[str, Place] | None:
-        """The shard that holds an entry, and where in it."""
-        self._own_process()
-        found = self._known(name)
-        if found is None and self._is_due():
-            self._look()
-            found = self._known(name)
-        return found
-
-    def _known(self, name: bytes) -> tuple[str, Place] | None:
-        for table in self._tables:
-            place = table.place(name)
-            if place is not None:
-                shard = table.shards[place.shard]
-                if place.offset + place.size > shard.size:
-                    raise DamagedError(f"the index of {shard.name} is damaged; `srcache repair` makes it again")
-                return shard.name, place
-        one = self._writer.found.get(name)
-        if one is not None and self._writer.name is not None:
-            return self._writer.name, one.place
-        for title, partial in self._partials.items():
-            if name in partial.found:
-                return title, partial.found[name].place
-        return None
-
-    def _reader(self, shard: str) -> tar.Read:
-        if (known := self._files.get(shard)) is not None:
-            return known.read
-        if shard == self._writer.name:
-            return self._writer.read
-        if shard in self._partials:
-            return self._partials[shard].read
-        opened = self._files[shard] = _File(self._path / shard, mapped=not self._on_network)
-        if len(self._files) > _MOST_FILES:
-            self._files.pop(next(iter(self._files))).close()
-        return opened.read
-
-    def _is_due(self) -> bool:
-        return time.monotonic() >= self._due
-
-    def _look(self) -> None:
-        """Take in what the folder holds now: shards that were sealed since, and what partial ones hold by now."""
-        self._due = time.monotonic() + _LOOK_EVERY
-        sealed, partial = self._listing()
-        known = {shard for table in self._tables for shard in table.shards}
-        if not self._tables or not known <= set(sealed):
-            self._tables = [folder_table(self._path, sealed)]
-        elif fresh := [shard for shard in sealed if shard not in known]:
-            parts = [shard_table(self._path, shard) for shard in fresh]
-            self._tables.append(merge_tables(parts, lowest_wins=True))
-            while len(self._tables) > 1 and len(self._tables[-2]) <= 2 * len(self._tables[-1]):
-                self._tables[-2:] = [merge_tables(self._tables[-2:])]
-        for shard in set(self._partials) - set(partial):
-            self._partials.pop(shard).close()
-        for shard in partial:
-            with suppress(FileNotFoundError):
-                if shard not in self._partials:
-                    self._partials[shard] = _Partial(self._path / shard)
-                self._partials[shard].look()
-
-    def _listing(self) -> tuple[list[Shard], list[str]]:
-        """Complete shards, and those that others are writing, by name."""
-        if not self._path.is_dir():
-            return [], []
-        with os.scandir(self._path) as entries:
-            files = sorted((entry for entry in entries if entry.is_file()), key=lambda entry: entry.name)
-            sealed = [Shard(entry.name, entry.stat().st_size) for entry in files if is_shard(entry.name)]
-        others = [entry.name for entry in files if is_partial(entry.name) and entry.name != self._writer.name]
-        return sealed, others
-
-    def _partial_entries(self) -> list[dict[bytes, Found]]:
-        return [partial.found for partial in self._partials.values()]
-
-    def _seal(self) -> None:
-        shard = self._writer.seal()
-        if shard is not None:
-            self._look()
-
-    def _own_process(self) -> None:
-        """After a fork, open everything anew: a shard in hand is the parent's."""
+    def _own_folder(self) -> ShardFolder:
+        """What is known of the folder; after a fork nothing, for a shard in hand is the parent's."""
         if self._pid != os.getpid():
+            self._writer.release()
+            self._options = replace(self._options, writer=None, take_over=None)
             self._reset()
-        if not self._tables:
-            self._look()
-
-    def _forget(self) -> None:
-        """Drop what is known of files, for they have changed."""
-        for file in self._files.values():
-            file.close()
-        for partial in self._partials.values():
-            partial.close()
-        self._files.clear()
-        self._partials.clear()
-        self._tables = []
+        return self._folder
 
     def _reset(self) -> None:
-        self._pid, self._due = os.getpid(), 0.0
-        self._on_network = file_system(self._path) in NETWORK
-        self._tables, self._files, self._partials = [], {}, {}
+        """Begin anew, as a writer of its own."""
+        self._pid = os.getpid()
         self._writer = ShardWriter(self._path, self._options)
+        self._folder = ShardFolder(self._path, self._writer)
+
+
+class _ShardsView:
+    """See `srcache.stores.View`."""
+
+    def __init__(self, store: ShardsStore) -> None:
+        self._store = store
+
+    def get(self, name: str) -> memoryview | None:
+        """See `View.get`."""
+        return self._store._found(name, lambda file, *place: read_payload(file.view, *place))
+
+    def resolve(self, alias: str) -> str | None:
+        """See `View.resolve`."""
+        return self._store.resolve(alias)
 
 
 _STORES: "weakref.WeakSet[ShardsStore]" = weakref.WeakSet()
@@ -301,75 +206,3 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
-
-
-class _File:
-    """A complete shard that is open for reading."""
-
-    def __init__(self, path: Path, *, mapped: bool) -> None:
-        self._handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self._map = mmap.mmap(self._handle, 0, access=mmap.ACCESS_READ) if mapped else None
-
-    def read(self, amount: int, offset: int) -> bytes:
-        """So many bytes from there."""
-        if self._map is not None:
-            return self._map[offset : offset + amount]
-        return os.pread(self._handle, amount, offset)
-
-    def close(self) -> None:
-        """Let go of the file."""
-        if self._map is not None:
-            self._map.close()
-        os.close(self._handle)
-
-
-class _Partial:
-    """A shard that somebody is writing, as far as its entries are complete."""
-
-    def __init__(self, path: Path) -> None:
-        self._path, self._end = path, 0
-        self._handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self.found: dict[bytes, Found] = {}
-        self.aliases: dict[str, str] = {}
-
-    def read(self, amount: int, offset: int) -> bytes:
-        """So many bytes from there."""
-        return os.pread(self._handle, amount, offset)
-
-    def look(self) -> None:
-        """Take in entries that came since."""
-        size = os.fstat(self._handle).st_size
-        with suppress(DamagedError):  # the end of what is being written
-            for one in entries_of(self.read, size, str(self._path), self._end):
-                self.found.setdefault(one.name, one)
-                self._end = one.end
-                self.aliases.update({alias: one.name[:16].hex() for alias in one.aliases if alias not in self.aliases})
-
-    def close(self) -> None:
-        """Let go of the file."""
-        os.close(self._handle)
-
-
-def _table_names(table: Table, prefix: str) -> Iterator[str]:
-    """The names of a table from a prefix on, as far as they may begin so."""
-    first = table.lower(_least(prefix))
-    while names := table.names(first, first + _PIECE):
-        for packed in names:
-            name = name_of(packed)
-            if not name.startswith(prefix) and name > prefix:
-                return
-            yield name
-        first += len(names)
-
-
-def _least(prefix: str) -> bytes:
-    """The smallest packed name that could begin so."""
-    digits = prefix[:32].ljust(32, "0")
-    try:
-        return bytes.fromhex(digits)
-    except ValueError:
-        return b""
-
-
-def _gone(error: Exception, path: Path) -> DamagedError:
-    return error if isinstance(error, DamagedError) else DamagedError(f"{path} was there a moment ago, and is gone")

@@ -1,21 +1,27 @@
 """Shards as a kind of store: what their files can hold beside sound entries, and how they are replaced."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 
 from srcache.errors import DamagedError
-from srcache.files import damaged_path, disk_errors
+from srcache.files import damaged_path, disk_errors, sync_folder
 from srcache.stores import tar
 from srcache.stores.interface import Entry, Problem, StoreKind, StoreOptions
+from srcache.stores.shard_files import PartialFile
+from srcache.stores.shard_finish import finish_shards
 from srcache.stores.shard_index import name_of
 from srcache.stores.shard_members import Found, entries_of, read_payload, read_record
-from srcache.stores.shard_writer import PARTIAL, is_partial, is_shard
+from srcache.stores.shard_names import PARTIAL, is_partial, is_shard, shards_in, writer_of
+from srcache.stores.shard_tables import shard_table, wrong_indexes
 from srcache.stores.shards import ShardsStore
 
 
 def _open(path: Path, options: StoreOptions) -> ShardsStore:
+    _go_on(path)
     return ShardsStore(path, options)
 
 
@@ -24,20 +30,28 @@ def _refuse(path: Path) -> None:
 
 
 def _check(path: Path) -> Iterator[Problem]:
-    """Every complete shard is a tar of entries from its beginning to its end; what follows the last is zeros."""
+    """Every complete shard is a tar of entries to its end, and what follows is zeros; indexes agree with their tars."""
     for name in _shards(path):
-        with (path / name).open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            read, end = tar.reader(file.fileno()), 0
-            try:
-                for found in entries_of(read, size, name, check=False):
-                    end = found.end
-            except DamagedError as error:
-                if is_shard(name):  # what is behind the last entry of another one is being written, or will be cut off
-                    yield Problem("", "damaged", str(error))
-                continue
-            if is_shard(name) and (size - end < len(tar.END) or read(size - end, end).strip(b"\0")):
-                yield Problem("", "damaged", f"{name} does not end as a tar file does")
+        with suppress(FileNotFoundError):  # a shard that was completed just now has another name
+            yield from _check_shard(path, name)
+    for index in wrong_indexes(path):
+        detail = f"{index.name} does not say where the entries of its shards lie; `srcache repair` makes it again"
+        yield Problem("", "index", detail)
+
+
+def _check_shard(path: Path, name: str) -> Iterator[Problem]:
+    with (path / name).open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        read, end = tar.reader(file.fileno()), 0
+        try:
+            for found in entries_of(read, size, name, check=False):
+                end = found.end
+        except DamagedError as error:
+            if is_shard(name):  # what is behind the last entry of another one is being written, or will be cut off
+                yield Problem("", "damaged", str(error))
+            return
+        if is_shard(name) and (size - end < len(tar.END) or read(size - end, end).strip(b"\0")):
+            yield Problem("", "damaged", f"{name} does not end as a tar file does")
 
 
 class _Shards:
@@ -134,29 +148,106 @@ def _next_entry(read: "tar.Read", start: int, size: int) -> int:
 
 
 def _shards(path: Path) -> list[str]:
-    return sorted(name for name in os.listdir(path) if is_shard(name) or is_partial(name))
+    """Complete shards and others, by name."""
+    sealed, partial = shards_in(path)
+    return sorted([*(shard.name for shard in sealed), *partial])
+
+
+def _unfinished(path: Path) -> Iterator[str]:
+    return map(writer_of, shards_in(path)[1])
+
+
+def _reindex(path: Path) -> bool:
+    """Delete indexes that are wrong; whoever opens the store makes them again."""
+    wrong = list(wrong_indexes(path))
+    for index in wrong:
+        with disk_errors(index):
+            index.unlink(missing_ok=True)
+    return bool(wrong)
+
+
+def _repeated(path: Path) -> int:
+    """How many names stand in more than one shard; what cannot be read is not counted."""
+    sealed, partial = shards_in(path)
+    names = list[bytes]()
+    for shard in sealed:
+        with suppress(DamagedError, FileNotFoundError):
+            table = shard_table(path, shard)
+            names += table.names(0, len(table))
+    for title in partial:
+        with suppress(FileNotFoundError):
+            one = PartialFile(path / title)
+            one.look(lambda _: False)
+            names += one.found
+    names.sort()
+    return len({name for name, other in pairwise(names) if name == other})
 
 
 def _replace(store: Path, new: Path) -> Path:
-    """Put the new folder into the old one's place, which gets another name; returns that."""
-    away = damaged_path(store)
+    """Put the new folder into the old one's place, which gets another name; returns that.
+
+    The new one first gets a name by which it is known to be complete: if this is killed when there is nothing in the
+    old one's place, `_go_on` puts it there.
+    """
+    away, ready = damaged_path(store), _ready(store)
     with disk_errors(away):
-        store.rename(away)
+        shutil.rmtree(ready, ignore_errors=True)
+        new.rename(ready)
         try:
-            new.rename(store)
+            store.rename(away)
+            _put(ready, store)
+            sync_folder(store.parent)
         except OSError:
-            away.rename(store)
+            if not store.exists():
+                away.rename(store)
+                ready.rename(new)
             raise
     return away
+
+
+def _ready(store: Path) -> Path:
+    return store.with_name(f"{store.name}.ready")
+
+
+def _go_on(store: Path) -> None:
+    """Finish what a `_replace` began that was killed; others may do so at the same moment.
+
+    Raises:
+        DamagedError: it cannot be done.
+    """
+    ready = _ready(store)
+    if store.exists() or not ready.is_dir():
+        return
+    try:
+        _put(ready, store)
+    except OSError as error:
+        raise DamagedError(
+            f"{store} is missing, for a repair was stopped; its new shards are in {ready}, which could not be renamed "
+            f"({error.strerror}); rename it, or run `srcache repair` where you may write"
+        ) from error
+
+
+def _put(ready: Path, store: Path) -> None:
+    """Rename, unless another process has done so."""
+    try:
+        ready.rename(store)
+    except FileNotFoundError:
+        if not store.exists():
+            raise
 
 
 KIND = StoreKind(
     name="shards",
     codec="png:1",
     misses=False,
+    shared=True,
     open=_open,
     refuse=_refuse,
     check=_check,
     salvage=_Shards,
     replace=_replace,
+    unfinished=_unfinished,
+    finish=finish_shards,
+    reindex=_reindex,
+    repeated=_repeated,
 )

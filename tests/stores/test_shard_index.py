@@ -197,8 +197,8 @@ def test_of_tables_that_are_merged_the_first_or_the_lowest_shard_wins(parts, ord
     assert lowest.shards == tuple(sorted(first.shards)), "so that the table of a folder lists what the folder does"
     every = sorted(((found[0].name, name, found) for part in given_ for name, found in part.items()), reverse=True)
     assert _seen(lowest) == {name: found for _, name, found in every}
-    for merged, given in ((first, aliases), (lowest, sorted(aliases, key=lambda part: part[0]))):
-        pairs = [pair for _, others in given for pair in others]
+    for merged, parts_ in ((first, aliases), (lowest, sorted(aliases, key=lambda part: part[0]))):
+        pairs = [pair for _, others in parts_ for pair in others]
         assert merged.is_sound
         assert {alias: merged.resolve(alias) for alias, _ in pairs} == dict(reversed(pairs))
         assert merged.aliases == len(dict(pairs))

@@ -27,7 +27,7 @@ from shard_stores import (
 
 from srcache.conformance import check_store
 from srcache.errors import CacheError, DamagedError, MachineError
-from srcache.stores import Entry, shard_tables, shard_writer, shards
+from srcache.stores import Entry, shard_folder, shard_tables, shard_writer
 from srcache.stores.shard_index import read_table
 from srcache.stores.shards import ShardsStore
 
@@ -64,7 +64,7 @@ def reader(folder: Path, clock: Clock) -> Iterator[ShardsStore]:
 
 @pytest.fixture
 def on_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (shards, shard_tables, shard_writer):
+    for module in (shard_folder, shard_tables, shard_writer):
         monkeypatch.setattr(module, "file_system", lambda path: "nfs4")
 
 
@@ -149,9 +149,9 @@ def test_a_shard_that_is_being_written_is_read(tmp_path: Path, clock: Clock) -> 
 def test_a_folder_is_looked_at_once_a_second_for_names_that_are_not_there(
     folder: Path, reader: ShardsStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looks, look = list[float](), reader._look
+    looks, look = list[float](), reader._folder.look
     reader.has(made_entry(99).name)
-    monkeypatch.setattr(reader, "_look", lambda: (looks.append(clock.now), look()))
+    monkeypatch.setattr(reader._folder, "look", lambda: (looks.append(clock.now), look()))
     shard_of(folder, made_entry(99))
     for _ in range(20):
         found = reader.get(made_entry(99).name), reader.resolve(made_entry(99).aliases[0])
@@ -344,7 +344,7 @@ def test_shards_are_mapped_unless_they_lie_on_another_machine(
         mapped.append(os.readlink(f"/proc/self/fd/{handle}"))
         return make(handle, *rest, **more)
 
-    monkeypatch.setattr("srcache.stores.shards.mmap.mmap", noted)
+    monkeypatch.setattr("srcache.stores.shard_files.mmap.mmap", noted)
     assert contents(folder) == payloads(*ENTRIES)
     assert any(path.startswith(str(folder)) for path in mapped) is not network
 
@@ -357,7 +357,7 @@ def test_so_many_files_are_open_and_none_after_closing(folder: Path, monkeypatch
     def ours() -> int:
         return sum(str(folder) in path and path.endswith((".tar", ".partial")) for path in open_files())
 
-    monkeypatch.setattr(shards, "_MOST_FILES", 2)
+    monkeypatch.setattr(shard_folder, "_MOST_FILES", 2)
     left_behind(folder, made_entry(50))
     with closing(opened(folder, writable=False)) as store:
         for entry in (*ENTRIES, *reversed(ENTRIES)):

@@ -23,8 +23,8 @@ READER = """
 import sys, time
 from pathlib import Path
 from srcache.keys import image_key
-from srcache.stores import open_store, shards
-shards._LOOK_EVERY = 0.01
+from srcache.stores import open_store, shard_folder
+shard_folder._LOOK_EVERY = 0.01
 store, wanted, seen = open_store("shards", Path(sys.argv[1])), int(sys.argv[2]), {}
 print("ready", flush=True)
 while len(seen) < wanted:

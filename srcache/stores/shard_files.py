@@ -1,0 +1,96 @@
+"""Shards that are open for reading: complete ones, and such as somebody is writing.
+
+A file is closed when nothing refers to it any more. A store may therefore let go of a file while another thread reads
+in it, and bytes that were lent of a mapped file stay valid for as long as somebody has them.
+"""
+
+import mmap
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from srcache.errors import DamagedError
+from srcache.stores.shard_index import name_of
+from srcache.stores.shard_members import Found, entries_of, read_record
+
+
+class ShardFile:
+    """A file that is open for reading; `mapped` into memory, or read. Any thread may use it."""
+
+    _handle = -1
+
+    def __init__(self, path: Path, *, mapped: bool) -> None:
+        self._bytes: memoryview | None = None
+        self._handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        if mapped and self.size:
+            self._bytes = memoryview(mmap.mmap(self._handle, 0, access=mmap.ACCESS_READ))
+
+    def __del__(self) -> None:
+        if self._handle >= 0:
+            os.close(self._handle)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file as it is now."""
+        return os.fstat(self._handle).st_size
+
+    def read(self, amount: int, offset: int) -> bytes:
+        """So many bytes from there; fewer at the end."""
+        if self._bytes is not None:
+            return bytes(self._bytes[offset : offset + amount])
+        return os.pread(self._handle, amount, offset)
+
+    def view(self, amount: int, offset: int) -> memoryview:
+        """As `read`, but not copied if the file is mapped."""
+        if self._bytes is not None:
+            return self._bytes[offset : offset + amount]
+        return memoryview(os.pread(self._handle, amount, offset))
+
+
+class PartialFile:
+    """A shard that somebody is writing, as far as its entries are complete.
+
+    Attributes:
+        file: the shard, not mapped, for it may be cut back.
+        found: its entries by packed name.
+        aliases: of them, each with the key that it stands for.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.file = ShardFile(path, mapped=False)
+        self._last: Found | None = None
+        self._size = 0
+        self.found: dict[bytes, Found] = {}
+        self.aliases: dict[str, str] = {}
+
+    def look(self, is_known: Callable[[bytes], object]) -> None:
+        """Take in entries that came since, but for names that are known from elsewhere.
+
+        A put that fails is cut back, and what is written next may end at other places: where the last entry is not
+        what it was, all are read anew.
+        """
+        size = self.file.size
+        if size != self._size and not self._is_as_it_was:
+            self._last, self.found, self.aliases = None, {}, {}
+        self._size, end = size, self._last.end if self._last else 0
+        try:
+            for one in entries_of(self.file.read, size, str(self._path), end):
+                self._last = one
+                if not is_known(one.name):
+                    self.found.setdefault(one.name, one)
+                for alias in one.aliases:
+                    self.aliases.setdefault(alias, one.name[:16].hex())
+        except DamagedError:  # the end of what is being written
+            return
+
+    @property
+    def _is_as_it_was(self) -> bool:
+        """Whether the entry that was taken in last is still there."""
+        if self._last is None:
+            return True
+        try:
+            read_record(self.file.read, name_of(self._last.name), self._last.place, str(self._path))
+        except DamagedError:
+            return False
+        return True
