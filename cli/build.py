@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from srcache.recipe import Recipe
 
 _REPORTED = (
-    *("folder", "recipe", "wanted", "stored", "added", "failed", "skipped", "left"),
+    *("folder", "recipe", "wanted", "stored", "added", "meanwhile", "failed", "skipped", "left"),
     *("seconds", "padding", "device"),
 )
 """What the document says of a run."""
@@ -37,6 +37,11 @@ _ESTIMATED = (
 @click.option("--shard-bytes", type=BYTES, help="With --store shards: the size of a shard, such as 512M.")
 @click.option(
     "--codec", help="A lossless codec for what is written: qoi, png, png:1 … png:9, or ppm (not compressed)."
+)
+@click.option(
+    "--take-over",
+    metavar="WRITER",
+    help="Continue the unfinished shard of a writer that is gone (a network file system).",
 )
 @click.option("--samples", type=click.IntRange(1, 1000), default=1, show_default=True, help="SR images per image.")
 @click.option("--retry-failed", is_flag=True, help="Try again the images that failed in earlier runs.")
@@ -65,6 +70,7 @@ def command(
     store: str | None,
     shard_bytes: int | None,
     codec: str | None,
+    take_over: str | None,
     samples: int,
     retry_failed: bool,
     dry_run: bool,
@@ -77,7 +83,8 @@ def command(
 ) -> int:
     """Make every SR image of SRC that the cache lacks.
 
-    SRC is a folder of images, a folder of class folders, or a CSV file with a column `path`.
+    SRC is a folder of images, a folder of class folders, or a CSV file with a column `path`. A cache made with
+    --store shards may be filled by several of these commands at once.
 
     \b
     srcache build photos --cache cache --recipe bicubic
@@ -93,6 +100,7 @@ def command(
         store=store,
         shard_bytes=shard_bytes,
         codec=codec,
+        take_over=take_over,
         batch=batch,
         device=device,
         workers=workers,
@@ -130,6 +138,8 @@ def _text(report: "FillReport", problems: int) -> str:
         ("there already", report.stored, "nothing to do" if report.stored == report.wanted else ""),
         ("added", report.added, rate if report.added else ""),
     ]
+    if report.meanwhile:
+        rows.append(("made meanwhile", report.meanwhile, "by other processes"))
     if report.failed:
         rows.append(("failed", sum(report.failed.values()), reasons(report.failed)))
     if report.skipped:

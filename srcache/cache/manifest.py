@@ -6,7 +6,7 @@
 
 A recipe has a folder of its own because LMDB files never shrink: dropping the folder gives the disk back. Everything
 but the store is small text, written in one step or appended line by line, and readable without srcache. Two processes
-may make a cache or add to it at once: what both write has equal bytes, and what one of them writes has a name of its own.
+may make a cache or add to it at once: what both write has equal bytes, and what one alone writes has a name of its own.
 """
 
 import json

@@ -54,11 +54,12 @@ class FillCounts:
 
     Attributes:
         added: entries that were stored anew.
+        meanwhile: entries that another process had stored by the time it was their turn.
         failures: the failures, in the order in which they came.
     """
 
     def __init__(self, folder: RecipeFolder | None, total: int, progress: Progress | None) -> None:
-        self.added = 0
+        self.added = self.meanwhile = 0
         self.failures: list[FailedEntry] = []
         self._done = 0
         self._error: Exception | None = None
@@ -71,6 +72,12 @@ class FillCounts:
             self.failures.append(failed)
             if self._folder is not None:
                 self._folder.note_failure(failed)
+            self._step()
+
+    def find(self) -> None:
+        """Count an entry that another process has stored since the plan was made."""
+        with self._lock:
+            self.meanwhile += 1
             self._step()
 
     def settle(self, source: str, future: "Future[Served]") -> None:
@@ -91,8 +98,11 @@ class FillCounts:
         if outcome.failure is not None:
             self.fail(FailedEntry(outcome.name, source, outcome.failure.reason, outcome.failure.detail))
             return
+        if not outcome.added:
+            self.find()
+            return
         with self._lock:
-            self.added += outcome.added
+            self.added += 1
             self._step()
 
     def _step(self) -> None:
@@ -137,7 +147,7 @@ def submit_all(job: FillJob, service: SRService, counts: FillCounts) -> None:
     try:
         while True:
             for index, samples in itertools.islice(rows, depth - len(ahead)):
-                ahead.append((index, samples, pool.submit(_make_requests, job, index, samples)))
+                ahead.append((index, samples, pool.submit(_make_requests, job, service, index, samples)))
             if not ahead:
                 break
             _submit(job, ahead.popleft(), service, counts)
@@ -147,10 +157,12 @@ def submit_all(job: FillJob, service: SRService, counts: FillCounts) -> None:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _make_requests(job: FillJob, index: int, samples: list[int]) -> list[Request]:
-    """Decode and degrade one image; in a thread, ahead of time."""
+def _make_requests(job: FillJob, service: SRService, index: int, samples: list[int]) -> list[Request]:
+    """Decode and degrade one image, unless others have stored it meanwhile; in a thread, ahead of time."""
+    key = job.catalog.rows[index].key
+    missing = [sample for sample in samples if not service.has(entry_name(key, sample))]
     try:
-        return make_requests(job.catalog.rows[index].key, job.catalog.load(index, check=True), job.recipe, samples)
+        return make_requests(key, job.catalog.load(index, check=True), job.recipe, missing) if missing else []
     except MemoryError as error:
         raise ImageError("out_of_memory", "the image does not fit into this machine's memory") from error
 
@@ -166,5 +178,7 @@ def _submit(
         for sample in samples:
             counts.fail(FailedEntry(entry_name(row.key, sample), row.name, error.reason, str(error)))
         return
+    for _ in range(len(samples) - len(requests)):
+        counts.find()
     for request in requests:
         service.submit(request).add_done_callback(lambda done: counts.settle(row.name, done))

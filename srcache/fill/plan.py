@@ -1,11 +1,14 @@
 """What a fill has to do: the entries that are wanted, less those that are stored or known to fail."""
 
 import itertools
+import random
 from array import array
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from srcache.cache.manifest import RecipeFolder, is_cache, open_cache
 from srcache.catalog.rows import Catalog
@@ -13,6 +16,9 @@ from srcache.errors import CacheError
 from srcache.keys import entry_name
 from srcache.recipe.recipe import Recipe
 from srcache.stores import Store
+
+_TOGETHER = 16
+"""Catalog rows that stay together where a plan is scattered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +41,16 @@ class Plan:
         """Catalog rows to decode, each with the samples to make of it."""
         for row, positions in itertools.groupby(self.missing, lambda position: position // self.samples):
             yield row, [position % self.samples for position in positions]
+
+
+def scattered(plan: Plan, seed: str) -> Plan:
+    """The same work in another order, a few rows at a time: processes with different seeds rarely do the same."""
+    missing = np.frombuffer(plan.missing, np.int64)
+    blocks, block = np.unique(missing // plan.samples // _TOGETHER, return_inverse=True)
+    ranks = list(range(len(blocks)))
+    random.Random(seed).shuffle(ranks)
+    ordered = missing[np.argsort(np.array(ranks, np.int64)[block], kind="stable")]
+    return replace(plan, missing=array("q", ordered.tobytes()))
 
 
 def make_plan(

@@ -2,7 +2,8 @@
 
 Twice is the same as once, and a crash costs at most the batch that was not committed: what is stored is never computed
 again. Threads decode and degrade a few images ahead, `SRService` does the rest, and nothing grows with the size of the
-data set but the catalog itself.
+data set but the catalog itself. Where the store allows several writers, several processes may fill one recipe at once:
+each goes through what is missing in an order of its own, and leaves out what others have stored by then.
 
 The main thread only waits, so that Ctrl-C interrupts it there, and never a thread that holds a lock.
 """
@@ -17,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from srcache.cache.failures import failures_by_reason
-from srcache.cache.manifest import RecipeFolder, create_cache
+from srcache.cache.manifest import RecipeFolder, create_cache, open_cache
 from srcache.catalog.rows import Catalog
 from srcache.engine.registry import find_engine
+from srcache.errors import CacheError
 from srcache.fill.feeding import FillCounts, FillJob, load_engine, start_service, submit_all
-from srcache.fill.plan import make_plan
+from srcache.fill.plan import make_plan, scattered
 from srcache.fill.settings import FillInterrupted, FillReport, FillSettings, require_possible
-from srcache.machine import versions
+from srcache.machine import NETWORK, file_system, versions
 from srcache.progress import Progress
 from srcache.recipe.recipe import Recipe
 from srcache.service.service import SRService
@@ -40,27 +42,53 @@ def fill(
     """Make every SR image that a cache lacks.
 
     Raises:
-        CacheError: the folder is no cache, or a cache of another kind.
+        CacheError: the folder is no cache, or a cache of another kind; or there is nothing of a writer to take over.
         RecipeError: the recipe does not fit the engine, or asks for samples that would all be the same.
-        BusyError: another process fills this recipe's folder.
+        BusyError: another process fills this recipe's folder, and only one may; or it is repaired.
         DiskFullError: no room; what was committed is safe, and the next run goes on.
         FillInterrupted: Ctrl-C; the batch in hand was finished.
     """
     settings = settings or FillSettings()
     require_possible(recipe, settings)
+    if settings.take_over is not None:
+        _require_shared(open_cache(cache).find(recipe))
     opened = create_cache(cache, settings.store)
-    folder = opened.add(recipe)
-    with folder.lock(), closing(folder.store(writable=True, shard_bytes=settings.shard_bytes)) as store:
+    folder = opened.add(recipe).as_writer()
+    with folder.lock() as alone, closing(_opened(folder, settings)) as store:
         plan = make_plan(catalog, folder, store, samples=settings.samples, retry_failed=settings.retry_failed)
+        if folder.writer and not (alone and _seems_alone(folder)):
+            plan = scattered(plan, folder.writer)
         opened.keep_catalog(catalog.digest, catalog.to_csv())
         codec = settings.codec or folder.store_kind.codec
         job = FillJob(catalog=catalog, recipe=folder.recipe, plan=plan, settings=settings, codec=codec)
         report = _run(job, folder, store, progress) if plan.missing else _report(job, folder)
         if plan.missing or not _has_receipt(folder, job):
-            folder.write_receipt(_receipt(report, job))
+            folder.write_receipt({**_receipt(report, job), "writer": folder.writer})
     if report.interrupted:
         raise FillInterrupted(report)
     return report
+
+
+def _opened(folder: RecipeFolder, settings: FillSettings) -> Store:
+    return folder.store(writable=True, shard_bytes=settings.shard_bytes, take_over=settings.take_over)
+
+
+def _require_shared(folder: RecipeFolder) -> None:
+    """Refuse to take over where there is never anything to take over.
+
+    Raises:
+        CacheError: one process at a time fills the folder.
+    """
+    if not folder.store_kind.shared:
+        raise CacheError(
+            f"{folder.path} keeps its images in {folder.kind}, in which a writer leaves nothing unfinished; "
+            "leave take_over (--take-over) out"
+        )
+
+
+def _seems_alone(folder: RecipeFolder) -> bool:
+    """Whether nobody on another machine seems to write, as far as a lock cannot tell."""
+    return file_system(folder.path) not in NETWORK or not any(folder.store_kind.unfinished(folder.store_path))
 
 
 def _run(job: FillJob, folder: RecipeFolder, store: Store, progress: Progress | None) -> FillReport:
@@ -76,6 +104,7 @@ def _run(job: FillJob, folder: RecipeFolder, store: Store, progress: Progress | 
     return replace(
         report,
         added=counts.added,
+        meanwhile=counts.meanwhile,
         failed=failures_by_reason(counts.failures),
         failures=tuple(counts.failures),
         seconds=time.perf_counter() - started,
@@ -140,6 +169,7 @@ def _receipt(report: FillReport, job: FillJob) -> dict[str, Any]:
         "wanted": report.wanted,
         "stored_before": report.stored,
         "added": report.added,
+        "meanwhile": report.meanwhile,
         "failed": report.failed,
         "skipped": report.skipped,
         "uncatalogued": len(job.catalog.problems),

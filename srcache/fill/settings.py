@@ -21,6 +21,7 @@ class FillSettings:
         store: the kind of store of a new cache; None means the default, or what the cache has.
         shard_bytes: where the store consists of shards, the size in bytes at which another one is begun; None: 512 MiB.
         codec: the lossless codec of what this run writes (a cache may hold several); None: the store's own.
+        take_over: there too, the id of a writer that is gone, whose unfinished shard this run shall continue.
         batch: images per engine call; None takes the engine's advice, or less where a GPU's memory asks for it.
         device: `cpu`, `cuda`, `cuda:1`, …, or `auto`.
         workers: threads that decode, and as many that encode.
@@ -32,6 +33,7 @@ class FillSettings:
     store: str | None = None
     shard_bytes: int | None = None
     codec: str | None = None
+    take_over: str | None = None
     batch: int | None = None
     device: str = "auto"
     workers: int = 2
@@ -43,7 +45,8 @@ class FillReport:
     """What a run did.
 
     Attributes:
-        wanted: different entries asked for; `stored` of them were there before, `added` were made now.
+        wanted: different entries asked for; `stored` of them were there before, `added` were made now, and `meanwhile`
+            were made by other processes while this one ran.
         failed: this run's failures, counted by reason; `failures` lists them.
         skipped: entries that failed in earlier runs and were not tried again.
         seconds, engine_seconds: from when the engine was loaded to the last commit, and of them inside the engine.
@@ -57,6 +60,7 @@ class FillReport:
     wanted: int
     stored: int
     added: int = 0
+    meanwhile: int = 0
     failed: dict[str, int] = field(default_factory=dict)
     failures: tuple[FailedEntry, ...] = ()
     skipped: int = 0
@@ -70,7 +74,7 @@ class FillReport:
     @property
     def left(self) -> int:
         """Entries that are still not there."""
-        return self.wanted - self.stored - self.added
+        return self.wanted - self.stored - self.added - self.meanwhile
 
 
 class FillInterrupted(KeyboardInterrupt):

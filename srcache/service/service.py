@@ -146,6 +146,10 @@ class SRService:
                 self._work.notify()
         return future
 
+    def has(self, name: str) -> bool:
+        """Whether the store has an entry, which then need not be asked for."""
+        return self._store.has(name)
+
     def drain(self) -> None:
         """Wait until everything that was asked for up to now is stored or has failed.
 
@@ -209,7 +213,21 @@ class SRService:
 
     def _run_batches(self) -> None:
         while requests := self._next_batch():
-            self._batches.put((requests, self.calls.prepare(requests)))
+            missing = self._without_stored(requests)
+            if missing:
+                self._batches.put((missing, self.calls.prepare(missing)))
+            else:
+                with self._lock:
+                    self._ahead -= 1
+
+    def _without_stored(self, requests: list[Request]) -> list[Request]:
+        """What is still missing, for other processes may have stored something while it waited."""
+        stored = {request.name for request in requests if self._store.has(request.name)}
+        for request in requests if stored else ():
+            if request.name in stored:
+                self._release(self._cost(request))
+                self._settle(request.name, Served(request.name))
+        return [request for request in requests if request.name not in stored]
 
     def _next_batch(self) -> list[Request]:
         """The next images of one shape to compute, as soon as there is room for their results; empty at the end."""
@@ -269,10 +287,16 @@ class SRService:
 
     def _run_commits(self) -> None:
         while group := self._encoded.take(lambda: self._encoding):
-            self._store.put_many([entry for entry, _ in group])
+            entries = [entry for entry, _ in group]
+            added = self._put(entries)
             self._release(sum(cost for _, cost in group))
-            for entry, _ in group:
-                self._settle(entry.name, Served(entry.name, added=True))
+            for entry in entries:
+                self._settle(entry.name, Served(entry.name, added=entry.name in added))
+
+    def _put(self, entries: list[Entry]) -> set[str]:
+        """Commit entries; returns the names that were new, for other processes may have stored some meanwhile."""
+        names = [entry.name for entry in entries if not self._store.has(entry.name)]
+        return set(names[: self._store.put_many(entries)])
 
     def _release(self, cost: int) -> None:
         """Results of this cost are stored, or need not be: a batch may begin in their place."""
