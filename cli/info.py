@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from srcache.errors import listed
 from srcache.wording import counted, duration, human_bytes
 
 from .options import FOLDER, common
@@ -53,6 +54,8 @@ def _rows(recipe: "RecipeInfo") -> list[tuple[str, str]]:
         rows.append(("covers", f"{share} {counted(one.images, 'image')} of catalog {one.digest[:8]}"))
     if recipe.failed:
         rows.append(("failed", reasons(recipe.failed)))
+    if recipe.writing:
+        rows.append(("unfinished", f"{counted(len(recipe.writing), 'shard')}, of writers {listed(recipe.writing)}"))
     if recipe.runs:
         last = recipe.runs[-1]
         what = f"{last.added} added in {duration(last.seconds)}" if last.added else "nothing added"

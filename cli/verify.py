@@ -30,12 +30,16 @@ def command(cache: Path, recipe: str | None, as_json: bool) -> int:
     with progress_bar("verify") as show:
         report = verify(cache, recipe, show)
     if as_json:
-        result = attributes(report, "path", "recipes", "entries", "bytes", "absent")
+        result = attributes(report, "path", "recipes", "entries", "bytes", "absent", "repeated")
         click.echo(document("verify", result, report.findings, report.ok))
         return 0 if report.ok else 3
     checked = f"{counted(report.entries, 'SR image')} in {counted(len(report.recipes), 'recipe')}"
     absent = f"; {report.absent} more asked for, but failed or not made yet"
     click.echo(f"{cache}: {checked} checked, {human_bytes(report.bytes)}{absent if report.absent else ''}")
+    if report.repeated:
+        click.echo(
+            f"{counted(report.repeated, 'name')} in more than one shard, which is harmless: the lowest is served"
+        )
     if report.ok:
         click.echo("no damage found")
         return 0

@@ -1,5 +1,7 @@
 """Check every entry of one recipe in a process of its own, because reading a damaged store may end the process.
 
+`stamp` goes through a store in the same way, and adds checksums that older versions did not write.
+
 A store that maps its file into memory dies where that is cut off (SIGBUS) or blank (a failed assertion). `check`
 therefore runs this file as a program, and reports such an end as a finding. The program writes one JSON list per line:
 what kind of line it is, and its values.
@@ -32,6 +34,7 @@ from srcache.stores import Store
 _CRASHES = {signal.SIGBUS, signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGILL}
 _PIECE = 64
 _PAUSE = 0.1
+_CHECK, _STAMP = "check", "stamp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +55,16 @@ class Finding:
 class Scan:
     """What a look at one store brought up.
 
-    `entries` were checked, `absent` are wanted by catalogs but not there (which is no damage); `begun` is false where
-    there is no store yet.
+    `entries` were checked, `absent` are wanted by catalogs but not there, and `repeated` are names that stand in the
+    store more than once (neither of which is damage); `begun` is false where there is no store yet. `stamped` entries
+    got a checksum.
     """
 
     entries: int = 0
     bytes: int = 0
     absent: int = 0
+    repeated: int = 0
+    stamped: int = 0
     begun: bool = True
     findings: list[Finding] = field(default_factory=list)
 
@@ -69,9 +75,22 @@ def check(folder: RecipeFolder, progress: Progress | None = None) -> Scan:
     Raises:
         MachineError: the check could not be done, for a reason that is not the store's.
     """
+    return _scanned(folder, _CHECK, progress)
+
+
+def stamp(folder: RecipeFolder, progress: Progress | None = None) -> Scan:
+    """Add the checksums that a store's older entries lack (see `StoreKind.stamp`); what is damaged is a finding.
+
+    Raises:
+        MachineError: it could not be done; what was done stays.
+    """
+    return _scanned(folder, _STAMP, progress)
+
+
+def _scanned(folder: RecipeFolder, work: str, progress: Progress | None) -> Scan:
     scan = Scan()
     source = f"{folder.path.name}/{folder.store_path.name}"
-    with tempfile.TemporaryFile() as errors, _started(folder, errors) as child:
+    with tempfile.TemporaryFile() as errors, _started(folder, work, errors) as child:
         try:
             ended = _listen(child, scan, source, progress)
             code = child.wait()
@@ -88,10 +107,10 @@ def check(folder: RecipeFolder, progress: Progress | None = None) -> Scan:
     raise MachineError(f"checking {folder.path} ended early (exit code {code}); {last or 'was it killed?'}")
 
 
-def _started(folder: RecipeFolder, errors: IO[bytes]) -> "subprocess.Popen[str]":
+def _started(folder: RecipeFolder, work: str, errors: IO[bytes]) -> "subprocess.Popen[str]":
     """This file as a program, with our own search path and without what may lie in the current folder."""
     paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
-    command = [sys.executable, "-P", "-m", __name__, str(folder.path.parent.resolve()), folder.path.name]
+    command = [sys.executable, "-P", "-m", __name__, work, str(folder.path.parent.resolve()), folder.path.name]
     environment = {**os.environ, "PYTHONPATH": paths}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=environment, text=True)
 
@@ -112,7 +131,7 @@ def _listen(child: "subprocess.Popen[str]", scan: Scan, source: str, progress: P
         elif kind == "machine":
             raise MachineError(values[0])
         elif kind == "end":
-            scan.absent, scan.begun = values
+            scan.absent, scan.repeated, scan.stamped, scan.begun = values
             return True
     return False
 
@@ -153,25 +172,46 @@ def problems_of(name: str, record: Any, payload: bytes) -> Iterator[tuple[str, s
 
 
 def main() -> None:
-    """The program: `python -m srcache.checks CACHE FOLDER`."""
+    """The program: `python -m srcache.maintain.check_process WORK CACHE FOLDER`."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    cache = open_cache(sys.argv[1])
-    folder = cache.folder(cache.path / sys.argv[2])
-    absent, begun = 0, True
+    work, cache = sys.argv[1], open_cache(sys.argv[2])
+    folder = cache.folder(cache.path / sys.argv[3])
+    absent, repeated, stamped, begun = 0, 0, 0, True
     try:
         with closing(folder.store()) as store:
             _say("total", len(store))
-            _check_entries(store)
-            absent = _absent(cache, folder, store)
-        for problem in folder.store_kind.check(folder.store_path):
-            _say("found", *problem)
+            if work == _CHECK:
+                _check_entries(store)
+                absent = _absent(cache, folder, store)
+        if work == _CHECK:
+            repeated = _check_files(folder)
+        else:
+            stamped = _stamp_entries(folder)
     except DamagedError as error:
         _say("found", "", "damaged", str(error))
     except MachineError as error:
         _say("machine", str(error))
     except CacheError:
         absent, begun = len(set(wanted_names(folder.path, readable_catalogs(cache)[0]))), False
-    _say("end", absent, begun)
+    _say("end", absent, repeated, stamped, begun)
+
+
+def _check_files(folder: RecipeFolder) -> int:
+    """Say what is wrong with a store's files; returns how many names stand in it more than once."""
+    for problem in folder.store_kind.check(folder.store_path):
+        _say("found", *problem)
+    return folder.store_kind.repeated(folder.store_path)
+
+
+def _stamp_entries(folder: RecipeFolder) -> int:
+    """Add the checksums that are missing; returns how many there were."""
+    entries = stamped = 0
+    for step in folder.store_kind.stamp(folder.store_path):
+        entries, stamped = entries + step.entries, stamped + step.added
+        for problem in step.problems:
+            _say("found", *problem)
+        _say("at", entries, 0)
+    return stamped
 
 
 def _absent(cache: Cache, folder: RecipeFolder, store: Store) -> int:

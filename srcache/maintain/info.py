@@ -46,6 +46,7 @@ class RecipeInfo:
         samples: most samples per image that a run asked for.
         codec: the format of the stored images, taken from the first one; None if there is none.
         failed: entries that failed and are still not there, counted by reason.
+        writing: ids of the writers whose shards are not complete, whether they live or not.
     """
 
     folder: str
@@ -56,6 +57,7 @@ class RecipeInfo:
     bytes: int = 0
     codec: str | None = None
     failed: dict[str, int] = field(default_factory=dict)
+    writing: tuple[str, ...] = ()
     runs: tuple[BuildRun, ...] = ()
     catalogs: tuple[Coverage, ...] = ()
 
@@ -116,6 +118,7 @@ def _recipe_info(folder: RecipeFolder, catalogs: Sequence[KeptCatalog]) -> Recip
         bytes=size_of(folder.path),
         codec=suffix_of(store.get(first) or b"").lstrip(".") if store and first else None,
         failed=failures_by_reason(failed),
+        writing=tuple(folder.store_kind.unfinished(folder.store_path)),
         runs=tuple(_run(name, receipt) for name, receipt in readable_receipts(folder.path)[0].items()),
         catalogs=tuple(_coverages(catalogs, have, samples)),
     )

@@ -1,7 +1,8 @@
 """Mend a damaged cache: keep every image that is intact, keep the damaged file too, and let `build` make the rest.
 
 The intact images are copied into a new store, which takes the place of the old one in one step; whenever the
-power fails, one of the two is there. Catalogs and receipts that cannot be read are set aside, not deleted.
+power fails, one of the two is there. Catalogs and receipts that cannot be read are set aside, not deleted. Shards that
+writers left unfinished are completed.
 """
 
 import shutil
@@ -14,7 +15,7 @@ from srcache.cache.manifest import Cache, RecipeFolder, open_cache
 from srcache.cache.receipts import readable_catalogs, readable_receipts, wanted_names
 from srcache.errors import DamagedError
 from srcache.files import disk_errors, lock
-from srcache.maintain.check_process import Finding, check, problems_of
+from srcache.maintain.check_process import Finding, check, problems_of, stamp
 from srcache.progress import Progress
 from srcache.stores import Entry, StoreOptions, open_store
 
@@ -30,7 +31,9 @@ class MendedRecipe:
         damaged: whether there was anything to mend.
         kept, lost: entries that were intact, and the names of those that left a trace but are not.
         absent: entries that were asked for and are not there now; `build` makes them.
-        old: the damaged store, kept, relative to the cache.
+        completed: entries in shards that writers left unfinished, which are complete now.
+        stamped: entries of older versions that got the checksum which new ones have; only where it was asked for.
+        old: the damaged store, kept, relative to the cache; None where nothing had to be copied.
     """
 
     folder: str
@@ -38,6 +41,8 @@ class MendedRecipe:
     kept: int
     lost: tuple[str, ...] = ()
     absent: int = 0
+    completed: int = 0
+    stamped: int = 0
     old: str | None = None
 
 
@@ -52,8 +57,8 @@ class RepairReport:
 
     @property
     def changed(self) -> bool:
-        """Whether anything was damaged and mended."""
-        return bool(self.set_aside) or any(recipe.damaged for recipe in self.recipes)
+        """Whether anything was mended, completed, or given a checksum."""
+        return bool(self.set_aside) or any(one.damaged or one.completed or one.stamped for one in self.recipes)
 
 
 def repair(path: str | Path, recipe: str | None = None, progress: Progress | None = None) -> RepairReport:
@@ -82,12 +87,44 @@ def repair(path: str | Path, recipe: str | None = None, progress: Progress | Non
     )
 
 
+def add_checksums(path: str | Path, recipe: str | None = None, progress: Progress | None = None) -> RepairReport:
+    """Give entries that older versions wrote the fast checksum that readers compare, and mend nothing else.
+
+    Each entry is compared with the checksum that it has before it gets another. What is damaged stays as it is, and is
+    listed in `left`. A run that was stopped goes on where it was.
+
+    Raises:
+        CacheError: the folder is no cache, or holds no such recipe.
+        BusyError: a recipe is being filled.
+        DiskFullError: no room; what was done stays.
+    """
+    cache = open_cache(path)
+    stamped, left = [], []
+    for home in cache.paths() if recipe is None else [cache.path_of(recipe)]:
+        with lock(home):
+            try:
+                scan = stamp(cache.folder(home), progress)
+            except DamagedError as error:
+                left.append(Finding(f"{home.name}/recipe.yaml", "", "damaged", str(error)))
+                continue
+            left += scan.findings
+            stamped.append(
+                MendedRecipe(folder=home.name, damaged=bool(scan.findings), kept=scan.entries, stamped=scan.stamped)
+            )
+    return RepairReport(path=cache.path, recipes=tuple(stamped), set_aside=(), left=tuple(left))
+
+
 def _mended(cache: Cache, folder: RecipeFolder, progress: Progress | None) -> MendedRecipe:
     new = folder.store_path.with_suffix(f".{folder.kind}.new")
     shutil.rmtree(new, ignore_errors=True)
-    scan = check(folder, progress)
+    scan, damaged = check(folder, progress), False
+    if scan.findings and folder.store_kind.reindex(folder.store_path):
+        scan, damaged = check(folder, progress), True
     if not scan.findings:
-        return MendedRecipe(folder=folder.path.name, damaged=False, kept=scan.entries, absent=scan.absent)
+        completed = folder.store_kind.finish(folder.store_path, _options(folder)) if scan.begun else 0
+        return MendedRecipe(
+            folder=folder.path.name, damaged=damaged, kept=scan.entries, absent=scan.absent, completed=completed
+        )
     try:
         kept, lost = _copy(folder, new, progress)
         absent = _absent(cache, folder, new)
@@ -104,10 +141,13 @@ def _mended(cache: Cache, folder: RecipeFolder, progress: Progress | None) -> Me
     )
 
 
+def _options(folder: RecipeFolder) -> StoreOptions:
+    return StoreOptions(writable=True, fingerprint=folder.recipe.fingerprint)
+
+
 def _copy(folder: RecipeFolder, new: Path, progress: Progress | None) -> tuple[int, list[str]]:
     """Copy what is intact into a new store; returns how many entries, and the names of those that are not."""
-    options = StoreOptions(writable=True, fingerprint=folder.recipe.fingerprint)
-    store, kept, lost = folder.store_kind.open(new, options), 0, list[str]()
+    store, kept, lost = folder.store_kind.open(new, _options(folder)), 0, list[str]()
     with disk_errors(folder.store_path), folder.store_kind.salvage(folder.store_path) as salvage:
         names = salvage.names()
         batch, size = list[Entry](), 0

@@ -12,13 +12,18 @@ from srcache.progress import Progress
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyReport:
-    """What `verify` checked, and what it found; `absent` counts entries that were asked for but are not there."""
+    """What `verify` checked, and what it found.
+
+    `absent` counts entries that were asked for but are not there, and `repeated` names that stand in two shards, for
+    writers side by side both made them; the lowest shard wins. Neither is damage.
+    """
 
     path: Path
     recipes: tuple[str, ...]
     entries: int
     bytes: int
     absent: int
+    repeated: int
     findings: tuple[Finding, ...]
 
     @property
@@ -56,5 +61,6 @@ def verify(path: str | Path, recipe: str | None = None, progress: Progress | Non
         entries=sum(scan.entries for scan in scans),
         bytes=sum(scan.bytes for scan in scans),
         absent=sum(scan.absent for scan in scans),
+        repeated=sum(scan.repeated for scan in scans),
         findings=(*findings, *(finding for scan in scans for finding in scan.findings)),
     )

@@ -10,10 +10,10 @@ from pathlib import Path
 from srcache.errors import DamagedError
 from srcache.files import damaged_path, disk_errors, sync_folder
 from srcache.stores import tar
-from srcache.stores.interface import Entry, Problem, StoreKind, StoreOptions
+from srcache.stores.interface import Entry, Problem, Stamped, StoreKind, StoreOptions
 from srcache.stores.shard_files import PartialFile
 from srcache.stores.shard_finish import finish_shards
-from srcache.stores.shard_index import name_of
+from srcache.stores.shard_index import Table, name_of
 from srcache.stores.shard_members import Found, entries_of, read_payload, read_record
 from srcache.stores.shard_names import PARTIAL, is_partial, is_shard, shards_in, writer_of
 from srcache.stores.shard_tables import shard_table, wrong_indexes
@@ -172,8 +172,7 @@ def _repeated(path: Path) -> int:
     names = list[bytes]()
     for shard in sealed:
         with suppress(DamagedError, FileNotFoundError):
-            table = shard_table(path, shard)
-            names += table.names(0, len(table))
+            names += _names(shard_table(path, shard))
     for title in partial:
         with suppress(FileNotFoundError):
             one = PartialFile(path / title)
@@ -181,6 +180,16 @@ def _repeated(path: Path) -> int:
             names += one.found
     names.sort()
     return len({name for name, other in pairwise(names) if name == other})
+
+
+def _stamp(path: Path) -> Iterator[Stamped]:
+    """Every entry of a shard has its checksums from the start."""
+    names = {name for shard in shards_in(path)[0] for name in _names(shard_table(path, shard))}
+    yield Stamped(len(names), 0)
+
+
+def _names(table: Table) -> list[bytes]:
+    return table.names(0, len(table))
 
 
 def _replace(store: Path, new: Path) -> Path:
@@ -250,4 +259,5 @@ KIND = StoreKind(
     finish=finish_shards,
     reindex=_reindex,
     repeated=_repeated,
+    stamp=_stamp,
 )

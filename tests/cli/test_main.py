@@ -44,6 +44,7 @@ LINES = {
     "verify-damaged": (3, "verify damaged"),
     "repair": (0, "repair cache"),
     "repair-damaged": (0, "repair damaged"),
+    "repair-checksums": (0, "repair cache --checksums"),
     "explain-hit": (0, "explain cache photos/größe~1/bild~0.ppm --recipe bicubic --set scale=2"),
     "explain-miss": (0, "explain cache photos/größe~1/bild~0.ppm --recipe lanczos --set scale=4"),
     "prune": (0, "prune cache lanczos bicubic --catalogs"),
