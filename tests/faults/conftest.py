@@ -51,6 +51,26 @@ def build(commands, many, slow):
 
 
 @pytest.fixture(scope="session")
+def build_shards(build):
+    """Start a build into shards of some entries each."""
+
+    def start(cache, *words, **how):
+        return build(cache, "--store", "shards", "--shard-bytes", "3K", *words, **how)
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def undisturbed_shards(build_shards, tmp_path_factory):
+    """The entries of a build into shards that nothing happened to."""
+    cache = tmp_path_factory.mktemp("shards") / "cache"
+    assert build_shards(cache).wait() == 1
+    entries = stored(cache)
+    assert len(entries) == PHOTOS
+    return entries
+
+
+@pytest.fixture(scope="session")
 def filled(build, tmp_path_factory):
     """A cache that was built with nothing happening to it; copy it."""
     cache = tmp_path_factory.mktemp("filled") / "cache"

@@ -3,29 +3,7 @@
 from functools import partial
 
 import pytest
-from commands import PHOTOS, stored, survive
-
-SHARDS = ("--store", "shards", "--shard-bytes", "3K")
-
-
-@pytest.fixture(scope="module")
-def build_shards(build):
-    """Start a build into shards of some entries each."""
-
-    def start(cache, *words):
-        return build(cache, *SHARDS, *words)
-
-    return start
-
-
-@pytest.fixture(scope="module")
-def undisturbed_shards(build_shards, tmp_path_factory):
-    """The entries of a build into shards that nothing happened to."""
-    cache = tmp_path_factory.mktemp("shards") / "cache"
-    assert build_shards(cache).wait() == 1
-    entries = stored(cache)
-    assert len(entries) == PHOTOS
-    return entries
+from commands import survive
 
 
 @pytest.fixture

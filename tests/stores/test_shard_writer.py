@@ -11,10 +11,11 @@ import pytest
 from shard_stores import left_behind, made_entry, payloads, shard_of, unpacked
 from xxhash import xxh3_64_hexdigest
 
-from srcache.errors import DiskFullError, MachineError
+from srcache.errors import BusyError, CacheError, DiskFullError, MachineError
 from srcache.stores import Entry, StoreOptions, shard_writer, tar
 from srcache.stores.shard_index import Shard, name_of, read_table
-from srcache.stores.shard_writer import ShardWriter, is_partial, is_shard
+from srcache.stores.shard_names import is_partial, is_shard
+from srcache.stores.shard_writer import ShardWriter
 
 FIRST, SECOND, THIRD = made_entry(1), made_entry(2), made_entry(3, os.urandom(5000))
 
@@ -218,6 +219,95 @@ def test_what_was_continued_is_not_written_twice(tmp_path: Path) -> None:
     assert name_of(found.name) == SECOND.name
     assert unpacked(path)[f"{FIRST.name}.bin"] == FIRST.payload
     assert list(unpacked(path)) == members(FIRST, SECOND)
+
+
+def test_a_writer_has_one_id_for_all_its_shards(tmp_path: Path) -> None:
+    writer = new_writer(tmp_path, writer="1a2b3c4d")
+    for number in range(3):
+        writer.append([made_entry(number)])
+        writer.seal()
+    assert [path.name for path in sorted(tmp_path.glob("*.tar"))] == [f"0000000{n}-1a2b3c4d.tar" for n in range(3)]
+
+
+@pytest.mark.parametrize("place", ["here", "on a network"])
+def test_a_shard_is_taken_over_by_its_writers_id(tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if place == "on a network":
+        monkeypatch.setattr(shard_writer, "file_system", lambda path: "nfs4")
+    path, other = left_behind(tmp_path / "a", FIRST), left_behind(tmp_path / "b", THIRD)
+    other = other.rename(tmp_path / "a" / other.name.replace("00000000", "00000001"))
+    writer = new_writer(tmp_path / "a")
+    writer.take_over(path.name[9:17])
+    assert list(unpacked(path)) == members(FIRST)
+    writer.append([SECOND])
+    assert writer.seal() is not None
+    assert list(unpacked(path.with_suffix(""))) == members(FIRST, SECOND)
+    assert other.exists()
+
+
+def test_taking_over_what_is_not_there_says_what_is(tmp_path: Path) -> None:
+    with pytest.raises(CacheError, match="no unfinished shard of a writer 'aaaaaaaa'; no shard there is unfinished"):
+        new_writer(tmp_path / "gone").take_over("aaaaaaaa")
+    left = left_behind(tmp_path, FIRST)
+    with pytest.raises(CacheError, match=f"unfinished shards there are of writers {left.name[9:17]}"):
+        new_writer(tmp_path).take_over("aaaaaaaa")
+
+
+@pytest.mark.parametrize("place", ["here", "on a network"])
+def test_a_shard_whose_writer_lives_is_not_taken_over(
+    writer: ShardWriter, tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where its lock is seen from another machine."""
+    if place == "on a network":
+        monkeypatch.setattr(shard_writer, "file_system", lambda path: "nfs4")
+    writer.append([FIRST])
+    with pytest.raises(BusyError, match="is being written; wait for its writer, or stop it"):
+        new_writer(tmp_path).take_over(str(writer.name)[9:17])
+    writer.append([SECOND])
+
+
+def test_without_locks_a_shard_is_begun_and_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    monkeypatch.setattr(shard_writer, "file_system", lambda path: "nfs4")
+    path, writer = left_behind(tmp_path, FIRST), new_writer(tmp_path)
+    writer.take_over(path.name[9:17])
+    writer.append([SECOND])
+    assert list(unpacked(path)) == members(FIRST, SECOND)
+
+
+def test_what_a_writer_left_that_was_killed_as_it_began_is_swept_away(tmp_path: Path) -> None:
+    old, new, other = (
+        tmp_path / name for name in (f".{'0' * 8}-{'a' * 8}.tar.partial", f".{'0' * 8}-{'b' * 8}.tar.partial", ".x")
+    )
+    for path in (old, new, other):
+        path.touch()
+    for path in (old, other):
+        os.utime(path, (1, 1))
+    new_writer(tmp_path).append([FIRST])
+    assert [path.exists() for path in (old, new, other)] == [False, True, True]
+
+
+def test_a_shard_that_cannot_be_begun_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", full)
+        with pytest.raises(DiskFullError):
+            new_writer(tmp_path).append([FIRST])
+    assert names(tmp_path) == []
+
+
+def test_a_folder_that_was_taken_away_between_two_shards_does_not_come_back(tmp_path: Path) -> None:
+    writer = new_writer(tmp_path / "data.shards")
+    writer.append([FIRST])
+    writer.seal()
+    (tmp_path / "data.shards").rename(tmp_path / "away")
+    with pytest.raises(MachineError, match="was taken away while it was being written"):
+        writer.append([SECOND])
+    assert names(tmp_path) == ["away"]
 
 
 def test_writers_side_by_side_have_shards_of_their_own(tmp_path: Path) -> None:

@@ -5,7 +5,9 @@ import mmap
 import os
 import pickle
 import shutil
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -26,8 +28,8 @@ from shard_stores import (
 )
 
 from srcache.conformance import check_store
-from srcache.errors import CacheError, DamagedError, MachineError
-from srcache.stores import Entry, shard_folder, shard_tables, shard_writer
+from srcache.errors import CacheError, ChecksumError, DamagedError, MachineError
+from srcache.stores import Entry, StoreOptions, shard_folder, shard_members, shard_tables, shard_writer
 from srcache.stores.shard_index import read_table
 from srcache.stores.shards import ShardsStore
 
@@ -368,6 +370,61 @@ def test_so_many_files_are_open_and_none_after_closing(folder: Path, monkeypatch
     assert store.get(ENTRIES[0].name) == ENTRIES[0].payload, "it opens them again"
     store.close()
     assert ours() == 0
+
+
+@pytest.mark.parametrize("network", [False, True])
+def test_a_view_gives_bytes_that_stay_whatever_becomes_of_the_store(
+    folder: Path, network: bool, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    if network:
+        request.getfixturevalue("on_network")
+    monkeypatch.setattr(shard_folder, "_MOST_FILES", 1)
+    left_behind(folder, made_entry(50))
+    store = opened(folder, writable=False)
+    with store.view() as view:
+        got = {entry.name: view.get(entry.name) for entry in (*ENTRIES, made_entry(50))}
+        assert all(type(payload) is memoryview for payload in got.values())
+        store.close()
+        shutil.rmtree(folder)
+        assert {name: bytes(payload or b"") for name, payload in got.items()} == payloads(*ENTRIES, made_entry(50))
+
+
+def test_a_view_compares_checksums(folder: Path) -> None:
+    shard, entry = min(folder.glob("*.tar")), ENTRIES[1]
+    shard.write_bytes(shard.read_bytes().replace(entry.payload, bytes(len(entry.payload))))
+    with closing(opened(folder, writable=False)) as store, store.view() as view:
+        with pytest.raises(ChecksumError, match=entry.name):
+            view.get(entry.name)
+        assert bytes(view.get(ENTRIES[0].name) or b"") == ENTRIES[0].payload
+        assert (view.get(made_entry(99).name), view.get("x"), view.resolve("x")) == (None, None, None)
+
+
+def test_bytes_are_read_and_compared_outside_the_lock(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads of a loader hash side by side: two are in there at the same time."""
+    together, compare = threading.Barrier(2, timeout=30), shard_members.xxh3_64_intdigest
+
+    def slowly(data: bytes) -> int:
+        together.wait()
+        return compare(data)
+
+    with closing(opened(folder, writable=False)) as store, ThreadPoolExecutor(2) as pool:
+        monkeypatch.setattr(shard_members, "xxh3_64_intdigest", slowly)
+        assert list(pool.map(store.get, [ENTRIES[0].name, ENTRIES[0].name])) == [ENTRIES[0].payload] * 2
+        with store.view() as view:
+            found = list(pool.map(view.get, [ENTRIES[0].name, ENTRIES[9].name]))
+        assert [bytes(one or b"") for one in found] == [ENTRIES[0].payload, ENTRIES[9].payload]
+
+
+def test_a_writer_is_asked_to_take_over_when_the_store_is_opened(tmp_path: Path) -> None:
+    left = left_behind(tmp_path, made_entry(1))
+    options = StoreOptions(writable=True, writer="1a2b3c4d", take_over=left.name[9:17])
+    with closing(ShardsStore(tmp_path, options)) as store:
+        assert store.get(made_entry(1).name) == made_entry(1).payload
+        assert not pickle.loads(pickle.dumps(store))._options.take_over
+    assert [path.name for path in tmp_path.glob("*.tar*")] == [
+        left.with_suffix("").name,
+        f"{left.with_suffix('').name}.idx",
+    ]
 
 
 def test_a_pickled_store_is_its_path_and_its_options(folder: Path, reader: ShardsStore) -> None:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from shard_stores import by_tarfile, contents, filled, left_behind, made_entry, opened, payloads, shard_of, unpacked
 
 from srcache.errors import DamagedError, DiskFullError
-from srcache.stores import Entry, tar
+from srcache.stores import Entry, Stamped, StoreOptions, tar
+from srcache.stores.shard_index import make_table, read_table, write_table
 from srcache.stores.shards_kind import KIND
 
 BLOCK = tar.BLOCK
@@ -224,6 +225,105 @@ def test_a_spot_that_the_disk_refuses_costs_only_what_lies_there(many: Path, mon
 
 def _touch(ranges: list[tuple[int, int]], first: int, last: int) -> bool:
     return any(start < last and first < end for start, end in ranges)
+
+
+def _without_a_row(path: Path) -> None:
+    """Leave the last entry out of an index, all the rest as it should be."""
+    table = read_table(path, mapped=False)
+    places = [(name, place) for name in table.names(0, len(table) - 1) if (place := table.place(name)) is not None]
+    write_table(path, make_table(table.shards, places, []))
+
+
+@pytest.mark.parametrize("which", ["a shard's", "the table", "both"])
+def test_an_index_that_omits_an_entry_is_found_and_made_again(folder: Path, shard: Path, which: str) -> None:
+    opened(folder).close()
+    paths = [shard.with_name(f"{shard.name}.idx"), folder / "table.idx"]
+    for path in {"a shard's": paths[:1], "the table": paths[1:], "both": paths}[which]:
+        _without_a_row(path)
+    found = list(KIND.check(folder))
+    assert {problem.reason for problem in found} == {"index"}
+    assert "`srcache repair` makes it again" in found[0].detail
+    assert KIND.reindex(folder)
+    assert contents(folder) == payloads(*ENTRIES)
+    assert list(KIND.check(folder)) == []
+    assert not KIND.reindex(folder)
+
+
+def test_an_index_that_is_missing_torn_or_of_other_tars_is_no_problem(folder: Path, shard: Path) -> None:
+    opened(folder).close()
+    index = shard.with_name(f"{shard.name}.idx")
+    index.write_bytes(index.read_bytes()[:-1])
+    (folder / "table.idx").write_bytes(b"")
+    next(path for path in folder.glob("*.idx") if path not in (index, folder / "table.idx")).unlink()
+    assert list(KIND.check(folder)) == []
+    assert not KIND.reindex(folder)
+    assert contents(folder) == payloads(*ENTRIES)
+
+
+def test_names_that_stand_in_two_shards_are_counted_and_are_no_problem(folder: Path) -> None:
+    assert KIND.repeated(folder) == 0
+    shard_of(folder, *ENTRIES[:2])
+    shard_of(folder, ENTRIES[0], made_entry(40))
+    assert KIND.repeated(folder) == 2
+    left_behind(folder, ENTRIES[5], made_entry(41))
+    assert KIND.repeated(folder) == 3
+    assert list(KIND.check(folder)) == []
+
+
+def test_writers_whose_shards_are_not_complete_are_named(folder: Path) -> None:
+    assert list(KIND.unfinished(folder)) == list(KIND.unfinished(folder / "gone")) == []
+    left = left_behind(folder, made_entry(40))
+    assert list(KIND.unfinished(folder)) == [left.name[9:17]]
+
+
+def test_every_entry_of_a_shard_has_its_checksums(folder: Path) -> None:
+    assert list(KIND.stamp(folder)) == [Stamped(9, 0)]
+
+
+@pytest.mark.parametrize("by", ["a reader", "a writer", "a repair"])
+def test_a_replacement_that_was_killed_half_way_is_finished_by_whoever_comes_next(
+    folder: Path, by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new, rename = filled(folder.with_name("new"), range(3)), Path.rename
+    expected = payloads(*(made_entry(number) for number in range(3)))
+
+    def killed(path: Path, target: Path) -> Path:
+        if target == folder:
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            KIND.replace(folder, new)
+    assert not folder.exists()
+    if by == "a repair":
+        again = filled(folder.with_name("new"), range(2))
+        KIND.open(folder, StoreOptions()).close()
+        KIND.replace(folder, again)
+        expected = payloads(*(made_entry(number) for number in range(2)))
+    KIND.open(folder, StoreOptions(writable=by == "a writer")).close()
+    assert contents(folder) == expected
+    assert not folder.with_name(f"{folder.name}.ready").exists()
+
+
+def test_a_replacement_that_cannot_be_finished_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.rename(folder.with_name(f"{folder.name}.ready"))
+
+    def refuse(*_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(DamagedError, match=r"is missing, for a repair was stopped; .*\.ready"):
+        KIND.open(folder, StoreOptions())
+
+
+def test_what_a_stopped_repair_had_ready_does_not_displace_a_store(folder: Path) -> None:
+    filled(folder.with_name(f"{folder.name}.ready"), range(30, 33))
+    KIND.open(folder, StoreOptions()).close()
+    assert contents(folder) == payloads(*ENTRIES)
+    KIND.replace(folder, filled(folder.with_name("new"), range(3)))
+    assert contents(folder) == payloads(*(made_entry(number) for number in range(3)))
 
 
 def test_a_damaged_store_is_replaced_and_kept(folder: Path) -> None:

@@ -22,6 +22,9 @@ LOADED = (
     "srcache.fill.estimate",
     "srcache.fill.run",
     "srcache.maintain.info",
+    "srcache.maintain.prune",
+    "srcache.maintain.repair",
+    "srcache.stores.shards_kind",
     "srcache.study.train.loop",
     "srcache_cli.build",
     "srcache_cli.main",
@@ -125,6 +128,28 @@ def outgrow(store: str) -> int:
     return 2
 
 
+def without_locks(*words: str) -> int:
+    """A command on a file system that has no locks."""
+    import errno
+    import fcntl
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    fcntl.flock = refuse
+    return run(None, list(words))
+
+
+def on_network(*words: str) -> int:
+    """A command on a file system that lies on another machine, and has no locks."""
+    from srcache.fill import run as fill_run
+    from srcache.stores import shard_finish, shard_folder, shard_tables, shard_writer
+
+    for module in (fill_run, shard_finish, shard_folder, shard_tables, shard_writer):
+        module.file_system = lambda path: "nfs4"
+    return without_locks(*words)
+
+
 def train(photos: str, cache: str, wanted: str) -> int:
     """Read a data set over and over, LR for what is missing; 0 if once everything was served as SR."""
     from srcache.dataset.augmented import SRAugmentedDataset
@@ -145,6 +170,17 @@ def train(photos: str, cache: str, wanted: str) -> int:
         if data.counts["sr"] - before == int(wanted):
             return 0
     return 2
+
+
+def read_all(store: str, wanted: str) -> int:
+    """Read every entry of shards that nobody may write; 0 if there are so many, and each is as it was written."""
+    from srcache.keys import image_key
+    from srcache.stores import open_store
+
+    opened = open_store("shards", Path(store))
+    with opened.view() as view:
+        right = [image_key(view.get(name)) == opened.record(name)["checksum"] for name in [*opened.names()]]
+    return 0 if right == [True] * int(wanted) else 1
 
 
 if __name__ == "__main__":
