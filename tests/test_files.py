@@ -7,17 +7,21 @@ import stat
 import subprocess
 import sys
 import threading
+import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from srcache import files
 from srcache.errors import BusyError, CatalogError, ConfigError, DiskFullError, RecipeError
 from srcache.files import (
     append_line,
     atomic_file,
     atomic_path,
+    brief_lock,
     damaged_path,
     disk_errors,
     lock,
@@ -232,6 +236,75 @@ def test_a_lock_is_free_again_after_an_error(tmp_path):
             raise RuntimeError
     with pytest.raises(FileNotFoundError), lock(tmp_path / "none"):
         pass
+
+
+SHARER = HOLDER.replace("lock(Path(sys.argv[1]))", "lock(Path(sys.argv[1]), shared=True) as alone").replace(
+    '"held"', '"alone" if alone else "together"'
+)
+
+
+def test_a_lock_is_shared_and_keeps_out_those_who_do_not_share_it(tmp_path):
+    command = [sys.executable, "-c", SHARER, str(tmp_path)]
+    with ExitStack() as stack:
+        sharers = []
+        for expected in ("alone\n", "together\n"):
+            sharers.append(stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True)))
+            stack.callback(sharers[-1].kill)
+            assert sharers[-1].stdout.readline() == expected
+        pids = ", ".join(str(pid) for pid in sorted(sharer.pid for sharer in sharers))
+        with pytest.raises(BusyError, match=f"is being filled by process {pids}; wait for it"), lock(tmp_path):
+            pytest.fail("it is held")
+        sharers[0].kill()
+        sharers[0].wait()
+        with (
+            pytest.raises(BusyError, match=f"by process {sharers[1].pid}; wait"),
+            lock(tmp_path),
+        ):
+            pytest.fail("it is held")
+        with lock(tmp_path, shared=True) as alone:
+            assert not alone
+        sharers[1].kill()
+        sharers[1].wait()
+    with lock(tmp_path), pytest.raises(BusyError, match=f"process {os.getpid()}"), lock(tmp_path, shared=True):
+        pytest.fail("it is held")
+    with lock(tmp_path, shared=True) as alone:
+        assert alone
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_where_there_are_no_locks_nobody_is_kept_out(tmp_path, monkeypatch, shared):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(files.fcntl, "flock", refuse)
+    with lock(tmp_path, shared=shared), lock(tmp_path, shared=shared), brief_lock(tmp_path):
+        pass
+
+    def broken(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(files.fcntl, "flock", broken)
+    with pytest.raises(OSError, match="Input/output"), lock(tmp_path, shared=shared):
+        pass
+
+
+def test_a_brief_lock_waits_for_whoever_holds_it(tmp_path):
+    held, order = threading.Event(), []
+
+    def hold():
+        with brief_lock(tmp_path):
+            held.set()
+            time.sleep(0.1)
+            order.append("first")
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    with brief_lock(tmp_path):
+        order.append("second")
+    thread.join()
+    assert order == ["first", "second"]
+    assert os.listdir(tmp_path) == []
 
 
 def test_the_size_of_a_folder_is_that_of_its_files(tmp_path):

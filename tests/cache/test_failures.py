@@ -2,8 +2,10 @@
 
 import pytest
 
+from srcache.cache import failures
 from srcache.cache.failures import FailedEntry, failures_by_reason
 from srcache.cache.manifest import Cache, RecipeFolder, create_cache
+from srcache.errors import MachineError
 from srcache.recipe.reading import load_recipe
 
 BICUBIC = load_recipe("bicubic")
@@ -42,6 +44,47 @@ def test_a_journal_with_torn_and_foreign_lines_still_speaks(folder):
         file.write(b'\n[1]\n{"name": "x"}\n\xff\xfe\n{"name": "torn", "reas')
     folder.note_failure(_failed("b"))
     assert list(folder.failures()) == ["a", "b"]
+
+
+@pytest.fixture
+def shards(tmp_path) -> RecipeFolder:
+    """A folder that several processes may fill."""
+    return create_cache(tmp_path / "shards", "shards").add(BICUBIC)
+
+
+def test_each_writer_has_a_journal_of_its_own_and_readers_join_them(shards, monkeypatch):
+    (shards.path / "failures.jsonl").write_text(
+        '{"name": "a", "source": "s", "reason": "old", "detail": "d"}\n' * 2, encoding="utf-8"
+    )
+    writers = [shards.as_writer() for _ in range(2)]
+    times = iter([100.0, 50.0, 75.0, 60.0])
+    monkeypatch.setattr(failures.time, "time", lambda: next(times))
+    writers[0].note_failure(_failed("a", "first"))
+    writers[1].note_failure(_failed("a", "second"))
+    writers[1].note_failure(_failed("b", "blank"))
+    writers[1].note_failure(_failed("b", "late"))
+    names = sorted(path.name for path in (shards.path / "failures").iterdir())
+    assert names == sorted(f"{one.writer}.jsonl" for one in writers)
+    found = {name: (one.reason, one.tries) for name, one in shards.failures().items()}
+    assert found == {"a": ("first", 4), "b": ("blank", 2)}, "the latest by time, the tries over all"
+
+
+def test_where_one_process_at_a_time_fills_a_folder_there_is_one_journal(folder):
+    writer = folder.as_writer()
+    writer.note_failure(_failed("a"))
+    assert writer.writer is None
+    assert (folder.path / "failures.jsonl").exists()
+    assert not (folder.path / "failures").exists()
+
+
+@pytest.mark.parametrize("kind", ["lmdb", "shards"])
+def test_a_folder_that_was_taken_away_does_not_come_back_with_a_failure_or_a_receipt(tmp_path, kind):
+    writer = create_cache(tmp_path / kind, kind).add(BICUBIC).as_writer()
+    writer.path.rename(tmp_path / "away")
+    for act in (lambda: writer.note_failure(_failed()), lambda: writer.write_receipt({"added": 1})):
+        with pytest.raises(MachineError, match="was taken away while it was being filled; run the same command again"):
+            act()
+    assert not writer.path.exists()
 
 
 def test_reasons_are_counted_the_most_frequent_first():

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 
 import pytest
 
@@ -225,3 +226,70 @@ def test_a_new_lmdb_cache_on_a_network_file_system_is_refused(tmp_path, monkeypa
     with pytest.raises(CacheError, match=r"network file system \(nfs4\).* local disk"):
         create_cache(tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
+
+
+MAKER = """
+import sys
+from srcache.cache.manifest import create_cache, open_cache
+from srcache.errors import CacheError
+from srcache.recipe.reading import load_recipe
+recipe = load_recipe(sys.argv[2])
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    cache = create_cache(sys.argv[1], sys.argv[3])
+    cache.keep_catalog("ab" * 16, "key,name,label" + chr(10))
+    print(cache.add(recipe).path.name, open_cache(cache.path).kind)
+except CacheError as error:
+    print(error)
+"""
+
+
+def made_at_once(place, words):
+    """What processes say that make a cache in one place at one instant."""
+    with ExitStack() as stack:
+        makers = []
+        for recipe, kind in words:
+            command = [sys.executable, "-c", MAKER, str(place), str(recipe), kind]
+            how = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+            makers.append(stack.enter_context(subprocess.Popen(command, **how)))
+            stack.callback(makers[-1].kill)
+        assert [maker.stdout.readline() for maker in makers] == ["ready\n"] * len(makers)
+        for maker in makers:
+            maker.stdin.write("\n")
+            maker.stdin.flush()
+        return [maker.communicate(timeout=60)[0].strip() for maker in makers]
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize("turn", range(3))
+def test_a_cache_that_several_make_at_one_instant_is_one_cache(tmp_path, turn):
+    """One recipe under two names, too: it must not get two folders."""
+    (tmp_path / "mine.yaml").write_text("engine: resample\nscale: 4\n")
+    said = made_at_once(tmp_path / "cache", [("bicubic", "shards"), (tmp_path / "mine.yaml", "shards")] * 3)
+    assert len(set(said)) == 1, said
+    assert [folder.recipe.fingerprint for folder in open_cache(tmp_path / "cache").folders()] == [BICUBIC.fingerprint]
+    assert {path.name for path in (tmp_path / "cache").iterdir()} == {"catalogs", "srcache.json", said[0].split()[0]}
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize("turn", range(3))
+def test_of_two_kinds_at_one_instant_one_is_refused(tmp_path, turn):
+    said = made_at_once(tmp_path / "cache", [("bicubic", kind) for kind in ("lmdb", "shards") * 2])
+    kind = open_cache(tmp_path / "cache").kind
+    assert sorted(line.endswith(f" {kind}") for line in said) == [False, False, True, True], said
+    assert sum("keeps its images in" in line for line in said) == 2
+
+
+def test_several_hold_a_folder_of_shards_and_one_a_folder_of_lmdb(tmp_path, folder):
+    shards = create_cache(tmp_path / "shards", "shards").add(BICUBIC)
+    with shards.lock(), shards.lock(), pytest.raises(BusyError), lock(shards.path):
+        pass
+    with folder.lock(), pytest.raises(BusyError), folder.lock():
+        pass
+
+
+def test_a_folder_that_was_taken_away_is_not_filled(folder):
+    (folder.path / "recipe.yaml").unlink()
+    with pytest.raises(BusyError, match="was taken away a moment ago"), folder.lock():
+        pass

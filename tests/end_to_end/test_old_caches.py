@@ -8,6 +8,7 @@ import csv
 import json
 import shutil
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import paths
@@ -16,6 +17,7 @@ from PIL import Image
 from srcache_cli.main import run
 
 from srcache import SRAugmentedDataset, load_recipe
+from srcache.cache import open_cache
 
 OLD = paths.GOLDEN / "caches"
 sys.path.insert(0, str(OLD))
@@ -70,6 +72,46 @@ def test_build_finds_everything_there(
         assert found == {"added": 0, "stored": 6 * times, "skipped": 2 * times, "left": 2 * times}
     assert {recipe: stored(old, recipe) for recipe in RECIPES} == expected["stored"]
     assert len(list((old / "cache").glob("*-*/recipe.yaml"))) == len(RECIPES), "a recipe got another fingerprint"
+
+
+def test_checksums_are_added_and_the_cache_holds_what_it_held(
+    old: Path, expected: dict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cache = str(old / "cache")
+    recipes = shown(capsys, "repair", cache, "--checksums")["result"]["recipes"]
+    assert [(one["kept"], one["stamped"], one["damaged"]) for one in recipes] == [
+        (12, 12, False),
+        (6, 6, False),
+        (6, 6, False),
+    ]
+    assert {one["stamped"] for one in shown(capsys, "repair", cache, "--checksums")["result"]["recipes"]} == {0}
+    assert shown(capsys, "verify", cache)["result"]["entries"] == 24
+    for recipe in RECIPES:
+        held, was = stored(old, recipe), expected["stored"][recipe]
+        assert [held[table] for table in ("images", "aliases")] == [was[table] for table in ("images", "aliases")]
+        assert held["records"].keys() == was["records"].keys()
+        assert not held["records"].items() & was["records"].items()
+    for recipe in RECIPES:
+        assert served(old, recipe) == expected["served"][recipe]
+
+
+def test_of_a_damaged_entry_the_checksum_is_not_renewed(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = open_cache(old / "cache").find("plain")
+    with closing(folder.store()) as store:
+        name = next(store.names())
+        payload = store.get(name) or b""
+    data = folder.store_path / "data.mdb"
+    data.write_bytes(data.read_bytes().replace(payload[20:], bytes(len(payload) - 20)))
+    document = shown(capsys, "repair", str(old / "cache"), "--checksums", code=3)
+    assert [(one["name"], one["reason"]) for one in document["failures"]] == [(name, "checksum")]
+    assert [one["stamped"] for one in document["result"]["recipes"]] == [12, 5, 6]
+    capsys.readouterr()
+    assert run(["repair", str(old / "cache"), "--checksums"]) == 3
+    printed = capsys.readouterr()
+    assert "damaged; `srcache repair" in printed.err
+    (lost,) = (one["lost"] for one in shown(capsys, "repair", str(old / "cache"))["result"]["recipes"] if one["lost"])
+    assert lost == [name]
+    assert shown(capsys, "repair", str(old / "cache"), "--checksums")["ok"]
 
 
 def test_what_failed_then_is_known_now(old: Path, capsys: pytest.CaptureFixture[str]) -> None:

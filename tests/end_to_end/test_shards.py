@@ -4,6 +4,7 @@ import io
 import json
 import tarfile
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,14 @@ from PIL import Image
 
 from srcache import SRAugmentedDataset, load_recipe, scan
 from srcache.cache import open_cache
+from srcache.conformance.store import some_entries
 from srcache.fill import FillSettings, fill
 from srcache.maintain.export import export
 from srcache.maintain.info import info
 from srcache.maintain.prune import prune
-from srcache.maintain.repair import repair
+from srcache.maintain.repair import add_checksums, repair
 from srcache.maintain.verify import verify
+from srcache.stores.shard_index import make_table, read_table, write_table
 
 SMALL = 6_000
 """Bytes of a shard: some for each build."""
@@ -111,6 +114,46 @@ def test_a_damaged_shard_is_found_and_repaired_and_what_was_lost_is_made_again(
     assert record["srcache"]["recipe"] == open_cache(cache).find().recipe.fingerprint
     assert build(photos, cache).added == 12 - mended.kept
     assert verify(cache).entries == 12
+
+
+def test_an_index_that_omits_entries_is_found_and_made_again_and_nothing_is_copied(photos: Path, cache: Path) -> None:
+    before = {path: path.stat().st_ino for path in shards(cache)}
+    (table,) = cache.glob("bicubic-*/data.shards/table.idx")
+    found = read_table(table, mapped=False)
+    places = [(name, place) for name in found.names(1, 12) if (place := found.place(name)) is not None]
+    write_table(table, make_table(found.shards, places, []))
+    report = verify(cache)
+    assert [(one.reason, one.detail.partition(" ")[0]) for one in report.findings] == [("index", "table.idx")]
+    (mended,) = repair(cache).recipes
+    assert (mended.damaged, mended.kept, mended.old) == (True, 12, None)
+    assert {path: path.stat().st_ino for path in shards(cache)} == before
+    assert verify(cache).ok
+    assert build(photos, cache).added == 0
+
+
+def test_names_in_two_shards_are_counted_by_verify_and_are_no_damage(photos: Path, cache: Path) -> None:
+    (home,) = open_cache(cache).paths()
+    build(photos / "bark", cache.with_name("other"))
+    (other,) = cache.with_name("other").glob("bicubic-*/data.shards/*.tar")
+    other.rename(home / "data.shards" / f"00000099-{other.name[9:]}")
+    report = verify(cache)
+    assert (report.ok, report.entries, report.repeated) == (True, 12, 4)
+
+
+def test_shards_that_are_not_complete_are_named_by_info_and_completed_by_repair(photos: Path, cache: Path) -> None:
+    (home,) = open_cache(cache).paths()
+    store = open_cache(cache).find().store(writable=True)
+    store.put_many([replace(entry, name=f"{'0' * 32}-000") for entry in some_entries(1)])
+    assert info(cache).recipes[0].writing == (next(home.glob("data.shards/*.partial")).name[9:17],)
+    store.close()
+    assert info(cache).recipes[0].writing == ()
+
+
+def test_checksums_of_shards_are_there_from_the_start(cache: Path) -> None:
+    before = [path.read_bytes() for path in shards(cache)]
+    (one,) = add_checksums(cache).recipes
+    assert (one.kept, one.stamped, one.damaged) == (12, 0, False)
+    assert [path.read_bytes() for path in shards(cache)] == before
 
 
 def test_export_and_prune(photos: Path, cache: Path, tmp_path: Path) -> None:

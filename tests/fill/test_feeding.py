@@ -2,23 +2,28 @@
 
 import math
 import weakref
+from collections import Counter
 from concurrent.futures import CancelledError, Future
+from contextlib import closing
+from dataclasses import replace
 
 import pytest
-from fills import CPU, recipe_of, write
+from fills import CPU, contents, recipe_of, write
 from PIL import Image
 
 import srcache.fill.feeding
+import srcache.fill.run
 from srcache.cache.failures import FailedEntry
-from srcache.cache.manifest import create_cache
+from srcache.cache.manifest import create_cache, open_cache
 from srcache.catalog.scanning import scan
 from srcache.engine.interface import Failure
 from srcache.errors import DeviceError, DiskFullError
-from srcache.fill.feeding import FillCounts, service_settings
+from srcache.fill.feeding import FillCounts, load_engine, service_settings
 from srcache.fill.run import fill
 from srcache.fill.settings import FillSettings
 from srcache.recipe.reading import load_recipe
 from srcache.service.service import Served
+from srcache.stores import Entry
 
 
 def test_a_file_that_changes_or_goes_between_scan_and_fill_is_a_failure(photos, make_image, tmp_path):
@@ -125,7 +130,7 @@ def test_outcomes_are_counted_and_what_was_dropped_counts_as_nothing():
     counts.settle("b.png", outcome(Served("b")))
     counts.settle("c.png", outcome(Served("c", failure=Failure("blank", "one flat colour"))))
     counts.settle("d.png", outcome(CancelledError()))
-    assert (counts.added, seen) == (1, [(1, 4), (2, 4), (3, 4)])
+    assert (counts.added, counts.meanwhile, seen) == (1, 1, [(1, 4), (2, 4), (3, 4)])
     assert counts.failures == [FailedEntry("c", "c.png", "blank", "one flat colour")]
     counts.check()
 
@@ -138,6 +143,35 @@ def test_an_error_while_a_future_reports_is_kept_until_it_is_checked_for():
     counts.settle("a.png", outcome(Served("a", added=True)))
     with pytest.raises(BrokenPipeError, match="no terminal"):
         counts.check()
+
+
+@pytest.mark.parametrize("kind", ["lmdb", "shards"])
+def test_what_others_stored_meanwhile_is_not_decoded_and_is_counted_apart(photos, tmp_path, monkeypatch, kind):
+    """Half of the images come from another process while the engine is being loaded, one of two samples each."""
+    catalog, recipe = scan(photos), recipe_of("test-noise")
+    settings = replace(CPU, samples=2, store=kind)
+    whole = fill(catalog, recipe, tmp_path / "whole", settings)
+    made = contents(whole)
+    loads, load, other = Counter(), type(catalog).load, [row.key for row in catalog.rows[:6]]
+
+    def with_company(recipe, settings):
+        (folder,) = open_cache(tmp_path / "cache").folders()
+        names = [name for name in made if name[:32] in other and (name.endswith("0") or name[:32] in other[:3])]
+        with closing(folder.store(writable=True)) as store:
+            store.put_many([Entry(name, made[name], {"key": name[:32], "checksum": "x"}) for name in names])
+        return load_engine(recipe, settings)
+
+    monkeypatch.setattr(srcache.fill.run, "load_engine", with_company)
+    monkeypatch.setattr("srcache.stores.shard_folder._LOOK_EVERY", 0.0)
+    monkeypatch.setattr(
+        type(catalog), "load", lambda self, index, check=False: (loads.update([index]), load(self, index, check))[1]
+    )
+    report = fill(catalog, recipe, tmp_path / "cache", settings)
+    assert (report.wanted, report.stored, report.added, report.meanwhile, report.left) == (24, 0, 15, 9, 0)
+    assert contents(report) == made
+    assert sorted(loads) == list(range(3, 12)), "nothing is decoded of which both samples are there"
+    (receipt,) = open_cache(tmp_path / "cache").folders()[0].receipts()
+    assert (receipt["added"], receipt["meanwhile"]) == (15, 9)
 
 
 def test_failures_are_noted_in_the_recipe_s_folder_as_they_happen(tmp_path):

@@ -1,5 +1,6 @@
 """Plans: what is wanted, less what is there or known to fail."""
 
+from array import array
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from srcache.cache.manifest import create_cache
 from srcache.catalog.rows import Catalog, Row
 from srcache.catalog.scanning import scan
 from srcache.errors import CacheError
-from srcache.fill.plan import make_plan, plan_only
+from srcache.fill.plan import Plan, make_plan, plan_only, scattered
 from srcache.fill.run import fill
 from srcache.fill.settings import FillSettings
 from srcache.keys import entry_name, image_key
@@ -50,6 +51,25 @@ def test_a_plan_is_what_is_wanted_less_what_is_stored(numbers, samples, stored):
     assert len(plan.missing) == plan.wanted - plan.stored
     assert todo == sorted(todo, key=lambda one: (one[0], one[1]))
     assert len({index for index, _ in plan.rows()}) == len(list(plan.rows()))
+
+
+@given(st.sets(st.integers(0, 5000), max_size=200), st.integers(1, 4), st.text(max_size=8))
+def test_a_scattered_plan_is_the_same_work_and_keeps_the_samples_of_an_image_together(rows, samples, seed):
+    missing = array("q", [row * samples + sample for row in sorted(rows) for sample in range(samples)])
+    plan = Plan(wanted=len(missing), stored=0, skipped=0, missing=missing, samples=samples)
+    other = scattered(plan, seed)
+    assert sorted(other.missing) == list(missing)
+    assert replace(other, missing=missing) == plan
+    assert scattered(plan, seed) == other
+    assert [some for _, some in other.rows()] == [list(range(samples))] * len(rows)
+    assert len({row for row, _ in other.rows()}) == len(rows)
+
+
+def test_different_writers_go_through_a_plan_in_different_orders():
+    plan = make_plan(catalog_of(range(1000)), None, None)
+    orders = [list(scattered(plan, f"{number:08x}").missing) for number in range(4)]
+    assert len({tuple(order[:16]) for order in orders}) == 4
+    assert all(order[:16] == list(range(order[0], order[0] + 16)) for order in orders)
 
 
 def test_without_a_store_everything_is_missing():

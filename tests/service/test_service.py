@@ -20,7 +20,7 @@ from srcache.keys import image_key, pixel_key
 from srcache.recipe.reading import resolve
 from srcache.service.requests import make_request
 from srcache.service.service import Served
-from srcache.stores import open_store
+from srcache.stores import Entry, open_store
 
 # --- once ------------------------------------------------------------------------------------------------------------
 
@@ -51,6 +51,45 @@ def test_what_is_stored_already_is_answered_without_the_engine(asks, store):
         future = service.submit(request)
         assert future.result(0) == Served(request.name, added=False)
     assert engine.shapes == []
+
+
+def test_what_others_stored_while_it_waited_is_not_computed(asks, store):
+    requests, engine = asks(8), Probe()
+    with serve(engine, store, batch=4) as service:
+        futures = [service.submit(request) for request in requests[:3]]
+        others = [Entry(request.name, b"another's", {}) for request in (*requests[:2], *requests[4:])]
+        store.put_many(others)
+        futures += [service.submit(requests[3])]
+        service.drain()
+    assert [future.result(0).added for future in futures] == [False, False, True, True]
+    assert sorted(engine.seeds) == [2, 3]
+    assert store.get(requests[0].name) == b"another's"
+    assert all(future.result(0).failure is None for future in futures)
+
+
+def test_a_batch_of_which_all_is_there_leaves_room_for_the_next(asks, store):
+    requests, engine = asks(12), Probe()
+    with serve(engine, store, batch=4) as service:
+        futures = [service.submit(request) for request in requests[:3]]
+        store.put_many([Entry(request.name, b"another's", {}) for request in requests[:3]])
+        service.drain()
+        futures += [service.submit(request) for request in requests[3:]]
+        service.drain()
+    assert [future.result(0).added for future in futures] == [False] * 3 + [True] * 9
+    assert sorted(engine.seeds) == list(range(3, 12))
+
+
+def test_what_others_store_while_it_is_computed_is_not_counted_as_added(asks, store):
+    request = asks(1)[0]
+
+    class Late(Probe):
+        def upscale(self, images, seeds):
+            store.put_many([Entry(request.name, b"another's", {})])
+            return super().upscale(images, seeds)
+
+    with serve(Late(), store, linger=0) as service:
+        assert service.submit(request).result(LIMIT) == Served(request.name, added=False)
+    assert store.get(request.name) == b"another's"
 
 
 def test_a_future_cannot_be_cancelled_under_those_who_share_it(asks, store):
