@@ -257,7 +257,7 @@ def create_cache(path: str | Path, kind: str | None = None) -> Cache:
     _require_free(path)
     wanted = kind or KINDS[0]
     store_kind(wanted).refuse(path)
-    with disk_errors(path):
+    with disk_errors(path / MARK):
         path.mkdir(parents=True, exist_ok=True)
     with brief_lock(path):
         if is_cache(path):  # another process made it just now

@@ -24,6 +24,8 @@ class ShardFile:
         self._handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         if mapped and self.size:
             self._bytes = memoryview(mmap.mmap(self._handle, 0, access=mmap.ACCESS_READ))
+            os.close(self._handle)  # the map has one of its own
+            self._handle = -1
 
     def __del__(self) -> None:
         if self._handle >= 0:
@@ -31,8 +33,8 @@ class ShardFile:
 
     @property
     def size(self) -> int:
-        """Bytes of the file as it is now."""
-        return os.fstat(self._handle).st_size
+        """Bytes of the file as it is now, or as it was when it was mapped."""
+        return os.fstat(self._handle).st_size if self._bytes is None else len(self._bytes)
 
     def read(self, amount: int, offset: int) -> bytes:
         """So many bytes from there; fewer at the end."""

@@ -91,15 +91,23 @@ class ShardWriter:
         if self.found:
             self._write(tar.END)
             shard = Shard(self._path.name.removesuffix(PARTIAL), self._end + len(tar.END))
-            with disk_errors(self._path):
-                self._path.rename(self._folder / shard.name)
-                sync_folder(self._folder)
+            self._name_finally(shard.name)
             with suppress(MachineError, OSError):  # an index is made again where it is missing
                 write_table(self._folder / f"{shard.name}{INDEX}", index_of(shard, list(self.found.values())))
         else:
             self._path.unlink()
         self._drop()
         return shard
+
+    def _name_finally(self, name: str) -> None:
+        path = self._folder / str(self.name)
+        try:
+            with disk_errors(path):
+                path.rename(self._folder / name)
+                sync_folder(self._folder)
+        except FileNotFoundError as error:
+            self._drop()
+            raise _taken_away(path) from error
 
     def release(self) -> None:
         """Close the file and leave the shard as it is, for the next writer."""
@@ -126,25 +134,34 @@ class ShardWriter:
 
     def _begin(self) -> None:
         """Continue what a killed writer left, or make a shard whose number is above all."""
-        with disk_errors(self._folder):
-            self._require_home()
-            names = sorted(os.listdir(self._folder))
-            if file_system(self._folder) not in NETWORK:
-                self._sweep(names)
-                if any(is_partial(name) and self._continue(self._folder / name) for name in names):
-                    return
-            numbers = [int(name[:8]) for name in names if is_shard(name.removesuffix(PARTIAL))]
-            name = f"{max(numbers, default=-1) + 1:08d}-{self._id}.tar{PARTIAL}"
-            path, hidden = self._folder / name, self._folder / f".{name}"
-            handle = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-            try:
-                _locked(handle)  # before others can see it, for they would take it for one whose writer is gone
-                hidden.rename(path)
-                sync_folder(self._folder)
-            except BaseException:
-                os.close(handle)
-                hidden.unlink(missing_ok=True)
-                raise
+        try:
+            with disk_errors(self._folder):
+                self._require_home()
+                names = sorted(os.listdir(self._folder))
+                if not self._continue_any(names):
+                    self._make(names)
+        except FileNotFoundError as error:
+            raise _taken_away(self._folder) from error
+
+    def _continue_any(self, names: Sequence[str]) -> bool:
+        if file_system(self._folder) in NETWORK:
+            return False
+        self._sweep(names)
+        return any(is_partial(name) and self._continue(self._folder / name) for name in names)
+
+    def _make(self, names: Sequence[str]) -> None:
+        numbers = [int(name[:8]) for name in names if is_shard(name.removesuffix(PARTIAL))]
+        name = f"{max(numbers, default=-1) + 1:08d}-{self._id}.tar{PARTIAL}"
+        path, hidden = self._folder / name, self._folder / f".{name}"
+        handle = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        try:
+            _locked(handle)  # before others can see it, for they would take it for one whose writer is gone
+            hidden.rename(path)
+            sync_folder(self._folder)
+        except BaseException:
+            os.close(handle)
+            hidden.unlink(missing_ok=True)
+            raise
         self._path, self._handle, self._end = path, handle, 0
 
     def _require_home(self) -> None:
