@@ -115,6 +115,10 @@ class ShardFolder:
             self._take_partials([title for title in partial if title != self._writer.name])
             return
 
+    def hand_to(self, writer: ShardWriter) -> None:
+        """In a forked child, go on with what is known, as the folder of a writer of its own."""
+        self._writer, self._due = writer, 0.0
+
     def forget(self) -> None:
         """Drop what is known of files, for they have changed."""
         self._tables, self._sealed, self._partials, self._kept, self._files = [], set(), {}, {}, {}

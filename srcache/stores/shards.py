@@ -40,9 +40,11 @@ _T = TypeVar("_T")
 class ShardsStore:
     """Entries in tar files; see `srcache.stores.Store`. Safe in threads, under fork and spawn, and when pickled."""
 
+    _folder: ShardFolder
+
     def __init__(self, path: Path, options: StoreOptions) -> None:
         self._path, self._options = Path(path), options
-        self._lock = threading.RLock()
+        self._lock, self._held = threading.RLock(), False
         _STORES.add(self)
         if options.writable:
             with disk_errors(self._path):
@@ -167,11 +169,14 @@ class ShardsStore:
         return None
 
     def _own_folder(self) -> ShardFolder:
-        """What is known of the folder; after a fork nothing, for a shard in hand is the parent's."""
+        """What is known of the folder; a forked child knows what its parent did, but writes shards of its own."""
         if self._pid != os.getpid():
-            self._writer.release()
-            self._options = replace(self._options, writer=None, take_over=None)
+            known: ShardFolder | None = self._folder if self._held else None
+            self._options, self._held = replace(self._options, writer=None, take_over=None), False
             self._reset()
+            if known is not None:
+                known.hand_to(self._writer)
+                self._folder = known
         return self._folder
 
     def _reset(self) -> None:
@@ -199,10 +204,25 @@ class _ShardsView:
 _STORES: "weakref.WeakSet[ShardsStore]" = weakref.WeakSet()
 
 
-def _after_fork() -> None:
-    """A lock that another thread held at the fork is held for ever in the child."""
-    for store in _STORES:
+def _before_fork() -> None:
+    """Note of which stores nobody is changing what they know, so that a child can go on with it."""
+    for store in list(_STORES):
+        store._held = store._lock.acquire(blocking=False)
+
+
+def _after_fork_in_parent() -> None:
+    for store in list(_STORES):
+        if store._held:
+            store._held = False
+            store._lock.release()
+
+
+def _after_fork_in_child() -> None:
+    """A lock that another thread held at the fork is held for ever in the child; a shard in hand is the parent's."""
+    for store in list(_STORES):
         store._lock = threading.RLock()
+        if store._held:
+            store._writer.release()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -62,7 +62,8 @@ def test_a_cache_that_became_read_only_is_not_filled_but_read(build, commands, m
     assert "Read-only file system" in run.stderr
     assert commands.run("verify", cache)[0] == 0
     data = SRAugmentedDataset(many, cache, policy="sr=1", on_miss="lr", size="mixed")
-    pictures = {data[index][0].tobytes() for index in range(len(data)) if "broken" not in data._reader.items.name(index)}
+    whole = [index for index in range(len(data)) if "broken" not in data._reader.items.name(index)]
+    pictures = {data[index][0].tobytes() for index in whole}
     assert pictures == {decode(payload).tobytes() for payload in undisturbed.values()}
 
 

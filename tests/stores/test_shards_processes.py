@@ -7,14 +7,15 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
-from shard_stores import by_tarfile, contents, filled, made_entry, opened, payloads
+from shard_stores import by_tarfile, contents, filled, made_entry, opened, payloads, shard_of
 
+from srcache.stores import Entry, shard_folder
 from srcache.stores.shards import ShardsStore
 
 ENTRIES = [made_entry(number) for number in range(20)]
@@ -133,6 +134,50 @@ def test_a_forked_child_uses_the_store_that_its_parent_has_open(folder: Path) ->
             *ENTRIES, made_entry(500), made_entry(99), *(made_entry(1000 + number) for number in range(5))
         ).keys()
     )
+
+
+def test_a_forked_child_keeps_to_the_shards_that_its_parent_knew(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker of a data set serves the same bytes in every epoch, also if a lower shard has come meanwhile."""
+    monkeypatch.setattr(shard_folder, "_LOOK_EVERY", 0.0)
+    entry, partial = ENTRIES[7], made_entry(70)
+    with closing(opened(folder, shard_bytes=1 << 30)) as writer, closing(opened(folder, writable=False)) as store:
+        writer.put_many([partial])
+        assert [store.get(one.name) for one in (entry, partial)] == [entry.payload, partial.payload]
+        others = [Entry(one.name, b"another's", {"key": one.name[:32]}) for one in (entry, partial)]
+        lower = shard_of(folder.with_name("other"), *others)
+        lower.rename(folder / "00000000-00000000.tar")
+        with closing(opened(folder, writable=False)) as anew:
+            assert [anew.get(one.name) for one in (entry, partial)] == [b"another's"] * 2
+        got = _in_child(lambda: [store.get(one.name) for one in (made_entry(99), entry, partial)])
+    assert got == [None, entry.payload, partial.payload]
+
+
+def _in_child(ask: Callable[[], object]) -> object:
+    """What a function returns in a forked child."""
+    context = multiprocessing.get_context("fork")
+    receive, send = context.Pipe(duplex=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = context.Process(target=lambda: send.send(ask()))
+        child.start()
+    assert receive.poll(30)
+    found = receive.recv()
+    child.join()
+    return found
+
+
+def test_a_child_that_outlives_its_parent_does_not_hold_the_lock_of_its_shard(folder: Path) -> None:
+    """Else nobody could continue what a killed parent left until its workers have ended."""
+    with closing(opened(folder, shard_bytes=1 << 30)) as store:
+        store.put_many([made_entry(500)])
+        (partial,) = folder.glob("*.partial")
+        assert str(partial) in _open_files()
+        assert str(partial) not in _in_child(_open_files)  # type: ignore[operator]
+
+
+def _open_files() -> list[str]:
+    paths = [f"/proc/self/fd/{handle}" for handle in os.listdir("/proc/self/fd")]
+    return [os.readlink(path) for path in paths if os.path.lexists(path)]
 
 
 def test_a_child_is_forked_while_a_thread_holds_the_lock(folder: Path) -> None:
