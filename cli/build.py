@@ -35,9 +35,7 @@ _ESTIMATED = (
 @recipe_options
 @click.option("--store", type=click.Choice(KINDS), help="The kind of store of a new cache.")
 @click.option("--shard-bytes", type=BYTES, help="With --store shards: the size of a shard, such as 512M.")
-@click.option(
-    "--codec", help="A lossless codec for what is written: qoi, png, png:1 … png:9, or ppm (not compressed)."
-)
+@click.option("--codec", help="A lossless codec for what is written: qoi, png, png:1 … png:9, or ppm (not compressed).")
 @click.option(
     "--take-over",
     metavar="WRITER",
