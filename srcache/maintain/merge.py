@@ -14,6 +14,7 @@ from srcache.cache.failures import FailedEntry, failures_by_reason
 from srcache.cache.manifest import Cache, RecipeFolder, create_cache, is_cache, open_cache
 from srcache.cache.receipts import readable_catalogs, wanted_names
 from srcache.errors import CacheError, DamagedError, Mistakes
+from srcache.files import lock
 from srcache.maintain.copy_entries import Copied, copy_entries
 from srcache.maintain.copy_notes import copy_catalogs, copy_notes, copy_safety
 from srcache.progress import Progress, throttled
@@ -95,7 +96,7 @@ def merge(
         failures += copy_catalogs(cache, target)
     for folders in groups:
         home = target.add(folders[0].recipe)
-        with home.lock(), closing(home.store(writable=True, shard_bytes=shard_bytes)) as opened:
+        with lock(home.path), closing(home.store(writable=True, shard_bytes=shard_bytes)) as opened:
             one, failed, note = _merged(folders, home, opened, show, shard_bytes)
             absent = _absent(target, home, opened)
             merged.append(_report(one, home, opened, absent))

@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from xxhash import xxh3_64_hexdigest
-
 from srcache.keys import image_key
 from srcache.stores.interface import Problem, Stamped
 from srcache.stores.lmdb import XXH3
 from srcache.stores.lmdb_environment import NAMES_AT_ONCE, Environment, shared_environment
+from srcache.stores.records import with_checksums
 
 _PIECE = 64
 
@@ -63,10 +62,9 @@ def _with_checksum(name: str, record: bytes, payload: bytes | None) -> bytes | P
         return Problem(name, "no_payload", "there is a record, but no image")
     try:
         fields = json.loads(record)
-        noted = fields.pop("checksum")
+        noted = fields["checksum"]
     except (ValueError, KeyError, TypeError, AttributeError):
         return Problem(name, "bad_record", "the record is not this entry's")
     if image_key(payload) != noted:
         return Problem(name, "checksum", f"the image's checksum is {image_key(payload)}, not {noted}")
-    fields.pop("xxh3", None)
-    return json.dumps({"xxh3": xxh3_64_hexdigest(payload), **fields, "checksum": noted}).encode()
+    return json.dumps(with_checksums(fields, payload)).encode()
