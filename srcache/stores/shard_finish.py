@@ -34,13 +34,24 @@ def finish_shards(folder: Path, options: StoreOptions) -> int:
     Raises:
         DiskFullError: no room for a copy; what was left is as it was.
     """
-    own, partial = replace(options, writable=True, writer=None, take_over=None), shards_in(folder)[1]
     if file_system(folder) not in NETWORK:
-        return sum(_sealed(folder, name, own) for name in partial)
-    stopped = sorted(path for path in folder.glob(f".*{_LEFT}"))
+        return finish_by_locks(folder, options)
+    own, stopped = _own(options), sorted(path for path in folder.glob(f".*{_LEFT}"))
     return sum(_drained(path, own) for path in stopped) + sum(
-        _copied(folder, name, own) for name in partial if not _is_held(folder / name)
+        _copied(folder, name, own) for name in shards_in(folder)[1] if not _is_held(folder / name)
     )
+
+
+def finish_by_locks(folder: Path, options: StoreOptions) -> int:
+    """The same on a disk of this machine, where a lock says that a writer is gone; elsewhere nothing is done."""
+    if file_system(folder) in NETWORK:
+        return 0
+    return sum(_sealed(folder, name, _own(options)) for name in shards_in(folder)[1])
+
+
+def _own(options: StoreOptions) -> StoreOptions:
+    """Options of a writer that is nobody's successor."""
+    return replace(options, writable=True, writer=None, take_over=None)
 
 
 def _sealed(folder: Path, name: str, options: StoreOptions) -> int:

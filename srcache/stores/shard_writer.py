@@ -170,7 +170,6 @@ class ShardWriter:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._home = _identity(self._folder)
         elif _identity(self._folder) != self._home:
-            self._home = None
             raise _taken_away(self._folder)
 
     def _sweep(self, names: Sequence[str]) -> None:

@@ -28,6 +28,7 @@ from srcache.errors import CacheError, DamagedError
 from srcache.files import disk_errors
 from srcache.stores.interface import Entry, Record, StoreOptions
 from srcache.stores.shard_files import ShardFile
+from srcache.stores.shard_finish import finish_by_locks
 from srcache.stores.shard_folder import ShardFolder
 from srcache.stores.shard_index import Place, packed_key, packed_name
 from srcache.stores.shard_members import read_payload, read_record, recipe_of
@@ -118,11 +119,15 @@ class ShardsStore:
         return nullcontext(_ShardsView(self))
 
     def close(self) -> None:
-        """See `Store.close`; a shard in hand is sealed. A later call opens the files again."""
+        """See `Store.close`; a shard in hand is sealed, and so are those that killed writers left, on a local disk.
+
+        A later call opens the files again.
+        """
         with self._lock:
             if self._pid == os.getpid():
                 self._folder.seal()
-                if self._options.writable:
+                if self._options.writable and self._path.is_dir():
+                    finish_by_locks(self._path, self._options)
                     self._folder.save_table()
             self._reset()
 
