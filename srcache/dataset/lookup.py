@@ -1,10 +1,11 @@
 """The SR images of one recipe in a cache, found by the key of their source image."""
 
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 from srcache.cache.manifest import RecipeFolder
-from srcache.errors import DamagedError, ImageError
-from srcache.images import Pixels, decode, decode_into
+from srcache.errors import DamagedError, ImageError, SrcacheError
+from srcache.images import Pixels, decode, decode_lent
 from srcache.keys import ImageKey, entry_name
 from srcache.stores import View
 
@@ -38,8 +39,19 @@ class SRImages:
             payload = view.get(name)
         return name, payload
 
-    def decode(self, name: str, payload: bytes | memoryview, source: str, out: Pixels | None = None) -> Pixels:
-        """The pixels of a payload that `find` gave; written into `out` and `out` itself, if that has their shape.
+    def find_many(
+        self, view: View, wanted: Sequence[tuple[ImageKey, int]]
+    ) -> list[tuple[str, bytes | memoryview | None]]:
+        """`find` for many (key, sample) at once."""
+        names = [entry_name(key, sample) for key, sample in wanted]
+        found = list(zip(names, view.get_many(names), strict=True))
+        for place, (_, payload) in enumerate(found):
+            if payload is None:
+                found[place] = self.find(view, *wanted[place])
+        return found
+
+    def decode(self, name: str, payload: bytes | memoryview, source: str) -> Pixels:
+        """The pixels of a payload that `find` gave.
 
         Args:
             source: what to call the source image in a message.
@@ -49,9 +61,24 @@ class SRImages:
             ImageError: the image is above the pixel limit.
         """
         try:
-            return decode(payload) if out is None else decode_into(payload, out)
+            return decode(payload)
         except ImageError as error:
-            what = f"the SR image {name} of {source} in {self.folder.path} cannot be decoded: {error}"
-            if error.reason == "too_large":
-                raise ImageError(error.reason, what) from error
-            raise DamagedError(f"{what}; `srcache verify` looks for more such entries") from error
+            raise self._undecodable(name, source, error) from error
+
+    def lend(
+        self, name: str, payload: bytes | memoryview, source: Callable[[], str], out: Pixels | None = None
+    ) -> Pixels:
+        """Like `decode`, in `out` if the image has its shape; a PPM's pixels where they lie, read-only.
+
+        Those are valid inside the view that `payload` is of.
+        """
+        try:
+            return decode_lent(payload, out)
+        except ImageError as error:
+            raise self._undecodable(name, source(), error) from error
+
+    def _undecodable(self, name: str, source: str, error: ImageError) -> SrcacheError:
+        what = f"the SR image {name} of {source} in {self.folder.path} cannot be decoded: {error}"
+        if error.reason == "too_large":
+            return ImageError(error.reason, what)
+        return DamagedError(f"{what}; `srcache verify` looks for more such entries")

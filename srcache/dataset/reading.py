@@ -3,6 +3,7 @@
 import operator
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 from srcache.dataset.choice import Chooser
@@ -24,6 +25,9 @@ class Chosen(NamedTuple):
     key: ImageKey
     variant: Variant
 
+
+Found = tuple[str, bytes | memoryview | None]
+"""An entry's name, and its payload if it is there."""
 
 Memory = Callable[[int], Pixels | None]
 """Where to put the image with this number in its batch: uint8 (H, W, 3); None for an array of its own."""
@@ -68,7 +72,8 @@ class BatchReader:
     ) -> Generator[tuple[str, Pixels]]:
         """The kind of variant and the pixels of each item of a batch, in one view of the store; close it early.
 
-        An image comes in the array that `memory` gave for it, if it has that array's shape.
+        An image comes in the array that `memory` gave for it, if it has that array's shape. An array that is read-only
+        may be somebody else's, and is valid until the batch ends.
 
         Args:
             places: the items' numbers.
@@ -85,8 +90,9 @@ class BatchReader:
         served: dict[str, int] = {}
         try:
             with self.images.view() as view:
+                found = self._find(view, chosen)
                 for row, item in enumerate(chosen):
-                    kind, pixels = self._pixels(view, item, memory(row) if memory else None)
+                    kind, pixels = self._pixels(item, found.get(row), memory(row) if memory else None)
                     if self.size is not None:
                         pixels = resize(pixels, self.size, "bicubic")
                     served[kind] = served.get(kind, 0) + 1
@@ -102,16 +108,22 @@ class BatchReader:
         keyed = [(place, self.items.key(place)) for place in places]
         return [Chosen(place, key, self.chooser.pick(key, epoch)) for place, key in keyed]
 
-    def _pixels(self, view: View, item: Chosen, out: Pixels | None) -> tuple[str, Pixels]:
+    def _find(self, view: View, chosen: Sequence[Chosen]) -> "dict[int, Found]":
+        """The SR images of a batch, by row."""
+        rows = [row for row, item in enumerate(chosen) if item.variant.kind == "sr"]
+        found = self.images.find_many(view, [(chosen[row].key, chosen[row].variant.sample or 0) for row in rows])
+        return dict(zip(rows, found, strict=True))
+
+    def _pixels(self, item: Chosen, found: "Found | None", out: Pixels | None) -> tuple[str, Pixels]:
         """What was served, as `COUNTED` names it, and the pixels."""
-        place, key, variant = item
+        place, _, variant = item
         if variant.kind == "hr":
             return "hr", self.items.hr(place, out)
         if variant.kind == "lr":
             return "lr", self.items.lr(place, out)
-        name, payload = self.images.find(view, key, variant.sample or 0)
+        name, payload = found or ("", None)
         if payload is not None:
-            return "sr", self.images.decode(name, payload, self.items.name(place), out)
+            return "sr", self.images.lend(name, payload, partial(self.items.name, place), out)
         if self.on_miss == "lr":
             return "missed_to_lr", self.items.lr(place, out)
         if self.on_miss == "hr":
@@ -130,10 +142,9 @@ class BatchReader:
         """Make the SR images that a batch lacks, all at once."""
         missing: dict[str, int] = {}
         with self.images.view() as view:
-            for place, key, variant in chosen:
-                name, payload = self.images.find(view, key, variant.sample or 0) if variant.kind == "sr" else ("", b"")
+            for row, (name, payload) in self._find(view, chosen).items():
                 if payload is None:
-                    missing[name] = place
+                    missing[name] = chosen[row].place
         if missing:
             items = self.items
             wanted = ((name, items.name(place), items.decoded(place)) for name, place in missing.items())

@@ -121,6 +121,9 @@ class _FileStore:
     def resolve(self, alias: str) -> str | None:
         return None
 
+    def get_many(self, names: Sequence[str]) -> list[bytes | memoryview | None]:
+        return [None for _ in names]
+
     def view(self) -> AbstractContextManager["_FileStore"]:
         return nullcontext(self)
 

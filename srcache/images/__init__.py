@@ -5,6 +5,7 @@ from srcache.images.decoders import decoders_in_use as decoders_in_use
 from srcache.images.decoding import decode as decode
 from srcache.images.decoding import decode_both as decode_both
 from srcache.images.decoding import decode_into as decode_into
+from srcache.images.decoding import decode_lent as decode_lent
 from srcache.images.decoding import read_file as read_file
 from srcache.images.encoding import LOSSLESS as LOSSLESS
 from srcache.images.encoding import LOSSY as LOSSY

@@ -24,7 +24,7 @@ from srcache.images.jpeg_files import decode_jpeg
 from srcache.images.pillow import Decoded, decode_by_pillow
 from srcache.images.pixels import Pixels
 from srcache.images.png_files import SIGNATURE, decode_png
-from srcache.images.ppm_files import decode_ppm
+from srcache.images.ppm_files import decode_ppm, lent_by_ppm
 from srcache.images.qoi_files import decode_qoi
 
 
@@ -69,6 +69,17 @@ def decode_into(data: bytes | memoryview, out: Pixels) -> Pixels:
         return rgb
     np.copyto(out, rgb, casting="no")
     return out
+
+
+def decode_lent(data: bytes | memoryview, out: Pixels | None = None) -> Pixels:
+    """Like `decode_into`; but of a PPM its own bytes where they lie, read-only, and valid as long as `data`.
+
+    Raises:
+        ImageError: as `decode`.
+    """
+    if bytes(data[:2]) == b"P6" and (lent := lent_by_ppm(data)) is not None:
+        return lent
+    return decode(data) if out is None else decode_into(data, out)
 
 
 def decode_both(data: bytes | memoryview) -> Decoded:

@@ -9,7 +9,7 @@ or odd in any way, and one that simplejpeg warns of, is left to Pillow altogethe
 import io
 import itertools
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +23,10 @@ _FRAMES = {0xC0, 0xC2}
 """Baseline and progressive; others (extended, lossless, arithmetic) are rare."""
 
 _START_OF_SCAN, _JFIF, _COMMENT = 0xDA, 0xE0, 0xFE
+_SCAN_MARK = bytes([0xFF, _START_OF_SCAN])
+_LONG_HEADER = 1024
+"""Bytes in which the headers of ordinary files end."""
+
 _TABLES = {0xC4, 0xDB, 0xDD}
 """Huffman and quantisation tables, restart interval."""
 
@@ -60,7 +64,23 @@ def decode_jpeg(data: bytes | memoryview, out: Pixels | None = None) -> Pixels |
 
 
 def plain_frame(data: bytes | memoryview) -> Frame | None:
-    """Read a header up to its first scan; None if there is anything in it that is not usual."""
+    """Read a header up to its first scan; None if there is anything in it that is not usual.
+
+    Files that one program wrote in one size often have the same header, byte for byte; it is then read once.
+    """
+    start = bytes(data[:_LONG_HEADER])
+    scan = start.find(_SCAN_MARK)
+    known = _known_frame(start[: scan + 4]) if scan > 0 else None
+    return known or _walked_frame(data)
+
+
+@lru_cache(maxsize=256)
+def _known_frame(header: bytes) -> Frame | None:
+    """What a header says that ends with the mark of a scan; None also where that mark is something else."""
+    return _walked_frame(header)
+
+
+def _walked_frame(data: bytes | memoryview) -> Frame | None:
     sides: tuple[int, int] | None = None
     place, has_notes = 2, False
     while place + 4 <= len(data):

@@ -17,7 +17,18 @@ def encode_ppm(rgb: Pixels) -> bytes:
 
 
 def decode_ppm(data: bytes | memoryview, out: Pixels | None = None) -> Pixels | None:
-    """The pixels of a plain PPM, in `out` if that has their shape.
+    """The pixels of a plain PPM, in `out` if that has their shape; None leaves the file to Pillow."""
+    found = lent_by_ppm(data)
+    if found is None:
+        return None
+    if out is None or out.shape != found.shape:
+        return found.copy()
+    np.copyto(out, found)
+    return out
+
+
+def lent_by_ppm(data: bytes | memoryview) -> Pixels | None:
+    """The pixels of a plain PPM where they lie in its bytes, read-only, and valid as long as those.
 
     None leaves the file to Pillow: one with comments, with another number of levels, cut off, or too large.
     """
@@ -28,7 +39,5 @@ def decode_ppm(data: bytes | memoryview, out: Pixels | None = None) -> Pixels | 
     if width * height > pixel_limit() or len(data) != header.end() + 3 * width * height:
         return None
     found: Pixels = np.frombuffer(data, np.uint8, offset=header.end()).reshape(height, width, 3)
-    if out is None or out.shape != found.shape:
-        return found.copy()
-    np.copyto(out, found)
-    return out
+    found.flags.writeable = False
+    return found

@@ -1,5 +1,6 @@
 """One batch in a slot's memory: decoded where it will lie, with nothing made in between where that can be."""
 
+import ctypes
 from collections.abc import Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -55,6 +56,7 @@ class _Rows:
         self._row: Pixels | None = None
         self._filled = 0
         self._kinds: set[str] = set()
+        self._lent: list[tuple[int, Pixels]] = []
 
     def row(self, number: int) -> Pixels | None:
         """Where the image with this number goes; None as long as the shape is not known."""
@@ -70,10 +72,37 @@ class _Rows:
         if pixels.shape != array.shape[1:]:
             refuse_mixed([f"{shape[0]}×{shape[1]}" for shape in (array.shape[1:], pixels.shape)], self._kinds)
         if pixels is not self._row:
-            array[self._filled] = pixels
+            if pixels.flags.writeable or not pixels.flags.c_contiguous:
+                array[self._filled] = pixels
+            else:
+                self._lent.append((self._filled, pixels))
         self._filled += 1
+        if self._filled == self._images and self._lent:  # now, for they are valid until the batch ends
+            self._copy_lent(array)
+
+    def _copy_lent(self, array: Pixels) -> None:
+        """Copy arrays of others, all at once: one by one, threads would wait for each other at every image."""
+        import torch
+
+        rows = [row for row, _ in self._lent]
+        sources = [_as_tensor(pixels) for _, pixels in self._lent]
+        if rows == list(range(rows[0], rows[0] + len(rows))):
+            out = torch.from_numpy(array[rows[0] : rows[0] + len(rows)]).view(len(rows), -1)
+            torch.stack(sources, out=out)
+        else:
+            for row, source in zip(rows, sources, strict=True):
+                torch.from_numpy(array[row]).view(-1).copy_(source)
+        self._lent.clear()
 
     def tensor(self) -> "Tensor":
         """All of them."""
         assert self._memory is not None  # a batch has at least one image
         return self._memory[0]
+
+
+def _as_tensor(pixels: Pixels) -> "Tensor":
+    """A read-only array as a flat tensor to copy from; torch would warn of it. The array must outlive the tensor."""
+    import torch
+
+    memory = (ctypes.c_uint8 * pixels.nbytes).from_address(pixels.ctypes.data)
+    return torch.frombuffer(memory, dtype=torch.uint8)

@@ -26,18 +26,14 @@ class Settings:
     Attributes:
         workers: threads; 0 for none.
         ahead: batches that are ordered beyond the one that is given.
-        slots: batches that there is memory for.
-        reused: whether that memory is used again.
-        pinned: see `Slot`.
+        ring: the memory of batches; nobody else uses it meanwhile.
         transform: functions of a batch's images, one after another.
         copier: brings batches to a device; None leaves them.
     """
 
     workers: int
     ahead: int
-    slots: int
-    reused: bool
-    pinned: bool
+    ring: Ring
     transform: "tuple[Callable[[torch.Tensor], Any], ...]"
     copier: DeviceCopier | None
 
@@ -70,11 +66,11 @@ class Epoch:
     ) -> None:
         self._data, self._settings = data, settings
         self._order = Order(batches, generator, workers=settings.workers > 0, start=start)
-        self._ring = Ring(settings.slots, pinned=settings.pinned, reused=settings.reused)
         self.position = Position(random=self._order.random, given=start[1])
         self._pool = ThreadPoolExecutor(settings.workers, _THREADS) if settings.workers else None
         self._waiting: deque[Future[Batch]] = deque()
         self._copied: Copied | None = None
+        self._is_over = False
         for _ in range(settings.ahead):
             self._order_one()
 
@@ -97,19 +93,25 @@ class Epoch:
         return [images, labels]
 
     def __del__(self) -> None:
-        if hasattr(self, "_pool"):
+        if not getattr(self, "_is_over", True):
             self.close()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is loaded any more."""
+        return self._is_over
 
     def close(self) -> None:
         """Stop: batches that were ordered are dropped, and the threads have ended when this returns."""
         if self._pool is not None:
             within = threading.current_thread().name.startswith(_THREADS)  # a thread cannot wait for its own end
             self._pool.shutdown(wait=not within, cancel_futures=True)
+        self._is_over = True
 
     def _work(self) -> "tuple[SRAugmentedDataset, list[int], int, Slot] | None":
         """What `load_batch` needs for the next batch; None if there is none left."""
         indices = self._order.next()
-        return None if indices is None else (self._data, indices, self._data.epoch, self._ring.next())
+        return None if indices is None else (self._data, indices, self._data.epoch, self._settings.ring.next())
 
     def _order_one(self) -> None:
         if self._pool is not None and (work := self._work()) is not None:

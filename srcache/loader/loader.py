@@ -1,5 +1,6 @@
 """SRLoader: a DataLoader's batches, in its order and with its variants, decoded by threads into memory used again."""
 
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +9,7 @@ from srcache.dataset.conversion import on_batches
 from srcache.errors import ConfigError
 from srcache.loader.device import open_copier
 from srcache.loader.epoch import Epoch, Position, Settings
+from srcache.loader.ring import Ring
 
 if TYPE_CHECKING:
     import torch
@@ -91,6 +93,8 @@ class SRLoader:
         self._copier = None if device is None else open_copier(device)
         self._resumed: dict[str, Any] | None = None
         self._position: Position | None = None
+        self._last: weakref.ref[Epoch] | None = None
+        self._ring: Ring | None = None
         self._per_batch()
 
     def __iter__(self) -> Iterator[Any]:
@@ -99,15 +103,13 @@ class SRLoader:
         settings = Settings(
             workers=self.num_workers,
             ahead=ahead,
-            slots=ahead + _LIFETIME,
-            reused=not self.copy,
-            pinned=self._is_pinned(),
+            ring=self._free_ring(ahead + _LIFETIME),
             transform=self._per_batch(),
             copier=self._copier,
         )
         begin = (start["random"], start["batches"]) if start else (None, 0)
         epoch = Epoch(self.dataset, self.batch_sampler, self.generator, settings, begin)
-        self._position = epoch.position
+        self._position, self._last = epoch.position, weakref.ref(epoch)
         return epoch
 
     def __len__(self) -> int:
@@ -169,6 +171,14 @@ class SRLoader:
         """
         self.set_epoch(int(state["epoch"]))
         self._resumed = {"random": state["random"], "batches": int(state["batches"])}
+
+    def _free_ring(self, slots: int) -> Ring:
+        """Memory for an epoch: that of the last one, whose pages are mapped already, unless that still runs."""
+        last, pinned = self._last() if self._last is not None else None, self._is_pinned()
+        fits = self._ring is not None and self._ring.fits(slots, pinned=pinned, reused=not self.copy)
+        if self._ring is None or not fits or (last is not None and not last.is_over):
+            self._ring = Ring(slots, pinned=pinned, reused=not self.copy)
+        return self._ring
 
     def _is_pinned(self) -> bool:
         if self._copier is not None:

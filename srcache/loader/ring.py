@@ -58,6 +58,10 @@ class Ring:
         self._slots = [Slot(pinned) for _ in range(slots)]
         self._pinned, self._reused, self._turn = pinned, reused, 0
 
+    def fits(self, slots: int, *, pinned: bool, reused: bool) -> bool:
+        """Whether this ring is such a one."""
+        return (len(self._slots), self._pinned, self._reused) == (slots, pinned, reused)
+
     def next(self) -> Slot:
         """The slot that was given the longest time ago."""
         if not self._reused:

@@ -32,6 +32,10 @@ class View(Protocol):
         """The payload of a name, or None. Its bytes are not copied where the store can do without."""
         ...
 
+    def get_many(self, names: Sequence[str]) -> list[bytes | memoryview | None]:
+        """`get` for each name: faster, where threads would otherwise wait for each other at every one."""
+        ...
+
     def resolve(self, alias: str) -> str | None:
         """The image key that an alias stands for, or None."""
         ...

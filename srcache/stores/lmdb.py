@@ -1,7 +1,7 @@
 """The default store: one LMDB environment with random access, crash-safe, read by any number of processes."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,10 @@ from xxhash import xxh3_64_hexdigest
 
 from srcache.errors import CacheError, ChecksumError, DamagedError
 from srcache.stores.interface import Entry, Record
-from srcache.stores.lmdb_environment import NAMES_AT_ONCE, shared_environment
+from srcache.stores.lmdb_environment import NAMES_AT_ONCE, Reading, shared_environment
+
+_NO_NAME = b"-"
+"""Asked for where a name is empty, which LMDB refuses; no entry has it."""
 
 XXH3 = b'{"xxh3": "'
 """How a record begins that has a fast checksum, which older ones lack."""
@@ -90,8 +93,8 @@ class LmdbStore:
     @contextmanager
     def view(self) -> Iterator["_LmdbView"]:
         """See `Store.view`: one read transaction, and bytes in the mapped file."""
-        with self._environment.reading() as read:
-            yield _LmdbView(read, self._path)
+        with self._environment.reading() as reading:
+            yield _LmdbView(reading, self._path)
 
     def close(self) -> None:
         """See `Store.close`; a later call opens the files again."""
@@ -101,20 +104,24 @@ class LmdbStore:
 class _LmdbView:
     """See `srcache.stores.View`."""
 
-    def __init__(self, read: Callable[[bytes, bytes], memoryview | None], path: Path) -> None:
-        self._read, self._path = read, path
+    def __init__(self, reading: Reading, path: Path) -> None:
+        self._reading, self._path = reading, path
 
-    def get(self, name: str) -> memoryview | None:
+    def get(self, name: str) -> bytes | memoryview | None:
         """See `View.get`."""
-        key = name.encode()
-        payload = self._read(b"images", key)
-        if payload is not None and (record := self._read(b"records", key)) is not None:
-            _compare(payload, record, name, self._path)
-        return payload
+        return self.get_many([name])[0]
+
+    def get_many(self, names: Sequence[str]) -> list[bytes | memoryview | None]:
+        """See `View.get_many`."""
+        found = self._reading.entries([name.encode() or _NO_NAME for name in names])
+        for name, (payload, record) in zip(names, found, strict=True):
+            if payload is not None and record is not None:
+                _compare(payload, record, name, self._path)
+        return [payload for payload, _ in found]
 
     def resolve(self, alias: str) -> str | None:
         """See `View.resolve`."""
-        found = self._read(b"aliases", alias.encode())
+        found = self._reading.alias(alias.encode())
         return bytes(found).decode() if found is not None else None
 
 

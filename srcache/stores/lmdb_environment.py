@@ -19,7 +19,7 @@ What LMDB does not forgive is kept in here:
 import errno
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -50,6 +50,7 @@ class Environment:
         self.writable = False
         self.lock = threading.RLock()
         self._unread = threading.Condition(self.lock)
+        self._turn = threading.Lock()
         self._readers, self._moving = 0, False
         self._env: lmdb.Environment | None = None
         self._open_for_writing = False
@@ -86,21 +87,13 @@ class Environment:
         return self._guarded(read) if key else (None, b"")
 
     @contextmanager
-    def reading(self) -> Iterator[Callable[[bytes, bytes], memoryview | None]]:
-        """A read transaction: (database, key) → a value in the mapped file, valid inside the context."""
+    def reading(self) -> Iterator["Reading"]:
+        """A read transaction, whose values lie in the mapped file and are valid inside the context."""
         with self.lock:
             transaction = self._guarded(lambda env: env.begin(buffers=True))
             self._readers += 1
-
-        def read(database: bytes, key: bytes) -> memoryview | None:
-            try:
-                value: memoryview | None = transaction.get(key, db=self._dbs[database]) if key else None
-            except lmdb.Error as error:
-                raise _translated(error, self.path) from error
-            return value
-
         try:
-            yield read
+            yield Reading(transaction, self._dbs, self._turn, self.path)
         finally:
             with self.lock:
                 transaction.abort()
@@ -198,6 +191,7 @@ class Environment:
         """In a forked child: drop what the parent opened."""
         self.lock = threading.RLock()
         self._unread = threading.Condition(self.lock)
+        self._turn = threading.Lock()
         self._readers, self._moving = 0, False
         self.close()
 
@@ -265,6 +259,38 @@ class Environment:
                 f"{data} is cut off: expected at least {needed} bytes, but it has {found}; "
                 "`srcache repair` saves what is readable"
             )
+
+
+class Reading:
+    """Looks up values in one read transaction.
+
+    LMDB lets other Python threads run at every look-up, and in return waits for them. So those who look up many at
+    once take turns: one waits for the other once, not at every name.
+    """
+
+    def __init__(
+        self, transaction: lmdb.Transaction, dbs: Mapping[bytes, Any], turn: threading.Lock, path: Path
+    ) -> None:
+        self._turn, self._path = turn, path
+        self._get: Any = transaction.get
+        self._images, self._records, self._aliases = (dbs[name] for name in DATABASES)
+
+    def entries(self, keys: Iterable[bytes]) -> list[tuple[memoryview | None, memoryview | None]]:
+        """The payload and the record of each key, which must not be empty."""
+        get, images, records = self._get, self._images, self._records
+        try:
+            with self._turn:
+                return [(get(key, db=images), get(key, db=records)) for key in keys]
+        except lmdb.Error as error:
+            raise _translated(error, self._path) from error
+
+    def alias(self, key: bytes) -> memoryview | None:
+        """What an alias stands for."""
+        try:
+            found: memoryview | None = self._get(key, db=self._aliases) if key else None
+            return found
+        except lmdb.Error as error:
+            raise _translated(error, self._path) from error
 
 
 def _open(path: Path, writable: bool) -> lmdb.Environment:

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -57,6 +57,10 @@ class MemoryStore:
     def resolve(self, alias: str) -> str | None:
         """See `Store.resolve`."""
         return self._aliases.get(alias)
+
+    def get_many(self, names: Sequence[str]) -> list[bytes | memoryview | None]:
+        """See `View.get_many`."""
+        return [self.get(name) for name in names]
 
     def view(self) -> AbstractContextManager["MemoryStore"]:
         """See `Store.view`."""

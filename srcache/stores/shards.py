@@ -18,7 +18,7 @@ import heapq
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -200,6 +200,10 @@ class _ShardsView:
     def get(self, name: str) -> memoryview | None:
         """See `View.get`."""
         return self._store._found(name, lambda file, *place: read_payload(file.view, *place))
+
+    def get_many(self, names: Sequence[str]) -> list[bytes | memoryview | None]:
+        """See `View.get_many`."""
+        return [self.get(name) for name in names]
 
     def resolve(self, alias: str) -> str | None:
         """See `View.resolve`."""

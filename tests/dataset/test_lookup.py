@@ -38,8 +38,8 @@ def test_it_is_decoded_where_it_shall_lie_if_it_fits(images, photos):
         name, payload = images.find(view, key, 0)
         pixels = images.decode(name, payload, "a photo")
         fits, other = np.empty_like(pixels), np.empty((1, 1, 3), np.uint8)
-        assert images.decode(name, payload, "a photo", fits) is fits
-        assert images.decode(name, payload, "a photo", other) is not other
+        assert images.lend(name, payload, str, fits) is fits
+        assert images.lend(name, payload, str, other) is not other
         assert np.array_equal(fits, pixels)
 
 

@@ -1,5 +1,6 @@
 """JPEG: the fast decoder gives Pillow's pixels bit for bit, and every odd or damaged file has Pillow's outcome."""
 
+import io
 import random
 import sys
 import threading
@@ -236,3 +237,21 @@ def test_the_trials_are_small_and_of_many_makes() -> None:
     trials = list(jpeg_files._trials())
     assert len(trials) > 9
     assert sum(map(len, trials)) < 40_000
+
+
+def test_a_header_that_is_known_is_not_taken_for_another():
+    plain, turned = io.BytesIO(), io.BytesIO()
+    image = Image.new("RGB", (16, 8), "red")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(plain, "JPEG")
+    image.save(turned, "JPEG", exif=exif)
+    for _ in range(3):
+        assert jpeg_files.plain_frame(plain.getvalue()) == (8, 16, False)
+        assert jpeg_files.plain_frame(turned.getvalue()) == (8, 16, True)
+    cut = plain.getvalue().find(b"\xff\xda")
+    for mark in (b"\xff\xda\x00\x0c", b"\xff\xda"):
+        comment = b"\xff\xfe" + (len(mark) + 2).to_bytes(2, "big") + mark
+        hidden = plain.getvalue()[:2] + comment + plain.getvalue()[2:]
+        assert jpeg_files.plain_frame(hidden) == (8, 16, False), "the mark of a scan inside a comment"
+    assert jpeg_files.plain_frame(plain.getvalue()[:cut]) is None

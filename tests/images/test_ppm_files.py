@@ -6,8 +6,8 @@ from hypothesis import given
 from image_files import IMAGES, plainly, refused, saved
 from odd_files import agree, waves
 
-from srcache.images import Pixels, decode, decode_into, encode
-from srcache.images.ppm_files import decode_ppm
+from srcache.images import Pixels, decode, decode_into, decode_lent, encode
+from srcache.images.ppm_files import decode_ppm, encode_ppm, lent_by_ppm
 
 
 @given(IMAGES)
@@ -55,3 +55,20 @@ def test_every_cut_is_truncated_and_more_than_the_limit_too_large(monkeypatch: p
     assert {refused(data[:end]) for end in range(11, len(data))} == {"truncated"}
     monkeypatch.setenv("SRCACHE_MAX_PIXELS", "14")
     assert refused(data) == "too_large"
+
+
+def test_lent_pixels_lie_in_the_files_bytes():
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    data = bytearray(encode_ppm(pixels))
+    for lent in (lent_by_ppm(data), decode_lent(memoryview(data))):
+        assert np.array_equal(lent, pixels)
+        assert not lent.flags.writeable
+        data[-1] ^= 1
+        assert lent[-1, -1, -1] == data[-1]
+        data[-1] ^= 1
+    assert lent_by_ppm(data[:-1]) is None
+    assert lent_by_ppm(b"P6\n# a comment\n7 5\n255\n" + bytes(105)) is None
+    other = encode(pixels, "png")
+    out = np.empty_like(pixels)
+    assert decode_lent(other, out) is out
+    assert np.array_equal(decode_lent(other), pixels)

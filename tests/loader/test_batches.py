@@ -5,9 +5,13 @@ import pytest
 import torch
 from torch.utils.data import default_collate
 from torchvision.transforms import v2
+from training_sets import NOISY
 
+from srcache.catalog.scanning import scan
 from srcache.dataset.augmented import SRAugmentedDataset
 from srcache.errors import CatalogError, MissError
+from srcache.fill.run import fill
+from srcache.fill.settings import FillSettings
 from srcache.loader.batches import load_batch
 from srcache.loader.ring import Slot
 
@@ -43,9 +47,23 @@ def test_an_error_names_the_image(square, monkeypatch):
     missing = SRAugmentedDataset([(np.zeros((4, 4, 3), np.uint8), 0)], square.parent / "cache", policy="sr")
     with pytest.raises(MissError, match=r"has no SR image .* of item 0"):
         load_batch(missing, [0], 0, Slot())
-    monkeypatch.setattr("srcache.dataset.lookup.decode", lambda *_: 1 / 0)
+    monkeypatch.setattr("srcache.dataset.lookup.decode_lent", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError) as raised:
         load_batch(data, [4, 2], 0, Slot())
     assert raised.value.__notes__ == ["while reading a/08.png for a batch"]
     with pytest.raises(IndexError, match="expected an index below 22, but got 22"):
         load_batch(data, [22], 0, Slot())
+
+
+@pytest.mark.parametrize("codec", ["ppm", "qoi"])
+@pytest.mark.parametrize("policy", ["sr", "lr=0.5,sr=0.5"])
+def test_pixels_that_lie_in_the_store_are_copied_before_the_batch_ends(square, tmp_path, codec, policy):
+    fill(scan(square), NOISY, tmp_path / "cache", FillSettings(codec=codec))
+    data = SRAugmentedDataset(square, tmp_path / "cache", policy=policy, size=24, transform=v2.PILToTensor())
+    for epoch in range(3):
+        data.set_epoch(epoch)
+        indices = [3, 1, 4, 1, 5, 9, 2, 6]
+        images, _ = default_collate(data.__getitems__(indices))
+        batch = load_batch(data, indices, epoch, Slot())
+        data.reader.images._store.close()
+        assert torch.equal(batch.images, images)

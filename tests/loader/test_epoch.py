@@ -14,10 +14,11 @@ from srcache.loader import epoch as epochs
 from srcache.loader.batches import Batch
 from srcache.loader.device import DeviceCopier
 from srcache.loader.epoch import Epoch, Settings
+from srcache.loader.ring import Ring
 
 
 def _settings(workers=2, ahead=4, **given):
-    chosen = {"slots": ahead + 2, "reused": True, "pinned": False, "transform": (), "copier": None, **given}
+    chosen = {"ring": Ring(ahead + 2), "transform": (), "copier": None, **given}
     return Settings(workers=workers, ahead=ahead if workers else 0, **chosen)
 
 
@@ -78,7 +79,7 @@ def test_memory_is_used_again_only_as_often_as_it_must(data, loads):
         return len({batch[0].data_ptr() for batch in kept}), [_first(batch) for batch in kept]
 
     assert places()[0] == 6
-    assert places(reused=False) == (30, list(range(100, 130)))
+    assert places(ring=Ring(6, reused=False)) == (30, list(range(100, 130)))
 
 
 @pytest.mark.parametrize("workers", [0, 2])

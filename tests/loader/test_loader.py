@@ -133,6 +133,17 @@ def test_the_loaders_transform_comes_last_and_sees_batches(square):
     assert seen == [(8, 3, 24, 24), (8, 3, 24, 24), (6, 3, 24, 24)]
 
 
+def test_the_next_epoch_uses_the_memory_of_the_last(square):
+    loader = SRLoader(opened(square, policy="sr#0", transform=None), 3, num_workers=2)
+    places = [{images.data_ptr() for images, _ in loader} for _ in range(3)]
+    assert places[0] == places[1] == places[2]
+    first, second = iter(loader), iter(loader)
+    for _ in range(3):
+        (one, _), (other, _) = next(first), next(second)
+        assert torch.equal(one, other)
+        assert one.data_ptr() != other.data_ptr(), "two at a time have memory of their own"
+
+
 def test_batches_may_be_kept_with_copy(square):
     kept = list(SRLoader(opened(square, transform=None), 3, num_workers=2, copy=True))
     fresh = [batch[0].clone() for batch in SRLoader(opened(square, transform=None), 3, num_workers=2)]
@@ -227,11 +238,12 @@ def test_damage_surfaces_with_the_images_name(square, monkeypatch):
     data = opened(square, policy="sr#0")
     broken = file_key(square / "a" / "04.png")
 
-    def find(self, view, key, sample):
-        return f"{key}-000", b"qoif" if key == broken else real(self, view, key, sample)[1]
+    def find_many(self, view, wanted):
+        found = zip(wanted, real(self, view, wanted), strict=True)
+        return [(name, b"qoif" if key == broken else payload) for (key, _), (name, payload) in found]
 
-    real = type(data.reader.images).find
-    monkeypatch.setattr(type(data.reader.images), "find", find)
+    real = type(data.reader.images).find_many
+    monkeypatch.setattr(type(data.reader.images), "find_many", find_many)
     with pytest.raises(DamagedError, match=r"the SR image \w+-000 of a/04\.png in .* cannot be decoded"):
         list(SRLoader(data, 4, num_workers=2))
 
