@@ -50,15 +50,10 @@ def _growth(step: str, sizes: tuple[int, int], small: tuple[float, float], large
 
 
 def _steps(size: int) -> dict[str, tuple[float, float]]:
-    """Seconds and megabytes of each step that this version of srcache has."""
-    from srcache_cli.main import COMMANDS
-
+    """Seconds and megabytes of each step."""
     found = {}
     with tempfile.TemporaryDirectory(prefix="srcache-bench-") as folder:
         for step in STEPS:
-            if step == "merge" and "merge" not in COMMANDS:
-                print("     without merge (this version of srcache has no such command)", flush=True)
-                continue
             command = [sys.executable, "-m", "benchmarks.million_run", step, folder, str(size)]
             done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=HISTORY.parent.parent)
             if done.returncode:

@@ -234,13 +234,6 @@ def _memmap(data: LoaderData, workers: int) -> Callable[[], Batches]:
     return epoch
 
 
-def _cannot_join() -> str:
-    from srcache_cli.export import command
-
-    can = any(option.name == "join" for option in command.params)
-    return "" if can else "`srcache export` of this version has no --join"
-
-
 def _write_joined(data: LoaderData) -> None:
     """The cache of JPEG images through `srcache export --join`, in about as many tars as webdataset's own."""
     source, size = write_cache(data, "jpg"), sum(path.stat().st_size for path in data.files("jpg"))
@@ -279,7 +272,7 @@ PEERS = {
             payload="jpeg",
             write=_write_joined,
             open=_webdataset("joined", "sr000.jpg"),
-            missing=_cannot_join,
+            missing=_needs("import webdataset"),
         ),
         _peer("imagefolder-png", "ImageFolder", "lossless", write_png, _image_folder("png")),
         _peer("dataset-qoi", "SRAugmentedDataset in a DataLoader", "lossless", _cached("qoi"), _dataset("lmdb-qoi")),

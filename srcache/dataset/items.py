@@ -21,7 +21,7 @@ from srcache.catalog.rows import Catalog
 from srcache.catalog.scanning import from_dataset, scan
 from srcache.catalog.sources import Source, open_source
 from srcache.errors import CatalogError, ImageError, PolicyError, listed
-from srcache.images import Decoded, Pixels, decode, decode_both, decode_into, read_file
+from srcache.images import Decoded, Pixels, decode_both, decode_into, read_file
 from srcache.keys import ImageKey, image_key, pixel_key
 from srcache.recipe.degradation import Degradation
 
@@ -112,14 +112,14 @@ class Items:
             return self._base(index, out)
         path = Path(self._hr[index])
         try:
-            return _decoded(read_file(path), out)
+            return decode_into(read_file(path), out)
         except ImageError as error:
             raise ImageError(error.reason, f"{path}: {error}") from error
 
     def _base(self, index: int, out: Pixels | None = None) -> Pixels:
         try:
             data = self._source.data(index)
-            return _decoded(data, out) if data is not None else _shared(self._source.load(index).rgb)
+            return decode_into(data, out) if data is not None else _shared(self._source.load(index).rgb)
         except ImageError as error:
             raise ImageError(error.reason, f"{self.name(index)}: {error}") from error
 
@@ -131,10 +131,6 @@ class Items:
         """
         if self._degradation is None and self._hr is None:
             raise PolicyError("HR was asked for, but the base holds LR images; give the HR folder as hr=")
-
-
-def _decoded(data: bytes, out: Pixels | None) -> Pixels:
-    return decode(data) if out is None else decode_into(data, out)
 
 
 def _shared(pixels: Pixels) -> Pixels:

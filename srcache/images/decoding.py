@@ -49,12 +49,12 @@ def decode(data: bytes | memoryview) -> Pixels:
     return decode_both(data).rgb
 
 
-def decode_into(data: bytes | memoryview, out: Pixels) -> Pixels:
+def decode_into(data: bytes | memoryview, out: Pixels | None) -> Pixels:
     """Like `decode`, with the pixels written into `out`, if the image has exactly its shape. Safe for threads.
 
     Args:
         data: a file's bytes; a view of mapped memory is not kept.
-        out: uint8 of shape (height, width, 3), C-contiguous and writable.
+        out: uint8 of shape (height, width, 3), C-contiguous and writable; None for a new array in any case.
 
     Returns:
         `out`; or a new array of the image's own shape, if that is another one.
@@ -65,7 +65,7 @@ def decode_into(data: bytes | memoryview, out: Pixels) -> Pixels:
     rgb = _fast(data, out)
     if rgb is None:
         rgb = decode_by_pillow(data).rgb
-    if rgb is out or rgb.shape != out.shape:
+    if out is None or rgb is out or rgb.shape != out.shape:
         return rgb
     np.copyto(out, rgb, casting="no")
     return out
@@ -79,7 +79,7 @@ def decode_lent(data: bytes | memoryview, out: Pixels | None = None) -> Pixels:
     """
     if bytes(data[:2]) == b"P6" and (lent := lent_by_ppm(data)) is not None:
         return lent
-    return decode(data) if out is None else decode_into(data, out)
+    return decode_into(data, out)
 
 
 def decode_both(data: bytes | memoryview) -> Decoded:

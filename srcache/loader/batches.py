@@ -81,17 +81,15 @@ class _Rows:
             self._copy_lent(array)
 
     def _copy_lent(self, array: Pixels) -> None:
-        """Copy arrays of others, all at once: one by one, threads would wait for each other at every image."""
+        """Copy arrays of others, a whole batch at once: one by one, threads would wait for each other at each one."""
         import torch
 
-        rows = [row for row, _ in self._lent]
-        sources = [_as_tensor(pixels) for _, pixels in self._lent]
-        if rows == list(range(rows[0], rows[0] + len(rows))):
-            out = torch.from_numpy(array[rows[0] : rows[0] + len(rows)]).view(len(rows), -1)
-            torch.stack(sources, out=out)
+        if len(self._lent) == self._images:
+            flat = torch.from_numpy(array).view(len(array), -1)
+            torch.stack([_as_tensor(pixels) for _, pixels in self._lent], out=flat)
         else:
-            for row, source in zip(rows, sources, strict=True):
-                torch.from_numpy(array[row]).view(-1).copy_(source)
+            for row, pixels in self._lent:
+                array[row] = pixels
         self._lent.clear()
 
     def tensor(self) -> "Tensor":
