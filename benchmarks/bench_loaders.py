@@ -5,9 +5,8 @@ its own on two cores (see `loader_run`), page cache warm. A fresh process per lo
 SPDL and others keep threads, and what one leaves behind in memory would be the next one's burden. Repeats are
 interleaved: all loaders once, then all of them again. A ratio is the median of the ratios of each round.
 
-What is not installed is left out and said; so is what this version of srcache has not got. The images are written
-into the folder once and kept there: about 12 GB for the default sizes; without --work, into the folder that
-SRCACHE_BENCH names, else into a temporary one.
+What is not installed is left out and said. The images are written into the folder once and kept there: about 12 GB for
+the default sizes; without --work, into the folder that SRCACHE_BENCH names, else into a temporary one.
 """
 
 import argparse
