@@ -220,8 +220,9 @@ def _viewing(trial: StoreTrial) -> None:
             with store.view() as view:
                 got = [bytes(view.get(entry.name) or b"") for entry in entries[start : start + 7]]
                 _expect(got, [entry.payload for entry in entries[start : start + 7]], "payloads in a view")
-                many = view.get_many([*(entry.name for entry in entries[start : start + 7]), _entry(10**6).name, ""])
-                _expect([one and bytes(one) for one in many], [*got, None, None], "payloads of many names in a view")
+                names = [*(entry.name for entry in entries[start : start + 7]), _entry(10**6).name, ""]
+                for many in (view.get_many(names), view.get_many(names, [number % 2 for number in range(len(names))])):
+                    _expect([one and bytes(one) for one in many], [*got, None, None], "payloads of many names")
                 _expect(view.resolve(_alias(start)), entries[start].name[:32], "an alias in a view")
                 unknown = (view.get(_entry(10**6).name), view.get(""), view.resolve(_alias(10**6)), view.resolve(""))
                 _expect(unknown, (None,) * 4, "what a view knows of names that were never put")

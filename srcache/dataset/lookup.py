@@ -40,11 +40,11 @@ class SRImages:
         return name, payload
 
     def find_many(
-        self, view: View, wanted: Sequence[tuple[ImageKey, int]]
+        self, view: View, wanted: Sequence[tuple[ImageKey, int]], trusted: Sequence[int] = ()
     ) -> list[tuple[str, bytes | memoryview | None]]:
-        """`find` for many (key, sample) at once."""
+        """`find` for many (key, sample) at once; `trusted` as in `View.get_many`."""
         names = [entry_name(key, sample) for key, sample in wanted]
-        found = list(zip(names, view.get_many(names), strict=True))
+        found = list(zip(names, view.get_many(names, trusted), strict=True))
         for place, (_, payload) in enumerate(found):
             if payload is None:
                 found[place] = self.find(view, *wanted[place])

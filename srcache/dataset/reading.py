@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from srcache.dataset.lookup import SRImages
 from srcache.dataset.misses import MissFiller
 from srcache.dataset.policy import Variant
 from srcache.errors import MissError, listed
-from srcache.images import Pixels, resize
+from srcache.images import Pixels, is_ppm, resize
 from srcache.keys import ImageKey
 from srcache.stores import View
 
@@ -45,6 +45,9 @@ class BatchReader:
         on_miss: "raise", "lr" or "hr": what to serve for an SR image that is not there.
         filler: makes missing SR images before they are read; None to leave it at `on_miss`.
         size: (height, width) that every image is brought to, or None.
+        compared: for each item and sample, whether its SR image is a PPM that was compared with its checksum already.
+            To compare it takes as long as to copy it, so it is done once for each reader; any other image's comparison
+            is nothing beside its decoding, and done every time.
     """
 
     items: Items
@@ -54,6 +57,10 @@ class BatchReader:
     on_miss: object
     filler: MissFiller | None
     size: tuple[int, int] | None
+    compared: bytearray = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "compared", bytearray(len(self.items) * self.chooser.samples))
 
     def place(self, index: int) -> int:
         """A plain item's number; negative indices count from the end, as in any sequence.
@@ -111,7 +118,13 @@ class BatchReader:
     def _find(self, view: View, chosen: Sequence[Chosen]) -> "dict[int, Found]":
         """The SR images of a batch, by row."""
         rows = [row for row, item in enumerate(chosen) if item.variant.kind == "sr"]
-        found = self.images.find_many(view, [(chosen[row].key, chosen[row].variant.sample or 0) for row in rows])
+        wanted = [(chosen[row].key, chosen[row].variant.sample or 0) for row in rows]
+        numbers = [chosen[row].place * self.chooser.samples for row in rows]
+        spots = [number + sample for number, (_, sample) in zip(numbers, wanted, strict=True)]
+        found = self.images.find_many(view, wanted, [self.compared[spot] for spot in spots])
+        for spot, (_, payload) in zip(spots, found, strict=True):
+            if payload is not None and is_ppm(payload):
+                self.compared[spot] = 1
         return dict(zip(rows, found, strict=True))
 
     def _pixels(self, item: Chosen, found: "Found | None", out: Pixels | None) -> tuple[str, Pixels]:

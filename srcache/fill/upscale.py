@@ -121,7 +121,7 @@ class _FileStore:
     def resolve(self, alias: str) -> str | None:
         return None
 
-    def get_many(self, names: Sequence[str]) -> list[bytes | memoryview | None]:
+    def get_many(self, names: Sequence[str], trusted: Sequence[int] = ()) -> list[bytes | memoryview | None]:
         return [None for _ in names]
 
     def view(self) -> AbstractContextManager["_FileStore"]:

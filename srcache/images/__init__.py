@@ -24,3 +24,4 @@ from srcache.images.pixels import pixel_limit as pixel_limit
 from srcache.images.pixels import require_pixels as require_pixels
 from srcache.images.pixels import resize as resize
 from srcache.images.pixels import to_batch as to_batch
+from srcache.images.ppm_files import is_ppm as is_ppm

@@ -24,7 +24,7 @@ from srcache.images.jpeg_files import decode_jpeg
 from srcache.images.pillow import Decoded, decode_by_pillow
 from srcache.images.pixels import Pixels
 from srcache.images.png_files import SIGNATURE, decode_png
-from srcache.images.ppm_files import decode_ppm, lent_by_ppm
+from srcache.images.ppm_files import decode_ppm, is_ppm, lent_by_ppm
 from srcache.images.qoi_files import decode_qoi
 
 
@@ -77,7 +77,7 @@ def decode_lent(data: bytes | memoryview, out: Pixels | None = None) -> Pixels:
     Raises:
         ImageError: as `decode`.
     """
-    if bytes(data[:2]) == b"P6" and (lent := lent_by_ppm(data)) is not None:
+    if is_ppm(data) and (lent := lent_by_ppm(data)) is not None:
         return lent
     return decode_into(data, out)
 

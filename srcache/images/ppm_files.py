@@ -16,6 +16,11 @@ def encode_ppm(rgb: Pixels) -> bytes:
     return b"P6\n%d %d\n255\n" % (width, height) + np.ascontiguousarray(rgb).tobytes()
 
 
+def is_ppm(data: bytes | memoryview) -> bool:
+    """Whether a file begins as a PPM of this kind does."""
+    return bytes(data[:2]) == b"P6"
+
+
 def decode_ppm(data: bytes | memoryview, out: Pixels | None = None) -> Pixels | None:
     """The pixels of a plain PPM, in `out` if that has their shape; None leaves the file to Pillow."""
     found = lent_by_ppm(data)

@@ -32,8 +32,14 @@ class View(Protocol):
         """The payload of a name, or None. Its bytes are not copied where the store can do without."""
         ...
 
-    def get_many(self, names: Sequence[str]) -> list[bytes | memoryview | None]:
-        """`get` for each name: faster, where threads would otherwise wait for each other at every one."""
+    def get_many(self, names: Sequence[str], trusted: Sequence[int] = ()) -> list[bytes | memoryview | None]:
+        """`get` for each name: faster, where threads would otherwise wait for each other at every one.
+
+        Args:
+            names: the names.
+            trusted: for each name, whether its payload need not be compared with its checksum, because the caller had
+                it compared before; for none if left out. A store may compare it all the same.
+        """
         ...
 
     def resolve(self, alias: str) -> str | None:

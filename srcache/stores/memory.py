@@ -58,7 +58,7 @@ class MemoryStore:
         """See `Store.resolve`."""
         return self._aliases.get(alias)
 
-    def get_many(self, names: Sequence[str]) -> list[bytes | memoryview | None]:
+    def get_many(self, names: Sequence[str], trusted: Sequence[int] = ()) -> list[bytes | memoryview | None]:
         """See `View.get_many`."""
         return [self.get(name) for name in names]
 

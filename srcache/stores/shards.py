@@ -201,7 +201,7 @@ class _ShardsView:
         """See `View.get`."""
         return self._store._found(name, lambda file, *place: read_payload(file.view, *place))
 
-    def get_many(self, names: Sequence[str]) -> list[bytes | memoryview | None]:
+    def get_many(self, names: Sequence[str], trusted: Sequence[int] = ()) -> list[bytes | memoryview | None]:
         """See `View.get_many`."""
         return [self.get(name) for name in names]
 

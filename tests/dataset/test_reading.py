@@ -4,10 +4,11 @@ from contextlib import closing
 
 import numpy as np
 import pytest
-from training_sets import NOISY, PLAIN, SHRUNK, array, built, empty, same
+from training_sets import NOISY, PLAIN, SHRUNK, array, built, empty, same, stored
 
 from srcache.dataset.augmented import SRAugmentedDataset
-from srcache.errors import MissError
+from srcache.errors import ChecksumError, MissError
+from srcache.keys import entry_name
 
 
 def _read(data, places, **given):
@@ -60,6 +61,32 @@ def test_what_is_missing_is_made_before_it_is_read(photos):
     data = SRAugmentedDataset(photos, empty(photos, NOISY), policy="sr", on_miss="engine")
     assert [kind for kind, _ in _read(data, [0, 1, 1, 0])] == ["sr"] * 4
     assert (data.counts["computed"], data.counts["sr"]) == (2, 4)
+
+
+@pytest.mark.parametrize("codec", ["qoi", "png", "ppm"])
+def test_a_changed_bit_is_noticed(photos, codec):
+    cache = built(photos, PLAIN, codec=codec)
+    data, names = [SRAugmentedDataset(photos, cache, policy="sr") for _ in range(2)], stored(cache, PLAIN)
+    served, fresh = data
+    before = [pixels for _, pixels in _read(served, range(len(served)))]
+    name = entry_name(served.reader.items.key(1), 0)
+    _flip(cache, names[name])
+    with pytest.raises(ChecksumError, match=f"{name} in .* is not what was written"):
+        _read(fresh, [1])
+    if codec == "ppm":  # compared by this reader already, and only then
+        assert np.count_nonzero(_read(served, [1])[0][1] != before[1]) == 1
+    else:
+        with pytest.raises(ChecksumError):
+            _read(served, [1])
+
+
+def _flip(cache, payload):
+    """Change one bit in the middle of a payload, in place."""
+    file = next(cache.glob("*/data.lmdb/data.mdb"))
+    start = file.read_bytes().index(payload) + len(payload) // 2
+    with file.open("r+b") as opened:
+        opened.seek(start)
+        opened.write(bytes([payload[len(payload) // 2] ^ 8]))
 
 
 def test_items_are_counted_from_both_ends(photos):

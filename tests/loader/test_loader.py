@@ -238,7 +238,7 @@ def test_damage_surfaces_with_the_images_name(square, monkeypatch):
     data = opened(square, policy="sr#0")
     broken = file_key(square / "a" / "04.png")
 
-    def find_many(self, view, wanted):
+    def find_many(self, view, wanted, trusted=()):
         found = zip(wanted, real(self, view, wanted), strict=True)
         return [(name, b"qoif" if key == broken else payload) for (key, _), (name, payload) in found]
 

@@ -33,10 +33,10 @@ BROKEN = resolve({"name": "broken", "engine": "test-faulty", "scale": 2})
 IN_BATCHES = resolve({"name": "batches", "engine": "test-shapes", "scale": 2})
 
 
-def built(folder: Any, recipe: Recipe, samples: int = 1) -> Path:
+def built(folder: Any, recipe: Recipe, samples: int = 1, codec: str | None = None) -> Path:
     """A cache beside a folder of images, filled."""
     cache = Path(folder).parent / "cache"
-    fill(scan(folder), recipe, cache, FillSettings(samples=samples))
+    fill(scan(folder), recipe, cache, FillSettings(samples=samples, codec=codec))
     return cache
 
 
