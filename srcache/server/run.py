@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 
 _BACKLOG = 1024
+_KEPT = 128 << 20
+"""Bytes of answers that are kept at most, of the memory that the settings allow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,7 @@ def serve(
     from srcache.server.access import open_doors
     from srcache.server.app import make_app
     from srcache.server.hosted import hosted
+    from srcache.server.log import AccessLog
     from srcache.server.web_server import WebServer, web_config
 
     require_servable(settings)
@@ -93,7 +96,8 @@ def serve(
         threads = stack.enter_context(ThreadPoolExecutor(settings.workers, thread_name_prefix="srcache-decode"))
         readers = stack.enter_context(ThreadPoolExecutor(settings.workers, thread_name_prefix="srcache-read"))
         site = _site(settings, recipes, (threads, readers), catalog)
-        server = WebServer(web_config(settings, make_app(site, doors, log_json)), site)
+        log = stack.enter_context(AccessLog(log_json, doors.hide))
+        server = WebServer(web_config(settings, make_app(site, doors, log.note)), site)
         if settings.token_file is None and settings.plain_http:
             warnings.append("--plain-http changes nothing on loopback")
         announce(Listening(url=_url(settings, listener), warnings=tuple(warnings)))
@@ -124,9 +128,11 @@ def _site(
     from srcache.server.limits import ByteBudget
     from srcache.server.making import Maker
     from srcache.server.metrics import Metrics
+    from srcache.server.ready import ReadyAnswers
     from srcache.server.site import Site
 
-    budget = ByteBudget(settings.memory)
+    kept = min(_KEPT, settings.memory // 8)
+    budget = ByteBudget(settings.memory - kept)
     return Site(
         settings=settings,
         recipes=recipes,
@@ -135,6 +141,7 @@ def _site(
         threads=pools[0],
         readers=pools[1],
         metrics=Metrics(recipes, budget),
+        ready=ReadyAnswers(kept),
         catalog=catalog,
         places={} if catalog is None else {row.key: place for place, row in enumerate(catalog.rows)},
     )
