@@ -46,6 +46,7 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
         if scope["type"] != "http":
+            await _live(scope, receive, send)
             return
         visit = _Visit(scope, send)
         self._site.active += 1
@@ -115,6 +116,15 @@ class _Visit:
         if self.status:
             raise ConnectionAbortedError(refusal.reason)
         await error_answer(refusal)(scope, receive, self.send)
+
+
+async def _live(scope: Scope, receive: Receive, send: Send) -> None:
+    """ASGI's lifespan, at whose beginning and end there is nothing to do; nothing else is spoken but HTTP."""
+    while scope["type"] == "lifespan":
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
 
 
 def _route(path: str) -> str:
