@@ -9,8 +9,8 @@ from starlette.testclient import TestClient
 
 from srcache.html.slider import slider_script, slider_style
 from srcache.html.theme import theme_style
-from srcache.service import protocol
 from srcache.server.page import FILES, POLICY, routes
+from srcache.service import protocol
 
 
 @pytest.fixture(scope="module")
