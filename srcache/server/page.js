@@ -87,8 +87,8 @@
     }
   }
 
-  // Run `act` as the one thing that happens, and say what goes wrong; `again` does it once more.
-  async function attempt(act, again) {
+  // Run `act` as the one thing that happens, and say what goes wrong with what it is `about`; `again` does it once more.
+  async function attempt(act, again, about = "") {
     running?.abort();
     const controller = new AbortController();
     busy(controller);
@@ -99,13 +99,13 @@
     } catch (error) {
       if (controller.signal.aborted) return;
       say("");
-      fail(error, again);
+      fail(error, again, about);
     } finally {
       if (running === controller) busy(null);
     }
   }
 
-  function fail(error, again) {
+  function fail(error, again, about) {
     if (error instanceof Refusal && error.status === 401) {
       complain(token ? `The service does not take this token. ${error.message}` : "");
       say(token ? "" : "The service asks for its token first.");
@@ -114,7 +114,7 @@
       find("token-form").hidden = false;
       find("token").focus();
     } else if (error instanceof Refusal) {
-      complain(error.message);
+      complain(about ? `${about}: ${error.message}` : error.message);
     } else {
       const large = file?.size > LARGE ? ` The file has ${bytes(file.size)}, which may be more than it takes.` : "";
       complain(`The service does not answer, or broke off before its answer was complete.${large}`);
@@ -154,14 +154,14 @@
       const sample = Number(find("sample").value);
       say(`Super-resolving ${source.name} (${bytes(source.size)}) …`);
       const query = new URLSearchParams({ recipe: recipe.fingerprint, sample });
-      await source.slice(0, 1).arrayBuffer().catch(() => { throw new Refusal(0, `${source.name} cannot be read. Is it a folder, or gone?`); });
+      await source.slice(0, 1).arrayBuffer().catch(() => { throw new Refusal(0, "the file cannot be read; is it a folder, or gone?"); });
       const headers = { "Content-Type": "application/octet-stream", Accept: Object.keys(FORMATS).join(", ") };
       const [response, started] = await ask(`v1/sr?${query}`, { method: "POST", body: source, headers, signal });
       const answer = await response.blob();
       const taken = (performance.now() - started) / 1000;
       find("token-form").hidden = true;
       await show({ source, recipe, sample, answer, taken, response });
-    }, make);
+    }, make, file.name);
   }
 
   // Showing both images
