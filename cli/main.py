@@ -23,6 +23,7 @@ COMMANDS = (
     "prepare",
     "build",
     "upscale",
+    "serve",
     "train",
     "predict",
     "eval",

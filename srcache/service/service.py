@@ -146,6 +146,11 @@ class SRService:
                 self._work.notify()
         return future
 
+    @property
+    def queued(self) -> int:
+        """Images that wait to be given to the engine."""
+        return len(self._waiting)
+
     def has(self, name: str) -> bool:
         """Whether the store has an entry, which then need not be asked for."""
         return self._store.has(name)
