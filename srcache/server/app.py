@@ -10,15 +10,17 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
+from srcache.server import page
 from srcache.server.access import Doors
 from srcache.server.answers import Refusal, error_answer, json_answer
 from srcache.server.gate import Gate
 from srcache.server.images import Images
 from srcache.server.metrics import stats
+from srcache.server.openapi import openapi_document
 from srcache.server.prefetch import Prefetch
 from srcache.server.queries import query
 from srcache.server.site import Site
-from srcache.service.protocol import HEALTH, METRICS, PREFETCH, READY, RECIPES, SR, STATS, offered_recipe
+from srcache.service.protocol import HEALTH, METRICS, OPENAPI, PREFETCH, READY, RECIPES, SR, STATS, offered_recipe
 
 Answer = Callable[[Request], Awaitable[Any]]
 
@@ -40,10 +42,11 @@ def routes(site: Site) -> list[BaseRoute]:
         (RECIPES, "GET", about.recipes),
         (STATS, "GET", about.stats),
         (METRICS, "GET", about.metrics),
+        (OPENAPI, "GET", about.openapi),
         (HEALTH, "GET", about.health),
         (READY, "GET", about.ready),
     ]
-    return [Route(path, answer, methods=[method]) for path, method, answer in table]
+    return [*(Route(path, answer, methods=[method]) for path, method, answer in table), *page.routes()]
 
 
 class _About:
@@ -71,6 +74,10 @@ class _About:
 
     async def metrics(self, request: Request) -> Response:
         return Response(self._site.metrics.text(), headers={"Content-Type": self._site.metrics.content_type})
+
+    async def openapi(self, request: Request) -> Response:
+        query(request)
+        return json_answer(openapi_document(self._site.settings.token_file is not None))
 
     async def health(self, request: Request) -> Response:
         return json_answer({"ok": True})
