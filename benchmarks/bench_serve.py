@@ -1,8 +1,8 @@
 """`srcache serve` under load: images that must be made, images that are there, and many clients that want the same.
 
-The engine sleeps 100 ms for each batch of up to 32 images 64²→256², as one on a GPU would; the deadline is 20 ms. 
-Clients are in a process of their own (`serve_load`), each with a connection that is kept and one request at a time. Every
-answer's bytes are compared with what the engine makes of that image.
+The engine sleeps 100 ms for each batch of up to 32 images 64²→256², as one on a GPU would; the deadline is 20 ms.
+Clients are in a process of their own (`serve_load`), each with a connection that is kept and one request at a time.
+Every answer's bytes are compared with what the engine makes of that image.
 
     sustained  64 clients, each image new, for a minute (once): answers lost or wrong, p99, batches, throughput, memory
     hits       8 clients, one stored image of about 100 kB; peer: a Starlette handler that returns the same bytes

@@ -3,7 +3,7 @@
     bare      a Starlette handler that answers with the same bytes every time, on uvicorn with the settings of `serve`
     litserve  LitServe with the same engine, batch and deadline; it reads and writes the same image files
 
-`python -m benchmarks.serve_peers bare|litserve PORT …` runs one.
+`python -m benchmarks.serve_peers PORT FILE TYPE` runs the bare handler.
 """
 
 import http.client
@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -66,7 +67,7 @@ def srcache_server(cache: Path, recipe: Path, *options: str) -> Iterator[Server]
 def bare_server(payload: Path, kind: str) -> Iterator[Server]:
     """A handler that answers with the bytes of a file, of a media type."""
     port = _free_port()
-    with _running(["-m", "benchmarks.serve_peers", "bare", str(port), str(payload), kind], port, "/") as server:
+    with _running(["-m", "benchmarks.serve_peers", str(port), str(payload), kind], port, "/") as server:
         yield server
 
 
@@ -74,7 +75,7 @@ def bare_server(payload: Path, kind: str) -> Iterator[Server]:
 def litserve_server(recipe: Path, batch: int, deadline: float) -> Iterator[Server]:
     """LitServe with the engine of a recipe."""
     port = _free_port()
-    words = ["-m", "benchmarks.serve_peers", "litserve", str(port), str(recipe), str(batch), str(deadline)]
+    words = ["-m", "benchmarks.serve_litserve", str(port), str(recipe), str(batch), str(deadline)]
     with _running(words, port, "/health") as server:
         yield server
 
@@ -82,36 +83,41 @@ def litserve_server(recipe: Path, batch: int, deadline: float) -> Iterator[Serve
 @contextmanager
 def _running(words: Sequence[str], port: int, path: str) -> Iterator[Server]:
     """A process from when it answers; at the end it and its children are ended."""
-    process = subprocess.Popen(
-        [sys.executable, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    server = Server(port=port, pid=process.pid)
+    with tempfile.TemporaryFile() as said:
+        command = [sys.executable, *words]
+        process = subprocess.Popen(command, stdout=said, stderr=said, start_new_session=True)
+        try:
+            server = Server(port=port, pid=process.pid)
+            if not _answers(server, process, path):
+                said.seek(0)
+                raise RuntimeError(
+                    f"a server did not start: {command!r}\n{said.read()[-4000:].decode(errors='replace')}"
+                )
+            yield server
+        finally:
+            _end(process)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    process.send_signal(signal.SIGTERM)
     try:
-        _wait(server, process, path)
-        yield server
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
-def _wait(server: Server, process: "subprocess.Popen[bytes]", path: str) -> None:
+def _answers(server: Server, process: "subprocess.Popen[bytes]", path: str) -> bool:
+    """Whether a server answers before its time is over."""
     until = time.monotonic() + READY
-    while time.monotonic() < until:
-        if process.poll() is not None:
-            raise RuntimeError(f"a server ended with exit code {process.returncode}: {process.args!r}")
-        try:
+    while time.monotonic() < until and process.poll() is None:
+        with suppress(OSError):
             if server.get(path)[0] == 200:
-                return
-        except OSError:
-            pass
+                return True
         time.sleep(0.1)
-    raise RuntimeError(f"a server did not answer within {READY:.0f} s: {process.args!r}")
+    return False
 
 
 def _free_port() -> int:
@@ -136,43 +142,5 @@ def _run_bare(port: int, payload: Path, kind: str) -> None:
     uvicorn.run(app, port=port, ws="none", lifespan="off", log_config=None, access_log=False, server_header=False)
 
 
-def _run_litserve(port: int, recipe: Path, batch: int, deadline: float) -> None:
-    from typing import Annotated
-
-    import litserve
-    from fastapi import Body, Response
-
-    from srcache.engine.registry import open_engine
-    from srcache.images import Pixels, decode, encode, from_tensor, to_batch
-    from srcache.recipe import load_recipe
-
-    class Upscaler(litserve.LitAPI):  # type: ignore[misc, unused-ignore]
-        def setup(self, device: str) -> None:
-            made = load_recipe(str(recipe))
-            self._engine = open_engine(made.engine, made.setup("cpu"))
-
-        def decode_request(self, request: Annotated[bytes, Body()]) -> Pixels:
-            return decode(request)
-
-        def batch(self, inputs: list[Pixels]) -> Any:
-            return to_batch(inputs)
-
-        def predict(self, x: Any) -> Any:
-            return self._engine.upscale(x, [0] * len(x))
-
-        def unbatch(self, output: Any) -> list[Any]:
-            return list(output)
-
-        def encode_response(self, output: Any) -> Response:
-            return Response(encode(from_tensor(output.image), "qoi"), media_type="image/qoi")
-
-    api = Upscaler(max_batch_size=batch, batch_timeout=deadline, api_path="/v1/sr")
-    litserve.LitServer(api, accelerator="cpu").run(host="127.0.0.1", port=port, generate_client_file=False)
-
-
 if __name__ == "__main__":
-    what, given = sys.argv[1], sys.argv[2:]
-    if what == "bare":
-        _run_bare(int(given[0]), Path(given[1]), given[2])
-    else:
-        _run_litserve(int(given[0]), Path(given[1]), int(given[2]), float(given[3]))
+    _run_bare(int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
