@@ -14,6 +14,8 @@ from srcache.server.openapi_parts import (
     KEY,
     PARAMETERS,
     PPM,
+    STATS_EXAMPLE,
+    STATS_SCHEMA,
     Plain,
     content,
     error_name,
@@ -43,7 +45,7 @@ _SCHEMAS: Plain = {
                 "required": ["reason", "message"],
                 "additionalProperties": False,
                 "properties": {
-                    "reason": {"type": "string", "pattern": "^[a-z0-9_]+$", "description": "one word, for counting"},
+                    "reason": {"type": "string", "pattern": "^\\w+$", "description": "one word, for counting"},
                     "message": {
                         "type": "string",
                         "minLength": 1,
@@ -89,6 +91,7 @@ _SCHEMAS: Plain = {
             },
         },
     },
+    "Stats": STATS_SCHEMA,
     "Prefetched": {
         "type": "object",
         "required": ["stored", "queued", "failed", "unknown"],
@@ -151,7 +154,7 @@ def openapi_document(with_token: bool) -> Plain:
 
 def _paths(with_token: bool) -> Plain:
     """The operations; each knows the errors that it can have."""
-    asked = [400, 401, 403] if with_token else [400, 403]
+    asked = [400, 401, 403, 503] if with_token else [400, 403, 503]
     return {
         protocol.SR: {"post": _post_sr(asked)},
         protocol.SR + "/{key}": {"get": _get_sr(asked)},
@@ -173,7 +176,7 @@ def _post_sr(asked: list[int]) -> Plain:
         "summary": "The SR image of an image that is sent",
         "parameters": _parameters("recipe", "sample", "as", "request-id"),
         "requestBody": _body(_image_body()),
-        "responses": {"200": _image(True), **errors(*asked, 404, 406, 408, 413, 415, 422, 503, 504)},
+        "responses": {"200": _image(True), **errors(*asked, 404, 406, 408, 413, 415, 422, 504)},
         **_shell("--data-binary @photo.png -H 'Content-Type: image/png' -o sr.png -H 'Accept: image/png' $URL/v1/sr"),
     }
 
@@ -190,7 +193,7 @@ def _get_sr(asked: list[int]) -> Plain:
                 "description": "The client has it already.",
                 "headers": headers("ETag", "Vary", "Cache-Control"),
             },
-            **errors(*asked, 404, 406, 503),
+            **errors(*asked, 404, 406),
         },
         **_shell(f"-o sr.qoi $URL/v1/sr/{KEY}"),
     }
@@ -212,7 +215,7 @@ def _prefetch(asked: list[int]) -> Plain:
                 "headers": headers(),
                 "content": content(ref("schemas", "Prefetched"), answer),
             },
-            **errors(*asked, 404, 408, 413, 415, 503),
+            **errors(*asked, 404, 408, 413, 415),
         },
         **_shell(f'--json \'{{"keys": ["{KEY}"]}}\' $URL/v1/prefetch'),
     }
@@ -228,8 +231,8 @@ def _recipes(asked: list[int]) -> Plain:
 
 
 def _stats(asked: list[int]) -> Plain:
-    schema = {"type": "object"}
-    return _read("stats", "service", "What was done since the start", schema, {}, asked, protocol.STATS)
+    summary = "What was done since the start"
+    return _read("stats", "service", summary, ref("schemas", "Stats"), STATS_EXAMPLE, asked, protocol.STATS)
 
 
 def _metrics(asked: list[int]) -> Plain:
@@ -279,7 +282,7 @@ def _page() -> Plain:
         "responses": {
             "200": {"description": "HTML.", "headers": headers(), "content": text},
             "304": {"description": "The browser has it already.", "headers": headers()},
-            **errors(400, 403),
+            **errors(400, 403, 503),
         },
     }
 

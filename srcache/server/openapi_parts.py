@@ -18,6 +18,92 @@ PPM = "P6 4 4 255\n" + "".join(f"{letter}{letter.lower()}9" for letter in "ABCDE
 """A complete image of 4×4 pixels that can be written in JSON: what the examples send."""
 
 
+_COUNT: Plain = {"type": "integer", "minimum": 0}
+_SECONDS: Plain = {"type": "number", "minimum": 0}
+_REASONS: Plain = {"type": "object", "additionalProperties": _COUNT}
+
+STATS_SCHEMA: Plain = {
+    "type": "object",
+    "required": ["requests", "active", "draining", "memory", "recipes"],
+    "properties": {
+        "requests": {**_COUNT, "description": "that were answered"},
+        "active": {**_COUNT, "description": "that are being answered"},
+        "draining": {"type": "boolean", "description": "whether the service is ending"},
+        "memory": {
+            "type": "object",
+            "required": ["used", "limit"],
+            "properties": {"used": _COUNT, "limit": _COUNT},
+            "description": "bytes that requests take and may take",
+        },
+        "recipes": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": [
+                    "name",
+                    "fingerprint",
+                    "ready",
+                    "stored",
+                    "hits",
+                    "added",
+                    "meanwhile",
+                    "failed",
+                    "waiting",
+                ],
+                "description": "the fields from `device` on are there when `ready` is true",
+                "properties": {
+                    "name": {"type": "string"},
+                    "fingerprint": {"type": "string", "pattern": "^[0-9a-f]{16}$"},
+                    "ready": {"type": "boolean", "description": "whether the engine is loaded"},
+                    "stored": {**_COUNT, "description": "entries in the cache"},
+                    "hits": {**_COUNT, "description": "answers from the cache"},
+                    "added": {**_COUNT, "description": "entries that were made and stored"},
+                    "meanwhile": {**_COUNT, "description": "entries that another process stored first"},
+                    "failed": {**_REASONS, "description": "by reason"},
+                    "waiting": {**_COUNT, "description": "images that wait to be prefetched"},
+                    "device": {"type": "string"},
+                    "batch": {"type": "integer", "minimum": 1, "description": "images per engine call at most"},
+                    "queued": {**_COUNT, "description": "images that wait for the engine"},
+                    "batches": {**_COUNT, "description": "engine calls"},
+                    "mean_batch": {"type": ["number", "null"], "description": "images per engine call, padding apart"},
+                    "computed": {**_COUNT, "description": "images that the engine was given, with the padding"},
+                    "padded": {**_COUNT, "description": "of these, padding"},
+                    "engine_seconds": _SECONDS,
+                },
+            },
+        },
+    },
+}
+
+STATS_EXAMPLE: Plain = {
+    "requests": 12,
+    "active": 1,
+    "draining": False,
+    "memory": {"used": 0, "limit": 2147483648},
+    "recipes": [
+        {
+            "name": "compact",
+            "fingerprint": FINGERPRINT,
+            "ready": True,
+            "stored": 9,
+            "hits": 2,
+            "added": 9,
+            "meanwhile": 0,
+            "failed": {"unreadable": 1},
+            "waiting": 0,
+            "device": "cpu",
+            "batch": 8,
+            "queued": 0,
+            "batches": 3,
+            "mean_batch": 3.0,
+            "computed": 9,
+            "padded": 0,
+            "engine_seconds": 0.41,
+        }
+    ],
+}
+
+
 def ref(kind: str, name: str) -> Plain:
     """A reference to a component."""
     return {"$ref": f"#/components/{kind}/{name}"}

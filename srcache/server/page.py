@@ -33,6 +33,12 @@ POLICY = "; ".join(
 )
 """The Content-Security-Policy: scripts, styles and requests of this origin, images of it and of the script's own."""
 
+
+@cache
+def _text(file: str) -> str:
+    return files(__package__).joinpath(file).read_text(encoding="utf-8")
+
+
 _SCRIPT, _STYLE = "text/javascript; charset=utf-8", "text/css; charset=utf-8"
 
 FILES: dict[str, tuple[str, Callable[[], str]]] = {
@@ -65,8 +71,3 @@ def _answer(kind: str, text: Callable[[], str]) -> Callable[[Request], Awaitable
         return Response(body, headers=headers, media_type=kind)
 
     return answer
-
-
-@cache
-def _text(file: str) -> str:
-    return files(__package__).joinpath(file).read_text(encoding="utf-8")
