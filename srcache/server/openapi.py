@@ -114,6 +114,18 @@ _SCHEMAS: Plain = {
     },
 }
 
+_LINKS: Plain = {
+    "stored": {
+        "operationId": "storedImage",
+        "description": "The same SR image, from the cache.",
+        "parameters": {
+            "key": f"$response.header.{protocol.KEY_HEADER}",
+            protocol.RECIPE: f"$response.header.{protocol.FINGERPRINT_HEADER}",
+            protocol.SAMPLE: f"$response.header.{protocol.SAMPLE_HEADER}",
+        },
+    }
+}
+
 _RECIPE: Plain = {
     "name": "compact",
     "fingerprint": FINGERPRINT,
@@ -206,7 +218,8 @@ def _prefetch(asked: list[int]) -> Plain:
         "operationId": "prefetch",
         "tags": ["images"],
         "summary": "Have images made later: by their keys, or one that is sent",
-        "description": "Answers at once. Keys are looked for in the cache, then among the service's own images.",
+        "description": "Answers at once. Keys are looked for in the cache, then among the service's own images. The "
+        "query belongs to an image that is sent; with JSON there is none.",
         "parameters": _parameters("recipe", "sample", "as", "request-id"),
         "requestBody": _body({**content(ref("schemas", "Wanted"), example), **_image_body()}),
         "responses": {
@@ -313,9 +326,10 @@ def _body(kinds: Plain) -> Plain:
 
 
 def _image_body() -> Plain:
+    """The bytes of an image: `image/*` or, where a client does not know, octets."""
+    schema = {"type": "string", "format": "binary", "minLength": 1, "description": "the bytes of one image file"}
     example = {"ppm": {"summary": "a PPM file, which can be written as text", "value": PPM}}
-    schema = {"type": "string", "format": "binary", "description": "the bytes of one image file"}
-    return {kind: {"schema": schema, "examples": example} for kind in ("application/octet-stream", "image/*")}
+    return {"application/octet-stream": {"schema": schema, "examples": example}, "image/*": {"schema": schema}}
 
 
 def _image(posted: bool) -> Plain:
@@ -324,6 +338,7 @@ def _image(posted: bool) -> Plain:
         "description": "The SR image: as it is stored, or in the format that Accept prefers.",
         "headers": headers(*IMAGE, *(["Content-Location"] if posted else [])),
         "content": {kind: {} for kind in IMAGE_TYPES},
+        **({"links": _LINKS} if posted else {}),
     }
 
 

@@ -3,19 +3,20 @@
 from collections.abc import Mapping
 from typing import Any
 
+from srcache.keys import image_key
 from srcache.server.answers import FORMATS
 from srcache.service import protocol
 
 Plain = dict[str, Any]
 """A JSON object."""
 
-KEY = "00b1f9d3aef6e2c9a3c5b7d914f8e6a2"
-FINGERPRINT = "f8460286fc9f81fe"
-CHECKSUM = "9d6c1b1f0a4e7352"
-"""Of the examples."""
-
 PPM = "P6 4 4 255\n" + "".join(f"{letter}{letter.lower()}9" for letter in "ABCDEFGHIJKLMNOP")
 """A complete image of 4×4 pixels that can be written in JSON: what the examples send."""
+
+KEY = image_key(PPM.encode())
+FINGERPRINT = "f8460286fc9f81fe"
+CHECKSUM = "9d6c1b1f0a4e7352"
+"""Of the examples: that image, and the shipped recipe `compact`."""
 
 
 _COUNT: Plain = {"type": "integer", "minimum": 0}
@@ -155,8 +156,9 @@ PARAMETERS: Mapping[str, Plain] = {
     "request-id": {
         "name": protocol.REQUEST_ID_HEADER,
         "in": "header",
-        "description": "Comes back with the answer and stands in the log; one of another form is replaced.",
-        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+        "description": "Comes back with the answer and stands in the log, if it is 1 to 64 of A–Z, a–z, 0–9, `.`, `_` "
+        "and `-`; else another one is made up.",
+        "schema": {"type": "string"},
         "examples": {"id": {"value": "epoch3-worker1"}},
     },
 }

@@ -8,11 +8,12 @@ from jsonschema import Draft202012Validator
 from starlette.routing import Route
 
 from srcache.images import decode
+from srcache.keys import image_key
 from srcache.recipe import load_recipe
 from srcache.server.answers import FORMATS, Refusal, image_headers
 from srcache.server.app import routes
 from srcache.server.openapi import openapi_document
-from srcache.server.openapi_parts import IMAGE, PPM
+from srcache.server.openapi_parts import FINGERPRINT, IMAGE, KEY, PPM
 from srcache.service import protocol
 
 METHODS = {"get", "post", "put", "delete", "patch", "options", "head", "trace"}
@@ -100,7 +101,7 @@ def test_every_operation_has_examples_and_they_keep_their_schemas(document):
             *(resolve(document, one) for one in operation["responses"].values()),
         ]
         for body in bodies:
-            holders += [kind for kind in body.get("content", {}).values() if kind]
+            holders += [kind for name, kind in body.get("content", {}).items() if not name.startswith("image/")]
             holders += [resolve(document, header) for header in body.get("headers", {}).values()]
         for holder in holders:
             assert holder["examples"]
@@ -153,8 +154,10 @@ def test_the_values_of_headers_keep_their_schemas(document):
             validator(document, schema["schema"]).validate(value.decode())
 
 
-def test_the_image_of_the_examples_is_one():
+def test_the_examples_are_an_image_and_a_recipe_that_are_there():
     assert decode(PPM.encode()).shape == (4, 4, 3)
+    assert image_key(PPM.encode()) == KEY
+    assert load_recipe("compact").fingerprint == FINGERPRINT
 
 
 def test_offered_recipes_and_errors_keep_their_schemas(document):
