@@ -1,6 +1,5 @@
 """`srcache serve`: an HTTP service that fills a cache and answers from it."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click

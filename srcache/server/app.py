@@ -1,5 +1,6 @@
 """The routes of the service, as one ASGI application."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -62,6 +63,11 @@ class _About:
     async def stats(self, request: Request) -> Response:
         query(request)
         site = self._site
+        loop = asyncio.get_running_loop()
+        recipes = [
+            {**await loop.run_in_executor(site.readers, stats, one), "waiting": site.makers[one.fingerprint].waiting}
+            for one in site.recipes
+        ]
         return json_answer(
             {
                 "requests": site.metrics.requests,

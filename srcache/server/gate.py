@@ -1,4 +1,4 @@
-"""What every request passes: its id, the doors, the headers of all answers, the log, and errors that nobody expected."""
+"""What every request passes: its id, the doors, the headers of all answers, the log, and unexpected errors."""
 
 import json
 import logging
@@ -26,6 +26,9 @@ _SECURITY = [
 ]
 _NAMED = frozenset({PAGE, HEALTH, READY, METRICS, OPENAPI, SR, PREFETCH, RECIPES, STATS})
 _WHILE_DRAINING = frozenset({HEALTH, READY, METRICS})
+_PROBES = frozenset({HEALTH, READY})
+"""What machines ask for every few seconds; it is not logged."""
+
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT"})
 
 logger = logging.getLogger("srcache.server")
@@ -67,7 +70,7 @@ class Gate:
             seconds = time.perf_counter() - visit.began
             method = scope["method"] if scope["method"] in _METHODS else "other"
             self._site.metrics.request(_route(scope["path"]), method, visit.status, seconds)
-            if access_logger.isEnabledFor(logging.INFO):
+            if scope["path"] not in _PROBES and access_logger.isEnabledFor(logging.INFO):
                 self._log(scope, visit, method, seconds)
 
     async def _answer(self, scope: Scope, receive: Receive, visit: "_Visit") -> None:

@@ -1,6 +1,7 @@
 """One request for an image: looked up, or read, named, made and stored; then answered as the client prefers it."""
 
 import asyncio
+from collections.abc import Callable
 
 from starlette.requests import Request
 from xxhash import xxh3_64_hexdigest
@@ -65,7 +66,7 @@ class Images:
         key, load, hold = await read_image(self._site, request, wanted)
         name = entry_name(key, wanted.sample)
         try:
-            found = self._find(recipe, key, wanted.sample)
+            found = await self._find(recipe, key, wanted.sample)
             cached = HIT if found else MISS
             if found is None:
                 found = await self._made(recipe, name, load)
@@ -80,14 +81,14 @@ class Images:
             Refusal: with the reason; 404 if it is not.
         """
         wanted = asked(self._site, request, protocol.RECIPE, protocol.SAMPLE)
-        found = self._find(wanted.recipe, require_key(request.path_params["key"]), wanted.sample)
+        found = await self._find(wanted.recipe, require_key(request.path_params["key"]), wanted.sample)
         if found is None:
             raise Refusal(404, "not_stored", "the cache has no such SR image; POST the image to have it made")
         return await self._answer(request, wanted.recipe, found, HIT)
 
-    def _find(self, recipe: HostedRecipe, key: ImageKey, sample: int) -> Stored | None:
+    async def _find(self, recipe: HostedRecipe, key: ImageKey, sample: int) -> Stored | None:
         try:
-            found = recipe.find(key, sample)
+            found = await self._looked_up(recipe, lambda: recipe.find(key, sample))
         except DamagedError as error:
             self._site.metrics.failed(recipe, "damaged")
             raise Refusal(
@@ -96,6 +97,12 @@ class Images:
         if found is not None:
             recipe.hits += 1
         return found
+
+    async def _looked_up(self, recipe: HostedRecipe, look: Callable[[], Stored | None]) -> Stored | None:
+        """What a look-up finds: made here where that is over at once, for a thread would cost more; else in a thread."""
+        if recipe.folder.store_kind.prompt:
+            return look()
+        return await asyncio.get_running_loop().run_in_executor(self._site.readers, look)
 
     async def _made(self, recipe: HostedRecipe, name: str, load: Load) -> Stored:
         """Have an image made; returns it as it was stored."""
@@ -125,7 +132,7 @@ class Images:
         if served.failure is not None:
             self._site.metrics.failed(recipe, served.failure.reason)
             raise failed(recipe, served.failure.reason)
-        found = recipe.read(name)
+        found = await self._looked_up(recipe, lambda: recipe.read(name))
         if found is None:
             raise Refusal(503, "gone", "the image was stored, but is gone; try again", retry=1)
         return found
@@ -152,7 +159,7 @@ class Images:
         size = found.record.get("size") or [0, 0]
         with self._site.budget.take(_TRANSCODING * int(size[0]) * int(size[1])):
             loop = asyncio.get_running_loop()
-            body = await loop.run_in_executor(self._site.threads, _encoded, found.payload, FORMATS[kind])
+            body = await loop.run_in_executor(self._site.readers, _encoded, found.payload, FORMATS[kind])
         return body, xxh3_64_hexdigest(body)
 
 

@@ -1,4 +1,4 @@
-"""The memory that requests may take together, in bytes: counted before a body is read and before an image is decoded."""
+"""The memory that requests may take together, counted before a body is read and before an image is decoded."""
 
 import threading
 

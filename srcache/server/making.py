@@ -10,7 +10,7 @@ from srcache.errors import ImageError
 from srcache.images import Decoded, decode_both, image_sides
 from srcache.keys import ImageKey, split_name
 from srcache.server.answers import Refusal
-from srcache.server.hosted import HostedRecipe
+from srcache.server.hosted import SOURCE, HostedRecipe
 from srcache.server.limits import DECODING, ByteBudget, Hold, making_bytes
 from srcache.service.requests import make_request
 from srcache.service.service import Served
@@ -154,7 +154,8 @@ class Maker:
                     return
                 await asyncio.sleep(_AGAIN)
             except ImageError as error:
-                self._recipe.note(name, source, error.reason, str(error))
+                if source != SOURCE:  # else anybody could fill the journal with files that are no images
+                    self._recipe.note(name, source, error.reason, str(error))
                 return
             except Exception as error:
                 logger.error("an image that was to be made in advance was not made: %r", error)

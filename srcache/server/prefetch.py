@@ -50,7 +50,8 @@ class Prefetch:
         maker = self._site.maker(recipe)
         key, load, hold = await read_image(self._site, request, wanted)
         found = _Found(recipe)
-        if found.needs(key, wanted.sample):
+        loop = asyncio.get_running_loop()
+        if await loop.run_in_executor(self._site.readers, found.needs, key, wanted.sample):
             maker.make_later(entry_name(key, wanted.sample), load, SOURCE, hold.release)
         else:
             hold.release()
@@ -63,7 +64,7 @@ class Prefetch:
             recipe, keys, samples = self._wanted(data)
         maker, found = self._site.maker(recipe), _Found(recipe)
         loop = asyncio.get_running_loop()
-        missing = await loop.run_in_executor(self._site.threads, found.missing, keys, samples)
+        missing = await loop.run_in_executor(self._site.readers, found.missing, keys, samples)
         for key, sample in missing:
             place = self._site.places.get(key)
             if place is None:

@@ -5,39 +5,25 @@ one ends the process at once, which costs what was not committed, and nothing el
 """
 
 import contextlib
-import os
-import signal
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from srcache.cache.manifest import create_cache
 from srcache.catalog.scanning import scan
-from srcache.errors import MachineError, SrcacheError, needs_extra
+from srcache.errors import MachineError, needs_extra
 from srcache.progress import Progress
 from srcache.server.settings import ServerSettings, addresses_of, require_servable
 
 if TYPE_CHECKING:
+    from srcache.catalog import Catalog
     from srcache.server.hosted import HostedRecipe
     from srcache.server.site import Site
 
-with needs_extra("uvicorn", "serve", "srcache serve"):
-    import uvicorn
-with needs_extra("starlette", "serve", "srcache serve"):
-    import starlette
-with needs_extra("prometheus-client", "serve", "srcache serve"):
-    import prometheus_client
-
-AT_ONCE = 130
-"""The exit code of a process that was told twice to end."""
-
-_KEEP_ALIVE = 75
-"""Seconds that a connection stays open without a request: longer than clients and proxies keep theirs."""
 
 _BACKLOG = 1024
 
@@ -91,9 +77,11 @@ def serve(
         MachineError: the address cannot be listened on; or disk or device failed while it ran.
         MissingExtraError: the extra `serve` is not installed.
     """
+    _require_packages()
     from srcache.server.access import open_doors
     from srcache.server.app import make_app
     from srcache.server.hosted import hosted
+    from srcache.server.web_server import WebServer, web_config
 
     require_servable(settings)
     doors, warnings = open_doors(settings.token_file, settings.hosts)
@@ -103,8 +91,9 @@ def serve(
         cache = create_cache(settings.cache, settings.store)
         recipes = [stack.enter_context(hosted(cache, recipe, settings)) for recipe in settings.recipes]
         threads = stack.enter_context(ThreadPoolExecutor(settings.workers, thread_name_prefix="srcache-decode"))
-        site = _site(settings, recipes, threads, catalog)
-        server = _Server(_config(settings, make_app(site, doors, log_json)), site)
+        readers = stack.enter_context(ThreadPoolExecutor(settings.workers, thread_name_prefix="srcache-read"))
+        site = _site(settings, recipes, (threads, readers), catalog)
+        server = WebServer(web_config(settings, make_app(site, doors, log_json)), site)
         if settings.token_file is None and settings.plain_http:
             warnings.append("--plain-http changes nothing on loopback")
         announce(Listening(url=_url(settings, listener), warnings=tuple(warnings)))
@@ -112,67 +101,26 @@ def serve(
     return _report(site)
 
 
-class _Server(uvicorn.Server):
-    """uvicorn's server, which ends in order: it first finishes what was asked for, while it refuses what is new."""
+def _require_packages() -> None:
+    """Look for what only the service needs.
 
-    def __init__(self, config: uvicorn.Config, site: "Site") -> None:
-        super().__init__(config)
-        self._site, self._error = site, list[BaseException]()
-
-    def serve_until_ended(self, listener: socket.socket) -> None:
-        """Serve, load the engines, and end them.
-
-        Raises:
-            SrcacheError: an engine could not be loaded, or stopped.
-        """
-        loading = threading.Thread(target=self._load, name="srcache-load", daemon=True)
-        loading.start()
-        try:
-            self.run([listener])
-        finally:
-            loading.join()
-            error = self._error[0] if self._error else self._site.error
-            for recipe in self._site.recipes:
-                recipe.end(cancel=error is not None)
-        for recipe in self._site.recipes:
-            recipe.counts.check()
-        if error is not None:
-            raise error
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """See uvicorn; a signal that was handled is not raised again."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.signal(number, self._end) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    async def on_tick(self, counter: int) -> bool:
-        """See uvicorn: called ten times a second; returns whether to end."""
-        if self._error or self._site.error is not None:
-            self._site.is_draining = True
-            return await super().on_tick(counter) or self._site.active == 0
-        return await super().on_tick(counter) or (self._site.is_draining and self._site.is_idle)
-
-    def _end(self, _number: int, _frame: object) -> None:
-        if self._site.is_draining:
-            os._exit(AT_ONCE)
-        self._site.is_draining = True
-
-    def _load(self) -> None:
-        try:
-            for recipe in self._site.recipes:
-                recipe.start()
-        except Exception as error:
-            self._error.append(error)
+    Raises:
+        MissingExtraError: with the command that installs it.
+    """
+    with needs_extra("prometheus-client", "serve", "srcache serve"):
+        import prometheus_client  # noqa: F401
+    with needs_extra("starlette", "serve", "srcache serve"):
+        import starlette  # noqa: F401
+    with needs_extra("uvicorn", "serve", "srcache serve"):
+        import uvicorn  # noqa: F401
 
 
-def _site(settings: ServerSettings, recipes: "list[HostedRecipe]", threads: ThreadPoolExecutor, catalog: Any) -> "Site":
+def _site(
+    settings: ServerSettings,
+    recipes: "list[HostedRecipe]",
+    pools: tuple[ThreadPoolExecutor, ThreadPoolExecutor],
+    catalog: "Catalog | None",
+) -> "Site":
     from srcache.server.limits import ByteBudget
     from srcache.server.making import Maker
     from srcache.server.metrics import Metrics
@@ -182,31 +130,13 @@ def _site(settings: ServerSettings, recipes: "list[HostedRecipe]", threads: Thre
     return Site(
         settings=settings,
         recipes=recipes,
-        makers={recipe.fingerprint: Maker(recipe, threads) for recipe in recipes},
+        makers={recipe.fingerprint: Maker(recipe, pools[0]) for recipe in recipes},
         budget=budget,
-        threads=threads,
+        threads=pools[0],
+        readers=pools[1],
         metrics=Metrics(recipes, budget),
         catalog=catalog,
         places={} if catalog is None else {row.key: place for place, row in enumerate(catalog.rows)},
-    )
-
-
-def _config(settings: ServerSettings, app: Any) -> uvicorn.Config:
-    from srcache.server.connections import HEAD_BYTES, http_protocol, limited
-
-    return uvicorn.Config(
-        app,
-        http=limited(http_protocol(), settings.connections),
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_keep_alive=_KEEP_ALIVE,
-        h11_max_incomplete_event_size=HEAD_BYTES,
-        ssl_certfile=settings.tls_cert,
-        ssl_keyfile=settings.tls_key,
     )
 
 
@@ -223,8 +153,8 @@ def _listener(settings: ServerSettings) -> Iterator[socket.socket]:
         listener = socket.create_server((address, settings.port), family=family, backlog=_BACKLOG)
     except OSError as error:
         raise MachineError(
-            f"{settings.host} port {settings.port} cannot be listened on ({error.strerror}); choose another --port, or 0 "
-            "for a free one"
+            f"{settings.host} port {settings.port} cannot be listened on ({error.strerror}); choose another "
+            "--port, or 0 for a free one"
         ) from error
     with listener:
         yield listener
@@ -253,6 +183,3 @@ def _report(site: "Site") -> ServeReport:
             for one in site.recipes
         ),
     )
-
-
-__all__ = ["Listening", "ServeReport", "ServedRecipe", "SrcacheError", "prometheus_client", "serve", "starlette"]

@@ -23,7 +23,8 @@ class Site:
         recipes: what is served.
         makers: by fingerprint, what has a recipe's images made.
         budget: the memory of all requests together.
-        threads: decode images, encode answers and read large bodies.
+        threads: decode images that are to be made, and wait where the engine's queue is full.
+        readers: read from stores, and encode answers; they never wait for an engine.
         metrics: counts requests.
         catalog: the images that can be prefetched by key; `places` says where each key stands in it.
         active: requests that are being answered.
@@ -35,6 +36,7 @@ class Site:
     makers: Mapping[str, Maker]
     budget: ByteBudget
     threads: ThreadPoolExecutor
+    readers: ThreadPoolExecutor
     metrics: Metrics
     catalog: Catalog | None = None
     places: Mapping[ImageKey, int] = field(default_factory=dict)
