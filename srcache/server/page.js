@@ -246,6 +246,7 @@
     else make();
   }
 
+  find("still").remove();
   find("token-form").addEventListener("submit", (event) => {
     event.preventDefault();
     token = find("token").value.trim();
