@@ -107,7 +107,7 @@
 
   function fail(error, again, about) {
     if (error instanceof Refusal && error.status === 401) {
-      complain(token ? `The service does not take this token. ${error.message}` : "");
+      complain(token ? "The service does not take this token; the right one is in the file that it was started with." : "");
       say(token ? "" : "The service asks for its token first.");
       token = "";
       next = again;
