@@ -34,11 +34,14 @@ from srcache.keys import image_key
 from srcache.recipe import load_recipe
 
 BATCH, SLEEP, DEADLINE, SIDE = 32, 0.1, 0.02, 64
+GRAIN = 0.005
+"""Grain with which an image of 256² is stored in 100 kB, as a photo's SR image is."""
+
 LIMIT = BATCH / SLEEP
 """Images per second that the engine can make."""
 
 CLIENTS, SECONDS, WARM = 64, 60.0, 3.0
-HIT_CLIENTS, HIT_SIDE, HIT_SECONDS = 8, 45, 4.0
+HIT_CLIENTS, HIT_SECONDS = 8, 4.0
 PEER_SECONDS = 12.0
 SAME, SAME_CLIENTS = 1000, 32
 _LATEST = 2.5 * (SLEEP + DEADLINE)
@@ -55,7 +58,7 @@ class ServeBench:
     def recipe_file(self) -> Path:
         """The recipe with the engine that sleeps, as `srcache serve` takes it."""
         path = self.root / "sleeps.yaml"
-        path.write_text(f"engine: bench-sleeper\noptions: {{seconds: {SLEEP}}}\n")
+        path.write_text(f"engine: bench-sleeper\noptions: {{seconds: {SLEEP}, grain: {GRAIN}}}\n")
         return path
 
     @contextmanager
@@ -125,7 +128,7 @@ def sustained(bench: ServeBench, repeats: int) -> list[Bar]:
 
 def hits(bench: ServeBench, repeats: int) -> list[Bar]:
     """One stored image, again and again, beside a handler that has nothing to do."""
-    (image,) = bench.images(HIT_SIDE, 1)
+    (image,) = bench.images(SIDE, 1)
     with bench.server("hits") as server:
         first = bench.ask(server.port, Plan(clients=1, seconds=30), posts([image], "/v1/sr"))
         assert first.right == 1, first
