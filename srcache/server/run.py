@@ -158,7 +158,9 @@ def _listener(settings: ServerSettings) -> Iterator[socket.socket]:
     address = addresses_of(settings.host)[0]
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
-        listener = socket.create_server((address, settings.port), family=family, backlog=_BACKLOG)
+        both = settings.host == "::" and socket.has_dualstack_ipv6()
+        place = (address, settings.port)
+        listener = socket.create_server(place, family=family, backlog=_BACKLOG, dualstack_ipv6=both)
     except OSError as error:
         raise MachineError(
             f"{settings.host} port {settings.port} cannot be listened on ({error.strerror}); choose another "

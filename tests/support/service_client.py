@@ -11,6 +11,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from srcache.cache import create_cache
+from srcache.catalog import Catalog
 from srcache.recipe import load_recipe
 from srcache.server.access import Doors
 from srcache.server.app import make_app
@@ -19,8 +20,6 @@ from srcache.server.log import Line
 from srcache.server.run import make_site
 from srcache.server.settings import ServerSettings
 from srcache.server.site import Site
-
-TOKEN = "a-token-of-tests"
 
 
 class Running:
@@ -34,8 +33,9 @@ class Running:
 
 
 @contextmanager
-def running(cache: Path, recipes: list[str], token: str | None = None, **options: Any) -> Iterator[Running]:
-    """A service of recipes (names or YAML files); `options` are those of `ServerSettings`."""
+def running(cache: Path, recipes: list[str], catalog: Catalog | None = None, **options: Any) -> Iterator[Running]:
+    """A service of recipes (names or YAML files); `options` are those of `ServerSettings`, and `token` asks for one."""
+    token = options.pop("token", None)
     loaded = tuple(load_recipe(name) for name in recipes)
     given = {"device": "cpu", "deadline": 0.005, **options}
     settings = ServerSettings(cache=cache, recipes=loaded, **given)
@@ -43,7 +43,7 @@ def running(cache: Path, recipes: list[str], token: str | None = None, **options
     with ExitStack() as stack:
         opened = create_cache(cache, settings.store)
         held = [stack.enter_context(hosted(opened, recipe, settings)) for recipe in loaded]
-        site = stack.enter_context(make_site(settings, held))
+        site = stack.enter_context(make_site(settings, held, catalog))
         for one in held:
             one.start()
             stack.callback(lambda one=one: one.end(cancel=False))
