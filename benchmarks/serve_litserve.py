@@ -55,7 +55,7 @@ def main(port: int, recipe: str, batch: int, deadline: float) -> None:
     """Serve until a signal ends it."""
     api = Upscaler(max_batch_size=batch, batch_timeout=deadline, api_path="/v1/sr")
     api.recipe = recipe
-    LitServer(api, accelerator="cpu").run(host="127.0.0.1", port=port, generate_client_file=False)
+    LitServer(api, accelerator="cpu", fast_queue=True).run(host="127.0.0.1", port=port, generate_client_file=False)
 
 
 if __name__ == "__main__":
