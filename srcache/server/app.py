@@ -12,16 +12,18 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from srcache.server import page
 from srcache.server.access import Doors
 from srcache.server.answers import Refusal, json_answer
 from srcache.server.gate import Gate
 from srcache.server.images import Images
 from srcache.server.log import Line
 from srcache.server.metrics import stats
+from srcache.server.openapi import openapi_document
 from srcache.server.prefetch import Prefetch
 from srcache.server.queries import query
 from srcache.server.site import Site
-from srcache.service.protocol import HEALTH, METRICS, PREFETCH, READY, RECIPES, SR, STATS, offered_recipe
+from srcache.service.protocol import HEALTH, METRICS, OPENAPI, PREFETCH, READY, RECIPES, SR, STATS, offered_recipe
 
 Handler = Callable[[Request], Awaitable[ASGIApp]]
 """Answers a request with an ASGI application that sends the answer."""
@@ -46,9 +48,17 @@ class Routes:
             RECIPES: {"GET": about.recipes},
             STATS: {"GET": about.stats},
             METRICS: {"GET": about.metrics},
+            OPENAPI: {"GET": about.openapi},
             HEALTH: {"GET": about.health},
             READY: {"GET": about.ready},
         }
+        for route in page.routes():
+            self.add(route)
+
+    @property
+    def paths(self) -> dict[str, list[str]]:
+        """Every path with its methods, HEAD apart; {key} stands for a key."""
+        return {path: list(found) for path, found in {**self._table, f"{_IMAGES}{{key}}": self._image}.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI.
@@ -109,6 +119,10 @@ class _About:
 
     async def metrics(self, request: Request) -> Response:
         return Response(self._site.metrics.text(), headers={"Content-Type": self._site.metrics.content_type})
+
+    async def openapi(self, request: Request) -> Response:
+        query(request)
+        return json_answer(openapi_document(self._site.settings.token_file is not None))
 
     async def health(self, request: Request) -> Response:
         return json_answer({"ok": True})

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple, TextIO
 
 _MOST = 100_000
@@ -81,14 +82,20 @@ class AccessLog:
 
 
 def _as_line(line: Line) -> str:
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(line.time))
-    path = json.dumps(line.path)[1:-1]
-    cache = line.cache or "-"
-    return (
-        f"{stamp} {line.client} {line.method} {path} {line.status} {line.bytes} {line.milliseconds}ms {cache} {line.id}"
-    )
+    at, client, method, path, status, count, taken, cache, request = line
+    return f"{_second(int(at))}Z {client} {method} {_plain(path)} {status} {count} {taken}ms {cache or '-'} {request}"
 
 
 def _as_json(line: Line) -> str:
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(line.time)) + f".{int(line.time % 1 * 1000):03d}Z"
-    return json.dumps({**line._asdict(), "time": stamp})
+    return json.dumps({**line._asdict(), "time": f"{_second(int(line.time))}.{int(line.time % 1 * 1000):03d}Z"})
+
+
+@lru_cache(maxsize=8)
+def _second(at: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at))
+
+
+@lru_cache(maxsize=1024)
+def _plain(path: str) -> str:
+    """A path in which nothing ends a line, or is invisible."""
+    return json.dumps(path)[1:-1]

@@ -14,6 +14,7 @@ from string import Template
 from srcache.html.markup import Child, Markup, concat, name, prose, tag, text
 from srcache.html.slider import slider_script, slider_style
 from srcache.html.tables import definitions, folded
+from srcache.html.theme import theme_style
 from srcache.study.report.data.copies import BUDGET, MOST, ImageCopies, copy_images
 from srcache.study.report.data.gallery import Gallery, image_files, make_gallery
 from srcache.study.report.data.labels import arm_title
@@ -61,7 +62,7 @@ def render_page(studies: Sequence[Study], version: str, budget: int = BUDGET) ->
     )
     bodies = [_article(study, one, copies) for study, one in zip(studies, shown, strict=True)]
     title = studies[0].title if len(studies) == 1 else f"{len(studies)} studies"
-    style, script = slider_style() + _part("page.css"), slider_script() + _part("page.js")
+    style, script = theme_style() + slider_style() + _part("page.css"), slider_script() + _part("page.js")
     return Template(_part("page.html")).substitute(
         title=text(title),
         policy=text(_policy(style, script)),
