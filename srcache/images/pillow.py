@@ -58,6 +58,16 @@ def is_upright(data: bytes | memoryview, kind: str) -> bool:
             raise image_error(error) from error
 
 
+def sides_of(data: bytes | memoryview) -> tuple[int, int]:
+    """(height, width) as a file's header says; nothing is decoded.
+
+    Raises:
+        ImageError: it cannot be opened, or says that it is far too large.
+    """
+    with _open(data) as image:
+        return image.height, image.width
+
+
 def to_pixels(image: "Image.Image") -> Pixels:
     """A Pillow image in memory → RGB pixels, settled as `decode` settles a file.
 
