@@ -92,7 +92,8 @@ def is_url(text: object) -> bool:
 def _split(url: object, mistakes: Mistakes) -> SplitResult | None:
     """The parts of an address; a name and a password in it are not shown."""
     if not is_url(url):
-        mistakes.note(f"url must begin with http:// or https://, but is {url!r}")
+        shown = "something else, with an @ in it" if "@" in str(url) else repr(url)
+        mistakes.note(f"url must begin with http:// or https://, but is {shown}")
         return None
     try:
         parts = urlsplit(str(url))
@@ -114,4 +115,4 @@ def _split(url: object, mistakes: Mistakes) -> SplitResult | None:
 
 
 def _is_time(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0 and math.isfinite(value)

@@ -150,7 +150,10 @@ def test_mistakes_are_said_in_words(wds: Any, shards: str, folder: Path) -> None
     cache = cache_of(folder)
     with pytest.raises(ConfigError, match=r"to= must end in \.ppm or \.png, or be None, but is 'sr'"):
         AddSR(cache, to="sr")
-    with pytest.raises(ConfigError, match="on_miss must be one of raise, lr, hr, drop, keep, but is 'engine'"):
+    with pytest.raises(
+        ConfigError,
+        match=r"on_miss must be one of raise, lr, hr, drop, keep, or .* but is 'engine'",
+    ):
         AddSR(cache, on_miss="engine")
     with pytest.raises(PolicyError, match="names sample 4"):
         AddSR(cache, policy="sr#4")
