@@ -13,12 +13,14 @@ _Result = TypeVar("_Result")
 _MOST_THREADS = 16
 
 
-def work_ahead(act: Callable[[_Item], _Result], items: Iterable[_Item]) -> Generator[_Result, None, None]:
-    """`map(act, items)` in as many threads as this process has cores, two results for each of them ahead.
+def work_ahead(
+    act: Callable[[_Item], _Result], items: Iterable[_Item], threads: int | None = None
+) -> Generator[_Result, None, None]:
+    """`map(act, items)` in so many threads (None: as this process has cores), two results for each of them ahead.
 
     Closing it waits for what is being done, and drops the rest.
     """
-    threads = min(_MOST_THREADS, len(os.sched_getaffinity(0)))
+    threads = threads or min(_MOST_THREADS, len(os.sched_getaffinity(0)))
     waiting, left = deque[Future[_Result]](), iter(items)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="srcache-ahead")
     try:

@@ -33,7 +33,8 @@ class RemoteService:
             A service that does not answer is waited for until `timeout` with "raise", and only for some seconds with a
             fallback; after a few failures nothing is asked at all for a while. An answer that is not what was asked for
             is an error in any case.
-        timeout: seconds until an image must have come, all tries together.
+        timeout: seconds until an image must have come, all tries together. A service has a queue, in which the images of
+            all that ask wait.
         batch: images that each process asks for at once.
         ca_file: certificates (PEM) that a service's own one is checked by, instead of those of well-known authorities.
         plain_http: send the token over `http://` to another machine, where others may read it.
@@ -45,7 +46,7 @@ class RemoteService:
     url: str
     token_file: str | Path | None = field(default=None, kw_only=True)
     fallback: str = field(default="raise", kw_only=True)
-    timeout: float = field(default=120.0, kw_only=True)
+    timeout: float = field(default=300.0, kw_only=True)
     batch: int = field(default=16, kw_only=True)
     ca_file: str | Path | None = field(default=None, kw_only=True)
     plain_http: bool = field(default=False, kw_only=True)

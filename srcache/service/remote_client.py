@@ -42,15 +42,15 @@ class RemoteClient:
             import httpx  # noqa: F401
         if remote.token_file is not None:
             read_token(Path(remote.token_file))
-        self.remote = remote
+        self.remote, self._has_ended = remote, False
         self._session: Session | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"remote": self.remote, "_session": None}
+        return {"remote": self.remote, "_session": None, "_has_ended": False}
 
-    def stored(self, wanted: Wanted) -> "Future[Answer | None]":
-        """An image that the service has; None if it has not."""
-        return self._submit(lambda session: session.stored(wanted))
+    def found(self, wanted: Wanted, image: Sent) -> "Future[Answer]":
+        """Like `made`, but the source is sent only if the service does not have the image yet."""
+        return self._submit(lambda session: session.found(wanted, image))
 
     def made(self, wanted: Wanted, image: Sent) -> "Future[Answer]":
         """An image, made of its source if the service does not have it."""
@@ -68,14 +68,21 @@ class RemoteClient:
         """What the service offers: a list of objects, in which nothing is checked."""
         return self._submit(lambda session: session.recipes())
 
-    def close(self) -> None:
-        """Cut off what goes on, and close the connections of this process; a later call opens others."""
+    def close(self, *, for_good: bool = False) -> None:
+        """Cut off what goes on, whose futures raise CancelledError, and close the connections of this process.
+
+        A later call opens others; after `for_good` its future raises CancelledError too.
+        """
         with _turn:
-            session, self._session = self._session, None
+            session, self._session, self._has_ended = self._session, None, self._has_ended or for_good
         if session is not None:
             _close(session)
 
     def _submit(self, ask: Callable[[Session], Awaitable[_T]]) -> "Future[_T]":
+        if self._has_ended:
+            ended: Future[_T] = Future()
+            ended.cancel()
+            return ended
         session = self._running()
 
         async def act() -> _T:

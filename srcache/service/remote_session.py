@@ -152,14 +152,14 @@ class Session:
     def _title(self) -> str:
         return f"the SR service at {self._remote.url}"
 
-    async def stored(self, wanted: Wanted) -> Answer | None:
-        """An image that the service has; None if it has not."""
+    async def found(self, wanted: Wanted, image: Sent) -> Answer:
+        """Like `made`, but the source is sent only if the service does not have the image yet."""
         query = {protocol.RECIPE: wanted.fingerprint, protocol.SAMPLE: str(wanted.sample)}
         async with self._response("GET", protocol.image_path(wanted.key), query) as response:
-            if response.status_code == 404:
-                return None
-            await self._require(response, 200)
-            return await read_answer(response, wanted)
+            if response.status_code != 404:
+                await self._require(response, 200)
+                return await read_answer(response, wanted)
+        return await self.made(wanted, image)
 
     async def made(self, wanted: Wanted, image: Sent) -> Answer:
         """An image, made of its source if the service does not have it."""

@@ -8,7 +8,6 @@ from fake_service import FakeService, fake_service
 from training_sets import NOISY, built, empty, stored
 
 from srcache.dataset.augmented import SRAugmentedDataset
-from srcache.service.remote import RemoteService
 
 
 @pytest.fixture
