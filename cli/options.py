@@ -94,7 +94,7 @@ def service_options(command: _Command) -> _Command:
         click.option(
             "--plain-http",
             is_flag=True,
-            help="Send the token over http:// to another machine, where others may read it.",
+            help="Send the token over http:// to another machine, where it can be read.",
         ),
         click.option(
             "--service-ca-file", type=EXISTING_FILE, help="Certificates (PEM) that the service's own is checked by."

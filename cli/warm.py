@@ -62,7 +62,8 @@ def command(
     """Bring the SR images of SRC that a cache lacks from a service that `srcache serve` started.
 
     The service is asked by the images' keys; what it does not know is sent. With --epoch and --policy it is what a
-    training will be served in that epoch. Run again, it brings what is missing. A training may read the cache meanwhile.
+    training will be served in that epoch. Run again, it brings what is missing. A training may read the cache
+    meanwhile.
 
     \b
     srcache warm photos --cache cache --service http://127.0.0.1:8000

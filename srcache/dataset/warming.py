@@ -1,8 +1,8 @@
-"""`srcache warm`: bring the SR images that a training will ask for from an SR service into a local cache, ahead of time.
+"""`srcache warm`: bring the SR images that a training will ask for from an SR service into a cache, ahead of time.
 
 The service is asked by keys first, some steps ahead, so that its batches are full; what it does not know is sent. With
-an epoch and a policy, the images are those that a data set will choose in that epoch, by the same function. Twice is the
-same as once: what the cache has is not asked for, and what was brought is committed in groups.
+an epoch and a policy, the images are those that a data set will choose in that epoch, by the same function. Twice is
+the same as once: what the cache has is not asked for, and what was brought is committed in groups.
 """
 
 import platform
@@ -226,8 +226,8 @@ def _missing(work: _Work, settings: WarmSettings) -> "tuple[int, array[int]]":
 def _bring_all(work: _Work, places: "array[int]", counts: _Counts, progress: Progress) -> None:
     """Bring entries, many at a time, and commit them in groups; also those that are there when something goes wrong."""
     client, batch, size = work.images.client, list[Entry](), 0
-    items = _asked_ahead(work, places, counts)
-    with closing(work_ahead(partial(_brought, work), items, client.remote.batch)) as results:
+    items, stop = _asked_ahead(work, places, counts), partial(client.close, for_good=True)
+    with closing(work_ahead(partial(_brought, work), items, client.remote.batch, stop)) as results:
         try:
             for done, result in enumerate(results, start=1):
                 if isinstance(result, Entry):
@@ -239,9 +239,6 @@ def _bring_all(work: _Work, places: "array[int]", counts: _Counts, progress: Pro
                     counts.added += work.store.put_many(batch)
                     batch, size = [], 0
                 progress(done, len(places))
-        except BaseException:
-            client.close(for_good=True)
-            raise
         finally:
             counts.added += work.store.put_many(batch)
 
@@ -260,7 +257,9 @@ def _asked_ahead(work: _Work, places: "array[int]", counts: _Counts) -> Iterator
     """Entries' places, and whether the service knows them; it is asked for some more than are given by now."""
     asked = deque[tuple[list[int], set[str]]]()
     for group in _groups(places):
-        asked.append((group, _asked(work, group, counts)))
+        unknown = _asked(work, group, counts)
+        counts.sent += sum(_key(work, place) in unknown for place in group)
+        asked.append((group, unknown))
         if len(asked) > 1:
             yield from _with_known(work, *asked.popleft())
     for group, unknown in asked:
@@ -287,23 +286,20 @@ def _asked(work: _Work, group: list[int], counts: _Counts) -> set[str]:
 def _ask_for_all(work: _Work, places: "array[int]", counts: _Counts, progress: Progress) -> None:
     """Have the service make entries, and send what it does not know."""
     client, done = work.images.client, 0
+    stop = partial(client.close, for_good=True)
     for group in _groups(places):
         unknown = _asked(work, group, counts)
         sent = [place for place in group if _key(work, place) in unknown]
         done += len(group) - len(sent)
-        with closing(work_ahead(partial(_handed_over, work), sent, client.remote.batch)) as results:
-            try:
-                for result in results:
-                    if isinstance(result, FailedEntry):
-                        counts.failures.append(result)
-                    else:
-                        counts.note(result)
-                        counts.sent += 1
-                    done += 1
-                    progress(done, len(places))
-            except BaseException:
-                client.close(for_good=True)
-                raise
+        with closing(work_ahead(partial(_handed_over, work), sent, client.remote.batch, stop)) as results:
+            for result in results:
+                if isinstance(result, FailedEntry):
+                    counts.failures.append(result)
+                else:
+                    counts.note(result)
+                    counts.sent += 1
+                done += 1
+                progress(done, len(places))
         progress(done, len(places))
 
 
