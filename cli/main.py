@@ -24,6 +24,7 @@ COMMANDS = (
     "build",
     "warm",
     "upscale",
+    "serve",
     "train",
     "predict",
     "eval",

@@ -66,7 +66,7 @@ def command(
     meanwhile.
 
     \b
-    srcache warm photos --cache cache --service http://127.0.0.1:8000
+    srcache warm photos --cache cache --service http://127.0.0.1:8484
     srcache warm photos --cache cache --service https://sr.example.org --epoch 0 --policy lr=0.5,sr=0.5
     """
     from srcache.catalog import scan

@@ -24,7 +24,7 @@ FLOORS = [
     ["cache", "study.prepare", "doctor", "study.report.sections"],
     ["service", "maintain", "study.report"],
     ["fill", "dataset", "study.quality"],
-    ["study.arms", "loader"],
+    ["study.arms", "loader", "server"],
     ["study.train"],
     ["study.safety"],
     ["study.experiment"],

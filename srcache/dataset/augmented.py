@@ -62,7 +62,7 @@ class SRAugmentedDataset:
         transform: from a Pillow image to what the loop wants; for a base that has none.
         on_miss: what to serve for an SR image that is not in the cache: "raise", "lr", "hr", "engine" (compute it with
             the recipe's engine and write it back), such an engine that is open already (spawned workers get a pickled
-            copy), or the address of an SR service (`srcache serve`) that is asked for it, "http://127.0.0.1:8000", or a
+            copy), or the address of an SR service (`srcache serve`) that is asked for it, "http://127.0.0.1:8484", or a
             RemoteService, which says more. Every fallback is counted. With a service the cache may be new: the recipe
             then comes from there.
         seed: of a policy that is given as text.

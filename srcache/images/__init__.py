@@ -16,7 +16,7 @@ from srcache.images.encoding import plain_suffix as plain_suffix
 from srcache.images.encoding import recode as recode
 from srcache.images.encoding import suffix_of as suffix_of
 from srcache.images.pillow import Decoded as Decoded
-from srcache.images.pillow import sides_of as sides_of
+from srcache.images.pillow import image_sides as image_sides
 from srcache.images.pillow import to_pixels as to_pixels
 from srcache.images.pixels import FILTERS as FILTERS
 from srcache.images.pixels import PIXEL_LIMIT as PIXEL_LIMIT

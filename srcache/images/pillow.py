@@ -58,13 +58,16 @@ def is_upright(data: bytes | memoryview, kind: str) -> bool:
             raise image_error(error) from error
 
 
-def sides_of(data: bytes | memoryview) -> tuple[int, int]:
-    """(height, width) as a file's header says; nothing is decoded.
+def image_sides(data: bytes | memoryview) -> tuple[int, int]:
+    """The (height, width) that a file's header says, before any orientation is applied; nothing is decoded.
 
     Raises:
-        ImageError: it cannot be opened, or says that it is far too large.
+        ImageError: as `decode`; what comes after the header is not looked at.
     """
+    if not len(data):
+        raise ImageError("empty", "the file has no bytes")
     with _open(data) as image:
+        require_pixels(image.width, image.height)
         return image.height, image.width
 
 

@@ -17,7 +17,7 @@ MOST_AT_ONCE = 256
 
 @dataclass(frozen=True, slots=True)
 class RemoteService:
-    """An SR service (`srcache serve`) that makes what a cache lacks: `on_miss=RemoteService("http://127.0.0.1:8000")`.
+    """An SR service (`srcache serve`) that makes what a cache lacks: `on_miss=RemoteService("http://127.0.0.1:8484")`.
 
     What it gives is checked (key, sample, recipe, checksum, size) and written to the local cache, so that it is asked
     for once. A cache that takes no images from a training (one of shards, or one that may not be written to) stays as
@@ -110,7 +110,7 @@ def _split(url: object, mistakes: Mistakes) -> SplitResult | None:
         return None
     odd = not str(url).isascii() or not str(url).isprintable() or " " in str(url)
     if not host or odd or parts.query or parts.fragment or "?" in str(url):
-        mistakes.note("url must be a scheme, a host, a port and a path, such as http://127.0.0.1:8000, without ? or #")
+        mistakes.note("url must be a scheme, a host, a port and a path, such as http://127.0.0.1:8484, without ? or #")
         return None
     return parts
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from srcache.errors import ImageError, ServiceError, SrcacheError, UnavailableError
-from srcache.images import LOSSLESS, decode, parse_codec, recode, sides_of, suffix_of
+from srcache.images import LOSSLESS, decode, image_sides, parse_codec, recode, suffix_of
 from srcache.keys import ImageKey, image_key, is_key, split_name
 from srcache.recipe.recipe import Recipe
 from srcache.service import protocol
@@ -258,7 +258,7 @@ def entry_of(answer: Answer, request: Request, recipe: Recipe, codec: str) -> En
             f"the answer for {request.name} is no image as recipe {recipe.folder} stores them ({', '.join(kinds)})"
         )
     try:
-        sides = sides_of(payload)
+        sides = image_sides(payload)
         if sides == request.size:
             sides = decode(payload).shape[:2]
     except ImageError as error:

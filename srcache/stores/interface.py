@@ -158,6 +158,7 @@ class StoreKind:
         codec: the lossless codec of its images, where a recipe names no lossy one; see `images.encode`.
         misses: whether the workers of a training may add the images that they miss.
         shared: whether several processes may fill a store at once.
+        prompt: whether a look-up is over at once, also while entries are committed, so that an event loop may do it.
         open: a store at a path; raises CacheError where there is nothing to read, DamagedError, MachineError.
         refuse: raises CacheError where a store of this kind must not be made.
         check: problems of a store's files that reading all entries does not show. Reading damaged files may end the
@@ -177,6 +178,7 @@ class StoreKind:
     codec: str
     misses: bool
     shared: bool = False
+    prompt: bool = False
     open: Callable[[Path, StoreOptions], Store]
     refuse: Callable[[Path], None]
     check: Callable[[Path], Iterator[Problem]]

@@ -13,7 +13,8 @@ What LMDB does not forgive is kept in here:
   clusters set.)
 * Buffers of an open transaction lie in the map, so the map is neither moved nor closed while one is read by another
   thread (`reading`).
-* Every commit is synced: batches cost little, and nothing that `put_many` returned from is ever lost.
+* Every commit is synced: batches cost little, and nothing that `put_many` returned from is ever lost. Readers do not
+  wait for the disk meanwhile: a commit keeps the map where it is, as they do, and has a lock of its own.
 """
 
 import errno
@@ -50,7 +51,7 @@ class Environment:
         self.writable = False
         self.lock = threading.RLock()
         self._unread = threading.Condition(self.lock)
-        self._turn = threading.Lock()
+        self._turn, self._writing = threading.Lock(), threading.Lock()
         self._readers, self._moving = 0, False
         self._env: lmdb.Environment | None = None
         self._open_for_writing = False
@@ -166,20 +167,22 @@ class Environment:
         return self._guarded(read)
 
     def write(self, act: Callable[..., _T]) -> _T:
-        """Run `act(transaction, images, records, aliases)` in one synced transaction, growing the map as needed."""
+        """Run `act(transaction, images, records, aliases)` in one synced transaction, growing the map as needed.
 
-        def attempt(env: lmdb.Environment) -> _T:
+        Readers do not wait for it: only what moves or closes the map does.
+        """
+        with self._writing:
             while True:
                 try:
-                    with env.begin(write=True) as transaction:
+                    with self._in_use() as env, env.begin(write=True) as transaction:
                         return act(transaction, *(self._dbs[name] for name in DATABASES))
                 except lmdb.MapFullError:
-                    with self._unmapped():
-                        env.set_mapsize(2 * env.info()["map_size"])
-
-        with self.lock:
-            self.writable = True
-            return self._guarded(attempt)
+                    self._guarded(self._grow)
+                except lmdb.MapResizedError:
+                    self._guarded(self._follow)
+                except (lmdb.Error, MemoryError) as error:
+                    self.close()
+                    raise _translated(error, self.path) from error
 
     def close(self) -> None:
         """Close the files; the next call opens them again, for reading if it only reads."""
@@ -187,13 +190,46 @@ class Environment:
             self._drop()
             self.writable = False
 
+    def hold(self) -> None:
+        """Before a fork: wait for a commit that is under way, and keep others from using the files."""
+        self._writing.acquire()
+        self.lock.acquire()
+
+    def let_go(self) -> None:
+        """In the parent after a fork: end `hold`."""
+        self.lock.release()
+        self._writing.release()
+
     def forget(self) -> None:
         """In a forked child: drop what the parent opened."""
         self.lock = threading.RLock()
         self._unread = threading.Condition(self.lock)
-        self._turn = threading.Lock()
+        self._turn, self._writing = threading.Lock(), threading.Lock()
         self._readers, self._moving = 0, False
         self.close()
+
+    @contextmanager
+    def _in_use(self) -> Iterator[lmdb.Environment]:
+        """The environment, open for writing; inside, nobody moves or closes the map, but others may read."""
+        with self.lock:
+            self.writable = True
+            self._unread.wait_for(lambda: not self._moving)
+            env = self._opened()
+            self._readers += 1
+        try:
+            yield env
+        finally:
+            with self.lock:
+                self._readers -= 1
+                self._unread.notify_all()
+
+    def _follow(self, env: lmdb.Environment) -> None:
+        with self._unmapped():
+            env.set_mapsize(0)
+
+    def _grow(self, env: lmdb.Environment) -> None:
+        with self._unmapped():
+            env.set_mapsize(2 * env.info()["map_size"])
 
     @contextmanager
     def _unmapped(self) -> Iterator[None]:
@@ -247,8 +283,7 @@ class Environment:
             try:
                 return act()
             except lmdb.MapResizedError:
-                with self._unmapped():
-                    env.set_mapsize(0)
+                self._follow(env)
 
     def _refuse_truncated(self, env: lmdb.Environment, data: Path) -> None:
         needed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
@@ -376,12 +411,12 @@ _TABLE_LOCK = threading.RLock()
 def _before_fork() -> None:
     _TABLE_LOCK.acquire()
     for environment in _TABLE.values():
-        environment.lock.acquire()
+        environment.hold()
 
 
 def _after_fork_in_parent() -> None:
     for environment in _TABLE.values():
-        environment.lock.release()
+        environment.let_go()
     _TABLE_LOCK.release()
 
 

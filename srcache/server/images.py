@@ -1,0 +1,218 @@
+"""One request for an image: looked up, or read, named, made and stored; then answered as the client prefers it."""
+
+import asyncio
+from collections.abc import Callable
+
+from starlette.requests import Request
+from xxhash import xxh3_64_hexdigest
+
+from srcache.errors import DamagedError, ImageError
+from srcache.images import decode, encode
+from srcache.keys import ImageKey, entry_name, image_key, pixel_key
+from srcache.server.answers import (
+    FORMATS,
+    ImageAnswer,
+    Refusal,
+    Stored,
+    image_headers,
+    is_known,
+    require_format,
+)
+from srcache.server.bodies import read_body
+from srcache.server.hosted import SOURCE, HostedRecipe
+from srcache.server.limits import Hold
+from srcache.server.making import Load, Loaded, decode_within
+from srcache.server.queries import Asked, asked, require_key
+from srcache.server.site import Site
+from srcache.service import protocol
+from srcache.service.protocol import HIT, MISS
+from srcache.service.service import Served
+
+_HASHED_HERE = 1 << 18
+"""Bytes that are hashed in the event loop; more of them in a thread."""
+
+_TRANSCODING = 8
+"""Bytes of memory for a pixel of an image that is encoded anew."""
+
+_WRONG = {
+    "empty": "the body is empty",
+    "truncated": "the image file ends too early",
+    "unreadable": "the body is not an image that srcache reads, or is damaged",
+    "animated": "the file has several frames; send one image",
+    "too_large": "the image, or its SR image, has more pixels than this service allows; send a smaller one",
+    "unsupported": "the image's pixels have no agreed range; convert it to 8 or 16 bits",
+    "out_of_memory": "the image does not fit into this machine's memory; send a smaller one",
+}
+"""What is said of an image by the reason for which it cannot be used; a decoder's own words might say more than they
+should."""
+
+
+class Images:
+    """The routes of images."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._checksums: dict[tuple[str, str], str] = {}
+
+    async def post(self, request: Request) -> ImageAnswer:
+        """POST /v1/sr: the SR image of an image that is sent.
+
+        Raises:
+            Refusal: with the reason.
+        """
+        wanted = asked(self._site, request, protocol.RECIPE, protocol.SAMPLE, protocol.AS)
+        recipe, accept = wanted.recipe, request.headers.get("accept", "")
+        require_format(accept, recipe.media_type)
+        key, load, hold = await read_image(self._site, request, wanted)
+        name = entry_name(key, wanted.sample)
+        try:
+            found = await self._find(recipe, key, wanted.sample)
+            cached = HIT if found else MISS
+            if found is None:
+                found = await self._made(recipe, name, load)
+        finally:
+            self._site.makers[recipe.fingerprint].release_after(name, hold)
+        return await self._answer(request, recipe, found, cached)
+
+    async def get(self, request: Request) -> ImageAnswer:
+        """GET /v1/sr/{key}: an SR image that is stored.
+
+        Raises:
+            Refusal: with the reason; 404 if it is not.
+        """
+        wanted = asked(self._site, request, protocol.RECIPE, protocol.SAMPLE)
+        found = await self._find(wanted.recipe, require_key(request.path_params["key"]), wanted.sample)
+        if found is None:
+            raise Refusal(404, "not_stored", "the cache has no such SR image; POST the image to have it made")
+        return await self._answer(request, wanted.recipe, found, HIT)
+
+    async def _find(self, recipe: HostedRecipe, key: ImageKey, sample: int) -> Stored | None:
+        try:
+            found = await self._looked_up(recipe, lambda: recipe.find(key, sample))
+        except DamagedError as error:
+            self._site.metrics.failed(recipe, "damaged")
+            raise Refusal(
+                503, "damaged", "the stored image is damaged; the cache's owner must run `srcache repair`", retry=60
+            ) from error
+        if found is not None:
+            recipe.hits += 1
+        return found
+
+    async def _looked_up(self, recipe: HostedRecipe, look: Callable[[], Stored | None]) -> Stored | None:
+        """What a look-up finds: made here where that is over at once, for a thread would cost more; else in a thread."""
+        if recipe.folder.store_kind.prompt:
+            return look()
+        return await asyncio.get_running_loop().run_in_executor(self._site.readers, look)
+
+    async def _made(self, recipe: HostedRecipe, name: str, load: Load) -> Stored:
+        """Have an image made; returns it as it was stored."""
+        if (reason := recipe.failure(name)) is not None:
+            raise failed(recipe, reason)
+        maker = self._site.maker(recipe)
+        recipe.most_sample = max(recipe.most_sample, int(name.rpartition("-")[2]))
+        task = maker.make(name, load, SOURCE)
+        try:
+            async with asyncio.timeout(self._site.settings.engine_seconds):
+                served: Served = await asyncio.shield(task)
+        except TimeoutError as error:
+            if task.done():
+                raise
+            raise Refusal(
+                504, "too_long", "the image was not made in time; it may be there later, so ask again"
+            ) from error
+        except ImageError as error:
+            self._site.metrics.failed(recipe, error.reason)
+            raise unusable(error) from error
+        except (Refusal, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            raise Refusal(
+                503, "stopped", "the engine has stopped, and the service is ending; try again", retry=10
+            ) from error
+        if served.failure is not None:
+            self._site.metrics.failed(recipe, served.failure.reason)
+            raise failed(recipe, served.failure.reason)
+        found = await self._looked_up(recipe, lambda: recipe.read(name))
+        if found is None:
+            raise Refusal(503, "gone", "the image was stored, but is gone; try again", retry=1)
+        return found
+
+    async def _answer(self, request: Request, recipe: HostedRecipe, found: Stored, cached: str) -> ImageAnswer:
+        request.scope["srcache.cached"] = cached
+        self._site.metrics.answered(recipe, cached)
+        kind = require_format(request.headers.get("accept", ""), found.media_type)
+        body, checksum = found.payload, str(found.record.get("xxh3") or xxh3_64_hexdigest(found.payload))
+        if kind != found.media_type:
+            body, checksum = await self._encoded(recipe, found, kind)
+        headers = image_headers(found, recipe.fingerprint, kind, checksum, cached)
+        if request.method == "POST":
+            key, _, sample = found.name.rpartition("-")
+            place = protocol.content_location(ImageKey(key), int(sample), recipe.fingerprint)
+            headers.append((b"content-location", place.encode()))
+        elif is_known(protocol.entity_tag(recipe.fingerprint, found.name, checksum), _if_none_match(request)):
+            return ImageAnswer(body=b"", headers=[pair for pair in headers if pair[0] != b"content-type"], status=304)
+        headers.append((b"content-length", str(len(body)).encode()))
+        return ImageAnswer(body=body, headers=headers)
+
+    async def _encoded(self, recipe: HostedRecipe, found: Stored, kind: str) -> tuple[bytes, str]:
+        """A stored image in another format, and the checksum of that."""
+        size = found.record.get("size") or [0, 0]
+        with self._site.budget.take(_TRANSCODING * int(size[0]) * int(size[1])):
+            loop = asyncio.get_running_loop()
+            body = await loop.run_in_executor(self._site.readers, _encoded, found.payload, FORMATS[kind])
+        return body, xxh3_64_hexdigest(body)
+
+
+async def read_image(site: Site, request: Request, wanted: Asked) -> tuple[ImageKey, Load, Hold]:
+    """The key of the image in a request's body, what decodes it when it must be made, and the memory of both.
+
+    Raises:
+        Refusal: with the reason.
+    """
+    data, hold = await read_body(request, site.settings.most_body, site.budget)
+    loop = asyncio.get_running_loop()
+
+    def load() -> Loaded:
+        return decode_within(data, site.settings.most_pixels, site.budget, wanted.recipe)
+
+    try:
+        if wanted.as_pixels:
+            loaded = await loop.run_in_executor(site.threads, load)
+            key = await loop.run_in_executor(site.threads, pixel_key, loaded.decoded.rgb)
+            hold.release()
+            return key, lambda: loaded, loaded.hold
+        if len(data) <= _HASHED_HERE:
+            return image_key(data), load, hold
+        return await loop.run_in_executor(site.threads, image_key, data), load, hold
+    except ImageError as error:
+        hold.release()
+        site.metrics.failed(wanted.recipe, error.reason)
+        raise unusable(error) from error
+    except BaseException:
+        hold.release()
+        raise
+
+
+def unusable(error: ImageError) -> Refusal:
+    """The answer to an image that cannot be used: 413 for one that is too large, else 415."""
+    words = _WRONG.get(error.reason, "the image cannot be used")
+    return Refusal(413 if error.reason in ("too_large", "out_of_memory") else 415, error.reason, f"{words}")
+
+
+def failed(recipe: HostedRecipe, reason: str) -> Refusal:
+    """The answer to an image that the engine could not make; the engine's own words stay here, in the journal."""
+    word = reason if reason.isidentifier() and len(reason) <= 40 else "failed"
+    return Refusal(
+        422,
+        word,
+        f"the image was read, but engine {recipe.recipe.engine} could not make its SR image ({word}); it is not tried "
+        "again before the service is started with --retry-failed",
+    )
+
+
+def _if_none_match(request: Request) -> str:
+    return ", ".join(request.headers.getlist("if-none-match"))
+
+
+def _encoded(payload: bytes, codec: str) -> bytes:
+    return encode(decode(payload), codec)
