@@ -71,7 +71,7 @@ class Session:
         self._client = _connections(remote)
         self._slots, self._breaker, self._has_answered = asyncio.Semaphore(remote.batch), Breaker(), False
         self._closing, self._is_closed = threading.Lock(), False
-        self._thread = threading.Thread(target=self.loop.run_forever, name="srcache-remote", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="srcache-remote", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -80,12 +80,15 @@ class Session:
             if self._is_closed:
                 return
             self._is_closed = True
-        ended = asyncio.run_coroutine_threadsafe(self._end(), self.loop)
-        if threading.current_thread() is self._thread:  # the garbage collector may call from anywhere
-            return
-        ended.result(_END)
-        self._thread.join(_END)
-        self.loop.close()
+        asyncio.run_coroutine_threadsafe(self._end(), self.loop)
+        if threading.current_thread() is not self._thread:  # the garbage collector may call from anywhere
+            self._thread.join(_END)
+
+    def _run(self) -> None:
+        try:
+            self.loop.run_forever()
+        finally:
+            self.loop.close()
 
     async def _end(self) -> None:
         others = asyncio.all_tasks() - {asyncio.current_task()}

@@ -4,10 +4,11 @@ Its images are those that `build` would store, so that a client's results can be
 """
 
 import json
+import socket
 import threading
 from collections import Counter
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -180,6 +181,27 @@ class Handler(BaseHTTPRequestHandler):
         return document(answer, 202)
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._open: list[socket.socket] = []
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._open.append(request)
+        super().process_request(request, client_address)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A connection that breaks is what tests are about."""
+
+    def cut(self) -> None:
+        """End every connection."""
+        for connection in self._open:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+
 def image(recipe: Recipe, found: tuple[str, bytes, dict[str, Any]], cached: str) -> dict[str, Any]:
     """The answer with an image."""
     name, payload, record = found
@@ -214,9 +236,7 @@ def refusal(status: int, reason: str, message: str, **headers: str) -> dict[str,
 def fake_service(*recipes: Recipe, codec: str = "qoi", port: int = 0):
     """A running service, which ends with the context."""
     fake = FakeService(list(recipes), codec)
-    handler = type("Bound", (Handler,), {"fake": fake})
-    ThreadingHTTPServer.daemon_threads = True
-    server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+    server = _Server(("127.0.0.1", port), type("Bound", (Handler,), {"fake": fake}))
     fake.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
@@ -224,6 +244,7 @@ def fake_service(*recipes: Recipe, codec: str = "qoi", port: int = 0):
         yield fake
     finally:
         server.shutdown()
+        server.cut()
         server.server_close()
         thread.join()
         for service in fake.services.values():
