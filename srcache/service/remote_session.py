@@ -66,9 +66,9 @@ class Session:
     """
 
     def __init__(self, remote: RemoteService) -> None:
-        self.owner, self.loop = os.getpid(), asyncio.new_event_loop()
         self._remote, self._token = remote, _token_of(remote)
         self._client = _connections(remote)
+        self.owner, self.loop = os.getpid(), asyncio.new_event_loop()
         self._slots, self._breaker, self._has_answered = asyncio.Semaphore(remote.batch), Breaker(), False
         self._closing, self._is_closed = threading.Lock(), False
         self._thread = threading.Thread(target=self._run, name="srcache-remote", daemon=True)
