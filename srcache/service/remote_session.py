@@ -126,15 +126,17 @@ class Session:
             return result
 
     async def _tried(self, ask: "Callable[[], Awaitable[_T]]", most: int) -> _T:
-        deadline, tries = self.loop.time() + self._remote.timeout, 0
+        deadline, tries, last = self.loop.time() + self._remote.timeout, 0, ""
         while True:
             try:
                 async with asyncio.timeout_at(deadline):
                     result = await ask()
             except TimeoutError as error:
-                raise UnavailableError(f"{self._title} has not answered within {self._remote.timeout:g} s") from error
+                raise UnavailableError(
+                    f"{self._title} has not answered within {self._remote.timeout:g} s{last}"
+                ) from error
             except Passing as passing:
-                tries += passing.asked is None
+                tries, last = tries + (passing.asked is None), f" ({passing})"
                 wait = pause(max(tries, 1), passing.asked)
                 if tries >= min(most, passing.most, self._most_tries) or self.loop.time() + wait >= deadline:
                     raise passing.final(f"{self._title}: {passing}") from passing
