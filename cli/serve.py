@@ -9,7 +9,6 @@ from srcache.service.token_file import find_token_file
 from srcache.stores import KINDS
 from srcache.wording import counted
 
-from .access_log import access_log
 from .options import BYTES, EXISTING_FILE, FOLDER, SOURCE, common, device_option, set_option
 from .output import attributes, document, reasons, table
 from .progress_bar import progress_bar
@@ -113,7 +112,7 @@ def command(recipes: tuple[str, ...], changes: dict[str, Any], log_json: bool, a
         token_file=find_token_file(options.pop("token_file")),
         **options,
     )
-    with access_log(), progress_bar("scan", "file") as show:
+    with progress_bar("scan", "file") as show:
         report = serve(settings, lambda found: _announce(found, as_json), log_json=log_json, progress=show)
     if as_json:
         click.echo(document("serve", attributes(report, "requests", "recipes")))

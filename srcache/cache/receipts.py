@@ -107,12 +107,12 @@ def _receipt(path: Path) -> dict[str, Any]:
 def asked_for(home: Path) -> dict[str, int]:
     """The catalogs that a recipe's runs were asked for, the latest last: digest → most samples per image.
 
-    A run that was killed leaves no receipt, and is not known here.
+    A run that was killed leaves no receipt, and is not known here; one of `serve` was asked for single images.
     """
     found: dict[str, int] = {}
     for receipt in readable_receipts(home)[0].values():
-        digest = receipt["catalog"]
-        found[digest] = max(receipt["samples"], found.pop(digest, 1))
+        if digest := receipt["catalog"]:
+            found[digest] = max(receipt["samples"], found.pop(digest, 1))
     return found
 
 

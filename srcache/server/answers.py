@@ -1,8 +1,7 @@
 """Answers: errors as JSON, images as they are stored or in a format that a client prefers, and what tags them."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -12,6 +11,8 @@ from starlette.types import Receive, Scope, Send
 
 from srcache.images import suffix_of
 from srcache.service import protocol
+
+Headers = tuple[tuple[bytes, bytes], ...]
 
 FORMATS = {"image/png": "png", "image/qoi": "qoi", "image/webp": "webp:90", "image/jpeg": "jpeg:90"}
 """What images can be answered in, beside as they are stored, the preferred first; and the codec of each."""
@@ -130,40 +131,39 @@ def is_known(tag: str, if_none_match: str) -> bool:
     return tag in (part.strip().removeprefix("W/") for part in if_none_match.split(","))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ImageAnswer:
     """An image as an answer: an ASGI application.
 
-    Attributes:
-        body: an image file's bytes.
-        status: 200, or 304 for one without a body.
+    Args:
+        body: an image file's bytes; none for a 304.
         headers: as they are sent.
+        status: 200 or 304.
     """
 
-    body: bytes
-    headers: Sequence[tuple[bytes, bytes]]
-    status: int = 200
-    held: list[Any] = field(default_factory=list)
+    __slots__ = ("_body", "_headers", "_status")
+
+    def __init__(self, body: bytes, headers: Headers, status: int = 200) -> None:
+        self._body, self._headers, self._status = body, headers, status
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it, in pieces if it is large, so that a slow client does not keep all of it in memory twice."""
-        await send({"type": "http.response.start", "status": self.status, "headers": [*self.headers]})
-        for start in range(0, len(self.body) - _PIECE, _PIECE):
-            piece = self.body[start : start + _PIECE]
+        await send({"type": "http.response.start", "status": self._status, "headers": self._headers})
+        start, end = 0, len(self._body) - _PIECE
+        while start < end:
+            piece = self._body[start : start + _PIECE]
             await send({"type": "http.response.body", "body": piece, "more_body": True})
-        rest = max(0, (len(self.body) - 1) // _PIECE) * _PIECE
-        await send({"type": "http.response.body", "body": self.body[rest:] if rest else self.body})
+            start += _PIECE
+        await send({"type": "http.response.body", "body": self._body[start:] if start else self._body})
 
 
-def image_headers(stored: Stored, fingerprint: str, kind: str, checksum: str, cached: str) -> list[tuple[bytes, bytes]]:
-    """The headers of an answer with an image; see `srcache.service.protocol`.
+def image_headers(stored: Stored, fingerprint: str, kind: str, checksum: str) -> Headers:
+    """The headers of an answer with an image, but for whether it was stored already; see `srcache.service.protocol`.
 
     Args:
         stored: the entry.
         fingerprint: of its recipe.
         kind: the media type of what is sent.
         checksum: of what is sent.
-        cached: `hit` or `miss`.
     """
     key, _, sample = stored.name.rpartition("-")
     words = {
@@ -175,9 +175,8 @@ def image_headers(stored: Stored, fingerprint: str, kind: str, checksum: str, ca
         protocol.SAMPLE_HEADER.lower(): str(int(sample)),
         protocol.FINGERPRINT_HEADER.lower(): fingerprint,
         protocol.CHECKSUM_HEADER.lower(): checksum,
-        protocol.CACHE_HEADER.lower(): cached,
     }
     packed = protocol.pack_record(stored.record)
     if packed is not None:
         words[protocol.RECORD_HEADER.lower()] = packed
-    return [(name.encode(), value.encode()) for name, value in words.items()]
+    return tuple((name.encode(), value.encode()) for name, value in words.items())

@@ -1,50 +1,83 @@
-"""The routes of the service, as one ASGI application."""
+"""The routes of the service, as one ASGI application.
+
+A table instead of Starlette's router: paths are few and fixed, and every hit goes through here.
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from srcache.server.access import Doors
-from srcache.server.answers import Refusal, error_answer, json_answer
+from srcache.server.answers import Refusal, json_answer
 from srcache.server.gate import Gate
 from srcache.server.images import Images
+from srcache.server.log import Line
 from srcache.server.metrics import stats
 from srcache.server.prefetch import Prefetch
 from srcache.server.queries import query
 from srcache.server.site import Site
 from srcache.service.protocol import HEALTH, METRICS, PREFETCH, READY, RECIPES, SR, STATS, offered_recipe
 
-Answer = Callable[[Request], Awaitable[Any]]
+Handler = Callable[[Request], Awaitable[ASGIApp]]
+"""Answers a request with an ASGI application that sends the answer."""
+
+_IMAGES = f"{SR}/"
 
 
-def make_app(site: Site, doors: Doors, log_json: bool = False) -> ASGIApp:
-    """The service as an ASGI application."""
-    app = Starlette(routes=routes(site), exception_handlers={HTTPException: _refused})
-    app.router.redirect_slashes = False
-    return Gate(app, site, doors, log_json)
+def make_app(site: Site, doors: Doors, log: Callable[[Line], None]) -> ASGIApp:
+    """The service as an ASGI application; `log` gets a line for each request."""
+    return Gate(Routes(site), site, doors, log)
 
 
-def routes(site: Site) -> list[BaseRoute]:
-    """Every route."""
-    images, prefetch, about = Images(site), Prefetch(site), _About(site)
-    table: list[tuple[str, str, Answer]] = [
-        (SR, "POST", images.post),
-        (f"{SR}/{{key}}", "GET", images.get),
-        (PREFETCH, "POST", prefetch.post),
-        (RECIPES, "GET", about.recipes),
-        (STATS, "GET", about.stats),
-        (METRICS, "GET", about.metrics),
-        (HEALTH, "GET", about.health),
-        (READY, "GET", about.ready),
-    ]
-    return [Route(path, answer, methods=[method]) for path, method, answer in table]
+class Routes:
+    """Finds what answers a request: an ASGI application that raises a `Refusal` where nothing does."""
+
+    def __init__(self, site: Site) -> None:
+        images, prefetch, about = Images(site), Prefetch(site), _About(site)
+        self._image: Mapping[str, Handler] = {"GET": images.get}
+        self._table: dict[str, Mapping[str, Handler]] = {
+            SR: {"POST": images.post},
+            PREFETCH: {"POST": prefetch.post},
+            RECIPES: {"GET": about.recipes},
+            STATS: {"GET": about.stats},
+            METRICS: {"GET": about.metrics},
+            HEALTH: {"GET": about.health},
+            READY: {"GET": about.ready},
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI.
+
+        Raises:
+            Refusal: 404, 405, or what the handler refuses.
+        """
+        path: str = scope["path"]
+        if path.startswith(_IMAGES):
+            handlers: Mapping[str, Handler] | None = self._image
+            scope["path_params"] = {"key": path[len(_IMAGES) :]}
+        else:
+            handlers = self._table.get(path)
+        if handlers is None:
+            raise Refusal(404, "not_found", "there is nothing at this path; /openapi.json lists what there is")
+        handler = handlers.get("GET" if scope["method"] == "HEAD" else scope["method"])
+        if handler is None:
+            allowed = ", ".join([*handlers, *(["HEAD"] if "GET" in handlers else [])])
+            raise Refusal(405, "bad_method", f"this path takes {allowed}", headers={"Allow": allowed})
+        answer = await handler(Request(scope, receive))
+        await answer(scope, receive, send)
+
+    def add(self, route: Route) -> None:
+        """Add a route of Starlette's that is read with GET."""
+
+        async def show(request: Request) -> ASGIApp:
+            return route.app
+
+        self._table[route.path] = {"GET": show}
 
 
 class _About:
@@ -59,9 +92,8 @@ class _About:
 
     async def stats(self, request: Request) -> Response:
         query(request)
-        site = self._site
-        loop = asyncio.get_running_loop()
-        recipes = [
+        site, loop = self._site, asyncio.get_running_loop()
+        recipes: list[dict[str, Any]] = [
             {**await loop.run_in_executor(site.readers, stats, one), "waiting": site.makers[one.fingerprint].waiting}
             for one in site.recipes
         ]
@@ -71,7 +103,7 @@ class _About:
                 "active": site.active,
                 "draining": site.is_draining,
                 "memory": {"used": site.budget.used, "limit": site.budget.most},
-                "recipes": [{**stats(one), "waiting": site.makers[one.fingerprint].waiting} for one in site.recipes],
+                "recipes": recipes,
             }
         )
 
@@ -86,16 +118,3 @@ class _About:
             return json_answer({"ok": True})
         what = "the service is ending" if self._site.is_draining else "the engine is being loaded"
         raise Refusal(503, "not_ready", f"{what}; ask again in a moment", retry=2)
-
-
-async def _refused(request: Request, error: Exception) -> Response:
-    """What Starlette or a route refuses, as JSON."""
-    if isinstance(error, Refusal):
-        return error_answer(error)
-    assert isinstance(error, HTTPException)
-    words = {
-        404: ("not_found", "there is nothing at this path; /openapi.json lists what there is"),
-        405: ("bad_method", "the path takes another method; the header Allow says which"),
-    }
-    reason, message = words.get(error.status_code, ("refused", "the request cannot be answered"))
-    return error_answer(Refusal(error.status_code, reason, message, headers=error.headers))

@@ -6,6 +6,7 @@ import time
 from starlette.requests import Request
 
 from srcache.server.answers import Refusal
+from srcache.server.headers import said
 from srcache.server.limits import BODY, ByteBudget, Hold
 
 _GRACE = 10.0
@@ -56,7 +57,7 @@ async def read_body(request: Request, most: int, budget: ByteBudget) -> tuple[by
 
 def _announced(request: Request, most: int) -> int:
     """The length that the headers announce; 0 where they announce none."""
-    text = request.headers.get("content-length", "0")
+    text = said(request.scope, b"content-length") or "0"
     if not (text.isascii() and text.isdecimal()):
         raise Refusal(400, "bad_header", "Content-Length must be a number of bytes")
     if len(text) > 18 or int(text) > most:

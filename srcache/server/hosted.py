@@ -37,7 +37,8 @@ class HostedRecipe:
         settings: the server's.
 
     Attributes:
-        recipe, fingerprint, info: the recipe, its fingerprint, and its engine's description.
+        recipe, fingerprint, name, info: the recipe, its fingerprint, its folder's name, and its engine's description.
+        media_type: of what is stored from now on.
         counts: what became of requests to the engine.
         hits: answers from the store; `most_sample` is the highest sample that was asked for.
     """
@@ -45,7 +46,7 @@ class HostedRecipe:
     def __init__(self, folder: RecipeFolder, store: Store, settings: ServerSettings) -> None:
         self.folder, self.store = folder, store
         self.recipe: Recipe = folder.recipe
-        self.fingerprint = self.recipe.fingerprint
+        self.fingerprint, self.name = self.recipe.fingerprint, self.recipe.folder
         self.info: EngineInfo = find_engine(self.recipe.engine).info
         self.counts = FillCounts(folder, 0, None)
         self.hits = self.most_sample = 0

@@ -19,10 +19,12 @@ from srcache.server.answers import (
     require_format,
 )
 from srcache.server.bodies import read_body
+from srcache.server.headers import said
 from srcache.server.hosted import SOURCE, HostedRecipe
 from srcache.server.limits import Hold
 from srcache.server.making import Load, Loaded, decode_within
 from srcache.server.queries import Asked, asked, require_key
+from srcache.server.ready import Ready, ReadyKey
 from srcache.server.site import Site
 from srcache.service import protocol
 from srcache.service.protocol import HIT, MISS
@@ -30,6 +32,9 @@ from srcache.service.service import Served
 
 _HASHED_HERE = 1 << 18
 """Bytes that are hashed in the event loop; more of them in a thread."""
+
+_CACHED = {cached: (protocol.CACHE_HEADER.lower().encode(), cached.encode()) for cached in (HIT, MISS)}
+_OF_BODIES = (b"content-type", b"content-length")
 
 _TRANSCODING = 8
 """Bytes of memory for a pixel of an image that is encoded anew."""
@@ -52,7 +57,6 @@ class Images:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._checksums: dict[tuple[str, str], str] = {}
 
     async def post(self, request: Request) -> ImageAnswer:
         """POST /v1/sr: the SR image of an image that is sent.
@@ -61,18 +65,21 @@ class Images:
             Refusal: with the reason.
         """
         wanted = asked(self._site, request, protocol.RECIPE, protocol.SAMPLE, protocol.AS)
-        recipe, accept = wanted.recipe, request.headers.get("accept", "")
+        recipe, accept = wanted.recipe, said(request.scope, b"accept")
         require_format(accept, recipe.media_type)
         key, load, hold = await read_image(self._site, request, wanted)
-        name = entry_name(key, wanted.sample)
+        place, name = (recipe.fingerprint, key, wanted.sample, accept), entry_name(key, wanted.sample)
+        ready, cached = self._site.ready.get(place), HIT
         try:
-            found = await self._find(recipe, key, wanted.sample)
-            cached = HIT if found else MISS
-            if found is None:
-                found = await self._made(recipe, name, load)
+            if ready is None:
+                found = await self._find(recipe, key, wanted.sample)
+                if found is None:
+                    found, cached = await self._made(recipe, name, load), MISS
+                ready = await self._prepared(recipe, found, place)
         finally:
             self._site.makers[recipe.fingerprint].release_after(name, hold)
-        return await self._answer(request, recipe, found, cached)
+        self._count(request, recipe, cached)
+        return ImageAnswer(ready.body, (_CACHED[cached], *ready.posted))
 
     async def get(self, request: Request) -> ImageAnswer:
         """GET /v1/sr/{key}: an SR image that is stored.
@@ -81,10 +88,23 @@ class Images:
             Refusal: with the reason; 404 if it is not.
         """
         wanted = asked(self._site, request, protocol.RECIPE, protocol.SAMPLE)
-        found = await self._find(wanted.recipe, require_key(request.path_params["key"]), wanted.sample)
-        if found is None:
-            raise Refusal(404, "not_stored", "the cache has no such SR image; POST the image to have it made")
-        return await self._answer(request, wanted.recipe, found, HIT)
+        recipe, accept = wanted.recipe, said(request.scope, b"accept")
+        place = (recipe.fingerprint, request.scope["path_params"]["key"], wanted.sample, accept)
+        ready = self._site.ready.get(place)
+        if ready is None:
+            found = await self._find(recipe, require_key(place[1]), wanted.sample)
+            if found is None:
+                raise Refusal(404, "not_stored", "the cache has no such SR image; POST the image to have it made")
+            ready = await self._prepared(recipe, found, place)
+        self._count(request, recipe, HIT)
+        if (known := said(request.scope, b"if-none-match")) and is_known(ready.tag, known):
+            return ImageAnswer(b"", tuple(pair for pair in ready.got if pair[0] not in _OF_BODIES), 304)
+        return ImageAnswer(ready.body, (_CACHED[HIT], *ready.got))
+
+    def _count(self, request: Request, recipe: HostedRecipe, cached: str) -> None:
+        request.scope["srcache.cached"] = cached
+        recipe.hits += cached == HIT
+        self._site.metrics.answered(recipe, cached)
 
     async def _find(self, recipe: HostedRecipe, key: ImageKey, sample: int) -> Stored | None:
         try:
@@ -94,12 +114,10 @@ class Images:
             raise Refusal(
                 503, "damaged", "the stored image is damaged; the cache's owner must run `srcache repair`", retry=60
             ) from error
-        if found is not None:
-            recipe.hits += 1
         return found
 
     async def _looked_up(self, recipe: HostedRecipe, look: Callable[[], Stored | None]) -> Stored | None:
-        """What a look-up finds: made here where that is over at once, for a thread would cost more; else in a thread."""
+        """What a look-up finds: done here where that is over at once (a thread costs more), else in a thread."""
         if recipe.folder.store_kind.prompt:
             return look()
         return await asyncio.get_running_loop().run_in_executor(self._site.readers, look)
@@ -137,22 +155,20 @@ class Images:
             raise Refusal(503, "gone", "the image was stored, but is gone; try again", retry=1)
         return found
 
-    async def _answer(self, request: Request, recipe: HostedRecipe, found: Stored, cached: str) -> ImageAnswer:
-        request.scope["srcache.cached"] = cached
-        self._site.metrics.answered(recipe, cached)
-        kind = require_format(request.headers.get("accept", ""), found.media_type)
+    async def _prepared(self, recipe: HostedRecipe, found: Stored, place: ReadyKey) -> Ready:
+        """A stored image as it is answered; kept, for it may be asked for again."""
+        kind = require_format(place[3], found.media_type)
         body, checksum = found.payload, str(found.record.get("xxh3") or xxh3_64_hexdigest(found.payload))
         if kind != found.media_type:
             body, checksum = await self._encoded(recipe, found, kind)
-        headers = image_headers(found, recipe.fingerprint, kind, checksum, cached)
-        if request.method == "POST":
-            key, _, sample = found.name.rpartition("-")
-            place = protocol.content_location(ImageKey(key), int(sample), recipe.fingerprint)
-            headers.append((b"content-location", place.encode()))
-        elif is_known(protocol.entity_tag(recipe.fingerprint, found.name, checksum), _if_none_match(request)):
-            return ImageAnswer(body=b"", headers=[pair for pair in headers if pair[0] != b"content-type"], status=304)
-        headers.append((b"content-length", str(len(body)).encode()))
-        return ImageAnswer(body=body, headers=headers)
+        headers = image_headers(found, recipe.fingerprint, kind, checksum)
+        headers = (*headers, (b"content-length", str(len(body)).encode()))
+        key, _, sample = found.name.rpartition("-")
+        where = protocol.content_location(ImageKey(key), int(sample), recipe.fingerprint)
+        tag = protocol.entity_tag(recipe.fingerprint, found.name, checksum)
+        ready = Ready(body, tag, headers, (*headers, (b"content-location", where.encode())))
+        self._site.ready.keep(place, ready)
+        return ready
 
     async def _encoded(self, recipe: HostedRecipe, found: Stored, kind: str) -> tuple[bytes, str]:
         """A stored image in another format, and the checksum of that."""
@@ -208,10 +224,6 @@ def failed(recipe: HostedRecipe, reason: str) -> Refusal:
         f"the image was read, but engine {recipe.recipe.engine} could not make its SR image ({word}); it is not tried "
         "again before the service is started with --retry-failed",
     )
-
-
-def _if_none_match(request: Request) -> str:
-    return ", ".join(request.headers.getlist("if-none-match"))
 
 
 def _encoded(payload: bytes, codec: str) -> bytes:

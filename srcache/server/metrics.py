@@ -1,9 +1,12 @@
 """What a server counts, for Prometheus and for /v1/stats."""
 
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import Metric
@@ -13,12 +16,14 @@ from srcache.cache.failures import failures_by_reason
 from srcache.server.hosted import HostedRecipe
 from srcache.server.limits import ByteBudget
 
+_Request = tuple[str, str, int]
+_Pair = tuple[str, str]
 _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
-class Metrics:
-    """Counts requests and answers; engines, queues and memory are looked at when somebody asks.
+class Metrics(Collector):
+    """Counts requests and answers in the event loop; engines, queues and memory are looked at when somebody asks.
 
     Args:
         recipes: what is served.
@@ -29,23 +34,15 @@ class Metrics:
 
     def __init__(self, recipes: Sequence[HostedRecipe], budget: ByteBudget) -> None:
         self._registry = CollectorRegistry()
-        self._requests = Counter(
-            "srcache_requests", "Answered requests.", ["route", "method", "status"], registry=self._registry
-        )
-        self._seconds = Histogram(
-            "srcache_request_seconds", "From a request's headers to the end of its answer.", ["route"],
-            buckets=_SECONDS, registry=self._registry,
-        )  # fmt: skip
-        self._images = Counter(
-            "srcache_images", "Images that were answered, from the cache (hit) or made (miss).", ["recipe", "cache"],
-            registry=self._registry,
-        )  # fmt: skip
-        self._failures = Counter(
-            "srcache_failures", "Images that could not be answered, by reason.", ["recipe", "reason"],
-            registry=self._registry,
-        )  # fmt: skip
+        self._requests, self._images, self._failures = Counter[_Request](), Counter[_Pair](), Counter[_Pair]()
+        self._seconds: dict[str, list[float]] = {}
+        self._registry.register(self)
         self._registry.register(_Engines(recipes, budget))
-        self.requests = 0
+
+    @property
+    def requests(self) -> int:
+        """Requests that were answered."""
+        return sum(self._requests.values())
 
     def text(self) -> bytes:
         """Everything, in Prometheus' text format."""
@@ -53,17 +50,43 @@ class Metrics:
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count a request."""
-        self.requests += 1
-        self._requests.labels(route, method, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+        self._requests[route, method, status] += 1
+        counts = self._seconds.get(route)
+        if counts is None:
+            counts = self._seconds[route] = [0.0] * (len(_SECONDS) + 2)
+        counts[bisect_left(_SECONDS, seconds)] += 1
+        counts[-1] += seconds
 
     def answered(self, recipe: HostedRecipe, cached: str) -> None:
         """Count an image that was answered."""
-        self._images.labels(recipe.recipe.folder, cached).inc()
+        self._images[recipe.name, cached] += 1
 
     def failed(self, recipe: HostedRecipe, reason: str) -> None:
         """Count an image that could not be answered."""
-        self._failures.labels(recipe.recipe.folder, reason).inc()
+        self._failures[recipe.name, reason] += 1
+
+    def collect(self) -> Iterator[Metric]:
+        """See prometheus_client's `Collector`."""
+        requests = CounterMetricFamily("srcache_requests", "Answered requests.", labels=["route", "method", "status"])
+        for (route, method, status), count in self._requests.items():
+            requests.add_metric([route, method, str(status)], count)
+        seconds = HistogramMetricFamily(
+            "srcache_request_seconds", "From a request's headers to the end of its answer.", labels=["route"]
+        )
+        for route, counts in self._seconds.items():
+            sums = list(accumulate(counts[:-1]))
+            bounds = [*map(str, _SECONDS), "+Inf"]
+            seconds.add_metric([route], list(zip(bounds, sums, strict=True)), counts[-1])
+        images = CounterMetricFamily(
+            "srcache_images", "Images answered, from the cache (hit) or made (miss).", labels=["recipe", "cache"]
+        )
+        failures = CounterMetricFamily(
+            "srcache_failures", "Images that could not be answered, by reason.", labels=["recipe", "reason"]
+        )
+        for family, counter in ((images, self._images), (failures, self._failures)):
+            for pair, count in counter.items():
+                family.add_metric(list(pair), count)
+        yield from (requests, seconds, images, failures)
 
 
 class _Engines(Collector):
@@ -86,7 +109,7 @@ class _Engines(Collector):
             "srcache_batch_size", "Images per engine call, padding apart.", labels=["recipe"]
         )
         for recipe in self._recipes:
-            name = recipe.recipe.folder
+            name = recipe.name
             ready.add_metric([name], float(recipe.is_ready))
             if not recipe.is_ready:
                 continue

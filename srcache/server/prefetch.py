@@ -13,6 +13,7 @@ from srcache.errors import ImageError
 from srcache.keys import ImageKey, entry_name
 from srcache.server.answers import Refusal, json_answer
 from srcache.server.bodies import read_body
+from srcache.server.headers import said
 from srcache.server.hosted import SOURCE, HostedRecipe
 from srcache.server.images import read_image
 from srcache.server.limits import DECODING, Hold, making_bytes
@@ -40,7 +41,7 @@ class Prefetch:
         Raises:
             Refusal: with the reason.
         """
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        kind = said(request.scope, b"content-type").partition(";")[0].strip().lower()
         document = await (self._keys(request) if kind == "application/json" else self._image(request))
         return json_answer(document, 202)
 

@@ -29,6 +29,8 @@ def asked(site: Site, request: Request, *names: str) -> Asked:
         Refusal: 400 or 404, with what is wrong.
     """
     given = query(request, *names)
+    if not given:
+        return Asked(recipe=site.find(None))
     if given.get(AS, PIXELS) != PIXELS:
         raise Refusal(
             400, "bad_query", f"the parameter {AS} can only be {PIXELS}; leave it out for an image's own file"
@@ -46,6 +48,8 @@ def query(request: Request, *names: str) -> Mapping[str, str]:
     Raises:
         Refusal: 400.
     """
+    if not request.scope["query_string"]:
+        return {}
     given = request.query_params.multi_items()
     known = ", ".join(names) or "none"
     if not {name for name, _ in given} <= set(names):

@@ -6,7 +6,7 @@ one ends the process at once, which costs what was not committed, and nothing el
 
 import contextlib
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 
 _BACKLOG = 1024
+_KEPT = 128 << 20
+"""Bytes of answers that are kept at most, of the memory that the settings allow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,7 @@ def serve(
     from srcache.server.access import open_doors
     from srcache.server.app import make_app
     from srcache.server.hosted import hosted
+    from srcache.server.log import AccessLog
     from srcache.server.web_server import WebServer, web_config
 
     require_servable(settings)
@@ -90,10 +93,9 @@ def serve(
         listener = stack.enter_context(_listener(settings))
         cache = create_cache(settings.cache, settings.store)
         recipes = [stack.enter_context(hosted(cache, recipe, settings)) for recipe in settings.recipes]
-        threads = stack.enter_context(ThreadPoolExecutor(settings.workers, thread_name_prefix="srcache-decode"))
-        readers = stack.enter_context(ThreadPoolExecutor(settings.workers, thread_name_prefix="srcache-read"))
-        site = _site(settings, recipes, (threads, readers), catalog)
-        server = WebServer(web_config(settings, make_app(site, doors, log_json)), site)
+        site = stack.enter_context(make_site(settings, recipes, catalog))
+        log = stack.enter_context(AccessLog(log_json, doors.hide))
+        server = WebServer(web_config(settings, make_app(site, doors, log.note)), site)
         if settings.token_file is None and settings.plain_http:
             warnings.append("--plain-http changes nothing on loopback")
         announce(Listening(url=_url(settings, listener), warnings=tuple(warnings)))
@@ -115,29 +117,35 @@ def _require_packages() -> None:
         import uvicorn  # noqa: F401
 
 
-def _site(
-    settings: ServerSettings,
-    recipes: "list[HostedRecipe]",
-    pools: tuple[ThreadPoolExecutor, ThreadPoolExecutor],
-    catalog: "Catalog | None",
-) -> "Site":
+@contextlib.contextmanager
+def make_site(
+    settings: ServerSettings, recipes: "Sequence[HostedRecipe]", catalog: "Catalog | None" = None
+) -> "Iterator[Site]":
+    """What a running server consists of; `catalog` is of the images that can be prefetched by key."""
     from srcache.server.limits import ByteBudget
     from srcache.server.making import Maker
     from srcache.server.metrics import Metrics
+    from srcache.server.ready import ReadyAnswers
     from srcache.server.site import Site
 
-    budget = ByteBudget(settings.memory)
-    return Site(
-        settings=settings,
-        recipes=recipes,
-        makers={recipe.fingerprint: Maker(recipe, pools[0]) for recipe in recipes},
-        budget=budget,
-        threads=pools[0],
-        readers=pools[1],
-        metrics=Metrics(recipes, budget),
-        catalog=catalog,
-        places={} if catalog is None else {row.key: place for place, row in enumerate(catalog.rows)},
-    )
+    kept = min(_KEPT, settings.memory // 8)
+    budget = ByteBudget(settings.memory - kept)
+    with (
+        ThreadPoolExecutor(settings.workers, thread_name_prefix="srcache-decode") as threads,
+        ThreadPoolExecutor(settings.workers, thread_name_prefix="srcache-read") as readers,
+    ):
+        yield Site(
+            settings=settings,
+            recipes=recipes,
+            makers={recipe.fingerprint: Maker(recipe, threads) for recipe in recipes},
+            budget=budget,
+            threads=threads,
+            readers=readers,
+            metrics=Metrics(recipes, budget),
+            ready=ReadyAnswers(kept),
+            catalog=catalog,
+            places={} if catalog is None else {row.key: place for place, row in enumerate(catalog.rows)},
+        )
 
 
 @contextlib.contextmanager
@@ -150,7 +158,9 @@ def _listener(settings: ServerSettings) -> Iterator[socket.socket]:
     address = addresses_of(settings.host)[0]
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
-        listener = socket.create_server((address, settings.port), family=family, backlog=_BACKLOG)
+        both = settings.host == "::" and socket.has_dualstack_ipv6()
+        place = (address, settings.port)
+        listener = socket.create_server(place, family=family, backlog=_BACKLOG, dualstack_ipv6=both)
     except OSError as error:
         raise MachineError(
             f"{settings.host} port {settings.port} cannot be listened on ({error.strerror}); choose another "

@@ -11,6 +11,7 @@ from srcache.server.hosted import HostedRecipe
 from srcache.server.limits import ByteBudget
 from srcache.server.making import Maker
 from srcache.server.metrics import Metrics
+from srcache.server.ready import ReadyAnswers
 from srcache.server.settings import ServerSettings
 
 
@@ -26,6 +27,7 @@ class Site:
         threads: decode images that are to be made, and wait where the engine's queue is full.
         readers: read from stores, and encode answers; they never wait for an engine.
         metrics: counts requests.
+        ready: answers that were sent a moment ago.
         catalog: the images that can be prefetched by key; `places` says where each key stands in it.
         active: requests that are being answered.
         is_draining: whether the server is ending: it finishes what was asked for, and refuses what is new.
@@ -38,6 +40,7 @@ class Site:
     threads: ThreadPoolExecutor
     readers: ThreadPoolExecutor
     metrics: Metrics
+    ready: ReadyAnswers
     catalog: Catalog | None = None
     places: Mapping[ImageKey, int] = field(default_factory=dict)
     active: int = 0
@@ -79,12 +82,12 @@ class Site:
         Raises:
             Refusal: 400, none was named though there are several; 404, no such recipe.
         """
-        names = ", ".join(one.recipe.folder for one in self.recipes)
-        if wanted is None:
-            if len(self.recipes) > 1:
-                raise Refusal(400, "no_recipe", f"several recipes are served ({names}); say which with ?recipe=")
+        if wanted is None and len(self.recipes) == 1:
             return self.recipes[0]
-        fits = [one for one in self.recipes if wanted in (one.recipe.name, one.fingerprint, one.recipe.folder)]
+        names = ", ".join(one.name for one in self.recipes)
+        if wanted is None:
+            raise Refusal(400, "no_recipe", f"several recipes are served ({names}); say which with ?recipe=")
+        fits = [one for one in self.recipes if wanted in (one.recipe.name, one.fingerprint, one.name)]
         if len(fits) > 1:
             raise Refusal(400, "no_recipe", f"several recipes have this name; say which by fingerprint: {names}")
         if not fits:

@@ -20,8 +20,19 @@ from srcache_cli.main import COMMANDS, cli, run
 from srcache.errors import BusyError, DiskFullError
 
 GOLDEN = paths.GOLDEN / "cli"
-TESTED_ELSEWHERE = {"eval", "quickstart", "prepare", "train", "predict", "experiment", "models", "safety", "report"}
-TESTED_ELSEWHERE |= {"warm"}
+TESTED_ELSEWHERE = {
+    "eval",
+    "quickstart",
+    "prepare",
+    "train",
+    "predict",
+    "experiment",
+    "models",
+    "safety",
+    "report",
+    "serve",
+    "warm",
+}
 VARYING = {
     *("seconds", "milliseconds", "ended", "padding", "seconds_each", "startup_seconds", "hours"),
     *("versions", "system", "cores", "memory", "free", "filesystem", "network", "devices", "decoders", "extras"),
