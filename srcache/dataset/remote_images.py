@@ -5,27 +5,30 @@ Of a file its own bytes are sent; of an image in memory a PNG of its pixels. Wha
 """
 
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
+
+import numpy as np
 
 from srcache.dataset.missing import Missing
 from srcache.errors import ImageError
 from srcache.images import Decoded, decode_both, encode
-from srcache.keys import ImageKey, image_key, pixel_key, split_name
+from srcache.keys import ImageKey, entry_name, image_key, noise_seed, pixel_key, split_name
 from srcache.recipe.recipe import Recipe
 from srcache.service.protocol import Prefetched
 from srcache.service.remote_answers import Answer, entry_of, wanted_of
 from srcache.service.remote_client import RemoteClient
 from srcache.service.remote_session import Sent
-from srcache.service.requests import make_request
+from srcache.service.requests import Request, make_request
 from srcache.stores import Entry
 
 
 class Coming(NamedTuple):
-    """An image that was asked for, and its answer."""
+    """An image that was asked for, what is known about it, and its answer. No pixels: sources may be large."""
 
     missing: Missing
-    decoded: Decoded
+    request: Request
     answer: "Future[Answer]"
 
 
@@ -56,7 +59,7 @@ class RemoteImages:
         request = make_request(key, decoded, self._recipe, sample)
         wanted = wanted_of(request, self._recipe.fingerprint, by_pixels=image.as_pixels)
         ask = self.client.found if may_be_there else self.client.made
-        return Coming(missing, decoded, ask(wanted, image))
+        return Coming(missing, _without_pixels(request), ask(wanted, image))
 
     def hand_over(self, missing: Missing) -> Prefetched:
         """Send an image to be made some time; returns what the service says of it.
@@ -76,9 +79,25 @@ class RemoteImages:
             ImageError: it cannot make this image.
         """
         answer = coming.answer.result()
-        sample = split_name(coming.missing.name)[1]
-        request = make_request(answer.key, coming.decoded, self._recipe, sample)
-        return entry_of(answer, request, self._recipe, self._codec)
+        return entry_of(answer, _renamed(coming.request, answer.key, self._recipe), self._recipe, self._codec)
+
+
+def _without_pixels(request: Request) -> Request:
+    """The same request with an image of the same shape that takes no memory."""
+    return replace(request, lr=np.broadcast_to(np.uint8(0), request.lr.shape))
+
+
+def _renamed(request: Request, key: ImageKey, recipe: Recipe) -> Request:
+    """A request for the same image by another of its keys: pixels may be known as those of a file."""
+    own, sample = split_name(request.name)
+    seed = noise_seed(recipe.seed, key, sample)
+    return replace(
+        request,
+        name=entry_name(key, sample),
+        seed=seed,
+        record={**request.record, "key": key, "seed": seed},
+        aliases=tuple(sorted({own, *request.aliases} - {key})) if key != own else request.aliases,
+    )
 
 
 def _opened(missing: Missing) -> tuple[ImageKey, Decoded, Sent]:

@@ -1,5 +1,6 @@
 """SR images that a training loop asks for and the cache lacks, had from an SR service, and kept where that can be."""
 
+from collections import deque
 from collections.abc import Iterable
 
 from srcache.cache.manifest import RecipeFolder
@@ -41,33 +42,39 @@ class RemoteFiller:
             ImageError: a source image cannot be used.
             MachineError: the disk is full.
         """
-        coming = list[Coming]()
+        coming, entries, given, failed = deque[Coming](), list[Entry](), dict[str, bytes](), list[str]()
+
+        def take() -> None:
+            one = coming.popleft()
+            if (entry := self._taken(one, failed)) is not None:
+                entries.append(entry)
+                given[one.missing.name] = entry.payload
+
         try:
             for missing in wanted:
                 coming.append(self._images.ask(missing))
-            return self._take(coming)
+                if len(coming) > 2 * self._images.client.remote.batch:
+                    take()
+            while coming:
+                take()
         finally:
             for one in coming:
                 one.answer.cancel()
-
-    def _take(self, coming: list[Coming]) -> Made:
-        """Wait for what was asked for, and store it."""
-        entries, given, failed = list[Entry](), dict[str, bytes](), list[str]()
-        for one in coming:
-            try:
-                entry = self._images.take(one)
-            except ImageError as error:
-                failed.append(f"{one.missing.title} ({error.reason}: {error})")
-            except UnavailableError as error:
-                if self._raises:
-                    raise
-                failed.append(f"{one.missing.title} ({error})")
-            else:
-                entries.append(entry)
-                given[one.missing.name] = entry.payload
-        if self._store is not None and entries:
-            self._store.put_many(entries)
+            if self._store is not None and entries:
+                self._store.put_many(entries)
         return Made(added=len(entries), failed=failed, given=given)
+
+    def _taken(self, one: Coming, failed: list[str]) -> Entry | None:
+        """An image that has come; None for one that has not, which is noted."""
+        try:
+            return self._images.take(one)
+        except ImageError as error:
+            failed.append(f"{one.missing.title} ({error.reason}: {error})")
+        except UnavailableError as error:
+            if self._raises:
+                raise
+            failed.append(f"{one.missing.title} ({error})")
+        return None
 
 
 def _writable(folder: RecipeFolder) -> Store | None:

@@ -31,8 +31,9 @@ class RemoteService:
         token_file: the file with the service's token; None for the one that SRCACHE_TOKEN_FILE names, if it is set.
         fallback: what to serve where the service cannot give an image: "raise" is an error; "lr" and "hr" are counted.
             A service that does not answer is waited for until `timeout` with "raise", and only for some seconds with a
-            fallback; after a few failures nothing is asked at all for a while. An answer that is not what was asked
-            for is an error in any case.
+            fallback; after a few failures nothing is asked at all for a while. One that is full and says when to come
+            again is waited for until `timeout` in any case. An answer that is not what was asked for is an error in
+            any case.
         timeout: seconds until an image must have come, all tries together. A service has a queue, in which the images
             of all that ask wait.
         batch: images that each process asks for at once.

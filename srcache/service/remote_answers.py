@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from srcache.errors import ImageError, ServiceError, SrcacheError, UnavailableError
+from srcache.errors import ConfigError, ImageError, ServiceError, SrcacheError, UnavailableError
 from srcache.images import LOSSLESS, decode, image_sides, parse_codec, recode, suffix_of
 from srcache.keys import ImageKey, image_key, is_key, split_name
 from srcache.recipe.recipe import Recipe
@@ -32,6 +32,8 @@ _PASSING = {408, 425, 429, 500, 502, 503, 504}
 
 _OF_THE_IMAGE = {413: "too_large", 415: "unsupported", 422: "refused"}
 """Status codes of failures that are one image's own, and their reasons where none is given."""
+
+_IS_IT = "; is this the address of a service that `srcache serve` started?"
 
 _SUFFIXES = {"jpeg": ".jpg"}
 
@@ -141,10 +143,7 @@ def _require_headers(headers: Mapping[str, str], wanted: Wanted) -> None:
     """Compare what an answer says about itself with what was asked for, all of it at once."""
     media = headers.get("content-type", "").partition(";")[0].strip().lower()
     if media not in protocol.MEDIA_TYPES.values():
-        raise ServiceError(
-            f"expected an image, but the answer is {_shown(media, 40) or 'of no type'}; is this the address of a "
-            "service that `srcache serve` started?"
-        )
+        raise ServiceError(f"expected an image, but the answer is {_shown(media, 40) or 'of no type'}{_IS_IT}")
     key = headers.get(protocol.KEY_HEADER, "")
     asked = {
         protocol.KEY_HEADER: key if wanted.by_pixels and is_key(key) else wanted.key,
@@ -168,6 +167,7 @@ async def refuse(response: "Response") -> None:
     Raises:
         Passing: it may pass.
         ImageError: it is about this image alone.
+        ConfigError: the recipe has no such sample.
         ServiceError: it is about anything else.
     """
     status = response.status_code
@@ -181,6 +181,8 @@ async def refuse(response: "Response") -> None:
         raise Passing(words, asked=asked, most=5 if status == 500 else _ANY)
     if status in _OF_THE_IMAGE:
         raise ImageError(reason or _OF_THE_IMAGE[status], message)
+    if reason == protocol.BAD_SAMPLE:
+        raise ConfigError(message)
     if status == 401:
         words += " (the token file is token_file=, --service-token-file or SRCACHE_TOKEN_FILE)"
     raise ServiceError(words)
@@ -197,10 +199,7 @@ async def read_document(response: "Response") -> dict[str, Any]:
         found = json.loads(body)
     except (ValueError, RecursionError) as error:
         kind = _shown(response.headers.get("content-type", "of no type"), 60)
-        raise ServiceError(
-            f"expected JSON, but the answer ({kind}) is none; is this the address of a service that `srcache serve` "
-            "started?"
-        ) from error
+        raise ServiceError(f"expected JSON, but the answer ({kind}) is none{_IS_IT}") from error
     if not isinstance(found, dict):
         raise ServiceError(f"expected a JSON object, but the answer is {type(found).__name__}")
     return found
@@ -240,7 +239,8 @@ async def _error_of(response: "Response") -> tuple[str, str]:
         error = found["error"]
         return _word(error["reason"]), _shown(error["message"], 500)
     except (ServiceError, ValueError, RecursionError, KeyError, TypeError):
-        return "", f"no reason in words ({_shown(response.headers.get('content-type', 'of no type'), 60)})"
+        kind = _shown(response.headers.get("content-type", "of no type"), 60)
+        return "", f"no reason in words, but {kind}{_IS_IT}"
 
 
 def entry_of(answer: Answer, request: Request, recipe: Recipe, codec: str) -> Entry:

@@ -2,10 +2,13 @@
 
 import asyncio
 import gzip
+import shutil
 import struct
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -198,6 +201,7 @@ def test_a_redirect_is_not_followed(service: FakeService, data: bytes, status: i
         (422, "blank", ImageError, "it failed"),
         (415, "unreadable", ImageError, "it failed"),
         (413, "too_large", ImageError, "it failed"),
+        (400, "bad_sample", ConfigError, "it failed"),
         (400, "bad_query", ServiceError, "answers 400: it failed"),
         (401, "no_token", ServiceError, "answers 401: it failed .*SRCACHE_TOKEN_FILE"),
         (403, "host", ServiceError, "answers 403: it failed"),
@@ -219,7 +223,7 @@ def test_a_refusal_is_not_asked_for_again(
 def test_a_page_of_somebody_else_is_no_reason(service: FakeService, data: bytes) -> None:
     page = {"status": 422, "headers": {"Content-Type": "text/html"}, "body": b"<h1>" + b"x" * 100_000}
     service.change = lambda answer: answer.update(page)
-    with pytest.raises(ImageError, match=r"no reason in words \(text/html\)") as error:
+    with pytest.raises(ImageError, match=r"no reason in words, but text/html; is this the address") as error:
         asked(service, data)
     assert error.value.reason == "refused"
     long = document({"error": {"reason": "two words", "message": "a\x1b[31m" + "b" * 5000}}, 422)
@@ -375,6 +379,24 @@ def test_certificates_that_cannot_be_read_are_a_mistake(tmp_path: Any) -> None:
     for name in ("ca.pem", "gone.pem"):
         with pytest.raises(ConfigError, match=f"{name} has no certificates that can be read"):
             Session(RemoteService("https://localhost:1", ca_file=tmp_path / name))
+
+
+@pytest.mark.medium
+def test_a_certificate_is_trusted_only_if_it_is_known(data: bytes, tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl makes the certificate, and is not installed")
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    words += ["-keyout", str(key), "-out", str(cert), "-days", "2", "-subj", "/CN=test"]
+    words += ["-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(words, check=True, capture_output=True)
+    with fake_service(NOISY, tls=(cert, key)) as service:
+        assert asked(service, data, ca_file=cert).payload
+        with pytest.raises(ServiceError, match=r"its certificate is not trusted \(.*\); give .* as ca_file="):
+            asked(service, data, fallback="lr")
+        service.url = service.url.replace("127.0.0.1", "localhost")
+        with pytest.raises(ServiceError, match="its certificate is not trusted"):
+            asked(service, data, ca_file=cert)
 
 
 def test_a_port_without_tls_is_said(service: FakeService, data: bytes) -> None:

@@ -5,6 +5,7 @@ Its images are those that `build` would store, so that a client's results can be
 
 import json
 import socket
+import ssl
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -233,11 +234,16 @@ def refusal(status: int, reason: str, message: str, **headers: str) -> dict[str,
 
 
 @contextmanager
-def fake_service(*recipes: Recipe, codec: str = "qoi", port: int = 0):
-    """A running service, which ends with the context."""
+def fake_service(*recipes: Recipe, codec: str = "qoi", port: int = 0, tls: tuple[Path, Path] | None = None):
+    """A running service, which ends with the context; `tls`: certificate and key."""
     fake = FakeService(list(recipes), codec)
     server = _Server(("127.0.0.1", port), type("Bound", (Handler,), {"fake": fake}))
     fake.url = f"http://127.0.0.1:{server.server_port}"
+    if tls is not None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(*tls)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        fake.url = f"https://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
