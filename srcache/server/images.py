@@ -127,7 +127,6 @@ class Images:
         if (reason := recipe.failure(name)) is not None:
             raise failed(recipe, reason)
         maker = self._site.maker(recipe)
-        recipe.most_sample = max(recipe.most_sample, int(name.rpartition("-")[2]))
         task = maker.make(name, load, SOURCE)
         try:
             async with asyncio.timeout(self._site.settings.engine_seconds):
