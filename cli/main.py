@@ -22,6 +22,7 @@ COMMANDS = (
     "quickstart",
     "prepare",
     "build",
+    "warm",
     "upscale",
     "serve",
     "train",

@@ -88,6 +88,28 @@ def device_option(default: str = "auto") -> Callable[[_Command], _Command]:
     )
 
 
+def service_options(command: _Command) -> _Command:
+    """`--service` and how it is reached, for commands that ask an SR service."""
+    for option in (
+        click.option(
+            "--plain-http",
+            is_flag=True,
+            help="Send the token over http:// to another machine, where it can be read.",
+        ),
+        click.option(
+            "--service-ca-file", type=EXISTING_FILE, help="Certificates (PEM) that the service's own is checked by."
+        ),
+        click.option(
+            "--service-token-file",
+            type=EXISTING_FILE,
+            help="The file with the service's token; if left out, the one that SRCACHE_TOKEN_FILE names.",
+        ),
+        click.option("--service", required=True, metavar="URL", help="The address of an SR service (`srcache serve`)."),
+    ):
+        command = option(command)
+    return command
+
+
 def parse_changes(words: Sequence[str]) -> dict[str, Any]:
     """`key=value` words → a mapping; values are read as YAML, so that 2 is a number.
 

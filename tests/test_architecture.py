@@ -33,7 +33,7 @@ FLOORS = [
 
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 SEEN_BY_ENGINES = {"engine", "images", "weights", "errors"}
-SEEN_BY_JOINS = {"cache", "catalog", "dataset", "errors", "files", "images", "loader", "recipe"}
+SEEN_BY_JOINS = {"cache", "catalog", "dataset", "errors", "files", "images", "loader", "recipe", "service"}
 JOINS = {
     "plugins/hf_datasets.py",
     "plugins/huggingface.py",
@@ -49,6 +49,7 @@ LAZY = {"srcache/__init__.py", "srcache/stores/__init__.py", "cli/lazy.py", "ben
 HEAVY = {
     "datasets",
     "diffusers",
+    "httpx",
     "huggingface_hub",
     "matplotlib",
     "pyiqa",

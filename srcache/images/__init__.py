@@ -13,6 +13,7 @@ from srcache.images.encoding import as_file as as_file
 from srcache.images.encoding import encode as encode
 from srcache.images.encoding import parse_codec as parse_codec
 from srcache.images.encoding import plain_suffix as plain_suffix
+from srcache.images.encoding import recode as recode
 from srcache.images.encoding import suffix_of as suffix_of
 from srcache.images.pillow import Decoded as Decoded
 from srcache.images.pillow import image_sides as image_sides

@@ -42,6 +42,9 @@ REQUEST_ID_HEADER = "X-Request-Id"
 HIT, MISS = "hit", "miss"
 """What `CACHE_HEADER` says: the image was stored already, or was made for this request."""
 
+BAD_SAMPLE = "bad_sample"
+"""The reason of the error for a sample that a recipe cannot have."""
+
 MOST_SAMPLES = 1000
 """Samples of an image are numbered from 0 to 999."""
 

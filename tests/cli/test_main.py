@@ -31,6 +31,7 @@ TESTED_ELSEWHERE = {
     "safety",
     "report",
     "serve",
+    "warm",
 }
 VARYING = {
     *("seconds", "milliseconds", "ended", "padding", "seconds_each", "startup_seconds", "hours"),
