@@ -7,7 +7,15 @@ from typing import Any
 
 from srcache.cache.failures import failures_by_reason
 from srcache.cache.manifest import RecipeFolder, open_cache
-from srcache.cache.receipts import KeptCatalog, asked_for, readable_catalogs, readable_receipts, store_of
+from srcache.cache.receipts import (
+    KeptCatalog,
+    asked_for,
+    parts_asked_for,
+    readable_catalogs,
+    readable_receipts,
+    store_of,
+)
+from srcache.catalog.parts import parts_of
 from srcache.errors import DamagedError
 from srcache.files import size_of
 from srcache.images import suffix_of
@@ -29,11 +37,15 @@ class BuildRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
-    """How much of a kept catalog a recipe has: `covered` of its different `images` have all samples asked for."""
+    """How much of a kept catalog a recipe has: `covered` of its different `images` have all samples asked for.
+
+    `missing_parts` are those that the rest is in (`0/8`), if the last build was one of several parts.
+    """
 
     digest: str
     images: int
     covered: int
+    missing_parts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,19 +132,28 @@ def _recipe_info(folder: RecipeFolder, catalogs: Sequence[KeptCatalog]) -> Recip
         failed=failures_by_reason(failed),
         writing=tuple(folder.store_kind.unfinished(folder.store_path)),
         runs=tuple(_run(name, receipt) for name, receipt in readable_receipts(folder.path)[0].items()),
-        catalogs=tuple(_coverages(catalogs, have, samples)),
+        catalogs=tuple(_coverages(catalogs, have, samples, parts_asked_for(folder.path))),
     )
 
 
 def _coverages(
-    catalogs: Iterable[KeptCatalog], have: Mapping[ImageKey, int], samples: Mapping[str, int]
+    catalogs: Iterable[KeptCatalog],
+    have: Mapping[ImageKey, int],
+    samples: Mapping[str, int],
+    parts: Mapping[str, int],
 ) -> Iterator[Coverage]:
     """Of the catalogs that were asked for, or of which there is an image."""
     for catalog in catalogs:
-        wanted = samples.get(catalog.digest, 1)
-        covered = sum(have[key] >= wanted for key in catalog.keys)
-        if covered or catalog.digest in samples:
-            yield Coverage(digest=catalog.digest, images=len(catalog.keys), covered=covered)
+        wanted, count = samples.get(catalog.digest, 1), parts.get(catalog.digest)
+        keys = catalog.keys
+        lacking = [key for key in keys if have[key] < wanted]
+        if len(lacking) < len(keys) or catalog.digest in samples:
+            yield Coverage(
+                digest=catalog.digest,
+                images=len(keys),
+                covered=len(keys) - len(lacking),
+                missing_parts=tuple(f"{index}/{count}" for index in parts_of(lacking, count)) if count else (),
+            )
 
 
 def _run(name: str, receipt: Mapping[str, Any]) -> BuildRun:
