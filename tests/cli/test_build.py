@@ -252,10 +252,8 @@ def test_two_devices_write_one_document(home, srcache):
     printed = srcache(*words, "--json")
     found = json.loads(printed.out)
     assert (printed.code, printed.err) == (1, "")
-    assert (found["result"]["added"], found["result"]["failed"], found["result"]["device"]) == (
-        3,
-        {"empty": 1},
-        "cpu, cpu",
-    )
+    result = found["result"]
+    assert (result["added"], result["failed"], result["left"]) == (3, {"empty": 1}, 1)
+    assert result["device"] in ("cpu", "cpu, cpu"), "of four images all may be in one part"
     assert [failed["source"] for failed in found["failures"]] == ["größe 1/leer.png"]
     assert "to do" in srcache(*words, "--dry-run").out

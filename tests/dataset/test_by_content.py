@@ -97,15 +97,11 @@ def test_the_same_pixels_in_another_form_find_the_sr_image(folder: Path, form: C
 
 def test_a_miss_is_said_or_stands_in_or_is_skipped_and_counted(folder: Path) -> None:
     other = Image.new("RGB", (16, 8), "red")
-    with pytest.raises(
-        MissError, match=r"the pixels of it \(pixel key [0-9a-f]{32}\).*`srcache build`"
-    ):
+    with pytest.raises(MissError, match=r"the pixels of it \(pixel key [0-9a-f]{32}\).*`srcache build`"):
         finder(folder, "sr#0").find(other, "it")
     unknown = io.BytesIO()
     other.save(unknown, "PNG")
-    with pytest.raises(
-        MissError, match=r"no SR image \w+-000 of it by recipe s-.*`srcache build --samples 2`"
-    ):
+    with pytest.raises(MissError, match=r"no SR image \w+-000 of it by recipe s-.*`srcache build --samples 2`"):
         finder(folder, "sr#0").find(unknown.getvalue(), "it")
     low, high, none = (finder(folder, "sr", on_miss) for on_miss in ("lr", "hr", "skip"))
     assert low.find(other, "it")[1].shape == (4, 8, 3)  # type: ignore[index]
