@@ -1,9 +1,9 @@
 """`srcache info`: what is in a cache, counted."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from srcache.cache.failures import failures_by_reason
 from srcache.cache.manifest import RecipeFolder, open_cache
@@ -39,7 +39,7 @@ class BuildRun:
 class Coverage:
     """How much of a kept catalog a recipe has: `covered` of its different `images` have all samples asked for.
 
-    `missing_parts` are those that the rest is in (`0/8`), if the last build was one of several parts.
+    `missing_parts` are those (`0/8`) of which images have neither been made nor failed, if the last build made a part.
     """
 
     digest: str
@@ -116,11 +116,11 @@ def _recipe_info(folder: RecipeFolder, catalogs: Sequence[KeptCatalog]) -> Recip
     entries = images = 0
     first, last = "", ""
     for name in store.names() if store else ():
-        key = ImageKey(name.rpartition("-")[0])
+        key = _key_of(name)
         first, entries, images, last = first or name, entries + 1, images + (key != last), key
         if key in have:
             have[key] += 1
-    failed = [note for name, note in folder.failures().items() if store is None or not store.has(name)]
+    failed = {name: note for name, note in folder.failures().items() if store is None or not store.has(name)}
     return RecipeInfo(
         folder=folder.path.name,
         recipe=folder.recipe.to_dict(),
@@ -129,30 +129,45 @@ def _recipe_info(folder: RecipeFolder, catalogs: Sequence[KeptCatalog]) -> Recip
         samples=max(samples.values(), default=1),
         bytes=size_of(folder.path),
         codec=suffix_of(store.get(first) or b"").lstrip(".") if store and first else None,
-        failed=failures_by_reason(failed),
+        failed=failures_by_reason(failed.values()),
         writing=tuple(folder.store_kind.unfinished(folder.store_path)),
         runs=tuple(_run(name, receipt) for name, receipt in readable_receipts(folder.path)[0].items()),
-        catalogs=tuple(_coverages(catalogs, have, samples, parts_asked_for(folder.path))),
+        catalogs=tuple(
+            _coverages(catalogs, have, samples, _Parts(parts_asked_for(folder.path), {*map(_key_of, failed)}))
+        ),
     )
 
 
+class _Parts(NamedTuple):
+    """How many parts each catalog was made in, and the images that failed, which no part tries again."""
+
+    counts: Mapping[str, int]
+    failed: Set[ImageKey]
+
+    def missing(self, digest: str, lacking: Iterable[ImageKey]) -> tuple[str, ...]:
+        """The parts of a catalog that images are in which it lacks."""
+        count = self.counts.get(digest)
+        indices = parts_of((key for key in lacking if key not in self.failed), count) if count else ()
+        return tuple(f"{index}/{count}" for index in indices)
+
+
+def _key_of(name: str) -> ImageKey:
+    return ImageKey(name.rpartition("-")[0])
+
+
 def _coverages(
-    catalogs: Iterable[KeptCatalog],
-    have: Mapping[ImageKey, int],
-    samples: Mapping[str, int],
-    parts: Mapping[str, int],
+    catalogs: Iterable[KeptCatalog], have: Mapping[ImageKey, int], samples: Mapping[str, int], parts: _Parts
 ) -> Iterator[Coverage]:
     """Of the catalogs that were asked for, or of which there is an image."""
     for catalog in catalogs:
-        wanted, count = samples.get(catalog.digest, 1), parts.get(catalog.digest)
-        keys = catalog.keys
+        wanted, keys = samples.get(catalog.digest, 1), catalog.keys
         lacking = [key for key in keys if have[key] < wanted]
         if len(lacking) < len(keys) or catalog.digest in samples:
             yield Coverage(
                 digest=catalog.digest,
                 images=len(keys),
                 covered=len(keys) - len(lacking),
-                missing_parts=tuple(f"{index}/{count}" for index in parts_of(lacking, count)) if count else (),
+                missing_parts=parts.missing(catalog.digest, lacking),
             )
 
 
