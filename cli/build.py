@@ -159,12 +159,10 @@ def _warn_of_hashing(src: Path, rehash: bool) -> None:
 
 
 def _fill(task: _Task, progress: Progress) -> "FillReport":
+    from srcache.fill import fill, fill_on_devices
+
     if len(task.devices) > 1:
-        from srcache.fill.devices import fill_on_devices
-
         return fill_on_devices(task.catalog, task.recipe, task.cache, task.devices, task.settings, progress)
-    from srcache.fill import fill
-
     return fill(task.catalog, task.recipe, task.cache, task.settings, progress)
 
 

@@ -16,12 +16,12 @@ from dataclasses import dataclass, field, replace
 from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from srcache.cache.failures import failures_by_reason
 from srcache.cache.manifest import open_cache
 from srcache.catalog.parts import Part
-from srcache.catalog.rows import Catalog
+from srcache.catalog.rows import Catalog, Row
 from srcache.errors import MachineError, SrcacheError
 from srcache.fill.run import Share, fill, fill_share, keep, open_folder
 from srcache.fill.settings import FillInterrupted, FillReport, FillSettings, for_several, require_devices
@@ -88,6 +88,16 @@ class _Order:
     digest: str
     settings: FillSettings
 
+    def packed(self) -> "tuple[_Order, list[tuple[str | None, ...]]]":
+        """The same for another process: columns of text, because a million rows with paths take long to pickle."""
+        texts = [(row.key, row.name, row.label, row.path and str(row.path)) for row in self.images.rows]
+        return replace(self, images=replace(self.images, rows=())), list(zip(*texts, strict=True))
+
+    def unpacked(self, columns: "list[tuple[Any, ...]]") -> "_Order":
+        """What `packed` was made of."""
+        rows = (Row(key, name, label, path and Path(path)) for key, name, label, path in zip(*columns, strict=True))
+        return replace(self, images=replace(self.images, rows=tuple(rows)))
+
 
 class _Gauge:
     """Adds up how far several processes are."""
@@ -133,7 +143,7 @@ class _Child:
     def attend(self) -> None:
         """Give the order, and take in what the process says, to its end."""
         with self.channel, suppress(EOFError, OSError):
-            self.channel.send(self.order)
+            self.channel.send(self.order.packed())
             while True:
                 kind, *values = self.channel.recv()
                 if kind == "at":
@@ -273,11 +283,12 @@ def _work(channel: Connection) -> None:
     """The process: fill what the order says, and tell how far it is and what came of it."""
     signal.signal(signal.SIGTERM, _stop_once)
     try:
-        order: _Order = channel.recv()
+        order, columns = channel.recv()
     except EOFError:
         return
     threading.Thread(target=_end_with_parent, args=(channel,), daemon=True).start()
-    channel.send(("end", *_filled(order, throttled(lambda done, total: channel.send(("at", done, total))))))
+    progress = throttled(lambda done, total: channel.send(("at", done, total)))
+    channel.send(("end", *_filled(order.unpacked(columns), progress)))
 
 
 def _filled(order: _Order, progress: Progress) -> tuple[FillReport | None, Exception | None]:
