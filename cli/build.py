@@ -98,9 +98,7 @@ def command(
     srcache build photos --cache cache --recipe bicubic --set scale=2 --dry-run
     srcache build catalog.csv --cache cache --recipe bicubic --shard 0/8
     """
-    from srcache.catalog import scan
     from srcache.fill import FillSettings
-    from srcache.fill.settings import for_several, require_devices
     from srcache.recipe import load_recipe
 
     chosen = _devices(device, devices)
@@ -117,27 +115,33 @@ def command(
         compiled=compiled,
         part=part,
     )
-    loaded = load_recipe(recipe, changes)
-    if len(chosen) > 1:
-        require_devices(chosen)
-    if part is not None or len(chosen) > 1:
-        settings = for_several(cache, settings)
-    if part is not None:
-        _warn_of_hashing(src, rehash)
-    with progress_bar("scan", "file") as show:
-        catalog = scan(src, rehash=rehash, progress=show)
-    act = _dry_run if dry_run else _build
-    return act(_Task(catalog, loaded, cache, settings, chosen), as_json)
+    task = _Task(load_recipe(recipe, changes), cache, settings, chosen)
+    catalog = _scan(src, rehash, task)
+    return (_dry_run if dry_run else _build)(catalog, task, as_json)
 
 
 class _Task(NamedTuple):
-    """What a build is asked for."""
+    """What a build is asked for, beside the images."""
 
-    catalog: "Catalog"
     recipe: "Recipe"
     cache: Path
     settings: "FillSettings"
     devices: tuple[str, ...]
+
+
+def _scan(src: Path, rehash: bool, task: _Task) -> "Catalog":
+    """The images, after a refusal of what cannot be: hashing them may take hours."""
+    from srcache.catalog import scan
+    from srcache.fill.settings import for_several, require_devices
+
+    if len(task.devices) > 1:
+        require_devices(task.devices)
+    if task.settings.part is not None or len(task.devices) > 1:
+        for_several(task.cache, task.settings)
+    if task.settings.part is not None:
+        _warn_of_hashing(src, rehash)
+    with progress_bar("scan", "file") as show:
+        return scan(src, rehash=rehash, progress=show)
 
 
 def _devices(device: str, devices: tuple[str, ...] | None) -> tuple[str, ...]:
@@ -158,24 +162,24 @@ def _warn_of_hashing(src: Path, rehash: bool) -> None:
         click.echo(f"srcache: each part of a build hashes all images of {src} again; {advice}", err=True)
 
 
-def _fill(task: _Task, progress: Progress) -> "FillReport":
+def _fill(catalog: "Catalog", task: _Task, progress: Progress) -> "FillReport":
     from srcache.fill import fill, fill_on_devices
 
     if len(task.devices) > 1:
-        return fill_on_devices(task.catalog, task.recipe, task.cache, task.devices, task.settings, progress)
-    return fill(task.catalog, task.recipe, task.cache, task.settings, progress)
+        return fill_on_devices(catalog, task.recipe, task.cache, task.devices, task.settings, progress)
+    return fill(catalog, task.recipe, task.cache, task.settings, progress)
 
 
-def _build(task: _Task, as_json: bool) -> int:
+def _build(catalog: "Catalog", task: _Task, as_json: bool) -> int:
     with progress_bar("build") as show:
-        report = _fill(task, show)
-    problems = left_out(task.catalog)
+        report = _fill(catalog, task, show)
+    problems = left_out(catalog)
     failures = [*problems, *report.failures]
     ok = not failures and report.left == 0
     if as_json:
-        click.echo(document("build", attributes(report, *_REPORTED, *_part_names(task)), failures, ok))
+        click.echo(document("build", attributes(report, *_REPORTED, *_part_names(task.settings.part)), failures, ok))
     else:
-        click.echo(f"{report.folder}{_part_line(task)}\n{_text(report, len(problems))}")
+        click.echo(f"{report.folder}{_part_line(catalog, task.settings.part)}\n{_text(report, len(problems))}")
         if failures:
             click.echo(failure_lines(failures), err=True)
     return 0 if ok else 1
@@ -202,25 +206,24 @@ def _text(report: "FillReport", problems: int) -> str:
     return f"{table(rows)}{hint}"
 
 
-def _part_names(task: _Task) -> tuple[str, ...]:
+def _part_names(part: "Part | None") -> tuple[str, ...]:
     """What the document says more of a part: which one it is."""
-    return ("part",) if task.settings.part else ()
+    return ("part",) if part else ()
 
 
-def _part_line(task: _Task) -> str:
-    part = task.settings.part
+def _part_line(catalog: "Catalog", part: "Part | None") -> str:
     if part is None:
         return ""
-    whole = f"{counted(len(task.catalog), 'image')} in catalog {task.catalog.digest[:8]}"
+    whole = f"{counted(len(catalog), 'image')} in catalog {catalog.digest[:8]}"
     return f"\npart {part.index} of {part.count}: its share of {whole} (parts are counted from 0)"
 
 
-def _dry_run(task: _Task, as_json: bool) -> int:
+def _dry_run(catalog: "Catalog", task: _Task, as_json: bool) -> int:
     from srcache.fill.estimate import estimate
 
-    found = estimate(task.catalog, task.recipe, task.cache, task.settings, task.devices)
+    found = estimate(catalog, task.recipe, task.cache, task.settings, task.devices)
     if as_json:
-        names = (*_ESTIMATED, *_part_names(task))
+        names = (*_ESTIMATED, *_part_names(task.settings.part))
         click.echo(document("build", {"dry_run": True, **attributes(found, *names)}))
         return 0
     rows: list[tuple[str, object]] = [
@@ -233,5 +236,7 @@ def _dry_run(task: _Task, as_json: bool) -> int:
         rows += [("time", f"{duration(3600 * found.hours)} ({each})"), ("disk", human_bytes(found.bytes))]
     if found.failed:
         rows.append(("failed in the trial", reasons(found.failed)))
-    click.echo(f"{task.recipe.folder} (dry run: nothing was written){_part_line(task)}\n{table(rows)}")
+    click.echo(
+        f"{task.recipe.folder} (dry run: nothing was written){_part_line(catalog, task.settings.part)}\n{table(rows)}"
+    )
     return 0
