@@ -51,7 +51,8 @@ def _rows(recipe: "RecipeInfo") -> list[tuple[str, str]]:
     rows = [("made by", _described(recipe.recipe)), ("stored", f"{stored}, {human_bytes(recipe.bytes)}")]
     for one in recipe.catalogs:
         share = "all" if one.covered == one.images else f"{one.covered} of"
-        rows.append(("covers", f"{share} {counted(one.images, 'image')} of catalog {one.digest[:8]}"))
+        rest = f"; the rest is in parts {listed(one.missing_parts)}" if one.missing_parts else ""
+        rows.append(("covers", f"{share} {counted(one.images, 'image')} of catalog {one.digest[:8]}{rest}"))
     if recipe.failed:
         rows.append(("failed", reasons(recipe.failed)))
     if recipe.writing:

@@ -21,6 +21,7 @@ from .output import error_document
 COMMANDS = (
     "quickstart",
     "prepare",
+    "scan",
     "build",
     "warm",
     "upscale",

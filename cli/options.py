@@ -4,11 +4,14 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from srcache.errors import ConfigError
+
+if TYPE_CHECKING:
+    from srcache.catalog.parts import Part
 
 SOURCE = click.Path(exists=True, path_type=Path)
 """Images that are there: a folder, class folders, or a CSV file."""
@@ -38,6 +41,42 @@ class _Bytes(click.ParamType[int]):
 
 BYTES = _Bytes()
 """A number of bytes, such as 512M."""
+
+
+class _Part(click.ParamType["Part"]):
+    """One of several disjoint parts of the images, such as 0/8."""
+
+    name = "I/N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> "Part":
+        """Text → part."""
+        from srcache.catalog.parts import Part
+
+        try:
+            return Part.parse(str(value))
+        except ConfigError as error:
+            self.fail(str(error), param, ctx)
+
+
+PART = _Part()
+"""One of several disjoint parts of the images, such as 0/8."""
+
+
+class _Devices(click.ParamType[tuple[str, ...]]):
+    """Devices, separated by commas."""
+
+    name = "DEVICE,DEVICE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """Text → devices."""
+        found = tuple(word.strip() for word in str(value).split(","))
+        if not all(found):
+            self.fail(f"expected devices separated by commas, such as cuda:0,cuda:1, but got {value!r}", param, ctx)
+        return found
+
+
+DEVICES = _Devices()
+"""Devices, separated by commas, such as cuda:0,cuda:1."""
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 

@@ -23,6 +23,7 @@ DOCUMENTS = [
     "plugins/README.md",
     "plugins/seesr/README.md",
     "plugins/compact/MODEL_CARD.md",
+    "configs/cluster/README.md",
     "configs/experiments/README.md",
     "benchmarks/README.md",
 ]

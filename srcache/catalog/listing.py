@@ -7,8 +7,6 @@ never followed (one that leads elsewhere is reported, since a complete class may
 read as long as it stays below the root.
 """
 
-import csv
-import io
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,12 +14,14 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from srcache.catalog.names import SUFFIXES
+from srcache.catalog.tables import csv_rows
 from srcache.errors import CatalogError, Mistakes, listed
 
 PATH_COLUMNS = ("path", "file", "filename", "image", "name")
 """Names of the column that holds the paths; the first one that a CSV file has counts."""
 
-_MOST_MISTAKES = 20
+MOST_MISTAKES = 20
+"""Mistakes of a CSV file that one error lists; the rest are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def list_csv(path: Path) -> Listing:
             found.problems.append(_outside(name))
         else:
             found.files.append(Listed(name, label or None, file))
-    mistakes.raise_as(CatalogError, f"{path} has mistakes", most=_MOST_MISTAKES)
+    mistakes.raise_as(CatalogError, f"{path} has mistakes", most=MOST_MISTAKES)
     return found
 
 
@@ -156,12 +156,8 @@ def _order(file: Listed) -> tuple[str, str, str]:
 
 def _csv_rows(path: Path, mistakes: Mistakes) -> Iterator[tuple[int, str, str]]:
     """(line, path, label) of each row of a CSV file."""
-    try:
-        reader = csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""), strict=True)
-        table = [(reader.line_num, cells) for cells in reader if cells]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise CatalogError(f"{path} cannot be read as CSV in UTF-8: {error}") from error
-    header = [cell.strip().lower() for cell in table[0][1]] if table else []
+    table = list(csv_rows(path))
+    header = column_names(table[0][1]) if table else []
     column = next((header.index(name) for name in PATH_COLUMNS if name in header), None)
     if column is None:
         raise CatalogError(
@@ -177,6 +173,11 @@ def _csv_rows(path: Path, mistakes: Mistakes) -> Iterator[tuple[int, str, str]]:
             mistakes.note(f"line {line}: {cells[column]} has no label, but others have")
         else:
             yield line, cells[column], cells[label] if label is not None else ""
+
+
+def column_names(cells: Sequence[str]) -> list[str]:
+    """The names of a CSV file's columns, by its first line: in lower case, as people may have written them."""
+    return [cell.strip().lower() for cell in cells]
 
 
 def _is_inside(path: str, root: str) -> bool:

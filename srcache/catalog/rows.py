@@ -1,7 +1,5 @@
 """A catalog as a value: images in order, each with its key, name and label, and how to load them."""
 
-import csv
-import io
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
@@ -9,6 +7,7 @@ from pathlib import Path
 
 from srcache.catalog.listing import Problem
 from srcache.catalog.sources import Source
+from srcache.catalog.tables import csv_text
 from srcache.errors import ImageError
 from srcache.images import Decoded, decode_both, read_file
 from srcache.keys import ImageKey, image_key, pixel_key
@@ -89,11 +88,7 @@ class Catalog:
 
     def to_csv(self) -> str:
         """What a cache keeps: `key,name,label` per row, LF line ends, no label as an empty cell."""
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(("key", "name", "label"))
-        writer.writerows((row.key, row.name, row.label or "") for row in self.rows)
-        return out.getvalue()
+        return csv_text(("key", "name", "label"), ((row.key, row.name, row.label or "") for row in self.rows))
 
     @cached_property
     def digest(self) -> str:
@@ -104,3 +99,10 @@ class Catalog:
 def _require_key(row: Row, key: ImageKey) -> None:
     if key != row.key:
         raise ImageError("changed", f"{row.name} is not what was catalogued (its key was {row.key}, now it is {key})")
+
+
+def class_order(labels: set[str], by_number: bool) -> tuple[str, ...]:
+    """Class names in order: as text, as torchvision has folders; integers in a CSV file by their value."""
+    if by_number and all(label.isdecimal() for label in labels):
+        return tuple(sorted(labels, key=lambda label: (int(label), label)))
+    return tuple(sorted(labels))

@@ -10,9 +10,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from srcache.catalog.hashing import Hasher, memo_path
-from srcache.catalog.listing import Problem, bad_name, is_bad_name, list_csv, list_folder, problem_summary, unreadable
+from srcache.catalog.listing import (
+    Listed,
+    Listing,
+    Problem,
+    bad_name,
+    is_bad_name,
+    list_csv,
+    list_folder,
+    problem_summary,
+    unreadable,
+)
 from srcache.catalog.names import SUFFIXES
-from srcache.catalog.rows import Catalog, Row
+from srcache.catalog.rows import Catalog, Row, class_order
+from srcache.catalog.scanned import is_scanned, read_scanned
 from srcache.catalog.sources import Source, label_text, open_source, subset
 from srcache.errors import CatalogError, ImageError
 from srcache.keys import ImageKey, image_key, pixel_key
@@ -38,16 +49,18 @@ def scan(
     root: str | Path,
     *,
     rehash: bool = False,
+    trust: bool = True,
     progress: Progress | None = None,
     workers: int | None = None,
     memo: Path | None = None,
 ) -> Catalog:
-    """Catalog a folder of images, or a CSV file that lists them.
+    """Catalog a folder of images, or a CSV file that lists them; of a scanned catalog nothing but itself is read.
 
     Args:
         root: a folder, or a file whose name ends in `.csv` with a column `path` (or file, filename, image, name),
             relative to the CSV's folder, and optionally `label`.
         rehash: hash every file, whatever is remembered.
+        trust: take the keys that a scanned catalog has (see `scanned`); otherwise its files are hashed.
         progress: called while files are hashed.
         workers: threads that hash; by default some per processor.
         memo: the file to remember keys in; by default one per root in the user's cache folder.
@@ -55,42 +68,47 @@ def scan(
     Raises:
         CatalogError: there is no such folder, or no image in it; or mistakes in the CSV (all of them at once).
     """
-    base = Path(os.path.abspath(root))
-    if base.is_dir():
-        found, is_csv = list_folder(base), False
-    elif base.is_file() and base.suffix.lower() == ".csv":
-        found, base, is_csv = list_csv(base), base.parent, True
+    base, known = Path(os.path.abspath(root)), None
+    is_csv = base.is_file() and base.suffix.lower() == ".csv"
+    if is_scanned(base):
+        known = read_scanned(base)
+        if trust and not rehash:
+            return known
+        base = known.root or base.parent
+        found = Listing(files=[Listed(row.name, row.label, row.path) for row in known.rows if row.path])
+    elif is_csv:
+        found, base = list_csv(base), base.parent
+    elif base.is_dir():
+        found = list_folder(base)
     else:
         what = "is another kind of file" if base.exists() else "does not exist"
         raise CatalogError(f"expected a folder of images or a .csv file, but {root} {what}")
-    hasher = Hasher(memo or memo_path(base), rehash, workers)
-    files = [(file.name, file.path) for file in found.files]
-    keys = hasher.keys(files, progress, complete=not is_csv)
-    rows = []
-    for key, file in zip(keys, found.files, strict=True):
-        if isinstance(key, OSError):
-            found.problems.append(unreadable(file.name, key))
-        else:
-            rows.append(Row(key, *file))
+    rows = _hashed(found, Hasher(memo or memo_path(base), rehash, workers), progress, complete=not is_csv)
     if not rows:
         raise CatalogError(
             f"expected images (files that end in {', '.join(sorted(SUFFIXES))}), but {root} has none; "
             f"{found.ignored} other files lie there{problem_summary(found.problems)}"
         )
+    labels = {file.label for file in found.files if file.label is not None}
     return Catalog(
         rows=tuple(rows),
-        classes=class_order({file.label for file in found.files if file.label is not None}, by_number=is_csv),
+        classes=known.classes if known else class_order(labels, by_number=is_csv),
         root=base,
         problems=tuple(sorted(found.problems, key=lambda problem: problem.name)),
         ignored=found.ignored,
     )
 
 
-def class_order(labels: set[str], by_number: bool) -> tuple[str, ...]:
-    """Class names in order: as text, as torchvision has folders; integers in a CSV file by their value."""
-    if by_number and all(label.isdecimal() for label in labels):
-        return tuple(sorted(labels, key=lambda label: (int(label), label)))
-    return tuple(sorted(labels))
+def _hashed(found: Listing, hasher: Hasher, progress: Progress | None, complete: bool) -> list[Row]:
+    """The files of a listing with their keys; those that cannot be read are noted in it."""
+    rows = []
+    keys = hasher.keys([(file.name, file.path) for file in found.files], progress, complete)
+    for key, file in zip(keys, found.files, strict=True):
+        if isinstance(key, OSError):
+            found.problems.append(unreadable(file.name, key))
+        else:
+            rows.append(Row(key, *file))
+    return rows
 
 
 def from_dataset(

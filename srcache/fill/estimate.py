@@ -1,16 +1,18 @@
 """What a fill would take, in hours and bytes: from a short probe on this machine, whose results are thrown away."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from srcache.cache.failures import failures_by_reason
 from srcache.cache.manifest import is_cache, open_cache
+from srcache.catalog.parts import Part
 from srcache.catalog.rows import Catalog
 from srcache.engine.interface import SREngine
 from srcache.fill.feeding import FillCounts, FillJob, load_engine, start_service, submit_all
 from srcache.fill.plan import plan_only
-from srcache.fill.settings import FillSettings, require_possible
+from srcache.fill.settings import FillSettings, for_several, require_devices, require_possible
 from srcache.recipe.recipe import Recipe
 from srcache.service.runner import EngineRunner
 from srcache.stores import KINDS, Store, StoreKind, open_store, store_kind
@@ -29,6 +31,8 @@ class FillEstimate:
         seconds_each, bytes_each: the probe's means, if batches are full; None if nothing had to be probed.
         startup_seconds: loading the engine.
         failed: the probe's failures, counted by reason.
+        part: which part of the images all this is about; None for all.
+        devices: how many of them would work at once, each as fast as the one of the probe.
     """
 
     wanted: int
@@ -40,13 +44,15 @@ class FillEstimate:
     bytes_each: float | None = None
     startup_seconds: float = 0.0
     failed: dict[str, int] = field(default_factory=dict)
+    part: Part | None = None
+    devices: int = 1
 
     @property
     def hours(self) -> float | None:
         """Hours that the run would take."""
         if self.seconds_each is None:
             return None
-        return (self.startup_seconds + self.missing * self.seconds_each) / 3600
+        return (self.startup_seconds + self.missing * self.seconds_each / self.devices) / 3600
 
     @property
     def bytes(self) -> int | None:
@@ -54,16 +60,39 @@ class FillEstimate:
         return None if self.bytes_each is None else round(self.missing * self.bytes_each)
 
 
-def estimate(catalog: Catalog, recipe: Recipe, cache: str | Path, settings: FillSettings | None = None) -> FillEstimate:
+def estimate(
+    catalog: Catalog,
+    recipe: Recipe,
+    cache: str | Path,
+    settings: FillSettings | None = None,
+    devices: Sequence[str] = (),
+) -> FillEstimate:
     """Plan a fill, and probe it with images from all over the data set; writes nothing.
 
+    Args:
+        catalog, recipe, cache, settings: as `fill` takes them.
+        devices: as `fill_on_devices` takes them; the first one is probed.
+
     Raises:
-        CacheError, RecipeError: as `fill`.
+        CacheError, RecipeError, DeviceError: as `fill` and `fill_on_devices`.
     """
     settings = settings or FillSettings()
+    if len(devices) > 1:
+        require_devices(devices)
+    if settings.part is not None or len(devices) > 1:
+        settings = for_several(Path(cache), settings)
+    if settings.part is not None:
+        catalog = settings.part.of(catalog)
     require_possible(recipe, settings)
     plan = plan_only(catalog, recipe, Path(cache), samples=settings.samples, retry_failed=settings.retry_failed)
-    found = FillEstimate(wanted=plan.wanted, stored=plan.stored, skipped=plan.skipped, missing=len(plan.missing))
+    found = FillEstimate(
+        wanted=plan.wanted,
+        stored=plan.stored,
+        skipped=plan.skipped,
+        missing=len(plan.missing),
+        part=settings.part,
+        devices=max(1, len(devices)),
+    )
     if not plan.missing:
         return found
     stride = max(1, len(plan.missing) // PROBED)

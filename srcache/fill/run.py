@@ -11,20 +11,21 @@ The main thread only waits, so that Ctrl-C interrupts it there, and never a thre
 import platform
 import threading
 import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from srcache.cache.failures import failures_by_reason
-from srcache.cache.manifest import RecipeFolder, create_cache, open_cache
+from srcache.cache.manifest import Cache, RecipeFolder, create_cache, open_cache
 from srcache.catalog.rows import Catalog
 from srcache.engine.registry import find_engine
 from srcache.errors import CacheError
 from srcache.fill.feeding import FillCounts, FillJob, load_engine, start_service, submit_all
 from srcache.fill.plan import make_plan, scattered
-from srcache.fill.settings import FillInterrupted, FillReport, FillSettings, require_possible
+from srcache.fill.settings import FillInterrupted, FillReport, FillSettings, for_several, require_possible
 from srcache.machine import NETWORK, file_system, versions
 from srcache.progress import Progress
 from srcache.recipe.recipe import Recipe
@@ -49,21 +50,56 @@ def fill(
         FillInterrupted: Ctrl-C; the batch in hand was finished.
     """
     settings = settings or FillSettings()
+    opened, folder = open_folder(recipe, cache, settings)
+    rows = settings.part.of(catalog) if settings.part else catalog
+    return fill_share(folder, Share(rows, catalog.digest, lambda: keep(opened, catalog)), settings, progress)
+
+
+class Share(NamedTuple):
+    """What one process fills: the images, the digest of their whole catalog, and how that is kept, if it is not yet."""
+
+    images: Catalog
+    digest: str
+    keep: Callable[[], None] | None = None
+
+
+def open_folder(recipe: Recipe, cache: str | Path, settings: FillSettings) -> tuple[Cache, RecipeFolder]:
+    """Refuse what cannot be, and open the cache and the recipe's folder in it, made if they are not there.
+
+    Raises:
+        CacheError, RecipeError: as `fill`.
+    """
+    if settings.part is not None:
+        settings = for_several(Path(cache), settings)
     require_possible(recipe, settings)
     if settings.take_over is not None:
         _require_shared(open_cache(cache).find(recipe))
     opened = create_cache(cache, settings.store)
-    folder = opened.add(recipe).as_writer()
+    return opened, opened.add(recipe)
+
+
+def keep(cache: Cache, catalog: Catalog) -> None:
+    """Keep a whole catalog in a cache, so that it says later what was wanted."""
+    cache.keep_catalog(catalog.digest, catalog.to_csv())
+
+
+def fill_share(
+    folder: RecipeFolder, share: Share, settings: FillSettings, progress: Progress | None = None
+) -> FillReport:
+    """Fill one process' share of a folder that `open_folder` opened; see `fill`."""
+    folder = folder.as_writer()
     with folder.lock() as alone, closing(_opened(folder, settings)) as store:
-        plan = make_plan(catalog, folder, store, samples=settings.samples, retry_failed=settings.retry_failed)
+        plan = make_plan(share.images, folder, store, samples=settings.samples, retry_failed=settings.retry_failed)
         if folder.writer and not (alone and _seems_alone(folder)):
             plan = scattered(plan, folder.writer)
-        opened.keep_catalog(catalog.digest, catalog.to_csv())
+        if share.keep is not None:
+            share.keep()
         codec = settings.codec or folder.store_kind.codec
-        job = FillJob(catalog=catalog, recipe=folder.recipe, plan=plan, settings=settings, codec=codec)
+        job = FillJob(catalog=share.images, recipe=folder.recipe, plan=plan, settings=settings, codec=codec)
         report = _run(job, folder, store, progress) if plan.missing else _report(job, folder)
-        if plan.missing or not _has_receipt(folder, job):
-            folder.write_receipt({**_receipt(report, job), "writer": folder.writer})
+        wanted = {"catalog": share.digest, "samples": settings.samples, "part": settings.part and str(settings.part)}
+        if plan.missing or not _has_receipt(folder, wanted):
+            folder.write_receipt({**wanted, **_receipt(report, job), "writer": folder.writer})
     if report.interrupted:
         raise FillInterrupted(report)
     return report
@@ -154,18 +190,16 @@ def _report(job: FillJob, folder: RecipeFolder) -> FillReport:
         wanted=plan.wanted,
         stored=plan.stored,
         skipped=plan.skipped,
+        part=job.settings.part,
     )
 
 
-def _has_receipt(folder: RecipeFolder, job: FillJob) -> bool:
-    wanted = (job.catalog.digest, job.settings.samples)
-    return any((receipt.get("catalog"), receipt.get("samples")) == wanted for receipt in folder.receipts())
+def _has_receipt(folder: RecipeFolder, wanted: Mapping[str, Any]) -> bool:
+    return any(all(receipt.get(name) == value for name, value in wanted.items()) for receipt in folder.receipts())
 
 
 def _receipt(report: FillReport, job: FillJob) -> dict[str, Any]:
     return {
-        "catalog": job.catalog.digest,
-        "samples": job.settings.samples,
         "wanted": report.wanted,
         "stored_before": report.stored,
         "added": report.added,

@@ -1,14 +1,19 @@
 """How a fill runs, what it reports, and what is refused before it begins."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from srcache.cache.failures import FailedEntry
+from srcache.cache.manifest import is_cache, open_cache
+from srcache.catalog.parts import Part
 from srcache.engine.registry import find_engine
-from srcache.errors import ConfigError, EngineError, RecipeError
+from srcache.errors import CacheError, ConfigError, DeviceError, EngineError, RecipeError
 from srcache.images import LOSSLESS, parse_codec
+from srcache.machine import resolve_device
 from srcache.recipe.reading import require_engine
 from srcache.recipe.recipe import Recipe
+from srcache.stores import KINDS, store_kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +30,7 @@ class FillSettings:
         batch: images per engine call; None takes the engine's advice, or less where a GPU's memory asks for it.
         device: `cpu`, `cuda`, `cuda:1`, …, or `auto`.
         workers: threads that decode, and as many that encode.
+        part: fill only this part of the images, for others fill the rest; None for all.
         compiled: ask the engine for `torch.compile`, which pays only in long runs.
     """
 
@@ -38,6 +44,7 @@ class FillSettings:
     device: str = "auto"
     workers: int = 2
     compiled: bool = False
+    part: Part | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +60,7 @@ class FillReport:
         padding: share of the engine's work that only filled batches up.
         device, mode: what the engine ran on, and how: eager, compiled, or in its own words.
         interrupted: whether the run was stopped before its end.
+        part: which part of the images all this is about; None for all.
     """
 
     folder: Path
@@ -70,6 +78,7 @@ class FillReport:
     device: str | None = None
     mode: str | None = None
     interrupted: bool = False
+    part: Part | None = None
 
     @property
     def left(self) -> int:
@@ -103,6 +112,39 @@ def require_possible(recipe: Recipe, settings: FillSettings) -> None:
         raise EngineError(f"engine {info.name} makes no use of torch.compile; leave --compile (compiled=True) out")
     if settings.codec is not None:
         _require_lossless(recipe, settings.codec)
+
+
+def for_several(cache: Path, settings: FillSettings) -> FillSettings:
+    """The settings of a process that fills a cache together with others: a new cache gets a store that allows it.
+
+    Raises:
+        CacheError: the cache, or the store that was asked for, is filled by one process at a time.
+    """
+    shared, there = next(kind for kind in KINDS if store_kind(kind).shared), is_cache(cache)
+    kind = open_cache(cache).kind if there else settings.store or shared
+    if not store_kind(kind).shared:
+        copied = f", such as the copy that `srcache export {cache} NEW --format {shared}` makes" if there else ""
+        raise CacheError(
+            f"parts of the images (--shard, --devices) are made by processes side by side, but {kind}, the store of "
+            f"{cache}, is filled by one at a time; use a cache with --store {shared}{copied}"
+        )
+    return replace(settings, store=settings.store or kind)
+
+
+def require_devices(devices: Sequence[str]) -> None:
+    """Refuse devices on which no process can work.
+
+    Raises:
+        DeviceError: one is not here, or is not named.
+    """
+    if not devices:
+        raise DeviceError("expected at least one device, such as cuda:0, but got none")
+    if "auto" in devices:
+        raise DeviceError(
+            f"expected names of devices, such as cuda:0,cuda:1, but got {','.join(devices)}; name each one"
+        )
+    for device in devices:
+        resolve_device(device)
 
 
 def _require_lossless(recipe: Recipe, codec: str) -> None:

@@ -44,6 +44,8 @@ VARYING = {
 # Golden documents
 
 LINES = {
+    "scan": (0, "scan photos --out new.csv"),
+    "build-part": (0, "build one --cache new --recipe bicubic --set scale=2 --device cpu --shard 0/1"),
     "build": (0, "build one --cache new --recipe bicubic --set scale=2 --device cpu"),
     "build-failed": (1, "build photos --cache new --recipe bicubic --set scale=2 --device cpu"),
     "build-dry-run": (

@@ -1,14 +1,16 @@
 """Dry runs: bytes are exact where everything was probed, hours follow from the probe, and nothing is written."""
 
 import time
+from dataclasses import replace
 
 import engines
 import pytest
 from PIL import Image
 
 from srcache.cache.manifest import open_cache
+from srcache.catalog.parts import Part
 from srcache.catalog.scanning import scan
-from srcache.errors import RecipeError
+from srcache.errors import CacheError, DeviceError, RecipeError
 from srcache.fill.estimate import PROBED, FillEstimate, _seconds_each, estimate
 from srcache.fill.run import fill
 from srcache.fill.settings import FillSettings
@@ -104,3 +106,25 @@ def test_failures_of_the_probe_are_counted(photos, tmp_path):
 def test_what_fill_would_refuse_is_refused(photos, tmp_path):
     with pytest.raises(RecipeError, match="draws no noise"):
         estimate(scan(photos), load_recipe("bicubic"), tmp_path / "cache", FillSettings(device="cpu", samples=2))
+
+
+def test_a_part_is_estimated_alone(photos, tmp_path):
+    catalog, recipe = scan(photos), load_recipe("bicubic")
+    found = [estimate(catalog, recipe, tmp_path / "cache", FillSettings(device="cpu", part=Part(i, 2))) for i in (0, 1)]
+    assert [one.part for one in found] == [Part(0, 2), Part(1, 2)]
+    assert sum(one.wanted for one in found) == sum(one.missing for one in found) == 12
+    assert all(one.missing for one in found)
+    with pytest.raises(CacheError, match="--store shards"):
+        estimate(catalog, recipe, tmp_path / "cache", FillSettings(part=Part(0, 2), store="lmdb"))
+
+
+def test_several_devices_share_the_work_and_not_the_loading(photos, tmp_path):
+    found = FillEstimate(wanted=100, stored=0, skipped=0, missing=100, seconds_each=72.0, startup_seconds=360.0)
+    assert (found.hours, replace(found, devices=4).hours) == (2.1, 0.6)
+    catalog, recipe = scan(photos), load_recipe("bicubic")
+    found = estimate(catalog, recipe, tmp_path / "cache", FillSettings(device="cpu"), ("cpu", "cpu"))
+    assert (found.devices, found.missing) == (2, 12)
+    with pytest.raises(DeviceError, match="name each one"):
+        estimate(catalog, recipe, tmp_path / "cache", None, ("cpu", "auto"))
+    with pytest.raises(CacheError, match="--store shards"):
+        estimate(catalog, recipe, tmp_path / "cache", FillSettings(store="lmdb"), ("cpu", "cpu"))
