@@ -169,6 +169,7 @@ class StoreKind:
             entries are in them. Nobody may fill the store meanwhile, as far as locks reach.
         reindex: makes again what only says where entries lie, and returns whether something was wrong with it.
         repeated: how many names stand in a store more than once, which is harmless.
+        waiting: how many entries are still on this machine only, where a store lies elsewhere.
         stamp: gives entries of older versions the checksum that they lack, after comparing them with the one that they
             have; in steps, each of which is complete. Called as `check` is.
     """
@@ -186,4 +187,5 @@ class StoreKind:
     finish: Callable[[Path, StoreOptions], int] = _none
     reindex: Callable[[Path], bool] = _no
     repeated: Callable[[Path], int] = _none
+    waiting: Callable[[Path], int] = _none
     stamp: Callable[[Path], Iterator[Stamped]] = _nothing

@@ -10,7 +10,7 @@ continued only by a writer that was told to take it over.
 import fcntl
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,10 +19,11 @@ from srcache.files import NO_LOCKS, disk_errors, sync_folder
 from srcache.machine import NETWORK, file_system
 from srcache.stores import tar
 from srcache.stores.interface import Entry, StoreOptions
+from srcache.stores.shard_home import INDEX
 from srcache.stores.shard_index import Shard, packed_name, write_table
 from srcache.stores.shard_members import Found, entries_of, pack_entry
 from srcache.stores.shard_names import PARTIAL, is_partial, is_shard, new_writer, shards_in, writer_of
-from srcache.stores.shard_tables import INDEX, index_of
+from srcache.stores.shard_tables import index_of
 
 _ABANDONED = 60.0
 """Seconds after which a shard that was never begun, for its writer was killed that very moment, is swept away."""
@@ -31,13 +32,18 @@ _ABANDONED = 60.0
 class ShardWriter:
     """Appends entries to a shard of its own; not for several threads at once.
 
+    Args:
+        folder: where the shard in hand lies.
+        options: of the store.
+        taken: gives names of shards that lie elsewhere, above whose numbers a new one's is.
+
     Attributes:
         found: what is committed to the shard in hand, by packed name.
         aliases: of it, each with the key that it stands for.
     """
 
-    def __init__(self, folder: Path, options: StoreOptions) -> None:
-        self._folder, self._options = folder, options
+    def __init__(self, folder: Path, options: StoreOptions, taken: Callable[[], Sequence[str]] = tuple) -> None:
+        self._folder, self._options, self._taken = folder, options, taken
         self._id = options.writer or new_writer()
         self._home: tuple[int, int] | None = None
         self._path: Path | None = None
@@ -151,6 +157,7 @@ class ShardWriter:
 
     def _make(self, names: Sequence[str]) -> None:
         numbers = [int(name[:8]) for name in names if is_shard(name.removesuffix(PARTIAL))]
+        numbers += [int(name[:8]) for name in self._taken()]
         name = f"{max(numbers, default=-1) + 1:08d}-{self._id}.tar{PARTIAL}"
         path, hidden = self._folder / name, self._folder / f".{name}"
         handle = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
