@@ -12,7 +12,7 @@ from srcache.stores import tar
 from srcache.stores.interface import Entry, Problem, Stamped, StoreKind, StoreOptions
 from srcache.stores.shard_files import OpenShard, PartialFile
 from srcache.stores.shard_finish import finish_shards
-from srcache.stores.shard_home import LocalHome, ShardHome, shard_home
+from srcache.stores.shard_home import LocalHome, ShardHome, shard_home, stand_for_objects
 from srcache.stores.shard_index import Table, name_of
 from srcache.stores.shard_members import Found, entries_of, read_payload, read_record
 from srcache.stores.shard_names import is_partial, is_shard, shards_in, writer_of
@@ -32,18 +32,19 @@ def _refuse(path: Path) -> None:
 def _check(path: Path) -> Iterator[Problem]:
     """Every complete shard is a tar of entries to its end, and what follows is zeros; indexes agree with their tars."""
     home = shard_home(path)
+    payloads = not isinstance(home, LocalHome)  # of objects, the entries that were read may have been copies
     for name in _shards(home):
         with suppress(FileNotFoundError):  # a shard that was completed just now has another name
-            yield from _check_shard(home.scan(name), name)
+            yield from _check_shard(home.scan(name), name, payloads)
     for index in wrong_indexes(home):
         detail = f"{index.name} does not say where the entries of its shards lie; `srcache repair` makes it again"
         yield Problem("", "index", detail)
 
 
-def _check_shard(file: OpenShard, name: str) -> Iterator[Problem]:
+def _check_shard(file: OpenShard, name: str, payloads: bool) -> Iterator[Problem]:
     size, end = file.size, 0
     try:
-        for found in entries_of(file.read, size, name, check=False):
+        for found in entries_of(file.read, size, name, check=payloads):
             end = found.end
     except DamagedError as error:
         if is_shard(name):  # what is behind the last entry of another one is being written, or will be cut off
@@ -257,6 +258,7 @@ KIND = StoreKind(
     finish=finish_shards,
     reindex=_reindex,
     repeated=_repeated,
+    stand_in=stand_for_objects,
     waiting=_waiting,
     stamp=_stamp,
 )
