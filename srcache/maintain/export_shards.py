@@ -23,7 +23,7 @@ from pathlib import Path
 from srcache.cache.failures import FailedEntry
 from srcache.cache.manifest import Cache, RecipeFolder, open_cache
 from srcache.cache.receipts import KeptCatalog, KeptRow, asked_for, readable_catalogs
-from srcache.catalog.scanning import class_order
+from srcache.catalog.listing import class_order
 from srcache.errors import CacheError, listed
 from srcache.files import atomic_file, disk_errors, write_atomic
 from srcache.keys import entry_name, split_name
