@@ -15,6 +15,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -33,8 +34,9 @@ _FINAL = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _UNKNOWN = {errno.ENOSYS, errno.EOPNOTSUPP}
-_MARKS = ("ETag", "etag", "md5Hash", "content_md5", "LastModified", "last_modified", "updated", "mtime", "ino")
-"""What listings say of an object that tells its versions apart; services differ."""
+_DIGESTS = ("ETag", "etag", "md5Hash", "content_md5")
+_TIMES = ("LastModified", "last_modified", "updated", "mtime", "created", "ino")
+"""What services say of an object that tells its versions apart: best a digest of its bytes."""
 
 
 class ObjectInfo(NamedTuple):
@@ -270,9 +272,16 @@ def _missing(url: str) -> MissingExtraError:
 
 
 def _info(info: dict[str, Any]) -> ObjectInfo:
-    marks = repr([(mark, str(info[mark])) for mark in _MARKS if info.get(mark) is not None])
+    marks = [f"{mark} {info[mark]}" for mark in _DIGESTS if info.get(mark)]
+    marks = marks or [f"{mark} {_plain(info[mark])}" for mark in _TIMES if info.get(mark) is not None]
     size = int(info.get("size") or 0)
     return ObjectInfo(size, blake2b(f"{size} {marks}".encode(), digest_size=8).hexdigest())
+
+
+def _plain(time: Any) -> str:
+    """One text for a time, which a listing and a question about one object may give as different types."""
+    seconds = time.timestamp() if isinstance(time, datetime) else time
+    return f"{seconds:.4f}" if isinstance(seconds, float) else str(seconds)
 
 
 def _is_local(files: Any) -> bool:

@@ -79,7 +79,7 @@ class ShardFolder:
         """Complete the writer's shard in hand, if there is one."""
         own = self._written(with_others=False)
         if self._writer.seal() is not None:
-            self.look(own)
+            self.look(own, fresh=False)
             for title in own:
                 self._files.pop(title, None)
 
@@ -88,15 +88,16 @@ class ShardFolder:
         if self._home.folder.is_dir():
             folder_table(self._home, self._home.listing()[0])
 
-    def look(self, own: Mapping[str, dict[bytes, Found]] | None = None) -> None:
+    def look(self, own: Mapping[str, dict[bytes, Found]] | None = None, *, fresh: bool = True) -> None:
         """Take in what the folder holds now: shards that were completed since, and what others hold by now.
 
         Args:
             own: what the writer's shard held that it has just completed.
+            fresh: as for `ShardHome.listing`.
         """
         self._due = time.monotonic() + self._home.look_every
         for turn in range(_LOOKS):
-            sealed, partial = self._home.listing()
+            sealed, partial = self._home.listing(fresh=fresh or turn > 0)
             try:
                 self._take_tables(sealed, {**self._written(), **(own or {})})
             except FileNotFoundError as error:
@@ -120,7 +121,7 @@ class ShardFolder:
             self.look()
         found = find()
         if found is None and time.monotonic() >= self._due:
-            self.look()
+            self.look(fresh=False)
             found = find()
         return found
 

@@ -44,8 +44,12 @@ class ShardHome(Protocol):
         """Whether there is a store, be it without entries."""
         ...
 
-    def listing(self) -> tuple[list[Shard], list[str]]:
-        """The complete shards that there are now, and names of those that are not complete, as `shards_in`."""
+    def listing(self, *, fresh: bool = True) -> tuple[list[Shard], list[str]]:
+        """The complete shards that there are, and names of those that are not complete, as `shards_in`.
+
+        Args:
+            fresh: look now, also where a look costs a request.
+        """
         ...
 
     def taken(self) -> Sequence[str]:
@@ -106,7 +110,7 @@ class LocalHome:
         """See `ShardHome.exists`."""
         return self.folder.is_dir()
 
-    def listing(self) -> tuple[list[Shard], list[str]]:
+    def listing(self, *, fresh: bool = True) -> tuple[list[Shard], list[str]]:
         """See `ShardHome.listing`."""
         return shards_in(self.folder)
 

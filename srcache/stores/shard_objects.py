@@ -29,9 +29,9 @@ from srcache.stores.shard_index import Shard, read_table
 from srcache.stores.shard_names import is_partial, is_shard, shards_in
 from srcache.stores.shard_upload import Uploader
 
-LOOK_EVERY = 10.0
-_AGE = 1.0
-"""Seconds since a listing that will do for the next look, so that opening a cache and its store is one listing."""
+_AGE, _ROUTINE_AGE = 1.0, 10.0
+"""Seconds since a listing that will do for a look: so opening a cache and its store is one listing, and names that are
+not found cost one in a while."""
 
 _AT_ONCE = 16
 """Indexes that are fetched at once."""
@@ -56,14 +56,16 @@ class RemoteShard:
 class ObjectsHome:
     """See `srcache.stores.shard_home.ShardHome`. It may be used by a process that was forked."""
 
+    look_every = 1.0
+
     def __init__(self, folder: Path, url: str, below: str, spool: Path) -> None:
         self.folder, self.spool, self.below = folder, spool, below
-        self.tables, self.look_every = [folder / TABLE], LOOK_EVERY
+        self.tables = [folder / TABLE]
         self.place = f"{url}/{below}".rstrip("/")
         self._url = url
         self._copies = Copies(local_name(self.place))
         self._uploader = Uploader(spool, self.objects, below, self._uploaded)
-        self._remote, self._seen = dict[str, int](), set[str]()
+        self._remote, self._seen, self._named = dict[str, int](), set[str](), set[str]()
         self._whole: frozenset[str] = frozenset()
 
     def objects(self) -> ObjectFolder:
@@ -74,14 +76,15 @@ class ObjectsHome:
         """See `ShardHome.exists`."""
         return any(shards_in(self.spool)) or bool(self._listed())
 
-    def listing(self) -> tuple[list[Shard], list[str]]:
+    def listing(self, *, fresh: bool = True) -> tuple[list[Shard], list[str]]:
         """See `ShardHome.listing`: one listing of objects. The spool is looked at first, for shards move from there."""
         waiting, partial = shards_in(self.spool)
         there, seen = {shard.name for shard in waiting}, self._seen
-        remote = self._listed()
+        remote = self._listed(_AGE if fresh else _ROUTINE_AGE)
         if not seen <= there | set(remote):  # one was moved since that listing
             remote = self._listed(most_age=0)
         self._remote, self._seen = remote, there | set(remote)
+        self._named |= self._seen
         self._whole = self._fitting(remote)
         return sorted({*waiting, *(Shard(*item) for item in remote.items())}), partial
 
@@ -91,8 +94,8 @@ class ObjectsHome:
         return {name: size for name, size in names if is_shard(name)}
 
     def taken(self) -> Sequence[str]:
-        """See `ShardHome.taken`."""
-        return list(self._remote)
+        """See `ShardHome.taken`: all that were ever seen, for a shard that was uploaded just now is in no listing yet."""
+        return list(self._named)
 
     def open(self, name: str) -> OpenShard:
         """See `ShardHome.open`: a copy that is mapped into memory, or single entries over the network."""
@@ -173,6 +176,7 @@ class ObjectsHome:
 
     def _uploaded(self, shard: Path, index: Path) -> None:
         """Keep what was uploaded as a copy."""
+        self._named.add(shard.name)
         with suppress(OSError, MachineError):
             write_atomic(self.folder / index.name, index.read_bytes(), sync=False)
         self._copies.take(shard, shard.name)

@@ -47,7 +47,7 @@ class ShardWriter:
         self._id = options.writer or new_writer()
         self._home: tuple[int, int] | None = None
         self._path: Path | None = None
-        self._handle, self._end = -1, 0
+        self._handle, self._end, self._next = -1, 0, 0
         self.found: dict[bytes, Found] = {}
         self.aliases: dict[str, str] = {}
 
@@ -97,9 +97,9 @@ class ShardWriter:
         if self.found:
             self._write(tar.END)
             shard = Shard(self._path.name.removesuffix(PARTIAL), self._end + len(tar.END))
-            self._name_finally(shard.name)
             with suppress(MachineError, OSError):  # an index is made again where it is missing
                 write_table(self._folder / f"{shard.name}{INDEX}", index_of(shard, list(self.found.values())))
+            self._name_finally(shard.name)
         else:
             self._path.unlink()
         self._drop()
@@ -158,7 +158,8 @@ class ShardWriter:
     def _make(self, names: Sequence[str]) -> None:
         numbers = [int(name[:8]) for name in names if is_shard(name.removesuffix(PARTIAL))]
         numbers += [int(name[:8]) for name in self._taken()]
-        name = f"{max(numbers, default=-1) + 1:08d}-{self._id}.tar{PARTIAL}"
+        number = max(self._next, max(numbers, default=-1) + 1)  # no name twice, wherever its first shard went
+        name = f"{number:08d}-{self._id}.tar{PARTIAL}"
         path, hidden = self._folder / name, self._folder / f".{name}"
         handle = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         try:
@@ -169,7 +170,7 @@ class ShardWriter:
             os.close(handle)
             hidden.unlink(missing_ok=True)
             raise
-        self._path, self._handle, self._end = path, handle, 0
+        self._path, self._handle, self._end, self._next = path, handle, 0, number + 1
 
     def _require_home(self) -> None:
         """The folder, made if this writer has not written yet; one that was taken away since does not come back."""
