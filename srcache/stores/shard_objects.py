@@ -23,11 +23,13 @@ from srcache.files import write_atomic
 from srcache.files.objects import ObjectFolder, object_folder
 from srcache.files.urls import local_name
 from srcache.stores.shard_copies import Copies
-from srcache.stores.shard_files import OpenShard, ShardFile
-from srcache.stores.shard_home import INDEX, TABLE
+from srcache.stores.shard_files import OpenShard, PartialFile, ShardFile
+from srcache.stores.shard_home import INDEX, TABLE, LocalHome
 from srcache.stores.shard_index import Shard, read_table
 from srcache.stores.shard_names import is_partial, is_shard, shards_in
+from srcache.stores.shard_tables import shard_tables
 from srcache.stores.shard_upload import Uploader
+from srcache.wording import counted
 
 _AGE, _ROUTINE_AGE = 1.0, 10.0
 """Seconds since a listing that will do for a look: so opening a cache and its store is one listing, and names that are
@@ -94,7 +96,7 @@ class ObjectsHome:
         return {name: size for name, size in names if is_shard(name)}
 
     def taken(self) -> Sequence[str]:
-        """See `ShardHome.taken`: all that were ever seen, for a shard that was uploaded just now is in no listing yet."""
+        """See `ShardHome.taken`: all that were ever seen, for one that was uploaded just now is in no listing yet."""
         return list(self._named)
 
     def open(self, name: str) -> OpenShard:
@@ -143,7 +145,14 @@ class ObjectsHome:
 
     def deliver(self, *, finish: bool) -> None:
         """See `ShardHome.deliver`: uploaded in a thread, and a writer waits only if several shards wait."""
-        self._uploader.wait(finish=finish)
+        try:
+            self._uploader.wait(finish=finish)
+        except MachineError as error:
+            count = counted(spooled_entries(self.spool), "SR image")
+            raise MachineError(
+                f"{error}; not uploaded yet, and safe in {self.spool}: {count}. The same command on this machine "
+                "goes on from there"
+            ) from error
 
     def _fitting(self, remote: dict[str, int]) -> frozenset[str]:
         """The shards of which copies may be kept."""
@@ -181,3 +190,15 @@ class ObjectsHome:
             write_atomic(self.folder / index.name, index.read_bytes(), sync=False)
         self._copies.take(shard, shard.name)
         index.unlink(missing_ok=True)
+
+
+def spooled_entries(spool: Path) -> int:
+    """How many entries are in a spool, in complete shards and others."""
+    sealed, partial = shards_in(spool)
+    count = sum(len(table) for table in shard_tables(LocalHome(spool), sealed))
+    for title in partial:
+        with suppress(FileNotFoundError):
+            one = PartialFile(spool / title)
+            one.look(lambda _: False)
+            count += len(one.found)
+    return count

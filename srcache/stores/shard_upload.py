@@ -7,17 +7,20 @@ name of a shard holds its writer's id, so one of this name is this one, which an
 import fcntl
 import os
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from srcache.errors import MachineError
 from srcache.files.objects import ObjectFolder
 from srcache.stores.shard_home import INDEX
 from srcache.stores.shard_names import shards_in
 
 _AHEAD = 2
 """Complete shards that may wait before a writer has to."""
+
+_PAUSE = 30.0
+"""Seconds after a failure in which nothing is tried again, so that a process that ends for it ends soon."""
 
 
 class Uploader:
@@ -36,6 +39,7 @@ class Uploader:
         self._spool, self._objects, self._below, self._keep = spool, objects, below, keep
         self._pid, self._thread = os.getpid(), threading.Thread()
         self._error: BaseException | None = None
+        self._failed = -_PAUSE
 
     def start(self) -> None:
         """Upload what is complete, in a thread."""
@@ -53,17 +57,16 @@ class Uploader:
         """
         while True:
             self._check()
-            self.start()
+            if time.monotonic() >= self._failed + _PAUSE:
+                self._error = None
+                self.start()
             if len(self._waiting()) <= (0 if finish else _AHEAD):
                 return
             self._thread.join(0.05)
 
     def _check(self) -> None:
-        error, self._error = self._error, None
-        if isinstance(error, MachineError):
-            raise MachineError(f"{error}; what is not uploaded is safe in {self._spool}") from error
-        if error is not None:
-            raise error
+        if self._error is not None and not self._thread.is_alive() and self._failed + _PAUSE > time.monotonic():
+            raise self._error
 
     def _waiting(self) -> list[Path]:
         return [self._spool / shard.name for shard in shards_in(self._spool)[0]]
@@ -74,7 +77,7 @@ class Uploader:
                 for path in waiting:
                     self._upload(path)
         except BaseException as error:
-            self._error = error
+            self._failed, self._error = time.monotonic(), error
 
     def _upload(self, path: Path) -> None:
         """Upload one shard, unless another process of this machine is faster."""

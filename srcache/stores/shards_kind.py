@@ -16,6 +16,7 @@ from srcache.stores.shard_home import LocalHome, ShardHome, shard_home, stand_fo
 from srcache.stores.shard_index import Table, name_of
 from srcache.stores.shard_members import Found, entries_of, read_payload, read_record
 from srcache.stores.shard_names import is_partial, is_shard, shards_in, writer_of
+from srcache.stores.shard_objects import spooled_entries
 from srcache.stores.shard_tables import shard_tables, wrong_indexes
 from srcache.stores.shards import ShardsStore
 
@@ -168,16 +169,7 @@ def _repeated(path: Path) -> int:
 def _waiting(path: Path) -> int:
     """How many entries a spool holds; none where shards are written where they stay."""
     spool = shard_home(path).spool
-    if spool == path:
-        return 0
-    sealed, partial = shards_in(spool)
-    count = sum(len(table) for table in shard_tables(LocalHome(spool), sealed))
-    for title in partial:
-        with suppress(FileNotFoundError):
-            one = PartialFile(spool / title)
-            one.look(lambda _: False)
-            count += len(one.found)
-    return count
+    return 0 if spool == path else spooled_entries(spool)
 
 
 def _stamp(path: Path) -> Iterator[Stamped]:

@@ -148,7 +148,7 @@ def test_without_credentials_it_says_where_they_are_looked_for(
         if name != "AWS_EC2_METADATA_DISABLED":
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
-    with pytest.raises(MachineError, match="no credentials were found .*AWS_ACCESS_KEY_ID"):
+    with pytest.raises(MachineError, match=r"no credentials were found .*AWS_ACCESS_KEY_ID"):
         ObjectFolder(s3_url).listing()
 
 
