@@ -9,7 +9,7 @@ from srcache.progress import Progress
 from srcache.stores import KINDS
 from srcache.wording import counted, duration, human_bytes, percent
 
-from .options import BYTES, DEVICES, FOLDER, PART, SOURCE, common, device_option, recipe_options
+from .options import BYTES, CACHE, DEVICES, FOLDER, IMAGES, PART, Place, common, device_option, recipe_options
 from .output import attributes, document, failure_lines, left_out, left_out_rows, reasons, table
 from .progress_bar import progress_bar
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _REPORTED = (
     *("folder", "recipe", "wanted", "stored", "added", "meanwhile", "failed", "skipped", "left"),
-    *("seconds", "padding", "device"),
+    *("seconds", "padding", "device", "waiting"),
 )
 """What the document says of a run."""
 
@@ -32,8 +32,8 @@ _ESTIMATED = (
 
 
 @click.command("build", short_help="Fill a cache with SR images; a second run makes what is missing.")
-@click.argument("src", type=SOURCE)
-@click.option("--cache", required=True, type=FOLDER, help="The cache directory.")
+@click.argument("src", type=IMAGES)
+@click.option("--cache", required=True, type=CACHE, help="The cache directory, or a URL such as s3://bucket/cache.")
 @recipe_options
 @click.option("--store", type=click.Choice(KINDS), help="The kind of store of a new cache.")
 @click.option("--shard-bytes", type=BYTES, help="With --store shards: the size of a shard, such as 512M.")
@@ -42,6 +42,9 @@ _ESTIMATED = (
     "--take-over",
     metavar="WRITER",
     help="Continue the unfinished shard of a writer that is gone (a network file system).",
+)
+@click.option(
+    "--spool", type=FOLDER, help="With a cache below a URL: a folder for what is not uploaded yet.  [default: your own]"
 )
 @click.option("--samples", type=click.IntRange(1, 1000), default=1, show_default=True, help="SR images per image.")
 @click.option("--shard", "part", type=PART, help="Make only this part of the images, counted from 0, such as 0/8.")
@@ -65,14 +68,15 @@ _ESTIMATED = (
 )
 @common
 def command(
-    src: Path,
-    cache: Path,
+    src: Place,
+    cache: Place,
     recipe: str,
     changes: dict[str, Any],
     store: str | None,
     shard_bytes: int | None,
     codec: str | None,
     take_over: str | None,
+    spool: Path | None,
     samples: int,
     part: "Part | None",
     retry_failed: bool,
@@ -93,6 +97,9 @@ def command(
     A cache made with --store shards may be filled by several of these commands at once, on any machines. With --shard
     i/N each makes a part of the images; a new cache is then made of shards.
 
+    SRC and the cache may be URLs too, such as s3://bucket/folder; what is stored is then uploaded shard by shard, and
+    what is not uploaded yet is in --spool.
+
     \b
     srcache build photos --cache cache --recipe bicubic
     srcache build photos --cache cache --recipe bicubic --set scale=2 --dry-run
@@ -109,6 +116,7 @@ def command(
         shard_bytes=shard_bytes,
         codec=codec,
         take_over=take_over,
+        spool=spool,
         batch=batch,
         device=chosen[0],
         workers=workers,
@@ -124,12 +132,12 @@ class _Task(NamedTuple):
     """What a build is asked for, beside the images."""
 
     recipe: "Recipe"
-    cache: Path
+    cache: Place
     settings: "FillSettings"
     devices: tuple[str, ...]
 
 
-def _scan(src: Path, rehash: bool, task: _Task) -> "Catalog":
+def _scan(src: Place, rehash: bool, task: _Task) -> "Catalog":
     """The images, after a refusal of what cannot be: hashing them may take hours."""
     from srcache.catalog import scan
     from srcache.fill.settings import for_several, require_devices
@@ -152,13 +160,13 @@ def _devices(device: str, devices: tuple[str, ...] | None) -> tuple[str, ...]:
     return devices or (device,)
 
 
-def _warn_of_hashing(src: Path, rehash: bool) -> None:
+def _warn_of_hashing(src: Place, rehash: bool) -> None:
     """Say that every part of a build hashes all images, unless a catalog has the keys."""
     from srcache.catalog.scanned import is_scanned
 
-    if rehash or not is_scanned(src):
+    if rehash or not is_scanned(Path(src)):
         known = f"run `srcache scan {src} --out catalog.csv` once, and build catalog.csv"
-        advice = "leave --rehash out" if is_scanned(src) else known
+        advice = "leave --rehash out" if is_scanned(Path(src)) else known
         click.echo(f"srcache: each part of a build hashes all images of {src} again; {advice}", err=True)
 
 
@@ -198,6 +206,8 @@ def _text(report: "FillReport", problems: int) -> str:
         rows.append(("failed", sum(report.failed.values()), reasons(report.failed)))
     if report.skipped:
         rows.append(("failed earlier", report.skipped, "--retry-failed tries them again"))
+    if report.waiting:
+        rows.append(("not uploaded yet", report.waiting, "of other processes, on this machine only"))
     rows += left_out_rows(problems)
     hint = ""
     if report.padding > 0.5:

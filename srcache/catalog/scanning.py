@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from srcache.catalog.hashing import Hasher, memo_path
+from srcache.catalog.hashing import DiskFiles, Hasher, memo_path
 from srcache.catalog.listing import (
     Listed,
     Listing,
@@ -22,10 +22,12 @@ from srcache.catalog.listing import (
     unreadable,
 )
 from srcache.catalog.names import SUFFIXES
+from srcache.catalog.object_source import scan_objects
 from srcache.catalog.rows import Catalog, Row, class_order
 from srcache.catalog.scanned import is_scanned, read_scanned
 from srcache.catalog.sources import Source, label_text, open_source, subset
 from srcache.errors import CatalogError, ImageError
+from srcache.files.urls import is_url
 from srcache.keys import ImageKey, image_key, pixel_key
 from srcache.progress import Progress, throttled
 
@@ -54,11 +56,13 @@ def scan(
     workers: int | None = None,
     memo: Path | None = None,
 ) -> Catalog:
-    """Catalog a folder of images, or a CSV file that lists them; of a scanned catalog nothing but itself is read.
+    """Catalog a folder of images, a CSV file that lists them, or the images below a URL.
+
+    Of a catalog that was scanned before nothing but itself is read.
 
     Args:
         root: a folder, or a file whose name ends in `.csv` with a column `path` (or file, filename, image, name),
-            relative to the CSV's folder, and optionally `label`.
+            relative to the CSV's folder, and optionally `label`; or the URL of a folder of objects, as text.
         rehash: hash every file, whatever is remembered.
         trust: take the keys that a scanned catalog has (see `scanned`); otherwise its files are hashed.
         progress: called while files are hashed.
@@ -68,6 +72,8 @@ def scan(
     Raises:
         CatalogError: there is no such folder, or no image in it; or mistakes in the CSV (all of them at once).
     """
+    if is_url(root):
+        return scan_objects(str(root), rehash=rehash, progress=progress, workers=workers, memo=memo)
     base, known = Path(os.path.abspath(root)), None
     is_csv = base.is_file() and base.suffix.lower() == ".csv"
     if is_scanned(base):
@@ -83,7 +89,8 @@ def scan(
     else:
         what = "is another kind of file" if base.exists() else "does not exist"
         raise CatalogError(f"expected a folder of images or a .csv file, but {root} {what}")
-    rows = _hashed(found, Hasher(memo or memo_path(base), rehash, workers), progress, complete=not is_csv)
+    hasher = Hasher(DiskFiles(), memo or memo_path(base), rehash, workers)
+    rows = _hashed(found, hasher, progress, complete=not is_csv)
     if not rows:
         raise CatalogError(
             f"expected images (files that end in {', '.join(sorted(SUFFIXES))}), but {root} has none; "
@@ -99,7 +106,7 @@ def scan(
     )
 
 
-def _hashed(found: Listing, hasher: Hasher, progress: Progress | None, complete: bool) -> list[Row]:
+def _hashed(found: Listing, hasher: Hasher[Path], progress: Progress | None, complete: bool) -> list[Row]:
     """The files of a listing with their keys; those that cannot be read are noted in it."""
     rows = []
     keys = hasher.keys([(file.name, file.path) for file in found.files], progress, complete)
@@ -125,7 +132,7 @@ def from_dataset(
     classes = source.classes()
     show = throttled(progress)
     items = [_item(source, index, classes, show) for index in range(len(source))]
-    hasher = Hasher(memo_path(source.root) if source.root else None, rehash, workers)
+    hasher = Hasher(DiskFiles(), memo_path(source.root) if source.root else None, rehash, workers)
     files = [(item.name, item.path) for item in items if item.path and item.key is None]
     hashed = iter(hasher.keys(files, progress) if files else ())
     rows, problems, kept = [], [], []

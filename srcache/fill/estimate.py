@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from srcache.cache.failures import failures_by_reason
-from srcache.cache.manifest import is_cache, open_cache
+from srcache.cache.manifest import default_kind, is_cache, open_cache
 from srcache.catalog.parts import Part
 from srcache.catalog.rows import Catalog
 from srcache.engine.interface import SREngine
@@ -15,7 +15,7 @@ from srcache.fill.plan import plan_only
 from srcache.fill.settings import FillSettings, for_several, require_devices, require_possible
 from srcache.recipe.recipe import Recipe
 from srcache.service.runner import EngineRunner
-from srcache.stores import KINDS, Store, StoreKind, open_store, store_kind
+from srcache.stores import Store, StoreKind, open_store, store_kind
 
 PROBED = 16
 """Images that a probe computes at most."""
@@ -80,11 +80,11 @@ def estimate(
     if len(devices) > 1:
         require_devices(devices)
     if settings.part is not None or len(devices) > 1:
-        settings = for_several(Path(cache), settings)
+        settings = for_several(cache, settings)
     if settings.part is not None:
         catalog = settings.part.of(catalog)
     require_possible(recipe, settings)
-    plan = plan_only(catalog, recipe, Path(cache), samples=settings.samples, retry_failed=settings.retry_failed)
+    plan = plan_only(catalog, recipe, cache, samples=settings.samples, retry_failed=settings.retry_failed)
     found = FillEstimate(
         wanted=plan.wanted,
         stored=plan.stored,
@@ -97,13 +97,13 @@ def estimate(
         return found
     stride = max(1, len(plan.missing) // PROBED)
     some = replace(plan, missing=plan.missing[::stride][:PROBED])
-    codec = settings.codec or _store_kind(Path(cache), settings).codec
+    codec = settings.codec or _store_kind(cache, settings).codec
     return _probe(FillJob(catalog=catalog, recipe=recipe, plan=some, settings=settings, codec=codec), found)
 
 
-def _store_kind(cache: Path, settings: FillSettings) -> StoreKind:
+def _store_kind(cache: str | Path, settings: FillSettings) -> StoreKind:
     """The kind of store that a fill would write to: the cache's, or that of the cache which it would make."""
-    return store_kind(open_cache(cache).kind if is_cache(cache) else settings.store or KINDS[0])
+    return store_kind(open_cache(cache).kind if is_cache(cache) else settings.store or default_kind(cache))
 
 
 def _probe(job: FillJob, found: FillEstimate) -> FillEstimate:

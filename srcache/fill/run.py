@@ -47,6 +47,7 @@ def fill(
         RecipeError: the recipe does not fit the engine, or asks for samples that would all be the same.
         BusyError: another process fills this recipe's folder, and only one may; or it is repaired.
         DiskFullError: no room; what was committed is safe, and the next run goes on.
+        MachineError: the cache lies below a URL whose service does not answer; what was committed is safe in the spool.
         FillInterrupted: Ctrl-C; the batch in hand was finished.
     """
     settings = settings or FillSettings()
@@ -70,11 +71,11 @@ def open_folder(recipe: Recipe, cache: str | Path, settings: FillSettings) -> tu
         CacheError, RecipeError: as `fill`.
     """
     if settings.part is not None:
-        settings = for_several(Path(cache), settings)
+        settings = for_several(cache, settings)
     require_possible(recipe, settings)
     if settings.take_over is not None:
-        _require_shared(open_cache(cache).find(recipe))
-    opened = create_cache(cache, settings.store)
+        _require_shared(open_cache(cache, spool=settings.spool).find(recipe))
+    opened = create_cache(cache, settings.store, spool=settings.spool)
     return opened, opened.add(recipe)
 
 
@@ -97,6 +98,8 @@ def fill_share(
         codec = settings.codec or folder.store_kind.codec
         job = FillJob(catalog=share.images, recipe=folder.recipe, plan=plan, settings=settings, codec=codec)
         report = _run(job, folder, store, progress) if plan.missing else _report(job, folder)
+        store.close()  # a receipt comes after what it speaks of, also where that has to be uploaded
+        report = replace(report, waiting=folder.store_kind.waiting(folder.store_path))
         wanted = {"catalog": share.digest, "samples": settings.samples, "part": settings.part and str(settings.part)}
         if plan.missing or not _has_receipt(folder, wanted):
             folder.write_receipt({**wanted, **_receipt(report, job), "writer": folder.writer})
@@ -117,13 +120,15 @@ def _require_shared(folder: RecipeFolder) -> None:
     """
     if not folder.store_kind.shared:
         raise CacheError(
-            f"{folder.path} keeps its images in {folder.kind}, in which a writer leaves nothing unfinished; "
+            f"{folder.place} keeps its images in {folder.kind}, in which a writer leaves nothing unfinished; "
             "leave take_over (--take-over) out"
         )
 
 
 def _seems_alone(folder: RecipeFolder) -> bool:
     """Whether nobody on another machine seems to write, as far as a lock cannot tell."""
+    if folder.mirror is not None:
+        return False
     return file_system(folder.path) not in NETWORK or not any(folder.store_kind.unfinished(folder.store_path))
 
 
@@ -185,7 +190,7 @@ def _report(job: FillJob, folder: RecipeFolder) -> FillReport:
     """The report of a run that has done nothing yet."""
     plan = job.plan
     return FillReport(
-        folder=folder.path,
+        folder=folder.path if folder.mirror is None else folder.place,
         recipe=job.recipe.folder,
         wanted=plan.wanted,
         stored=plan.stored,
@@ -211,6 +216,7 @@ def _receipt(report: FillReport, job: FillJob) -> dict[str, Any]:
         "engine_seconds": round(report.engine_seconds, 3),
         "padding": round(report.padding, 4),
         "interrupted": report.interrupted,
+        **({"waiting": report.waiting} if report.waiting else {}),
         "engine": job.recipe.engine,
         "mode": report.mode,
         "batch": job.settings.batch or find_engine(job.recipe.engine).info.batch,

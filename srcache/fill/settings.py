@@ -27,6 +27,8 @@ class FillSettings:
         shard_bytes: where the store consists of shards, the size in bytes at which another one is begun; None: 512 MiB.
         codec: the lossless codec of what this run writes (a cache may hold several); None: the store's own.
         take_over: there too, the id of a writer that is gone, whose unfinished shard this run shall continue.
+        spool: where the cache lies below a URL, a folder of this machine for what is not uploaded yet; None: the user's
+            own.
         batch: images per engine call; None takes the engine's advice, or less where a GPU's memory asks for it.
         device: `cpu`, `cuda`, `cuda:1`, …, or `auto`.
         workers: threads that decode, and as many that encode.
@@ -40,6 +42,7 @@ class FillSettings:
     shard_bytes: int | None = None
     codec: str | None = None
     take_over: str | None = None
+    spool: Path | None = None
     batch: int | None = None
     device: str = "auto"
     workers: int = 2
@@ -61,9 +64,11 @@ class FillReport:
         device, mode: what the engine ran on, and how: eager, compiled, or in its own words.
         interrupted: whether the run was stopped before its end.
         part: which part of the images all this is about; None for all.
+        waiting: entries that are on this machine only, though the cache lies below a URL: none unless other processes
+            of this machine fill it too.
     """
 
-    folder: Path
+    folder: Path | str
     recipe: str
     wanted: int
     stored: int
@@ -79,6 +84,7 @@ class FillReport:
     mode: str | None = None
     interrupted: bool = False
     part: Part | None = None
+    waiting: int = 0
 
     @property
     def left(self) -> int:
@@ -114,7 +120,7 @@ def require_possible(recipe: Recipe, settings: FillSettings) -> None:
         _require_lossless(recipe, settings.codec)
 
 
-def for_several(cache: Path, settings: FillSettings) -> FillSettings:
+def for_several(cache: str | Path, settings: FillSettings) -> FillSettings:
     """The settings of a process that fills a cache together with others: a new cache gets a store that allows it.
 
     Raises:
