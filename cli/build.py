@@ -11,6 +11,7 @@ from srcache.wording import counted, duration, human_bytes, percent
 from .options import BYTES, FOLDER, SOURCE, common, device_option, recipe_options
 from .output import attributes, document, failure_lines, reasons, table
 from .progress_bar import progress_bar
+from .ray_options import ray_options, ray_settings
 
 if TYPE_CHECKING:
     from srcache.catalog import Catalog
@@ -59,6 +60,7 @@ _ESTIMATED = (
 @click.option(
     "--rehash", is_flag=True, help="Hash every file again, also those that have not changed since the last run."
 )
+@ray_options
 @common
 def command(
     src: Path,
@@ -77,6 +79,9 @@ def command(
     workers: int,
     compiled: bool,
     rehash: bool,
+    executor: str,
+    address: str | None,
+    actors: tuple[int, int | None] | None,
     as_json: bool,
 ) -> int:
     """Make every SR image of SRC that the cache lacks.
@@ -103,6 +108,7 @@ def command(
         device=device,
         workers=workers,
         compiled=compiled,
+        ray=ray_settings(executor, address, actors, dry_run=dry_run),
     )
     loaded = load_recipe(recipe, changes)
     with progress_bar("scan", "file") as show:

@@ -15,7 +15,7 @@ from srcache.catalog.rows import Catalog
 from srcache.errors import CacheError
 from srcache.keys import entry_name
 from srcache.recipe.recipe import Recipe
-from srcache.stores import Store
+from srcache.stores import KINDS, Store
 
 _TOGETHER = 16
 """Catalog rows that stay together where a plan is scattered."""
@@ -91,3 +91,8 @@ def plan_only(catalog: Catalog, recipe: Recipe, cache: Path, *, samples: int = 1
             folder = opened.find(recipe)
             store = folder.store()
     return make_plan(catalog, folder, store, samples=samples, retry_failed=retry_failed)
+
+
+def kind_for(cache: str | Path, store: str | None) -> str:
+    """The kind of store that a fill would write to: the cache's, or that of the cache which it would make."""
+    return open_cache(cache).kind if is_cache(cache) else store or KINDS[0]

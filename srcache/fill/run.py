@@ -24,6 +24,7 @@ from srcache.engine.registry import find_engine
 from srcache.errors import CacheError
 from srcache.fill.feeding import FillCounts, FillJob, load_engine, start_service, submit_all
 from srcache.fill.plan import make_plan, scattered
+from srcache.fill.ray_run import fill_on_ray, require_possible_on_ray
 from srcache.fill.settings import FillInterrupted, FillReport, FillSettings, require_possible
 from srcache.machine import NETWORK, file_system, versions
 from srcache.progress import Progress
@@ -50,6 +51,8 @@ def fill(
     """
     settings = settings or FillSettings()
     require_possible(recipe, settings)
+    if settings.ray is not None:
+        require_possible_on_ray(cache, settings)
     if settings.take_over is not None:
         _require_shared(open_cache(cache).find(recipe))
     opened = create_cache(cache, settings.store)
@@ -61,9 +64,13 @@ def fill(
         opened.keep_catalog(catalog.digest, catalog.to_csv())
         codec = settings.codec or folder.store_kind.codec
         job = FillJob(catalog=catalog, recipe=folder.recipe, plan=plan, settings=settings, codec=codec)
-        report = _run(job, folder, store, progress) if plan.missing else _report(job, folder)
+        report = _report(job, folder)
+        if plan.missing:
+            act = _run if settings.ray is None else fill_on_ray
+            report = act(job, folder, store, report, progress)
         if plan.missing or not _has_receipt(folder, job):
-            folder.write_receipt({**_receipt(report, job), "writer": folder.writer})
+            several = {"writers": list(report.writers)} if report.writers else {}
+            folder.write_receipt({**_receipt(report, job), "writer": folder.writer, **several})
     if report.interrupted:
         raise FillInterrupted(report)
     return report
@@ -91,9 +98,10 @@ def _seems_alone(folder: RecipeFolder) -> bool:
     return file_system(folder.path) not in NETWORK or not any(folder.store_kind.unfinished(folder.store_path))
 
 
-def _run(job: FillJob, folder: RecipeFolder, store: Store, progress: Progress | None) -> FillReport:
+def _run(
+    job: FillJob, folder: RecipeFolder, store: Store, report: FillReport, progress: Progress | None
+) -> FillReport:
     counts = FillCounts(folder, len(job.plan.missing), progress)
-    report = _report(job, folder)
     try:
         engine = load_engine(job.recipe, job.settings)
         service = start_service(engine, job.recipe, store, job.settings, job.codec)

@@ -12,6 +12,20 @@ from srcache.recipe.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RaySettings:
+    """Where and how wide a fill runs on Ray.
+
+    Attributes:
+        address: a cluster's, `HOST:PORT` or `auto`; None: what RAY_ADDRESS says, or one that is started on this machine.
+        least, most: actors at least and at most; None: as many as the cluster has GPUs, or processors for a CPU.
+    """
+
+    address: str | None = None
+    least: int = 1
+    most: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FillSettings:
     """How to fill; nothing here changes what an image is.
 
@@ -26,6 +40,7 @@ class FillSettings:
         device: `cpu`, `cuda`, `cuda:1`, …, or `auto`.
         workers: threads that decode, and as many that encode.
         compiled: ask the engine for `torch.compile`, which pays only in long runs.
+        ray: run on Ray, in a cache that several processes may fill; None: in this process.
     """
 
     samples: int = 1
@@ -38,6 +53,7 @@ class FillSettings:
     device: str = "auto"
     workers: int = 2
     compiled: bool = False
+    ray: RaySettings | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +69,7 @@ class FillReport:
         padding: share of the engine's work that only filled batches up.
         device, mode: what the engine ran on, and how: eager, compiled, or in its own words.
         interrupted: whether the run was stopped before its end.
+        writers: ids of the processes that did it, where several did.
     """
 
     folder: Path
@@ -70,6 +87,7 @@ class FillReport:
     device: str | None = None
     mode: str | None = None
     interrupted: bool = False
+    writers: tuple[str, ...] = ()
 
     @property
     def left(self) -> int:
