@@ -148,6 +148,8 @@ def _text(report: "FillReport", problems: int) -> str:
         rows.append(("failed", sum(report.failed.values()), reasons(report.failed)))
     if report.skipped:
         rows.append(("failed earlier", report.skipped, "--retry-failed tries them again"))
+    if report.killed:
+        rows.append(("killed", report.killed, "processes of the cluster, which were started anew"))
     if problems:
         rows.append(("not catalogued", problems, "files that could not be read or are outside the folder"))
     hint = ""

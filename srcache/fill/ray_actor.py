@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pyarrow import Table
 
 _LOOK_EVERY = 0.5
-"""Seconds between two questions whether to go on."""
+"""Seconds between two words to the ledger."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ class RayActor:
 
     def __init__(self, job: RayJob) -> None:
         self._job, self._open = job, ExitStack()
-        self._stopped = threading.Event()
+        self._stopped, self._hand = threading.Event(), _Hand()
         self._error: Exception | None = None
         try:
             self._begin()
@@ -91,7 +91,7 @@ class RayActor:
         self._service = start_service(self._engine, recipe, store, settings, job.codec)
         self._open.callback(self._service.close, cancel=True)
         ray.get(job.ledger.enter.remote(ray.get_runtime_context().get_actor_id(), self._folder.writer))
-        watched = job.ledger, self._service, self._stopped  # not the actor, which would never be let go of
+        watched = job.ledger, self._service, self._stopped, self._hand  # not the actor: it would never be let go of
         threading.Thread(target=_watch, args=watched, name="srcache-watch", daemon=True).start()
 
     def _outcome(self, block: int, tried: bool, catalog: Catalog, plan: Plan) -> Outcome:
@@ -103,6 +103,7 @@ class RayActor:
         if begun is None or self._stopped.is_set():
             return Outcome(block=block)
         counts, calls = FillCounts(self._folder, len(plan.missing), None), self._service.calls
+        self._hand.block, self._hand.counts = block, counts
         before = calls.seconds, calls.computed, calls.padded
         settings, recipe = self._job.settings, self._folder.recipe
         job = FillJob(catalog=catalog, recipe=recipe, plan=plan, settings=settings, codec=self._job.codec)
@@ -116,7 +117,6 @@ class RayActor:
             seconds=calls.seconds - before[0],
             computed=calls.computed - before[1],
             padded=calls.padded - before[2],
-            writer=self._folder.writer or "",
             device=self._service.settings.device,
             mode=str(getattr(self._engine, "mode", "compiled" if settings.compiled else "eager")),
             error=_words(error) if error else "",
@@ -136,12 +136,20 @@ class RayActor:
         return None
 
 
-def _watch(ledger: Any, service: SRService, stopped: threading.Event) -> None:
-    """Close the service as soon as the run is being stopped: the batch in hand is finished."""
+class _Hand:
+    """The block that an actor has in hand, and the counts of what became of its entries so far."""
+
+    def __init__(self) -> None:
+        self.block, self.counts = -1, FillCounts(None, 0, None)
+
+
+def _watch(ledger: Any, service: SRService, stopped: threading.Event, hand: _Hand) -> None:
+    """Tell how far the actor is, and close its service when the run is being stopped: the batch in hand is finished."""
     import ray
 
+    actor = ray.get_runtime_context().get_actor_id()
     while not stopped.wait(_LOOK_EVERY):
-        if ray.get(ledger.is_stopping.remote()):
+        if ray.get(ledger.tell.remote(actor, hand.block, hand.counts.done)):
             stopped.set()
             service.close(cancel=True)
 

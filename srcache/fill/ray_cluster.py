@@ -59,12 +59,11 @@ def joined(settings: RaySettings) -> Iterator[Cluster]:
     with _environment(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         ray = import_ray()
-        _silence()
         is_own = not ray.is_initialized()
         try:
             if is_own:
                 _join(ray, settings)
-            _silence()
+            _silence(ray)
             found = ray.cluster_resources()
             yield Cluster(cpus=found.get("CPU", 0), gpus=found.get("GPU", 0), is_own=is_own)
         finally:
@@ -85,13 +84,16 @@ def pool(settings: RaySettings, options: dict[str, Any], cluster: Cluster) -> tu
     return settings.least, most, 0 if room >= settings.least else _PATIENCE
 
 
+def address_of(settings: RaySettings) -> str:
+    """The address that is meant: `local` starts a cluster on this machine, `auto` joins one that runs here."""
+    return settings.address or os.environ.get("RAY_ADDRESS") or "local"
+
+
 def _join(ray: Any, settings: RaySettings) -> None:
-    address = settings.address or os.environ.get("RAY_ADDRESS") or "local"
+    address = address_of(settings)
     how: dict[str, Any] = {"address": address}
     if address == "local":
         how |= {"include_dashboard": False, "num_cpus": max(os.cpu_count() or 1, settings.most or settings.least)}
-    else:
-        _require_reachable(address)
     try:
         with _signals(), _no_words():
             ray.init(log_to_driver=False, configure_logging=True, logging_level=logging.CRITICAL, **how)
@@ -101,18 +103,18 @@ def _join(ray: Any, settings: RaySettings) -> None:
         raise MachineError(f"{what}: {words[0]}") from error
 
 
-def _require_reachable(address: str) -> None:
+def require_reachable(address: str) -> None:
     """Refuse an address at which nobody listens; Ray would try for a minute, and then end the process.
 
     Raises:
         ConfigError: it is no address.
         MachineError: nobody listens.
     """
-    if address == "auto":
+    if address in ("auto", "local"):
         return
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not (colon and host and port.isdecimal() and 0 < int(port) < 65536):
-        raise ConfigError(f"an address of a Ray cluster is HOST:PORT, such as 10.0.0.1:6379, or auto; got {address!r}")
+        raise ConfigError(f"an address of a Ray cluster is HOST:PORT, such as 10.0.0.1:6379, auto or local; got {address!r}")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH).close()
     except OSError as error:
@@ -122,8 +124,9 @@ def _require_reachable(address: str) -> None:
         ) from error
 
 
-def _silence() -> None:
+def _silence(ray: Any) -> None:
     """Keep Ray's words out of the terminal; its log files have them."""
+    ray._private.worker._worker_logs_enabled = False  # it prints on stdout that actors died
     for name in ("ray", "ray.data"):
         for handler in logging.getLogger(name).handlers:
             if isinstance(handler, logging.StreamHandler):

@@ -16,6 +16,7 @@ class RayLedger:
         self._begun: set[int] = set()
         self._writers: dict[str, str] = {}
         self._lost: set[str] = set()
+        self._in_hand: dict[str, tuple[int, int]] = {}
 
     def enter(self, actor: str, writer: str) -> None:
         """An actor says as which writer it fills the cache."""
@@ -42,6 +43,15 @@ class RayLedger:
     def is_stopping(self) -> bool:
         """Whether the run is being stopped."""
         return self._stopping
+
+    def tell(self, actor: str, block: int, done: int) -> bool:
+        """An actor says how many entries of the block in its hand are done; returns whether the run is being stopped."""
+        self._in_hand[actor] = block, done
+        return self._stopping
+
+    def in_hand(self) -> list[tuple[int, int]]:
+        """The blocks that actors had in hand when they last said so, and how many entries of each were done."""
+        return list(self._in_hand.values())
 
     def seconds(self) -> float:
         """Seconds since the first block was begun."""

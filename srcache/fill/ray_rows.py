@@ -45,7 +45,6 @@ class Outcome:
         added, found: entries that this run stored, and those that others had stored by the time it was their turn.
         failures: of single images; they are in the writer's journal already.
         seconds, computed, padded: of the engine, as `EngineRunner` counts them.
-        writer: the id of the actor as a writer of shards.
         device, mode: what its engine runs on, and how.
         error, kind: the message and the class of an error that is no image's fault; empty for none.
     """
@@ -57,7 +56,6 @@ class Outcome:
     seconds: float = 0.0
     computed: int = 0
     padded: int = 0
-    writer: str = ""
     device: str = ""
     mode: str = ""
     error: str = ""
@@ -113,7 +111,7 @@ def outcome_table(outcomes: Sequence[Outcome]) -> "Table":
     failure = {"name": text, "source": text, "reason": text, "detail": text, "tries": number}
     columns = {
         **dict.fromkeys(("block", "added", "found", "computed", "padded"), number),
-        **dict.fromkeys(("writer", "device", "mode", "error", "kind"), text),
+        **dict.fromkeys(("device", "mode", "error", "kind"), text),
         "seconds": pyarrow.float64(),
         "failures": pyarrow.list_(pyarrow.struct(failure)),
     }

@@ -9,6 +9,7 @@ The main thread only waits, as in a fill without Ray. When Ctrl-C is pressed the
 hand, and the blocks that follow come back at once with nothing done.
 """
 
+import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -21,14 +22,14 @@ from uuid import uuid4
 
 from srcache import errors
 from srcache.cache.failures import FailedEntry, failures_by_reason
-from srcache.cache.manifest import RecipeFolder
+from srcache.cache.manifest import RecipeFolder, is_cache
 from srcache.engine.registry import find_engine
 from srcache.errors import CacheError, CatalogError, ConfigError, MachineError, SrcacheError
 from srcache.files import write_atomic
 from srcache.fill.feeding import FillJob
 from srcache.fill.plan import kind_for
 from srcache.fill.ray_actor import RayActor, RayJob
-from srcache.fill.ray_cluster import Cluster, actor_options, import_ray, joined, pool
+from srcache.fill.ray_cluster import Cluster, actor_options, address_of, import_ray, joined, pool, require_reachable
 from srcache.fill.ray_ledger import RayLedger
 from srcache.fill.ray_rows import Block, Outcome, blocks_of, outcomes_of, positions_of, work_table
 from srcache.fill.settings import FillReport, FillSettings, RaySettings
@@ -36,11 +37,14 @@ from srcache.keys import entry_name
 from srcache.progress import Progress
 from srcache.stores import Store, store_kind
 
-_BATCHES = 16
+_BATCHES = 64
 """Engine calls in a block of work at most."""
 
 _TURNS = 8
 """Blocks that each actor gets at least, as far as there are images, so that all are done at about the same time."""
+
+_SHOW_EVERY = 0.5
+"""Seconds between two looks at how far the run is."""
 
 _SEALING = 60.0
 """Seconds that actors get to seal their shards at the end."""
@@ -52,12 +56,14 @@ def require_possible_on_ray(cache: str | Path, settings: FillSettings) -> None:
     Raises:
         ConfigError, CacheError: with what to do instead.
         MissingExtraError: Ray is not installed.
+        MachineError: no cluster is at the address.
     """
     kind = kind_for(cache, settings.store)
     if not store_kind(kind).shared:
+        held = f"{cache} keeps" if is_cache(cache) else "this cache would keep"
         raise CacheError(
-            f"{cache} keeps its images in {kind} (or would, for that is the default), which one process at a time "
-            "fills; on Ray (--executor ray) several do: use a cache with --store shards"
+            f"{held} its images in {kind}, which only one process at a time fills, but on Ray (--executor ray) several "
+            "do: use a new cache with --store shards"
         )
     if settings.take_over is not None:
         raise ConfigError("a fill on Ray takes over nothing; leave --take-over (take_over=) out, or --executor ray")
@@ -66,6 +72,7 @@ def require_possible_on_ray(cache: str | Path, settings: FillSettings) -> None:
             f"on Ray a device is cpu, cuda or auto, for Ray says which GPU an actor gets; got {settings.device!r}"
         )
     import_ray()
+    require_reachable(address_of(settings.ray or RaySettings()))
 
 
 def fill_on_ray(
@@ -99,7 +106,8 @@ def fill_on_ray(
         device=", ".join(sorted(books.devices)) or None,
         mode=", ".join(sorted(books.modes)) or None,
         interrupted=interrupted,
-        writers=tuple(sorted(books.writers)),
+        writers=tuple(books.writers),
+        killed=books.killed,
     )
 
 
@@ -115,7 +123,8 @@ class _Books:
         self.added = self.found = self.computed = self.padded = 0
         self.seconds = self.engine_seconds = 0.0
         self.failures: list[FailedEntry] = []
-        self.devices, self.modes, self.writers, self.done = set[str](), set[str](), set[str](), set[int]()
+        self.devices, self.modes, self.done = set[str](), set[str](), set[int]()
+        self.writers, self.killed = list[str](), 0
         self.error: Exception | None = None
         self._total, self._progress = total, progress
 
@@ -130,15 +139,13 @@ class _Books:
         self.failures += outcome.failures
         self.devices |= {outcome.device} - {""}
         self.modes |= {outcome.mode} - {""}
-        self.writers |= {outcome.writer} - {""}
         if outcome.error and self.error is None:
             self.error = _error(outcome)
-        self.show()
 
-    def show(self) -> None:
-        """Say how far the run is."""
+    def show(self, in_hand: int = 0) -> None:
+        """Say how far the run is; `in_hand` entries more are done in blocks that have no outcome yet."""
         if self._progress is not None:
-            self._progress(self.added + self.found + len(self.failures), self._total)
+            self._progress(self.added + self.found + len(self.failures) + in_hand, self._total)
 
 
 class _Run:
@@ -156,7 +163,7 @@ class _Run:
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self._ledger: Any = ray.remote(num_cpus=0, scheduling_strategy=here)(RayLedger).remote()
         self._actor_job = RayJob(
-            cache=str(folder.path.parent),
+            cache=os.path.abspath(folder.path.parent),
             recipe=job.recipe.fingerprint,
             codec=job.codec,
             settings=job.settings,
@@ -181,14 +188,33 @@ class _Run:
 
         threading.Thread(target=act, name="srcache-ray", daemon=True).start()
         try:
+            while not wait([done], _SHOW_EVERY).done:
+                self._show()
             done.result()
         except KeyboardInterrupt:
             if ray.get(self._ledger.stop.remote()):
                 wait([done])
             return True
         finally:
-            self._books.seconds = ray.get(self._ledger.seconds.remote())
+            self._close_books()
         return False
+
+    def _show(self) -> None:
+        """Say how far the run is, by the blocks that are done, and by what the actors tell of those in hand."""
+        import ray
+
+        told = ray.get(self._ledger.in_hand.remote())
+        self._books.show(sum(count for block, count in told if block not in self._books.done))
+
+    def _close_books(self) -> None:
+        """Take over what only the ledger knows."""
+        import ray
+
+        self._books.show()
+
+        self._books.seconds = ray.get(self._ledger.seconds.remote())
+        there, lost = ray.get(self._ledger.writers.remote())
+        self._books.writers, self._books.killed = [*there, *lost], len(lost)
 
     def _act(self) -> None:
         blocks = blocks_of(self._job.plan, self._rows_per_block())
@@ -268,7 +294,6 @@ class _Run:
                     failed = FailedEntry(name, row.name, "worker_died", _DIED)
                     self._folder.note_failure(failed)
                     self._books.failures.append(failed)
-        self._books.show()
 
     def _seal(self) -> None:
         """Wait until the actors have sealed their shards; those of killed ones are finished by who closes the store."""

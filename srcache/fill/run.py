@@ -69,7 +69,7 @@ def fill(
             act = _run if settings.ray is None else fill_on_ray
             report = act(job, folder, store, report, progress)
         if plan.missing or not _has_receipt(folder, job):
-            several = {"writers": list(report.writers)} if report.writers else {}
+            several = {"writers": list(report.writers), "killed": report.killed} if report.writers else {}
             folder.write_receipt({**_receipt(report, job), "writer": folder.writer, **several})
     if report.interrupted:
         raise FillInterrupted(report)

@@ -69,7 +69,7 @@ class FillReport:
         padding: share of the engine's work that only filled batches up.
         device, mode: what the engine ran on, and how: eager, compiled, or in its own words.
         interrupted: whether the run was stopped before its end.
-        writers: ids of the processes that did it, where several did.
+        writers: ids of the processes that did it, where several did; `killed` more were killed, and started anew.
     """
 
     folder: Path
@@ -88,6 +88,7 @@ class FillReport:
     mode: str | None = None
     interrupted: bool = False
     writers: tuple[str, ...] = ()
+    killed: int = 0
 
     @property
     def left(self) -> int:
