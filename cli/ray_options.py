@@ -17,15 +17,15 @@ class _Actors(click.ParamType[tuple[int, int | None]]):
 
     name = "LEAST:MOST"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int | None]:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int | None]:
         """Text → least and most; most is None for no limit."""
         found = re.fullmatch(r"(\d{1,6})(:?)(\d{0,6})", str(value).strip())
         least = int(found[1]) if found else 0
         most = (int(found[3]) if found[3] else None if found[2] else least) if found else 0
         if least < 1 or (most is not None and most < least):
-            self.fail(f"expected a number of actors such as 4, or least and most such as 1:8, got {value!r}", param, ctx)
+            self.fail(
+                f"expected a number of actors such as 4, or least and most such as 1:8, got {value!r}", param, ctx
+            )
         return least, most
 
 

@@ -8,7 +8,9 @@ wrap it, log it, and start the actor anew.
 import platform
 import threading
 import time
-from contextlib import ExitStack, closing
+import weakref
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,12 +22,11 @@ from srcache.fill.feeding import FillCounts, FillJob, load_engine, start_service
 from srcache.fill.plan import Plan
 from srcache.fill.ray_rows import Outcome, outcome_table, work_of
 from srcache.fill.settings import FillSettings, require_possible
-from srcache.service.service import SRService
 
 if TYPE_CHECKING:
     from pyarrow import Table
 
-_LOOK_EVERY = 0.5
+_TELL_EVERY = 0.5
 """Seconds between two words to the ledger."""
 
 
@@ -56,13 +57,15 @@ class RayJob:
 class RayActor:
     """Fills a cache with blocks of work, one after the other; Ray Data makes it, calls it, and lets go of it.
 
-    It is a writer of its own from its beginning to its end, and then its shard is sealed.
+    It is a writer of its own from its beginning to its end, and then its shard is sealed: when Ray Data lets go of the
+    actor, or at the latest when its process ends.
     """
 
     def __init__(self, job: RayJob) -> None:
         self._job, self._open = job, ExitStack()
-        self._stopped, self._hand = threading.Event(), _Hand()
+        self._stopped = threading.Event()
         self._error: Exception | None = None
+        weakref.finalize(self, self._open.close)
         try:
             self._begin()
         except Exception as error:
@@ -71,11 +74,6 @@ class RayActor:
     def __call__(self, table: "Table") -> "Table":
         """Do the work in a table; returns what became of it."""
         return outcome_table([self._outcome(*work) for work in work_of(table)])
-
-    def __del__(self) -> None:
-        """Seal the shard in hand; Ray Data says in this way that an actor is no longer needed."""
-        self._stopped.set()
-        self._open.close()
 
     def _begin(self) -> None:
         import ray
@@ -91,8 +89,6 @@ class RayActor:
         self._service = start_service(self._engine, recipe, store, settings, job.codec)
         self._open.callback(self._service.close, cancel=True)
         ray.get(job.ledger.enter.remote(ray.get_runtime_context().get_actor_id(), self._folder.writer))
-        watched = job.ledger, self._service, self._stopped, self._hand  # not the actor: it would never be let go of
-        threading.Thread(target=_watch, args=watched, name="srcache-watch", daemon=True).start()
 
     def _outcome(self, block: int, tried: bool, catalog: Catalog, plan: Plan) -> Outcome:
         import ray
@@ -103,11 +99,11 @@ class RayActor:
         if begun is None or self._stopped.is_set():
             return Outcome(block=block)
         counts, calls = FillCounts(self._folder, len(plan.missing), None), self._service.calls
-        self._hand.block, self._hand.counts = block, counts
         before = calls.seconds, calls.computed, calls.padded
         settings, recipe = self._job.settings, self._folder.recipe
         job = FillJob(catalog=catalog, recipe=recipe, plan=plan, settings=settings, codec=self._job.codec)
-        error = self._feed(job, counts)
+        with self._telling(block, counts):
+            error = self._feed(job, counts)
         own = counts.meanwhile if tried or begun else 0
         return Outcome(
             block=block,
@@ -123,6 +119,31 @@ class RayActor:
             kind=type(error).__name__ if error else "",
         )
 
+    @contextmanager
+    def _telling(self, block: int, counts: FillCounts) -> Iterator[None]:
+        """Tell how far the block is, and close the service when the run is being stopped: the batch in hand is finished.
+
+        The thread ends with the block, for one that speaks to Ray while Ray ends the process would cut that short.
+        """
+        import ray
+
+        done, actor = threading.Event(), ray.get_runtime_context().get_actor_id()
+
+        def tell() -> None:
+            while not done.wait(_TELL_EVERY):
+                if ray.get(self._job.ledger.tell.remote(actor, block, counts.done)):
+                    self._stopped.set()
+                    self._service.close(cancel=True)
+                    return
+
+        thread = threading.Thread(target=tell, name="srcache-tell", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
     def _feed(self, job: FillJob, counts: FillCounts) -> Exception | None:
         """Make what a block asks for; returns an error that is no image's fault."""
         try:
@@ -134,24 +155,6 @@ class RayActor:
                 return None
             return error
         return None
-
-
-class _Hand:
-    """The block that an actor has in hand, and the counts of what became of its entries so far."""
-
-    def __init__(self) -> None:
-        self.block, self.counts = -1, FillCounts(None, 0, None)
-
-
-def _watch(ledger: Any, service: SRService, stopped: threading.Event, hand: _Hand) -> None:
-    """Tell how far the actor is, and close its service when the run is being stopped: the batch in hand is finished."""
-    import ray
-
-    actor = ray.get_runtime_context().get_actor_id()
-    while not stopped.wait(_LOOK_EVERY):
-        if ray.get(ledger.tell.remote(actor, hand.block, hand.counts.done)):
-            stopped.set()
-            service.close(cancel=True)
 
 
 def _folder(job: RayJob) -> RecipeFolder:

@@ -114,7 +114,9 @@ def require_reachable(address: str) -> None:
         return
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not (colon and host and port.isdecimal() and 0 < int(port) < 65536):
-        raise ConfigError(f"an address of a Ray cluster is HOST:PORT, such as 10.0.0.1:6379, auto or local; got {address!r}")
+        raise ConfigError(
+            f"an address of a Ray cluster is HOST:PORT, such as 10.0.0.1:6379, auto or local; got {address!r}"
+        )
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH).close()
     except OSError as error:

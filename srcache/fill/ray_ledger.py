@@ -45,7 +45,7 @@ class RayLedger:
         return self._stopping
 
     def tell(self, actor: str, block: int, done: int) -> bool:
-        """An actor says how many entries of the block in its hand are done; returns whether the run is being stopped."""
+        """An actor says how many entries of its block are done; returns whether the run is being stopped."""
         self._in_hand[actor] = block, done
         return self._stopping
 

@@ -9,6 +9,7 @@ The main thread only waits, as in a fill without Ray. When Ctrl-C is pressed the
 hand, and the blocks that follow come back at once with nothing done.
 """
 
+import gc
 import os
 import threading
 import time
@@ -296,11 +297,16 @@ class _Run:
                     self._books.failures.append(failed)
 
     def _seal(self) -> None:
-        """Wait until the actors have sealed their shards; those of killed ones are finished by who closes the store."""
+        """Wait until the actors have sealed their shards; those of killed ones are finished by who closes the store.
+
+        An actor ends when nothing here refers to it any more, and Ray Data leaves references in circles.
+        """
         import ray
 
+        self._books.seconds = ray.get(self._ledger.seconds.remote())
         there, _ = ray.get(self._ledger.writers.remote())
         deadline = time.monotonic() + _SEALING
+        gc.collect()
         while time.monotonic() < deadline:
             if not set(there) & set(self._folder.store_kind.unfinished(self._folder.store_path)):
                 return

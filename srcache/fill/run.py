@@ -98,9 +98,7 @@ def _seems_alone(folder: RecipeFolder) -> bool:
     return file_system(folder.path) not in NETWORK or not any(folder.store_kind.unfinished(folder.store_path))
 
 
-def _run(
-    job: FillJob, folder: RecipeFolder, store: Store, report: FillReport, progress: Progress | None
-) -> FillReport:
+def _run(job: FillJob, folder: RecipeFolder, store: Store, report: FillReport, progress: Progress | None) -> FillReport:
     counts = FillCounts(folder, len(job.plan.missing), progress)
     try:
         engine = load_engine(job.recipe, job.settings)

@@ -16,7 +16,7 @@ class RaySettings:
     """Where and how wide a fill runs on Ray.
 
     Attributes:
-        address: a cluster's, `HOST:PORT` or `auto`; None: what RAY_ADDRESS says, or one that is started on this machine.
+        address: a cluster's, `HOST:PORT` or `auto`; None: what RAY_ADDRESS says, or one that is started here (`local`).
         least, most: actors at least and at most; None: as many as the cluster has GPUs, or processors for a CPU.
     """
 
