@@ -121,7 +121,7 @@ class RayActor:
 
     @contextmanager
     def _telling(self, block: int, counts: FillCounts) -> Iterator[None]:
-        """Tell how far the block is, and close the service when the run is being stopped: the batch in hand is finished.
+        """Tell how far the block is, and close the service when the run is stopped; the batch in hand is finished.
 
         The thread ends with the block, for one that speaks to Ray while Ray ends the process would cut that short.
         """
