@@ -69,7 +69,7 @@ def ray_settings(
         given = [name for name, value in (("--address", address), ("--actors", actors)) if value is not None]
         if given:
             raise click.UsageError(
-                f"{' and '.join(given)}: only for a build on Ray; add --executor ray, or leave it out"
+                f"{' and '.join(given)}: only for a build on Ray; add --executor ray"
             )
         return None
     if dry_run:
