@@ -8,7 +8,7 @@ import click
 from srcache.stores import KINDS
 from srcache.wording import counted, duration, human_bytes, percent
 
-from .options import BYTES, FOLDER, SOURCE, common, device_option, recipe_options
+from .options import BYTES, CACHE, FOLDER, IMAGES, Place, common, device_option, recipe_options
 from .output import attributes, document, failure_lines, reasons, table
 from .progress_bar import progress_bar
 from .ray_options import ray_options, ray_settings
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _REPORTED = (
     *("folder", "recipe", "wanted", "stored", "added", "meanwhile", "failed", "skipped", "left"),
-    *("seconds", "padding", "device"),
+    *("seconds", "padding", "device", "waiting"),
 )
 """What the document says of a run."""
 
@@ -31,8 +31,8 @@ _ESTIMATED = (
 
 
 @click.command("build", short_help="Fill a cache with SR images; a second run makes what is missing.")
-@click.argument("src", type=SOURCE)
-@click.option("--cache", required=True, type=FOLDER, help="The cache directory.")
+@click.argument("src", type=IMAGES)
+@click.option("--cache", required=True, type=CACHE, help="The cache directory, or a URL such as s3://bucket/cache.")
 @recipe_options
 @click.option("--store", type=click.Choice(KINDS), help="The kind of store of a new cache.")
 @click.option("--shard-bytes", type=BYTES, help="With --store shards: the size of a shard, such as 512M.")
@@ -41,6 +41,9 @@ _ESTIMATED = (
     "--take-over",
     metavar="WRITER",
     help="Continue the unfinished shard of a writer that is gone (a network file system).",
+)
+@click.option(
+    "--spool", type=FOLDER, help="With a cache below a URL: a folder for what is not uploaded yet.  [default: your own]"
 )
 @click.option("--samples", type=click.IntRange(1, 1000), default=1, show_default=True, help="SR images per image.")
 @click.option("--retry-failed", is_flag=True, help="Try again the images that failed in earlier runs.")
@@ -63,14 +66,15 @@ _ESTIMATED = (
 @ray_options
 @common
 def command(
-    src: Path,
-    cache: Path,
+    src: Place,
+    cache: Place,
     recipe: str,
     changes: dict[str, Any],
     store: str | None,
     shard_bytes: int | None,
     codec: str | None,
     take_over: str | None,
+    spool: Path | None,
     samples: int,
     retry_failed: bool,
     dry_run: bool,
@@ -87,7 +91,8 @@ def command(
     """Make every SR image of SRC that the cache lacks.
 
     SRC is a folder of images, a folder of class folders, or a CSV file with a column `path`. A cache made with
-    --store shards may be filled by several of these commands at once.
+    --store shards may be filled by several of these commands at once. SRC and the cache may be URLs too, such as
+    s3://bucket/folder; what is stored is then uploaded shard by shard, and what is not uploaded yet is in --spool.
 
     \b
     srcache build photos --cache cache --recipe bicubic
@@ -104,6 +109,7 @@ def command(
         shard_bytes=shard_bytes,
         codec=codec,
         take_over=take_over,
+        spool=spool,
         batch=batch,
         device=device,
         workers=workers,
@@ -117,7 +123,7 @@ def command(
     return act(catalog, loaded, cache, settings, as_json)
 
 
-def _build(catalog: "Catalog", recipe: "Recipe", cache: Path, settings: "FillSettings", as_json: bool) -> int:
+def _build(catalog: "Catalog", recipe: "Recipe", cache: Place, settings: "FillSettings", as_json: bool) -> int:
     from srcache.cache import FailedEntry
     from srcache.fill import fill
 
@@ -150,6 +156,8 @@ def _text(report: "FillReport", problems: int) -> str:
         rows.append(("failed earlier", report.skipped, "--retry-failed tries them again"))
     if report.killed:
         rows.append(("killed", report.killed, "processes of the cluster, which were started anew"))
+    if report.waiting:
+        rows.append(("not uploaded yet", report.waiting, "of other processes, on this machine only"))
     if problems:
         rows.append(("not catalogued", problems, "files that could not be read or are outside the folder"))
     hint = ""
@@ -159,7 +167,7 @@ def _text(report: "FillReport", problems: int) -> str:
     return f"{report.folder}\n{table(rows)}{hint}"
 
 
-def _dry_run(catalog: "Catalog", recipe: "Recipe", cache: Path, settings: "FillSettings", as_json: bool) -> int:
+def _dry_run(catalog: "Catalog", recipe: "Recipe", cache: Place, settings: "FillSettings", as_json: bool) -> int:
     from srcache.fill.estimate import estimate
 
     found = estimate(catalog, recipe, cache, settings)

@@ -1,7 +1,6 @@
 """`srcache info`: what is in a cache."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,7 +8,7 @@ import click
 from srcache.errors import listed
 from srcache.wording import counted, duration, human_bytes
 
-from .options import FOLDER, common
+from .options import CACHE, Place, common
 from .output import attributes, document, finding_lines, reasons, table
 
 if TYPE_CHECKING:
@@ -19,9 +18,9 @@ _USUAL = {"size": "scale", "precision": "fp32", "seed": 0}
 
 
 @click.command("info", short_help="What is in a cache: recipes, images, failures, runs.")
-@click.argument("cache", type=FOLDER)
+@click.argument("cache", type=CACHE)
 @common
-def command(cache: Path, as_json: bool) -> int:
+def command(cache: Place, as_json: bool) -> int:
     """List what is in CACHE: its recipes, images, failures and runs, and how many images of each catalog it has.
 
     \b

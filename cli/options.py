@@ -1,26 +1,69 @@
 """Options that several commands have, each declared once: `--json`, `--config`, `--recipe`, `--set`, `--device`."""
 
 import json
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import click
 
 from srcache.errors import ConfigError
+from srcache.files.urls import checked_url, is_url
 
-SOURCE = click.Path(exists=True, path_type=Path)
+Place: TypeAlias = Path | str
+"""Where something lies: a path of this machine, or a URL."""
+
+
+class _Local(click.Path):
+    """A path of this machine; a URL would be taken for one, and lose a slash."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Text → path."""
+        if is_url(value):
+            self.fail(f"expected a path of this machine, but got a URL ({value.partition('://')[0]}://…)", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class _Place(click.ParamType[Place]):
+    """A path of this machine, or a URL of a folder of objects, which stays text."""
+
+    name = "path|url"
+
+    def __init__(self, path: click.Path) -> None:
+        self._path = path
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Place:
+        """Text → path or URL."""
+        if not is_url(value):
+            return Path(os.fsdecode(self._path.convert(value, param, ctx)))
+        try:
+            return checked_url(value)
+        except ConfigError as error:
+            self.fail(str(error), param, ctx)
+
+
+SOURCE = _Local(exists=True, path_type=Path)
 """Images that are there: a folder, class folders, or a CSV file."""
 
-EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+IMAGES = _Place(SOURCE)
+"""The same, or a URL of a folder of objects such as s3://bucket/folder."""
+
+EXISTING_FILE = _Local(exists=True, dir_okay=False, path_type=Path)
 """One file that is there."""
 
-EXISTING_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+EXISTING_FOLDER = _Local(exists=True, file_okay=False, path_type=Path)
 """A folder that is there."""
 
-FOLDER = click.Path(file_okay=False, path_type=Path)
+FOLDER = _Local(file_okay=False, path_type=Path)
 """A folder that is written to, or of which the command itself says what is wrong with it."""
+
+CACHE = _Place(FOLDER)
+"""A cache: a folder or a URL, of which the command itself says what is wrong with it."""
+
+EXISTING_CACHE = _Place(EXISTING_FOLDER)
+"""A cache in a folder that is there, or below a URL."""
 
 
 class _Bytes(click.ParamType[int]):

@@ -68,9 +68,7 @@ def ray_settings(
     if executor == "local":
         given = [name for name, value in (("--address", address), ("--actors", actors)) if value is not None]
         if given:
-            raise click.UsageError(
-                f"{' and '.join(given)}: only for a build on Ray; add --executor ray"
-            )
+            raise click.UsageError(f"{' and '.join(given)}: only for a build on Ray; add --executor ray")
         return None
     if dry_run:
         raise click.UsageError("--dry-run tries a few images on this machine; leave --executor ray out for it")

@@ -10,7 +10,7 @@ read as long as it stays below the root.
 import csv
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -66,11 +66,22 @@ def list_folder(base: Path) -> Listing:
                 folders += [name for entry in entries if (name := _visit(entry, folder, real, found))]
         except OSError as error:
             found.problems.append(unreadable(folder or ".", error))
-    flat = any("/" not in file.name for file in found.files)
-    if not flat:
-        found.files = [Listed(file.name, file.name.partition("/")[0], file.path) for file in found.files]
-    found.files.sort(key=_order)
+    paths = {file.name: file.path for file in found.files}
+    found.files = [Listed(name, label, paths[name]) for name, label in labelled(paths)]
     return found
+
+
+def labelled(names: Collection[str]) -> list[tuple[str, str | None]]:
+    """Names below a root in ImageFolder's order, each with its class, or None where an image lies in the root."""
+    flat = any("/" not in name for name in names)
+    return [(name, None if flat else name.partition("/")[0]) for name in sorted(names, key=_order)]
+
+
+def class_order(labels: set[str], by_number: bool) -> tuple[str, ...]:
+    """Class names in order: as text, as torchvision has folders; integers in a CSV file by their value."""
+    if by_number and all(label.isdecimal() for label in labels):
+        return tuple(sorted(labels, key=lambda label: (int(label), label)))
+    return tuple(sorted(labels))
 
 
 def list_csv(path: Path) -> Listing:
@@ -149,8 +160,8 @@ def _visit(entry: "os.DirEntry[str]", folder: str, real: str, found: Listing) ->
     return None
 
 
-def _order(file: Listed) -> tuple[str, str, str]:
-    folder, _, name = file.name.rpartition("/")
+def _order(path: str) -> tuple[str, str, str]:
+    folder, _, name = path.rpartition("/")
     return folder.partition("/")[0], folder, name
 
 

@@ -9,12 +9,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from srcache.catalog.hashing import Hasher, memo_path
-from srcache.catalog.listing import Problem, bad_name, is_bad_name, list_csv, list_folder, problem_summary, unreadable
+from srcache.catalog.hashing import DiskFiles, Hasher, memo_path
+from srcache.catalog.listing import (
+    Problem,
+    bad_name,
+    class_order,
+    is_bad_name,
+    list_csv,
+    list_folder,
+    problem_summary,
+    unreadable,
+)
 from srcache.catalog.names import SUFFIXES
+from srcache.catalog.object_source import scan_objects
 from srcache.catalog.rows import Catalog, Row
 from srcache.catalog.sources import Source, label_text, open_source, subset
 from srcache.errors import CatalogError, ImageError
+from srcache.files.urls import is_url
 from srcache.keys import ImageKey, image_key, pixel_key
 from srcache.progress import Progress, throttled
 
@@ -42,11 +53,11 @@ def scan(
     workers: int | None = None,
     memo: Path | None = None,
 ) -> Catalog:
-    """Catalog a folder of images, or a CSV file that lists them.
+    """Catalog a folder of images, a CSV file that lists them, or the images below a URL.
 
     Args:
         root: a folder, or a file whose name ends in `.csv` with a column `path` (or file, filename, image, name),
-            relative to the CSV's folder, and optionally `label`.
+            relative to the CSV's folder, and optionally `label`; or the URL of a folder of objects, as text.
         rehash: hash every file, whatever is remembered.
         progress: called while files are hashed.
         workers: threads that hash; by default some per processor.
@@ -55,6 +66,8 @@ def scan(
     Raises:
         CatalogError: there is no such folder, or no image in it; or mistakes in the CSV (all of them at once).
     """
+    if is_url(root):
+        return scan_objects(str(root), rehash=rehash, progress=progress, workers=workers, memo=memo)
     base = Path(os.path.abspath(root))
     if base.is_dir():
         found, is_csv = list_folder(base), False
@@ -63,7 +76,7 @@ def scan(
     else:
         what = "is another kind of file" if base.exists() else "does not exist"
         raise CatalogError(f"expected a folder of images or a .csv file, but {root} {what}")
-    hasher = Hasher(memo or memo_path(base), rehash, workers)
+    hasher = Hasher(DiskFiles(), memo or memo_path(base), rehash, workers)
     files = [(file.name, file.path) for file in found.files]
     keys = hasher.keys(files, progress, complete=not is_csv)
     rows = []
@@ -86,13 +99,6 @@ def scan(
     )
 
 
-def class_order(labels: set[str], by_number: bool) -> tuple[str, ...]:
-    """Class names in order: as text, as torchvision has folders; integers in a CSV file by their value."""
-    if by_number and all(label.isdecimal() for label in labels):
-        return tuple(sorted(labels, key=lambda label: (int(label), label)))
-    return tuple(sorted(labels))
-
-
 def from_dataset(
     dataset: Any, *, rehash: bool = False, progress: Progress | None = None, workers: int | None = None
 ) -> Catalog:
@@ -107,7 +113,7 @@ def from_dataset(
     classes = source.classes()
     show = throttled(progress)
     items = [_item(source, index, classes, show) for index in range(len(source))]
-    hasher = Hasher(memo_path(source.root) if source.root else None, rehash, workers)
+    hasher = Hasher(DiskFiles(), memo_path(source.root) if source.root else None, rehash, workers)
     files = [(item.name, item.path) for item in items if item.path and item.key is None]
     hashed = iter(hasher.keys(files, progress) if files else ())
     rows, problems, kept = [], [], []

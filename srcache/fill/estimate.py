@@ -61,7 +61,7 @@ def estimate(catalog: Catalog, recipe: Recipe, cache: str | Path, settings: Fill
     """
     settings = settings or FillSettings()
     require_possible(recipe, settings)
-    plan = plan_only(catalog, recipe, Path(cache), samples=settings.samples, retry_failed=settings.retry_failed)
+    plan = plan_only(catalog, recipe, cache, samples=settings.samples, retry_failed=settings.retry_failed)
     found = FillEstimate(wanted=plan.wanted, stored=plan.stored, skipped=plan.skipped, missing=len(plan.missing))
     if not plan.missing:
         return found

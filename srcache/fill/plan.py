@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from srcache.cache.manifest import RecipeFolder, is_cache, open_cache
+from srcache.cache.manifest import RecipeFolder, default_kind, is_cache, open_cache
 from srcache.catalog.rows import Catalog
 from srcache.errors import CacheError
 from srcache.keys import entry_name
 from srcache.recipe.recipe import Recipe
-from srcache.stores import KINDS, Store
+from srcache.stores import Store
 
 _TOGETHER = 16
 """Catalog rows that stay together where a plan is scattered."""
@@ -82,7 +82,9 @@ def make_plan(
     return Plan(wanted=len(seen) * samples, stored=stored, skipped=skipped, missing=missing, samples=samples)
 
 
-def plan_only(catalog: Catalog, recipe: Recipe, cache: Path, *, samples: int = 1, retry_failed: bool = False) -> Plan:
+def plan_only(
+    catalog: Catalog, recipe: Recipe, cache: str | Path, *, samples: int = 1, retry_failed: bool = False
+) -> Plan:
     """The plan for a cache that may not be there yet; makes nothing."""
     folder, store = None, None
     if is_cache(cache):
@@ -95,4 +97,4 @@ def plan_only(catalog: Catalog, recipe: Recipe, cache: Path, *, samples: int = 1
 
 def kind_for(cache: str | Path, store: str | None) -> str:
     """The kind of store that a fill would write to: the cache's, or that of the cache which it would make."""
-    return open_cache(cache).kind if is_cache(cache) else store or KINDS[0]
+    return open_cache(cache).kind if is_cache(cache) else store or default_kind(cache)

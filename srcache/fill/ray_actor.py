@@ -40,7 +40,7 @@ class RayJob:
         codec: the lossless codec of what is written.
         settings: of the fill.
         token, token_name: a file in the recipe's folder, and what it holds: another folder of that name has none.
-        root: the folder that the images lie in.
+        root, url: the folder that the images lie in, or the URL that they are below.
         ledger: the handle of the actor with the `RayLedger`.
     """
 
@@ -51,6 +51,7 @@ class RayJob:
     token: str
     token_name: str
     root: str | None
+    url: str | None = None
     ledger: Any
 
 
@@ -73,7 +74,7 @@ class RayActor:
 
     def __call__(self, table: "Table") -> "Table":
         """Do the work in a table; returns what became of it."""
-        return outcome_table([self._outcome(*work) for work in work_of(table)])
+        return outcome_table([self._outcome(*work) for work in work_of(table, self._job.url)])
 
     def _begin(self) -> None:
         import ray
@@ -86,6 +87,7 @@ class RayActor:
         self._engine = load_engine(recipe, job.settings)
         settings = job.settings
         store = self._open.enter_context(closing(self._folder.store(writable=True, shard_bytes=settings.shard_bytes)))
+        self._open.callback(self._folder.push)
         self._service = start_service(self._engine, recipe, store, settings, job.codec)
         self._open.callback(self._service.close, cancel=True)
         ray.get(job.ledger.enter.remote(ray.get_runtime_context().get_actor_id(), self._folder.writer))
@@ -166,8 +168,8 @@ def _folder(job: RayJob) -> RecipeFolder:
     """
     machine = platform.node()
     try:
-        folder = open_cache(job.cache).find(job.recipe).as_writer()
-        token = _token(folder.path / job.token_name)
+        folder = open_cache(job.cache, spool=job.settings.spool).find(job.recipe).as_writer()
+        token = job.token if folder.mirror else _token(folder.path / job.token_name)
     except (CacheError, OSError) as error:
         token, found = "", f" ({error})"
     else:

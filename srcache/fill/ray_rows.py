@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srcache.cache.failures import FailedEntry
+from srcache.catalog.object_source import ObjectSource
 from srcache.catalog.rows import Catalog, Row
 from srcache.fill.plan import Plan
 from srcache.keys import ImageKey
@@ -84,7 +85,13 @@ def work_table(catalog: Catalog, plan: Plan, block: Block) -> "Table":
     import pyarrow
 
     rows = [
-        {"block": block.number, "tried": block.tried, "key": row.key, "name": row.name, "path": str(row.path)}
+        {
+            "block": block.number,
+            "tried": block.tried,
+            "key": row.key,
+            "name": row.name,
+            "path": row.path and str(row.path),
+        }
         | {"samples": samples}
         for row, samples in ((catalog.rows[index], samples) for index, samples in positions_of(plan, block))
     ]
@@ -93,14 +100,14 @@ def work_table(catalog: Catalog, plan: Plan, block: Block) -> "Table":
     return pyarrow.Table.from_pylist(rows, pyarrow.schema({**columns, "samples": pyarrow.list_(number)}))
 
 
-def work_of(table: "Table") -> Iterator[tuple[int, bool, Catalog, Plan]]:
+def work_of(table: "Table", url: str | None = None) -> Iterator[tuple[int, bool, Catalog, Plan]]:
     """The blocks of work in a table: number, whether an actor died on it before, the images, and what to make of them.
 
-    Ray Data may put several blocks into one table.
+    Ray Data may put several blocks into one table. `url` is where images without a file lie.
     """
     for (number, tried), group in itertools.groupby(table.to_pylist(), lambda row: (row["block"], row["tried"])):
         rows = list(group)
-        yield int(number), bool(tried), _catalog(rows), _plan(rows)
+        yield int(number), bool(tried), _catalog(rows, url), _plan(rows)
 
 
 def outcome_table(outcomes: Sequence[Outcome]) -> "Table":
@@ -125,8 +132,10 @@ def outcomes_of(table: "Table") -> Iterator[Outcome]:
         yield Outcome(**{**row, "failures": failures})
 
 
-def _catalog(rows: Sequence[dict[str, Any]]) -> Catalog:
-    return Catalog(rows=tuple(Row(ImageKey(row["key"]), row["name"], None, Path(row["path"])) for row in rows))
+def _catalog(rows: Sequence[dict[str, Any]], url: str | None) -> Catalog:
+    found = tuple(Row(ImageKey(row["key"]), row["name"], None, row["path"] and Path(row["path"])) for row in rows)
+    source = ObjectSource(url, [row.name for row in found], [None] * len(found), None) if url else None
+    return Catalog(rows=found, source=source)
 
 
 def _plan(rows: Sequence[dict[str, Any]]) -> Plan:

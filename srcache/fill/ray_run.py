@@ -24,6 +24,7 @@ from uuid import uuid4
 from srcache import errors
 from srcache.cache.failures import FailedEntry, failures_by_reason
 from srcache.cache.manifest import RecipeFolder, is_cache
+from srcache.catalog.object_source import ObjectSource
 from srcache.engine.registry import find_engine
 from srcache.errors import CacheError, CatalogError, ConfigError, MachineError, SrcacheError
 from srcache.files import write_atomic
@@ -36,7 +37,7 @@ from srcache.fill.ray_rows import Block, Outcome, blocks_of, outcomes_of, positi
 from srcache.fill.settings import FillReport, FillSettings, RaySettings
 from srcache.keys import entry_name
 from srcache.progress import Progress
-from srcache.stores import Store, store_kind
+from srcache.stores import KINDS, Store, store_kind
 
 _BATCHES = 64
 """Engine calls in a block of work at most."""
@@ -51,20 +52,21 @@ _SEALING = 60.0
 """Seconds that actors get to seal their shards at the end."""
 
 
-def require_possible_on_ray(cache: str | Path, settings: FillSettings) -> None:
-    """Refuse what cannot be on Ray, before anything is made.
+def settings_on_ray(cache: str | Path, settings: FillSettings) -> FillSettings:
+    """Refuse what cannot be on Ray, before anything is made; a new cache gets a store that several may fill.
 
     Raises:
         ConfigError, CacheError: with what to do instead.
         MissingExtraError: Ray is not installed.
         MachineError: no cluster is at the address.
     """
-    kind = kind_for(cache, settings.store)
+    shared = next(kind for kind in KINDS if store_kind(kind).shared)
+    kind = kind_for(cache, settings.store or shared)
     if not store_kind(kind).shared:
         held = f"{cache} keeps" if is_cache(cache) else "this cache would keep"
         raise CacheError(
             f"{held} its images in {kind}, which only one process at a time fills, but on Ray (--executor ray) several "
-            "do: use a new cache with --store shards"
+            f"do: use a new cache with --store {shared}"
         )
     if settings.take_over is not None:
         raise ConfigError("a fill on Ray takes over nothing; leave --take-over (take_over=) out, or --executor ray")
@@ -74,6 +76,7 @@ def require_possible_on_ray(cache: str | Path, settings: FillSettings) -> None:
         )
     import_ray()
     require_reachable(address_of(settings.ray or RaySettings()))
+    return replace(settings, store=settings.store or kind)
 
 
 def fill_on_ray(
@@ -85,8 +88,9 @@ def fill_on_ray(
         MachineError: the cluster cannot be used, or a machine of it failed; what was stored is safe.
         CacheError, CatalogError: a machine of it does not see the cache or the images.
     """
-    if any(row.path is None for row in job.catalog.rows):
-        raise CatalogError("on Ray images must be files; this data set has some in memory only")
+    source = job.catalog.source
+    if not isinstance(source, ObjectSource) and any(row.path is None for row in job.catalog.rows):
+        raise CatalogError("on Ray images must be files or objects below a URL, but some of this data set are neither")
     books, interrupted = _Books(len(job.plan.missing), progress), False
     try:
         with joined(job.settings.ray or RaySettings()) as cluster, _token(folder) as token:
@@ -164,13 +168,14 @@ class _Run:
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self._ledger: Any = ray.remote(num_cpus=0, scheduling_strategy=here)(RayLedger).remote()
         self._actor_job = RayJob(
-            cache=os.path.abspath(folder.path.parent),
+            cache=os.path.abspath(folder.path.parent) if folder.mirror is None else folder.mirror.url,
             recipe=job.recipe.fingerprint,
             codec=job.codec,
             settings=job.settings,
             token=token,
             token_name=_token_name(folder),
             root=str(job.catalog.root) if job.catalog.root else None,
+            url=job.catalog.source.url if isinstance(job.catalog.source, ObjectSource) else None,
             ledger=self._ledger,
         )
 
@@ -323,6 +328,9 @@ _DIED = (
 def _token(folder: RecipeFolder) -> Iterator[str]:
     """A file in the recipe's folder by which actors know that they see the same cache."""
     path, token = folder.path / _token_name(folder), uuid4().hex
+    if folder.mirror is not None:  # a URL means one place on every machine
+        yield token
+        return
     write_atomic(path, token)
     try:
         yield token

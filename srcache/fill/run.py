@@ -24,7 +24,7 @@ from srcache.engine.registry import find_engine
 from srcache.errors import CacheError
 from srcache.fill.feeding import FillCounts, FillJob, load_engine, start_service, submit_all
 from srcache.fill.plan import make_plan, scattered
-from srcache.fill.ray_run import fill_on_ray, require_possible_on_ray
+from srcache.fill.ray_run import fill_on_ray, settings_on_ray
 from srcache.fill.settings import FillInterrupted, FillReport, FillSettings, require_possible
 from srcache.machine import NETWORK, file_system, versions
 from srcache.progress import Progress
@@ -47,15 +47,16 @@ def fill(
         RecipeError: the recipe does not fit the engine, or asks for samples that would all be the same.
         BusyError: another process fills this recipe's folder, and only one may; or it is repaired.
         DiskFullError: no room; what was committed is safe, and the next run goes on.
+        MachineError: the cache lies below a URL whose service does not answer; what was committed is safe in the spool.
         FillInterrupted: Ctrl-C; the batch in hand was finished.
     """
     settings = settings or FillSettings()
     require_possible(recipe, settings)
     if settings.ray is not None:
-        require_possible_on_ray(cache, settings)
+        settings = settings_on_ray(cache, settings)
     if settings.take_over is not None:
-        _require_shared(open_cache(cache).find(recipe))
-    opened = create_cache(cache, settings.store)
+        _require_shared(open_cache(cache, spool=settings.spool).find(recipe))
+    opened = create_cache(cache, settings.store, spool=settings.spool)
     folder = opened.add(recipe).as_writer()
     with folder.lock() as alone, closing(_opened(folder, settings)) as store:
         plan = make_plan(catalog, folder, store, samples=settings.samples, retry_failed=settings.retry_failed)
@@ -68,6 +69,8 @@ def fill(
         if plan.missing:
             act = _run if settings.ray is None else fill_on_ray
             report = act(job, folder, store, report, progress)
+        store.close()  # a receipt comes after what it speaks of, also where that has to be uploaded
+        report = replace(report, waiting=folder.store_kind.waiting(folder.store_path))
         if plan.missing or not _has_receipt(folder, job):
             several = {"writers": list(report.writers), "killed": report.killed} if report.writers else {}
             folder.write_receipt({**_receipt(report, job), "writer": folder.writer, **several})
@@ -88,13 +91,15 @@ def _require_shared(folder: RecipeFolder) -> None:
     """
     if not folder.store_kind.shared:
         raise CacheError(
-            f"{folder.path} keeps its images in {folder.kind}, in which a writer leaves nothing unfinished; "
+            f"{folder.place} keeps its images in {folder.kind}, in which a writer leaves nothing unfinished; "
             "leave take_over (--take-over) out"
         )
 
 
 def _seems_alone(folder: RecipeFolder) -> bool:
     """Whether nobody on another machine seems to write, as far as a lock cannot tell."""
+    if folder.mirror is not None:
+        return False
     return file_system(folder.path) not in NETWORK or not any(folder.store_kind.unfinished(folder.store_path))
 
 
@@ -155,7 +160,7 @@ def _report(job: FillJob, folder: RecipeFolder) -> FillReport:
     """The report of a run that has done nothing yet."""
     plan = job.plan
     return FillReport(
-        folder=folder.path,
+        folder=folder.path if folder.mirror is None else folder.place,
         recipe=job.recipe.folder,
         wanted=plan.wanted,
         stored=plan.stored,
@@ -183,6 +188,7 @@ def _receipt(report: FillReport, job: FillJob) -> dict[str, Any]:
         "engine_seconds": round(report.engine_seconds, 3),
         "padding": round(report.padding, 4),
         "interrupted": report.interrupted,
+        **({"waiting": report.waiting} if report.waiting else {}),
         "engine": job.recipe.engine,
         "mode": report.mode,
         "batch": job.settings.batch or find_engine(job.recipe.engine).info.batch,

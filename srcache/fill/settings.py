@@ -36,6 +36,8 @@ class FillSettings:
         shard_bytes: where the store consists of shards, the size in bytes at which another one is begun; None: 512 MiB.
         codec: the lossless codec of what this run writes (a cache may hold several); None: the store's own.
         take_over: there too, the id of a writer that is gone, whose unfinished shard this run shall continue.
+        spool: where the cache lies below a URL, a folder of this machine for what is not uploaded yet; None: the user's
+            own.
         batch: images per engine call; None takes the engine's advice, or less where a GPU's memory asks for it.
         device: `cpu`, `cuda`, `cuda:1`, …, or `auto`.
         workers: threads that decode, and as many that encode.
@@ -49,6 +51,7 @@ class FillSettings:
     shard_bytes: int | None = None
     codec: str | None = None
     take_over: str | None = None
+    spool: Path | None = None
     batch: int | None = None
     device: str = "auto"
     workers: int = 2
@@ -70,9 +73,11 @@ class FillReport:
         device, mode: what the engine ran on, and how: eager, compiled, or in its own words.
         interrupted: whether the run was stopped before its end.
         writers: ids of the processes that did it, where several did; `killed` more were killed, and started anew.
+        waiting: entries that are on this machine only, though the cache lies below a URL: none unless other processes
+            of this machine fill it too.
     """
 
-    folder: Path
+    folder: Path | str
     recipe: str
     wanted: int
     stored: int
@@ -89,6 +94,7 @@ class FillReport:
     interrupted: bool = False
     writers: tuple[str, ...] = ()
     killed: int = 0
+    waiting: int = 0
 
     @property
     def left(self) -> int:

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from srcache.cache.failures import failures_by_reason
-from srcache.cache.manifest import RecipeFolder, open_cache
+from srcache.cache.manifest import Cache, RecipeFolder, open_cache
 from srcache.cache.receipts import KeptCatalog, asked_for, readable_catalogs, readable_receipts, store_of
 from srcache.errors import DamagedError
-from srcache.files import size_of
 from srcache.images import suffix_of
 from srcache.keys import ImageKey
 from srcache.maintain.check_process import Finding, damage_findings
@@ -66,7 +65,7 @@ class RecipeInfo:
 class CacheInfo:
     """What is in a cache; `damaged` says what could not be read, and `bytes` counts everything in the directory."""
 
-    path: Path
+    path: Path | str
     store: str
     bytes: int
     recipes: tuple[RecipeInfo, ...]
@@ -85,19 +84,19 @@ def info(path: str | Path) -> CacheInfo:
     for home in cache.paths():
         damaged |= readable_receipts(home)[1]
         try:
-            recipes.append(_recipe_info(cache.folder(home), catalogs))
+            recipes.append(_recipe_info(cache, cache.folder(home), catalogs))
         except DamagedError as error:
             damaged[home] = error
     return CacheInfo(
-        path=cache.path,
+        path=cache.place,
         store=cache.kind,
-        bytes=size_of(cache.path),
+        bytes=cache.size(),
         recipes=tuple(recipes),
         damaged=tuple(damage_findings(cache, damaged)),
     )
 
 
-def _recipe_info(folder: RecipeFolder, catalogs: Sequence[KeptCatalog]) -> RecipeInfo:
+def _recipe_info(cache: Cache, folder: RecipeFolder, catalogs: Sequence[KeptCatalog]) -> RecipeInfo:
     samples = asked_for(folder.path)
     have = dict.fromkeys((row.key for catalog in catalogs for row in catalog.rows), 0)
     store = store_of(folder)
@@ -115,7 +114,7 @@ def _recipe_info(folder: RecipeFolder, catalogs: Sequence[KeptCatalog]) -> Recip
         entries=entries,
         images=images,
         samples=max(samples.values(), default=1),
-        bytes=size_of(folder.path),
+        bytes=cache.size(folder.path),
         codec=suffix_of(store.get(first) or b"").lstrip(".") if store and first else None,
         failed=failures_by_reason(failed),
         writing=tuple(folder.store_kind.unfinished(folder.store_path)),

@@ -169,6 +169,10 @@ class StoreKind:
             entries are in them. Nobody may fill the store meanwhile, as far as locks reach.
         reindex: makes again what only says where entries lie, and returns whether something was wrong with it.
         repeated: how many names stand in a store more than once, which is harmless.
+        stand_in: lets a path of this machine stand for a store below a URL: it is given the path, the URL, the place
+            below it with a slash at its end, and the folder to write in. None where a store of this kind cannot lie
+            there.
+        waiting: how many entries are still on this machine only, where a store lies elsewhere.
         stamp: gives entries of older versions the checksum that they lack, after comparing them with the one that they
             have; in steps, each of which is complete. Called as `check` is.
     """
@@ -186,4 +190,6 @@ class StoreKind:
     finish: Callable[[Path, StoreOptions], int] = _none
     reindex: Callable[[Path], bool] = _no
     repeated: Callable[[Path], int] = _none
+    stand_in: Callable[[Path, str, str, Path], None] | None = None
+    waiting: Callable[[Path], int] = _none
     stamp: Callable[[Path], Iterator[Stamped]] = _nothing

@@ -24,7 +24,6 @@ needs_network = pytest.mark.skipif(network_namespace.obstacle() is not None, rea
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({}, CacheError, "this cache would keep its images in lmdb.*--store shards"),
         ({"store": "lmdb"}, CacheError, "use a new cache with --store shards"),
         ({"store": "shards", "device": "cuda:1"}, ConfigError, "Ray says which GPU"),
         ({"store": "shards", "take_over": "aaaaaaaa"}, ConfigError, "takes over nothing"),
