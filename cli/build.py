@@ -12,6 +12,7 @@ from srcache.wording import counted, duration, human_bytes, percent
 from .options import BYTES, CACHE, DEVICES, FOLDER, IMAGES, PART, Place, common, device_option, recipe_options
 from .output import attributes, document, failure_lines, left_out, left_out_rows, reasons, table
 from .progress_bar import progress_bar
+from .ray_options import ray_options, ray_settings
 
 if TYPE_CHECKING:
     from srcache.catalog import Catalog
@@ -66,6 +67,7 @@ _ESTIMATED = (
 @click.option(
     "--rehash", is_flag=True, help="Hash every file again, also those that have not changed since the last run."
 )
+@ray_options
 @common
 def command(
     src: Place,
@@ -87,6 +89,9 @@ def command(
     workers: int,
     compiled: bool,
     rehash: bool,
+    executor: str,
+    address: str | None,
+    actors: tuple[int, int | None] | None,
     as_json: bool,
 ) -> int:
     """Make every SR image of SRC that the cache lacks.
@@ -122,6 +127,7 @@ def command(
         workers=workers,
         compiled=compiled,
         part=part,
+        ray=ray_settings(executor, address, actors, dry_run=dry_run),
     )
     task = _Task(load_recipe(recipe, changes), cache, settings, chosen)
     catalog = _scan(src, rehash, task)
@@ -206,6 +212,8 @@ def _text(report: "FillReport", problems: int) -> str:
         rows.append(("failed", sum(report.failed.values()), reasons(report.failed)))
     if report.skipped:
         rows.append(("failed earlier", report.skipped, "--retry-failed tries them again"))
+    if report.killed:
+        rows.append(("killed", report.killed, "processes of the cluster, which were started anew"))
     if report.waiting:
         rows.append(("not uploaded yet", report.waiting, "of other processes, on this machine only"))
     rows += left_out_rows(problems)

@@ -29,6 +29,9 @@ class ObjectSource:
         names: of the images, relative to it.
         labels: of each, as a place in the class names.
         class_names: None if there are no classes.
+
+    Attributes:
+        url: as given.
     """
 
     transform: Callable[[Any], Any] | None = None
@@ -37,7 +40,7 @@ class ObjectSource:
     def __init__(
         self, url: str, names: Sequence[str], labels: Sequence[int | None], class_names: tuple[str, ...] | None
     ) -> None:
-        self._url, self._names, self._labels, self._classes = url, names, labels, class_names
+        self.url, self._names, self._labels, self._classes = url, names, labels, class_names
 
     def __len__(self) -> int:
         return len(self._names)
@@ -54,9 +57,9 @@ class ObjectSource:
             MachineError: the service does not answer, or refuses.
         """
         try:
-            return object_folder(self._url).read(self._names[index])
+            return object_folder(self.url).read(self._names[index])
         except FileNotFoundError as error:
-            raise ImageError("unreadable", f"{self._url}/{self._names[index]} is gone") from error
+            raise ImageError("unreadable", f"{self.url}/{self._names[index]} is gone") from error
 
     def label(self, index: int) -> Any:
         """See `Source.label`."""

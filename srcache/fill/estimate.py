@@ -6,16 +6,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from srcache.cache.failures import failures_by_reason
-from srcache.cache.manifest import default_kind, is_cache, open_cache
 from srcache.catalog.parts import Part
 from srcache.catalog.rows import Catalog
 from srcache.engine.interface import SREngine
 from srcache.fill.feeding import FillCounts, FillJob, load_engine, start_service, submit_all
-from srcache.fill.plan import plan_only
+from srcache.fill.plan import kind_for, plan_only
 from srcache.fill.settings import FillSettings, for_several, require_devices, require_possible
 from srcache.recipe.recipe import Recipe
 from srcache.service.runner import EngineRunner
-from srcache.stores import Store, StoreKind, open_store, store_kind
+from srcache.stores import Store, open_store, store_kind
 
 PROBED = 16
 """Images that a probe computes at most."""
@@ -97,13 +96,8 @@ def estimate(
         return found
     stride = max(1, len(plan.missing) // PROBED)
     some = replace(plan, missing=plan.missing[::stride][:PROBED])
-    codec = settings.codec or _store_kind(cache, settings).codec
+    codec = settings.codec or store_kind(kind_for(cache, settings.store)).codec
     return _probe(FillJob(catalog=catalog, recipe=recipe, plan=some, settings=settings, codec=codec), found)
-
-
-def _store_kind(cache: str | Path, settings: FillSettings) -> StoreKind:
-    """The kind of store that a fill would write to: the cache's, or that of the cache which it would make."""
-    return store_kind(open_cache(cache).kind if is_cache(cache) else settings.store or default_kind(cache))
 
 
 def _probe(job: FillJob, found: FillEstimate) -> FillEstimate:

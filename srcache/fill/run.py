@@ -25,6 +25,7 @@ from srcache.engine.registry import find_engine
 from srcache.errors import CacheError
 from srcache.fill.feeding import FillCounts, FillJob, load_engine, start_service, submit_all
 from srcache.fill.plan import make_plan, scattered
+from srcache.fill.ray_run import fill_on_ray, settings_on_ray
 from srcache.fill.settings import FillInterrupted, FillReport, FillSettings, for_several, require_possible
 from srcache.machine import NETWORK, file_system, versions
 from srcache.progress import Progress
@@ -73,6 +74,8 @@ def open_folder(recipe: Recipe, cache: str | Path, settings: FillSettings) -> tu
     if settings.part is not None:
         settings = for_several(cache, settings)
     require_possible(recipe, settings)
+    if settings.ray is not None:
+        settings = settings_on_ray(cache, settings)
     if settings.take_over is not None:
         _require_shared(open_cache(cache, spool=settings.spool).find(recipe))
     opened = create_cache(cache, settings.store, spool=settings.spool)
@@ -97,12 +100,16 @@ def fill_share(
             share.keep()
         codec = settings.codec or folder.store_kind.codec
         job = FillJob(catalog=share.images, recipe=folder.recipe, plan=plan, settings=settings, codec=codec)
-        report = _run(job, folder, store, progress) if plan.missing else _report(job, folder)
+        report = _report(job, folder)
+        if plan.missing:
+            act = _run if settings.ray is None else fill_on_ray
+            report = act(job, folder, store, report, progress)
         store.close()  # a receipt comes after what it speaks of, also where that has to be uploaded
         report = replace(report, waiting=folder.store_kind.waiting(folder.store_path))
         wanted = {"catalog": share.digest, "samples": settings.samples, "part": settings.part and str(settings.part)}
         if plan.missing or not _has_receipt(folder, wanted):
-            folder.write_receipt({**wanted, **_receipt(report, job), "writer": folder.writer})
+            several = {"writers": list(report.writers), "killed": report.killed} if report.writers else {}
+            folder.write_receipt({**wanted, **_receipt(report, job), "writer": folder.writer, **several})
     if report.interrupted:
         raise FillInterrupted(report)
     return report
@@ -132,9 +139,8 @@ def _seems_alone(folder: RecipeFolder) -> bool:
     return file_system(folder.path) not in NETWORK or not any(folder.store_kind.unfinished(folder.store_path))
 
 
-def _run(job: FillJob, folder: RecipeFolder, store: Store, progress: Progress | None) -> FillReport:
+def _run(job: FillJob, folder: RecipeFolder, store: Store, report: FillReport, progress: Progress | None) -> FillReport:
     counts = FillCounts(folder, len(job.plan.missing), progress)
-    report = _report(job, folder)
     try:
         engine = load_engine(job.recipe, job.settings)
         service = start_service(engine, job.recipe, store, job.settings, job.codec)

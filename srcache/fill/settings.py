@@ -17,6 +17,20 @@ from srcache.stores import KINDS, store_kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RaySettings:
+    """Where and how wide a fill runs on Ray.
+
+    Attributes:
+        address: a cluster's, `HOST:PORT` or `auto`; None: what RAY_ADDRESS says, or one that is started here (`local`).
+        least, most: actors at least and at most; None: as many as the cluster has GPUs, or processors for a CPU.
+    """
+
+    address: str | None = None
+    least: int = 1
+    most: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FillSettings:
     """How to fill; nothing here changes what an image is.
 
@@ -34,6 +48,7 @@ class FillSettings:
         workers: threads that decode, and as many that encode.
         part: fill only this part of the images, for others fill the rest; None for all.
         compiled: ask the engine for `torch.compile`, which pays only in long runs.
+        ray: run on Ray, in a cache that several processes may fill; None: in this process.
     """
 
     samples: int = 1
@@ -48,6 +63,7 @@ class FillSettings:
     workers: int = 2
     compiled: bool = False
     part: Part | None = None
+    ray: RaySettings | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +80,7 @@ class FillReport:
         device, mode: what the engine ran on, and how: eager, compiled, or in its own words.
         interrupted: whether the run was stopped before its end.
         part: which part of the images all this is about; None for all.
+        writers: ids of the processes that did it, where several did; `killed` more were killed, and started anew.
         waiting: entries that are on this machine only, though the cache lies below a URL: none unless other processes
             of this machine fill it too.
     """
@@ -84,6 +101,8 @@ class FillReport:
     mode: str | None = None
     interrupted: bool = False
     part: Part | None = None
+    writers: tuple[str, ...] = ()
+    killed: int = 0
     waiting: int = 0
 
     @property
