@@ -120,6 +120,13 @@ def test_keep_alive_serves_many_requests(server):
             assert client.post("/v1/sr", content=png(seed=seed)).status_code == 200
 
 
+def test_bodies_that_come_behind_their_headers_are_not_counted_as_such(server):
+    bodies = [bytes(png(seed=seed)) for seed in range(4)]
+    with httpx.Client(base_url=server.url) as client:
+        for number in range(4 + HEAD_BYTES // min(map(len, bodies))):
+            assert client.post("/v1/sr", content=bodies[number % 4]).status_code == 200
+
+
 @pytest.mark.parametrize("protocol", [H11Protocol, http_protocol()])
 def test_limits_stand_on_top_of_either_protocol(protocol):
     made = limited(protocol, 7)
