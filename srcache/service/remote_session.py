@@ -101,13 +101,19 @@ class Session:
             self.loop.close()
 
     async def _end(self) -> None:
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        await self._cut_off()
         await self._client.aclose()
+        await self.loop.shutdown_asyncgens()
+        await self._cut_off()
         await self.loop.shutdown_default_executor()
         self.loop.call_soon(self.loop.stop)
+
+    async def _cut_off(self) -> None:
+        """Cancel all that goes on, and what comes of that, until nothing is left."""
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in others:
+                task.cancel()
+            await asyncio.wait(others)
 
     async def patiently(self, ask: "Callable[[], Awaitable[_T]]") -> _T:
         """The result of a request, which is made when it is its turn, and made again where that may help.
