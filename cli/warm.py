@@ -17,7 +17,20 @@ if TYPE_CHECKING:
     from srcache.dataset.warming import WarmReport
 
 _REPORTED = (
-    *("folder", "recipe", "service", "wanted", "stored", "added", "queued", "there", "sent", "failed", "left"),
+    *(
+        "folder",
+        "recipe",
+        "service",
+        "wanted",
+        "stored",
+        "added",
+        "meanwhile",
+        "queued",
+        "there",
+        "sent",
+        "failed",
+        "left",
+    ),
     "seconds",
 )
 """What the document says of a run."""
@@ -124,6 +137,8 @@ def _text(report: "WarmReport", problems: int, ask_only: bool) -> str:
         rows += [("ready at the service", report.there, ""), ("asked for", report.queued, "")]
     else:
         rows.append(("brought", report.added, rate))
+    if report.meanwhile:
+        rows.append(("stored meanwhile", report.meanwhile, "by other processes"))
     if report.sent:
         rows.append(("sent", report.sent, "which the service did not know"))
     if report.failed:

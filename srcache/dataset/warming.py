@@ -64,8 +64,8 @@ class WarmReport:
     """What a run did.
 
     Attributes:
-        wanted: different entries that the training will ask for; `stored` of them were in the cache before, and `added`
-            were brought.
+        wanted: different entries that the training will ask for; `stored` of them were in the cache before, `added`
+            were brought, and `meanwhile` were stored by other processes, such as the training, while this one ran.
         queued: entries that the service was asked to make and had not made yet; `there`, those that it had already.
         sent: images that it did not know by their keys.
         failed: failures, counted by reason; `failures` lists those that are known one by one.
@@ -78,6 +78,7 @@ class WarmReport:
     wanted: int
     stored: int
     added: int = 0
+    meanwhile: int = 0
     queued: int = 0
     there: int = 0
     sent: int = 0
@@ -89,7 +90,7 @@ class WarmReport:
     @property
     def left(self) -> int:
         """Entries that are still not in the cache."""
-        return self.wanted - self.stored - self.added
+        return self.wanted - self.stored - self.added - self.meanwhile
 
 
 class WarmInterrupted(KeyboardInterrupt):
@@ -161,10 +162,15 @@ class _Counts:
     """What has happened so far."""
 
     def __init__(self) -> None:
-        self.added = self.queued = self.there = self.sent = 0
+        self.added = self.meanwhile = self.queued = self.there = self.sent = 0
         self.failures: list[FailedEntry] = []
         self.told: Counter[str] = Counter()
         """Failures that the service only counts, by reason."""
+
+    def commit(self, store: Store, entries: list[Entry]) -> None:
+        """Store entries; what another process has stored by now is counted as such."""
+        added = store.put_many(entries)
+        self.added, self.meanwhile = self.added + added, self.meanwhile + len(entries) - added
 
     def note(self, answer: Prefetched) -> None:
         """Count what the service says of entries that it was asked for."""
@@ -194,6 +200,7 @@ def _run(work: _Work, settings: WarmSettings, progress: Progress) -> WarmReport:
     return replace(
         report,
         added=counts.added,
+        meanwhile=counts.meanwhile,
         queued=counts.queued,
         there=counts.there,
         sent=counts.sent,
@@ -236,11 +243,11 @@ def _bring_all(work: _Work, places: "array[int]", counts: _Counts, progress: Pro
                 else:
                     counts.failures.append(result)
                 if len(batch) >= _MOST_ENTRIES or size >= _MOST_BYTES:
-                    counts.added += work.store.put_many(batch)
+                    counts.commit(work.store, batch)
                     batch, size = [], 0
                 progress(done, len(places))
         finally:
-            counts.added += work.store.put_many(batch)
+            counts.commit(work.store, batch)
 
 
 def _brought(work: _Work, item: tuple[int, bool]) -> Entry | FailedEntry:
@@ -341,6 +348,7 @@ def _leave_receipt(report: WarmReport, cache: Cache, work: _Work, settings: Warm
             "wanted": report.wanted,
             "stored_before": report.stored,
             "added": report.added,
+            "meanwhile": report.meanwhile,
             "failed": report.failed,
             "uncatalogued": len(work.catalog.problems),
             "seconds": round(report.seconds, 3),

@@ -61,13 +61,16 @@ class Limits(_Protocol):
         if self.transport.is_closing():
             return
         before = self.cycle
+        was_body = before is not None and before.more_body
         super().data_received(data)
         cycle = self.cycle
         is_body = cycle is not None and cycle.more_body
         if is_body and not cycle.response_complete:
+            self._extra = 0
             self._unwatch()  # the route reads this body, and has limits of its own
             return
-        self._extra = 0 if cycle is not before else self._extra + len(data)
+        is_end = was_body and not is_body  # of a body that comes behind its headers, which is none of those
+        self._extra = 0 if cycle is not before or is_end else self._extra + len(data)
         if self._extra > (REST_BYTES if is_body else HEAD_BYTES):
             self._refuse(431, "too_large", f"a request's headers may have {HEAD_BYTES} bytes; send fewer")
         elif self._extra:

@@ -4,7 +4,6 @@ All waiting for the network is done by one thread for each process (`remote_sess
 time wherever it stands, and Ctrl-C waits for nothing.
 """
 
-import asyncio
 import os
 import threading
 import weakref
@@ -84,11 +83,7 @@ class RemoteClient:
             ended.cancel()
             return ended
         session = self._running()
-
-        async def act() -> _T:
-            return await session.patiently(lambda: ask(session))
-
-        return asyncio.run_coroutine_threadsafe(act(), session.loop)
+        return session.submit(lambda: ask(session))
 
     def _running(self) -> Session:
         """This process's session, which lives as long as this object does."""

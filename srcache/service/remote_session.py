@@ -10,6 +10,7 @@ import os
 import ssl
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,13 +75,22 @@ class Session:
         self._thread = threading.Thread(target=self._run, name="srcache-remote", daemon=True)
         self._thread.start()
 
+    def submit(self, ask: "Callable[[], Awaitable[_T]]") -> "Future[_T]":
+        """Have a request made; from any thread. See `patiently`. In a closed session the future is a cancelled one."""
+        with self._closing:  # so that what is submitted before the end is cut off by it, and nothing comes after
+            if not self._is_closed:
+                return asyncio.run_coroutine_threadsafe(self.patiently(ask), self.loop)
+        ended: Future[_T] = Future()
+        ended.cancel()
+        return ended
+
     def close(self) -> None:
         """Cut off what goes on, close the connections, and end the thread; closing twice is harmless."""
         with self._closing:
             if self._is_closed:
                 return
             self._is_closed = True
-        asyncio.run_coroutine_threadsafe(self._end(), self.loop)
+            asyncio.run_coroutine_threadsafe(self._end(), self.loop)
         if threading.current_thread() is not self._thread:  # the garbage collector may call from anywhere
             self._thread.join(_END)
 
@@ -91,13 +101,19 @@ class Session:
             self.loop.close()
 
     async def _end(self) -> None:
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        await self._cut_off()
         await self._client.aclose()
+        await self.loop.shutdown_asyncgens()
+        await self._cut_off()
         await self.loop.shutdown_default_executor()
         self.loop.call_soon(self.loop.stop)
+
+    async def _cut_off(self) -> None:
+        """Cancel all that goes on, and what comes of that, until nothing is left."""
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in others:
+                task.cancel()
+            await asyncio.wait(others)
 
     async def patiently(self, ask: "Callable[[], Awaitable[_T]]") -> _T:
         """The result of a request, which is made when it is its turn, and made again where that may help.

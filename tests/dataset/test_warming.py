@@ -21,7 +21,7 @@ from srcache.dataset.warming import WarmInterrupted, WarmSettings, warm
 from srcache.errors import BusyError, PolicyError, ServiceError, UnavailableError
 from srcache.images import Pixels, decode
 from srcache.maintain.verify import verify
-from srcache.service import remote_session
+from srcache.service import protocol, remote_session
 from srcache.service.remote import RemoteService
 
 
@@ -184,6 +184,21 @@ def test_one_that_fills_a_cache_of_lmdb_keeps_others_out(photos: Path, service: 
     folder = open_cache(built(photos, NOISY)).find()
     with folder.lock(), pytest.raises(BusyError, match="is being filled"):
         warmed(photos, service, into="cache")
+
+
+def test_what_others_store_meanwhile_is_not_left(photos: Path, service: FakeService) -> None:
+    data, left = SRAugmentedDataset(photos, photos.parent / "warm", policy="sr", size="mixed", on_miss=service.url), [1]
+
+    def act(handler: Any, asked: Any) -> bool:
+        left[0] -= asked["path"] == protocol.PREFETCH
+        if left[0] == 0:
+            left[0] = -1
+            data.__getitems__(range(5))
+        return False
+
+    service.act = act
+    report = warmed(photos, service)
+    assert (report.stored, report.added, report.meanwhile, report.left) == (0, 7, 5, 0)
 
 
 def test_a_wrong_answer_ends_it(photos: Path, service: FakeService) -> None:

@@ -5,11 +5,13 @@ import socket
 import time
 
 import httpx
+import numpy as np
 import pytest
 from served import served
 from service_client import png
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from srcache.images import encode
 from srcache.server import connections
 from srcache.server.connections import HEAD_BYTES, http_protocol, limited
 
@@ -118,6 +120,24 @@ def test_keep_alive_serves_many_requests(server):
     with httpx.Client(base_url=server.url) as client:
         for seed in range(5):
             assert client.post("/v1/sr", content=png(seed=seed)).status_code == 200
+
+
+def test_bodies_that_come_behind_their_headers_are_not_counted_as_such(server):
+    body = encode(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8), "png")
+    head = b"POST /v1/sr HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: %d\r\n\r\n" % len(body)
+    with connected(server) as sock:
+        for _ in range(3 + HEAD_BYTES // len(body)):
+            sock.sendall(head)
+            time.sleep(0.02)
+            sock.sendall(body)
+            found = b""
+            while b"\r\n\r\n" not in found:
+                found += sock.recv(1 << 16)
+            start, _, rest = found.partition(b"\r\n\r\n")
+            assert start.split()[1] == b"200", found
+            left = int(start.lower().partition(b"content-length: ")[2].split()[0]) - len(rest)
+            while left > 0:
+                left -= len(sock.recv(1 << 16))
 
 
 @pytest.mark.parametrize("protocol", [H11Protocol, http_protocol()])

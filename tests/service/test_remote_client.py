@@ -39,8 +39,15 @@ def ask(client, data):
     return client.made(wanted_of(request, NOISY.fingerprint), Sent(data=partial(bytes, data)))
 
 
+@pytest.fixture
 def loops():
-    return [thread for thread in threading.enumerate() if thread.name == "srcache-remote"]
+    """The threads of clients that this test has made."""
+    before = set(threading.enumerate())
+
+    def count():
+        return sum(thread.name == "srcache-remote" for thread in set(threading.enumerate()) - before)
+
+    return count
 
 
 def work(client, images, results):
@@ -49,7 +56,7 @@ def work(client, images, results):
     results.join_thread()
 
 
-def test_requests_of_many_threads_share_one_thread_and_few_connections(service, images):
+def test_requests_of_many_threads_share_one_thread_and_few_connections(service, images, loops):
     client, made = RemoteClient(RemoteService(service.url, batch=4)), {}
 
     def act(data):
@@ -61,9 +68,9 @@ def test_requests_of_many_threads_share_one_thread_and_few_connections(service, 
     for thread in threads:
         thread.join(30)
     assert made == {data: service.entry(NOISY, image_key(data), 0)[1] for data in images}
-    assert len(loops()) == 1
+    assert loops() == 1
     client.close()
-    assert loops() == []
+    assert loops() == 0
 
 
 @pytest.mark.medium
@@ -101,16 +108,16 @@ def test_a_child_that_is_forked_while_a_client_is_made_does_not_wait_for_it(serv
     client.close()
 
 
-def test_a_client_that_is_dropped_closes_its_connections(service, images):
+def test_a_client_that_is_dropped_closes_its_connections(service, images, loops):
     client = RemoteClient(RemoteService(service.url))
     assert ask(client, images[0]).result(30).payload
-    assert len(loops()) == 1
+    assert loops() == 1
     del client
     gc.collect()
-    assert loops() == []
+    assert loops() == 0
 
 
-def test_a_client_that_was_closed_opens_others_unless_it_was_for_good(service, images):
+def test_a_client_that_was_closed_opens_others_unless_it_was_for_good(service, images, loops):
     client = RemoteClient(RemoteService(service.url))
     client.close()
     assert ask(client, images[0]).result(30).payload
@@ -122,7 +129,7 @@ def test_a_client_that_was_closed_opens_others_unless_it_was_for_good(service, i
     for future in (pending, ask(client, images[0])):
         with pytest.raises(CancelledError):
             future.result(30)
-    assert loops() == []
+    assert loops() == 0
 
 
 def test_a_pickle_holds_no_token(service, images, tmp_path):

@@ -1,6 +1,5 @@
 """What a session does with services that answer wrongly, slowly, late or not at all."""
 
-import asyncio
 import gzip
 import shutil
 import struct
@@ -53,7 +52,7 @@ def asked(service: FakeService, data: bytes, **how: Any) -> Answer:
 
 
 def got(session: Session, ask: Any) -> Any:
-    return asyncio.run_coroutine_threadsafe(session.patiently(ask), session.loop).result(60)
+    return session.submit(ask).result(60)
 
 
 @pytest.fixture
@@ -340,7 +339,7 @@ def test_as_many_images_are_asked_for_at_once_as_was_said(service: FakeService, 
     service.act = lambda handler, asked: bool(time.sleep(0.05))
     session = Session(RemoteService(service.url, batch=3))
     ask = lambda: session.made(wanted(data), Sent(data=lambda: data))  # noqa: E731
-    futures = [asyncio.run_coroutine_threadsafe(session.patiently(ask), session.loop) for _ in range(12)]
+    futures = [session.submit(ask) for _ in range(12)]
     assert all(future.result(30).payload for future in futures)
     assert service.most == 3
     session.close()
@@ -411,12 +410,14 @@ def test_what_goes_on_is_cut_off_when_a_session_is_closed(service: FakeService, 
     service.act = lambda handler, asked: not gate.wait(20)
     session = Session(RemoteService(service.url))
     ask = lambda: session.made(wanted(data), Sent(data=lambda: data))  # noqa: E731
-    future = asyncio.run_coroutine_threadsafe(session.patiently(ask), session.loop)
+    futures = [session.submit(ask)]
     time.sleep(0.2)
+    futures.append(session.submit(ask))
     session.close()
     session.close()
+    futures.append(session.submit(ask))
     gate.set()
-    assert future.cancelled()
+    assert all(future.cancelled() for future in futures)
     assert session.loop.is_closed()
 
 
