@@ -24,6 +24,7 @@ DOCUMENTS = [
     "plugins/seesr/README.md",
     "plugins/compact/MODEL_CARD.md",
     "configs/cluster/README.md",
+    "configs/cluster/service.md",
     "configs/experiments/README.md",
     "benchmarks/README.md",
 ]
