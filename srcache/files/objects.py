@@ -29,6 +29,9 @@ _T = TypeVar("_T")
 _TRIES = 3
 """Of each call; most services' libraries try several times themselves in each."""
 
+_MOST_KEPT = 100_000
+"""Objects of a listing that is remembered for a moment; one of a large data set would only take room."""
+
 _FINAL = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError, ImportError)
 """What another try would not change."""
 
@@ -68,7 +71,8 @@ class ObjectFolder:
         recent = [seen for place in {below, ""} if (seen := self._seen.get(place)) is not None and seen[0] >= due]
         if not recent:
             recent = [(time.monotonic(), self._listed(below))]
-            self._seen[below] = recent[0]
+            if len(recent[0][1]) <= _MOST_KEPT:
+                self._seen[below] = recent[0]
         return {name: info for name, info in recent[0][1].items() if name.startswith(below)}
 
     def read(self, name: str, start: int = 0, amount: int | None = None) -> bytes:

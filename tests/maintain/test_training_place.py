@@ -88,6 +88,10 @@ def test_a_shard_needs_no_room_here_once_it_is_uploaded(
     objects_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SRCACHE_HOME", str(tmp_path / "home"))
+    left = tmp_path / "home/exports/shard-left"
+    left.mkdir(parents=True)
+    (left / "x.tar").write_bytes(b"1")
+    os.utime(left, (1, 1))
     place = training_place(objects_url)
     with place.file("x.tar") as file:
         file.write(b"1" * 1000)
