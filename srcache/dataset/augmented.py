@@ -53,7 +53,7 @@ class SRAugmentedDataset:
     Args:
         base: a folder, a CSV file, a Catalog, or a map-style data set of (image, label). A torchvision-style
             `transform` of it is taken off, and applied after the variant is chosen; the object itself is not changed.
-        cache: a cache directory.
+        cache: a cache directory, or the URL of a cache as text, such as s3://bucket/cache.
         recipe: a recipe in the cache, by name, fingerprint or Recipe; may be left out if the cache has just one.
         policy: which variants, how often: see `policy`.
         hr: where the recipe has no degradation (the base is LR), the folder of HR images, paired by relative name.

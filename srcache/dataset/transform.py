@@ -40,7 +40,7 @@ class SRAugment:
     also reaches workers that run already. The object may be forked, spawned and pickled. `counts` says what was served.
 
     Args:
-        cache: a cache directory.
+        cache: a cache directory, or the URL of a cache as text.
         recipe: a recipe in the cache, by name, fingerprint or Recipe; may be left out if the cache has just one.
         policy: which variants, how often: see `policy`. The image that comes in is LR; or, if the recipe has a
             degradation, HR, and LR is made of it. Only then may the policy name hr.

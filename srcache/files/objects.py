@@ -29,6 +29,9 @@ _T = TypeVar("_T")
 _TRIES = 3
 """Of each call; most services' libraries try several times themselves in each."""
 
+_MOST_KEPT = 100_000
+"""Objects of a listing that is remembered for a moment; one of a large data set would only take room."""
+
 _FINAL = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError, ImportError)
 """What another try would not change."""
 
@@ -68,7 +71,8 @@ class ObjectFolder:
         recent = [seen for place in {below, ""} if (seen := self._seen.get(place)) is not None and seen[0] >= due]
         if not recent:
             recent = [(time.monotonic(), self._listed(below))]
-            self._seen[below] = recent[0]
+            if len(recent[0][1]) <= _MOST_KEPT:
+                self._seen[below] = recent[0]
         return {name: info for name, info in recent[0][1].items() if name.startswith(below)}
 
     def read(self, name: str, start: int = 0, amount: int | None = None) -> bytes:
@@ -142,20 +146,23 @@ class ObjectFolder:
         if _is_local(self._files):
             _put_locally(Path(path), data, replace)
             return
+        if replace:
+            self._put_as(path, data)
+            return
         try:
-            self._put_as(path, data, "overwrite" if replace else "create")
-        except OSError as error:
-            if isinstance(error, _FINAL) or error.errno not in _UNKNOWN or replace:
+            self._put_as(path, data, mode="create")
+        except (OSError, TypeError, NotImplementedError) as error:
+            if isinstance(error, _FINAL) or (isinstance(error, OSError) and error.errno not in _UNKNOWN):
                 raise
-            if self._files.exists(path):
+            if self._files.exists(path):  # the service does not know what it was asked, so this must do
                 raise FileExistsError(path) from error
-            self._put_as(path, data, "overwrite")
+            self._put_as(path, data)
 
-    def _put_as(self, path: str, data: bytes | Path, mode: str) -> None:
+    def _put_as(self, path: str, data: bytes | Path, **how: str) -> None:
         if isinstance(data, bytes):
-            self._files.pipe_file(path, data, mode=mode)
+            self._files.pipe_file(path, data, **how)
         else:
-            self._files.put_file(str(data), path, mode=mode)
+            self._files.put_file(str(data), path, **how)
 
     def _tried(self, done: str, work: Callable[[], _T]) -> _T:
         """What foreign code returns, after a few tries with pauses; whatever else it raises becomes a MachineError."""

@@ -43,6 +43,14 @@ def fill(
 ) -> FillReport:
     """Make every SR image that a cache lacks.
 
+    Args:
+        catalog: the source images.
+        recipe: how they are made.
+        cache: a directory, or a URL such as s3://bucket/cache. There, shards are uploaded as they are completed, and a
+            lost machine loses at most each writer's shard in hand; see `srcache.stores.shard_objects`.
+        settings: see `FillSettings`.
+        progress: called after each image.
+
     Raises:
         CacheError: the folder is no cache, or a cache of another kind; or there is nothing of a writer to take over.
         RecipeError: the recipe does not fit the engine, or asks for samples that would all be the same.

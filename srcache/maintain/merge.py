@@ -97,6 +97,7 @@ def merge(
         failures += copy_catalogs(cache, target)
     for folders in groups:
         home = target.add(folders[0].recipe)
+        home = home if home.mirror is None else home.as_writer()  # below a URL, a journal has one writer
         with lock(home.path), closing(home.store(writable=True, shard_bytes=shard_bytes)) as opened:
             one, failed, note = _merged(folders, home, opened, show, shard_bytes)
             absent = _absent(target, home, opened)

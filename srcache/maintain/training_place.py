@@ -4,9 +4,11 @@ Below a URL, a shard is first a file of this machine; it is uploaded when it is 
 any size therefore needs room for one shard.
 """
 
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -16,6 +18,9 @@ from srcache.files import atomic_file, disk_errors, user_folder, write_atomic
 from srcache.files.objects import object_folder
 from srcache.files.urls import is_url
 from srcache.maintain.export import require_empty
+
+_ABANDONED = 86_400.0
+"""Seconds after which a shard that was not uploaded is deleted; its export begins anew anyway."""
 
 
 class TrainingPlace(Protocol):
@@ -115,6 +120,7 @@ class _Objects:
         home = user_folder() / "exports"
         with disk_errors(home):
             home.mkdir(parents=True, exist_ok=True)
+            _sweep(home)
             spool = tempfile.TemporaryDirectory(prefix="shard-", dir=home)
         with spool as folder:
             with atomic_file(Path(folder) / name, sync=False) as file:
@@ -126,6 +132,14 @@ class _Objects:
 
     def delete(self, name: str) -> None:
         self._objects.delete([name])
+
+
+def _sweep(home: Path) -> None:
+    """Delete what exports left that were killed."""
+    for left in home.glob("shard-*"):
+        with suppress(FileNotFoundError):
+            if left.stat().st_mtime < time.time() - _ABANDONED:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def training_place(destination: str | Path) -> TrainingPlace:

@@ -19,9 +19,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from srcache.errors import DamagedError, MachineError
-from srcache.files import write_atomic
+from srcache.files import user_folder, write_atomic
 from srcache.files.objects import ObjectFolder, object_folder
 from srcache.files.urls import local_name
+from srcache.machine import NETWORK, file_system
 from srcache.stores.shard_copies import Copies
 from srcache.stores.shard_files import OpenShard, PartialFile, ShardFile
 from srcache.stores.shard_home import INDEX, TABLE, LocalHome
@@ -66,6 +67,7 @@ class ObjectsHome:
         self.place = f"{url}/{below}".rstrip("/")
         self._url = url
         self._copies = Copies(local_name(self.place))
+        self._mapped = file_system(user_folder()) not in NETWORK
         self._uploader = Uploader(spool, self.objects, below, self._uploaded)
         self._remote, self._seen, self._named = dict[str, int](), set[str](), set[str]()
         self._whole: frozenset[str] = frozenset()
@@ -102,7 +104,7 @@ class ObjectsHome:
     def open(self, name: str) -> OpenShard:
         """See `ShardHome.open`: a copy that is mapped into memory, or single entries over the network."""
         with suppress(FileNotFoundError):
-            return ShardFile(self.spool / name, mapped=is_shard(name))
+            return ShardFile(self.spool / name, mapped=self._mapped and is_shard(name))
         if is_partial(name):
             raise FileNotFoundError(name)
         size = self._size(name)
@@ -113,7 +115,7 @@ class ObjectsHome:
                     if name not in self._whole:
                         return RemoteShard(self, name, size)
                     path = self._copies.bring(self.objects(), self.below + name, name, size)
-                return ShardFile(path, mapped=True)
+                return ShardFile(path, mapped=self._mapped)
         if self.below + name not in self.objects().listing(self.below):
             raise FileNotFoundError(name)
         return RemoteShard(self, name, size)

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import pytest
 
 from srcache import files
-from srcache.cache import manifest
+from srcache.cache import folder as folders
 from srcache.cache.manifest import Cache, RecipeFolder, create_cache, is_cache, open_cache
 from srcache.errors import BusyError, CacheError, DamagedError, DiskFullError
 from srcache.files import lock
@@ -155,8 +155,8 @@ def test_receipts_are_kept_in_their_order(folder):
 
 def test_a_receipt_is_named_by_one_look_at_one_clock(folder, monkeypatch):
     ticks = iter([10**18 - 1, 10**18, 10**18 + 1])
-    monkeypatch.setattr(manifest.time, "time_ns", lambda: next(ticks))
-    monkeypatch.setattr(manifest.time, "time", lambda: 0.0)
+    monkeypatch.setattr(folders.time, "time_ns", lambda: next(ticks))
+    monkeypatch.setattr(folders.time, "time", lambda: 0.0)
     for number in range(3):
         folder.write_receipt({"number": number})
     names = sorted(path.name.rpartition("-")[0] for path in (folder.path / "receipts").iterdir())

@@ -257,3 +257,41 @@ def test_two_devices_write_one_document(home, srcache):
     assert result["device"] in ("cpu", "cpu, cpu"), "of four images all may be in one part"
     assert [failed["source"] for failed in found["failures"]] == ["größe 1/leer.png"]
     assert "to do" in srcache(*words, "--dry-run").out
+@pytest.mark.medium
+def test_a_cache_below_a_url_is_built_looked_at_and_pruned(home, srcache):
+    """In the memory of this process; what a service and other processes do is in tests/faults."""
+    url = f"memory://commands-{home.name}/cache"
+    words = ["build", "one", "--cache", url, *recipe_words("lanczos"), "--spool", "spool"]
+    built = srcache(*words, "--json")
+    assert built.code == 0, built.err
+    result = json.loads(built.out)["result"]
+    assert (result["folder"].rpartition("/")[0], result["added"], result["waiting"]) == (url, 1, 0)
+    assert srcache("build", url, "--cache", "x", "--recipe", "bicubic").code == 2, "no image lies there"
+    assert url in srcache("info", url).out
+    assert srcache("export", url, "files").code == 0
+    assert srcache("merge", url, "--into", "disk").code == 0
+    assert srcache("merge", "disk", "--into", f"{url}-2").code == 0
+    repaired = srcache("repair", url)
+    assert (repaired.code, "nothing is mended in place" in repaired.err) == (2, True)
+    verified = srcache("verify", url)
+    assert (verified.code, "is seen by the process only that made it" in verified.err) == (2, True)
+    pruned = srcache("prune", url, result["recipe"], "--yes")
+    assert (pruned.code, f"removed {url}/{result['recipe']}" in pruned.out) == (0, True)
+    assert open_cache(url).folders() == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--cache", "s3://me:secret@bucket/x"], "must not hold a password"),
+        (["--cache", "memory://x/y", "--store", "lmdb"], "keeps its images in shards, not in lmdb"),
+        (["--cache", "new", "--spool", "spool"], "leave --spool out"),
+        (["--cache", "memory://x/y", "--spool", "s3://bucket/x"], "expected a path of this machine, but got a URL"),
+        (["--cache", "nowhere://x/y"], "fsspec knows only"),
+    ],
+)
+def test_a_url_that_is_not_good_for_it_is_refused(home, srcache, words, said):
+    printed = srcache("build", "one", "--recipe", "bicubic", *words)
+    assert printed.code == 2
+    assert said in printed.err
+    assert "secret" not in printed.err

@@ -1,5 +1,6 @@
 """Objects below a URL: on an S3 service, in a folder, in memory; and what goes wrong with them."""
 
+import errno
 import multiprocessing
 import os
 import threading
@@ -180,3 +181,20 @@ def test_a_forked_child_opens_connections_of_its_own(s3_url: str) -> None:
     child.join()
     assert child.exitcode == 0
     assert objects.read("x") == b"1"
+
+
+def test_a_service_without_exclusive_puts_is_looked_at_first(objects_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    objects = ObjectFolder(objects_url)
+    if objects_url.startswith("file"):
+        return  # a hard link is exclusive
+    put = objects._files.pipe_file
+
+    def without(path: str, data: bytes, mode: str = "overwrite") -> None:
+        if mode == "create":
+            raise OSError(errno.ENOSYS, "Not Implemented")
+        put(path, data)
+
+    monkeypatch.setattr(objects._files, "pipe_file", without)
+    objects.put("x", b"first")
+    objects.put("x", b"other")
+    assert objects.read("x") == b"first"

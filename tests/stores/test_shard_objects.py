@@ -247,8 +247,8 @@ def test_names_in_two_machines_shards_are_counted_and_the_lowest_wins(objects_ur
         closing(opened(place(tmp_path, objects_url))) as one,
         closing(opened(place(tmp_path, objects_url, "two"))) as two,
     ):
+        two.put_many([other])  # in hand, so nobody else sees it
         one.put_many(ENTRIES[:6])
-        two.put_many([other])
     folder = place(tmp_path, objects_url, "three")
     assert KIND.repeated(folder) == 1
     lowest = sorted(shards(objects_url))[0].rpartition("/")[2]

@@ -153,7 +153,7 @@ def test_a_folder_is_looked_at_once_a_second_for_names_that_are_not_there(
 ) -> None:
     looks, look = list[float](), reader._folder.look
     reader.has(made_entry(99).name)
-    monkeypatch.setattr(reader._folder, "look", lambda: (looks.append(clock.now), look()))
+    monkeypatch.setattr(reader._folder, "look", lambda **how: (looks.append(clock.now), look(**how)))
     shard_of(folder, made_entry(99))
     for _ in range(20):
         found = reader.get(made_entry(99).name), reader.resolve(made_entry(99).aliases[0])
