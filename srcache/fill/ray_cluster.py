@@ -20,7 +20,7 @@ from srcache.fill.settings import RaySettings
 _PATIENCE = 600
 """Seconds that a cluster which is too small now gets to grow, until a fill gives up."""
 
-_RETRIES = 3
+_RETRIES = 2
 """Times that a block is tried again whose actor died."""
 
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
@@ -54,7 +54,8 @@ def joined(settings: RaySettings) -> Iterator[Cluster]:
     """Join the cluster that is meant, or start one on this machine; one that the caller has joined is used, and stays.
 
     Raises:
-        MachineError: it cannot be reached, or will have nothing to do with this process.
+        MachineError: it cannot be reached, or will have nothing to do with this process; or Ray gave up what was asked
+            of it.
     """
     with _environment(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -66,6 +67,8 @@ def joined(settings: RaySettings) -> Iterator[Cluster]:
             _silence(ray)
             found = ray.cluster_resources()
             yield Cluster(cpus=found.get("CPU", 0), gpus=found.get("GPU", 0), is_own=is_own)
+        except ray.exceptions.RayError as error:
+            raise MachineError(_words(error)) from error
         finally:
             if is_own:
                 ray.shutdown()
@@ -133,6 +136,16 @@ def _silence(ray: Any) -> None:
         for handler in logging.getLogger(name).handlers:
             if isinstance(handler, logging.StreamHandler):
                 handler.setLevel(logging.CRITICAL + 1)
+
+
+def _words(error: Exception) -> str:
+    """What Ray says, in a line: the last one that is not blank has the cause."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    cause = lines[-1] if lines else "it says no more"
+    return (
+        f"Ray ended the run ({type(error).__name__}: {cause}); what was stored is safe. srcache[ray] and the engine's "
+        "package must be installed on every machine of the cluster; then run the same command again"
+    )
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from srcache.cache.failures import FailedEntry, failures_by_reason
 from srcache.cache.manifest import RecipeFolder, is_cache
 from srcache.catalog.object_source import ObjectSource
 from srcache.engine.registry import find_engine
-from srcache.errors import CacheError, CatalogError, ConfigError, MachineError, SrcacheError
+from srcache.errors import CacheError, CatalogError, ConfigError, SrcacheError
 from srcache.files import write_atomic
 from srcache.fill.feeding import FillJob
 from srcache.fill.plan import kind_for
@@ -236,14 +236,11 @@ class _Run:
         """Send blocks through the pool; returns those without an outcome."""
         import ray
 
-        try:
-            for table in self._outcome_tables(blocks):
-                for outcome in outcomes_of(table):
-                    self._books.take(outcome)
-                    if self._books.error is not None:
-                        ray.get(self._ledger.stop.remote())
-        except ray.exceptions.RayError as error:
-            raise MachineError(_ray_words(error)) from error
+        for table in self._outcome_tables(blocks):
+            for outcome in outcomes_of(table):
+                self._books.take(outcome)
+                if self._books.error is not None:
+                    ray.get(self._ledger.stop.remote())
         return [block for block in blocks if block.number not in self._books.done]
 
     def _outcome_tables(self, blocks: Sequence[Block]) -> Iterator[Any]:
@@ -350,10 +347,3 @@ def _error(outcome: Outcome) -> Exception:
     error: Exception = kind.__new__(kind)
     Exception.__init__(error, outcome.error)
     return error
-
-
-def _ray_words(error: Exception) -> str:
-    """What Ray says, in a line: the last one that is not blank has the cause."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    cause = lines[-1] if lines else type(error).__name__
-    return f"Ray ended the run ({type(error).__name__}): {cause}; what was stored is safe, run the same command again"
