@@ -1,9 +1,9 @@
-"""What a fill on Ray costs beside one in this process: 2,000 images 64→256 over two actors.
+"""What a fill on Ray costs beside one in one process: 2,000 images 64→256 over two actors.
 
 The engine sleeps for each batch, as one on a GPU takes its time, so that two actors on one machine could be twice as
-fast. Overhead is what they are slower than that, between a quarter and three quarters of the images, when all actors are
-there. What Ray takes to start, to load the engine in each actor, and to end is in the seconds of the whole. Bytes are compared. Ray runs in a network of its own,
-for it listens on every address of a machine.
+fast. Overhead is what they are slower than that, between a quarter and three quarters of the images, when all actors
+are there. What Ray takes to start, to load the engine in each actor, and to end is in the seconds of the whole. Bytes
+are compared. Ray runs in a network of its own, for it listens on every address of a machine.
 """
 
 import json

@@ -7,6 +7,8 @@ import logging
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -47,6 +49,20 @@ def import_ray() -> Any:
         import ray
         import ray.data
     return ray
+
+
+_ANSWER = 45.0
+"""Seconds within which a cluster must answer."""
+
+_NONE = 3
+_ASK = f"""
+import sys
+from ray._raylet import GcsClient
+try:
+    GcsClient(address=sys.argv[1]).internal_kv_keys(b"srcache", None)
+except Exception:
+    sys.exit({_NONE})
+"""
 
 
 @contextmanager
@@ -136,6 +152,27 @@ def _silence(ray: Any) -> None:
         for handler in logging.getLogger(name).handlers:
             if isinstance(handler, logging.StreamHandler):
                 handler.setLevel(logging.CRITICAL + 1)
+
+
+def require_ray(address: str) -> None:
+    """Refuse an address at which something else listens, by asking in a process of its own, for Ray would never return.
+
+    Raises:
+        MachineError: no cluster of Ray is there.
+    """
+    if address in ("auto", "local") or address.startswith("ray://"):
+        return
+    try:
+        code = subprocess.run(
+            [sys.executable, "-c", _ASK, address], capture_output=True, timeout=_ANSWER, check=False
+        ).returncode
+    except subprocess.TimeoutExpired:
+        code = _NONE
+    if code == _NONE:
+        raise MachineError(
+            f"what listens at {address} is no Ray cluster; give the address that `ray start --head` said, "
+            "or the one of `ray status`"
+        )
 
 
 def _words(error: Exception) -> str:

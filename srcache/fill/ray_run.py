@@ -31,7 +31,16 @@ from srcache.files import write_atomic
 from srcache.fill.feeding import FillJob
 from srcache.fill.plan import kind_for
 from srcache.fill.ray_actor import RayActor, RayJob
-from srcache.fill.ray_cluster import Cluster, actor_options, address_of, import_ray, joined, pool, require_reachable
+from srcache.fill.ray_cluster import (
+    Cluster,
+    actor_options,
+    address_of,
+    import_ray,
+    joined,
+    pool,
+    require_ray,
+    require_reachable,
+)
 from srcache.fill.ray_ledger import RayLedger
 from srcache.fill.ray_rows import Block, Outcome, blocks_of, outcomes_of, positions_of, work_table
 from srcache.fill.settings import FillReport, FillSettings, RaySettings
@@ -75,7 +84,9 @@ def settings_on_ray(cache: str | Path, settings: FillSettings) -> FillSettings:
             f"on Ray a device is cpu, cuda or auto, for Ray says which GPU an actor gets; got {settings.device!r}"
         )
     import_ray()
-    require_reachable(address_of(settings.ray or RaySettings()))
+    address = address_of(settings.ray or RaySettings())
+    require_reachable(address)
+    require_ray(address)
     return replace(settings, store=settings.store or kind)
 
 
