@@ -54,15 +54,7 @@ def import_ray() -> Any:
 _ANSWER = 45.0
 """Seconds within which a cluster must answer."""
 
-_NONE = 3
-_ASK = f"""
-import sys
-from ray._raylet import GcsClient
-try:
-    GcsClient(address=sys.argv[1]).internal_kv_keys(b"srcache", None)
-except Exception:
-    sys.exit({_NONE})
-"""
+_ASK = "import sys; from ray._raylet import GcsClient; GcsClient(address=sys.argv[1])"
 
 
 @contextmanager
@@ -117,8 +109,10 @@ def _join(ray: Any, settings: RaySettings) -> None:
         with _signals(), _no_words():
             ray.init(log_to_driver=False, configure_logging=True, logging_level=logging.CRITICAL, **how)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        words = str(error).strip().splitlines() or [type(error).__name__]
-        what = "Ray could not start on this machine" if address == "local" else f"no Ray cluster answers at {address}"
+        words = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
+        what = (
+            "Ray could not start on this machine" if address == "local" else f"joining the Ray cluster {address} failed"
+        )
         raise MachineError(f"{what}: {words[0]}") from error
 
 
@@ -162,17 +156,14 @@ def require_ray(address: str) -> None:
     """
     if address in ("auto", "local") or address.startswith("ray://"):
         return
-    try:
-        code = subprocess.run(
-            [sys.executable, "-c", _ASK, address], capture_output=True, timeout=_ANSWER, check=False
-        ).returncode
-    except subprocess.TimeoutExpired:
-        code = _NONE
-    if code == _NONE:
+    words = [sys.executable, "-c", _ASK, address]
+    try:  # whatever comes back, something of Ray's gave an answer
+        subprocess.run(words, capture_output=True, timeout=_ANSWER, check=False)
+    except subprocess.TimeoutExpired as error:
         raise MachineError(
-            f"what listens at {address} is no Ray cluster; give the address that `ray start --head` said, "
-            "or the one of `ray status`"
-        )
+            f"what listens at {address} does not answer as a Ray cluster does; give the address that "
+            "`ray start --head` said"
+        ) from error
 
 
 def _words(error: Exception) -> str:
