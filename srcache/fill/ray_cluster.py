@@ -7,6 +7,8 @@ import logging
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -20,7 +22,7 @@ from srcache.fill.settings import RaySettings
 _PATIENCE = 600
 """Seconds that a cluster which is too small now gets to grow, until a fill gives up."""
 
-_RETRIES = 3
+_RETRIES = 2
 """Times that a block is tried again whose actor died."""
 
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
@@ -49,12 +51,19 @@ def import_ray() -> Any:
     return ray
 
 
+_ANSWER = 45.0
+"""Seconds within which a cluster must answer."""
+
+_ASK = "import sys; from ray._raylet import GcsClient; GcsClient(address=sys.argv[1])"
+
+
 @contextmanager
 def joined(settings: RaySettings) -> Iterator[Cluster]:
     """Join the cluster that is meant, or start one on this machine; one that the caller has joined is used, and stays.
 
     Raises:
-        MachineError: it cannot be reached, or will have nothing to do with this process.
+        MachineError: it cannot be reached, or will have nothing to do with this process; or Ray gave up what was asked
+            of it.
     """
     with _environment(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -66,6 +75,8 @@ def joined(settings: RaySettings) -> Iterator[Cluster]:
             _silence(ray)
             found = ray.cluster_resources()
             yield Cluster(cpus=found.get("CPU", 0), gpus=found.get("GPU", 0), is_own=is_own)
+        except ray.exceptions.RayError as error:
+            raise MachineError(_words(error)) from error
         finally:
             if is_own:
                 ray.shutdown()
@@ -98,8 +109,10 @@ def _join(ray: Any, settings: RaySettings) -> None:
         with _signals(), _no_words():
             ray.init(log_to_driver=False, configure_logging=True, logging_level=logging.CRITICAL, **how)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        words = str(error).strip().splitlines() or [type(error).__name__]
-        what = "Ray could not start on this machine" if address == "local" else f"no Ray cluster answers at {address}"
+        words = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
+        what = (
+            "Ray could not start on this machine" if address == "local" else f"joining the Ray cluster {address} failed"
+        )
         raise MachineError(f"{what}: {words[0]}") from error
 
 
@@ -133,6 +146,34 @@ def _silence(ray: Any) -> None:
         for handler in logging.getLogger(name).handlers:
             if isinstance(handler, logging.StreamHandler):
                 handler.setLevel(logging.CRITICAL + 1)
+
+
+def require_ray(address: str) -> None:
+    """Refuse an address at which something else listens, by asking in a process of its own, for Ray would never return.
+
+    Raises:
+        MachineError: no cluster of Ray is there.
+    """
+    if address in ("auto", "local") or address.startswith("ray://"):
+        return
+    words = [sys.executable, "-c", _ASK, address]
+    try:  # whatever comes back, something of Ray's gave an answer
+        subprocess.run(words, capture_output=True, timeout=_ANSWER, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise MachineError(
+            f"what listens at {address} does not answer as a Ray cluster does; give the address that "
+            "`ray start --head` said"
+        ) from error
+
+
+def _words(error: Exception) -> str:
+    """What Ray says, in a line: the last one that is not blank has the cause."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    cause = lines[-1] if lines else "it says no more"
+    return (
+        f"Ray ended the run ({type(error).__name__}: {cause}); what was stored is safe. srcache[ray] and the engine's "
+        "package must be installed on every machine of the cluster; then run the same command again"
+    )
 
 
 @contextmanager

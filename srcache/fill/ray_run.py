@@ -26,12 +26,21 @@ from srcache.cache.failures import FailedEntry, failures_by_reason
 from srcache.cache.manifest import RecipeFolder, is_cache
 from srcache.catalog.object_source import ObjectSource
 from srcache.engine.registry import find_engine
-from srcache.errors import CacheError, CatalogError, ConfigError, MachineError, SrcacheError
+from srcache.errors import CacheError, CatalogError, ConfigError, SrcacheError
 from srcache.files import write_atomic
 from srcache.fill.feeding import FillJob
 from srcache.fill.plan import kind_for
 from srcache.fill.ray_actor import RayActor, RayJob
-from srcache.fill.ray_cluster import Cluster, actor_options, address_of, import_ray, joined, pool, require_reachable
+from srcache.fill.ray_cluster import (
+    Cluster,
+    actor_options,
+    address_of,
+    import_ray,
+    joined,
+    pool,
+    require_ray,
+    require_reachable,
+)
 from srcache.fill.ray_ledger import RayLedger
 from srcache.fill.ray_rows import Block, Outcome, blocks_of, outcomes_of, positions_of, work_table
 from srcache.fill.settings import FillReport, FillSettings, RaySettings
@@ -75,7 +84,9 @@ def settings_on_ray(cache: str | Path, settings: FillSettings) -> FillSettings:
             f"on Ray a device is cpu, cuda or auto, for Ray says which GPU an actor gets; got {settings.device!r}"
         )
     import_ray()
-    require_reachable(address_of(settings.ray or RaySettings()))
+    address = address_of(settings.ray or RaySettings())
+    require_reachable(address)
+    require_ray(address)
     return replace(settings, store=settings.store or kind)
 
 
@@ -236,14 +247,11 @@ class _Run:
         """Send blocks through the pool; returns those without an outcome."""
         import ray
 
-        try:
-            for table in self._outcome_tables(blocks):
-                for outcome in outcomes_of(table):
-                    self._books.take(outcome)
-                    if self._books.error is not None:
-                        ray.get(self._ledger.stop.remote())
-        except ray.exceptions.RayError as error:
-            raise MachineError(_ray_words(error)) from error
+        for table in self._outcome_tables(blocks):
+            for outcome in outcomes_of(table):
+                self._books.take(outcome)
+                if self._books.error is not None:
+                    ray.get(self._ledger.stop.remote())
         return [block for block in blocks if block.number not in self._books.done]
 
     def _outcome_tables(self, blocks: Sequence[Block]) -> Iterator[Any]:
@@ -350,10 +358,3 @@ def _error(outcome: Outcome) -> Exception:
     error: Exception = kind.__new__(kind)
     Exception.__init__(error, outcome.error)
     return error
-
-
-def _ray_words(error: Exception) -> str:
-    """What Ray says, in a line: the last one that is not blank has the cause."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    cause = lines[-1] if lines else type(error).__name__
-    return f"Ray ended the run ({type(error).__name__}): {cause}; what was stored is safe, run the same command again"
