@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from srcache.errors import ConfigError
-from srcache.service.token_file import find_token_file
 from srcache.stores import KINDS
 from srcache.wording import counted
 
@@ -100,6 +99,7 @@ def command(recipes: tuple[str, ...], changes: dict[str, Any], log_json: bool, a
     from srcache.recipe import load_recipe
     from srcache.server.run import serve
     from srcache.server.settings import ServerSettings
+    from srcache.service.token_file import find_token_file
 
     if changes and len(recipes) > 1:
         raise ConfigError("--set changes one recipe, but several are named; write a YAML file for each instead")

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -12,6 +12,9 @@ from starlette.types import Receive, Scope, Send
 from srcache.images import suffix_of
 from srcache.service import protocol
 
+if TYPE_CHECKING:
+    from srcache.server.limits import Hold
+
 Headers = tuple[tuple[bytes, bytes], ...]
 
 FORMATS = {"image/png": "png", "image/qoi": "qoi", "image/webp": "webp:90", "image/jpeg": "jpeg:90"}
@@ -19,7 +22,7 @@ FORMATS = {"image/png": "png", "image/qoi": "qoi", "image/webp": "webp:90", "ima
 
 _OTHER_NAMES = {"image/x-qoi": "image/qoi", "image/jpg": "image/jpeg"}
 _MOST_RANGES = 64
-_PIECE = 256 << 10
+PIECE = 256 << 10
 """Bytes of an image that are handed over at once; the next follow when the client has read most of them."""
 
 
@@ -138,21 +141,29 @@ class ImageAnswer:
         body: an image file's bytes; none for a 304.
         headers: as they are sent.
         status: 200 or 304.
+        hold: the memory of a large body, released when it is sent; None for a small one.
     """
 
-    __slots__ = ("_body", "_headers", "_status")
+    __slots__ = ("_body", "_headers", "_hold", "_status")
 
-    def __init__(self, body: bytes, headers: Headers, status: int = 200) -> None:
-        self._body, self._headers, self._status = body, headers, status
+    def __init__(self, body: bytes, headers: Headers, status: int = 200, hold: "Hold | None" = None) -> None:
+        self._body, self._headers, self._status, self._hold = body, headers, status, hold
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it, in pieces if it is large, so that a slow client does not keep all of it in memory twice."""
+        if self._hold is None:
+            await self._send(send)
+            return
+        with self._hold:
+            await self._send(send)
+
+    async def _send(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self._status, "headers": self._headers})
-        start, end = 0, len(self._body) - _PIECE
+        start, end = 0, len(self._body) - PIECE
         while start < end:
-            piece = self._body[start : start + _PIECE]
+            piece = self._body[start : start + PIECE]
             await send({"type": "http.response.body", "body": piece, "more_body": True})
-            start += _PIECE
+            start += PIECE
         await send({"type": "http.response.body", "body": self._body[start:] if start else self._body})
 
 

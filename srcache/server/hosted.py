@@ -14,7 +14,7 @@ from srcache.engine.interface import EngineInfo
 from srcache.engine.registry import find_engine
 from srcache.fill.feeding import FillCounts, load_engine, service_settings
 from srcache.fill.settings import FillSettings, require_possible
-from srcache.keys import ImageKey, entry_name
+from srcache.keys import ImageKey, entry_name, split_name
 from srcache.machine import device_name, resolve_device, versions
 from srcache.recipe.recipe import Recipe
 from srcache.server.answers import Stored
@@ -40,7 +40,7 @@ class HostedRecipe:
         recipe, fingerprint, name, info: the recipe, its fingerprint, its folder's name, and its engine's description.
         media_type: of what is stored from now on.
         counts: what became of requests to the engine.
-        hits: answers from the store; `most_sample` is the highest sample that was asked for.
+        hits: answers from the store; `most_sample` is the highest sample that was made.
     """
 
     def __init__(self, folder: RecipeFolder, store: Store, settings: ServerSettings) -> None:
@@ -131,6 +131,7 @@ class HostedRecipe:
         Raises:
             MachineError: the service has ended, for the reason given.
         """
+        self.most_sample = max(self.most_sample, split_name(request.name)[1])
         future = self.service.submit(request)
         future.add_done_callback(lambda done: self._settle(source, done))
         return future

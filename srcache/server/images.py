@@ -11,6 +11,7 @@ from srcache.images import decode, encode
 from srcache.keys import ImageKey, entry_name, image_key, pixel_key
 from srcache.server.answers import (
     FORMATS,
+    PIECE,
     ImageAnswer,
     Refusal,
     Stored,
@@ -79,7 +80,7 @@ class Images:
         finally:
             self._site.makers[recipe.fingerprint].release_after(name, hold)
         self._count(request, recipe, cached)
-        return ImageAnswer(ready.body, (_CACHED[cached], *ready.posted))
+        return ImageAnswer(ready.body, (_CACHED[cached], *ready.posted), hold=self._held(ready))
 
     async def get(self, request: Request) -> ImageAnswer:
         """GET /v1/sr/{key}: an SR image that is stored.
@@ -99,7 +100,11 @@ class Images:
         self._count(request, recipe, HIT)
         if (known := said(request.scope, b"if-none-match")) and is_known(ready.tag, known):
             return ImageAnswer(b"", tuple(pair for pair in ready.got if pair[0] not in _OF_BODIES), 304)
-        return ImageAnswer(ready.body, (_CACHED[HIT], *ready.got))
+        return ImageAnswer(ready.body, (_CACHED[HIT], *ready.got), hold=self._held(ready))
+
+    def _held(self, ready: Ready) -> Hold | None:
+        """The memory of a large answer, which a slow client may need for long."""
+        return self._site.budget.take(len(ready.body)) if len(ready.body) > PIECE else None
 
     def _count(self, request: Request, recipe: HostedRecipe, cached: str) -> None:
         request.scope["srcache.cached"] = cached
@@ -127,7 +132,6 @@ class Images:
         if (reason := recipe.failure(name)) is not None:
             raise failed(recipe, reason)
         maker = self._site.maker(recipe)
-        recipe.most_sample = max(recipe.most_sample, int(name.rpartition("-")[2]))
         task = maker.make(name, load, SOURCE)
         try:
             async with asyncio.timeout(self._site.settings.engine_seconds):
@@ -185,6 +189,9 @@ async def read_image(site: Site, request: Request, wanted: Asked) -> tuple[Image
     Raises:
         Refusal: with the reason.
     """
+    if said(request.scope, b"content-type").lower().startswith("multipart/"):
+        words = "the body is a form; send the bytes of the image file itself (curl --data-binary @FILE)"
+        raise Refusal(415, "form", words)
     data, hold = await read_body(request, site.settings.most_body, site.budget)
     loop = asyncio.get_running_loop()
 

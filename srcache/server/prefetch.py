@@ -61,10 +61,10 @@ class Prefetch:
     async def _keys(self, request: Request) -> dict[str, Any]:
         query(request)
         data, hold = await read_body(request, min(_MOST_JSON, self._site.settings.most_body), self._site.budget)
-        with hold:
-            recipe, keys, samples = self._wanted(data)
-        maker, found = self._site.maker(recipe), _Found(recipe)
         loop = asyncio.get_running_loop()
+        with hold:
+            recipe, keys, samples = await loop.run_in_executor(self._site.readers, self._wanted, data)
+        maker, found = self._site.maker(recipe), _Found(recipe)
         missing = await loop.run_in_executor(self._site.readers, found.missing, keys, samples)
         for key, sample in missing:
             place = self._site.places.get(key)

@@ -17,7 +17,7 @@ from srcache.cache.manifest import create_cache
 from srcache.catalog.scanning import scan
 from srcache.errors import MachineError, needs_extra
 from srcache.progress import Progress
-from srcache.server.settings import ServerSettings, addresses_of, require_servable
+from srcache.server.settings import ServerSettings, addresses_of, require_certificate, require_servable
 
 if TYPE_CHECKING:
     from srcache.catalog import Catalog
@@ -87,6 +87,7 @@ def serve(
     from srcache.server.web_server import WebServer, web_config
 
     require_servable(settings)
+    require_certificate(settings)
     doors, warnings = open_doors(settings.token_file, settings.hosts)
     catalog = None if settings.source is None else scan(settings.source, progress=progress)
     with ExitStack() as stack:

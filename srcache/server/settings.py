@@ -90,6 +90,28 @@ def require_servable(settings: ServerSettings) -> None:
     mistakes.raise_as(ConfigError, "this cannot be served")
 
 
+def require_certificate(settings: ServerSettings) -> None:
+    """Load the certificate and its key once, before anything else is begun.
+
+    Raises:
+        ConfigError: they cannot be read, or do not belong together.
+    """
+    if settings.tls_cert is None:
+        return
+    import ssl
+
+    def refuse() -> str:
+        raise ConfigError(f"the key {settings.tls_key} is encrypted, and nobody is there to be asked; decrypt the file")
+
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(settings.tls_cert, settings.tls_key, refuse)
+    except (OSError, ValueError) as error:  # an SSLError is an OSError
+        raise ConfigError(
+            f"{settings.tls_cert} and {settings.tls_key} are no certificate and its key, in PEM ({error})"
+        ) from error
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host to listen on, a name or an address, can be reached from this machine only.
 

@@ -47,7 +47,7 @@ def everything(sock):
 
 @pytest.mark.parametrize(
     "data",
-    [b"nonsense\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\x16\x03\x01\x02", b"GET / HTTP/1.1\r\nbad header\r\n\r\n"],
+    [b"nonsense\r\n\r\n", b"GET / HTTP/1.x\r\n\r\n", b"\x16\x03\x01\x02", b"GET / HTTP/1.1\r\nbad header\r\n\r\n"],
 )
 def test_what_is_no_http_is_refused_in_the_form_of_all_errors(server, data):
     with connected(server) as sock:

@@ -18,7 +18,7 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from served import served
+from served import served, without
 from service_client import png
 
 TOKEN = "token-of-hostile-requests"
@@ -185,13 +185,13 @@ def resident(pid):
         return next(int(line.split()[1]) << 10 for line in file if line.startswith("VmRSS"))
 
 
-def attack(count, seed, tmp_path, recipe_file):
+def attack(count, seed, tmp_path, recipe_file, environment=None):
     token = tmp_path / "token"
     token.write_text(TOKEN)
     token.chmod(0o600)
     rng, images, statuses = random.Random(seed), files(), {}
     options = {"token_file": token, "memory": "64M", "max_body": "4M", "max_pixels": 4_000_000}
-    with served(tmp_path / "cache", recipe_file("test-faulty"), **options) as server:
+    with served(tmp_path / "cache", recipe_file("test-faulty"), environment=environment, **options) as server:
         address = ("127.0.0.1", int(server.url.rpartition(":")[2]))
         good = {"Authorization": f"Bearer {TOKEN}"}
         before = resident(server.process.pid)
@@ -222,3 +222,9 @@ def test_three_hundred_hostile_requests(tmp_path, recipe_file):
 @pytest.mark.slow
 def test_ten_thousand_hostile_requests(tmp_path, recipe_file):
     attack(10_000, 2, tmp_path, recipe_file)
+
+
+@pytest.mark.slow
+def test_hostile_requests_where_uvicorn_has_h11_alone(tmp_path, recipe_file):
+    (tmp_path / "without").mkdir()
+    attack(2000, 3, tmp_path, recipe_file, without(tmp_path / "without", "httptools", "uvloop"))

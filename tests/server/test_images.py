@@ -226,6 +226,22 @@ def test_a_full_service_says_when_to_come_back(tmp_path, recipe_file):
         assert (large.status_code, large.json()["error"]["reason"]) == (413, "too_large"), "it never fits"
 
 
+def test_a_large_answer_is_counted_while_it_is_sent(tmp_path, recipe_file):
+    with running(tmp_path / "cache", [recipe_file("test-faulty", scale=4)]) as service:
+        large = service.ask(png(120, 160))
+        assert len(large.content) > 300_000
+        with service.site.budget.take(service.site.budget.most - len(large.content) + 1):
+            assert service.client.get(large.headers["content-location"]).status_code == 503
+        with service.site.budget.take(service.site.budget.most - len(large.content)):
+            assert service.client.get(large.headers["content-location"]).content == large.content
+        assert service.site.budget.used == 0
+
+
+def test_a_form_is_not_taken_for_an_image(service):
+    answer = service.client.post("/v1/sr", files={"file": png()})
+    assert (answer.status_code, answer.json()["error"]["reason"]) == (415, "form")
+
+
 def test_a_body_above_the_limit_is_refused(tmp_path, recipe_file):
     with running(tmp_path / "cache", [recipe_file("test-faulty")], most_body=200) as service:
         announced = service.ask(b"x" * 201)

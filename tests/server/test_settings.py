@@ -1,12 +1,13 @@
 """Settings of the service: what is refused before it begins."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from srcache.errors import ConfigError, MachineError
 from srcache.recipe.reading import resolve
-from srcache.server.settings import ServerSettings, addresses_of, is_loopback, require_servable
+from srcache.server.settings import ServerSettings, addresses_of, is_loopback, require_certificate, require_servable
 
 RECIPE = resolve({"name": "t", "engine": "test-faulty", "scale": 2})
 
@@ -53,3 +54,19 @@ def test_off_loopback_with_a_token_and_tls_or_a_word_for_plain_http_is_fine():
 def test_a_host_that_leads_nowhere_is_said(host):
     with pytest.raises(MachineError, match="is no address or name"):
         addresses_of(host)
+
+
+def test_a_certificate_and_its_key_are_looked_at_before(certificate, tmp_path):
+    cert, key = certificate
+    require_certificate(settings(tls_cert=cert, tls_key=key))
+    require_certificate(settings())
+    junk = tmp_path / "junk.pem"
+    junk.write_text("junk")
+    locked = tmp_path / "locked.pem"
+    words = ["openssl", "pkey", "-in", str(key), "-aes256", "-passout", "pass:secret", "-out", str(locked)]
+    subprocess.run(words, check=True, capture_output=True)
+    for wrong in ((junk, key), (cert, junk), (key, cert), (cert, tmp_path / "none")):
+        with pytest.raises(ConfigError, match="are no certificate and its key"):
+            require_certificate(settings(tls_cert=wrong[0], tls_key=wrong[1]))
+    with pytest.raises(ConfigError, match="is encrypted"):
+        require_certificate(settings(tls_cert=cert, tls_key=locked))

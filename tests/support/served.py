@@ -1,5 +1,6 @@
 """A server in a process of its own: `with served(cache, "compact") as server: httpx.post(server.url + "/v1/sr", …)`."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -7,7 +8,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,11 +24,11 @@ class Server:
         url: where it listens, such as http://127.0.0.1:40123.
     """
 
-    def __init__(self, words: list[str], folder: Path) -> None:
+    def __init__(self, words: list[str], folder: Path, environment: Mapping[str, str] | None = None) -> None:
         self._out, self._err = folder / "stdout", folder / "stderr"
         with self._out.open("w") as out, self._err.open("w") as err:
             command = [sys.executable, "-P", "-m", "srcache_cli.main", "serve", *words]
-            self.process = subprocess.Popen(command, stdout=out, stderr=err, stdin=subprocess.DEVNULL)
+            self.process = subprocess.Popen(command, stdout=out, stderr=err, stdin=subprocess.DEVNULL, env=environment)
         self.url = ""
 
     @property
@@ -88,16 +89,24 @@ def words_for(cache: object, recipe: object, options: dict[str, object]) -> list
 
 
 @contextmanager
-def served(cache: object, recipe: object, *, ready: bool = True, **options: object) -> Iterator[Server]:
+def served(
+    cache: object,
+    recipe: object,
+    *,
+    ready: bool = True,
+    environment: Mapping[str, str] | None = None,
+    **options: object,
+) -> Iterator[Server]:
     """`srcache serve` of a recipe (a name or a file) on a free port; killed at the end if it still runs then.
 
     Args:
         cache, recipe: as the command takes them.
         ready: wait until it listens and its engines are loaded.
+        environment: of the process; None for this one's.
         options: the command's, with `_` for `-`; see `words_for`.
     """
     with tempfile.TemporaryDirectory(prefix="srcache-served-") as folder:
-        server = Server(words_for(cache, recipe, options), Path(folder))
+        server = Server(words_for(cache, recipe, options), Path(folder), environment)
         try:
             if ready:
                 server.wait_until_ready()
@@ -105,3 +114,10 @@ def served(cache: object, recipe: object, *, ready: bool = True, **options: obje
         finally:
             if server.process.poll() is None:
                 server.kill()
+
+
+def without(folder: Path, *packages: str) -> dict[str, str]:
+    """The environment of a process that cannot import these packages."""
+    for package in packages:
+        (folder / f"{package}.py").write_text('raise ImportError("left out for a test")\n')
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}
