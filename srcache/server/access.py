@@ -33,7 +33,7 @@ class Doors:
 
     def __init__(self, token: str | None, hosts: Iterable[str] = ()) -> None:
         self._token = None if token is None else token.encode("ascii")
-        own = {socket.gethostname(), socket.getfqdn(), *hosts}
+        own = {socket.gethostname(), *hosts}
         self._names = {name.strip("[]").rstrip(".").lower() for name in own if name}
         self._known: dict[bytes, bool] = {}
 
