@@ -8,6 +8,7 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
+from srcache.server.heads import quicken
 from srcache.service.protocol import error_document
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ class Limits(_Protocol):
         was_body = before is not None and before.more_body
         super().data_received(data)
         cycle = self.cycle
+        if cycle is not before:
+            quicken(cycle)
         is_body = cycle is not None and cycle.more_body
         if is_body and not cycle.response_complete:
             self._extra = 0

@@ -26,6 +26,10 @@ from srcache.server.openapi_parts import (
 from srcache.service import protocol
 
 _TOKEN = "token"
+_OPEN: Plain = {"security": []}
+"""Of what is answered without a token."""
+
+_OK: Plain = {"type": "object", "required": ["ok"], "properties": {"ok": {"const": True}}}
 _SOURCE = 'curl --fail-with-body -H "Authorization: Bearer $(cat token)" '
 
 _ABOUT = (
@@ -240,12 +244,12 @@ def _recipes(asked: list[int]) -> Plain:
         "required": ["recipes"],
         "properties": {"recipes": {"type": "array", "minItems": 1, "items": ref("schemas", "Recipe")}},
     }
-    return _read("recipes", "service", "What is served", schema, {"recipes": [_RECIPE]}, asked, protocol.RECIPES)
+    return _read("recipes", "What is served", schema, {"recipes": [_RECIPE]}, asked, protocol.RECIPES)
 
 
 def _stats(asked: list[int]) -> Plain:
     summary = "What was done since the start"
-    return _read("stats", "service", summary, ref("schemas", "Stats"), STATS_EXAMPLE, asked, protocol.STATS)
+    return _read("stats", summary, ref("schemas", "Stats"), STATS_EXAMPLE, asked, protocol.STATS)
 
 
 def _metrics(asked: list[int]) -> Plain:
@@ -267,21 +271,21 @@ def _metrics(asked: list[int]) -> Plain:
 def _document(asked: list[int]) -> Plain:
     schema = {"type": "object", "required": ["openapi", "info", "paths"]}
     example = {"openapi": "3.1.0", "info": {"title": "srcache", "version": "1"}, "paths": {}}
-    return _read("openapi", "service", "This document", schema, example, asked, protocol.OPENAPI)
+    return _read("openapi", "This document", schema, example, asked, protocol.OPENAPI)
 
 
 def _health() -> Plain:
-    schema = {"type": "object", "required": ["ok"], "properties": {"ok": {"const": True}}}
     return {
-        **_read("health", "operation", "Whether the process lives", schema, {"ok": True}, [400, 403]),
-        "security": [],
+        **_read("health", "Whether the process lives", _OK, {"ok": True}, [400, 403], protocol.HEALTH),
+        **_OPEN,
     }
 
 
 def _ready() -> Plain:
-    schema = {"type": "object", "required": ["ok"], "properties": {"ok": {"const": True}}}
-    read = _read("ready", "operation", "Whether it can make images now", schema, {"ok": True}, [400, 403, 503])
-    return {**read, "security": []}
+    return {
+        **_read("ready", "Whether it can make images now", _OK, {"ok": True}, [400, 403, 503], protocol.READY),
+        **_OPEN,
+    }
 
 
 def _page() -> Plain:
@@ -290,7 +294,7 @@ def _page() -> Plain:
         "operationId": "page",
         "tags": ["operation"],
         "summary": "The page for people: drop an image, see LR and SR",
-        "security": [],
+        **_OPEN,
         "parameters": _parameters("if-none-match", "request-id"),
         "responses": {
             "200": {"description": "HTML.", "headers": headers(), "content": text},
@@ -300,20 +304,18 @@ def _page() -> Plain:
     }
 
 
-def _read(
-    name: str, group: str, summary: str, schema: Plain, example: Any, statuses: list[int], path: str = ""
-) -> Plain:
+def _read(name: str, summary: str, schema: Plain, example: Any, statuses: list[int], path: str) -> Plain:
     """An operation that reads a JSON document."""
     return {
         "operationId": name,
-        "tags": [group],
+        "tags": ["operation" if path in protocol.OPEN_PATHS else "service"],
         "summary": summary,
         "parameters": _parameters("request-id"),
         "responses": {
             "200": {"description": f"{summary}.", "headers": headers(), "content": content(schema, example)},
             **errors(*statuses),
         },
-        **(_shell(f"$URL{path}") if path else {}),
+        **_shell(f"$URL{path}"),
     }
 
 
