@@ -74,25 +74,15 @@ def command(
     cache: Place,
     recipe: str,
     changes: dict[str, Any],
-    store: str | None,
-    shard_bytes: int | None,
-    codec: str | None,
-    take_over: str | None,
-    spool: Path | None,
-    samples: int,
-    part: "Part | None",
-    retry_failed: bool,
     dry_run: bool,
-    batch: int | None,
     device: str,
     devices: tuple[str, ...] | None,
-    workers: int,
-    compiled: bool,
     rehash: bool,
     executor: str,
     address: str | None,
     actors: tuple[int, int | None] | None,
     as_json: bool,
+    **settings: Any,
 ) -> int:
     """Make every SR image of SRC that the cache lacks.
 
@@ -114,22 +104,11 @@ def command(
     from srcache.recipe import load_recipe
 
     chosen = _devices(device, devices)
-    settings = FillSettings(
-        samples=samples,
-        retry_failed=retry_failed,
-        store=store,
-        shard_bytes=shard_bytes,
-        codec=codec,
-        take_over=take_over,
-        spool=spool,
-        batch=batch,
-        device=chosen[0],
-        workers=workers,
-        compiled=compiled,
-        part=part,
-        ray=ray_settings(executor, address, actors, dry_run=dry_run),
-    )
-    task = _Task(load_recipe(recipe, changes), cache, settings, chosen)
+    ray = ray_settings(executor, address, actors, dry_run=dry_run)
+    if ray and devices:
+        raise click.UsageError("--devices is for one machine; on Ray say --actors, and --device cuda")
+    how = FillSettings(device=chosen[0], ray=ray, **settings)
+    task = _Task(load_recipe(recipe, changes), cache, how, chosen)
     catalog = _scan(src, rehash, task)
     return (_dry_run if dry_run else _build)(catalog, task, as_json)
 

@@ -10,8 +10,8 @@ from srcache.catalog.parts import Part
 from srcache.catalog.rows import Catalog
 from srcache.engine.interface import SREngine
 from srcache.fill.feeding import FillCounts, FillJob, load_engine, start_service, submit_all
-from srcache.fill.plan import kind_for, plan_only
-from srcache.fill.settings import FillSettings, for_several, require_devices, require_possible
+from srcache.fill.plan import plan_only
+from srcache.fill.settings import FillSettings, for_several, kind_for, require_devices, require_possible
 from srcache.recipe.recipe import Recipe
 from srcache.service.runner import EngineRunner
 from srcache.stores import Store, open_store, store_kind

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from srcache.cache.manifest import RecipeFolder, default_kind, is_cache, open_cache
+from srcache.cache.manifest import RecipeFolder, is_cache, open_cache
 from srcache.catalog.rows import Catalog
 from srcache.errors import CacheError
 from srcache.keys import entry_name
@@ -95,6 +95,3 @@ def plan_only(
     return make_plan(catalog, folder, store, samples=samples, retry_failed=retry_failed)
 
 
-def kind_for(cache: str | Path, store: str | None) -> str:
-    """The kind of store that a fill would write to: the cache's, or that of the cache which it would make."""
-    return open_cache(cache).kind if is_cache(cache) else store or default_kind(cache)

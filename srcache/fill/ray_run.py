@@ -23,13 +23,12 @@ from uuid import uuid4
 
 from srcache import errors
 from srcache.cache.failures import FailedEntry, failures_by_reason
-from srcache.cache.manifest import RecipeFolder, is_cache
+from srcache.cache.manifest import RecipeFolder
 from srcache.catalog.object_source import ObjectSource
 from srcache.engine.registry import find_engine
-from srcache.errors import CacheError, CatalogError, ConfigError, SrcacheError
+from srcache.errors import CatalogError, ConfigError, SrcacheError
 from srcache.files import write_atomic
 from srcache.fill.feeding import FillJob
-from srcache.fill.plan import kind_for
 from srcache.fill.ray_actor import RayActor, RayJob
 from srcache.fill.ray_cluster import (
     Cluster,
@@ -43,10 +42,10 @@ from srcache.fill.ray_cluster import (
 )
 from srcache.fill.ray_ledger import RayLedger
 from srcache.fill.ray_rows import Block, Outcome, blocks_of, outcomes_of, positions_of, work_table
-from srcache.fill.settings import FillReport, FillSettings, RaySettings
+from srcache.fill.settings import FillReport, FillSettings, RaySettings, for_several
 from srcache.keys import entry_name
 from srcache.progress import Progress
-from srcache.stores import KINDS, Store, store_kind
+from srcache.stores import Store
 
 _BATCHES = 64
 """Engine calls in a block of work at most."""
@@ -69,14 +68,7 @@ def settings_on_ray(cache: str | Path, settings: FillSettings) -> FillSettings:
         MissingExtraError: Ray is not installed.
         MachineError: no cluster is at the address.
     """
-    shared = next(kind for kind in KINDS if store_kind(kind).shared)
-    kind = kind_for(cache, settings.store or shared)
-    if not store_kind(kind).shared:
-        held = f"{cache} keeps" if is_cache(cache) else "this cache would keep"
-        raise CacheError(
-            f"{held} its images in {kind}, which only one process at a time fills, but on Ray (--executor ray) several "
-            f"do: use a new cache with --store {shared}"
-        )
+    settings = for_several(cache, settings, "the images of a fill on Ray (--executor ray)")
     if settings.take_over is not None:
         raise ConfigError("a fill on Ray takes over nothing; leave --take-over (take_over=) out, or --executor ray")
     if settings.device not in ("auto", "cpu", "cuda"):
@@ -87,7 +79,7 @@ def settings_on_ray(cache: str | Path, settings: FillSettings) -> FillSettings:
     address = address_of(settings.ray or RaySettings())
     require_reachable(address)
     require_ray(address)
-    return replace(settings, store=settings.store or kind)
+    return settings
 
 
 def fill_on_ray(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from srcache.cache.failures import FailedEntry
-from srcache.cache.manifest import is_cache, open_cache
+from srcache.cache.manifest import default_kind, is_cache, open_cache
 from srcache.catalog.parts import Part
 from srcache.engine.registry import find_engine
 from srcache.errors import CacheError, ConfigError, DeviceError, EngineError, RecipeError
@@ -139,19 +139,29 @@ def require_possible(recipe: Recipe, settings: FillSettings) -> None:
         _require_lossless(recipe, settings.codec)
 
 
-def for_several(cache: str | Path, settings: FillSettings) -> FillSettings:
+def kind_for(cache: str | Path, store: str | None) -> str:
+    """The kind of store that a fill would write to: the cache's, or that of the cache which it would make."""
+    return open_cache(cache).kind if is_cache(cache) else store or default_kind(cache)
+
+
+def for_several(
+    cache: str | Path, settings: FillSettings, what: str = "parts of the images (--shard, --devices)"
+) -> FillSettings:
     """The settings of a process that fills a cache together with others: a new cache gets a store that allows it.
+
+    Args:
+        what: what the others and this one make, for a message.
 
     Raises:
         CacheError: the cache, or the store that was asked for, is filled by one process at a time.
     """
-    shared, there = next(kind for kind in KINDS if store_kind(kind).shared), is_cache(cache)
-    kind = open_cache(cache).kind if there else settings.store or shared
+    shared = next(kind for kind in KINDS if store_kind(kind).shared)
+    kind = kind_for(cache, settings.store or shared)
     if not store_kind(kind).shared:
-        copied = f", such as the copy that `srcache export {cache} NEW --format {shared}` makes" if there else ""
+        copied = f", such as the copy that `srcache export {cache} NEW --format {shared}` makes"
         raise CacheError(
-            f"parts of the images (--shard, --devices) are made by processes side by side, but {kind}, the store of "
-            f"{cache}, is filled by one at a time; use a cache with --store {shared}{copied}"
+            f"{what} are made by processes side by side, but {kind}, the store of {cache}, is filled by one at a time; "
+            f"use a cache with --store {shared}{copied if is_cache(cache) else ''}"
         )
     return replace(settings, store=settings.store or kind)
 

@@ -38,7 +38,7 @@ def test_options_reach_the_run(home, srcache, monkeypatch, words, settings):
         ("--executor ray --actors 0", "expected a number of actors such as 4"),
         ("--executor ray --actors 3:1", "got '3:1'"),
         ("--executor ray --actors :3", "got ':3'"),
-        ("--executor ray --store lmdb", "in lmdb, which only one process at a time fills"),
+        ("--executor ray --store lmdb", "on Ray (--executor ray) are made by processes side by side, but lmdb"),
     ],
 )
 def test_what_does_not_go_together_is_refused(home, refuse, words, message):
