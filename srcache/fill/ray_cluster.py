@@ -109,11 +109,10 @@ def _join(ray: Any, settings: RaySettings) -> None:
         with _signals(), _no_words():
             ray.init(log_to_driver=False, configure_logging=True, logging_level=logging.CRITICAL, **how)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        words = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
         what = (
             "Ray could not start on this machine" if address == "local" else f"joining the Ray cluster {address} failed"
         )
-        raise MachineError(f"{what}: {words[0]}") from error
+        raise MachineError(f"{what}: {_cause(error.__cause__ or error)}") from error
 
 
 def require_reachable(address: str) -> None:
@@ -166,13 +165,17 @@ def require_ray(address: str) -> None:
         ) from error
 
 
-def _words(error: Exception) -> str:
+def _cause(error: BaseException) -> str:
     """What Ray says, in a line: the last one that is not blank has the cause."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    cause = lines[-1] if lines else "it says no more"
+    return lines[-1] if lines else type(error).__name__
+
+
+def _words(error: Exception) -> str:
+    """What to say where Ray gave up."""
     return (
-        f"Ray ended the run ({type(error).__name__}: {cause}); what was stored is safe. srcache[ray] and the engine's "
-        "package must be installed on every machine of the cluster; then run the same command again"
+        f"Ray ended the run ({type(error).__name__}: {_cause(error)}); what was stored is safe. srcache[ray] and the "
+        "engine's package must be installed on every machine of the cluster; then run the same command again"
     )
 
 
