@@ -85,7 +85,8 @@ def _running(words: Sequence[str], port: int, path: str) -> Iterator[Server]:
     """A process from when it answers; at the end it and its children are ended."""
     with tempfile.TemporaryFile() as said:
         command = [sys.executable, *words]
-        process = subprocess.Popen(command, stdout=said, stderr=said, start_new_session=True)
+        limits = {**os.environ, "OMP_NUM_THREADS": "1"}  # on few cores, threads of PyTorch that wait for each other
+        process = subprocess.Popen(command, stdout=said, stderr=said, start_new_session=True, env=limits)
         try:
             server = Server(port=port, pid=process.pid)
             if not _answers(server, process, path):
