@@ -30,13 +30,13 @@ def slow(recipe_file, milliseconds=300, **fields):
 @pytest.mark.parametrize("store", ["lmdb", "shards"])
 def test_sigterm_finishes_what_was_asked_refuses_what_is_new_and_leaves_a_receipt(tmp_path, recipe_file, store):
     cache = tmp_path / "cache"
-    with served(cache, slow(recipe_file), batch=2, store=store) as server, ThreadPoolExecutor(8) as clients:
+    with served(cache, slow(recipe_file, 700), batch=2, store=store) as server, ThreadPoolExecutor(8) as clients:
         late = httpx.Client(base_url=server.url)
         assert late.get("/healthz").status_code == 200
         asked = [clients.submit(httpx.post, f"{server.url}/v1/sr", content=png(seed=n), timeout=60) for n in range(6)]
         queued = httpx.post(f"{server.url}/v1/prefetch", content=png(seed=7)).json()
         assert queued["queued"] == 1
-        until(lambda: late.get("/v1/stats").json()["recipes"][0]["batches"] > 0)
+        until(lambda: _is_busy(late.get("/v1/stats").json(), len(asked)))
         server.process.send_signal(signal.SIGTERM)
         until(lambda: late.get("/readyz").status_code == 503)
         refused = late.post("/v1/sr", content=png(seed=8))
@@ -53,6 +53,11 @@ def test_sigterm_finishes_what_was_asked_refuses_what_is_new_and_leaves_a_receip
     stored.close()
     assert verify(cache).ok
     assert not list(folder.store_path.glob("*.partial"))
+
+
+def _is_busy(stats, requests):
+    """Whether so many requests came in, beside that for the numbers, and the engine has begun."""
+    return stats["active"] > requests and stats["recipes"][0]["batches"] > 0
 
 
 def test_a_second_signal_ends_it_at_once(tmp_path, recipe_file):
