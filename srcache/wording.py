@@ -80,6 +80,11 @@ def counted(count: int, thing: str) -> str:
     return f"{count} {thing}es" if thing.endswith("s") else f"{count} {thing}s"
 
 
+def of_all(count: int, whole: int) -> str:
+    """A count, and of how many if that is not all: 33, or 7 of 33."""
+    return str(count) if count >= whole else f"{count} of {whole}"
+
+
 def human_bytes(count: float) -> str:
     """A number of bytes in binary units: 1536 → 1.5 KiB."""
     for unit in ("B", "KiB", "MiB", "GiB"):

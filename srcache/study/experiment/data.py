@@ -81,7 +81,7 @@ def prepare_data(out: Path, experiment: Experiment, say: Say) -> DataSets:
     sources = _sources(choice, root / "samples")
     inputs = {
         "choice": asdict(choice),
-        "degradation": str(experiment.degradation),
+        **experiment.degradation.parameters,
         "sources": {name: catalog.digest for name, catalog in sources.items()},
         "pillow": versions().get("pillow"),
     }
@@ -185,7 +185,7 @@ def _write_split(catalog: Catalog, root: Path, split: str, experiment: Experimen
         with suppress(ImageError):  # reading it again for its LR copy fails too, and is reported below
             place_file(row, hr / PurePosixPath(row.name), experiment.data.link)
     how = experiment.degradation
-    made = make_lr(catalog, root / "lr" / split, how.factor, how.filter)
+    made = make_lr(catalog, root / "lr" / split, how.factor, how.filter, mod_crop=how.mod_crop)
     for problem in made.failures:
         (hr / PurePosixPath(problem.name)).unlink(missing_ok=True)
     return [Problem(f"{split}/{problem.name}", problem.reason, problem.detail) for problem in made.failures]

@@ -5,7 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import isfinite
 from pathlib import Path
 from statistics import fmean, stdev
@@ -69,7 +69,10 @@ def write_test_images(runner: TrialRunner, domain: str) -> bool:
 def measure_quality(runner: TrialRunner, experiment: Experiment, domain: str) -> tuple[dict[str, Any], bool]:
     """The summary (srcache.quality/1) of a domain's test images against HR, and whether it was known already."""
     choice, out = experiment.quality, runner.out
-    convention = Convention(channel=choice.channel, crop_border=choice.crop_border, resize=choice.resize)
+    factor = experiment.degradation.factor if experiment.degradation.mod_crop else 1
+    convention = Convention(
+        channel=choice.channel, crop_border=choice.crop_border, resize=choice.resize, mod_crop=factor
+    )
     reference = runner.images("hr", "main", "test")
     inputs = {
         "reference": reference.inputs,
@@ -82,11 +85,14 @@ def measure_quality(runner: TrialRunner, experiment: Experiment, domain: str) ->
     known = steps.reusable(out, name, inputs)
     if known is not None:
         return known.result, True
-    settings = QualitySettings(device=experiment.device, optional=choice.optional)
+    settings = QualitySettings(
+        device=experiment.device, optional=choice.optional, advice="--set quality.resize=picture:bicubic"
+    )
     folders = _references(runner, reference.names), out / "pictures" / domain
     report = measure_folders(*folders, choice.metrics, convention, settings)
     files = report.write(out / "quality", domain, replace=True)
     plain = {**report.plain(), "reference": "data/hr/test", "test": f"pictures/{domain}", "text": str(convention)}
+    plain["pairs"] = len(replace(runner, lost=frozenset()).images("hr", "main", "test"))  # those without SR, too
     steps.finish_step(out, name, inputs, files, plain, time.perf_counter() - started)
     return plain, False
 

@@ -53,6 +53,7 @@ from srcache.study.experiment.steps import as_json
 from srcache.study.experiment.trials import Trial, TrialOutcome, TrialRunner
 from srcache.study.experiment.workers import run_trials
 from srcache.study.prepare.stratify import SPLITS
+from srcache.study.quality.report import mean_text
 from srcache.study.report import write_report
 
 CONFIG = "experiment.yaml"
@@ -245,7 +246,7 @@ class _Run:
             plain, known = measure_quality(runner, self._experiment, domain)
             self._failures += [describe_failure(one, f"quality {domain}") for one in plain["failures"]]
             found[domain] = {**plain, "csv": f"quality/{domain}.csv", "convention": plain["text"]}
-            means = ", ".join(f"{name} {one['mean']:.4g}" for name, one in plain["metrics"].items() if one["mean"])
+            means = ", ".join(f"{name} {mean_text(one, plain['pairs'])}" for name, one in plain["metrics"].items())
             self._say(f"image quality of {domain}: {means}{' (measured earlier)' if known else ''}")
         return found
 

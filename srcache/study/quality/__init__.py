@@ -1,6 +1,7 @@
 """Image quality of a folder or a cache against references: pairs by name, metrics, summary, contact sheet.
 
 pairs          which image belongs to which reference
+mod_crop       which part of the references the images show, told by their sizes
 presets        metrics with a convention, by name
 psnr_ssim      PSNR and SSIM, and the convention that every number carries
 pyiqa_metrics  pyiqa's metrics, with their weights (pyiqa_weights), made under a guard (pyiqa_guard)
@@ -26,4 +27,5 @@ from .report import QualityFailure as QualityFailure
 from .report import QualityReport as QualityReport
 from .report import Skipped as Skipped
 from .report import Summary as Summary
+from .report import mean_text as mean_text
 from .report import require_free as require_free

@@ -15,6 +15,7 @@ from srcache.errors import ConfigError
 from srcache.files import write_atomic
 from srcache.images import Pixels, encode
 from srcache.study.quality.contact_sheet import Sheet, SheetRow, draw_sheet
+from srcache.wording import of_all
 
 SCHEMA = "srcache.quality/1"
 RESAMPLES = 2000
@@ -98,6 +99,7 @@ class QualityReport:
     Attributes:
         reference, test: the folders, or the cache, as they were given.
         recipe: the cache's recipe folder, or None.
+        pairs: how many there are; not each of them need have been measured.
         rows: name → metric → value, in the order of names; a metric that failed for an image is absent.
         summaries: per metric, in the order asked for.
         skipped, failures: what was left out.
@@ -109,6 +111,7 @@ class QualityReport:
     reference: str
     test: str
     recipe: str | None
+    pairs: int
     rows: Mapping[str, Mapping[str, float]]
     summaries: tuple[Summary, ...]
     skipped: tuple[Skipped, ...] = ()
@@ -124,6 +127,7 @@ class QualityReport:
             "reference": self.reference,
             "test": self.test,
             "recipe": self.recipe,
+            "pairs": self.pairs,
             "images": len(self.rows),
             "metrics": {one.metric: one.plain() for one in self.summaries},
             "bootstrap": {"resamples": RESAMPLES, "level": LEVEL, "seed": self.seed},
@@ -173,7 +177,7 @@ class QualityReport:
             Sheet(
                 columns=("reference", "picture", f"difference x{_AMPLIFIED}"),
                 rows=rows,
-                heading=f"{lead.metric}: worst and best of {lead.n}",
+                heading=f"{lead.metric}: worst and best (n {of_all(lead.n, self.pairs)})",
                 footing=lead.text,
             )
         )
@@ -214,6 +218,17 @@ def interval(values: Sequence[float], seed: int) -> tuple[float, float] | None:
     means = [array[rng.integers(0, len(array), len(array))].mean() for _ in range(RESAMPLES)]
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
+
+
+def mean_text(plain: Mapping[str, Any], pairs: int) -> str:
+    """A summary's mean in a few digits, never without its n, from its JSON values: 25.34 (n 33), 23.27 (n 7 of 33)."""
+    mean = "identical" if plain["mean"] is None else f"{plain['mean']:.4g}"
+    return f"{mean} (n {of_all(plain['n'], pairs)})"
+
+
+def part_note(count: int, pairs: int) -> str:
+    """What is to be said of a number over `count` of all pairs; empty if it is over all."""
+    return f"over {count} of {pairs} pairs; the others could not be measured" if count < pairs else ""
 
 
 def _short(name: str) -> str:

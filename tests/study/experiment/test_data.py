@@ -9,6 +9,7 @@ from tiny_experiment import COUNTS, TWO, answers, make_images, tiny
 
 from srcache.errors import CatalogError
 from srcache.images import decode
+from srcache.recipe.degradation import Degradation
 from srcache.study.experiment.data import prepare_data
 from srcache.study.experiment.run import run_experiment
 
@@ -88,6 +89,18 @@ def test_data_are_made_once_and_again_when_they_were_changed(images: Path, tmp_p
     lr.unlink()
     again = prepare_data(tmp_path, experiment, silent)
     assert (again.reused, again.digests) == (False, first.digests)
+
+
+def test_lr_of_sides_that_the_factor_does_not_divide_is_made_after_mod_crop(tmp_path: Path) -> None:
+    folder = make_images(tmp_path / "images", 17)
+    found = prepare_data(tmp_path / "out", tiny(folder), silent)
+    hr, lr = (decode((found.folder(kind, "test") / "down/down-1.png").read_bytes()) for kind in ("hr", "lr"))
+    assert (hr.shape, lr.shape) == ((17, 17, 3), (8, 8, 3))
+    assert np.array_equal(lr, Degradation(factor=2).apply(hr[:16, :16]))
+    rounded = prepare_data(tmp_path / "out", tiny(folder, degradation={"factor": 2, "mod_crop": False}), silent)
+    assert not rounded.reused
+    lr = decode((rounded.folder("lr", "test") / "down/down-1.png").read_bytes())
+    assert np.array_equal(lr, Degradation(factor=2).apply(hr))
 
 
 def test_a_limit_takes_so_many_of_each_class_by_seed_alone(images: Path, tmp_path: Path) -> None:

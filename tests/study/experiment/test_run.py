@@ -11,7 +11,7 @@ from srcache_plugins.resample import Resample
 from tiny_experiment import ARMS, CLASSES, COUNTS, DOMAINS, SEEDS, TWO, answers, make_images, numbers, tiny
 
 from srcache.engine.interface import Failure
-from srcache.errors import BusyError
+from srcache.errors import BusyError, ConfigError
 from srcache.files import lock
 from srcache.images import decode, encode
 from srcache.study.experiment.run import ExperimentResult, run_experiment
@@ -105,6 +105,21 @@ def test_an_interrupted_experiment_is_completed_with_the_same_numbers(
         run_experiment(tiny(images), tmp_path / "out", stop)
     assert json.loads((tmp_path / "out/results.json").read_text())["complete"] is False
     assert numbers(run_experiment(tiny(images), tmp_path / "out").results) == numbers(first.results)
+
+
+def test_every_test_image_is_measured_whatever_its_sides_and_n_is_said(tmp_path: Path) -> None:
+    said: list[str] = []
+    folder = make_images(tmp_path / "images", 17)
+    results = run_experiment(tiny(folder, seeds=[0], arms=TWO), tmp_path / "out", said.append).results
+    for domain in ("bicubic", "sr"):
+        psnr = results["quality"][domain]["metrics"]["psnr"]
+        assert (psnr["n"], results["quality"][domain]["pairs"], psnr["convention"]["mod_crop"]) == (10, 10, 2)
+    line = next(line for line in said if line.startswith("image quality of sr:"))
+    assert line.count("(n 10)") == 2
+    assert "mod crop: 2" in (tmp_path / "out/report.html").read_text()
+    plain = tiny(folder, seeds=[0], arms=TWO, degradation={"factor": 2, "mod_crop": False})
+    with pytest.raises(ConfigError, match="--set quality.resize=picture:bicubic"):
+        run_experiment(plain, tmp_path / "rounded")
 
 
 def test_a_folder_in_which_an_experiment_runs_is_refused(tmp_path: Path, images: Path) -> None:

@@ -11,13 +11,15 @@ from PIL import Image
 from quality_folders import BASIC, RGB, UP, noisy, rows_of, save
 
 from srcache.errors import ConfigError, ImageError, MissingExtraError
-from srcache.images import resize
+from srcache.images import decode, resize
 from srcache.recipe.degradation import Degradation
+from srcache.study.prepare.lr import make_lr
 from srcache.study.quality import measure as work
 from srcache.study.quality.measure import QualitySettings, measure_folders
 from srcache.study.quality.pairs import Pick
 from srcache.study.quality.psnr_ssim import Convention, measure_image
 from srcache.study.quality.pyiqa_metrics import Scorer
+from srcache.study.quality.report import mean_text
 
 
 @pytest.mark.medium
@@ -93,6 +95,51 @@ def test_when_nothing_can_be_measured_it_is_an_error_with_reasons(tmp_path):
         measure_folders(tmp_path / "hr", tmp_path / "lr", BASIC, RGB)
 
 
+@pytest.fixture
+def odd_sides(tmp_path):
+    """References whose sides 4 does not divide, and what an x4 engine makes of their LR copies."""
+    sides = [(40, 41), (42, 43), (43, 40), (45, 50), (47, 61)]
+    for number, (height, width) in enumerate(sides):
+        save(tmp_path / f"hr/{number}.png", picture(height, width, number))
+    make_lr(tmp_path / "hr", tmp_path / "lr", 4)
+    for number in range(len(sides)):
+        lr = decode((tmp_path / f"lr/{number}.png").read_bytes())
+        save(tmp_path / f"sr/{number}.png", resize(lr, (4 * lr.shape[0], 4 * lr.shape[1]), "lanczos"))
+    return tmp_path
+
+
+def test_sides_that_the_factor_does_not_divide_are_cut_so_that_every_pair_is_measured(odd_sides):
+    report = measure_folders(odd_sides / "hr", odd_sides / "sr", BASIC, RGB)
+    assert (report.failures, report.pairs) == ((), 5)
+    for name, values in report.rows.items():
+        image, reference = (decode((odd_sides / of / f"{name}.png").read_bytes()) for of in ("sr", "hr"))
+        height, width = image.shape[:2]
+        assert values["psnr"] == measure_image(image, reference[:height, :width], RGB).psnr
+    psnr = report.summaries[0]
+    assert (psnr.n, psnr.note, psnr.convention["mod_crop"]) == (5, "", 4)
+    assert psnr.text.startswith("RGB, references cut to multiples of 4 (mod-crop), no crop")
+    assert report.load_pair("2")[1].shape == (40, 40, 3), "the contact sheet shows what was compared"
+    assert measure_folders(odd_sides / "hr", odd_sides / "sr", BASIC, Convention(mod_crop=4)).rows == report.rows
+
+
+def test_lr_is_enlarged_to_what_it_shows_of_its_reference(odd_sides):
+    how = Convention(resize="picture:bicubic")
+    report = measure_folders(odd_sides / "hr", odd_sides / "lr", ("psnr",), how)
+    lr, hr = (decode((odd_sides / of / "4.png").read_bytes()) for of in ("lr", "hr"))
+    assert report.rows["4"]["psnr"] == measure_image(resize(lr, (44, 60), "bicubic"), hr[:44, :60], RGB).psnr
+    assert report.summaries[0].convention["mod_crop"] == 4
+
+
+def test_without_mod_crop_a_mean_says_that_it_is_over_a_part(odd_sides):
+    (odd_sides / "sr/0.png").unlink()
+    save(odd_sides / "sr/0.png", picture(40, 41, 3))
+    report = measure_folders(odd_sides / "hr", odd_sides / "sr", ("psnr",), Convention(mod_crop=1))
+    psnr = report.summaries[0]
+    assert (psnr.n, psnr.note) == (1, "over 1 of 5 pairs; the others could not be measured")
+    assert 'such as Convention(resize="picture:bicubic")' in report.failures[0].detail
+    assert mean_text(psnr.plain(), report.pairs).endswith(" (n 1 of 5)")
+
+
 def test_progress_counts_pairs(folders):
     seen = []
     measure_folders(*folders, BASIC, RGB, progress=lambda *at: seen.append(at))
@@ -122,7 +169,7 @@ def test_scorers_get_cropped_images_in_the_unit_range(folders, fakes):
     assert ([name for name, _ in first.worst], first.lower_better) == (["b/2", "b/3", "b/4"], True)
     assert first.convention == {
         **{"metric": "l1", "library": "fake", "weights": []},
-        **{"crop_border": 4, "resize": "none"},
+        **{"crop_border": 4, "resize": "none", "mod_crop": 1},
     }
 
 
@@ -165,7 +212,7 @@ def test_a_set_metric_sees_exactly_the_compared_images(folders, fakes):
     assert np.array_equal(laid["images"][0], noisy(picture(32, 40, 7), 16)[2:-2, 2:-2])
     fid = report.summaries[0]
     assert (fid.mean, fid.median, fid.interval, fid.worst) == (12.5, None, None, ())
-    assert "7 pictures" in fid.note
+    assert fid.note.startswith("over 7 of 8 pairs; the others could not be measured; of 7 images")
     assert list(rows_of(report)[0]) == ["name", "psnr"]
     assert report.plain()["metrics"]["fid"]["mean"] == 12.5
 
