@@ -21,13 +21,20 @@ _DEFAULT = ("psnr", "ssim")
 
 
 @click.command("images", short_help="Measure image quality: PSNR, SSIM, LPIPS, NIQE, FID and more.")
-@click.option("--reference", required=True, type=EXISTING_FOLDER, metavar="DIR", help="The original images.")
+@click.option(
+    "--reference",
+    type=EXISTING_FOLDER,
+    metavar="DIR",
+    help="The original images; needed unless no metric compares with them, as niqe and musiq do not.",
+)
 @click.option("--test", required=True, type=EXISTING_FOLDER, metavar="DIR|CACHE", help="The images to measure.")
 @click.option("--recipe", metavar="NAME", help="Which recipe of a cache; needed if there are several.")
 @click.option("--sample", type=click.IntRange(0), default=0, show_default=True, help="Which of a cache's samples.")
 @click.option("--catalog", metavar="DIGEST", help="Which catalog of a cache, if several fit.")
 @click.option("--under", default="", metavar="FOLDER", help="Only this folder of --test; names are relative to it.")
-@click.option("--metrics", metavar="A,B,…", help="psnr and ssim, or any of pyiqa's.  [default: psnr,ssim]")
+@click.option(
+    "--metrics", metavar="A,B,…", help="psnr and ssim, or any of pyiqa's (fid from 2 images on).  [default: psnr,ssim]"
+)
 @click.option(
     "--preset",
     type=click.Choice(_PRESETS),
@@ -54,7 +61,7 @@ _DEFAULT = ("psnr", "ssim")
 @click.option("--out", type=FOLDER, help="A folder for the table, the summary and a contact sheet.")
 @common
 def command(
-    reference: Path,
+    reference: Path | None,
     test: Path,
     recipe: str | None,
     sample: int,

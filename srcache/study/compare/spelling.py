@@ -1,4 +1,4 @@
-"""One spelling for each class in all prediction files: a class that is written in two ways is right in one of them only.
+"""One spelling for each class in all prediction files: a class that is written in two ways is right in one of them.
 
 Two names are one class in two spellings if they are equal as numbers (1, 1.0, 01), or but for capitals, outer spaces,
 hyphens and underscores. Names and indices (cat, 3) have no letter in common; they show by predictions that are nobody's

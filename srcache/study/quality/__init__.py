@@ -9,7 +9,6 @@ measure        every number, in one stated convention
 report         summary with bootstrap intervals; CSV, JSON, worst and best images (contact_sheet)
 """
 
-from .measure import BASIC as BASIC
 from .measure import QualitySettings as QualitySettings
 from .measure import measure_folders as measure_folders
 from .pairs import Pick as Pick
@@ -17,6 +16,7 @@ from .presets import PRESETS as PRESETS
 from .presets import Preset as Preset
 from .psnr_ssim import Convention as Convention
 from .psnr_ssim import measure_image as measure_image
+from .pyiqa_metrics import BASIC as BASIC
 from .pyiqa_metrics import LICENSE as LICENSE
 from .pyiqa_metrics import PREFIX as PREFIX
 from .pyiqa_metrics import Scorer as Scorer

@@ -20,7 +20,15 @@ from srcache.progress import Progress
 from srcache.study.quality.mod_crop import Size, fitting_factor, is_exact
 from srcache.study.quality.pairs import ImagePair, Pick, pair_up
 from srcache.study.quality.psnr_ssim import Convention, measure_image, resized
-from srcache.study.quality.pyiqa_metrics import Scorer, open_scorer, require_metric
+from srcache.study.quality.pyiqa_metrics import (
+    BASIC,
+    Scorer,
+    least_images,
+    metric_name,
+    needs_reference,
+    open_scorer,
+    require_metric,
+)
 from srcache.study.quality.report import (
     EXTREMES,
     LoadPair,
@@ -32,8 +40,6 @@ from srcache.study.quality.report import (
     part_note,
 )
 
-BASIC = ("psnr", "ssim")
-"""Metrics that need no pyiqa."""
 _FEATURES = 2048
 """Dimensions of FID's features: with fewer images, their covariance is singular."""
 
@@ -60,7 +66,7 @@ class QualitySettings:
 
 
 def measure_folders(
-    reference: str | Path,
+    reference: str | Path | None,
     test: str | Path,
     metrics: Sequence[str],
     convention: Convention,
@@ -70,22 +76,27 @@ def measure_folders(
     """Measure the images of `test` against those of `reference`, paired by relative name without suffix.
 
     Args:
-        reference: a folder of images.
+        reference: a folder of images; None where no metric compares with references.
         test: a folder of images, or a cache.
-        metrics: `psnr`, `ssim`, or names that pyiqa has.
+        metrics: `psnr`, `ssim`, or names that pyiqa has, in any capitals.
         convention: channel of PSNR and SSIM; crop and resize of all metrics. Where its `mod_crop` is None, it is found.
         settings: how else to measure.
         progress: called with (images done, all images).
 
     Raises:
-        ConfigError: no such metric; names that do not pair (listed); not one image could be measured.
+        ConfigError: no such metric; a metric that needs references, or more images; names that do not pair (listed);
+            not one image could be measured.
         WeightsError: weights of a metric are missing; the message names files, folders and commands.
         MachineError: a package is missing.
         DamagedError: a cache's image is not what was written.
     """
     settings, started = settings or QualitySettings(), time.monotonic()
-    wanted, skipped = _usable_metrics(metrics, settings)
-    found = pair_up(Path(reference), Path(test), settings.pick)
+    metrics = tuple(dict.fromkeys(metric_name(name) for name in metrics))
+    if reference is None:
+        _require_no_reference(metrics)
+    usable, skipped = _usable_metrics(metrics, settings)
+    found = pair_up(None if reference is None else Path(reference), Path(test), settings.pick)
+    wanted, too_few = _metrics_for(usable, len(found.pairs), settings)
     scorers, unopened = _open_scorers(wanted, settings)
     measured = _Measurements(convention, tuple(name for name in wanted if name in BASIC), scorers, settings.advice)
     with TemporaryDirectory(prefix="srcache-quality-") as folder:
@@ -95,13 +106,13 @@ def measure_folders(
         reasons = "; ".join(f"{one.source}: {one.detail}" for one in measured.failures[:3])
         raise ConfigError(f"not one of {len(found.pairs)} pairs could be measured; {reasons}")
     return QualityReport(
-        reference=str(reference),
+        reference=None if reference is None else str(reference),
         test=str(test),
         recipe=found.recipe,
         pairs=len(found.pairs),
         rows=measured.rows,
         summaries=tuple(_summary(name, measured, settings.seed) for name in wanted if measured.has(name)),
-        skipped=(*skipped, *unopened),
+        skipped=(*skipped, *too_few, *unopened),
         failures=tuple(measured.failures),
         seed=settings.seed,
         seconds=time.monotonic() - started,
@@ -145,7 +156,7 @@ class _Measurements:
     def _load(self, pair: ImagePair, pairs: Sequence[ImagePair]) -> tuple[Pixels, Pixels]:
         """An image and its reference, of one size. The first pair that does not fit tells the factor of mod-crop: what
         fits is the same with every factor."""
-        image, reference = pair.image(), pair.reference()
+        image, reference = _read(pair)
         if self.convention.mod_crop is None and not is_exact(image.shape[:2], reference.shape[:2]):
             any_scale = self.convention.resize != "none"
             self.convention = replace(self.convention, mod_crop=fitting_factor(_sizes(pairs), any_scale=any_scale))
@@ -156,6 +167,7 @@ class _Measurements:
         for name, scorer in self.scorers.items():
             if scorer.kind == "set" and self.rows:
                 try:
+                    _require_images(name, len(self.rows))
                     self.sets[name] = scorer.score_set(folder / "images", folder / "references")
                 except ImageError as error:
                     self.failures.append(QualityFailure("(the whole set)", name, error.reason, str(error)))
@@ -179,10 +191,36 @@ class _Measurements:
         return values
 
 
+def _require_no_reference(metrics: Iterable[str]) -> None:
+    lacking = [name for name in metrics if needs_reference(name)]
+    if lacking:
+        raise ConfigError(f"{', '.join(lacking)} compare images with references, so a folder of references is needed")
+
+
+def _metrics_for(wanted: Sequence[str], count: int, settings: QualitySettings) -> tuple[list[str], list[Skipped]]:
+    """The metrics for which there are images enough; the others are skipped, or an error, before anything is run."""
+    short = [name for name in wanted if count < least_images(name)]
+    words = {name: f"{name} needs at least {least_images(name)} images, but there {_is(count)}" for name in short}
+    if short and (len(short) == len(wanted) or not settings.optional):
+        raise ConfigError("\n".join(words.values()))
+    return [name for name in wanted if name not in short], [Skipped(*one) for one in words.items()]
+
+
+def _require_images(name: str, count: int) -> None:
+    if count < least_images(name):
+        raise ImageError(
+            "too_few", f"{name} needs at least {least_images(name)} images, but there {_is(count)} that can be measured"
+        )
+
+
+def _is(count: int) -> str:
+    return f"is {count}" if count == 1 else f"are {count}"
+
+
 def _usable_metrics(metrics: Iterable[str], settings: QualitySettings) -> tuple[list[str], list[Skipped]]:
     """The metrics that can be measured here as far as is known, each once; the others are skipped, or one error."""
     wanted, errors = list[str](), dict[str, MachineError]()
-    for name in dict.fromkeys(metrics):
+    for name in metrics:
         try:
             if name not in BASIC:
                 require_metric(name, allow_code=settings.allow_code)
@@ -214,7 +252,14 @@ def _sizes(pairs: Sequence[ImagePair]) -> Iterator[tuple[Size, Size]]:
     """The sizes of all pairs that can be read."""
     for pair in pairs:
         with suppress(ImageError):  # which says so when it is measured
-            yield pair.image().shape[:2], pair.reference().shape[:2]
+            image, reference = _read(pair)
+            yield image.shape[:2], reference.shape[:2]
+
+
+def _read(pair: ImagePair) -> tuple[Pixels, Pixels]:
+    """An image and its reference; the image itself, where there is none."""
+    image = pair.image()
+    return image, image if pair.reference is None else pair.reference()
 
 
 def _fitted(image: Pixels, reference: Pixels, convention: Convention, advice: str) -> tuple[Pixels, Pixels]:
@@ -243,7 +288,7 @@ def _write_png(path: Path, rgb: Pixels) -> None:
 
 def _pair_loader(pairs: Sequence[ImagePair], convention: Convention) -> LoadPair:
     by_name = {pair.name: pair for pair in pairs}
-    return lambda name: _fitted(by_name[name].image(), by_name[name].reference(), convention, "")
+    return lambda name: _fitted(*_read(by_name[name]), convention, "")
 
 
 def _summary(metric: str, measured: _Measurements, seed: int) -> Summary:

@@ -97,7 +97,7 @@ class QualityReport:
     """Everything about a set of images.
 
     Attributes:
-        reference, test: the folders, or the cache, as they were given.
+        reference, test: the folders, or the cache, as they were given; no reference where none was needed.
         recipe: the cache's recipe folder, or None.
         pairs: how many there are; not each of them need have been measured.
         rows: name → metric → value, in the order of names; a metric that failed for an image is absent.
@@ -108,7 +108,7 @@ class QualityReport:
         load_pair: reads an image and its reference again, for the contact sheet; None if there is to be none.
     """
 
-    reference: str
+    reference: str | None
     test: str
     recipe: str | None
     pairs: int
@@ -175,7 +175,7 @@ class QualityReport:
         rows = [self._row(title, name, *self.load_pair(name)) for title, name in worst + best]
         return draw_sheet(
             Sheet(
-                columns=("reference", "picture", f"difference x{_AMPLIFIED}"),
+                columns=("reference", "picture", f"difference x{_AMPLIFIED}") if self.reference else ("picture",),
                 rows=rows,
                 heading=f"{lead.metric}: worst and best (n {of_all(lead.n, self.pairs)})",
                 footing=lead.text,
@@ -184,13 +184,16 @@ class QualityReport:
 
     def _row(self, title: str, name: str, image: Pixels, reference: Pixels) -> SheetRow:
         difference = np.zeros_like(reference)
+        found = self.rows[name]
+        values = [f"{one.metric} {found[one.metric]:.4g}" for one in self.summaries if one.metric in found][:2]
+        caption = f"{title}\n{_short(name)}"
+        if self.reference is None:
+            return SheetRow(caption=caption, images=(image,), notes=("  ".join(values),))
         if image.shape == reference.shape:
             apart = np.abs(image.astype(np.int16) - reference.astype(np.int16))
             difference = (apart * _AMPLIFIED).clip(0, 255).astype(np.uint8)
-        found = self.rows[name]
-        values = [f"{one.metric} {found[one.metric]:.4g}" for one in self.summaries if one.metric in found][:2]
         return SheetRow(
-            caption=f"{title}\n{_short(name)}",
+            caption=caption,
             images=(reference, image, difference),
             notes=("", "  ".join(values), ""),
         )

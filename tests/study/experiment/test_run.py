@@ -118,7 +118,7 @@ def test_every_test_image_is_measured_whatever_its_sides_and_n_is_said(tmp_path:
     assert line.count("(n 10)") == 2
     assert "mod crop: 2" in (tmp_path / "out/report.html").read_text()
     plain = tiny(folder, seeds=[0], arms=TWO, degradation={"factor": 2, "mod_crop": False})
-    with pytest.raises(ConfigError, match="--set quality.resize=picture:bicubic"):
+    with pytest.raises(ConfigError, match=r"--set quality\.resize=picture:bicubic"):
         run_experiment(plain, tmp_path / "rounded")
 
 

@@ -15,10 +15,11 @@ from srcache.images import decode, resize
 from srcache.recipe.degradation import Degradation
 from srcache.study.prepare.lr import make_lr
 from srcache.study.quality import measure as work
+from srcache.study.quality import pyiqa_metrics
 from srcache.study.quality.measure import QualitySettings, measure_folders
 from srcache.study.quality.pairs import Pick
 from srcache.study.quality.psnr_ssim import Convention, measure_image
-from srcache.study.quality.pyiqa_metrics import Scorer
+from srcache.study.quality.pyiqa_metrics import Mode, Scorer, least_images
 from srcache.study.quality.report import mean_text
 
 
@@ -215,6 +216,60 @@ def test_a_set_metric_sees_exactly_the_compared_images(folders, fakes):
     assert fid.note.startswith("over 7 of 8 pairs; the others could not be measured; of 7 images")
     assert list(rows_of(report)[0]) == ["name", "psnr"]
     assert report.plain()["metrics"]["fid"]["mean"] == 12.5
+
+
+def test_a_set_of_one_is_refused_before_anything_is_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(work, "require_metric", lambda *_, **__: None)
+    monkeypatch.setattr(work, "open_scorer", lambda *_, **__: pytest.fail("no metric is made"))
+    for folder in ("hr", "sr"):
+        save(tmp_path / folder / "a.png", picture(32, 40, 0))
+    for names in (("fid",), ("psnr", "FID")):
+        with pytest.raises(ConfigError, match=r"^fid needs at least 2 images, but there is 1$"):
+            measure_folders(tmp_path / "hr", tmp_path / "sr", names, RGB)
+    how = QualitySettings(optional=True)
+    report = measure_folders(tmp_path / "hr", tmp_path / "sr", ("psnr", "fid"), RGB, how)
+    assert [(one.metric, one.reason) for one in report.skipped] == [
+        ("fid", "fid needs at least 2 images, but there is 1")
+    ]
+    assert [one.metric for one in report.summaries] == ["psnr"]
+
+
+def test_a_set_of_which_one_could_be_measured_is_not_measured(tmp_path, fakes):
+    fakes["fid"] = _fake("fid", "set", lambda *_, **__: pytest.fail("it would never end"), lower=True)
+    for folder in ("hr", "sr"):
+        save(tmp_path / folder / "a.png", picture(32, 40, 0))
+        save(tmp_path / folder / "b.png", picture(32, 40, 1))
+    (tmp_path / "sr/b.png").write_bytes(b"")
+    report = measure_folders(tmp_path / "hr", tmp_path / "sr", ("fid", "psnr"), RGB)
+    assert [(one.source, one.metric, one.reason) for one in report.failures] == [
+        ("b", "", "empty"),
+        ("(the whole set)", "fid", "too_few"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["fid", "sfid", "fid_dinov2", "inception_score", "pyiqa:fid"])
+def test_every_metric_states_its_least_n(name):
+    assert (least_images(name), least_images("psnr"), least_images("lpips")) == (2, 1, 1)
+
+
+def test_metrics_that_look_at_one_image_need_no_references(folders, fakes, tmp_path):
+    fakes["mean"] = _fake("mean", "single", lambda image: image.mean())
+    monkey = {"mean": Mode("single", False, {})}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pyiqa_metrics, "known_metrics", lambda: monkey)
+        report = measure_folders(None, folders[1], ("Mean",), Convention(crop_border=2))
+        with pytest.raises(ConfigError, match="psnr, lpips compare images with references"):
+            measure_folders(None, folders[1], ("PSNR", "lpips", "mean"), RGB)
+    assert (report.plain()["reference"], report.pairs, report.summaries[0].n) == (None, 8, 8)
+    assert report.rows["b/9"]["mean"] == pytest.approx(
+        decode((folders[1] / "b/9.png").read_bytes())[2:-2, 2:-2].mean() / 255, rel=1e-5
+    )
+    assert len(report.write(tmp_path / "out")) == 3
+
+
+def test_names_of_metrics_are_the_same_in_capitals(folders):
+    report = measure_folders(*folders, ("PSNR", "psnr", "Ssim"), RGB)
+    assert [one.metric for one in report.summaries] == ["psnr", "ssim"]
 
 
 def test_chance_is_the_same_for_every_image_and_leaves_no_trace(fakes):
