@@ -18,7 +18,7 @@ from srcache.engine.registry import find_engine
 from srcache.errors import DamagedError, DiskFullError, WeightsError, listed
 from srcache.files import disk_errors
 from srcache.progress import Say
-from srcache.weights.checkpoint import PICKLED, adopt, is_digest, require_tensors, weights_folder
+from srcache.weights.checkpoint import PICKLED, adopt, is_digest, kind_of, require_tensors, weights_folder
 from srcache.weights.digests import (
     RecordedFile,
     WeightsRecord,
@@ -95,12 +95,12 @@ def _record_file(found: FoundFile, manifest: Manifest, say: Say | None) -> Recor
             f"delete it and run `{command}`, or give a good one with `{command} --from FOLDER`"
         )
     loads = sha256
-    if path.suffix in PICKLED:
+    if kind_of(path) in PICKLED:
         if say:
             say(f"converting {part.name} to safetensors")
         loads = adopt(path)
         path = weights_folder() / f"{loads}.safetensors"
-    elif path.suffix == ".safetensors":
+    elif kind_of(path) == ".safetensors":
         require_tensors(path)
     state = path.stat()
     return RecordedFile(

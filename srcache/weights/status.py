@@ -159,7 +159,7 @@ def choose_record(word: str) -> str | None:
     Raises:
         WeightsError: a known bundle was not located here yet, or several digests begin so.
     """
-    if word in shipped_manifests() or Path(word).suffix in {".yaml", ".yml"}:
+    if word in shipped_manifests() or Path(word).suffix.lower() in {".yaml", ".yml"}:
         digest = recorded_digest(load_manifest(word).key)
         if digest is None:
             raise WeightsError(f"weights {word} were never found complete on this machine; run: {fetch_command(word)}")
