@@ -4,7 +4,7 @@
     OUT/data/lr/{train,validation,test}/<class>/*.png
 
 Images that cannot be read are left out of both, and counted. Equal images in two splits are an error, since what is
-measured on one of them would then be worth nothing.
+measured on one of them would then be worth nothing; where only their LR copies are equal, one of them is left out.
 """
 
 import shutil
@@ -18,9 +18,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from srcache.catalog.listing import Problem
+from srcache.catalog.names import stem_of
 from srcache.catalog.rows import Catalog, Row
 from srcache.catalog.scanning import scan
 from srcache.errors import CatalogError, ImageError, listed
+from srcache.keys import ImageKey
 from srcache.machine import versions
 from srcache.progress import Say
 from srcache.study.arms.sets import require_no_leaks
@@ -97,11 +99,14 @@ def prepare_data(out: Path, experiment: Experiment, say: Say) -> DataSets:
     for name, catalog in planned.items():
         problems += _write_split(catalog, root, name, experiment)
         say(f"data: {len(catalog)} {name} images, LR by {experiment.degradation}")
-    catalogs = {kind: {name: scan(root / kind / name) for name in SPLITS} for kind in ("hr", "lr")}
-    _refuse_leaks(catalogs["lr"])
+    equal = _drop_equal_copies(root, planned)
+    if equal:
+        say(f"data: {len(equal)} images are left out, since their LR copies equal those of another split")
+    problems += equal
+    made = {name: scan(root / "hr" / name) for name in SPLITS}
     result: dict[str, Any] = {
-        "classes": list(catalogs["hr"]["train"].classes),
-        "counts": {name: _counts(catalog) for name, catalog in catalogs["hr"].items()},
+        "classes": list(made["train"].classes),
+        "counts": {name: _counts(catalog) for name, catalog in made.items()},
         "digests": _digests(root),
         "failures": [asdict(problem) for problem in problems],
     }
@@ -189,6 +194,27 @@ def _write_split(catalog: Catalog, root: Path, split: str, experiment: Experimen
     for problem in made.failures:
         (hr / PurePosixPath(problem.name)).unlink(missing_ok=True)
     return [Problem(f"{split}/{problem.name}", problem.reason, problem.detail) for problem in made.failures]
+
+
+def _drop_equal_copies(root: Path, planned: Mapping[str, Catalog]) -> list[Problem]:
+    """Leave out images whose LR copies are equal to one of a later split, though their HR differs.
+
+    A network that sees LR would be measured on what it has learnt. The test images stay, then those of validation.
+    """
+    seen: dict[ImageKey, Path] = {}
+    problems = []
+    for split in reversed(SPLITS):
+        sources = {stem_of(row.name): row for row in planned[split].rows}
+        copies = scan(root / "lr" / split).rows
+        for copy in copies:
+            row = sources[stem_of(copy.name)]
+            if copy.key in seen:
+                for kind, name in (("hr", row.name), ("lr", copy.name)):
+                    (root / kind / split / PurePosixPath(name)).unlink(missing_ok=True)
+                detail = f"made small, {row.path} is the same image as {seen[copy.key]}, which is in another split"
+                problems.append(Problem(f"{split}/{row.name}", "equal_lr", detail))
+        seen = {copy.key: sources[stem_of(copy.name)].path or Path(copy.name) for copy in copies} | seen
+    return problems
 
 
 def _digests(root: Path) -> dict[str, dict[str, str]]:
