@@ -3,8 +3,8 @@
     OUT/experiment.yaml                               the configuration with every choice written out
     OUT/data/{hr,lr}/{train,validation,test}/<class>  images
     OUT/cache/                                        SR images, and label safety beside them
-    OUT/runs/<arm>/<seed>/                            trained networks
-    OUT/predictions/<arm>/<seed>/<domain>.csv         what they predict of LR, bicubic, SR and HR test images
+    OUT/runs/<arm>-<fingerprint>/<seed>/              trained networks; other settings have folders beside these
+    OUT/predictions/<arm>-<fingerprint>/<seed>/<domain>.csv   what they predict of LR, bicubic, SR and HR test images
     OUT/pictures/<domain>/                            bicubic and SR test images, to be looked at
     OUT/quality/<domain>.{csv,json,png}               image quality against HR
     OUT/compare.json, compare/, grid.json             the comparison, its files, every arm on every domain
@@ -12,7 +12,9 @@
     OUT/steps/                                        what each step was made from
 
 Twice is the same as once: a step whose inputs and settings are unchanged is not repeated, and one that was killed is
-done again, with the same numbers. Images that cannot be used are left out of every arm, counted and listed.
+done again, with the same numbers. Results and report are those of the latest complete set, until another one is
+complete (OUT/started.json says what was begun since). Images that cannot be used are left out of every arm, counted
+and listed.
 """
 
 import json
@@ -48,7 +50,7 @@ from srcache.study.experiment.measure import (
     measure_quality,
     write_test_images,
 )
-from srcache.study.experiment.results import Parts, earlier_results, gather, start_results, write_results
+from srcache.study.experiment.results import Parts, earlier_results, finish_results, gather, start_results
 from srcache.study.experiment.steps import as_json
 from srcache.study.experiment.trials import Trial, TrialOutcome, TrialRunner
 from srcache.study.experiment.workers import run_trials
@@ -114,7 +116,7 @@ def run_experiment(
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     with lock(out, "run as an experiment"):
-        start_results(out, experiment)
+        start_results(out, experiment, earlier)
         return _Run(experiment, out, say or _silent, jobs).run(commands, earlier)
 
 
@@ -128,7 +130,8 @@ class _Run:
 
     def run(self, commands: Sequence[str], earlier: dict[str, Any]) -> ExperimentResult:
         started, experiment, out = time.perf_counter(), self._experiment, self._out
-        write_atomic(out / CONFIG, _yaml(experiment))
+        if not earlier.get("complete"):
+            write_atomic(out / CONFIG, _yaml(experiment))
         recipes = {label: self._recipe(label) for label in experiment.recipes}
         data = self._data()
         lost, cache = self._build(recipes)
@@ -160,7 +163,8 @@ class _Run:
             seconds=self._spent(seconds, earlier),
         )
         results = as_json(gather(parts))
-        write_results(out, results)
+        write_atomic(out / CONFIG, _yaml(experiment))
+        finish_results(out, results)
         self._say("writing the report")
         report = write_report(out)
         reused = sum(outcome.run.reused for outcome in self._outcomes.values())
