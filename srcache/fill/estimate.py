@@ -1,10 +1,12 @@
 """What a fill would take, in hours and bytes: from a short probe on this machine, whose results are thrown away."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
-from srcache.cache.failures import failures_by_reason
+from srcache.cache.failures import FailedEntry, failures_by_reason
 from srcache.cache.manifest import is_cache, open_cache
 from srcache.catalog.rows import Catalog
 from srcache.engine.interface import SREngine
@@ -15,8 +17,13 @@ from srcache.recipe.recipe import Recipe
 from srcache.service.runner import EngineRunner
 from srcache.stores import KINDS, Store, StoreKind, open_store, store_kind
 
-PROBED = 16
-"""Images that a probe computes at most."""
+_T = TypeVar("_T")
+
+PROBE_SECONDS = 5.0
+"""How long a probe goes on taking images, whatever their size; what is begun is finished."""
+
+_FIRST = 2
+"""Images that are measured first; then twice as many, and so on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +62,7 @@ class FillEstimate:
 
 
 def estimate(catalog: Catalog, recipe: Recipe, cache: str | Path, settings: FillSettings | None = None) -> FillEstimate:
-    """Plan a fill, and probe it with images from all over the data set; writes nothing.
+    """Plan a fill, and probe it for a few seconds with images from all over the data set; writes nothing.
 
     Raises:
         CacheError, RecipeError: as `fill`.
@@ -66,10 +73,16 @@ def estimate(catalog: Catalog, recipe: Recipe, cache: str | Path, settings: Fill
     found = FillEstimate(wanted=plan.wanted, stored=plan.stored, skipped=plan.skipped, missing=len(plan.missing))
     if not plan.missing:
         return found
-    stride = max(1, len(plan.missing) // PROBED)
-    some = replace(plan, missing=plan.missing[::stride][:PROBED])
     codec = settings.codec or _store_kind(Path(cache), settings).codec
-    return _probe(FillJob(catalog=catalog, recipe=recipe, plan=some, settings=settings, codec=codec), found)
+    mixed = replace(plan, missing=_spread(plan.missing))
+    return _probe(FillJob(catalog=catalog, recipe=recipe, plan=mixed, settings=settings, codec=codec), found)
+
+
+def _spread(missing: Sequence[_T]) -> list[_T]:
+    """In an order of which each beginning lies evenly over the whole: the first, the middle one, the quarters, …"""
+    bits = max(1, (len(missing) - 1).bit_length())
+    turned = (int(f"{place:0{bits}b}"[::-1], 2) for place in range(2**bits))
+    return [missing[place] for place in turned if place < len(missing)]
 
 
 def _store_kind(cache: Path, settings: FillSettings) -> StoreKind:
@@ -78,24 +91,32 @@ def _store_kind(cache: Path, settings: FillSettings) -> StoreKind:
 
 
 def _probe(job: FillJob, found: FillEstimate) -> FillEstimate:
-    """Compute one image to warm up, then all of them, measured."""
+    """Compute one image to warm up, then more and more of them, measured, until the time is over."""
     started = time.perf_counter()
-    engine, count = load_engine(job.recipe, job.settings), len(job.plan.missing)
-    first = replace(job, plan=replace(job.plan, missing=job.plan.missing[:1]))
-    _compute(first, engine, _memory(), FillCounts(None, 1, None))
+    engine, missing = load_engine(job.recipe, job.settings), job.plan.missing
+    _compute(_part(job, missing[:1]), engine, _memory(), FillCounts(None, 1, None))
     ready = time.perf_counter()
-    store, counts = _memory(), FillCounts(None, count, None)
-    calls = _compute(job, engine, store, counts)
-    seconds = time.perf_counter() - ready
-    sizes = [len(store.get(name) or b"") for name in store.names()]
+    count, computed, engine_seconds, size = 0, 0, 0.0, 0
+    failures: list[FailedEntry] = []
+    while count < len(missing) and (count == 0 or time.perf_counter() - ready < PROBE_SECONDS):
+        some = missing[count : 2 * count + _FIRST]
+        store, counts = _memory(), FillCounts(None, len(some), None)
+        calls = _compute(_part(job, some), engine, store, counts)
+        count, computed, engine_seconds = count + len(some), computed + calls.computed, engine_seconds + calls.seconds
+        size += sum(len(store.get(name) or b"") for name in store.names())
+        failures += counts.failures
     return replace(
         found,
         probed=count,
-        seconds_each=_seconds_each(calls.seconds, calls.computed, seconds, count),
-        bytes_each=sum(sizes) / count,
+        seconds_each=_seconds_each(engine_seconds, computed, time.perf_counter() - ready, count),
+        bytes_each=size / count,
         startup_seconds=ready - started,
-        failed=failures_by_reason(counts.failures),
+        failed=failures_by_reason(failures),
     )
+
+
+def _part(job: FillJob, missing: Sequence[Any]) -> FillJob:
+    return replace(job, plan=replace(job.plan, missing=list(missing)))
 
 
 def _seconds_each(engine_seconds: float, computed: int, seconds: float, count: int) -> float:
