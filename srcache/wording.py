@@ -73,6 +73,13 @@ def duration(seconds: Any) -> str:
     return f"{span / 60:.1f} min" if span < 3600 else f"{span / 3600:.1f} h"
 
 
+def about(seconds: float) -> str:
+    """A time that is only roughly known: 58 s, 12 min, 3.4 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
+
+
 def counted(count: int, thing: str) -> str:
     """A count and what is counted, in the singular or the plural: 1 image, 2 images; 1 class, 2 classes."""
     if count == 1:

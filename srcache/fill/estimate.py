@@ -1,10 +1,9 @@
 """What a fill would take, in hours and bytes: from a short probe on this machine, whose results are thrown away."""
 
 import time
-from collections.abc import Sequence
+from array import array
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
 
 from srcache.cache.failures import FailedEntry, failures_by_reason
 from srcache.cache.manifest import is_cache, open_cache
@@ -16,8 +15,6 @@ from srcache.fill.settings import FillSettings, require_possible
 from srcache.recipe.recipe import Recipe
 from srcache.service.runner import EngineRunner
 from srcache.stores import KINDS, Store, StoreKind, open_store, store_kind
-
-_T = TypeVar("_T")
 
 PROBE_SECONDS = 5.0
 """How long a probe goes on taking images, whatever their size; what is begun is finished."""
@@ -78,11 +75,11 @@ def estimate(catalog: Catalog, recipe: Recipe, cache: str | Path, settings: Fill
     return _probe(FillJob(catalog=catalog, recipe=recipe, plan=mixed, settings=settings, codec=codec), found)
 
 
-def _spread(missing: Sequence[_T]) -> list[_T]:
+def _spread(missing: "array[int]") -> "array[int]":
     """In an order of which each beginning lies evenly over the whole: the first, the middle one, the quarters, …"""
     bits = max(1, (len(missing) - 1).bit_length())
     turned = (int(f"{place:0{bits}b}"[::-1], 2) for place in range(2**bits))
-    return [missing[place] for place in turned if place < len(missing)]
+    return array(missing.typecode, (missing[place] for place in turned if place < len(missing)))
 
 
 def _store_kind(cache: Path, settings: FillSettings) -> StoreKind:
@@ -115,8 +112,8 @@ def _probe(job: FillJob, found: FillEstimate) -> FillEstimate:
     )
 
 
-def _part(job: FillJob, missing: Sequence[Any]) -> FillJob:
-    return replace(job, plan=replace(job.plan, missing=list(missing)))
+def _part(job: FillJob, missing: "array[int]") -> FillJob:
+    return replace(job, plan=replace(job.plan, missing=missing))
 
 
 def _seconds_each(engine_seconds: float, computed: int, seconds: float, count: int) -> float:

@@ -1,6 +1,7 @@
 """Dry runs: bytes are exact where everything was probed, hours follow from the probe, and nothing is written."""
 
 import time
+from array import array
 
 import engines
 import numpy as np
@@ -62,7 +63,7 @@ def test_a_large_data_set_is_probed_all_over_and_scaled_up(make_image, tmp_path,
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 8, 50])
 def test_each_beginning_of_a_probe_lies_all_over_the_data_set(count):
-    order = _spread(list(range(count)))
+    order = list(_spread(array("q", range(count))))
     assert sorted(order) == list(range(count))
     for end in range(1, count + 1):
         gaps = np.diff([-1, *sorted(order[:end]), count])

@@ -24,10 +24,11 @@ from srcache.catalog.scanning import scan
 from srcache.errors import CatalogError, ImageError, listed
 from srcache.keys import ImageKey
 from srcache.machine import versions
-from srcache.progress import Say
+from srcache.progress import Progress, Say
 from srcache.study.arms.sets import require_no_leaks
 from srcache.study.experiment import steps
 from srcache.study.experiment.config import DataChoice, Experiment
+from srcache.study.experiment.saying import spoken
 from srcache.study.prepare.lr import make_lr
 from srcache.study.prepare.samples import SAMPLE_SPLITS, make_faces, make_textures
 from srcache.study.prepare.split import names_by_class, place_file
@@ -97,7 +98,7 @@ def prepare_data(out: Path, experiment: Experiment, say: Say) -> DataSets:
     planned, problems = _plan_splits(sources, choice)
     _refuse_leaks(planned)
     for name, catalog in planned.items():
-        problems += _write_split(catalog, root, name, experiment)
+        problems += _write_split(catalog, root, name, experiment, spoken(say, f"data: {name}"))
         say(f"data: {len(catalog)} {name} images, LR by {experiment.degradation}")
     equal = _drop_equal_copies(root, planned)
     if equal:
@@ -181,7 +182,7 @@ def _catalog(rows: Sequence[Row]) -> Catalog:
     return Catalog(rows=tuple(named), classes=tuple(sorted({str(row.label) for row in named})))
 
 
-def _write_split(catalog: Catalog, root: Path, split: str, experiment: Experiment) -> list[Problem]:
+def _write_split(catalog: Catalog, root: Path, split: str, experiment: Experiment, show: Progress) -> list[Problem]:
     """Copy or link the images of a split, and make their LR copies; what cannot be read is in neither."""
     hr = root / "hr" / split
     for row in catalog.rows:
@@ -190,7 +191,7 @@ def _write_split(catalog: Catalog, root: Path, split: str, experiment: Experimen
         with suppress(ImageError):  # reading it again for its LR copy fails too, and is reported below
             place_file(row, hr / PurePosixPath(row.name), experiment.data.link)
     how = experiment.degradation
-    made = make_lr(catalog, root / "lr" / split, how.factor, how.filter, mod_crop=how.mod_crop)
+    made = make_lr(catalog, root / "lr" / split, how.factor, how.filter, show, mod_crop=how.mod_crop)
     for problem in made.failures:
         (hr / PurePosixPath(problem.name)).unlink(missing_ok=True)
     return [Problem(f"{split}/{problem.name}", problem.reason, problem.detail) for problem in made.failures]
