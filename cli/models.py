@@ -86,11 +86,13 @@ def convert_command(files: tuple[Path, ...], as_json: bool) -> int:
         if one.check and one.check.problem
     ]
     if as_json:
-        names = ("file", "digest", "check", "unchecked")
+        names = ("file", "digest", "check", "unchecked", "notes")
         _document("convert", {"checkpoints": [attributes(one, *names) for one in taken]}, failures)
         return 1 if failures else 0
     for one in taken:
         click.echo(f"{one.digest}  {one.file}{_checked(one)}")
+        for note in one.notes:
+            click.echo(f"  {note}", err=True)
     for failure in failures:
         click.echo(f"  {failure['detail']}", err=True)
     return 1 if failures else 0

@@ -29,12 +29,14 @@ class Converted:
         digest: its name.
         check: what came of holding it to the promises; None if no engine here runs it.
         unchecked: why no engine could tell, if one could not.
+        notes: what was left out of it.
     """
 
     file: Path
     digest: str
     check: EngineCheck | None
     unchecked: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 def convert(file: Path, say: Say | None = None) -> Converted:
@@ -44,22 +46,29 @@ def convert(file: Path, say: Say | None = None) -> Converted:
         WeightsError: it cannot be read, is of another kind, or holds more than tensors.
         DiskFullError: no room.
     """
-    digest = adopt(file, say)
+    notes: list[str] = []
+    digest = adopt(file, notes.append)
+    check = unchecked = None
     try:
-        found = _engine_for(digest)
+        check = _check(file, digest, say)
     except MissingExtraError as error:
-        return Converted(file=file, digest=digest, check=None, unchecked=str(error))
+        unchecked = str(error)
+    return Converted(file=file, digest=digest, check=check, unchecked=unchecked, notes=tuple(notes))
+
+
+def _check(file: Path, digest: str, say: Say | None) -> EngineCheck | None:
+    found = _engine_for(digest)
     if found is None:
-        return Converted(file=file, digest=digest, check=None)
+        return None
     name, setup = found
     known = check_of(digest)
     if known is not None and (known.engine, known.versions) == (name, versions()):
-        return Converted(file=file, digest=digest, check=known)
+        return known
     if say is not None:
         say(f"{file}: checking that engine {name} keeps its promises with it")
     check = EngineCheck(engine=name, scale=setup.scale, problem=_problem(name, setup), versions=versions())
     record_check(digest, check)
-    return Converted(file=file, digest=digest, check=check)
+    return check
 
 
 def _engine_for(digest: str) -> tuple[str, Any] | None:

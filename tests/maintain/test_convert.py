@@ -42,6 +42,14 @@ def test_a_network_that_keeps_the_promises_is_recorded_as_such(tmp_path: Path, n
     assert len(said) == 1, "once"
 
 
+def test_what_was_left_out_is_noted(tmp_path: Path) -> None:
+    loaded = torch.load(net(tmp_path), weights_only=True)
+    torch.save({**loaded, "epoch": 7}, tmp_path / "more.pth")
+    assert convert(tmp_path / "more.pth").notes == (
+        f"{tmp_path / 'more.pth'}: left out what is no tensor of the network: epoch",
+    )
+
+
 def test_a_network_that_breaks_a_promise_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from srcache_plugins.spandrel.network import SpandrelNetwork
 

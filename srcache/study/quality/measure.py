@@ -94,9 +94,13 @@ def measure_folders(
     metrics = tuple(dict.fromkeys(metric_name(name) for name in metrics))
     if reference is None:
         _require_no_reference(metrics)
-    usable, skipped = _usable_metrics(metrics, settings)
-    found = pair_up(None if reference is None else Path(reference), Path(test), settings.pick)
-    wanted, too_few = _metrics_for(usable, len(found.pairs), settings)
+    enough, too_few, found = list(metrics), list[Skipped](), None
+    places = None if reference is None else Path(reference), Path(test)
+    if any(least_images(name) > 1 for name in metrics):  # nobody should fetch weights to learn that images are few
+        found = pair_up(*places, settings.pick)
+        enough, too_few = _metrics_for(metrics, len(found.pairs), settings)
+    wanted, skipped = _usable_metrics(enough, settings)
+    found = found or pair_up(*places, settings.pick)
     scorers, unopened = _open_scorers(wanted, settings)
     measured = _Measurements(convention, tuple(name for name in wanted if name in BASIC), scorers, settings.advice)
     with TemporaryDirectory(prefix="srcache-quality-") as folder:

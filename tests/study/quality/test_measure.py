@@ -219,8 +219,7 @@ def test_a_set_metric_sees_exactly_the_compared_images(folders, fakes):
 
 
 def test_a_set_of_one_is_refused_before_anything_is_measured(tmp_path, monkeypatch):
-    monkeypatch.setattr(work, "require_metric", lambda *_, **__: None)
-    monkeypatch.setattr(work, "open_scorer", lambda *_, **__: pytest.fail("no metric is made"))
+    monkeypatch.setattr(work, "require_metric", lambda *_, **__: pytest.fail("no weights are looked for"))
     for folder in ("hr", "sr"):
         save(tmp_path / folder / "a.png", picture(32, 40, 0))
     for names in (("fid",), ("psnr", "FID")):
