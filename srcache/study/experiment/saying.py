@@ -14,18 +14,18 @@ def spoken(say: Say, what: str, every: float = 10.0) -> Progress:
         what: begins each line.
         every: seconds between two lines.
     """
-    started = time.monotonic()
-    due, first = started + every, None
+    due = time.monotonic() + every
+    first: tuple[float, int] | None = None
 
     def show(done: int, total: int) -> None:
         nonlocal due, first
         now = time.monotonic()
-        if first is None:
-            first = done - 1  # what was there before is not part of the pace
-        if now < due or done >= total:
+        if first is None:  # what was there before, and starting up, are not part of the pace
+            first = (now, done)
+        if now < due or done >= total or done <= first[1]:
             return
         due = now + every
-        left = (total - done) * (now - started) / max(1, done - first)
+        left = (total - done) * (now - first[0]) / (done - first[1])
         say(f"{what}: {done} of {total}, about {about(left)} left")
 
     return show

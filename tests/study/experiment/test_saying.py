@@ -24,11 +24,12 @@ def test_what_was_there_before_is_no_part_of_the_pace(monkeypatch: pytest.Monkey
     monkeypatch.setattr(saying.time, "monotonic", lambda: now[0])
     said: list[str] = []
     show = spoken(said.append, "x", every=1)
-    now[0] = 0.5
+    now[0] = 60.0
     show(901, 1000)
-    now[0] = 2.0
-    show(904, 1000)
-    assert said == ["x: 904 of 1000, about 48 s left"]
+    assert said == [], "one alone has no pace"
+    now[0] = 62.0
+    show(905, 1000)
+    assert said == ["x: 905 of 1000, about 48 s left"]
 
 
 def test_what_is_over_at_once_is_not_said() -> None:
