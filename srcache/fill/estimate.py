@@ -1,11 +1,12 @@
 """What a fill would take, in hours and bytes: from a short probe on this machine, whose results are thrown away."""
 
 import time
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from srcache.cache.failures import failures_by_reason
+from srcache.cache.failures import FailedEntry, failures_by_reason
 from srcache.catalog.parts import Part
 from srcache.catalog.rows import Catalog
 from srcache.engine.interface import SREngine
@@ -16,8 +17,11 @@ from srcache.recipe.recipe import Recipe
 from srcache.service.runner import EngineRunner
 from srcache.stores import Store, open_store, store_kind
 
-PROBED = 16
-"""Images that a probe computes at most."""
+PROBE_SECONDS = 5.0
+"""How long a probe goes on taking images, whatever their size; what is begun is finished."""
+
+_FIRST = 2
+"""Images that are measured first; then twice as many, and so on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +70,7 @@ def estimate(
     settings: FillSettings | None = None,
     devices: Sequence[str] = (),
 ) -> FillEstimate:
-    """Plan a fill, and probe it with images from all over the data set; writes nothing.
+    """Plan a fill, and probe it for a few seconds with images from all over the data set; writes nothing.
 
     Args:
         catalog, recipe, cache, settings: as `fill` takes them.
@@ -94,31 +98,45 @@ def estimate(
     )
     if not plan.missing:
         return found
-    stride = max(1, len(plan.missing) // PROBED)
-    some = replace(plan, missing=plan.missing[::stride][:PROBED])
     codec = settings.codec or store_kind(kind_for(cache, settings.store)).codec
-    return _probe(FillJob(catalog=catalog, recipe=recipe, plan=some, settings=settings, codec=codec), found)
+    mixed = replace(plan, missing=_spread(plan.missing))
+    return _probe(FillJob(catalog=catalog, recipe=recipe, plan=mixed, settings=settings, codec=codec), found)
+
+
+def _spread(missing: "array[int]") -> "array[int]":
+    """In an order of which each beginning lies evenly over the whole: the first, the middle one, the quarters, …"""
+    bits = max(1, (len(missing) - 1).bit_length())
+    turned = (int(f"{place:0{bits}b}"[::-1], 2) for place in range(2**bits))
+    return array(missing.typecode, (missing[place] for place in turned if place < len(missing)))
 
 
 def _probe(job: FillJob, found: FillEstimate) -> FillEstimate:
-    """Compute one image to warm up, then all of them, measured."""
+    """Compute one image to warm up, then more and more of them, measured, until the time is over."""
     started = time.perf_counter()
-    engine, count = load_engine(job.recipe, job.settings), len(job.plan.missing)
-    first = replace(job, plan=replace(job.plan, missing=job.plan.missing[:1]))
-    _compute(first, engine, _memory(), FillCounts(None, 1, None))
+    engine, missing = load_engine(job.recipe, job.settings), job.plan.missing
+    _compute(_part(job, missing[:1]), engine, _memory(), FillCounts(None, 1, None))
     ready = time.perf_counter()
-    store, counts = _memory(), FillCounts(None, count, None)
-    calls = _compute(job, engine, store, counts)
-    seconds = time.perf_counter() - ready
-    sizes = [len(store.get(name) or b"") for name in store.names()]
+    count, computed, engine_seconds, size = 0, 0, 0.0, 0
+    failures: list[FailedEntry] = []
+    while count < len(missing) and (count == 0 or time.perf_counter() - ready < PROBE_SECONDS):
+        some = missing[count : 2 * count + _FIRST]
+        store, counts = _memory(), FillCounts(None, len(some), None)
+        calls = _compute(_part(job, some), engine, store, counts)
+        count, computed, engine_seconds = count + len(some), computed + calls.computed, engine_seconds + calls.seconds
+        size += sum(len(store.get(name) or b"") for name in store.names())
+        failures += counts.failures
     return replace(
         found,
         probed=count,
-        seconds_each=_seconds_each(calls.seconds, calls.computed, seconds, count),
-        bytes_each=sum(sizes) / count,
+        seconds_each=_seconds_each(engine_seconds, computed, time.perf_counter() - ready, count),
+        bytes_each=size / count,
         startup_seconds=ready - started,
-        failed=failures_by_reason(counts.failures),
+        failed=failures_by_reason(failures),
     )
+
+
+def _part(job: FillJob, missing: "array[int]") -> FillJob:
+    return replace(job, plan=replace(job.plan, missing=missing))
 
 
 def _seconds_each(engine_seconds: float, computed: int, seconds: float, count: int) -> float:

@@ -21,6 +21,7 @@ from srcache.images.pillow import to_pixels as to_pixels
 from srcache.images.pixels import FILTERS as FILTERS
 from srcache.images.pixels import PIXEL_LIMIT as PIXEL_LIMIT
 from srcache.images.pixels import Pixels as Pixels
+from srcache.images.pixels import divisible_part as divisible_part
 from srcache.images.pixels import from_tensor as from_tensor
 from srcache.images.pixels import pixel_limit as pixel_limit
 from srcache.images.pixels import require_pixels as require_pixels

@@ -106,6 +106,7 @@ def _head(study: Study) -> Markup:
         "header",
         study.heading(0, name(study.title)),
         None if study.complete else _incomplete(),
+        _newer() if study.newer else None,
         tag("p", question, class_="question", dir="auto") if question else None,
         tag("p", verdict or NO_VERDICT, class_="verdict" if len(verdict) < _LONG else "verdict long", dir="auto"),
         tag("p", f"{finding}.", class_="finding") if finding else None,
@@ -113,6 +114,19 @@ def _head(study: Study) -> Markup:
         if first_seed != verdict
         else None,
         definitions(_facts(study)),
+    )
+
+
+def _newer() -> Markup:
+    return tag(
+        "p",
+        tag("strong", "This is the latest complete set."),
+        prose(
+            " A later run of this experiment was begun and is not finished; the same `srcache experiment` command goes "
+            "on where it stopped, and then writes this page anew."
+        ),
+        class_="warning",
+        role="note",
     )
 
 
