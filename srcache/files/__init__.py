@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
 
-import yaml
 
 from srcache.errors import BusyError, ConfigError, DiskFullError
 
@@ -225,6 +224,8 @@ def yaml_mapping(text: str, origin: str, of: str = "", error: type[ConfigError] 
     Raises:
         ConfigError: of the type `error`: the text is not YAML, or not a mapping.
     """
+    import yaml
+
     try:
         plain = yaml.safe_load(text)
     except yaml.YAMLError as reason:
