@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
 
-
 from srcache.errors import BusyError, ConfigError, DiskFullError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}

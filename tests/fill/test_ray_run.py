@@ -39,7 +39,7 @@ def test_what_cannot_be_is_refused_before_anything_is_made(photos, tmp_path, set
 
 def test_a_cache_of_another_kind_is_refused(photos, tmp_path):
     create_cache(tmp_path / "cache", "lmdb")
-    with pytest.raises(CacheError, match="lmdb, the store of .* is filled by one at a time"):
+    with pytest.raises(CacheError, match=r"lmdb, the store of .* is filled by one at a time"):
         fill(scan(photos), recipe_of("test-shapes"), tmp_path / "cache", FillSettings(ray=RaySettings()))
 
 
