@@ -72,7 +72,7 @@ def fill_on_devices(
         keep(opened, catalog)
         gauge = _Gauge(progress)
         children = [
-            _Child(device, _Order(folder.path, part.of(catalog), catalog.digest, how), gauge)
+            _Child(device, _Order(opened.place, folder.path.name, part.of(catalog), catalog.digest, how), gauge)
             for device, part, how in zip(devices, parts, _settings(devices, settings), strict=True)
         ]
         stopped = _run(children)
@@ -81,12 +81,25 @@ def fill_on_devices(
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """What a process is to do: a recipe's folder, its share of the images, the whole catalog's digest, and how."""
+    """What a process is to do.
 
-    folder: Path
+    Attributes:
+        cache: its path or URL.
+        recipe: the name of the recipe's folder in it.
+        images: its share of them, of the whole catalog with `digest`.
+        settings: how.
+    """
+
+    cache: Path | str
+    recipe: str
     images: Catalog
     digest: str
     settings: FillSettings
+
+    @property
+    def folder(self) -> Path | str:
+        """The recipe's folder, for people: a path or a URL."""
+        return self.cache / self.recipe if isinstance(self.cache, Path) else f"{self.cache}/{self.recipe}"
 
     def packed(self) -> "tuple[_Order, list[tuple[str | None, ...]]]":
         """The same for another process: columns of text, because a million rows with paths take long to pickle."""
@@ -253,7 +266,7 @@ def _nothing(child: _Child) -> FillReport:
     """The report of a process that came to none: nothing that it wanted is known to be there."""
     order = child.order
     wanted = len({row.key for row in order.images.rows}) * order.settings.samples
-    return FillReport(folder=order.folder, recipe=order.folder.name, wanted=wanted, stored=0)
+    return FillReport(folder=order.folder, recipe=order.recipe, wanted=wanted, stored=0)
 
 
 def _sum(reports: Sequence[FillReport], settings: FillSettings) -> FillReport:
@@ -295,7 +308,7 @@ def _filled(order: _Order, progress: Progress) -> tuple[FillReport | None, Excep
     """Fill; the report, or why there is none (neither: it was told to stop early)."""
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-        folder = open_cache(order.folder.parent).folder(order.folder)
+        folder = open_cache(order.cache, spool=order.settings.spool).find(order.recipe)
         return fill_share(folder, Share(order.images, order.digest), order.settings, progress), None
     except FillInterrupted as stop:
         return stop.report, None

@@ -65,6 +65,17 @@ def test_two_processes_make_what_one_makes_and_nothing_twice(photos, tmp_path):
     assert children() == []
 
 
+def test_a_cache_below_a_url_gets_the_receipts_of_all(photos, tmp_path, monkeypatch):
+    monkeypatch.setenv("SRCACHE_HOME", str(tmp_path / "home"))
+    url, catalog = (tmp_path / "objects").as_uri(), scan(photos)
+    report = fill_on_devices(catalog, load_recipe("bicubic"), url, TWO)
+    assert str(report.folder).startswith(f"{url}/bicubic-")
+    assert (report.added, report.left) == (12, 0)
+    assert len(list((tmp_path / "objects").glob("*/receipts/*.json"))) == 2
+    assert len(list((tmp_path / "objects").glob("*/data.shards/*.tar"))) == 2
+    assert fill_on_devices(catalog, load_recipe("bicubic"), url, TWO).stored == 12
+
+
 def test_one_device_is_a_fill_in_this_process(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_run", None)
     report = fill_on_devices(
