@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from srcache.catalog.huggingface_source import HuggingFaceSource
-from srcache.catalog.torch_source import FolderSource, ItemsSource, has_samples
-from srcache.errors import CatalogError
+from srcache.catalog.torch_source import FolderSource, ItemsSource, is_asked_as, is_of, is_plain_folder
+from srcache.errors import CatalogError, listed
 from srcache.images import Decoded
 
 
@@ -65,21 +65,26 @@ class Source(Protocol):
 def open_source(dataset: Any) -> Source:
     """Look into a map-style data set: a torchvision folder, a Subset, a Hugging Face Dataset, or (image, label) items.
 
+    A data set is read by its files only where its items are those of torchvision, torch or datasets themselves. A class
+    with a `__getitem__` or a loader of its own is asked for its items, whatever else it has.
+
     Raises:
         CatalogError: it is none of these, or it applies a transform that cannot be taken off.
     """
-    if _is_a(dataset, "torch.utils.data", "Subset"):
-        return _Subset(open_source(dataset.dataset), [int(index) for index in dataset.indices])
-    if _is_a(dataset, "datasets", "DatasetDict") or _is_a(dataset, "datasets", "IterableDatasetDict"):
+    if is_of(dataset, "datasets", "DatasetDict") or is_of(dataset, "datasets", "IterableDatasetDict"):
         raise CatalogError(f"expected one split, but got a DatasetDict of {', '.join(dataset)}; pass one of them")
-    if _is_a(dataset, "datasets", "Dataset"):
-        return HuggingFaceSource(dataset)
-    if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
+    streams = is_of(dataset, "torch.utils.data", "IterableDataset")
+    if streams or not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
         raise CatalogError(
-            f"expected a folder, a CSV file or a map-style data set, but got {type(dataset).__name__} without "
-            "len() and indexing; a data set that can only be iterated has no names to cache under"
+            f"expected a folder, a CSV file or a map-style data set, but got {type(dataset).__name__} "
+            f"without {'len() and ' if not hasattr(dataset, '__len__') else ''}indexing; "
+            "a data set that can only be iterated has no names to cache under"
         )
-    return FolderSource(dataset) if has_samples(dataset) else ItemsSource(dataset)
+    if is_asked_as(dataset, "torch.utils.data", "Subset"):
+        return _Subset(open_source(dataset.dataset), _plain_indices(dataset))
+    if is_asked_as(dataset, "datasets", "Dataset"):
+        return HuggingFaceSource(dataset)
+    return FolderSource(dataset) if is_plain_folder(dataset) else ItemsSource(dataset)
 
 
 def subset(source: Source, indices: Sequence[int]) -> Source:
@@ -126,8 +131,20 @@ class _Subset:
         return self._inner.classes()
 
 
-def _is_a(value: Any, package: str, name: str) -> bool:
-    """Whether a class of this name and package is among a value's ancestors; imports nothing."""
-    return any(
-        kind.__name__ == name and f"{kind.__module__}.".startswith(f"{package}.") for kind in type(value).__mro__
-    )
+def _plain_indices(dataset: Any) -> list[int]:
+    """The indices of a torch Subset as numbers.
+
+    Raises:
+        CatalogError: they are a mask, no whole numbers, or outside of the data set.
+    """
+    inner, found = len(dataset.dataset), list[int]()
+    for index in dataset.indices:
+        if isinstance(index, bool) or str(getattr(index, "dtype", "")).endswith("bool"):
+            raise CatalogError("a Subset's indices must be numbers, but are a mask; give numpy.flatnonzero(mask)")
+        try:
+            found.append(operator.index(index))
+        except TypeError as error:
+            raise CatalogError(f"a Subset's indices must be whole numbers, but one is {index!r}") from error
+    if wrong := [index for index in found if not -inner <= index < inner]:
+        raise CatalogError(f"a Subset of {inner} items has indices that they lack: {listed(wrong)}")
+    return [index % inner for index in found]

@@ -38,9 +38,7 @@ from srcache.catalog.scanning import from_dataset, scan
 from srcache.dataset import items as items_room
 from srcache.dataset.augmented import SRAugmentedDataset
 from srcache.engine.registry import open_engine
-from srcache.errors import (
-    CatalogError,
-)
+from srcache.errors import CatalogError, MissError
 from srcache.images import Pixels, decode
 from srcache.keys import entry_name, file_key
 
@@ -71,6 +69,32 @@ def test_the_users_data_set_is_left_as_it_was(photos: Path) -> None:
     assert labels == [label for _, label in base]
     assert data.classes is None
     assert data.class_to_idx == {}
+
+
+class OwnItems(ImageFolder):
+    """Reads its files as they are, and labels them itself."""
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        image, label = super().__getitem__(index)
+        return image, 10 * label + index
+
+
+class Cropped(ImageFolder):
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        image, label = super().__getitem__(index)
+        return image.crop((0, 0, 8, 8)), label
+
+
+def test_a_base_with_items_of_its_own_gives_its_own_images_and_labels(photos: Path) -> None:
+    cache, entries = built(photos, PLAIN), stored(built(photos, PLAIN), PLAIN)
+    data = SRAugmentedDataset(OwnItems(photos), cache, policy="sr")
+    for index, file in enumerate(files_of(photos)):
+        assert same(data[index], decode(entries[entry_name(file_key(file), 0)])), "found by its pixels"
+        assert data[index][1] == 10 * (index // 4) + index
+    cropped = SRAugmentedDataset(Cropped(photos), cache, policy="lr")
+    assert array(cropped[0]).shape == (8, 8, 3)
+    with pytest.raises(MissError):
+        SRAugmentedDataset(Cropped(photos), cache, policy="sr")[0]
 
 
 def test_parts_of_an_image_folder(photos: Path) -> None:
