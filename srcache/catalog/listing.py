@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from srcache.catalog.classes import classes_of_labels
 from srcache.catalog.names import SUFFIXES
 from srcache.errors import CatalogError, Mistakes, listed
 
@@ -49,16 +50,27 @@ class Listed(NamedTuple):
 
 @dataclass(slots=True)
 class Listing:
-    """What was found in a folder or a CSV file so far: images, problems, and how many files are no images."""
+    """What was found in a folder or a CSV file so far.
+
+    Attributes:
+        files: the images.
+        problems: what was left out, and why.
+        ignored: how many files are no images.
+        classes: the names of the classes in the order of their numbers, whether or not they have images.
+        unclassed: why there are no classes, if a CSV file was meant to have some, in words that go on after its name.
+    """
 
     files: list[Listed] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     ignored: int = 0
+    classes: tuple[str, ...] = ()
+    unclassed: str = ""
 
 
 def list_folder(base: Path) -> Listing:
     """All images below a folder, in ImageFolder's order: by class, then by folder, then by name."""
     found, real, folders = Listing(), os.path.realpath(base), [""]
+    classes: list[str] = []
     while folders:
         folder = folders.pop()
         try:
@@ -66,8 +78,11 @@ def list_folder(base: Path) -> Listing:
                 folders += [name for entry in entries if (name := _visit(entry, folder, real, found))]
         except OSError as error:
             found.problems.append(unreadable(folder or ".", error))
+        classes = classes if folder else sorted(folders)
     flat = any("/" not in file.name for file in found.files)
     if not flat:
+        with_images = {file.name.partition("/")[0] for file in found.files}
+        found.classes = tuple(name for name in classes if name in with_images or not _is_cache(base / name))
         found.files = [Listed(file.name, file.name.partition("/")[0], file.path) for file in found.files]
     found.files.sort(key=_order)
     return found
@@ -80,8 +95,8 @@ def list_csv(path: Path) -> Listing:
         CatalogError: every mistake in it, with its line.
     """
     found, mistakes = Listing(), Mistakes()
-    real, lines = os.path.realpath(path.parent), dict[str, int]()
-    for line, name, label in _csv_rows(path, mistakes):
+    real, lines, labels = os.path.realpath(path.parent), dict[str, int](), set[str]()
+    for line, name, label in _csv_rows(path, mistakes, found):
         parts = PurePosixPath(name).parts
         if not parts or parts[0] == "/" or ".." in parts or "\0" in name:
             mistakes.note(f"line {line}: expected a path below the CSV's folder, without .., but got {name!r}")
@@ -90,6 +105,7 @@ def list_csv(path: Path) -> Listing:
         if lines.setdefault(name, line) != line:
             mistakes.note(f"line {line}: {name} is already on line {lines[name]}")
             continue
+        labels |= {label} - {""}
         file = path.parent / name
         if not file.is_file():
             found.problems.append(Problem(name, "missing", f"line {line} names a file that does not exist"))
@@ -98,6 +114,8 @@ def list_csv(path: Path) -> Listing:
         else:
             found.files.append(Listed(name, label or None, file))
     mistakes.raise_as(CatalogError, f"{path} has mistakes", most=_MOST_MISTAKES)
+    found.classes, refusal = classes_of_labels(labels)
+    found.unclassed = found.unclassed or refusal
     return found
 
 
@@ -154,8 +172,13 @@ def _order(file: Listed) -> tuple[str, str, str]:
     return folder.partition("/")[0], folder, name
 
 
-def _csv_rows(path: Path, mistakes: Mistakes) -> Iterator[tuple[int, str, str]]:
-    """(line, path, label) of each row of a CSV file."""
+def _is_cache(folder: Path) -> bool:
+    """Whether a folder beside the class folders is a cache, and no class."""
+    return (folder / "srcache.json").exists()
+
+
+def _csv_rows(path: Path, mistakes: Mistakes, found: Listing) -> Iterator[tuple[int, str, str]]:
+    """(line, path, label) of each row of a CSV file; notes in `found` if it has no labels."""
     try:
         reader = csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""), strict=True)
         table = [(reader.line_num, cells) for cells in reader if cells]
@@ -169,6 +192,11 @@ def _csv_rows(path: Path, mistakes: Mistakes) -> Iterator[tuple[int, str, str]]:
             f"{', '.join(header) or 'nothing'}"
         )
     label = header.index("label") if "label" in header else None
+    if label is not None:
+        for _, cells in table[1:]:
+            cells[label : label + 1] = [cell.strip() for cell in cells[label : label + 1]]
+    elif set(header) - {*PATH_COLUMNS, "key"}:
+        found.unclassed = f"it has no column `label`, so its images have no labels; its columns are {', '.join(header)}"
     labelled = label is not None and any(len(cells) > label and cells[label] for _, cells in table[1:])
     for line, cells in table[1:]:
         if len(cells) != len(header):

@@ -2,14 +2,15 @@
 
 import csv
 import io
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 
 from srcache.catalog.listing import Problem
 from srcache.catalog.sources import Source
-from srcache.errors import ImageError
+from srcache.errors import CatalogError, ImageError, listed
 from srcache.images import Decoded, decode_both, read_file
 from srcache.keys import ImageKey, image_key, pixel_key
 
@@ -37,11 +38,13 @@ class Catalog:
 
     Attributes:
         rows: the images.
-        classes: the labels' names in the order of their numbers; empty if there are no labels.
+        classes: the labels' names in the order of their numbers, also of such that no image has; empty if there are no
+            labels, or if they cannot be classes.
         root: the folder that names are relative to, if there is one.
         problems: what was left out, and why. A catalog of a data set without problems has a row per item.
         ignored: how many files were skipped because they are no images.
         source: where rows without a file come from.
+        unclassed: a sentence that says why there are no classes, if a CSV file was meant to have some.
     """
 
     rows: tuple[Row, ...]
@@ -50,6 +53,7 @@ class Catalog:
     problems: tuple[Problem, ...] = ()
     ignored: int = 0
     source: Source | None = field(default=None, repr=False, compare=False)
+    unclassed: str = field(default="", repr=False)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -75,6 +79,20 @@ class Catalog:
         decoded = self.source.load(index)
         _require_key(row, pixel_key(decoded.rgb) if check else row.key)
         return decoded
+
+    def with_classes(self, names: Sequence[str]) -> "Catalog":
+        """The same images, with these classes: of a training set, say, where this one lacks some of them.
+
+        Raises:
+            CatalogError: an image has none of them for its label, or one is named twice.
+        """
+        unknown = sorted({row.label or "no label" for row in self.rows} - set(names))
+        if unknown or len(set(names)) < len(names) or isinstance(names, str):
+            raise CatalogError(
+                f"expected different names of classes, one for every label, but got {names!r}"
+                f"{f', which lack {listed(unknown)}' if unknown else ''}"
+            )
+        return replace(self, classes=tuple(names), unclassed="")
 
     def _bytes(self, index: int) -> bytes | None:
         path = self.rows[index].path

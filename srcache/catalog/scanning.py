@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from srcache.catalog.classes import in_order
 from srcache.catalog.hashing import Hasher, memo_path
 from srcache.catalog.listing import Problem, bad_name, is_bad_name, list_csv, list_folder, problem_summary, unreadable
 from srcache.catalog.names import SUFFIXES
@@ -79,18 +80,12 @@ def scan(
         )
     return Catalog(
         rows=tuple(rows),
-        classes=class_order({file.label for file in found.files if file.label is not None}, by_number=is_csv),
+        classes=found.classes,
+        unclassed=f"{root}: {found.unclassed}" if found.unclassed else "",
         root=base,
         problems=tuple(sorted(found.problems, key=lambda problem: problem.name)),
         ignored=found.ignored,
     )
-
-
-def class_order(labels: set[str], by_number: bool) -> tuple[str, ...]:
-    """Class names in order: as text, as torchvision has folders; integers in a CSV file by their value."""
-    if by_number and all(label.isdecimal() for label in labels):
-        return tuple(sorted(labels, key=lambda label: (int(label), label)))
-    return tuple(sorted(labels))
 
 
 def from_dataset(
@@ -122,7 +117,7 @@ def from_dataset(
         raise CatalogError(f"expected images, but the data set has none that can be read{problem_summary(problems)}")
     return Catalog(
         rows=tuple(rows),
-        classes=classes if classes is not None else tuple(sorted({row.label for row in rows if row.label is not None})),
+        classes=classes if classes is not None else in_order(row.label for row in rows if row.label is not None),
         root=source.root,
         problems=tuple(problems),
         source=source if not problems else subset(source, kept),

@@ -63,6 +63,8 @@ class SRAugmentedDataset:
             the recipe's engine and write it back), or such an engine that is open already (spawned workers get a
             pickled copy). Every fallback is counted.
         seed: of a policy that is given as text.
+        classes: the names of the classes 0, 1, …, for a folder or a CSV file that lacks some of them; by default a
+            folder's class folders, with and without images, by name.
 
     Raises:
         ConfigError: what was asked for is not there; the message says what is.
@@ -80,13 +82,14 @@ class SRAugmentedDataset:
         on_miss: "str | SREngine" = "raise",
         *,
         seed: int = 0,
+        classes: Sequence[str] | None = None,
     ) -> None:
         folder = find_folder(cache, recipe)
         wanted = policy if isinstance(policy, Policy) else Policy.parse(policy, seed)
         self._size = valid_size(size)
         filler = open_miss_filler(on_miss, folder)
         chooser = Chooser(wanted, images := SRImages(folder))
-        items = open_items(base, hr, folder.recipe.degradation)
+        items = open_items(base, hr, folder.recipe.degradation, classes)
         if "hr" in wanted.kinds or on_miss == "hr":
             items.require_hr()
         self.transform = _only_transform(transform, items.transform)

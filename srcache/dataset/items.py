@@ -10,6 +10,7 @@ worker as their reference counts are touched, and would take seconds to send to 
 """
 
 import os
+import warnings
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
@@ -140,8 +141,11 @@ def _shared(pixels: Pixels) -> Pixels:
     return view
 
 
-def open_items(base: Any, hr: Any, degradation: Degradation | None) -> Items:
+def open_items(base: Any, hr: Any, degradation: Degradation | None, classes: Sequence[str] | None = None) -> Items:
     """Look into a base: a folder, a CSV file, a Catalog, or a map-style data set; and pair HR images with it.
+
+    Args:
+        classes: names of classes in the order of their numbers, instead of those that the base has.
 
     Raises:
         CatalogError: the base cannot be used, has files that cannot be read, or HR images are missing.
@@ -152,7 +156,13 @@ def open_items(base: Any, hr: Any, degradation: Degradation | None) -> Items:
         catalog = base
     elif isinstance(base, str | Path):
         catalog = require_complete(scan(base), _ADVICE)
+        if catalog.unclassed and classes is None and not any(row.label for row in catalog.rows):
+            warnings.warn(catalog.unclassed, stacklevel=3)
     else:
+        if classes is not None:
+            raise CatalogError(
+                "classes= names the classes of a folder, a CSV file or a Catalog; a data set numbers its own"
+            )
         source = open_source(base)
         if len(source) == 0:
             raise CatalogError("expected a data set with images, but got an empty one")
@@ -161,6 +171,7 @@ def open_items(base: Any, hr: Any, degradation: Degradation | None) -> Items:
                 raise CatalogError("hr= pairs by file name, but the base's images have none; use a folder as base")
             return Items(source, None, None, degradation)
         catalog = require_complete(from_dataset(base), _ADVICE)
+    catalog = catalog if classes is None else catalog.with_classes(classes)
     hr_files = hr_paths([row.name for row in catalog.rows], hr) if hr is not None else None
     return Items(catalog.source or _CatalogFiles(catalog), catalog, hr_files, degradation)
 
@@ -195,6 +206,8 @@ class _CatalogFiles:
     transform = None
 
     def __init__(self, catalog: Catalog) -> None:
+        if catalog.unclassed and any(row.label for row in catalog.rows):
+            raise CatalogError(catalog.unclassed)
         numbers: dict[str | None, int] = {name: number for number, name in enumerate(catalog.classes)}
         numbers[None] = NO_LABEL
         unknown = sorted({row.label for row in catalog.rows if row.label} - set(catalog.classes))
