@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from image_sets import ImageItems, as_pillow, fail
-from image_trees import csv_of, names, tree, write
+from image_trees import csv_of, names, time_passes, tree, write
 from PIL import Image
 from torch.utils.data import Subset
 from torchvision import datasets as tv
@@ -188,6 +188,7 @@ def test_a_relative_root(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_second_look_at_a_folder_reads_no_files(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    time_passes(monkeypatch)
     then = 1_700_000_000
     for file in photos.rglob("*.*"):
         os.utime(file, (then, then))
