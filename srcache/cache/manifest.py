@@ -10,10 +10,11 @@ may make a cache or add to it at once: what both write has equal bytes, and what
 """
 
 import json
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -128,10 +129,20 @@ class RecipeFolder:
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """A cache directory, opened by `open_cache` or made by `create_cache`: its recipes' folders and its catalogs."""
+    """A cache directory, opened by `open_cache` or made by `create_cache`: its recipes' folders and its catalogs.
+
+    Attributes:
+        path: as it was given, for messages and for work that is done at once.
+        kind: of the store.
+        place: the same from the root of the file system, for what lives on when the process changes its folder.
+    """
 
     path: Path
     kind: str
+    place: Path = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "place", Path(os.path.abspath(self.path)))
 
     def folders(self) -> list[RecipeFolder]:
         """Every recipe in the cache, by folder name."""
@@ -298,9 +309,10 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def find_folder(cache: str | Path | Cache, recipe: str | Recipe | None) -> RecipeFolder:
-    """A recipe's folder in a cache; without a recipe, the only one.
+    """A recipe's folder in a cache; without a recipe, the only one; the process may change its folder later.
 
     Raises:
         CacheError: no such cache or recipe, or several and none was named.
     """
-    return (cache if isinstance(cache, Cache) else open_cache(cache)).find(recipe)
+    opened = cache if isinstance(cache, Cache) else open_cache(cache)
+    return replace(opened, path=opened.place).find(recipe)

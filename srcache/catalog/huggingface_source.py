@@ -20,6 +20,7 @@ class HuggingFaceSource:
 
         self.transform: Callable[[Any], Any] | None = None
         self.root: Path | None = None
+        self._home = Path.cwd()
         features = dict(dataset.features)
         self._image = _image_column(features)
         self._label = _label_column(features)
@@ -36,7 +37,7 @@ class HuggingFaceSource:
     def path(self, index: int) -> Path | None:
         """The file behind an item, if there is one; see `Source`."""
         item = self._item(index)
-        return Path(item["path"]).absolute() if item["bytes"] is None and item["path"] else None
+        return self._home / item["path"] if item["bytes"] is None and item["path"] else None
 
     def data(self, index: int) -> bytes | None:
         """The encoded file of an item, if there is one; see `Source`."""
@@ -45,7 +46,7 @@ class HuggingFaceSource:
             return bytes(item["bytes"])
         if not item["path"]:
             raise ImageError("unreadable", "the data set has no image in this row")
-        return read_file(Path(item["path"]))
+        return read_file(self._home / item["path"])
 
     def label(self, index: int) -> Any:
         """The target of an item; see `Source`."""
