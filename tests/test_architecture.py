@@ -16,7 +16,7 @@ ROOT = paths.ROOT
 PACKAGES = {"srcache": "srcache", "srcache_cli": "cli", "srcache_plugins": "plugins", "benchmarks": "benchmarks"}
 
 FLOORS = [
-    ["errors", "keys", "progress", "wording"],
+    ["errors", "keys", "locks", "progress", "wording"],
     ["files", "images", "machine", "study.statistics", "html"],
     ["engine", "stores", "catalog"],
     ["weights", "conformance", "study.compare"],

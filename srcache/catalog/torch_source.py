@@ -1,6 +1,5 @@
 """Data sets as torch has them, as sources of images: torchvision's folders, and any map-style data set of items."""
 
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,10 @@ from PIL import Image
 from srcache.catalog.base_transform import TakenOff
 from srcache.errors import CatalogError, ImageError, SrcacheError
 from srcache.images import Decoded, Pixels, decode_both, read_file, to_pixels
+from srcache.locks import ForkLock
 
-_ONE_AT_A_TIME = threading.Lock()
-"""Held while any data set is asked for an item."""
+_ONE_AT_A_TIME = ForkLock(patience=5)
+"""Held while any data set is asked for an item; what a data set holds in turn, such as a zip's lock, is free then."""
 
 _LOADERS = ("default_loader", "pil_loader", "accimage_loader")
 _TARGETS_ARE_LABELS = (("torchvision.datasets.cifar", "CIFAR10"), ("torchvision.datasets.mnist", "MNIST"))
@@ -56,6 +56,7 @@ class FolderSource:
     def __init__(self, dataset: Any) -> None:
         self.transform: Callable[[Any], Any] | None = getattr(dataset, "transform", None)
         self.root = Path(dataset.root).absolute() if isinstance(getattr(dataset, "root", None), str | Path) else None
+        self._home = Path.cwd()
         self._samples: Sequence[tuple[str | Path, Any]] = dataset.samples
         self._target_transform = getattr(dataset, "target_transform", None)
         self._classes = _class_names(dataset)
@@ -65,11 +66,11 @@ class FolderSource:
 
     def path(self, index: int) -> Path | None:
         """The file behind an item, if there is one; see `Source`."""
-        return Path(self._samples[index][0]).absolute()
+        return self._home / self._samples[index][0]
 
     def data(self, index: int) -> bytes | None:
         """The encoded file of an item, if there is one; see `Source`."""
-        return read_file(Path(self._samples[index][0]))
+        return read_file(self._home / self._samples[index][0])
 
     def label(self, index: int) -> Any:
         """The target of an item; see `Source`."""
@@ -78,7 +79,7 @@ class FolderSource:
 
     def load(self, index: int) -> Decoded:
         """The image of an item; see `Source`."""
-        return decode_both(read_file(Path(self._samples[index][0])))
+        return decode_both(read_file(self._home / self._samples[index][0]))
 
     def classes(self) -> tuple[str, ...] | None:
         """The names of the labels 0, 1, …; see `Source`."""

@@ -9,12 +9,13 @@ show that `set_epoch` is not called.
 import fcntl
 import os
 import tempfile
-import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from srcache.locks import ForkLock
 
 COUNTED = ("hr", "lr", "sr", "missed_to_lr", "missed_to_hr", "computed")
 """What is counted: variants served, fallbacks for missing SR, and SR images made on the way."""
@@ -118,24 +119,8 @@ class Counters:
         return int(self._cells[1:, :_SERVED].sum())
 
 
-class _Turn:
-    """A lock between the threads of this process, and a new one in a process that was forked while it was held."""
-
-    def __init__(self) -> None:
-        self._renew()
-        os.register_at_fork(after_in_child=self._renew)
-
-    def _renew(self) -> None:
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *error: object) -> None:
-        self._lock.release()
-
-
-_turn = _Turn()
+_turn = ForkLock(patience=5)
+"""Between the threads of this process."""
 
 
 @contextmanager

@@ -5,7 +5,6 @@ engine batches of the size that `fill` takes, so that the cache gets what `fill`
 """
 
 import os
-import threading
 import weakref
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from srcache.engine.registry import find_engine, open_engine
 from srcache.errors import ConfigError, DeviceError, RecipeError
 from srcache.images import Decoded
 from srcache.keys import split_name
+from srcache.locks import ForkLock
 from srcache.machine import device_name, resolve_device
 from srcache.recipe.reading import require_engine
 from srcache.recipe.recipe import Recipe
@@ -57,13 +57,13 @@ class MissFiller:
         require_engine(recipe, info)
         self._folder, self._engine = folder, engine
         self._service: tuple[int, SRService] | None = None
-        self._one_at_a_time = threading.Lock()
+        self._one_at_a_time = ForkLock()
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_folder": self._folder, "_engine": self._engine}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _service=None, _one_at_a_time=threading.Lock())
+        self.__dict__.update(state, _service=None, _one_at_a_time=ForkLock())
 
     def make(self, wanted: Iterable[tuple[str, str, Decoded]]) -> tuple[int, list[str]]:
         """Make and store entries.
