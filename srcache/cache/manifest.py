@@ -314,5 +314,7 @@ def find_folder(cache: str | Path | Cache, recipe: str | Recipe | None) -> Recip
     Raises:
         CacheError: no such cache or recipe, or several and none was named.
     """
+    if not isinstance(cache, str | Path | Cache):
+        raise CacheError(f"a cache is a folder that `srcache build` made, but got {cache!r}")
     opened = cache if isinstance(cache, Cache) else open_cache(cache)
     return replace(opened, path=opened.place).find(recipe)

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, SupportsIndex, TypeVar, overload
 
 from PIL import Image
 
@@ -28,9 +28,21 @@ from srcache.engine.interface import SREngine
 from srcache.errors import CatalogError, ConfigError, listed
 from srcache.recipe.recipe import Recipe
 
+if TYPE_CHECKING:
+    from torch.utils.data import Dataset
 
-class SRAugmentedDataset:
-    """A map-style data set for training that serves each image of a base as HR, LR or SR, the SR from a cache.
+    _TorchDataset = Dataset[tuple[Any, Any]]
+else:
+
+    class _TorchDataset(Generic[TypeVar("_Item")]):
+        """Stands where torch's Dataset will be, which is put there with the first data set; see `_be_torchs`.
+
+        It is Generic as that one is, since Python lets a class change only between bases of the same build.
+        """
+
+
+class SRAugmentedDataset(_TorchDataset):
+    """A torch Dataset for training, map-style, that serves each image of a base as HR, LR or SR, the SR from a cache.
 
     It takes the place of the base in an existing training loop: length, order and labels are the base's, and an item is
     `(transform(image), label)`, where `image` is a Pillow image (RGB). Only which variant of the image is served
@@ -70,6 +82,11 @@ class SRAugmentedDataset:
         ConfigError: what was asked for is not there; the message says what is.
     """
 
+    def __new__(cls, *_: Any, **__: Any) -> "SRAugmentedDataset":
+        """A new object, of a class that torch knows as a data set."""
+        _be_torchs()
+        return super().__new__(cls)
+
     def __init__(
         self,
         base: Any,
@@ -85,7 +102,7 @@ class SRAugmentedDataset:
         classes: Sequence[str] | None = None,
     ) -> None:
         folder = find_folder(cache, recipe)
-        wanted = policy if isinstance(policy, Policy) else Policy.parse(policy, seed)
+        wanted = Policy.of(policy, seed)
         self._size = valid_size(size)
         filler = open_miss_filler(on_miss, folder)
         chooser = Chooser(wanted, images := SRImages(folder))
@@ -108,10 +125,21 @@ class SRAugmentedDataset:
     def __len__(self) -> int:
         return len(self._reader.items)
 
-    def __getitem__(self, index: int) -> tuple[Any, Any]:
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> tuple[Any, Any]: ...
+
+    @overload
+    def __getitem__(self, index: slice | Iterable[SupportsIndex]) -> list[tuple[Any, Any]]: ...
+
+    def __getitem__(self, index: Any) -> tuple[Any, Any] | list[tuple[Any, Any]]:
+        """One item; or of a slice, or of many indices, a list of items, which is read as a batch."""
+        if isinstance(index, slice):
+            return self.__getitems__(range(*index.indices(len(self))))
+        if isinstance(index, Iterable) and getattr(index, "ndim", 1) != 0:
+            return self.__getitems__(list(index))
         return self.__getitems__([index])[0]
 
-    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Any, Any]]:
+    def __getitems__(self, indices: Sequence[SupportsIndex]) -> list[tuple[Any, Any]]:
         """A batch, as a DataLoader asks for it; one whose images have different sizes is refused (see `size`)."""
         places = [self._reader.place(index) for index in indices]
         kinds, items = set(), []
@@ -187,6 +215,14 @@ class SRAugmentedDataset:
     def variant(self, index: int) -> Variant:
         """The variant that item `index` has in the present epoch, whether or not the cache holds it."""
         return self._reader.chooser.pick(self._reader.items.key(self._reader.place(index)), self.epoch)
+
+
+def _be_torchs() -> None:
+    """Make SRAugmentedDataset a subclass of torch's Dataset; by now, whoever makes one needs torch anyway."""
+    from torch.utils.data import Dataset
+
+    if _TorchDataset in SRAugmentedDataset.__bases__:
+        SRAugmentedDataset.__bases__ = (Dataset,)
 
 
 def refuse_mixed(shapes: Iterable[str], kinds: Iterable[str]) -> None:

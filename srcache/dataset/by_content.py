@@ -63,7 +63,7 @@ class VariantFinder:
         advice: str = "find images before anything changes them",
     ) -> None:
         folder = find_folder(cache, recipe)
-        wanted = policy if isinstance(policy, Policy) else Policy.parse(policy, seed)
+        wanted = Policy.of(policy, seed)
         self._filler = None if on_miss == SKIP else open_miss_filler(on_miss, folder)
         self._images, self._on_miss, self._advice = SRImages(folder), on_miss, advice
         self._chooser = Chooser(wanted, self._images)

@@ -17,7 +17,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Subset, random_split
+from torch.utils.data import (
+    BatchSampler,
+    ConcatDataset,
+    DataLoader,
+    Dataset,
+    SequentialSampler,
+    Subset,
+    default_collate,
+    random_split,
+)
 from torchvision.datasets import ImageFolder
 from training_sets import (
     PLAIN,
@@ -372,3 +381,53 @@ def test_items_have_the_names_of_their_files(photos: Path) -> None:
     cache = built(photos, PLAIN)
     assert SRAugmentedDataset(photos, cache, policy="lr").name(-1) == "moss/moss3.jpg"
     assert SRAugmentedDataset([(Image.new("RGB", (8, 8)), 0)], cache, policy="lr").name(0) == "item 0"
+
+
+def test_it_is_one_of_torchs_data_sets(photos: Path) -> None:
+    data = SRAugmentedDataset(photos, built(photos, PLAIN), policy="lr", transform=TO_TENSOR)
+    assert isinstance(data, Dataset)
+    assert isinstance(pickle.loads(pickle.dumps(data)), Dataset)
+    both = data + Subset(data, [3])
+    assert isinstance(both, ConcatDataset)
+    assert torch.equal(both[12][0], data[3][0])
+
+
+def test_slices_and_many_indices_give_lists_of_items(photos: Path) -> None:
+    data = SRAugmentedDataset(photos, built(photos, PLAIN), policy="lr", transform=TO_TENSOR, size=16)
+    everything = [data[index] for index in range(12)]
+    for wanted in (
+        slice(0, 2),
+        slice(None, None, -3),
+        [0, 1],
+        (11, -1),
+        range(3),
+        [],
+        np.array([4, 2]),
+        torch.tensor([5]),
+    ):
+        expected = everything[wanted] if isinstance(wanted, slice) else [everything[index] for index in wanted]
+        found = data[wanted]
+        assert [label for _, label in found] == [label for _, label in expected]
+        assert all(torch.equal(one, other) for (one, _), (other, _) in zip(found, expected, strict=True))
+    assert data[np.int64(4)][1] == data[torch.tensor(4)][1] == 1
+    for mask in ([True, False], np.arange(12) > 5, torch.arange(12) > 5):
+        with pytest.raises(TypeError, match="not a mask"):
+            data[mask]
+
+
+def test_a_batch_sampler_may_be_the_sampler(photos: Path) -> None:
+    data = SRAugmentedDataset(photos, built(photos, PLAIN), policy="lr", transform=TO_TENSOR, size=16)
+    batches = BatchSampler(SequentialSampler(data), 5, drop_last=False)
+    listed = list(DataLoader(data, sampler=batches, batch_size=None))
+    assert [len(batch) for batch in listed] == [5, 5, 2]
+    collated = DataLoader(data, sampler=batches, batch_size=None, collate_fn=default_collate)
+    for (images, labels), (others, same_labels) in zip(collated, DataLoader(data, batch_size=5), strict=True):
+        assert torch.equal(images, others)
+        assert torch.equal(labels, same_labels)
+
+
+def test_another_transform_may_be_set(photos: Path) -> None:
+    """As timm's `create_loader` does with any data set."""
+    data = SRAugmentedDataset(ImageFolder(photos, transform=TO_TENSOR), built(photos, PLAIN), policy="lr")
+    data.transform = array
+    assert isinstance(data[0][0], np.ndarray)

@@ -44,6 +44,9 @@ def test_a_recipe_is_found_by_name_fingerprint_or_itself(photos: Path) -> None:
 REFUSED: Mapping[str, tuple[dict[str, Any], type[Exception], str]] = {
     "no hr": ({"policy": "hr"}, PolicyError, "give the HR folder as hr="),
     "no hr to fall back on": ({"on_miss": "hr"}, PolicyError, "give the HR folder as hr="),
+    "policy of another type": ({"policy": {"lr": 1}}, PolicyError, "a policy is a text like .* but got {'lr': 1}"),
+    "policy of nothing": ({"policy": None}, PolicyError, "but got None"),
+    "cache of nothing": ({"cache": None}, CacheError, "a cache is a folder that `srcache build` made, but got None"),
     "no policy": ({"policy": "sd"}, PolicyError, "hr, lr and sr"),
     "size of no side": ({"size": 0}, ConfigError, "size must be a side"),
     "size of one side": ({"size": (3,)}, ConfigError, "size must be a side"),
@@ -59,7 +62,7 @@ REFUSED: Mapping[str, tuple[dict[str, Any], type[Exception], str]] = {
 def test_what_is_not_possible_is_refused_before_the_first_batch(photos: Path, case: str) -> None:
     options, error, words = REFUSED[case]
     with pytest.raises(error, match=words):
-        SRAugmentedDataset(photos, empty(photos, PLAIN), **options)
+        SRAugmentedDataset(photos, **{"cache": empty(photos, PLAIN), **options})
 
 
 def test_bases_that_cannot_be_used_are_refused(photos: Path) -> None:
