@@ -180,7 +180,7 @@ def _is_cache(folder: Path) -> bool:
 def _csv_rows(path: Path, mistakes: Mistakes, found: Listing) -> Iterator[tuple[int, str, str]]:
     """(line, path, label) of each row of a CSV file; notes in `found` if it has no labels."""
     try:
-        reader = csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""), strict=True)
+        reader = csv.reader(io.StringIO(path.read_bytes().decode("utf-8-sig"), newline=""), strict=True)
         table = [(reader.line_num, cells) for cells in reader if cells]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise CatalogError(f"{path} cannot be read as CSV in UTF-8: {error}") from error

@@ -1,7 +1,5 @@
 """A catalog as a value: images in order, each with its key, name and label, and how to load them."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -11,6 +9,7 @@ from pathlib import Path
 from srcache.catalog.listing import Problem
 from srcache.catalog.sources import Source
 from srcache.errors import CatalogError, ImageError, listed
+from srcache.files import csv_text
 from srcache.images import Decoded, decode_both, read_file
 from srcache.keys import ImageKey, image_key, pixel_key
 
@@ -102,11 +101,7 @@ class Catalog:
 
     def to_csv(self) -> str:
         """What a cache keeps: `key,name,label` per row, LF line ends, no label as an empty cell."""
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(("key", "name", "label"))
-        writer.writerows((row.key, row.name, row.label or "") for row in self.rows)
-        return out.getvalue()
+        return csv_text([("key", "name", "label"), *((row.key, row.name, row.label) for row in self.rows)])
 
     @cached_property
     def digest(self) -> str:

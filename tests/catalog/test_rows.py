@@ -80,3 +80,14 @@ def test_a_row_without_a_file_says_so() -> None:
     catalog = Catalog(rows=(Row(image_key(b""), "a.png", None, None),))
     with pytest.raises(ImageError, match=r"a\.png has no file"):
         catalog.load(0)
+
+
+def test_a_name_with_a_carriage_return_is_one_row(tmp_path: Path) -> None:
+    name = "a\rb/1\r\n.png"
+    write(tmp_path / name, b"one")
+    write(tmp_path / "b/2.png", b"two")
+    catalog = scan(tmp_path)
+    read = list(csv.reader(io.StringIO(catalog.to_csv(), newline=""), strict=True))
+    assert read[1][1:] == [name, "a\rb"]
+    (tmp_path / "kept.csv").write_text(catalog.to_csv(), newline="")
+    assert scan(tmp_path / "kept.csv").to_csv() == catalog.to_csv()
