@@ -2,9 +2,9 @@
 
 Nothing is opened here but folders and CSV files. A folder with class folders in it is read as torchvision's ImageFolder
 reads it: the first level is the class, whatever lies deeper belongs to it, and the order is the same. One image
-directly in the root makes the tree flat: no labels. Whatever starts with a dot is hidden. A link to a folder is
-never followed (one that leads elsewhere is reported, since a complete class may be behind it); a link to a file is
-read as long as it stays below the root.
+directly in the root makes the tree flat: no labels. Whatever starts with a dot is hidden. Links are followed wherever
+they lead, as ImageFolder follows them, since the user named the root; only one that leads back to a folder above it is
+not, and reported. A CSV file may come from somebody else, so links out of its folder are not followed for it.
 """
 
 import csv
@@ -21,6 +21,9 @@ from srcache.errors import CatalogError, Mistakes, listed
 
 PATH_COLUMNS = ("path", "file", "filename", "image", "name")
 """Names of the column that holds the paths; the first one that a CSV file has counts."""
+
+LOOP = "loop"
+"""The reason of a link that leads back to a folder above it: nothing is lost with it."""
 
 _MOST_MISTAKES = 20
 
@@ -69,16 +72,22 @@ class Listing:
 
 def list_folder(base: Path) -> Listing:
     """All images below a folder, in ImageFolder's order: by class, then by folder, then by name."""
-    found, real, folders = Listing(), os.path.realpath(base), [""]
-    classes: list[str] = []
+    found, classes = Listing(), list[str]()
+    folders: list[_Folder] = [_Folder("", ())]
     while folders:
         folder = folders.pop()
         try:
-            with os.scandir(base / folder) as entries:
-                folders += [name for entry in entries if (name := _visit(entry, folder, real, found))]
+            above = folder.entered(base)
+            if above is None:
+                found.problems.append(Problem(folder.name, LOOP, "a link to a folder that it lies in is not followed"))
+                continue
+            with os.scandir(base / folder.name) as entries:
+                inner = [name for entry in entries if (name := _visit(entry, folder.name, found))]
         except OSError as error:
-            found.problems.append(unreadable(folder or ".", error))
-        classes = classes if folder else sorted(folders)
+            found.problems.append(unreadable(folder.name or ".", error))
+            continue
+        folders += [_Folder(name, above) for name in inner]
+        classes = classes if folder.name else sorted(inner)
     flat = any("/" not in file.name for file in found.files)
     if not flat:
         with_images = {file.name.partition("/")[0] for file in found.files}
@@ -145,7 +154,20 @@ def problem_summary(problems: Sequence[Problem]) -> str:
     return f"; {listed(words)}" if words else ""
 
 
-def _visit(entry: "os.DirEntry[str]", folder: str, real: str, found: Listing) -> str | None:
+class _Folder(NamedTuple):
+    """A folder to visit: its name below the root, and which folders lead to it, as the file system numbers them."""
+
+    name: str
+    above: tuple[tuple[int, int], ...]
+
+    def entered(self, base: Path) -> tuple[tuple[int, int], ...] | None:
+        """The folders that lead to those in it; None if it is one of those above it, to which a link led back."""
+        status = os.stat(base / self.name)
+        own = (status.st_dev, status.st_ino)
+        return None if own in self.above else (*self.above, own)
+
+
+def _visit(entry: "os.DirEntry[str]", folder: str, found: Listing) -> str | None:
     """Note one entry of a folder in `found`; if it is a folder that shall be visited too, return its name."""
     name = f"{folder}/{entry.name}" if folder else entry.name
     if entry.name.startswith("."):
@@ -155,12 +177,9 @@ def _visit(entry: "os.DirEntry[str]", folder: str, real: str, found: Listing) ->
         found.ignored += 1
     elif is_bad_name(name):
         found.problems.append(bad_name(name))
-    elif entry.is_symlink() and not _is_inside(os.path.realpath(entry.path), real):
-        found.problems.append(_outside(name))
     elif is_folder:
-        found.ignored += entry.is_symlink()
-        return None if entry.is_symlink() else name
-    elif entry.is_symlink() or entry.is_file():
+        return name
+    elif os.path.isfile(entry.path) or not os.path.exists(entry.path):  # a link to nothing is told when it is hashed
         found.files.append(Listed(name, None, Path(entry.path)))
     else:
         found.ignored += 1

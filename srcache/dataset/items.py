@@ -17,6 +17,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+from srcache.catalog.listing import LOOP
 from srcache.catalog.pairing import hr_paths
 from srcache.catalog.rows import Catalog
 from srcache.catalog.scanning import from_dataset, scan
@@ -182,9 +183,10 @@ def require_complete(catalog: Catalog, advice: str = "repair or remove them") ->
     Raises:
         CatalogError: images cannot be used; `advice` says what to do about them.
     """
-    if catalog.problems:
-        names = listed([f"{problem.name} ({problem.reason})" for problem in catalog.problems])
-        raise CatalogError(f"{len(catalog.problems)} images of the base cannot be used: {names}; {advice}")
+    lost = [problem for problem in catalog.problems if problem.reason != LOOP]
+    if lost:
+        names = listed([f"{problem.name} ({problem.reason})" for problem in lost])
+        raise CatalogError(f"{len(lost)} images of the base cannot be used: {names}; {advice}")
     return catalog
 
 

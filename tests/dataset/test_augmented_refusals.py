@@ -81,9 +81,10 @@ def test_bases_that_cannot_be_used_are_refused(photos: Path) -> None:
 
 def test_a_training_set_never_shrinks_in_silence(photos: Path) -> None:
     cache = built(photos, PLAIN)
-    os.symlink("/etc/hostname", photos / "bark" / "away.png")
+    os.symlink("nowhere.png", photos / "bark" / "away.png")
     (photos / "list.csv").write_text("path\nmoss/moss0.png\nmoss/gone.png\n")
-    with pytest.raises(CatalogError, match=r"1 images .* bark/away.png \(outside_root\).*pass a Catalog"):
+    (photos / "moss/up").symlink_to(photos)
+    with pytest.raises(CatalogError, match=r"1 images .* bark/away.png \(unreadable\).*pass a Catalog"):
         SRAugmentedDataset(photos, cache)
     with pytest.raises(CatalogError, match=r"moss/gone.png \(missing\)"):
         SRAugmentedDataset(photos / "list.csv", cache)
