@@ -13,6 +13,9 @@ class HuggingFaceSource:
 
     What `set_transform` or `set_format` would do does not happen: such a function turns rows into rows, so it holds no
     image transform that could be taken off and applied later.
+
+    Attributes:
+        dropped: what the data set would do to its rows and is not done, in words; empty if there is nothing.
     """
 
     def __init__(self, dataset: Any) -> None:
@@ -22,6 +25,9 @@ class HuggingFaceSource:
         self.root: Path | None = None
         self._home = Path.cwd()
         features = dict(dataset.features)
+        self.dropped = ""
+        if (dataset.format or {}).get("type") == "custom":
+            self.dropped = "the data set has a with_transform (or set_transform), which works on rows"
         self._image = _image_column(features)
         self._label = _label_column(features)
         feature = features[self._label] if self._label else None

@@ -60,7 +60,7 @@ class Listing:
         problems: what was left out, and why.
         ignored: how many files are no images.
         classes: the names of the classes in the order of their numbers, whether or not they have images.
-        unclassed: why there are no classes, if a CSV file was meant to have some, in words that go on after its name.
+        unclassed: why there are no classes where some could be meant, in words that go on after the root's name.
     """
 
     files: list[Listed] = field(default_factory=list)
@@ -93,6 +93,12 @@ def list_folder(base: Path) -> Listing:
         with_images = {file.name.partition("/")[0] for file in found.files}
         found.classes = tuple(name for name in classes if name in with_images or not _is_cache(base / name))
         found.files = [Listed(file.name, file.name.partition("/")[0], file.path) for file in found.files]
+    elif beside := sorted(file.name for file in found.files if "/" in file.name):
+        first = min(file.name for file in found.files if "/" not in file.name)
+        found.unclassed = (
+            f"{first} lies beside folders with images ({beside[0].partition('/')[0]}), so no image has a label; if the "
+            "folders are classes, put it into one of them"
+        )
     found.files.sort(key=_order)
     return found
 

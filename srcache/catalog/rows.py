@@ -43,7 +43,7 @@ class Catalog:
         problems: what was left out, and why. A catalog of a data set without problems has a row per item.
         ignored: how many files were skipped because they are no images.
         source: where rows without a file come from.
-        unclassed: a sentence that says why there are no classes, if a CSV file was meant to have some.
+        unclassed: a sentence that says why there are no classes, where some could be meant.
     """
 
     rows: tuple[Row, ...]

@@ -109,6 +109,7 @@ class _Subset:
     def __init__(self, inner: Source, indices: Sequence[int]) -> None:
         self.transform = inner.transform
         self.root = inner.root
+        self.dropped = getattr(inner, "dropped", "")
         self._inner = inner
         self._indices = indices
 

@@ -82,11 +82,6 @@ class SRAugmentedDataset(_TorchDataset):
         ConfigError: what was asked for is not there; the message says what is.
     """
 
-    def __new__(cls, *_: Any, **__: Any) -> "SRAugmentedDataset":
-        """A new object, of a class that torch knows as a data set."""
-        _be_torchs()
-        return super().__new__(cls)
-
     def __init__(
         self,
         base: Any,
@@ -101,6 +96,7 @@ class SRAugmentedDataset(_TorchDataset):
         seed: int = 0,
         classes: Sequence[str] | None = None,
     ) -> None:
+        _be_torchs()
         folder = find_folder(cache, recipe)
         wanted = Policy.of(policy, seed)
         self._size = valid_size(size)
@@ -109,6 +105,10 @@ class SRAugmentedDataset(_TorchDataset):
         items = open_items(base, hr, folder.recipe.degradation, classes)
         if "hr" in wanted.kinds or on_miss == "hr":
             items.require_hr()
+        if items.dropped and transform is None:
+            raise CatalogError(
+                f"{items.dropped}, so it is not applied to what is served; give the part for images as transform="
+            )
         self.transform = _only_transform(transform, items.transform)
         chooser.require_served(items)
         self._counters = Counters(patience=1.5 * len(items) if chooser.varies else math.inf)
@@ -121,6 +121,10 @@ class SRAugmentedDataset(_TorchDataset):
             filler=filler,
             size=self._size if isinstance(self._size, tuple) else None,
         )
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        _be_torchs()
+        self.__dict__.update(state)
 
     def __len__(self) -> int:
         return len(self._reader.items)

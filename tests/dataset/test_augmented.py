@@ -1,6 +1,7 @@
 """SRAugmentedDataset in one process: a drop-in, the right pixels for every variant, and the same as any sequence."""
 
 import copy
+import inspect
 import multiprocessing
 import os
 import pickle
@@ -387,6 +388,7 @@ def test_it_is_one_of_torchs_data_sets(photos: Path) -> None:
     data = SRAugmentedDataset(photos, built(photos, PLAIN), policy="lr", transform=TO_TENSOR)
     assert isinstance(data, Dataset)
     assert isinstance(pickle.loads(pickle.dumps(data)), Dataset)
+    assert list(inspect.signature(SRAugmentedDataset).parameters)[:3] == ["base", "cache", "recipe"]
     both = data + Subset(data, [3])
     assert isinstance(both, ConcatDataset)
     assert torch.equal(both[12][0], data[3][0])

@@ -5,14 +5,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import datasets as hugging_face
 import numpy as np
 import pytest
 from PIL import Image
+from torch.utils.data import Subset
 from torchvision.datasets import ImageFolder
 from training_sets import NOISY, PLAIN, SHRUNK, built, empty, files_of
 
 from srcache.cache.manifest import create_cache, open_cache
-from srcache.catalog.scanning import scan
+from srcache.catalog.scanning import from_dataset, scan
 from srcache.dataset.augmented import SRAugmentedDataset
 from srcache.errors import (
     CacheError,
@@ -120,3 +122,15 @@ def test_a_damaged_entry_is_distinguished_from_a_missing_one(photos: Path, monke
     with pytest.raises(ImageError, match="SRCACHE_MAX_PIXELS raises") as caught:
         data[2]
     assert caught.value.reason == "too_large"
+
+
+def test_what_a_hugging_face_data_set_would_do_to_rows_is_not_dropped_in_silence(photos: Path) -> None:
+    files = [str(row.path) for row in scan(photos).rows]
+    rows = hugging_face.Dataset.from_dict({"image": files}).cast_column("image", hugging_face.Image())
+    changed = rows.with_transform(lambda batch: batch)
+    cache = built(photos, PLAIN)
+    for base in (changed, Subset(changed, [0, 1])):
+        with pytest.raises(CatalogError, match=r"has a with_transform .* give the part for images as transform="):
+            SRAugmentedDataset(base, cache)
+        assert SRAugmentedDataset(base, cache, policy="sr", transform=np.asarray)[0][0].shape == (96, 128, 3)
+    assert len(scan(photos)) == len(from_dataset(changed)), "a build takes it"
