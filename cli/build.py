@@ -113,13 +113,14 @@ def command(
 
 def _build(catalog: "Catalog", recipe: "Recipe", cache: Path, settings: "FillSettings", as_json: bool) -> int:
     from srcache.cache import FailedEntry
+    from srcache.catalog.listing import LOOP
     from srcache.fill import fill
 
     with progress_bar("build") as show:
         report = fill(catalog, recipe, cache, settings, show)
     problems = [FailedEntry("", problem.name, problem.reason, problem.detail) for problem in catalog.problems]
     failures = [*problems, *report.failures]
-    ok = not failures and report.left == 0
+    ok = all(failure.reason == LOOP for failure in failures) and report.left == 0
     if as_json:
         click.echo(document("build", attributes(report, *_REPORTED), failures, ok))
     else:

@@ -140,3 +140,10 @@ def test_an_interrupted_build_says_how_to_resume(home, srcache, monkeypatch):
     assert "the batch in hand was finished" in printed.err
     assert "3 added, 5 left" in printed.err
     assert "Run the same command again to go on" in printed.err
+
+
+def test_a_link_that_leads_back_is_told_and_loses_nothing(home, srcache):
+    (home / "one/up").symlink_to(".")
+    printed = srcache("build", "one", "--cache", "looped", *recipe_words("lanczos"))
+    (home / "one/up").unlink()
+    assert (printed.code, printed.err) == (0, "  loop: up: a link to a folder that it lies in is not followed\n")
