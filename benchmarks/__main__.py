@@ -6,7 +6,7 @@ from importlib import import_module
 
 from benchmarks.record import Bar, append
 
-ALL = ("start", "store", "shards", "million", "loaders", "fill", "engines", "seesr")
+ALL = ("start", "store", "shards", "million", "loaders", "fill", "serve", "ray", "engines", "seesr")
 """Of `seesr` only what needs no GPU and less than two minutes; the rest is `python -m benchmarks.bench_seesr`."""
 
 

@@ -69,7 +69,7 @@ def _overhead(root: Path, repeats: int) -> Bar:
     from srcache.images import to_batch
     from srcache.recipe.reading import resolve
 
-    _write_images(root / "lr", BATCH * BATCHES, 128)
+    write_images(root / "lr", BATCH * BATCHES, 128)
     catalog = scan(root / "lr")
     recipe = resolve({"name": "bench", "engine": "bench-sleeper", "options": {"seconds": SECONDS}})
     turns = iter(range(10**6))
@@ -97,7 +97,7 @@ def _overhead(root: Path, repeats: int) -> Bar:
 def _memory(root: Path) -> list[Bar]:
     catalogs = []
     for count in COUNTS:
-        _write_images(root / f"small{count}", count, 16)
+        write_images(root / f"small{count}", count, 16)
         words = fresh(_MEMORY, str(root / f"small{count}"), str(root / f"small{count}-cache")).split()
         catalog, first, peak, rate = map(float, words)
         catalogs.append(catalog)
@@ -109,7 +109,7 @@ def _memory(root: Path) -> list[Bar]:
     ]
 
 
-def _write_images(folder: Path, count: int, side: int) -> None:
+def write_images(folder: Path, count: int, side: int) -> None:
     """Images with the statistics of photos: smooth light with grain, all different."""
     folder.mkdir()
     rng = np.random.default_rng(side)

@@ -15,7 +15,7 @@ from xxhash import xxh3_64_hexdigest
 from benchmarks.bench_store import SETUP, TAIL
 from benchmarks.record import Bar, bar_of, fresh, interleaved
 from srcache.stores import Entry, StoreOptions, store_kind
-from srcache.stores.shard_tables import TABLE
+from srcache.stores.shard_home import TABLE
 
 ENTRIES, SHARDS = 1_000_000, 1_000
 IMAGES, PAYLOAD = 20_000, 40_000

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,26 +25,38 @@ class Sleeper:
         name="bench-sleeper",
         summary="sleeps",
         scales=(4,),
-        options={"seconds": Option(default=0.0, help="how long each call takes")},
+        options={
+            "seconds": Option(default=0.0, help="how long each call takes"),
+            "grain": Option(default=0.1, help="how much grain, 0 to 0.1; more of it compresses less"),
+        },
         batch=64,
     )
 
     def __init__(self, setup: Setup) -> None:
         self._seconds = float(setup.options["seconds"])
+        self._grain = float(setup.options["grain"])
 
     def upscale(self, images: "Tensor", seeds: Sequence[int]) -> list[Upscaled | Failure]:
         """Enlarge after a pause; arguments and outcomes as in `SREngine.upscale`."""
         started = time.perf_counter()
-        grain = _grain(4 * images.shape[-2], 4 * images.shape[-1])
-        enlarged = images.repeat_interleave(4, -2).repeat_interleave(4, -1).mul_(0.9).add_(grain)
+        grain = _grain(4 * images.shape[-2], 4 * images.shape[-1], self._grain)
+        enlarged = _enlarged(images * 0.9).add_(grain)
         time.sleep(max(0.0, self._seconds - (time.perf_counter() - started)))
         return [Upscaled(image) for image in enlarged]
 
 
-def _grain(height: int, width: int) -> "Tensor":
+def _enlarged(images: "Tensor") -> "Tensor":
+    """Each pixel as 4 × 4, in one copy."""
+    count, channels, height, width = images.shape
+    blocks = images[:, :, :, None, :, None].expand(-1, -1, -1, 4, -1, 4)
+    return blocks.reshape(count, channels, 4 * height, 4 * width)
+
+
+@cache
+def _grain(height: int, width: int, most: float) -> "Tensor":
     import torch
 
-    return torch.rand(3, height, width, generator=torch.Generator().manual_seed(0)) * 0.1
+    return torch.rand(3, height, width, generator=torch.Generator().manual_seed(0)) * most
 
 
 def install() -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from srcache.wording import NOTHING, counted
+from srcache.wording import NOTHING, counted, of_all
 
 from .options import EXISTING_FOLDER, FOLDER, common, device_option
 from .output import document, failure_lines, table
@@ -21,13 +21,20 @@ _DEFAULT = ("psnr", "ssim")
 
 
 @click.command("images", short_help="Measure image quality: PSNR, SSIM, LPIPS, NIQE, FID and more.")
-@click.option("--reference", required=True, type=EXISTING_FOLDER, metavar="DIR", help="The original images.")
+@click.option(
+    "--reference",
+    type=EXISTING_FOLDER,
+    metavar="DIR",
+    help="The original images; needed unless no metric compares with them, as niqe and musiq do not.",
+)
 @click.option("--test", required=True, type=EXISTING_FOLDER, metavar="DIR|CACHE", help="The images to measure.")
 @click.option("--recipe", metavar="NAME", help="Which recipe of a cache; needed if there are several.")
 @click.option("--sample", type=click.IntRange(0), default=0, show_default=True, help="Which of a cache's samples.")
 @click.option("--catalog", metavar="DIGEST", help="Which catalog of a cache, if several fit.")
 @click.option("--under", default="", metavar="FOLDER", help="Only this folder of --test; names are relative to it.")
-@click.option("--metrics", metavar="A,B,…", help="psnr and ssim, or any of pyiqa's.  [default: psnr,ssim]")
+@click.option(
+    "--metrics", metavar="A,B,…", help="psnr and ssim, or any of pyiqa's (fid from 2 images on).  [default: psnr,ssim]"
+)
 @click.option(
     "--preset",
     type=click.Choice(_PRESETS),
@@ -41,13 +48,20 @@ _DEFAULT = ("psnr", "ssim")
     metavar="WHICH:FILTER",
     help="For pairs of different sizes: picture:bicubic, reference:lanczos, …",
 )
+@click.option(
+    "--mod-crop",
+    default="auto",
+    show_default=True,
+    metavar="FACTOR",
+    help="Cut references at the right and below to multiples of this; auto: as the sizes tell; none: never.",
+)
 @device_option()
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the bootstrap intervals.")
 @click.option("--allow-code", is_flag=True, help="Run code that comes with metrics' weights, and unpickle them.")
 @click.option("--out", type=FOLDER, help="A folder for the table, the summary and a contact sheet.")
 @common
 def command(
-    reference: Path,
+    reference: Path | None,
     test: Path,
     recipe: str | None,
     sample: int,
@@ -58,6 +72,7 @@ def command(
     channel: str | None,
     crop_border: int | None,
     resize: str,
+    mod_crop: str,
     device: str,
     seed: int,
     allow_code: bool,
@@ -73,6 +88,7 @@ def command(
     \b
     srcache eval images --reference hr --test sr
     srcache eval images --reference hr --test cache --recipe seesr --preset seesr-paper --out quality
+    srcache eval images --reference hr --test sr --mod-crop 4 --crop-border 4 --channel y
     srcache eval images --reference hr --test lr --resize picture:bicubic --channel y --metrics psnr,ssim,lpips
     """
     from srcache.study.quality import PRESETS, Pick, QualitySettings, measure_folders, require_free
@@ -84,11 +100,12 @@ def command(
         allow_code=allow_code,
         optional=not names,
         seed=seed,
+        advice="--resize picture:bicubic",
     )
     if out is not None:
         require_free(out, "quality")
     chosen = names or list(PRESETS[preset].metrics if preset else _DEFAULT)
-    convention = _convention(preset, channel, crop_border, resize)
+    convention = _convention(preset, channel, crop_border, resize, _factor(mod_crop))
     with progress_bar("measure") as show:
         report = measure_folders(reference, test, chosen, convention, settings, show)
     files = report.write(out) if out is not None else ()
@@ -96,7 +113,20 @@ def command(
     return 1 if report.failures else 0
 
 
-def _convention(preset: str | None, channel: str | None, crop_border: int | None, resize: str) -> "Convention":
+def _factor(text: str) -> int | None:
+    """The value of --mod-crop: 1 for none, None where it is to be found."""
+    if text in ("auto", "none"):
+        return None if text == "auto" else 1
+    if not text.isdecimal() or int(text) < 1:
+        raise click.BadParameter(
+            f"expected auto, none, or a factor such as 4, but got {text!r}", param_hint="--mod-crop"
+        )
+    return int(text)
+
+
+def _convention(
+    preset: str | None, channel: str | None, crop_border: int | None, resize: str, mod_crop: int | None
+) -> "Convention":
     """The convention of the preset, as far as no option says something else."""
     from srcache.study.quality import PRESETS, Convention
 
@@ -105,6 +135,7 @@ def _convention(preset: str | None, channel: str | None, crop_border: int | None
         channel=channel or (base.channel if base else "rgb"),
         crop_border=crop_border if crop_border is not None else base.crop_border if base else 0,
         resize=resize,
+        mod_crop=mod_crop,
     )
 
 
@@ -114,7 +145,9 @@ def _print(report: "QualityReport", files: tuple[Path, ...], as_json: bool) -> N
         failures = result.pop("failures")
         click.echo(document("eval", result, failures, ok=not report.failures))
         return
-    click.echo(table([_row(one) for one in report.summaries], ("metric", "mean", "95 %", "median", "n", "worst")))
+    click.echo(
+        table([_row(one, report.pairs) for one in report.summaries], ("metric", "mean", "95 %", "median", "n", "worst"))
+    )
     for one in report.summaries:
         click.echo(f"{one.metric}: {one.text}{'; ' if one.note else ''}{one.note}")
     for path in files:
@@ -125,8 +158,8 @@ def _print(report: "QualityReport", files: tuple[Path, ...], as_json: bool) -> N
         click.echo(f"{counted(len(report.failures), 'image')} not measured\n{failure_lines(report.failures)}", err=True)
 
 
-def _row(one: "Summary") -> tuple[object, ...]:
+def _row(one: "Summary", pairs: int) -> tuple[object, ...]:
     low_high = "–".join(f"{value:.4g}" for value in one.interval) if one.interval else NOTHING
     middle = f"{one.median:.5g}" if one.median is not None else NOTHING
     worst = f"{one.worst[0][0]} ({one.worst[0][1]:.4g})" if one.worst else ""
-    return one.metric, f"{one.mean:.5g}", low_high, middle, one.n, worst
+    return one.metric, f"{one.mean:.5g}", low_high, middle, of_all(one.n, pairs), worst

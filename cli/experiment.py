@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from srcache.wording import NOTHING, counted, duration, percent
+from srcache.wording import NOTHING, counted, duration, of_all, percent
 
 from .options import FOLDER, common, set_option
 from .output import document, first_lines, table
@@ -121,22 +121,22 @@ def _arms(results: dict[str, Any]) -> str:
     for arm in results["arms"]:
         each = ", ".join(map(percent, arm["accuracy"]))
         rows.append((arm["name"], arm["network"], percent(arm["mean"]), percent(arm["spread"]), each))
-    tested = sum(results["data"]["counts"]["test"].values())
+    tested = of_all(results["compare"]["images"], sum(results["data"]["counts"]["test"].values()))
     heads = ("arm", "network", "accuracy", "spread", f"seeds {', '.join(map(str, results['config']['seeds']))}")
-    return f"Accuracy on {counted(tested, 'test image')} of each arm's own kind\n{table(rows, heads)}"
+    return f"Accuracy on {tested} test images of each arm's own kind\n{table(rows, heads)}"
 
 
 def _quality(results: dict[str, Any]) -> str:
     metrics = list(dict.fromkeys(name for found in results["quality"].values() for name in found["metrics"]))
     rows = [
-        (_KINDS.get(kind, kind), *(_mean(found["metrics"].get(name)) for name in metrics))
+        (_KINDS.get(kind, kind), *(_mean(found["metrics"].get(name), found["pairs"]) for name in metrics))
         for kind, found in results["quality"].items()
     ]
     convention = next(iter(results["quality"].values()))["convention"]
     return f"Image quality against HR ({convention})\n{table(rows, ('', *metrics))}"
 
 
-def _mean(found: dict[str, Any] | None) -> str:
-    if found is None:
-        return NOTHING
-    return "identical" if found["mean"] is None else f"{found['mean']:.4g}"
+def _mean(found: dict[str, Any] | None, pairs: int) -> str:
+    from srcache.study.quality import mean_text
+
+    return NOTHING if found is None else mean_text(found, pairs)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import EXISTING_FILE, FOLDER, common, recipe_options
+from .options import CACHE, EXISTING_FILE, Place, common, recipe_options
 from .output import document, table
 
 if TYPE_CHECKING:
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 @click.command("explain", short_help="Why an image hits or misses, and which recipe field differs.")
-@click.argument("cache", type=FOLDER)
+@click.argument("cache", type=CACHE)
 @click.argument("image", type=EXISTING_FILE)
 @recipe_options
 @common
-def command(cache: Path, image: Path, recipe: str, changes: dict[str, Any], as_json: bool) -> int:
+def command(cache: Place, image: Path, recipe: str, changes: dict[str, Any], as_json: bool) -> int:
     """Show which entry of CACHE belongs to the file IMAGE and a recipe, or why there is none.
 
     \b

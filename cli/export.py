@@ -12,7 +12,7 @@ from srcache.stores import KINDS
 from srcache.wording import counted, human_bytes
 
 from .merge import merged_text
-from .options import BYTES, FOLDER, common
+from .options import BYTES, CACHE, FOLDER, Place, common
 from .output import attributes, document, failure_lines, finding_lines
 from .progress_bar import progress_bar
 
@@ -25,8 +25,8 @@ _REPORTED = ("path", "recipe", "files", "bytes")
 
 
 @click.command("export", short_help="Write a cache's images as image files, another cache or training shards.")
-@click.argument("cache", type=FOLDER)
-@click.argument("dst", type=click.Path(path_type=Path))
+@click.argument("cache", type=CACHE)
+@click.argument("dst", type=CACHE)
 @click.option("--recipe", metavar="NAME", help="The recipe's name, fingerprint or folder; needed if there are several.")
 @click.option("--format", "kind", type=click.Choice(["folder", *KINDS]), help="What to write.  [default: folder]")
 @click.option("--names", is_flag=True, help="Name files like their source images, not by key.")
@@ -45,8 +45,8 @@ _REPORTED = ("path", "recipe", "files", "bytes")
 @click.option("--shard-bytes", type=BYTES, help="The size of a shard; 512M if left out, with --join 128M.")
 @common
 def command(
-    cache: Path,
-    dst: Path,
+    cache: Place,
+    dst: Place,
     recipe: str | None,
     kind: str | None,
     names: bool,
@@ -110,7 +110,7 @@ def _require_fitting(
     mistakes.raise_as(ConfigError, "these options do not go together")
 
 
-def _files(cache: Path, dst: Path, recipe: str | None, names: bool, catalog: str | None, as_json: bool) -> int:
+def _files(cache: Place, dst: Place, recipe: str | None, names: bool, catalog: str | None, as_json: bool) -> int:
     from srcache.cache import FailedEntry
     from srcache.maintain.export import export
 
@@ -124,7 +124,7 @@ def _files(cache: Path, dst: Path, recipe: str | None, names: bool, catalog: str
     return _failed(failures)
 
 
-def _cache(cache: Path, dst: Path, recipe: str | None, kind: str, shard_bytes: int | None, as_json: bool) -> int:
+def _cache(cache: Place, dst: Place, recipe: str | None, kind: str, shard_bytes: int | None, as_json: bool) -> int:
     from srcache.maintain.export import export_cache
 
     with progress_bar("export") as show:
@@ -142,7 +142,7 @@ def _cache(cache: Path, dst: Path, recipe: str | None, kind: str, shard_bytes: i
     return 1 if report.failures else 0
 
 
-def _join(cache: Path, dst: Path, settings: "JoinSettings", as_json: bool) -> int:
+def _join(cache: Place, dst: Place, settings: "JoinSettings", as_json: bool) -> int:
     from srcache.maintain.export_shards import export_join
 
     with progress_bar("export") as show:

@@ -1,7 +1,6 @@
 """`srcache info`: what is in a cache."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,7 +8,7 @@ import click
 from srcache.errors import listed
 from srcache.wording import counted, duration, human_bytes
 
-from .options import FOLDER, common
+from .options import CACHE, Place, common
 from .output import attributes, document, finding_lines, reasons, table
 
 if TYPE_CHECKING:
@@ -19,9 +18,9 @@ _USUAL = {"size": "scale", "precision": "fp32", "seed": 0}
 
 
 @click.command("info", short_help="What is in a cache: recipes, images, failures, runs.")
-@click.argument("cache", type=FOLDER)
+@click.argument("cache", type=CACHE)
 @common
-def command(cache: Path, as_json: bool) -> int:
+def command(cache: Place, as_json: bool) -> int:
     """List what is in CACHE: its recipes, images, failures and runs, and how many images of each catalog it has.
 
     \b
@@ -51,7 +50,8 @@ def _rows(recipe: "RecipeInfo") -> list[tuple[str, str]]:
     rows = [("made by", _described(recipe.recipe)), ("stored", f"{stored}, {human_bytes(recipe.bytes)}")]
     for one in recipe.catalogs:
         share = "all" if one.covered == one.images else f"{one.covered} of"
-        rows.append(("covers", f"{share} {counted(one.images, 'image')} of catalog {one.digest[:8]}"))
+        rest = f"; the rest is in parts {listed(one.missing_parts)}" if one.missing_parts else ""
+        rows.append(("covers", f"{share} {counted(one.images, 'image')} of catalog {one.digest[:8]}{rest}"))
     if recipe.failed:
         rows.append(("failed", reasons(recipe.failed)))
     if recipe.writing:

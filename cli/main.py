@@ -21,8 +21,11 @@ from .output import error_document
 COMMANDS = (
     "quickstart",
     "prepare",
+    "scan",
     "build",
+    "warm",
     "upscale",
+    "serve",
     "train",
     "predict",
     "eval",

@@ -1,6 +1,5 @@
 """`srcache merge`: several caches into one."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -8,7 +7,7 @@ import click
 from srcache.stores import KINDS
 from srcache.wording import counted
 
-from .options import BYTES, FOLDER, common
+from .options import BYTES, CACHE, Place, common
 from .output import attributes, document, finding_lines, reasons
 from .progress_bar import progress_bar
 
@@ -17,14 +16,19 @@ if TYPE_CHECKING:
 
 
 @click.command("merge", short_help="Copy what several caches hold into one.")
-@click.argument("caches", metavar="CACHE…", type=FOLDER, nargs=-1, required=True)
-@click.option("--into", required=True, type=FOLDER, help="A new or empty folder, or a cache.")
+@click.argument("caches", metavar="CACHE…", type=CACHE, nargs=-1, required=True)
+@click.option("--into", required=True, type=CACHE, help="A new or empty folder, or a cache.")
 @click.option("--recipe", metavar="NAME", help="Only this recipe: its name, fingerprint or folder.")
 @click.option("--store", type=click.Choice(KINDS), help="The kind of store of a new cache; else the first CACHE's.")
 @click.option("--shard-bytes", type=BYTES, help="Where the store consists of shards: the size of one, such as 512M.")
 @common
 def command(
-    caches: tuple[Path, ...], into: Path, recipe: str | None, store: str | None, shard_bytes: int | None, as_json: bool
+    caches: tuple[Place, ...],
+    into: Place,
+    recipe: str | None,
+    store: str | None,
+    shard_bytes: int | None,
+    as_json: bool,
 ) -> int:
     """Copy the images of every CACHE into another cache, with their records, catalogs, receipts and failures.
 

@@ -9,10 +9,11 @@ import click
 from srcache.wording import counted, human_bytes
 
 from .options import EXISTING_FILE, EXISTING_FOLDER, common
-from .output import document, table
+from .output import attributes, document, table
 from .progress_bar import say
 
 if TYPE_CHECKING:
+    from srcache.maintain.convert import Converted
     from srcache.weights.status import BundleState, EngineWeights
 
 
@@ -64,25 +65,34 @@ def list_command(as_json: bool) -> int:
 def convert_command(files: tuple[Path, ...], as_json: bool) -> int:
     """Convert checkpoints (.safetensors, .pth, .pt, .ckpt, .bin) to safetensors, keep them, and print their digests.
 
-    Only tensors are read; a file that contains code is refused. The FILES are not changed.
+    Only tensors are read; a file that contains code is refused. The FILES are not changed. A network that an engine
+    recognises is run once on small images, to see that the same image always gives the same pixels.
 
     \b
     srcache models convert RealESRGAN_x4plus.pth 4x_other.safetensors
     """
     from srcache.errors import WeightsError
-    from srcache.weights.checkpoint import adopt
+    from srcache.maintain.convert import convert
 
     taken, failures = [], []
     for file in files:
         try:
-            taken.append({"file": str(file), "digest": adopt(file)})
+            taken.append(convert(file, say))
         except WeightsError as error:
             failures.append({"source": str(file), "reason": "weights", "detail": str(error)})
+    failures += [
+        {"source": str(one.file), "reason": "promises", "detail": one.check.problem}
+        for one in taken
+        if one.check and one.check.problem
+    ]
     if as_json:
-        _document("convert", {"checkpoints": taken}, failures)
+        names = ("file", "digest", "check", "unchecked", "notes")
+        _document("convert", {"checkpoints": [attributes(one, *names) for one in taken]}, failures)
         return 1 if failures else 0
     for one in taken:
-        click.echo(f"{one['digest']}  {one['file']}")
+        click.echo(f"{one.digest}  {one.file}{_checked(one)}")
+        for note in one.notes:
+            click.echo(f"  {note}", err=True)
     for failure in failures:
         click.echo(f"  {failure['detail']}", err=True)
     return 1 if failures else 0
@@ -158,7 +168,7 @@ def fetch_command(name: str, folders: tuple[Path, ...], as_json: bool) -> int:
     """
     from srcache.weights.manifest import shipped_manifests
 
-    if name not in shipped_manifests() and Path(name).suffix not in {".yaml", ".yml"}:
+    if name not in shipped_manifests() and Path(name).suffix.lower() not in {".yaml", ".yml"}:
         if folders:
             raise click.BadParameter("only a bundle's files are searched for in a folder", param_hint="--from")
         return _fetch_engine(name, as_json)
@@ -222,3 +232,11 @@ def _state(found: "EngineWeights") -> str:
 
 def _document(action: str, result: dict[str, Any], failures: Sequence[dict[str, Any]] = ()) -> None:
     click.echo(document("models", {"command": action, **result}, failures, ok=not failures))
+
+
+def _checked(one: "Converted") -> str:
+    """What came of the check, behind a digest."""
+    if one.check is None:
+        return f" (not checked: {one.unchecked})" if one.unchecked else ""
+    kept = "breaks its promises with it" if one.check.problem else "runs it"
+    return f" (engine {one.check.engine} {kept}, x{one.check.scale:g})"

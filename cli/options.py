@@ -1,26 +1,72 @@
 """Options that several commands have, each declared once: `--json`, `--config`, `--recipe`, `--set`, `--device`."""
 
 import json
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
 
 from srcache.errors import ConfigError
+from srcache.files.urls import checked_url, is_url
 
-SOURCE = click.Path(exists=True, path_type=Path)
+if TYPE_CHECKING:
+    from srcache.catalog.parts import Part
+
+Place: TypeAlias = Path | str
+"""Where something lies: a path of this machine, or a URL."""
+
+
+class _Local(click.Path):
+    """A path of this machine; a URL would be taken for one, and lose a slash."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Text → path."""
+        if is_url(value):
+            self.fail(f"expected a path of this machine, but got a URL ({value.partition('://')[0]}://…)", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class _Place(click.ParamType[Place]):
+    """A path of this machine, or a URL of a folder of objects, which stays text."""
+
+    name = "path|url"
+
+    def __init__(self, path: click.Path) -> None:
+        self._path = path
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Place:
+        """Text → path or URL."""
+        if not is_url(value):
+            return Path(os.fsdecode(self._path.convert(value, param, ctx)))
+        try:
+            return checked_url(value)
+        except ConfigError as error:
+            self.fail(str(error), param, ctx)
+
+
+SOURCE = _Local(exists=True, path_type=Path)
 """Images that are there: a folder, class folders, or a CSV file."""
 
-EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+IMAGES = _Place(SOURCE)
+"""The same, or a URL of a folder of objects such as s3://bucket/folder."""
+
+EXISTING_FILE = _Local(exists=True, dir_okay=False, path_type=Path)
 """One file that is there."""
 
-EXISTING_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+EXISTING_FOLDER = _Local(exists=True, file_okay=False, path_type=Path)
 """A folder that is there."""
 
-FOLDER = click.Path(file_okay=False, path_type=Path)
+FOLDER = _Local(file_okay=False, path_type=Path)
 """A folder that is written to, or of which the command itself says what is wrong with it."""
+
+CACHE = _Place(FOLDER)
+"""A cache: a folder or a URL, of which the command itself says what is wrong with it."""
+
+EXISTING_CACHE = _Place(EXISTING_FOLDER)
+"""A cache in a folder that is there, or below a URL."""
 
 
 class _Bytes(click.ParamType[int]):
@@ -38,6 +84,42 @@ class _Bytes(click.ParamType[int]):
 
 BYTES = _Bytes()
 """A number of bytes, such as 512M."""
+
+
+class _Part(click.ParamType["Part"]):
+    """One of several disjoint parts of the images, such as 0/8."""
+
+    name = "I/N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> "Part":
+        """Text → part."""
+        from srcache.catalog.parts import Part
+
+        try:
+            return Part.parse(str(value))
+        except ConfigError as error:
+            self.fail(str(error), param, ctx)
+
+
+PART = _Part()
+"""One of several disjoint parts of the images, such as 0/8."""
+
+
+class _Devices(click.ParamType[tuple[str, ...]]):
+    """Devices, separated by commas."""
+
+    name = "DEVICE,DEVICE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """Text → devices."""
+        found = tuple(word.strip() for word in str(value).split(","))
+        if not all(found):
+            self.fail(f"expected devices separated by commas, such as cuda:0,cuda:1, but got {value!r}", param, ctx)
+        return found
+
+
+DEVICES = _Devices()
+"""Devices, separated by commas, such as cuda:0,cuda:1."""
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -86,6 +168,28 @@ def device_option(default: str = "auto") -> Callable[[_Command], _Command]:
     return click.option(
         "--device", default=default, show_default=True, help="Where to compute: cpu, cuda, cuda:1, … or auto."
     )
+
+
+def service_options(command: _Command) -> _Command:
+    """`--service` and how it is reached, for commands that ask an SR service."""
+    for option in (
+        click.option(
+            "--plain-http",
+            is_flag=True,
+            help="Send the token over http:// to another machine, where it can be read.",
+        ),
+        click.option(
+            "--service-ca-file", type=EXISTING_FILE, help="Certificates (PEM) that the service's own is checked by."
+        ),
+        click.option(
+            "--service-token-file",
+            type=EXISTING_FILE,
+            help="The file with the service's token; if left out, the one that SRCACHE_TOKEN_FILE names.",
+        ),
+        click.option("--service", required=True, metavar="URL", help="The address of an SR service (`srcache serve`)."),
+    ):
+        command = option(command)
+    return command
 
 
 def parse_changes(words: Sequence[str]) -> dict[str, Any]:

@@ -5,7 +5,11 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from srcache.cache import FailedEntry
+    from srcache.catalog import Catalog
 
 _MOST = 10
 _NUMBER = re.compile(r"[+−-]?\d+(\.\d+)?( %)?|< 0\.0001|inf|nan|[–∞]")
@@ -54,6 +58,25 @@ def first_lines(items: Sequence[object], most: int = _MOST) -> str:
     """The first few of many things, one an indented line, and how many more there are."""
     shown = [f"  {item}" for item in items[:most]]
     return "\n".join(shown if len(items) <= most else [*shown, f"  … and {len(items) - most} more (--json lists all)"])
+
+
+def left_out(catalog: "Catalog") -> "list[FailedEntry]":
+    """The files that a catalog lacks, as failures."""
+    from srcache.cache import FailedEntry
+
+    return [FailedEntry("", problem.name, problem.reason, problem.detail) for problem in catalog.problems]
+
+
+def nothing_lost(failures: "Sequence[FailedEntry]") -> bool:
+    """Whether all that failed are links that lead back to a folder above them: no image is lost with those."""
+    from srcache.catalog.listing import LOOP
+
+    return all(failure.reason == LOOP for failure in failures)
+
+
+def left_out_rows(count: int) -> list[tuple[str, int, str]]:
+    """The row of a table that counts the files which a catalog lacks; none if it lacks none."""
+    return [("not catalogued", count, "files that could not be read or are outside the folder")] if count else []
 
 
 def failure_lines(failures: Sequence[Any]) -> str:

@@ -7,7 +7,7 @@ import click
 
 from srcache.wording import counted, percent
 
-from .options import EXISTING_FOLDER, SOURCE, common, device_option
+from .options import EXISTING_CACHE, EXISTING_FOLDER, SOURCE, Place, common, device_option
 from .output import document, table
 from .progress_bar import progress_bar
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     help="Turn DATA into this first; if left out, DATA is taken as it is.",
 )
 @click.option("--hr", type=SOURCE, help="HR images, paired with DATA by name; for the domain hr.")
-@click.option("--cache", type=EXISTING_FOLDER, help="The cache with the SR images.")
+@click.option("--cache", type=EXISTING_CACHE, help="The cache with the SR images.")
 @click.option("--recipe", metavar="NAME|FILE", help="Which SR images of the cache; also the size of `bicubic`.")
 @click.option("--unlabelled", is_flag=True, help="DATA's folders are not classes; leave all labels empty.")
 @device_option("cpu")
@@ -37,7 +37,7 @@ def command(
     out: Path,
     domain: str | None,
     hr: Path | None,
-    cache: Path | None,
+    cache: Place | None,
     recipe: str | None,
     unlabelled: bool,
     device: str,

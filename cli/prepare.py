@@ -69,8 +69,14 @@ def split_command(src: Path, dst: Path, ratios: str, seed: int, link: str, as_js
 @click.option(
     "--filter", default="bicubic", show_default=True, help="nearest, box, bilinear, hamming, bicubic or lanczos."
 )
+@click.option(
+    "--mod-crop/--no-mod-crop",
+    default=True,
+    show_default=True,
+    help="Cut sides that the factor does not divide at the right and below first; or else round.",
+)
 @common
-def lr_command(src: Path, dst: Path, factor: int, filter: str, as_json: bool) -> int:
+def lr_command(src: Path, dst: Path, factor: int, filter: str, mod_crop: bool, as_json: bool) -> int:
     """Write a smaller copy of every image in SRC to DST, under the same relative name, as PNG.
 
     \b
@@ -80,7 +86,7 @@ def lr_command(src: Path, dst: Path, factor: int, filter: str, as_json: bool) ->
 
     catalog = _scan(src)
     with progress_bar("lr") as show:
-        done = make_lr(catalog, dst, factor, filter, show)
+        done = make_lr(catalog, dst, factor, filter, show, mod_crop=mod_crop)
     return _show("lr", done, "", as_json)
 
 

@@ -1,22 +1,20 @@
 """`srcache prune`: remove recipes from a cache, and free the disk space that they take."""
 
-from pathlib import Path
-
 import click
 
 from srcache.wording import human_bytes
 
-from .options import FOLDER, common
+from .options import CACHE, Place, common
 from .output import document
 
 
 @click.command("prune", short_help="Remove recipes with all their images from a cache.")
-@click.argument("cache", type=FOLDER)
+@click.argument("cache", type=CACHE)
 @click.argument("recipes", nargs=-1, metavar="RECIPE...")
 @click.option("--catalogs", is_flag=True, help="Also remove catalogs from which no remaining recipe was built.")
 @click.option("--yes", is_flag=True, help="Really remove; without it, only list what would be removed.")
 @common
-def command(cache: Path, recipes: tuple[str, ...], catalogs: bool, yes: bool, as_json: bool) -> int:
+def command(cache: Place, recipes: tuple[str, ...], catalogs: bool, yes: bool, as_json: bool) -> int:
     """Remove each RECIPE (its name, fingerprint or folder) with all its images from CACHE.
 
     \b
@@ -32,7 +30,7 @@ def command(cache: Path, recipes: tuple[str, ...], catalogs: bool, yes: bool, as
         click.echo(document("prune", report))
         return 0
     verb = "removed" if report.done else "would remove"
-    click.echo("\n".join(f"{verb} {cache / name}" for name in report.removed) or "nothing to remove")
+    click.echo("\n".join(f"{verb} {cache}/{name}" for name in report.removed) or "nothing to remove")
     if report.removed:
         hint = "freed" if report.done else "would be freed; add --yes to remove"
         click.echo(f"{human_bytes(report.bytes)} {hint}")

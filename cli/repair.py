@@ -1,13 +1,12 @@
 """`srcache repair`: keep what is intact in a damaged cache."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from srcache.wording import counted
 
-from .options import FOLDER, common
+from .options import CACHE, Place, common
 from .output import document, finding_lines
 from .progress_bar import progress_bar
 
@@ -16,13 +15,13 @@ if TYPE_CHECKING:
 
 
 @click.command("repair", short_help="Keep what is intact in a damaged cache.")
-@click.argument("cache", type=FOLDER)
+@click.argument("cache", type=CACHE)
 @click.option("--recipe", metavar="NAME", help="Only this recipe: its name, fingerprint or folder.")
 @click.option(
     "--checksums", is_flag=True, help="Only give images of older versions the fast checksum that readers compare."
 )
 @common
-def command(cache: Path, recipe: str | None, checksums: bool, as_json: bool) -> int:
+def command(cache: Place, recipe: str | None, checksums: bool, as_json: bool) -> int:
     """Copy every intact image from the damaged stores of CACHE into new ones.
 
     The damaged file is kept beside the new one, and a cache without damage is not changed, but that shards which
@@ -46,7 +45,7 @@ def command(cache: Path, recipe: str | None, checksums: bool, as_json: bool) -> 
     for one in report.recipes:
         click.echo(_stamped(one) if checksums else _text(one, cache))
     for file in report.set_aside:
-        click.echo(f"set aside because it cannot be read: {cache / file}")
+        click.echo(f"set aside because it cannot be read: {cache}/{file}")
     if report.left:
         head = f"damaged; `srcache repair {cache}` keeps what is intact" if checksums else "cannot be repaired"
         click.echo(f"{head}:\n{finding_lines(report.left)}", err=True)
@@ -59,7 +58,7 @@ def _stamped(one: "MendedRecipe") -> str:
     return f"{one.folder}: {one.stamped} of {counted(one.kept, 'SR image')} lacked a fast checksum, and have one now"
 
 
-def _text(one: "MendedRecipe", cache: Path) -> str:
+def _text(one: "MendedRecipe", cache: Place) -> str:
     if not one.damaged and not one.completed:
         return f"{one.folder}: nothing to do, {counted(one.kept, 'SR image')} intact"
     lost = f", {len(one.lost)} lost" if one.lost else ""
@@ -71,7 +70,7 @@ def _text(one: "MendedRecipe", cache: Path) -> str:
     if one.completed:
         lines.append(f"  {one.completed} of them were in shards that writers left unfinished, which are complete now")
     if one.old:
-        lines.append(f"  the damaged file is in {cache / one.old}; delete it when you need nothing more from it")
+        lines.append(f"  the damaged file is in {cache}/{one.old}; delete it when you need nothing more from it")
     elif one.damaged:
         lines.append("  an index did not say where they lie, and was made again")
     return "\n".join(lines)

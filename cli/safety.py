@@ -7,7 +7,7 @@ import click
 
 from srcache.wording import counted, number, percent
 
-from .options import FOLDER, SOURCE, common, device_option
+from .options import CACHE, SOURCE, Place, common, device_option
 from .output import document, failure_lines, first_lines, reasons, table
 from .progress_bar import progress_bar
 
@@ -21,7 +21,7 @@ _MOST = 50
 
 
 @click.command("safety", short_help="How far SR may have changed what images show; try filters.")
-@click.argument("cache", type=FOLDER)
+@click.argument("cache", type=CACHE)
 @click.option("--lr", type=SOURCE, help="The LR images that the cache was built from (not if it makes LR from HR).")
 @click.option("--hr", type=SOURCE, help="The HR images: with the names of LR, or those that the cache was built from.")
 @click.option("--classifier", type=SOURCE, help="A run of `srcache train` whose network judges; by default none.")
@@ -31,7 +31,7 @@ _MOST = 50
 @click.option("--again", is_flag=True, help="Measure everything again, for example after HR images changed.")
 @common
 def command(
-    cache: Path,
+    cache: Place,
     lr: Path | None,
     hr: Path | None,
     classifier: Path | None,
@@ -74,7 +74,7 @@ def command(
     return 1 if report.failures else 0
 
 
-def _folder(cache: Path, recipe: str | None) -> "RecipeFolder":
+def _folder(cache: Place, recipe: str | None) -> "RecipeFolder":
     from srcache.cache.manifest import find_folder
 
     return find_folder(cache, recipe)

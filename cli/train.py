@@ -9,7 +9,7 @@ import click
 
 from srcache.wording import duration, percent
 
-from .options import EXISTING_FOLDER, FOLDER, SOURCE, common, set_option
+from .options import EXISTING_CACHE, FOLDER, SOURCE, Place, common, set_option
 from .output import attributes, document, table
 from .progress_bar import progress_bar
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.command("train", short_help="Train a classifier on LR, HR, SR, bicubic or a mixture.")
 @click.option("--lr", type=SOURCE, help="LR training images: class folders, or a CSV file.")
 @click.option("--hr", type=SOURCE, help="HR training images, paired with LR by name.")
-@click.option("--cache", type=EXISTING_FOLDER, help="The cache with the SR images.")
+@click.option("--cache", type=EXISTING_CACHE, help="The cache with the SR images.")
 @click.option("--recipe", metavar="NAME|FILE", help="Which SR images of the cache; also the size of `bicubic`.")
 @click.option("--arm", required=True, metavar="lr|hr|sr|bicubic|POLICY", help="What to train on.")
 @click.option("--validation", required=True, metavar="DIR|SHARE", help="Validation images, or a share such as 0.2.")
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 def command(
     lr: Path | None,
     hr: Path | None,
-    cache: Path | None,
+    cache: Place | None,
     recipe: str | None,
     arm: str,
     validation: str,
@@ -102,7 +102,7 @@ class _Sources:
 
     lr: Path | None
     hr: Path | None
-    cache: Path | None
+    cache: Place | None
     recipe: str | None
     arm: str
     validation: str

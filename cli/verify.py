@@ -1,21 +1,19 @@
 """`srcache verify`: check every byte of a cache."""
 
-from pathlib import Path
-
 import click
 
 from srcache.wording import counted, human_bytes
 
-from .options import FOLDER, common
+from .options import CACHE, Place, common
 from .output import attributes, document, finding_lines
 from .progress_bar import progress_bar
 
 
 @click.command("verify", short_help="Check every byte of a cache; exit code 3 if it is damaged.")
-@click.argument("cache", type=FOLDER)
+@click.argument("cache", type=CACHE)
 @click.option("--recipe", metavar="NAME", help="Only this recipe: its name, fingerprint or folder.")
 @common
-def command(cache: Path, recipe: str | None, as_json: bool) -> int:
+def command(cache: Place, recipe: str | None, as_json: bool) -> int:
     """Check every byte of CACHE: that images can be decoded and have the checksums recorded when they were made.
 
     What is damaged is listed, and the exit code is 3; `srcache repair` keeps what is intact. Images that a build was

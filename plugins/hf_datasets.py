@@ -21,6 +21,7 @@ from srcache.errors import CatalogError, ConfigError, ImageError, SrcacheError, 
 from srcache.files import disk_errors
 from srcache.images import encode, read_file
 from srcache.recipe.recipe import Recipe
+from srcache.service.remote import RemoteService
 
 
 def to_hf(
@@ -109,7 +110,8 @@ class SRTransform:
         cache, recipe, policy: as SRAugmentedDataset takes them.
         image: the column.
         transform: from a Pillow image to what the loop wants; None leaves it.
-        on_miss: what to serve for an SR image that is not in the cache: "raise", "lr" or "hr".
+        on_miss: what to serve for an SR image that is not in the cache: "raise", "lr" or "hr"; or an SR service's
+            address or RemoteService, as SRAugmentedDataset takes them.
 
     Raises:
         ConfigError: what was asked for is not there; the message says what is.
@@ -123,7 +125,7 @@ class SRTransform:
         *,
         image: str = "image",
         transform: Any = None,
-        on_miss: str = "raise",
+        on_miss: "str | RemoteService" = "raise",
     ) -> None:
         if on_miss == "skip":
             raise ConfigError("on_miss must be one of raise, lr, hr, but is 'skip': a data set keeps its length")

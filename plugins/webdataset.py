@@ -16,9 +16,10 @@ from srcache.dataset.policy import Policy
 from srcache.errors import CatalogError, ConfigError, listed
 from srcache.images import Pixels, encode
 from srcache.recipe.recipe import Recipe
+from srcache.service.remote import RemoteService, is_url
 
 MISSES = ("raise", "lr", "hr", "drop", "keep")
-"""What can be done with a sample whose SR image the cache does not hold."""
+"""What can be done with a sample whose SR image the cache does not hold, beside asking an SR service for it."""
 
 _ENCODED = (".ppm", ".png")
 
@@ -38,8 +39,8 @@ class AddSR:
         image: the names of the field with the image, first match first, as webdataset has it.
         to: the field to add, which ends in .ppm (pixels and a short header: fast) or .png; None to put the variant into
             the image's own field, as PPM, which decoders of images know by its first bytes.
-        on_miss: "raise"; "lr" or "hr", which is served instead; "drop", which leaves the sample out; or "keep", which
-            lets it through as it is.
+        on_miss: "raise"; "lr" or "hr", which is served instead; "drop", which leaves the sample out; "keep", which
+            lets it through as it is; or an SR service's address or RemoteService, as SRAugmentedDataset takes them.
 
     Raises:
         ConfigError: what was asked for is not there; the message says what is.
@@ -53,10 +54,12 @@ class AddSR:
         *,
         image: str = "jpg;jpeg;png;webp",
         to: str | None = "sr.ppm",
-        on_miss: str = "raise",
+        on_miss: "str | RemoteService" = "raise",
     ) -> None:
-        if on_miss not in MISSES:
-            raise ConfigError(f"on_miss must be one of {', '.join(MISSES)}, but is {on_miss!r}")
+        if on_miss not in MISSES and not (isinstance(on_miss, RemoteService) or is_url(on_miss)):
+            raise ConfigError(
+                f"on_miss must be one of {', '.join(MISSES)}, or an SR service's address, but is {on_miss!r}"
+            )
         if to is not None and not f".{to}".endswith(_ENCODED):
             raise ConfigError(f"to= must end in {' or '.join(_ENCODED)}, or be None, but is {to!r}")
         self._finder = VariantFinder(cache, recipe, policy, "skip" if on_miss in ("drop", "keep") else on_miss)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from srcache.loader.loader import SRLoader as SRLoader
     from srcache.recipe.reading import load_recipe as load_recipe
     from srcache.recipe.recipe import Recipe as Recipe
+    from srcache.service.remote import RemoteService as RemoteService
 
 __version__ = "0.1.0"
 
@@ -27,6 +28,7 @@ _HOMES = {
     "EngineInfo": "engine.interface",
     "Policy": "dataset.policy",
     "Recipe": "recipe.recipe",
+    "RemoteService": "service.remote",
     "SRAugment": "dataset.transform",
     "SRAugmentedDataset": "dataset.augmented",
     "SREngine": "engine.interface",

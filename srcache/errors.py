@@ -17,6 +17,8 @@
         ├── BusyError              another process holds the lock
         ├── DeviceError            the accelerator is gone
         ├── WeightsError           a checkpoint is not here, or cannot be used
+        ├── ServiceError           an SR service refuses, or answers something else than it was asked for
+        │   └── UnavailableError       it does not answer, or has no room
         └── MissingExtraError      an optional package is not installed
 
 A message says what was expected, what was got, and what to do.
@@ -113,6 +115,14 @@ class DeviceError(MachineError):
 
 class WeightsError(MachineError):
     """A checkpoint is not on this machine, or cannot be used."""
+
+
+class ServiceError(MachineError):
+    """An SR service refuses, or what it answers is not what it was asked for."""
+
+
+class UnavailableError(ServiceError):
+    """An SR service does not answer, or has no room now."""
 
 
 class MissingExtraError(MachineError):

@@ -49,7 +49,7 @@ def pixel_key(rgb: NDArray[np.uint8]) -> ImageKey:
 
 def is_key(text: str) -> bool:
     """Whether a text has the form of a key."""
-    return len(text) == 32 and all(digit in "0123456789abcdef" for digit in text)
+    return len(text) == 32 and not text.strip("0123456789abcdef")
 
 
 def entry_name(key: ImageKey, sample: int) -> str:

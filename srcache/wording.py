@@ -73,11 +73,23 @@ def duration(seconds: Any) -> str:
     return f"{span / 60:.1f} min" if span < 3600 else f"{span / 3600:.1f} h"
 
 
+def about(seconds: float) -> str:
+    """A time that is only roughly known: 58 s, 12 min, 3.4 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
+
+
 def counted(count: int, thing: str) -> str:
     """A count and what is counted, in the singular or the plural: 1 image, 2 images; 1 class, 2 classes."""
     if count == 1:
         return f"1 {thing}"
     return f"{count} {thing}es" if thing.endswith("s") else f"{count} {thing}s"
+
+
+def of_all(count: int, whole: int) -> str:
+    """A count, and of how many if that is not all: 33, or 7 of 33."""
+    return str(count) if count >= whole else f"{count} of {whole}"
 
 
 def human_bytes(count: float) -> str:

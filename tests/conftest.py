@@ -9,8 +9,9 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from engines import ENTRY_POINTS
@@ -18,6 +19,7 @@ from hypothesis import settings
 from images import picture
 from paths import TESTS
 from PIL import Image
+from s3_server import ENVIRONMENT, S3Server
 
 from srcache.images import Pixels
 
@@ -82,3 +84,31 @@ def _photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def photos(_photos: Path, tmp_path: Path) -> Path:
     """A class-folder tree of its own for each test: 3 labels of 4 images, PNG and JPEG, three sizes."""
     return Path(shutil.copytree(_photos, tmp_path / "photos"))
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """An S3 service on loopback, in another process; it takes seconds to start."""
+    server = S3Server()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def s3_url(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a new bucket, and the environment that leads there."""
+    import boto3
+
+    for name, value in {**ENVIRONMENT, "AWS_ENDPOINT_URL": s3_server.url}.items():
+        monkeypatch.setenv(name, value)
+    name = f"test-{uuid4().hex[:12]}"
+    boto3.client("s3").create_bucket(Bucket=name)
+    return f"s3://{name}"
+
+
+@pytest.fixture(params=["s3", "file", "memory"])
+def objects_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A URL below which nothing is: of a service, of a folder, and of this process's memory."""
+    if request.param == "s3":
+        return f"{request.getfixturevalue('s3_url')}/inner/place"
+    return f"file://{tmp_path}/objects" if request.param == "file" else f"memory://test-{uuid4().hex[:12]}/place"

@@ -16,7 +16,7 @@ ROOT = paths.ROOT
 PACKAGES = {"srcache": "srcache", "srcache_cli": "cli", "srcache_plugins": "plugins", "benchmarks": "benchmarks"}
 
 FLOORS = [
-    ["errors", "keys", "locks", "progress", "wording"],
+    ["errors", "keys", "progress", "wording"],
     ["files", "images", "machine", "study.statistics", "html"],
     ["engine", "stores", "catalog"],
     ["weights", "conformance", "study.compare"],
@@ -24,7 +24,7 @@ FLOORS = [
     ["cache", "study.prepare", "doctor", "study.report.sections"],
     ["service", "maintain", "study.report"],
     ["fill", "dataset", "study.quality"],
-    ["study.arms", "loader"],
+    ["study.arms", "loader", "server"],
     ["study.train"],
     ["study.safety"],
     ["study.experiment"],
@@ -33,7 +33,7 @@ FLOORS = [
 
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 SEEN_BY_ENGINES = {"engine", "images", "weights", "errors"}
-SEEN_BY_JOINS = {"cache", "catalog", "dataset", "errors", "files", "images", "loader", "recipe"}
+SEEN_BY_JOINS = {"cache", "catalog", "dataset", "errors", "files", "images", "loader", "recipe", "service"}
 JOINS = {
     "plugins/hf_datasets.py",
     "plugins/huggingface.py",
@@ -49,6 +49,7 @@ LAZY = {"srcache/__init__.py", "srcache/stores/__init__.py", "cli/lazy.py", "ben
 HEAVY = {
     "datasets",
     "diffusers",
+    "httpx",
     "huggingface_hub",
     "matplotlib",
     "pyiqa",

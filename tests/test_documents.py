@@ -23,6 +23,8 @@ DOCUMENTS = [
     "plugins/README.md",
     "plugins/seesr/README.md",
     "plugins/compact/MODEL_CARD.md",
+    "configs/cluster/README.md",
+    "configs/cluster/service.md",
     "configs/experiments/README.md",
     "benchmarks/README.md",
 ]
@@ -59,7 +61,7 @@ def defined(tree: ast.Module) -> set[str]:
     for node in tree.body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         found |= {target.id for target in targets if isinstance(target, ast.Name)}
-        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             found.add(node.name)
         if isinstance(node, ast.ClassDef):
             found |= {f"{node.name}.{inner.name}" for inner in node.body if isinstance(inner, ast.FunctionDef)}

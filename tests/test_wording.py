@@ -6,11 +6,13 @@ from hypothesis import strategies as st
 
 from srcache.wording import (
     NOTHING,
+    about,
     counted,
     duration,
     enumeration,
     human_bytes,
     number,
+    of_all,
     p_value,
     percent,
     percent_range,
@@ -111,3 +113,14 @@ def test_numbers_have_the_decimals_that_are_asked_for(value, places, text):
 )
 def test_a_p_value_near_alpha_has_as_many_digits_as_it_needs(p, alpha, text):
     assert p_value(p, alpha) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (89, "89 s"), (90, "2 min"), (3000, "50 min"), (9000, "2.5 h")]
+)
+def test_a_time_that_is_only_roughly_known(seconds: float, text: str) -> None:
+    assert about(seconds) == text
+
+
+def test_a_count_says_of_how_many_unless_it_is_all() -> None:
+    assert (of_all(33, 33), of_all(7, 33), of_all(0, 0)) == ("33", "7 of 33", "0")

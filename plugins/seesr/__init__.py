@@ -4,7 +4,7 @@ It computes what the authors' program computes, quirks included, but for its bug
 own. The way of an image through it is in `pipeline`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +69,14 @@ class SeeSR:
         from .tiny import write_weights
 
         write_weights(folder)
+
+    @staticmethod
+    def check_weights(parts: Mapping[str, Path]) -> None:
+        """Compare a bundle's files with what the networks expect; raises as `loading.check_parts`."""
+        _require_packages()
+        from .loading import check_parts
+
+        check_parts(parts)
 
     def upscale(self, images: "Tensor", seeds: Sequence[int]) -> list[Upscaled | Failure]:
         """Upscale a batch, on a CPU image by image; arguments and outcomes as in `SREngine.upscale`."""

@@ -6,12 +6,14 @@ Needs the extra `spandrel`.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from srcache.engine.interface import EngineInfo, Failure, Setup, Upscaled
-from srcache.weights.checkpoint import load_tensors
+from srcache.errors import EngineError
+from srcache.weights.checkpoint import check_of, load_tensors
 
-from .network import PRECISIONS, SpandrelNetwork
+from .network import PRECISIONS, SpandrelNetwork, detect
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,8 +36,32 @@ class Spandrel:
     )
 
     def __init__(self, setup: Setup) -> None:
+        _require_kept_promises(str(setup.weights))
         self._network = SpandrelNetwork(load_tensors(str(setup.weights)), setup)
 
+    @staticmethod
+    def checkpoint_setup(digest: str) -> Setup:
+        """How this engine would run an adopted checkpoint.
+
+        Raises:
+            EngineError: it would not.
+            MissingExtraError: spandrel is not installed.
+        """
+        return Setup(scale=detect(load_tensors(digest)).scale, weights=digest)
+
     def upscale(self, images: "Tensor", seeds: Sequence[int]) -> list[Upscaled | Failure]:
-        """See `SREngine.upscale`; seeds change nothing."""
-        return self._network.upscale(images)
+        """See `SREngine.upscale`; seeds change nothing, but for a network that draws noise."""
+        outcomes = self._network.upscale(images, seeds)
+        if self._network.draws and not self.info.stochastic:
+            self.info = replace(self.info, stochastic=True)  # of this checkpoint's engine alone
+        return outcomes
+
+
+def _require_kept_promises(digest: str) -> None:
+    """Refuse a checkpoint that was found, when it was converted, to break what a cache stands on."""
+    check = check_of(digest)
+    if check is not None and check.engine == Spandrel.info.name and check.problem:
+        raise EngineError(
+            f"checkpoint {digest} cannot fill a cache: {check.problem}\n(found when it was converted; "
+            "`srcache models convert` checks it again where other versions are installed)"
+        )

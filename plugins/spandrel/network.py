@@ -1,6 +1,8 @@
 """A network that spandrel makes of a checkpoint's tensors: what it can do, and how it runs on images of any size."""
 
 import warnings
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from srcache.engine.interface import Failure, Setup, Upscaled
@@ -15,6 +17,10 @@ SMALLEST = 16
 """Sides in pixels below which an image is filled up by repeating its border before the network sees it: networks pad by
 reflection, which an image of a few pixels does not allow."""
 
+PREFIXES = ("_orig_mod.", "module.", "model.", "net_g.", "netG.", "generator.", "net.")
+"""What frameworks put before the names of a network's tensors, which may share a file with others then: torch.compile,
+data parallelism, Lightning, and trainers of GANs."""
+
 TILES_AT_ONCE = 4
 """Tiles in one call of the network."""
 
@@ -22,9 +28,15 @@ TILES_AT_ONCE = 4
 class SpandrelNetwork:
     """A network that spandrel made of a checkpoint's tensors, ready to run on a device, in a precision, tiled or not.
 
+    A network that draws noise (AuraSR does) is found out when it has drawn: torch's generators have moved. From then on
+    images are run one by one, each with its generators set to the image's seed.
+
     Args:
         tensors: the checkpoint's.
         setup: what the engine is built with.
+
+    Attributes:
+        draws: whether the network was seen to draw noise.
 
     Raises:
         MissingExtraError: spandrel is not installed.
@@ -34,7 +46,7 @@ class SpandrelNetwork:
     def __init__(self, tensors: "dict[str, Tensor]", setup: Setup) -> None:
         import torch
 
-        self._model = _detect(tensors)
+        self._model = detect(tensors)
         _require_fit(self._model, setup)
         self._tiling, self._scale = setup.tiling, self._model.scale
         self._dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[setup.precision]
@@ -44,9 +56,34 @@ class SpandrelNetwork:
             self._model.model.to(memory_format=torch.channels_last)
         if setup.compiled:
             self._model.model.compile()
+        self.draws = False
 
-    def upscale(self, images: "Tensor") -> list[Upscaled | Failure]:
-        """Float tensor (N, 3, H, W) in [0, 1] → one outcome per image."""
+    def upscale(self, images: "Tensor", seeds: Sequence[int]) -> list[Upscaled | Failure]:
+        """Float tensor (N, 3, H, W) in [0, 1] and a seed for each image → one outcome per image."""
+        if not self.draws:
+            before = self._generators()
+            outcomes = self._run(images)
+            self.draws = not _equal(before, self._generators())
+            if not self.draws:
+                return outcomes
+        return [self._seeded(image[None], seed) for image, seed in zip(images, seeds, strict=True)]
+
+    def _seeded(self, image: "Tensor", seed: int) -> Upscaled | Failure:
+        """One image, with noise from its seed alone; the generators are left as they were."""
+        import torch
+
+        with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            return self._run(image)[0]
+
+    def _generators(self) -> "list[Tensor]":
+        """The states of the generators that a network may draw from."""
+        import torch
+
+        on_device = [torch.cuda.get_rng_state(self._device)] if self._device.type == "cuda" else []
+        return [torch.random.get_rng_state(), *on_device]
+
+    def _run(self, images: "Tensor") -> list[Upscaled | Failure]:
         ready = images.to(self._device, self._dtype)
         if self._tiling is None:
             parts = [image[None] for image in ready] if self._device.type == "cpu" else [ready]
@@ -74,8 +111,32 @@ class SpandrelNetwork:
         return upscaled
 
 
+def _equal(first: "Sequence[Tensor]", second: "Sequence[Tensor]") -> bool:
+    import torch
+
+    return all(map(torch.equal, first, second))
+
+
+def detect(tensors: "dict[str, Tensor]") -> Any:
+    """The network that spandrel recognises in a checkpoint, as it is or without what frameworks put before its names.
+
+    Raises:
+        MissingExtraError: spandrel is not installed.
+        EngineError: it recognises none, or no SR network for RGB.
+    """
+    try:
+        return _detect(tensors)
+    except EngineError:
+        for prefix in PREFIXES:
+            inner = {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}
+            if inner:
+                with suppress(EngineError):
+                    return detect(inner)
+        raise
+
+
 def _detect(tensors: "dict[str, Tensor]") -> Any:
-    """The network that spandrel recognises in a checkpoint.
+    """The network that spandrel recognises in tensors of just these names.
 
     Raises:
         MissingExtraError: spandrel is not installed.

@@ -58,7 +58,7 @@ class RealESRGAN:
 
     def upscale(self, images: "Tensor", seeds: Sequence[int]) -> list[Upscaled | Failure]:
         """See `SREngine.upscale`; seeds change nothing."""
-        return self._network.upscale(images)
+        return self._network.upscale(images, seeds)
 
 
 def weights_file() -> Path:

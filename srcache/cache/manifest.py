@@ -7,124 +7,30 @@
 A recipe has a folder of its own because LMDB files never shrink: dropping the folder gives the disk back. Everything
 but the store is small text, written in one step or appended line by line, and readable without srcache. Two processes
 may make a cache or add to it at once: what both write has equal bytes, and what one alone writes has a name of its own.
+
+A cache may lie below a URL (s3://bucket/folder) too, with the same names; it is worked with in a folder that mirrors it
+(`srcache.cache.mirror`).
 """
 
 import json
 import os
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
-from srcache.cache.failures import FailedEntry, append_failure, read_failures
-from srcache.errors import BusyError, CacheError, DamagedError, MachineError, RecipeError, listed
-from srcache.files import brief_lock, disk_errors, lock, write_atomic
+from srcache.cache.folder import RecipeFolder as RecipeFolder
+from srcache.cache.folder import read_json
+from srcache.cache.mirror import Mirror, mirror_of
+from srcache.errors import CacheError, DamagedError, RecipeError, listed
+from srcache.files import brief_lock, disk_errors, size_of, write_atomic
+from srcache.files.urls import is_url
 from srcache.recipe.reading import dump, restore
 from srcache.recipe.recipe import Recipe
-from srcache.stores import KINDS, Store, StoreKind, StoreOptions, store_kind
+from srcache.stores import KINDS, store_kind
 
 FORMAT = 1
 MARK = "srcache.json"
-
-
-@dataclass(frozen=True, slots=True)
-class RecipeFolder:
-    """One recipe's folder in a cache: its store, its receipts, its journal of failures and its lock.
-
-    Attributes:
-        path: the folder, CACHE/<name>-<fingerprint>.
-        kind: the name of the cache's kind of store.
-        recipe: as recipe.yaml has it.
-        writer: the id of this process where it fills the folder together with others; see `as_writer`.
-    """
-
-    path: Path
-    kind: str
-    recipe: Recipe
-    writer: str | None = None
-
-    def store(self, *, writable: bool = False, shard_bytes: int | None = None, take_over: str | None = None) -> Store:
-        """Open the entries; `shard_bytes` and `take_over` as in `StoreOptions`."""
-        options = StoreOptions(
-            writable=writable, fingerprint=self.recipe.fingerprint, writer=self.writer, take_over=take_over
-        )
-        if shard_bytes is not None:
-            options = replace(options, shard_bytes=shard_bytes)
-        return self.store_kind.open(self.store_path, options)
-
-    def as_writer(self) -> "RecipeFolder":
-        """The folder for a process that fills it: where several may at once, with an id for all that it writes."""
-        return replace(self, writer=uuid4().hex[:8]) if self.store_kind.shared else self
-
-    @property
-    def store_kind(self) -> StoreKind:
-        """What the store can do beside holding entries."""
-        return store_kind(self.kind)
-
-    @property
-    def store_path(self) -> Path:
-        """Where the store lies."""
-        return self.path / f"data.{self.kind}"
-
-    def receipts(self) -> list[dict[str, Any]]:
-        """What earlier runs wrote down, oldest first."""
-        return [_json(path) for path in sorted((self.path / "receipts").glob("*.json"))]
-
-    def write_receipt(self, receipt: dict[str, Any]) -> None:
-        """Keep what a run did; a receipt is written once and never changed.
-
-        Raises:
-            MachineError: the folder was taken away.
-        """
-        if not self.path.is_dir():
-            raise self._taken_away
-        seconds, nanoseconds = divmod(time.time_ns(), 10**9)  # one look at one clock: others may be a tick behind
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(seconds))
-        name = f"{stamp}-{nanoseconds:09d}-{uuid4().hex[:8]}.json"
-        write_atomic(self.path / "receipts" / name, json.dumps(receipt, indent=1, sort_keys=True) + "\n")
-
-    @property
-    def samples(self) -> int:
-        """Samples per image that this folder was built with, as far as receipts tell; at least 1."""
-        return max((int(receipt.get("samples", 1)) for receipt in self.receipts()), default=1)
-
-    def failures(self) -> dict[str, FailedEntry]:
-        """The latest failure of each entry, with the number of tries; entries made since then are still listed."""
-        return read_failures([self.path / "failures.jsonl", *sorted((self.path / "failures").glob("*.jsonl"))])
-
-    def note_failure(self, failed: FailedEntry) -> None:
-        """Append one failure to the journal, or to the writer's own where several fill the folder.
-
-        Raises:
-            MachineError: the folder was taken away.
-        """
-        journal = self.path / ("failures.jsonl" if self.writer is None else f"failures/{self.writer}.jsonl")
-        try:
-            with disk_errors(journal):
-                if self.writer is not None:
-                    journal.parent.mkdir(exist_ok=True)
-                append_failure(journal, failed)
-        except FileNotFoundError as error:
-            raise self._taken_away from error
-
-    @contextmanager
-    def lock(self) -> Iterator[bool]:
-        """Hold the folder's lock, alone or with others, as the kind of store allows; see `files.lock`.
-
-        Raises:
-            BusyError: another process fills it, and only one may; or it is repaired, or was taken away.
-        """
-        with lock(self.path, shared=self.store_kind.shared) as alone:
-            if not (self.path / "recipe.yaml").exists():
-                raise BusyError(f"{self.path} was taken away a moment ago; run the same command again")
-            yield alone
-
-    @property
-    def _taken_away(self) -> MachineError:
-        return MachineError(f"{self.path} was taken away while it was being filled; run the same command again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,17 +38,36 @@ class Cache:
     """A cache directory, opened by `open_cache` or made by `create_cache`: its recipes' folders and its catalogs.
 
     Attributes:
-        path: as it was given, for messages and for work that is done at once.
-        kind: of the store.
-        place: the same from the root of the file system, for what lives on when the process changes its folder.
+        path: the directory as it was given; of a cache below a URL, that which mirrors it.
+        kind: the name of its kind of store.
+        mirror: of a cache below a URL.
+        home: the directory from the root of the file system, for what lives on when the process changes its folder.
     """
 
     path: Path
     kind: str
-    place: Path = field(init=False, repr=False, compare=False)
+    mirror: Mirror | None = None
+    home: Path = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "place", Path(os.path.abspath(self.path)))
+        object.__setattr__(self, "home", Path(os.path.abspath(self.path)))
+
+    @property
+    def place(self) -> Path | str:
+        """Where it lies, for people: a path or a URL."""
+        return self.path if self.mirror is None else self.mirror.url
+
+    def lasting(self) -> "Cache":
+        """The same, by its home: it stays the same when the process changes its folder."""
+        return replace(self, path=self.home)
+
+    def size(self, path: Path | None = None) -> int:
+        """The size in bytes of one of its files or folders, or of all of it."""
+        path = path or self.path
+        if self.mirror is None:
+            return size_of(path)
+        below = path.relative_to(self.path).as_posix()
+        return self.mirror.size("" if below == "." else below)
 
     def folders(self) -> list[RecipeFolder]:
         """Every recipe in the cache, by folder name."""
@@ -172,7 +97,7 @@ class Cache:
         held = listed([path.name for path in paths]) or "no recipe yet"
         if recipe is None:
             if len(paths) != 1:
-                raise CacheError(f"{self.path} holds {len(paths)} recipes ({held}); say which (recipe=, or --recipe)")
+                raise CacheError(f"{self.place} holds {len(paths)} recipes ({held}); say which (recipe=, or --recipe)")
             return paths[0]
         if isinstance(recipe, Recipe):
             fits = [path for path in paths if path.name.endswith(f"-{recipe.fingerprint}")]
@@ -182,8 +107,8 @@ class Cache:
             return fits[0]
         wanted = recipe.folder if isinstance(recipe, Recipe) else recipe
         if fits:
-            raise CacheError(f"{self.path} holds several recipes named {wanted!r}; say which by fingerprint: {held}")
-        raise CacheError(f"{self.path} holds no recipe {wanted!r}; it holds: {held}")
+            raise CacheError(f"{self.place} holds several recipes named {wanted!r}; say which by fingerprint: {held}")
+        raise CacheError(f"{self.place} holds no recipe {wanted!r}; it holds: {held}")
 
     def add(self, recipe: Recipe) -> RecipeFolder:
         """A recipe's folder, made if it is not there; also where others add the same at this moment."""
@@ -194,7 +119,9 @@ class Cache:
                 return folder
             path = self.path / recipe.folder
             write_atomic(path / "recipe.yaml", dump(recipe))
-        return RecipeFolder(path, self.kind, recipe)
+        folder = RecipeFolder(path, self.kind, recipe).mirrored(self.mirror)
+        folder.push()
+        return folder
 
     def _held(self, recipe: Recipe) -> RecipeFolder | None:
         return next((one for one in self.folders() if one.recipe.fingerprint == recipe.fingerprint), None)
@@ -204,10 +131,16 @@ class Cache:
         path = self.path / "catalogs" / f"{digest}.csv"
         if not path.exists():
             write_atomic(path, text)
+            self.push()
 
     def catalogs(self) -> dict[str, Path]:
         """The kept catalogs: digest → CSV file with the columns key, name, label (see `kept`)."""
         return {path.stem: path for path in sorted((self.path / "catalogs").glob("*.csv"))}
+
+    def push(self) -> None:
+        """Where it lies below a URL, upload the small files that were made or changed here; see `RecipeFolder.push`."""
+        if self.mirror is not None:
+            self.mirror.push()
 
     def folder(self, path: Path) -> RecipeFolder:
         """The recipe in one of the cache's folders.
@@ -225,48 +158,78 @@ class Cache:
                 f"{file} does not belong to its folder: it describes recipe {recipe.fingerprint}. "
                 "Recipes are never edited in place; restore the file, or `srcache prune` the folder"
             )
-        return RecipeFolder(path, self.kind, recipe)
+        return RecipeFolder(path, self.kind, recipe).mirrored(self.mirror)
 
 
 def is_cache(path: str | Path) -> bool:
-    """Whether a folder says that it is a cache."""
+    """Whether a folder, or what is below a URL, says that it is a cache."""
+    if is_url(path):
+        mirror = mirror_of(str(path))
+        mirror.pull(notes=False)
+        path = mirror.path
     return (Path(path) / MARK).is_file()
 
 
-def open_cache(path: str | Path) -> Cache:
-    """Open a cache directory.
+def open_cache(path: str | Path, *, notes: bool = True, spool: Path | None = None) -> Cache:
+    """Open a cache.
+
+    Args:
+        path: a directory, or a URL.
+        notes: where it is a URL, bring catalogs, receipts and failures here too.
+        spool: where it is a URL, a folder for what is kept of it on this machine; None: the user's own.
 
     Raises:
         CacheError: it is none, or of another format.
         DamagedError: its marker cannot be read.
+        MachineError: the service of a URL does not answer, or refuses.
     """
-    path = Path(path)
+    mirror = mirror_of(str(path), spool) if is_url(path) else None
+    if mirror is not None:
+        mirror.pull(notes=notes)
+    return _opened(Path(path) if mirror is None else mirror.path, mirror)
+
+
+def _opened(path: Path, mirror: Mirror | None = None) -> Cache:
+    place = path if mirror is None else mirror.url
     if not is_cache(path):
-        raise CacheError(f"{path} is no srcache cache (it has no {MARK}); `srcache build` makes one")
-    mark = _json(path / MARK)
+        raise CacheError(f"{place} is no srcache cache (it has no {MARK}); `srcache build` makes one")
+    mark = read_json(path / MARK)
     if mark.get("format") != FORMAT or mark.get("store") not in KINDS:
         raise CacheError(
-            f"{path} has cache format {mark.get('format')} with store {mark.get('store')!r}; "
+            f"{place} has cache format {mark.get('format')} with store {mark.get('store')!r}; "
             f"this srcache reads format {FORMAT} with {', '.join(KINDS)}; use the srcache that wrote it"
         )
-    return Cache(path, str(mark["store"]))
+    if mirror is not None and store_kind(str(mark["store"])).stand_in is None:
+        raise CacheError(
+            f"{place} keeps its images in {mark['store']}, which cannot be read over a network; copy it to a disk, or "
+            f"make a cache of shards of it: srcache merge COPY --into {place} --store shards"
+        )
+    return Cache(path, str(mark["store"]), mirror)
 
 
-def create_cache(path: str | Path, kind: str | None = None) -> Cache:
-    """Open a cache directory, or make one in a folder that is empty or not there.
+def create_cache(path: str | Path, kind: str | None = None, *, spool: Path | None = None) -> Cache:
+    """Open a cache, or make one in a folder that is empty or not there, or below a URL where nothing is.
 
-    `kind` None means what the cache has, or the default for a new one.
+    Args:
+        path: a directory, or a URL.
+        kind: the kind of store; None means what the cache has, or the default for a new one.
+        spool: as in `open_cache`.
 
     Raises:
         CacheError: the folder holds something else, or a cache with another kind of store.
+        MachineError: the service of a URL does not answer, or refuses.
     """
-    path = Path(path)
     if kind is not None and kind not in KINDS:
         raise CacheError(f"a cache's store is one of {', '.join(KINDS)}, but got {kind!r}")
+    if is_url(path):
+        return _create_remote(mirror_of(str(path), spool), kind)
+    path = Path(path)
+    if spool is not None:
+        raise CacheError(f"{path} is a folder of this machine, in which shards are written at once; leave --spool out")
     if is_cache(path):
         return _of_kind(open_cache(path), kind)
     _require_free(path)
-    wanted = kind or KINDS[0]
+    wanted = kind or default_kind(path)
     store_kind(wanted).refuse(path)
     with disk_errors(path / MARK):
         path.mkdir(parents=True, exist_ok=True)
@@ -274,14 +237,40 @@ def create_cache(path: str | Path, kind: str | None = None) -> Cache:
         if is_cache(path):  # another process made it just now
             return _of_kind(open_cache(path), kind)
         _require_free(path)
-        write_atomic(path / MARK, json.dumps({"format": FORMAT, "store": wanted}) + "\n")
+        write_atomic(path / MARK, _mark(wanted))
     return Cache(path, wanted)
+
+
+def default_kind(path: str | Path) -> str:
+    """The kind of store of a new cache at a place."""
+    return next(name for name in KINDS if not is_url(path) or store_kind(name).stand_in is not None)
+
+
+def _create_remote(mirror: Mirror, kind: str | None) -> Cache:
+    """Open or make a cache below a URL; of several processes that make one, the first one's marker stays."""
+    occupied = mirror.pull()
+    if not is_cache(mirror.path):
+        if occupied:
+            raise CacheError(f"{mirror.url} holds objects, and is no srcache cache; choose a place that is empty")
+        wanted = kind or default_kind(mirror.url)
+        if store_kind(wanted).stand_in is None:
+            raise CacheError(
+                f"a cache below a URL keeps its images in {default_kind(mirror.url)}, not in {wanted}, which needs a "
+                f"disk; leave the store out, or choose a folder instead of {mirror.url}"
+            )
+        mirror.objects.put(MARK, _mark(wanted).encode())
+        mirror.pull()
+    return _of_kind(_opened(mirror.path, mirror), kind)
+
+
+def _mark(kind: str) -> str:
+    return json.dumps({"format": FORMAT, "store": kind}) + "\n"
 
 
 def _of_kind(cache: Cache, kind: str | None) -> Cache:
     if kind not in (None, cache.kind):
         raise CacheError(
-            f"{cache.path} keeps its images in {cache.kind}, not in {kind}; leave the store out, or use a new folder"
+            f"{cache.place} keeps its images in {cache.kind}, not in {kind}; leave the store out, or use a new folder"
         )
     return cache
 
@@ -298,23 +287,21 @@ def _is_torn_mark(path: Path) -> bool:
     return path.name.startswith(f".{MARK}.")
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DamagedError(f"{path} cannot be read: {error}") from error
-    if not isinstance(found, dict):
-        raise DamagedError(f"{path} must hold a JSON object, but holds {type(found).__name__}")
-    return found
-
-
 def find_folder(cache: str | Path | Cache, recipe: str | Recipe | None) -> RecipeFolder:
     """A recipe's folder in a cache; without a recipe, the only one; the process may change its folder later.
 
     Raises:
         CacheError: no such cache or recipe, or several and none was named.
     """
+    require_place(cache)
+    return (cache if isinstance(cache, Cache) else open_cache(cache, notes=False)).lasting().find(recipe)
+
+
+def require_place(cache: Any) -> None:
+    """Refuse what names no cache.
+
+    Raises:
+        CacheError: it is no path, no URL and no Cache.
+    """
     if not isinstance(cache, str | Path | Cache):
-        raise CacheError(f"a cache is a folder that `srcache build` made, but got {cache!r}")
-    opened = cache if isinstance(cache, Cache) else open_cache(cache)
-    return replace(opened, path=opened.place).find(recipe)
+        raise CacheError(f"a cache is a folder that `srcache build` made, or a URL, but got {cache!r}")

@@ -4,13 +4,15 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from srcache.cache.manifest import Cache, RecipeFolder
-from srcache.errors import CacheError, DamagedError
+from srcache.catalog.parts import Part
+from srcache.errors import CacheError, ConfigError, DamagedError
 from srcache.keys import ImageKey, entry_name, is_key
 from srcache.stores import Store
 
@@ -107,12 +109,22 @@ def _receipt(path: Path) -> dict[str, Any]:
 def asked_for(home: Path) -> dict[str, int]:
     """The catalogs that a recipe's runs were asked for, the latest last: digest → most samples per image.
 
-    A run that was killed leaves no receipt, and is not known here.
+    A run that was killed leaves no receipt, and is not known here; one of `serve` was asked for single images.
     """
     found: dict[str, int] = {}
     for receipt in readable_receipts(home)[0].values():
-        digest = receipt["catalog"]
-        found[digest] = max(receipt["samples"], found.pop(digest, 1))
+        if digest := receipt["catalog"]:
+            found[digest] = max(receipt["samples"], found.pop(digest, 1))
+    return found
+
+
+def parts_asked_for(home: Path) -> dict[str, int]:
+    """The catalogs of which a recipe's latest run was asked for a part: digest → how many parts there are."""
+    found: dict[str, int] = {}
+    for receipt in readable_receipts(home)[0].values():
+        found.pop(receipt["catalog"], None)
+        with suppress(ConfigError):
+            found[receipt["catalog"]] = Part.parse(str(receipt.get("part"))).count
     return found
 
 

@@ -5,14 +5,28 @@ from one folder is asked about another one, in which a class may have no image.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from srcache.errors import listed
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _NOTHING = {"nan", "none", "null", "na", "n/a"}
-_MOST = 100_000
+MOST_CLASSES = 100_000
 """Whole numbers below this may be class numbers; larger ones are something else, such as dates."""
+
+
+def classes_of_folders(
+    labels: Iterable[str | None], folders: Iterable[str], caches: Collection[str] = ()
+) -> tuple[str, ...]:
+    """The classes that folders are, as text, with and without images; none if images have no labels.
+
+    Args:
+        labels: of the images.
+        folders: the names of the folders beside each other, in any order.
+        caches: those of them that are caches, and no classes as long as no image lies in them.
+    """
+    with_images = {label for label in labels if label is not None}
+    return tuple(sorted(with_images | (set(folders) - set(caches)))) if with_images else ()
 
 
 def classes_of_labels(labels: Iterable[str]) -> tuple[tuple[str, ...], str]:
@@ -32,7 +46,7 @@ def classes_of_labels(labels: Iterable[str]) -> tuple[tuple[str, ...], str]:
     for text in texts:
         if (same := spelled.setdefault(int(float(text)), text)) != text:
             return (), _refusal(f"and one of them is spelled {same} and {text}")
-    if texts and max(spelled) >= _MOST:
+    if texts and max(spelled) >= MOST_CLASSES:
         return (), _refusal(f"up to {max(spelled)}")
     return tuple(spelled.get(number, str(number)) for number in range(max(spelled, default=-1) + 1)), ""
 

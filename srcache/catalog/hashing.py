@@ -15,6 +15,7 @@ from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from time import time_ns
+from typing import Generic, Protocol, TypeVar
 
 from srcache.errors import DiskFullError
 from srcache.files import user_folder, write_atomic
@@ -25,7 +26,9 @@ SETTLED_NS = 3_000_000_000
 """A file is remembered only if it was last changed longer ago than this when it was hashed."""
 
 Stamp = tuple[int, int, int, int]
-"""Size in bytes, mtime in nanoseconds, inode, ctime in nanoseconds."""
+"""Size in bytes, and three more numbers that tell versions apart: of a file, mtime in ns, inode and ctime in ns."""
+
+_File = TypeVar("_File", contravariant=True)
 
 _HEAD = b"srcache memo 2 "
 _CHUNK = 64
@@ -38,28 +41,65 @@ def memo_path(root: Path) -> Path:
     return user_folder() / "memo" / f"{name}.json"
 
 
-class Hasher:
+class Files(Protocol[_File]):
+    """Where a hasher's files lie."""
+
+    def stamp(self, file: _File) -> tuple[Stamp, bool]:
+        """What tells versions of a file apart, and whether a later version would surely differ in it.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        ...
+
+    def key(self, file: _File) -> ImageKey:
+        """The key of a file.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        ...
+
+
+class DiskFiles:
+    """Files of this machine; see `Files`."""
+
+    def stamp(self, file: Path) -> tuple[Stamp, bool]:
+        """See `Files.stamp`."""
+        now, status = time_ns(), os.stat(file)
+        stamp = (status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns)
+        return stamp, max(status.st_mtime_ns, status.st_ctime_ns) < now - SETTLED_NS
+
+    def key(self, file: Path) -> ImageKey:
+        """See `Files.key`."""
+        return file_key(file)
+
+
+class Hasher(Generic[_File]):
     """Hashes files of one root in threads, and writes what it found to a memo when it is done or interrupted.
 
     Args:
+        where: where the files lie.
         memo: the file to remember keys in; None remembers nothing.
         rehash: hash every file, whatever is remembered.
         workers: threads; by default some per processor.
     """
 
-    def __init__(self, memo: Path | None, rehash: bool = False, workers: int | None = None) -> None:
-        self._memo = memo
+    def __init__(
+        self, where: Files[_File], memo: Path | None, rehash: bool = False, workers: int | None = None
+    ) -> None:
+        self._where, self._memo = where, memo
         self._workers = workers or min(16, 4 * (os.cpu_count() or 1))
         self._old = _read(memo) if memo and not rehash else {}
         self._new: dict[str, tuple[Stamp, ImageKey]] = {}
 
     def keys(
-        self, files: Sequence[tuple[str, Path]], progress: Progress | None = None, complete: bool = False
+        self, files: Sequence[tuple[str, _File]], progress: Progress | None = None, complete: bool = False
     ) -> list[ImageKey | OSError]:
         """The keys of files, or why one cannot be read, in their order.
 
         Args:
-            files: (relative name, path) of each.
+            files: (relative name, file) of each.
             progress: called while they are hashed.
             complete: these are all files of the root, so that others may be forgotten.
         """
@@ -75,19 +115,18 @@ class Hasher:
             self._remember(forget=complete and len(found) == len(files))
         return found
 
-    def _chunk(self, files: Iterable[tuple[str, Path]]) -> list[ImageKey | OSError]:
-        return [self._key(name, path) for name, path in files]
+    def _chunk(self, files: Iterable[tuple[str, _File]]) -> list[ImageKey | OSError]:
+        return [self._key(name, file) for name, file in files]
 
-    def _key(self, name: str, path: Path) -> ImageKey | OSError:
+    def _key(self, name: str, file: _File) -> ImageKey | OSError:
         try:
-            now, status = time_ns(), os.stat(path)
-            stamp = (status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns)
+            stamp, settled = self._where.stamp(file)
             old = self._old.get(name)
             known = old is not None and old[0] == stamp
-            key = old[1] if old is not None and known else file_key(path)
+            key = old[1] if old is not None and known else self._where.key(file)
         except OSError as error:
             return error
-        if known or max(status.st_mtime_ns, status.st_ctime_ns) < now - SETTLED_NS:
+        if known or settled:
             self._new[name] = (stamp, key)
         return key
 

@@ -7,25 +7,28 @@ they lead, as ImageFolder follows them, since the user named the root; only one 
 not, and reported. A CSV file may come from somebody else, so links out of its folder are not followed for it.
 """
 
-import csv
-import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from srcache.catalog.classes import classes_of_labels
+from srcache.catalog.classes import classes_of_folders, classes_of_labels
 from srcache.catalog.names import SUFFIXES
+from srcache.catalog.tables import csv_rows
 from srcache.errors import CatalogError, Mistakes, listed
 
 PATH_COLUMNS = ("path", "file", "filename", "image", "name")
 """Names of the column that holds the paths; the first one that a CSV file has counts."""
 
+CACHE_MARK = "srcache.json"
+"""The file that makes a folder a cache; see `srcache.cache.manifest`."""
+
 LOOP = "loop"
 """The reason of a link that leads back to a folder above it: nothing is lost with it."""
 
-_MOST_MISTAKES = 20
+MOST_MISTAKES = 20
+"""Mistakes of a CSV file that one error lists; the rest are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,19 +91,31 @@ def list_folder(base: Path) -> Listing:
             continue
         folders += [_Folder(name, above) for name in inner]
         classes = classes if folder.name else sorted(inner)
-    flat = any("/" not in file.name for file in found.files)
-    if not flat:
-        with_images = {file.name.partition("/")[0] for file in found.files}
-        found.classes = tuple(name for name in classes if name in with_images or not _is_cache(base / name))
-        found.files = [Listed(file.name, file.name.partition("/")[0], file.path) for file in found.files]
-    elif beside := sorted(file.name for file in found.files if "/" in file.name):
-        first = min(file.name for file in found.files if "/" not in file.name)
-        found.unclassed = (
-            f"{first} lies beside folders with images ({beside[0].partition('/')[0]}), so no image has a label; if the "
-            "folders are classes, put it into one of them"
-        )
-    found.files.sort(key=_order)
+    paths = {file.name: file.path for file in found.files}
+    found.files = [Listed(name, label, paths[name]) for name, label in labelled(paths)]
+    caches = [name for name in classes if _is_cache(base / name)]
+    found.classes = classes_of_folders((file.label for file in found.files), classes, caches)
+    found.unclassed = why_unclassed(paths)
     return found
+
+
+def labelled(names: Collection[str]) -> list[tuple[str, str | None]]:
+    """Names below a root in ImageFolder's order, each with its class, or None where an image lies in the root."""
+    flat = any("/" not in name for name in names)
+    return [(name, None if flat else name.partition("/")[0]) for name in sorted(names, key=_order)]
+
+
+def why_unclassed(names: Collection[str]) -> str:
+    """Why names below a root have no classes though folders among them could be; empty if it is not so."""
+    bare = [name for name in names if "/" not in name]
+    beside = [name for name in names if "/" in name]
+    if not bare or not beside:
+        return ""
+    folder = min(beside).partition("/")[0]
+    return (
+        f"{min(bare)} lies beside folders with images ({folder}), so no image has a label; if the folders are classes, "
+        "put it into one of them"
+    )
 
 
 def list_csv(path: Path) -> Listing:
@@ -128,7 +143,7 @@ def list_csv(path: Path) -> Listing:
             found.problems.append(_outside(name))
         else:
             found.files.append(Listed(name, label or None, file))
-    mistakes.raise_as(CatalogError, f"{path} has mistakes", most=_MOST_MISTAKES)
+    mistakes.raise_as(CatalogError, f"{path} has mistakes", most=MOST_MISTAKES)
     found.classes, refusal = classes_of_labels(labels)
     found.unclassed = found.unclassed or refusal
     return found
@@ -192,24 +207,20 @@ def _visit(entry: "os.DirEntry[str]", folder: str, found: Listing) -> str | None
     return None
 
 
-def _order(file: Listed) -> tuple[str, str, str]:
-    folder, _, name = file.name.rpartition("/")
+def _order(path: str) -> tuple[str, str, str]:
+    folder, _, name = path.rpartition("/")
     return folder.partition("/")[0], folder, name
 
 
 def _is_cache(folder: Path) -> bool:
     """Whether a folder beside the class folders is a cache, and no class."""
-    return (folder / "srcache.json").exists()
+    return (folder / CACHE_MARK).exists()
 
 
 def _csv_rows(path: Path, mistakes: Mistakes, found: Listing) -> Iterator[tuple[int, str, str]]:
     """(line, path, label) of each row of a CSV file; notes in `found` if it has no labels."""
-    try:
-        reader = csv.reader(io.StringIO(path.read_bytes().decode("utf-8-sig"), newline=""), strict=True)
-        table = [(reader.line_num, cells) for cells in reader if cells]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise CatalogError(f"{path} cannot be read as CSV in UTF-8: {error}") from error
-    header = [cell.strip().lower() for cell in table[0][1]] if table else []
+    table = list(csv_rows(path))
+    header = column_names(table[0][1]) if table else []
     column = next((header.index(name) for name in PATH_COLUMNS if name in header), None)
     if column is None:
         raise CatalogError(
@@ -230,6 +241,11 @@ def _csv_rows(path: Path, mistakes: Mistakes, found: Listing) -> Iterator[tuple[
             mistakes.note(f"line {line}: {cells[column]} has no label, but others have")
         else:
             yield line, cells[column], cells[label] if label is not None else ""
+
+
+def column_names(cells: Sequence[str]) -> list[str]:
+    """The names of a CSV file's columns, by its first line: in lower case, as people may have written them."""
+    return [cell.strip().lower() for cell in cells]
 
 
 def _is_inside(path: str, root: str) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from srcache.catalog.listing import list_csv, list_folder
 from srcache.catalog.names import pairing_name
+from srcache.catalog.scanned import is_scanned
 from srcache.catalog.scanning import open_catalog
 from srcache.errors import CatalogError, listed
 
@@ -49,10 +50,11 @@ def hr_candidates(names: Sequence[str], hr: Any) -> list[Path | None]:
 
 def _files_in(hr: Any) -> list[tuple[str, Path]]:
     """(relative name, path) of the images that `hr=` stands for: a folder, a CSV file, a Catalog, or a data set."""
-    if isinstance(hr, str | Path) and Path(hr).is_dir():
-        return [(file.name, file.path) for file in list_folder(Path(os.path.abspath(hr))).files]
-    if isinstance(hr, str | Path) and Path(hr).is_file() and Path(hr).suffix.lower() == ".csv":
-        return [(file.name, file.path) for file in list_csv(Path(os.path.abspath(hr))).files]
+    path = Path(os.path.abspath(hr)) if isinstance(hr, str | Path) else None
+    if path and path.is_dir():
+        return [(file.name, file.path) for file in list_folder(path).files]
+    if path and path.is_file() and path.suffix.lower() == ".csv" and not is_scanned(path):
+        return [(file.name, file.path) for file in list_csv(path).files]
     rows = open_catalog(hr).rows
     paths = [(row.name, row.path) for row in rows if row.path is not None]
     if len(paths) < len(rows):

@@ -69,7 +69,7 @@ class Catalog:
                 (`changed`).
         """
         row = self.rows[index]
-        data = self._bytes(index)
+        data = self.data(index)
         if data is not None:
             _require_key(row, image_key(data) if check else row.key)
             return decode_both(data)
@@ -93,7 +93,12 @@ class Catalog:
             )
         return replace(self, classes=tuple(names), unclassed="")
 
-    def _bytes(self, index: int) -> bytes | None:
+    def data(self, index: int) -> bytes | None:
+        """The bytes of a row's file; None for an image that exists only in memory.
+
+        Raises:
+            ImageError: they cannot be read (`unreadable`).
+        """
         path = self.rows[index].path
         if path is not None:
             return read_file(path)

@@ -10,12 +10,25 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from srcache.catalog.classes import in_order
-from srcache.catalog.hashing import Hasher, memo_path
-from srcache.catalog.listing import Problem, bad_name, is_bad_name, list_csv, list_folder, problem_summary, unreadable
+from srcache.catalog.hashing import DiskFiles, Hasher, memo_path
+from srcache.catalog.listing import (
+    Listed,
+    Listing,
+    Problem,
+    bad_name,
+    is_bad_name,
+    list_csv,
+    list_folder,
+    problem_summary,
+    unreadable,
+)
 from srcache.catalog.names import SUFFIXES
+from srcache.catalog.object_source import scan_objects
 from srcache.catalog.rows import Catalog, Row
+from srcache.catalog.scanned import is_scanned, read_scanned
 from srcache.catalog.sources import Source, label_text, open_source, subset
 from srcache.errors import CatalogError, ImageError
+from srcache.files.urls import is_url
 from srcache.keys import ImageKey, image_key, pixel_key
 from srcache.progress import Progress, throttled
 
@@ -39,16 +52,20 @@ def scan(
     root: str | Path,
     *,
     rehash: bool = False,
+    trust: bool = True,
     progress: Progress | None = None,
     workers: int | None = None,
     memo: Path | None = None,
 ) -> Catalog:
-    """Catalog a folder of images, or a CSV file that lists them.
+    """Catalog a folder of images, a CSV file that lists them, or the images below a URL.
+
+    Of a catalog that was scanned before nothing but itself is read.
 
     Args:
         root: a folder, or a file whose name ends in `.csv` with a column `path` (or file, filename, image, name),
-            relative to the CSV's folder, and optionally `label`.
+            relative to the CSV's folder, and optionally `label`; or the URL of a folder of objects, as text.
         rehash: hash every file, whatever is remembered.
+        trust: take the keys that a scanned catalog has (see `scanned`); otherwise its files are hashed.
         progress: called while files are hashed.
         workers: threads that hash; by default some per processor.
         memo: the file to remember keys in; by default one per root in the user's cache folder.
@@ -56,23 +73,26 @@ def scan(
     Raises:
         CatalogError: there is no such folder, or no image in it; or mistakes in the CSV (all of them at once).
     """
-    base = Path(os.path.abspath(root))
-    if base.is_dir():
-        found, is_csv = list_folder(base), False
-    elif base.is_file() and base.suffix.lower() == ".csv":
-        found, base, is_csv = list_csv(base), base.parent, True
+    if is_url(root):
+        return scan_objects(str(root), rehash=rehash, progress=progress, workers=workers, memo=memo)
+    base, known = Path(os.path.abspath(root)), None
+    is_csv = base.is_file() and base.suffix.lower() == ".csv"
+    if is_scanned(base):
+        known = read_scanned(base)
+        if trust and not rehash:
+            return known
+        base = known.root or base.parent
+        files = [Listed(row.name, row.label, row.path) for row in known.rows if row.path]
+        found = Listing(files=files, classes=known.classes, unclassed=known.unclassed)
+    elif is_csv:
+        found, base = list_csv(base), base.parent
+    elif base.is_dir():
+        found = list_folder(base)
     else:
         what = "is another kind of file" if base.exists() else "does not exist"
         raise CatalogError(f"expected a folder of images or a .csv file, but {root} {what}")
-    hasher = Hasher(memo or memo_path(base), rehash, workers)
-    files = [(file.name, file.path) for file in found.files]
-    keys = hasher.keys(files, progress, complete=not is_csv)
-    rows = []
-    for key, file in zip(keys, found.files, strict=True):
-        if isinstance(key, OSError):
-            found.problems.append(unreadable(file.name, key))
-        else:
-            rows.append(Row(key, *file))
+    hasher = Hasher(DiskFiles(), memo or memo_path(base), rehash, workers)
+    rows = _hashed(found, hasher, progress, complete=not is_csv)
     if not rows:
         raise CatalogError(
             f"expected images (files that end in {', '.join(sorted(SUFFIXES))}), but {root} has none; "
@@ -86,6 +106,18 @@ def scan(
         problems=tuple(sorted(found.problems, key=lambda problem: problem.name)),
         ignored=found.ignored,
     )
+
+
+def _hashed(found: Listing, hasher: Hasher[Path], progress: Progress | None, complete: bool) -> list[Row]:
+    """The files of a listing with their keys; those that cannot be read are noted in it."""
+    rows = []
+    keys = hasher.keys([(file.name, file.path) for file in found.files], progress, complete)
+    for key, file in zip(keys, found.files, strict=True):
+        if isinstance(key, OSError):
+            found.problems.append(unreadable(file.name, key))
+        else:
+            rows.append(Row(key, *file))
+    return rows
 
 
 def from_dataset(
@@ -102,7 +134,7 @@ def from_dataset(
     classes = source.classes()
     show = throttled(progress)
     items = [_item(source, index, classes, show) for index in range(len(source))]
-    hasher = Hasher(memo_path(source.root) if source.root else None, rehash, workers)
+    hasher = Hasher(DiskFiles(), memo_path(source.root) if source.root else None, rehash, workers)
     files = [(item.name, item.path) for item in items if item.path and item.key is None]
     hashed = iter(hasher.keys(files, progress) if files else ())
     rows, problems, kept = [], [], []

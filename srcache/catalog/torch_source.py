@@ -9,8 +9,8 @@ from PIL import Image
 
 from srcache.catalog.base_transform import TakenOff
 from srcache.errors import CatalogError, ImageError, SrcacheError
+from srcache.files.locks import ForkLock
 from srcache.images import Decoded, Pixels, decode_both, read_file, to_pixels
-from srcache.locks import ForkLock
 
 _ONE_AT_A_TIME = ForkLock(patience=5)
 """Held while any data set is asked for an item; what a data set holds in turn, such as a zip's lock, is free then."""

@@ -15,18 +15,19 @@ from typing import TYPE_CHECKING, Any, Generic, SupportsIndex, TypeVar, overload
 
 from PIL import Image
 
-from srcache.cache.manifest import Cache, find_folder
+from srcache.cache.manifest import Cache
 from srcache.dataset.choice import Chooser
 from srcache.dataset.conversion import from_pixels
 from srcache.dataset.counters import Counters
 from srcache.dataset.items import open_items
 from srcache.dataset.lookup import SRImages
-from srcache.dataset.misses import open_miss_filler
+from srcache.dataset.misses import fallback_of, miss_folder, open_miss_filler, settled
 from srcache.dataset.policy import Policy, Variant
 from srcache.dataset.reading import BatchReader
 from srcache.engine.interface import SREngine
 from srcache.errors import CatalogError, ConfigError, listed
 from srcache.recipe.recipe import Recipe
+from srcache.service.remote import RemoteService
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
@@ -64,7 +65,7 @@ class SRAugmentedDataset(_TorchDataset):
     Args:
         base: a folder, a CSV file, a Catalog, or a map-style data set of (image, label). A torchvision-style
             `transform` of it is taken off, and applied after the variant is chosen; the object itself is not changed.
-        cache: a cache directory.
+        cache: a cache directory, or the URL of a cache as text, such as s3://bucket/cache.
         recipe: a recipe in the cache, by name, fingerprint or Recipe; may be left out if the cache has just one.
         policy: which variants, how often: see `policy`.
         hr: where the recipe has no degradation (the base is LR), the folder of HR images, paired by relative name.
@@ -72,8 +73,10 @@ class SRAugmentedDataset(_TorchDataset):
             is, and refuses a batch whose sizes differ; "mixed" lets such a batch through, for a collate of one's own.
         transform: from a Pillow image to what the loop wants; for a base that has none.
         on_miss: what to serve for an SR image that is not in the cache: "raise", "lr", "hr", "engine" (compute it with
-            the recipe's engine and write it back), or such an engine that is open already (spawned workers get a
-            pickled copy). Every fallback is counted.
+            the recipe's engine and write it back), such an engine that is open already (spawned workers get a pickled
+            copy), or the address of an SR service (`srcache serve`) that is asked for it, "http://127.0.0.1:8484", or a
+            RemoteService, which says more. Every fallback is counted. With a service the cache may be new: the recipe
+            then comes from there.
         seed: of a policy that is given as text.
         classes: the names of the classes 0, 1, …, for a folder or a CSV file that lacks some of them; by default a
             folder's class folders, with and without images, by name.
@@ -91,19 +94,21 @@ class SRAugmentedDataset(_TorchDataset):
         hr: Any = None,
         size: int | tuple[int, int] | str | None = None,
         transform: Callable[[Image.Image], Any] | None = None,
-        on_miss: "str | SREngine" = "raise",
+        on_miss: "str | SREngine | RemoteService" = "raise",
         *,
         seed: int = 0,
         classes: Sequence[str] | None = None,
     ) -> None:
         _be_torchs()
-        folder = find_folder(cache, recipe)
+        on_miss = settled(on_miss)
+        folder = miss_folder(on_miss, cache, recipe)
         wanted = Policy.of(policy, seed)
         self._size = valid_size(size)
         filler = open_miss_filler(on_miss, folder)
         chooser = Chooser(wanted, images := SRImages(folder))
         items = open_items(base, hr, folder.recipe.degradation, classes)
-        if "hr" in wanted.kinds or on_miss == "hr":
+        fallback = fallback_of(on_miss)
+        if "hr" in wanted.kinds or fallback == "hr":
             items.require_hr()
         if items.dropped and transform is None:
             raise CatalogError(
@@ -117,7 +122,7 @@ class SRAugmentedDataset(_TorchDataset):
             chooser=chooser,
             images=images,
             counters=self._counters,
-            on_miss=on_miss,
+            on_miss=fallback,
             filler=filler,
             size=self._size if isinstance(self._size, tuple) else None,
         )
@@ -203,7 +208,9 @@ class SRAugmentedDataset(_TorchDataset):
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many images were served so far, by all processes: hr, lr, sr, missed_to_lr, missed_to_hr and computed."""
+        """How many images were served so far, by all processes: hr, lr, sr, missed_to_lr, missed_to_hr,
+        computed (by an engine here) and fetched (from a service).
+        """
         return self._counters.totals()
 
     @property

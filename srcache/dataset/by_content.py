@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from PIL import Image
 
-from srcache.cache.manifest import Cache, find_folder
+from srcache.cache.manifest import Cache
 from srcache.dataset.choice import Chooser
 from srcache.dataset.counters import Counters
 from srcache.dataset.lookup import SRImages
-from srcache.dataset.misses import open_miss_filler
+from srcache.dataset.misses import fallback_of, miss_folder, open_miss_filler, settled
+from srcache.dataset.missing import Missing
 from srcache.dataset.policy import Policy, Variant
 from srcache.errors import ImageError, MissError, PolicyError
 from srcache.images import Decoded, Pixels, decode_both, to_pixels
@@ -19,6 +20,7 @@ from srcache.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from srcache.engine.interface import SREngine
+    from srcache.service.remote import RemoteService
 
 Findable = bytes | Image.Image | Pixels
 """A file's bytes; or an image in memory, in the size that it was made in: Pillow's, or RGB pixels."""
@@ -57,18 +59,19 @@ class VariantFinder:
         cache: str | Path | Cache,
         recipe: str | Recipe | None = None,
         policy: str | Policy = "lr=0.5,sr=0.5",
-        on_miss: "str | SREngine" = "raise",
+        on_miss: "str | SREngine | RemoteService" = "raise",
         *,
         seed: int = 0,
         advice: str = "find images before anything changes them",
     ) -> None:
-        folder = find_folder(cache, recipe)
+        on_miss = settled(on_miss)
+        folder = miss_folder(on_miss, cache, recipe)
         wanted = Policy.of(policy, seed)
         self._filler = None if on_miss == SKIP else open_miss_filler(on_miss, folder)
-        self._images, self._on_miss, self._advice = SRImages(folder), on_miss, advice
+        self._images, self._on_miss, self._advice = SRImages(folder), fallback_of(on_miss), advice
         self._chooser = Chooser(wanted, self._images)
         self._degradation = folder.recipe.degradation
-        if self._degradation is None and ("hr" in wanted.kinds or on_miss == "hr"):
+        if self._degradation is None and ("hr" in wanted.kinds or self._on_miss == "hr"):
             raise PolicyError(
                 f"HR was asked for, but recipe {folder.recipe.folder} has no degradation, so the images that come in "
                 "are LR; use SRAugmentedDataset with hr=, or leave hr out"
@@ -126,7 +129,7 @@ class VariantFinder:
 
     def _patience(self) -> float:
         """After how many images to warn that the epoch stays; never, if images may come that are not in the cache."""
-        if self._on_miss != "raise" or not self._chooser.varies:
+        if self._filler is not None or self._on_miss != "raise" or not self._chooser.varies:
             return math.inf
         return 1.5 * max(1, self._images.count // self._chooser.samples)
 
@@ -146,13 +149,22 @@ class VariantFinder:
         found = self._stored(key, sample, name)
         if found is None and isinstance(image, bytes):
             found = self._stored(self._file_of(_decoded(image, name).rgb), sample, name)
-        if found is None and self._filler is not None:
-            made, failed = self._filler.make([(entry_name(key, sample), name, _decoded(image, name))])
-            self._counters.count("computed", made)
-            if failed:
-                raise MissError(f"an SR image that the cache lacks could not be made: {failed[0]}")
-            found = self._stored(key, sample, name)
-        return found
+        if found is None and not isinstance(image, bytes):
+            found = self._stored(pixel_key(_decoded(image, name).rgb), sample, name)
+        return found if found is not None or self._filler is None else self._made(key, sample, image, name)
+
+    def _made(self, key: ImageKey, sample: int, image: Findable, name: str) -> Pixels | None:
+        """The SR image, made now; None if it could not be made, and a fallback is served."""
+        assert self._filler is not None
+        data = image if isinstance(image, bytes) else None
+        missing = Missing(entry_name(key, sample), name, lambda: data, lambda: _decoded(image, name))
+        made = self._filler.make([missing])
+        self._counters.count(self._filler.counted, made.added)
+        if missing.name in made.given:
+            return self._images.decode(missing.name, made.given[missing.name], name)
+        if made.failed and self._on_miss not in ("lr", "hr"):
+            raise MissError(f"an SR image that the cache lacks could not be made: {made.failed[0]}")
+        return self._stored(key, sample, name)
 
     def _stored(self, key: ImageKey, sample: int, name: str) -> Pixels | None:
         with self._images.view() as view:

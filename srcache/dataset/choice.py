@@ -27,6 +27,11 @@ class Named(Protocol):
 class Chooser:
     """Picks an image's variant: a pure function of the policy, its seed, the epoch, the key and what was measured.
 
+    Args:
+        policy: which variants, how often.
+        images: the cache's.
+        samples: SR images per source image, if the cache will have more of them than it was built with up to now.
+
     Attributes:
         policy: as it was given.
         samples: SR images per source image in the cache.
@@ -35,13 +40,13 @@ class Chooser:
         PolicyError: the policy names more samples than there are, or filters by what was not measured.
     """
 
-    def __init__(self, policy: Policy, images: SRImages) -> None:
+    def __init__(self, policy: Policy, images: SRImages, samples: int = 1) -> None:
         folder = images.folder
-        self.policy, self.samples, self._images = policy, folder.samples, images
+        self.policy, self.samples, self._images = policy, max(samples, folder.samples), images
         if policy.samples > self.samples:
             raise PolicyError(
                 f"the policy names sample {policy.samples - 1}, but {folder.path.name} was built with "
-                f"{self.samples} per image; run `srcache build --samples {policy.samples}`"
+                f"{self.samples} per image; run `srcache build --samples {policy.samples}` (or `srcache warm`)"
             )
         self.scores: ScoreFilter | None = open_score_filter(folder.path, policy.filters) if policy.filters else None
         constant = policy.is_constant(self.samples) and self.scores is None

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from srcache.errors import ConfigError
-from srcache.locks import ForkLock
+from srcache.files.locks import ForkLock
 
-COUNTED = ("hr", "lr", "sr", "missed_to_lr", "missed_to_hr", "computed")
-"""What is counted: variants served, fallbacks for missing SR, and SR images made on the way."""
+COUNTED = ("hr", "lr", "sr", "missed_to_lr", "missed_to_hr", "computed", "fetched")
+"""What is counted: variants served, fallbacks for missing SR, SR images made on the way, and those a service gave."""
 
 _SERVED = 3
 _OWNER = -1

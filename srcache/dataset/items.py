@@ -103,6 +103,17 @@ class Items:
         except ImageError as error:
             raise ImageError(error.reason, f"{self.name(index)}: {error}") from error
 
+    def data(self, index: int) -> bytes | None:
+        """The bytes of an item's file; None for an image that exists only in memory.
+
+        Raises:
+            ImageError: they cannot be read; the message names the item.
+        """
+        try:
+            return self._source.data(index)
+        except ImageError as error:
+            raise ImageError(error.reason, f"{self.name(index)}: {error}") from error
+
     def lr(self, index: int, out: Pixels | None = None) -> Pixels:
         """The LR image of an item, in `out` if it has that shape; raises ImageError as `decoded`."""
         if self._degradation is None:

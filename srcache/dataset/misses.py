@@ -1,30 +1,33 @@
 """SR images that a training loop asks for and the cache lacks, made on the way and written back.
 
-Each process has an engine of its own, opened when it first misses an image. What a batch lacks is made together, in
-engine batches of the size that `fill` takes, so that the cache gets what `fill` would have put there.
+Either each process has an engine of its own, opened when it first misses an image; what a batch lacks is made together,
+in engine batches of the size that `fill` takes, so that the cache gets what `fill` would have put there. Or a service
+makes them (`remote_misses`). What `on_miss=` says is settled here.
 """
 
 import os
 import weakref
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srcache.cache.manifest import RecipeFolder
+from srcache.cache.manifest import Cache, RecipeFolder, find_folder
+from srcache.dataset.missing import Filler, Made, Missing
+from srcache.dataset.remote_misses import RemoteFiller
+from srcache.dataset.remote_recipes import remote_folder
 from srcache.engine.interface import SREngine
 from srcache.engine.registry import find_engine, open_engine
 from srcache.errors import ConfigError, DeviceError, RecipeError
-from srcache.images import Decoded
+from srcache.files.locks import ForkLock
 from srcache.keys import split_name
-from srcache.locks import ForkLock
 from srcache.machine import device_name, resolve_device
 from srcache.recipe.reading import require_engine
 from srcache.recipe.recipe import Recipe
+from srcache.service.remote import FALLBACKS, RemoteService, is_url
+from srcache.service.remote_client import RemoteClient
 
 if TYPE_CHECKING:
     from srcache.service.service import SRService
-
-FALLBACKS = ("raise", "lr", "hr")
-"""What can be done about a missing image without an engine."""
 
 _PATIENCE = 60.0
 """Seconds that a short batch waits to be filled up; `drain` ends the wait at once."""
@@ -43,6 +46,8 @@ class MissFiller:
         EngineError: the recipe's engine is not installed.
         RecipeError: `engine` is not the recipe's, or computes something else than the recipe says.
     """
+
+    counted = "computed"
 
     def __init__(self, folder: RecipeFolder, engine: SREngine | None = None) -> None:
         recipe = folder.recipe
@@ -65,15 +70,8 @@ class MissFiller:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _service=None, _one_at_a_time=ForkLock())
 
-    def make(self, wanted: Iterable[tuple[str, str, Decoded]]) -> tuple[int, list[str]]:
-        """Make and store entries.
-
-        Args:
-            wanted: of each its entry's name, what to call it in a message, and its source image; read one by one.
-
-        Returns:
-            How many were made and stored here (another process may have stored others in the meantime), and which could
-            not be made, with the reason.
+    def make(self, wanted: Iterable[Missing]) -> Made:
+        """See `Filler.make`.
 
         Raises:
             MachineError: the disk is full, or the device is lost.
@@ -81,17 +79,18 @@ class MissFiller:
         with self._one_at_a_time:
             return self._make(wanted)
 
-    def _make(self, wanted: Iterable[tuple[str, str, Decoded]]) -> tuple[int, list[str]]:
+    def _make(self, wanted: Iterable[Missing]) -> Made:
         from srcache.service.requests import make_request
 
         service, asked = self._running(), []
-        for name, title, source in wanted:
-            key, sample = split_name(name)
-            asked.append((title, service.submit(make_request(key, source, self._folder.recipe, sample))))
+        for missing in wanted:
+            key, sample = split_name(missing.name)
+            request = make_request(key, missing.decoded(), self._folder.recipe, sample)
+            asked.append((missing.title, service.submit(request)))
         service.drain()
         outcomes = [(title, future.result()) for title, future in asked]
         failed = [f"{title} ({done.failure.reason}: {done.failure.detail})" for title, done in outcomes if done.failure]
-        return sum(done.added for _, done in outcomes), failed
+        return Made(added=sum(done.added for _, done in outcomes), failed=failed)
 
     def _running(self) -> "SRService":
         """This process's service, which lives as long as this object does."""
@@ -108,18 +107,52 @@ class MissFiller:
         return self._service[1]
 
 
-def open_miss_filler(on_miss: Any, folder: RecipeFolder) -> MissFiller | None:
-    """What `on_miss=` stands for: a MissFiller for "engine" or an open engine; None for a fallback.
+def settled(on_miss: Any) -> Any:
+    """What `on_miss=` says, the address of a service as a RemoteService.
+
+    Raises:
+        ConfigError: it is no address of one.
+    """
+    return RemoteService(on_miss) if is_url(on_miss) else on_miss
+
+
+def fallback_of(on_miss: Any) -> Any:
+    """What is served for an image that is not there and was not made: "lr", "hr", or anything else for an error."""
+    return on_miss.fallback if isinstance(on_miss, RemoteService) else on_miss
+
+
+def miss_folder(on_miss: Any, cache: str | Path | Cache, recipe: str | Recipe | None) -> RecipeFolder:
+    """A recipe's folder in a cache; with a RemoteService, also of a recipe that only the service has yet.
+
+    Raises:
+        CacheError: no such cache or recipe, or several and none was named.
+    """
+    if not isinstance(on_miss, RemoteService):
+        return find_folder(cache, recipe)
+    client = RemoteClient(on_miss)
+    try:
+        return remote_folder(cache, recipe, client)
+    finally:
+        client.close()
+
+
+def open_miss_filler(on_miss: Any, folder: RecipeFolder) -> Filler | None:
+    """What makes missing images: for a RemoteService, "engine" or an open engine; None for a fallback.
 
     Raises:
         ConfigError: it is none of these, or the engine does not fit the recipe.
     """
+    if isinstance(on_miss, RemoteService):
+        return RemoteFiller(folder, on_miss)
     if isinstance(on_miss, str) and on_miss in FALLBACKS:
         return None
     if isinstance(on_miss, str) and on_miss == "engine":
         return MissFiller(folder)
     if not (hasattr(on_miss, "info") and hasattr(on_miss, "upscale")):
-        raise ConfigError(f"on_miss must be one of {', '.join(FALLBACKS)}, engine, or an engine, but is {on_miss!r}")
+        raise ConfigError(
+            f"on_miss must be one of {', '.join(FALLBACKS)}, engine, an engine, the http:// or https:// address of an "
+            f"SR service, or a RemoteService, but is {on_miss!r}"
+        )
     return MissFiller(folder, on_miss)
 
 

@@ -1,7 +1,7 @@
 """The pixels of a batch: each image's variant from its file or from the cache, or what stands in for a missing one."""
 
 import operator
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple, SupportsIndex
@@ -10,7 +10,7 @@ from srcache.dataset.choice import Chooser
 from srcache.dataset.counters import Counters
 from srcache.dataset.items import Items
 from srcache.dataset.lookup import SRImages
-from srcache.dataset.misses import MissFiller
+from srcache.dataset.missing import Filler, Missing
 from srcache.dataset.policy import Variant
 from srcache.errors import MissError, listed
 from srcache.images import Pixels, is_ppm, resize
@@ -42,7 +42,7 @@ class BatchReader:
         chooser: picks the variants.
         images: the cache's SR images.
         counters: counts what was served.
-        on_miss: "raise", "lr" or "hr": what to serve for an SR image that is not there.
+        on_miss: "lr" or "hr": what to serve for an SR image that is not there; anything else is an error.
         filler: makes missing SR images before they are read; None to leave it at `on_miss`.
         size: (height, width) that every image is brought to, or None.
         compared: for each item and sample, whether its SR image is a PPM that was compared with its checksum already.
@@ -55,7 +55,7 @@ class BatchReader:
     images: SRImages
     counters: Counters
     on_miss: object
-    filler: MissFiller | None
+    filler: Filler | None
     size: tuple[int, int] | None
     compared: bytearray = field(init=False, repr=False, compare=False)
 
@@ -94,12 +94,11 @@ class BatchReader:
             DamagedError: an SR image is not what was stored.
         """
         chosen = self._choose(places, self.counters.epoch if epoch is None else epoch)
-        if self.filler is not None:
-            self._make_missing(chosen, self.filler)
+        given = self._make_missing(chosen, self.filler) if self.filler is not None else {}
         served: dict[str, int] = {}
         try:
             with self.images.view() as view:
-                found = self._find(view, chosen)
+                found = {row: _or_given(one, given) for row, one in self._find(view, chosen).items()}
                 for row, item in enumerate(chosen):
                     kind, pixels = self._pixels(item, found.get(row), memory(row) if memory else None)
                     if self.size is not None:
@@ -153,17 +152,29 @@ class BatchReader:
             "missing), or choose on_miss="
         )
 
-    def _make_missing(self, chosen: Sequence[Chosen], filler: MissFiller) -> None:
-        """Make the SR images that a batch lacks, all at once."""
+    def _make_missing(self, chosen: Sequence[Chosen], filler: Filler) -> Mapping[str, bytes]:
+        """Make the SR images that a batch lacks, all at once; returns those that need not be in the cache then."""
         missing: dict[str, int] = {}
         with self.images.view() as view:
             for row, (name, payload) in self._find(view, chosen).items():
                 if payload is None:
                     missing[name] = chosen[row].place
-        if missing:
-            items = self.items
-            wanted = ((name, items.name(place), items.decoded(place)) for name, place in missing.items())
-            made, failed = filler.make(wanted)
-            self.counters.count("computed", made)
-            if failed:
-                raise MissError(f"{len(failed)} SR images that the cache lacks could not be made: {listed(failed)}")
+        if not missing:
+            return {}
+        made = filler.make(self._missing_image(name, place) for name, place in missing.items())
+        self.counters.count(filler.counted, made.added)
+        if made.failed and self.on_miss not in ("lr", "hr"):
+            raise MissError(
+                f"{len(made.failed)} SR images that the cache lacks could not be made: {listed(made.failed)}"
+            )
+        return made.given
+
+    def _missing_image(self, name: str, place: int) -> Missing:
+        items = self.items
+        return Missing(name, items.name(place), partial(items.data, place), partial(items.decoded, place))
+
+
+def _or_given(found: "Found", given: Mapping[str, bytes]) -> "Found":
+    """What was found in the cache, or else what was made and is not kept there."""
+    name, payload = found
+    return found if payload is not None else (name, given.get(name))

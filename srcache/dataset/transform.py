@@ -20,6 +20,7 @@ from srcache.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from srcache.engine.interface import SREngine
+    from srcache.service.remote import RemoteService
 
 _ADVICE = "SRAugment must be the first transform, and the image as Pillow reads it"
 
@@ -39,14 +40,15 @@ class SRAugment:
     also reaches workers that run already. The object may be forked, spawned and pickled. `counts` says what was served.
 
     Args:
-        cache: a cache directory.
+        cache: a cache directory, or the URL of a cache as text.
         recipe: a recipe in the cache, by name, fingerprint or Recipe; may be left out if the cache has just one.
         policy: which variants, how often: see `policy`. The image that comes in is LR; or, if the recipe has a
             degradation, HR, and LR is made of it. Only then may the policy name hr.
         size: side, or (height, width), that every variant is resized to (bicubic, antialiased); None leaves each as it
             is.
         on_miss: what to serve for an SR image that is not in the cache: "raise", "lr", "hr", "engine" (compute it with
-            the recipe's engine and write it back), or such an engine that is open already. It is counted.
+            the recipe's engine and write it back), such an engine that is open already, or the address of an SR service
+            or a RemoteService, as SRAugmentedDataset takes them. It is counted.
         seed: of a policy that is given as text.
 
     Raises:
@@ -59,7 +61,7 @@ class SRAugment:
         recipe: str | Recipe | None = None,
         policy: str | Policy = "lr=0.5,sr=0.5",
         size: int | tuple[int, int] | None = None,
-        on_miss: "str | SREngine" = "raise",
+        on_miss: "str | SREngine | RemoteService" = "raise",
         seed: int = 0,
     ) -> None:
         if on_miss == SKIP:
@@ -89,7 +91,7 @@ class SRAugment:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many images were served so far, by all processes: hr, lr, sr, missed_to_lr, missed_to_hr and computed."""
+        """How many images were served so far, by all processes; see `SRAugmentedDataset.counts`."""
         return {name: number for name, number in self._finder.counts.items() if name in COUNTED}
 
     def set_epoch(self, epoch: int) -> None:

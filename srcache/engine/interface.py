@@ -209,6 +209,10 @@ class SREngine(Protocol):
     An engine may also have a method `predicted_memory(height, width, batch)`: the bytes of device memory that a call on
     `batch` images of this size takes at most, beside what the engine holds anyway; without it, a call is measured. And
     it may have an attribute `mode`: a few words for receipts on how it runs, if not simply eager or compiled.
+
+    Its class may have static methods that concern weights: `weights_file()` finds and checks those of its own,
+    `make_weights(name, folder)` writes those of a bundle, `check_weights(parts)` raises a WeightsError where a bundle's
+    files are not what it expects, and `checkpoint_setup(digest)` says how it would run a converted checkpoint.
     """
 
     info: ClassVar[EngineInfo]

@@ -66,6 +66,11 @@ class FillCounts:
         self._folder, self._total, self._progress = folder, total, progress
         self._lock = threading.Lock()
 
+    @property
+    def done(self) -> int:
+        """Entries of which it is known by now what became of them."""
+        return self._done
+
     def fail(self, failed: FailedEntry) -> None:
         """Count and note a failure."""
         with self._lock:

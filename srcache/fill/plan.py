@@ -82,7 +82,9 @@ def make_plan(
     return Plan(wanted=len(seen) * samples, stored=stored, skipped=skipped, missing=missing, samples=samples)
 
 
-def plan_only(catalog: Catalog, recipe: Recipe, cache: Path, *, samples: int = 1, retry_failed: bool = False) -> Plan:
+def plan_only(
+    catalog: Catalog, recipe: Recipe, cache: str | Path, *, samples: int = 1, retry_failed: bool = False
+) -> Plan:
     """The plan for a cache that may not be there yet; makes nothing."""
     folder, store = None, None
     if is_cache(cache):

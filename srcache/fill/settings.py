@@ -1,14 +1,33 @@
 """How a fill runs, what it reports, and what is refused before it begins."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from srcache.cache.failures import FailedEntry
+from srcache.cache.manifest import default_kind, is_cache, open_cache
+from srcache.catalog.parts import Part
 from srcache.engine.registry import find_engine
-from srcache.errors import ConfigError, EngineError, RecipeError
+from srcache.errors import CacheError, ConfigError, DeviceError, EngineError, RecipeError
 from srcache.images import LOSSLESS, parse_codec
+from srcache.machine import resolve_device
 from srcache.recipe.reading import require_engine
 from srcache.recipe.recipe import Recipe
+from srcache.stores import KINDS, store_kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RaySettings:
+    """Where and how wide a fill runs on Ray.
+
+    Attributes:
+        address: a cluster's, `HOST:PORT` or `auto`; None: what RAY_ADDRESS says, or one that is started here (`local`).
+        least, most: actors at least and at most; None: as many as the cluster has GPUs, or processors for a CPU.
+    """
+
+    address: str | None = None
+    least: int = 1
+    most: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,10 +41,14 @@ class FillSettings:
         shard_bytes: where the store consists of shards, the size in bytes at which another one is begun; None: 512 MiB.
         codec: the lossless codec of what this run writes (a cache may hold several); None: the store's own.
         take_over: there too, the id of a writer that is gone, whose unfinished shard this run shall continue.
+        spool: where the cache lies below a URL, a folder of this machine for what is not uploaded yet; None: the user's
+            own.
         batch: images per engine call; None takes the engine's advice, or less where a GPU's memory asks for it.
         device: `cpu`, `cuda`, `cuda:1`, …, or `auto`.
         workers: threads that decode, and as many that encode.
+        part: fill only this part of the images, for others fill the rest; None for all.
         compiled: ask the engine for `torch.compile`, which pays only in long runs.
+        ray: run on Ray, in a cache that several processes may fill; None: in this process.
     """
 
     samples: int = 1
@@ -34,10 +57,13 @@ class FillSettings:
     shard_bytes: int | None = None
     codec: str | None = None
     take_over: str | None = None
+    spool: Path | None = None
     batch: int | None = None
     device: str = "auto"
     workers: int = 2
     compiled: bool = False
+    part: Part | None = None
+    ray: RaySettings | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +79,13 @@ class FillReport:
         padding: share of the engine's work that only filled batches up.
         device, mode: what the engine ran on, and how: eager, compiled, or in its own words.
         interrupted: whether the run was stopped before its end.
+        part: which part of the images all this is about; None for all.
+        writers: ids of the processes that did it, where several did; `killed` more were killed, and started anew.
+        waiting: entries that are on this machine only, though the cache lies below a URL: none unless other processes
+            of this machine fill it too.
     """
 
-    folder: Path
+    folder: Path | str
     recipe: str
     wanted: int
     stored: int
@@ -70,6 +100,10 @@ class FillReport:
     device: str | None = None
     mode: str | None = None
     interrupted: bool = False
+    part: Part | None = None
+    writers: tuple[str, ...] = ()
+    killed: int = 0
+    waiting: int = 0
 
     @property
     def left(self) -> int:
@@ -103,6 +137,49 @@ def require_possible(recipe: Recipe, settings: FillSettings) -> None:
         raise EngineError(f"engine {info.name} makes no use of torch.compile; leave --compile (compiled=True) out")
     if settings.codec is not None:
         _require_lossless(recipe, settings.codec)
+
+
+def kind_for(cache: str | Path, store: str | None) -> str:
+    """The kind of store that a fill would write to: the cache's, or that of the cache which it would make."""
+    return open_cache(cache).kind if is_cache(cache) else store or default_kind(cache)
+
+
+def for_several(
+    cache: str | Path, settings: FillSettings, what: str = "parts of the images (--shard, --devices)"
+) -> FillSettings:
+    """The settings of a process that fills a cache together with others: a new cache gets a store that allows it.
+
+    Args:
+        what: what the others and this one make, for a message.
+
+    Raises:
+        CacheError: the cache, or the store that was asked for, is filled by one process at a time.
+    """
+    shared = next(kind for kind in KINDS if store_kind(kind).shared)
+    kind = kind_for(cache, settings.store or shared)
+    if not store_kind(kind).shared:
+        copied = f", such as the copy that `srcache export {cache} NEW --format {shared}` makes"
+        raise CacheError(
+            f"{what} are made by processes side by side, but {kind}, the store of {cache}, is filled by one at a time; "
+            f"use a cache with --store {shared}{copied if is_cache(cache) else ''}"
+        )
+    return replace(settings, store=settings.store or kind)
+
+
+def require_devices(devices: Sequence[str]) -> None:
+    """Refuse devices on which no process can work.
+
+    Raises:
+        DeviceError: one is not here, or is not named.
+    """
+    if not devices:
+        raise DeviceError("expected at least one device, such as cuda:0, but got none")
+    if "auto" in devices:
+        raise DeviceError(
+            f"expected names of devices, such as cuda:0,cuda:1, but got {','.join(devices)}; name each one"
+        )
+    for device in devices:
+        resolve_device(device)
 
 
 def _require_lossless(recipe: Recipe, codec: str) -> None:

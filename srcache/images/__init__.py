@@ -13,12 +13,15 @@ from srcache.images.encoding import as_file as as_file
 from srcache.images.encoding import encode as encode
 from srcache.images.encoding import parse_codec as parse_codec
 from srcache.images.encoding import plain_suffix as plain_suffix
+from srcache.images.encoding import recode as recode
 from srcache.images.encoding import suffix_of as suffix_of
 from srcache.images.pillow import Decoded as Decoded
+from srcache.images.pillow import image_sides as image_sides
 from srcache.images.pillow import to_pixels as to_pixels
 from srcache.images.pixels import FILTERS as FILTERS
 from srcache.images.pixels import PIXEL_LIMIT as PIXEL_LIMIT
 from srcache.images.pixels import Pixels as Pixels
+from srcache.images.pixels import divisible_part as divisible_part
 from srcache.images.pixels import from_tensor as from_tensor
 from srcache.images.pixels import pixel_limit as pixel_limit
 from srcache.images.pixels import require_pixels as require_pixels

@@ -62,6 +62,15 @@ def suffix_of(payload: bytes) -> str:
     return next((suffix for start, suffix in known.items() if payload.startswith(start)), ".bin")
 
 
+def recode(payload: bytes, codec: str) -> bytes:
+    """A lossless image in the format of a lossless codec: as it is if it has that, else encoded anew.
+
+    Raises:
+        ImageError: it does not decode.
+    """
+    return payload if suffix_of(payload) == f".{parse_codec(codec)[0]}" else encode(decode(payload), codec)
+
+
 def plain_suffix(data: bytes) -> str | None:
     """The suffix of a JPEG, PNG or WebP file that every program decodes to the pixels that `decode` gives; else None.
 

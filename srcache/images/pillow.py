@@ -58,6 +58,19 @@ def is_upright(data: bytes | memoryview, kind: str) -> bool:
             raise image_error(error) from error
 
 
+def image_sides(data: bytes | memoryview) -> tuple[int, int]:
+    """The (height, width) that a file's header says, before any orientation is applied; nothing is decoded.
+
+    Raises:
+        ImageError: as `decode`; what comes after the header is not looked at.
+    """
+    if not len(data):
+        raise ImageError("empty", "the file has no bytes")
+    with _open(data) as image:
+        require_pixels(image.width, image.height)
+        return image.height, image.width
+
+
 def to_pixels(image: "Image.Image") -> Pixels:
     """A Pillow image in memory → RGB pixels, settled as `decode` settles a file.
 

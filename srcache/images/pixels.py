@@ -56,6 +56,15 @@ def resize(rgb: Pixels, size: tuple[int, int], resample: str) -> Pixels:
     return np.asarray(Image.fromarray(rgb).resize((width, height), FILTERS[resample]))
 
 
+def divisible_part(rgb: Pixels, factor: int) -> Pixels:
+    """The top-left part of an image whose sides are multiples of `factor` ("mod-crop"); a view.
+
+    A side shorter than the factor has no such part, and stays.
+    """
+    height, width = (side - side % factor if side >= factor else side for side in rgb.shape[:2])
+    return rgb if rgb.shape[:2] == (height, width) else rgb[:height, :width]
+
+
 def to_batch(images: Sequence[Pixels]) -> "Tensor":
     """Images of one size → float32 tensor (N, 3, H, W), exactly uint8 / 255."""
     import torch

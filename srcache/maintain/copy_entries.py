@@ -15,7 +15,7 @@ import numpy as np
 from srcache.cache.failures import FailedEntry
 from srcache.cache.manifest import RecipeFolder
 from srcache.errors import BusyError, DamagedError, ImageError, MachineError
-from srcache.images import decode, encode, parse_codec, suffix_of
+from srcache.images import decode, recode
 from srcache.maintain.ahead import work_ahead
 from srcache.maintain.check_process import mismatch
 from srcache.stores import Entry, Salvage, Store, with_checksums
@@ -118,9 +118,8 @@ def _compared(work: _Work, entry: Entry) -> FailedEntry | None:
 def _as_wanted(work: _Work, entry: Entry) -> Entry:
     """An entry as the target's kind of store keeps it; a lossy image stays byte for byte as it is."""
     codec, payload = work.target.store_kind.codec, entry.payload
-    foreign = work.source.store_kind.codec != codec and suffix_of(payload) != f".{parse_codec(codec)[0]}"
-    if foreign and work.target.recipe.codec is None:
-        payload = encode(decode(payload), codec)
+    if work.source.store_kind.codec != codec and work.target.recipe.codec is None:
+        payload = recode(payload, codec)
     return Entry(entry.name, payload, with_checksums(entry.record, payload), entry.aliases)
 
 

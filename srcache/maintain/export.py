@@ -13,6 +13,7 @@ from srcache.cache.receipts import KeptCatalog, asked_for, readable_catalogs, st
 from srcache.catalog.names import stem_of
 from srcache.errors import CacheError, DamagedError, listed
 from srcache.files import disk_errors, write_atomic
+from srcache.files.urls import is_url
 from srcache.images import as_file
 from srcache.keys import entry_name, image_key, split_name
 from srcache.maintain.ahead import work_ahead
@@ -71,6 +72,8 @@ def export(
         DamagedError: an image is not what was written.
         DiskFullError: no room.
     """
+    if is_url(destination):
+        raise CacheError(f"files are written into a folder of this machine, but got {destination}; --join takes a URL")
     cache, destination = open_cache(path), Path(destination)
     folder, store = filled_recipe(cache, recipe)
     targets = [_Target(name, name) for name in store.names()]
@@ -116,7 +119,8 @@ def export_cache(
             f"{destination} is a cache; choose a new or an empty folder, or add to it (and go on with an export that "
             f"was stopped) by: srcache merge {path} --into {destination} --recipe {folder.path.name}"
         )
-    require_empty(Path(destination), cache)
+    if not is_url(destination):
+        require_empty(Path(destination), cache)
     return merge([path], destination, folder.path.name, store=kind, shard_bytes=shard_bytes, progress=progress)
 
 
@@ -129,7 +133,7 @@ def filled_recipe(cache: Cache, recipe: str | None) -> tuple[RecipeFolder, Store
     folder = cache.folder(cache.path_of(recipe))
     store = store_of(folder)
     if store is None:
-        raise CacheError(f"{folder.path} holds no images yet; `srcache build` makes them")
+        raise CacheError(f"{folder.place} holds no images yet; `srcache build` makes them")
     return folder, store
 
 

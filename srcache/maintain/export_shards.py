@@ -25,10 +25,10 @@ from srcache.cache.manifest import Cache, RecipeFolder, open_cache
 from srcache.cache.receipts import KeptCatalog, KeptRow, asked_for, readable_catalogs
 from srcache.catalog.classes import in_order
 from srcache.errors import CacheError, listed
-from srcache.files import atomic_file, disk_errors, write_atomic
 from srcache.keys import entry_name, split_name
 from srcache.maintain.ahead import work_ahead
-from srcache.maintain.export import chosen_catalog, filled_recipe, require_below, require_empty
+from srcache.maintain.export import chosen_catalog, filled_recipe, require_below
+from srcache.maintain.training_place import TrainingPlace, training_place
 from srcache.maintain.training_readme import ABOUT, TrainingSet, TrainingShard, readme
 from srcache.maintain.training_samples import Members, SampleMaker
 from srcache.maintain.training_sources import Sample, require_roles, survey
@@ -76,7 +76,7 @@ class JoinReport:
         others: digests of catalogs that the recipe was built from too, and that have images which this one lacks.
     """
 
-    path: Path
+    path: Path | str
     content: TrainingSet
     bytes: int
     failures: tuple[FailedEntry, ...] = ()
@@ -86,11 +86,11 @@ class JoinReport:
 def export_join(
     path: str | Path, destination: str | Path, settings: JoinSettings | None = None, progress: Progress | None = None
 ) -> JoinReport:
-    """Write training shards into an empty or new folder.
+    """Write training shards into an empty or new folder, or below a URL where nothing is.
 
     Args:
         path: the cache.
-        destination: the folder to write into.
+        destination: the folder to write into, or the URL.
         settings: see `JoinSettings`.
         progress: called with (done, total), where each image counts twice if files are to be checked.
 
@@ -99,11 +99,11 @@ def export_join(
         CatalogError: the folders do not hold what the cache was built from.
         DiskFullError: no room.
     """
-    settings, destination = settings or JoinSettings(), Path(destination)
+    settings, place = settings or JoinSettings(), training_place(destination)
     cache = open_cache(path)
     folder, store = filled_recipe(cache, settings.recipe)
     with closing(store):
-        _require_new(destination, cache)
+        _require_new(place, cache)
         require_roles(folder.recipe, settings.lr, settings.hr)
         catalog = chosen_catalog(cache, folder, settings.catalog)
         classes = _classes(catalog, settings.classes)
@@ -115,8 +115,8 @@ def export_join(
             recipe=folder.recipe, store=store, images=images, suffixes=checked.suffixes, labelled=bool(classes)
         )
         failures += checked.failures
-        _begin(destination)
-        shards = _write_shards(_made(maker, checked.samples, failures, show), destination, settings.shard_bytes)
+        _begin(place)
+        shards = _write_shards(_made(maker, checked.samples, failures, show), place, settings.shard_bytes)
     content = TrainingSet(
         recipe=folder.recipe.name,
         fingerprint=folder.recipe.fingerprint,
@@ -127,12 +127,12 @@ def export_join(
         classes=classes,
         shards=tuple(shards),
     )
-    write_atomic(destination / README, readme(content, folder.recipe))
-    write_atomic(destination / ABOUT, json.dumps(asdict(content), indent=1, ensure_ascii=False) + "\n")
-    (destination / _UNFINISHED).unlink()
+    place.write(README, readme(content, folder.recipe, place.url))
+    place.write(ABOUT, json.dumps(asdict(content), indent=1, ensure_ascii=False) + "\n")
+    place.delete(_UNFINISHED)
     size = sum(shard.bytes for shard in shards)
     others = _others(cache, folder, catalog)
-    return JoinReport(path=destination, content=content, bytes=size, failures=tuple(failures), others=others)
+    return JoinReport(path=place.shown, content=content, bytes=size, failures=tuple(failures), others=others)
 
 
 class _Halves:
@@ -151,30 +151,29 @@ class _Halves:
         self._progress(before + done, before + total)
 
 
-def _require_new(destination: Path, cache: Cache) -> None:
-    """Refuse a folder that holds something, unless it is what an export that was stopped left behind."""
-    if not (destination / _UNFINISHED).exists():
-        require_empty(destination, cache)
-    elif strange := [path.name for path in destination.iterdir() if not _is_ours(path)]:
+def _require_new(place: TrainingPlace, cache: Cache) -> None:
+    """Refuse a place that holds something, unless it is what an export that was stopped left behind."""
+    if not place.holds(_UNFINISHED):
+        place.require_empty(cache)
+    elif strange := [name for name in place.names() if not _is_ours(name)]:
         raise CacheError(
-            f"{destination} holds an export that was stopped, and beside it {listed(sorted(strange))}; "
+            f"{place.shown} holds an export that was stopped, and beside it {listed(strange)}; "
             "choose a new or an empty folder"
         )
 
 
-def _begin(destination: Path) -> None:
-    """Mark the folder as unfinished, and remove what an export that was stopped left in it."""
-    write_atomic(destination / _UNFINISHED, "An export of training shards was begun here; dataset.json is its end.\n")
-    with disk_errors(destination):
-        for path in destination.iterdir():
-            if path.name != _UNFINISHED:
-                path.unlink()
+def _begin(place: TrainingPlace) -> None:
+    """Mark the place as unfinished, and remove what an export that was stopped left in it."""
+    place.write(_UNFINISHED, "An export of training shards was begun here; dataset.json is its end.\n")
+    for name in place.names():
+        if name != _UNFINISHED:
+            place.delete(name)
 
 
-def _is_ours(path: Path) -> bool:
+def _is_ours(name: str) -> bool:
     """Whether an export wrote a file, be it only a half of it under a hidden name."""
-    name = path.name.removeprefix(".")
-    return path.is_file() and (path.name == _UNFINISHED or name.startswith(("shard-", README, ABOUT, _UNFINISHED[1:])))
+    plain = name.removeprefix(".")
+    return "/" not in name and (name == _UNFINISHED or plain.startswith(("shard-", README, ABOUT, _UNFINISHED[1:])))
 
 
 def _rows(catalog: KeptCatalog, settings: JoinSettings) -> list[KeptRow]:
@@ -260,14 +259,14 @@ def shard_name(number: int) -> str:
     return f"shard-{number:06d}.tar"
 
 
-def _write_shards(samples: Iterator[Members], destination: Path, most: int) -> list[TrainingShard]:
+def _write_shards(samples: Iterator[Members], place: TrainingPlace, most: int) -> list[TrainingShard]:
     """Write samples into shards of at most `most` bytes; each gets its name when it is complete."""
     shards, number = list[TrainingShard](), 0
     following = next(samples, None)
     while following is not None:
-        path = destination / shard_name(len(shards))
+        name = shard_name(len(shards))
         begun, size = number, len(_END)
-        with atomic_file(path) as file:
+        with place.file(name) as file:
             while following is not None:
                 data = b"".join(_packed(f"{number:08d}.{suffix}", inner) for suffix, inner in following)
                 if number > begun and size + len(data) > most:
@@ -276,7 +275,7 @@ def _write_shards(samples: Iterator[Members], destination: Path, most: int) -> l
                 number, size = number + 1, size + len(data)
                 following = next(samples, None)
             file.write(_END)
-        shards.append(TrainingShard(file=path.name, samples=number - begun, bytes=size))
+        shards.append(TrainingShard(file=name, samples=number - begun, bytes=size))
     return shards
 
 

@@ -1,15 +1,22 @@
 """`srcache info`: what is in a cache, counted."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from srcache.cache.failures import failures_by_reason
-from srcache.cache.manifest import RecipeFolder, open_cache
-from srcache.cache.receipts import KeptCatalog, asked_for, readable_catalogs, readable_receipts, store_of
+from srcache.cache.manifest import Cache, RecipeFolder, open_cache
+from srcache.cache.receipts import (
+    KeptCatalog,
+    asked_for,
+    parts_asked_for,
+    readable_catalogs,
+    readable_receipts,
+    store_of,
+)
+from srcache.catalog.parts import parts_of
 from srcache.errors import DamagedError
-from srcache.files import size_of
 from srcache.images import suffix_of
 from srcache.keys import ImageKey
 from srcache.maintain.check_process import Finding, damage_findings
@@ -29,11 +36,15 @@ class BuildRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
-    """How much of a kept catalog a recipe has: `covered` of its different `images` have all samples asked for."""
+    """How much of a kept catalog a recipe has: `covered` of its different `images` have all samples asked for.
+
+    `missing_parts` are those (`0/8`) of which images have neither been made nor failed, if the last build made a part.
+    """
 
     digest: str
     images: int
     covered: int
+    missing_parts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +77,7 @@ class RecipeInfo:
 class CacheInfo:
     """What is in a cache; `damaged` says what could not be read, and `bytes` counts everything in the directory."""
 
-    path: Path
+    path: Path | str
     store: str
     bytes: int
     recipes: tuple[RecipeInfo, ...]
@@ -85,54 +96,78 @@ def info(path: str | Path) -> CacheInfo:
     for home in cache.paths():
         damaged |= readable_receipts(home)[1]
         try:
-            recipes.append(_recipe_info(cache.folder(home), catalogs))
+            recipes.append(_recipe_info(cache, cache.folder(home), catalogs))
         except DamagedError as error:
             damaged[home] = error
     return CacheInfo(
-        path=cache.path,
+        path=cache.place,
         store=cache.kind,
-        bytes=size_of(cache.path),
+        bytes=cache.size(),
         recipes=tuple(recipes),
         damaged=tuple(damage_findings(cache, damaged)),
     )
 
 
-def _recipe_info(folder: RecipeFolder, catalogs: Sequence[KeptCatalog]) -> RecipeInfo:
+def _recipe_info(cache: Cache, folder: RecipeFolder, catalogs: Sequence[KeptCatalog]) -> RecipeInfo:
     samples = asked_for(folder.path)
     have = dict.fromkeys((row.key for catalog in catalogs for row in catalog.rows), 0)
     store = store_of(folder)
     entries = images = 0
     first, last = "", ""
     for name in store.names() if store else ():
-        key = ImageKey(name.rpartition("-")[0])
+        key = _key_of(name)
         first, entries, images, last = first or name, entries + 1, images + (key != last), key
         if key in have:
             have[key] += 1
-    failed = [note for name, note in folder.failures().items() if store is None or not store.has(name)]
+    failed = {name: note for name, note in folder.failures().items() if store is None or not store.has(name)}
     return RecipeInfo(
         folder=folder.path.name,
         recipe=folder.recipe.to_dict(),
         entries=entries,
         images=images,
         samples=max(samples.values(), default=1),
-        bytes=size_of(folder.path),
+        bytes=cache.size(folder.path),
         codec=suffix_of(store.get(first) or b"").lstrip(".") if store and first else None,
-        failed=failures_by_reason(failed),
+        failed=failures_by_reason(failed.values()),
         writing=tuple(folder.store_kind.unfinished(folder.store_path)),
         runs=tuple(_run(name, receipt) for name, receipt in readable_receipts(folder.path)[0].items()),
-        catalogs=tuple(_coverages(catalogs, have, samples)),
+        catalogs=tuple(
+            _coverages(catalogs, have, samples, _Parts(parts_asked_for(folder.path), {*map(_key_of, failed)}))
+        ),
     )
 
 
+class _Parts(NamedTuple):
+    """How many parts each catalog was made in, and the images that failed, which no part tries again."""
+
+    counts: Mapping[str, int]
+    failed: Set[ImageKey]
+
+    def missing(self, digest: str, lacking: Iterable[ImageKey]) -> tuple[str, ...]:
+        """The parts of a catalog that images are in which it lacks."""
+        count = self.counts.get(digest)
+        indices = parts_of((key for key in lacking if key not in self.failed), count) if count else ()
+        return tuple(f"{index}/{count}" for index in indices)
+
+
+def _key_of(name: str) -> ImageKey:
+    return ImageKey(name.rpartition("-")[0])
+
+
 def _coverages(
-    catalogs: Iterable[KeptCatalog], have: Mapping[ImageKey, int], samples: Mapping[str, int]
+    catalogs: Iterable[KeptCatalog], have: Mapping[ImageKey, int], samples: Mapping[str, int], parts: _Parts
 ) -> Iterator[Coverage]:
     """Of the catalogs that were asked for, or of which there is an image."""
     for catalog in catalogs:
-        wanted = samples.get(catalog.digest, 1)
-        covered = sum(have[key] >= wanted for key in catalog.keys)
-        if covered or catalog.digest in samples:
-            yield Coverage(digest=catalog.digest, images=len(catalog.keys), covered=covered)
+        wanted, keys = samples.get(catalog.digest, 1), catalog.keys
+        lacking = [key for key in keys if have[key] < wanted]
+        if len(lacking) < len(keys) or catalog.digest in samples:
+            yield Coverage(
+                digest=catalog.digest,
+                images=len(keys),
+                covered=len(keys) - len(lacking),
+                missing_parts=parts.missing(catalog.digest, lacking),
+            )
 
 
 def _run(name: str, receipt: Mapping[str, Any]) -> BuildRun:

@@ -15,6 +15,7 @@ from srcache.cache.manifest import Cache, RecipeFolder, create_cache, is_cache, 
 from srcache.cache.receipts import readable_catalogs, wanted_names
 from srcache.errors import CacheError, DamagedError, Mistakes
 from srcache.files import lock
+from srcache.files.urls import checked_url, is_url
 from srcache.maintain.copy_entries import Copied, copy_entries
 from srcache.maintain.copy_notes import copy_catalogs, copy_notes, copy_safety
 from srcache.progress import Progress, throttled
@@ -45,7 +46,7 @@ class MergedRecipe:
 class MergeReport:
     """What was merged into `path`; `failures` lists what was not taken, `notes` what else there is to know."""
 
-    path: Path
+    path: Path | str
     store: str
     recipes: tuple[MergedRecipe, ...]
     failures: tuple[FailedEntry, ...] = ()
@@ -85,7 +86,7 @@ def merge(
         BusyError: one of the recipes is being filled.
         DiskFullError: no room; what was committed stays, and the next run goes on.
     """
-    caches = _opened([Path(source) for source in sources], Path(into))
+    caches = _opened(sources, into)
     kind = open_cache(into).kind if is_cache(into) and store is None else store or caches[0].kind
     if shard_bytes is not None and kind != "shards":
         raise CacheError(f"{into} keeps its images in {kind}, which has no shards; leave --shard-bytes out")
@@ -96,14 +97,16 @@ def merge(
         failures += copy_catalogs(cache, target)
     for folders in groups:
         home = target.add(folders[0].recipe)
+        home = home if home.mirror is None else home.as_writer()  # below a URL, a journal has one writer
         with lock(home.path), closing(home.store(writable=True, shard_bytes=shard_bytes)) as opened:
             one, failed, note = _merged(folders, home, opened, show, shard_bytes)
             absent = _absent(target, home, opened)
             merged.append(_report(one, home, opened, absent))
         failures += [*failed, *one.failures]
         notes += [note] if note else []
+    target.push()
     return MergeReport(
-        path=target.path, store=target.kind, recipes=tuple(merged), failures=tuple(failures), notes=tuple(notes)
+        path=target.place, store=target.kind, recipes=tuple(merged), failures=tuple(failures), notes=tuple(notes)
     )
 
 
@@ -124,28 +127,33 @@ class _Total:
         return step
 
 
-def _opened(sources: Sequence[Path], into: Path) -> list[Cache]:
+def _opened(sources: Sequence[str | Path], into: str | Path) -> list[Cache]:
     """The sources as caches.
 
     Raises:
         CacheError: one is none, all mistakes at once.
     """
-    mistakes, caches, seen = Mistakes(), list[Cache](), dict[Path, Path]()
+    mistakes, caches, seen = Mistakes(), list[Cache](), dict[str, str | Path]()
     mistakes.require(sources, "expected at least one cache to merge, but got none")
-    goal = into.resolve()
+    goal = _real(into)
     for source in sources:
-        real = source.resolve()
+        real = _real(source)
         if real in seen:
             mistakes.note(f"{source} is named twice (it is {seen[real]}); name each cache once")
         elif goal == real:
             mistakes.note(f"{source} is also where to merge into; its own entries stay there, so leave it out")
-        elif goal.is_relative_to(real):
+        elif f"{goal}/".startswith(f"{real}/"):
             mistakes.note(f"{into} lies in {source}, which must not change; merge into another place")
         seen[real] = source
         with mistakes.noting():
             caches.append(open_cache(source))
     mistakes.raise_as(CacheError, "these caches cannot be merged")
     return caches
+
+
+def _real(place: str | Path) -> str:
+    """One name for each place."""
+    return checked_url(str(place)) if is_url(place) else str(Path(place).resolve())
 
 
 def _groups(caches: Sequence[Cache], recipe: str | None) -> tuple[list[list[RecipeFolder]], list[FailedEntry]]:

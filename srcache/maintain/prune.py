@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from srcache.cache.manifest import Cache, open_cache
 from srcache.cache.receipts import KeptCatalog, asked_for, readable_catalogs, store_of
-from srcache.files import disk_errors, lock, size_of
+from srcache.files import disk_errors, lock
 from srcache.keys import entry_name
 from srcache.stores import Store
 
@@ -19,7 +19,7 @@ _LEAVING = ".pruned-"
 class PruneReport:
     """What `prune` removed, or (`done` is false) would remove; paths are relative to the cache."""
 
-    path: Path
+    path: Path | str
     removed: tuple[str, ...]
     bytes: int
     done: bool
@@ -42,17 +42,16 @@ def prune(path: str | Path, recipes: Sequence[str] = (), *, catalogs: bool = Fal
     homes = sorted({cache.path_of(name) for name in recipes})
     needless = _needless(cache, homes) if catalogs else []
     gone = [*homes, *needless]
-    size = sum(size_of(one) for one in gone)
+    size = sum(cache.size(one) for one in gone)
     if yes:
         for home in homes:
-            _remove(home)
+            _remove(cache, home)
         for file in needless:
-            with disk_errors(file):
-                file.unlink()
+            _remove_file(cache, file)
         for left in cache.path.glob(f"{_LEAVING}*"):
             shutil.rmtree(left, ignore_errors=True)
     return PruneReport(
-        path=cache.path, removed=tuple(str(one.relative_to(cache.path)) for one in gone), bytes=size, done=yes
+        path=cache.place, removed=tuple(str(one.relative_to(cache.path)) for one in gone), bytes=size, done=yes
     )
 
 
@@ -73,9 +72,20 @@ def _any_of(catalog: KeptCatalog, stores: Sequence[Store]) -> bool:
     return any(store.has(name) for name in names for store in stores)
 
 
-def _remove(home: Path) -> None:
+def _remove_file(cache: Cache, file: Path) -> None:
+    if cache.mirror is not None:
+        cache.mirror.delete(str(file.relative_to(cache.path)))
+        return
+    with disk_errors(file):
+        file.unlink()
+
+
+def _remove(cache: Cache, home: Path) -> None:
     """Take a folder out of sight at once, then delete it; what a crash leaves of it, the next `prune` deletes."""
     with lock(home), disk_errors(home):
+        if cache.mirror is not None:
+            cache.mirror.delete(home.name)
+            return
         away = home.with_name(f"{_LEAVING}{home.name}-{uuid4().hex[:8]}")
         home.rename(away)
         shutil.rmtree(away)

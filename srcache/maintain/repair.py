@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from srcache.cache.manifest import Cache, RecipeFolder, open_cache
 from srcache.cache.receipts import readable_catalogs, readable_receipts, wanted_names
-from srcache.errors import DamagedError
+from srcache.errors import CacheError, DamagedError
 from srcache.files import disk_errors, lock
 from srcache.maintain.check_process import Finding, check, problems_of, stamp
 from srcache.progress import Progress
@@ -69,7 +69,7 @@ def repair(path: str | Path, recipe: str | None = None, progress: Progress | Non
         BusyError: a recipe is being filled.
         DiskFullError: no room for the copy; nothing was changed.
     """
-    cache = open_cache(path)
+    cache = _on_disk(path)
     aside = _set_aside(readable_catalogs(cache)[1])
     mended, left = [], []
     for home in cache.paths() if recipe is None else [cache.path_of(recipe)]:
@@ -98,7 +98,7 @@ def add_checksums(path: str | Path, recipe: str | None = None, progress: Progres
         BusyError: a recipe is being filled.
         DiskFullError: no room; what was done stays.
     """
-    cache = open_cache(path)
+    cache = _on_disk(path)
     stamped, left = [], []
     for home in cache.paths() if recipe is None else [cache.path_of(recipe)]:
         with lock(home):
@@ -112,6 +112,22 @@ def add_checksums(path: str | Path, recipe: str | None = None, progress: Progres
                 MendedRecipe(folder=home.name, damaged=bool(scan.findings), kept=scan.entries, stamped=scan.stamped)
             )
     return RepairReport(path=cache.path, recipes=tuple(stamped), set_aside=(), left=tuple(left))
+
+
+def _on_disk(path: str | Path) -> Cache:
+    """A cache that can be mended where it lies.
+
+    Raises:
+        CacheError: it lies below a URL, where objects are never changed; or it is no cache.
+    """
+    cache = open_cache(path)
+    if cache.mirror is not None:
+        raise CacheError(
+            f"{path} lies below a URL, where nothing is mended in place; `srcache verify` names what is damaged: "
+            "delete those objects (a shard and its .idx) and build again, or copy what is intact: "
+            f"srcache merge {path} --into NEW"
+        )
+    return cache
 
 
 def _mended(cache: Cache, folder: RecipeFolder, progress: Progress | None) -> MendedRecipe:

@@ -42,8 +42,16 @@ class TrainingSet:
     shards: tuple[TrainingShard, ...]
 
 
-def readme(content: TrainingSet, recipe: Recipe) -> str:
-    """The page about training shards; its head tells `datasets` which files to load."""
+_LOCAL_HEAD = """from pathlib import Path
+
+import webdataset as wds
+
+shards = sorted(map(str, Path(".").glob("*.tar")))
+"""
+
+
+def readme(content: TrainingSet, recipe: Recipe, url: str | None = None) -> str:
+    """The page about training shards, which may lie below a URL; its head tells `datasets` which files to load."""
     size = human_bytes(sum(shard.bytes for shard in content.shards))
     parts = [
         '---\nconfigs:\n- config_name: default\n  data_files: "*.tar"\n---',
@@ -60,7 +68,7 @@ def readme(content: TrainingSet, recipe: Recipe) -> str:
         "## Recipe",
         f"`{content.recipe}`, fingerprint `{content.fingerprint}`:\n\n```yaml\n{dump(recipe)}```",
         "## Train",
-        _train(content),
+        _train(content) if url is None else _train_from(url, content),
         'With Hugging Face: `datasets.load_dataset("webdataset", data_files="*.tar")`, or this folder\'s path.',
     ]
     return "\n\n".join(parts) + "\n"
@@ -87,11 +95,7 @@ def _train(content: TrainingSet) -> str:
     image = next(name for name in content.members if name.startswith("sr"))
     target = "cls" if content.classes else "json"
     return f"""```python
-from pathlib import Path
-
-import webdataset as wds
-
-shards = sorted(map(str, Path(".").glob("*.tar")))
+{_LOCAL_HEAD}\
 data = wds.WebDataset(shards, shardshuffle=len(shards)).shuffle(1000).decode("torchrgb").to_tuple("{image}", "{target}")
 loader = wds.WebLoader(data, batch_size=None, num_workers=min(2, len(shards)))
 for image, target in loader:  # float, 3 × height × width, in [0, 1]
@@ -99,3 +103,16 @@ for image, target in loader:  # float, 3 × height × width, in [0, 1]
 ```
 
 `.with_epoch(n)` after `WebLoader` ends an epoch after n items; there are {content.samples} samples."""
+
+
+def _train_from(url: str, content: TrainingSet) -> str:
+    """How to train from below a URL, with fsspec as webdataset's reader, which needs no program beside Python."""
+    protocol = url.partition("://")[0]
+    head = f"""import fsspec
+import webdataset as wds
+from webdataset.gopen import gopen_schemes
+
+gopen_schemes["{protocol}"] = lambda url, mode="rb", bufsize=8192, **_: fsspec.open(url, mode).open()
+shards = [file.full_name for file in fsspec.open_files("{url}/*.tar")]
+"""
+    return _train(content).replace(_LOCAL_HEAD, head)

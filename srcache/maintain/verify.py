@@ -18,7 +18,7 @@ class VerifyReport:
     writers side by side both made them; the lowest shard wins. Neither is damage.
     """
 
-    path: Path
+    path: Path | str
     recipes: tuple[str, ...]
     entries: int
     bytes: int
@@ -35,11 +35,15 @@ class VerifyReport:
 def verify(path: str | Path, recipe: str | None = None, progress: Progress | None = None) -> VerifyReport:
     """Check every byte of a cache, or of one recipe in it: entries, aliases, recipes, receipts, catalogs.
 
+    Of a cache below a URL, every shard is fetched anew, whatever copies this machine has.
+
     Raises:
         CacheError: the folder is no cache, or holds no such recipe.
         MachineError: the check could not be done.
     """
     cache = open_cache(path)
+    if cache.mirror is not None:
+        cache.mirror.require_shared("checks a cache in another process")
     homes = cache.paths() if recipe is None else [cache.path_of(recipe)]
     findings = damage_findings(cache, readable_catalogs(cache)[1])
     scans = []
@@ -56,7 +60,7 @@ def verify(path: str | Path, recipe: str | None = None, progress: Progress | Non
                 cache, {folder.store_path: DamagedError("runs filled this store, but it is gone")}
             )
     return VerifyReport(
-        path=cache.path,
+        path=cache.place,
         recipes=tuple(home.name for home in homes),
         entries=sum(scan.entries for scan in scans),
         bytes=sum(scan.bytes for scan in scans),

@@ -1,6 +1,7 @@
 """Which images an engine gets next: requests wait in one queue per shape, and leave in batches of one shape.
 
-A batch may leave when it is full, or when its first request has waited for `linger` seconds. Where there is none such,
+A batch may leave when it is full, or, for an idle engine, when its first request has waited for `linger` seconds: while
+the engine is busy, a short batch gains nothing by leaving, and can still be filled up. Where there is none such,
 any batch may leave if the caller is in a hurry, or if the queue is crowded. Of several the one that has waited longest
 leaves, so that no shape waits for ever.
 
@@ -22,9 +23,9 @@ _CROWDED_BYTES = 256 << 20
 class BatchQueue:
     """Requests that wait for the engine, and the rule by which they leave in batches of one shape.
 
-    A batch leaves when it is full or has waited for `linger` seconds, or earlier where the caller is in a hurry or the
-    queue is crowded; the one that has waited longest goes first. Not safe for threads by itself: the caller holds a
-    lock. Times are seconds on any clock that only goes forwards.
+    A batch leaves when it is full, or has waited for `linger` seconds and the engine is idle; or earlier where the
+    caller is in a hurry or the queue is crowded; the one that has waited longest goes first. Not safe for threads by
+    itself: the caller holds a lock. Times are seconds on any clock that only goes forwards.
 
     Args:
         batch: images per engine call at most; fewer for a shape whose outputs have many pixels (`BATCH_PIXELS`).
@@ -54,9 +55,9 @@ class BatchQueue:
         self._bytes += request.lr.nbytes
         return len(jobs) == 1 or self._is_full(request.shape) or self.is_crowded
 
-    def take(self, now: float, hurry: bool = False) -> list[Request]:
-        """The next batch, all of one shape; empty if none should leave yet."""
-        ready = [shape for shape in self._waiting if self._is_full(shape) or self._is_due(shape, now)]
+    def take(self, now: float, hurry: bool = False, idle: bool = True) -> list[Request]:
+        """The next batch, all of one shape; empty if none should leave yet. `idle`: whether the engine is."""
+        ready = [shape for shape in self._waiting if self._is_full(shape) or (idle and self._is_due(shape, now))]
         if not ready and (hurry or self.is_crowded):
             ready = list(self._waiting)
         if not ready:

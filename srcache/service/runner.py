@@ -40,11 +40,13 @@ class EngineRunner:
 
     Attributes:
         computed: images that the engine was given; `padded` of them only filled a batch up.
+        sizes: how many calls were made for so many images, padding apart.
         seconds: the time that the engine took.
     """
 
     def __init__(self, engine: SREngine, queue: BatchQueue, gauge: Gauge | None = None, pads: bool = True) -> None:
         self.computed, self.padded, self.seconds = 0, 0, 0.0
+        self.sizes: dict[int, int] = {}
         self._engine, self._queue, self._gauge = engine, queue, gauge
         self._pads = pads and engine.info.pads
         self._gauged: set[Shape] = set()
@@ -127,6 +129,7 @@ class EngineRunner:
         if images is None or len(images) != len(padded):  # the shape's batches may have become smaller since
             images = to_batch([request.lr for request in padded])
         self.computed, self.padded = self.computed + len(padded), self.padded + len(padded) - len(requests)
+        self.sizes[len(requests)] = self.sizes.get(len(requests), 0) + 1
         outcomes: object = self._engine.upscale(images, [request.seed for request in padded])
         if not isinstance(outcomes, list | tuple):
             raise self._broken_contract("a list", type(outcomes).__name__)

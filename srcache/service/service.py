@@ -101,6 +101,7 @@ class SRService:
         self._drains, self._closing, self._cancelled = 0, False, False
         self._fatal: Exception | None = None
         self._ahead = self._encoding = self._unstored = 0
+        self._is_busy = False
         self._batches: queue.SimpleQueue[tuple[list[Request], Tensor | None] | None] = queue.SimpleQueue()
         self._results: queue.SimpleQueue[tuple[Request, Upscaled | Failure, float] | None] = queue.SimpleQueue()
         self._encoded = CommitQueue()
@@ -145,6 +146,11 @@ class SRService:
             if self._waiting.add(request, time.monotonic()) or self._drains:
                 self._work.notify()
         return future
+
+    @property
+    def queued(self) -> int:
+        """Images that wait to be given to the engine."""
+        return len(self._waiting)
 
     def has(self, name: str) -> bool:
         """Whether the store has an entry, which then need not be asked for."""
@@ -234,27 +240,30 @@ class SRService:
         with self._lock:
             while self._fatal is None:
                 is_free = self._ahead == 0 and self._unstored <= BATCH_PIXELS
-                hurry = self._closing or self._drains > 0
-                if is_free and (requests := self._waiting.take(time.monotonic(), hurry)):
+                hurry, idle = self._closing or self._drains > 0, not self._is_busy
+                if is_free and (requests := self._waiting.take(time.monotonic(), hurry, idle)):
                     self._ahead += 1
                     self._unstored += sum(map(self._cost, requests))
                     self._space.notify_all()
                     return requests
                 if self._closing and len(self._waiting) == 0:
                     return []
-                self._work.wait(self._waiting.patience(time.monotonic()) if is_free else None)
+                self._work.wait(self._waiting.patience(time.monotonic()) if is_free and idle else None)
         return []
 
     def _run_engine(self) -> None:
         while (batch := self._batches.get()) is not None and self._fatal is None:
             with self._lock:
-                self._ahead -= 1
+                self._ahead, self._is_busy = self._ahead - 1, True
                 self._work.notify()
             if self._cancelled:
                 self._drop([request.name for request in batch[0]])
             else:
                 self._compute(*batch)
             del batch
+            with self._lock:
+                self._is_busy = False
+                self._work.notify()
 
     def _compute(self, requests: list[Request], images: "Tensor | None") -> None:
         started = time.perf_counter()

@@ -164,6 +164,7 @@ class StoreKind:
         codec: the lossless codec of its images, where a recipe names no lossy one; see `images.encode`.
         misses: whether the workers of a training may add the images that they miss.
         shared: whether several processes may fill a store at once.
+        prompt: whether a look-up is over at once, also while entries are committed, so that an event loop may do it.
         open: a store at a path; raises CacheError where there is nothing to read, DamagedError, MachineError.
         refuse: raises CacheError where a store of this kind must not be made.
         check: problems of a store's files that reading all entries does not show. Reading damaged files may end the
@@ -175,6 +176,10 @@ class StoreKind:
             entries are in them. Nobody may fill the store meanwhile, as far as locks reach.
         reindex: makes again what only says where entries lie, and returns whether something was wrong with it.
         repeated: how many names stand in a store more than once, which is harmless.
+        stand_in: lets a path of this machine stand for a store below a URL: it is given the path, the URL, the place
+            below it with a slash at its end, and the folder to write in. None where a store of this kind cannot lie
+            there.
+        waiting: how many entries are still on this machine only, where a store lies elsewhere.
         stamp: gives entries of older versions the checksum that they lack, after comparing them with the one that they
             have; in steps, each of which is complete. Called as `check` is.
     """
@@ -183,6 +188,7 @@ class StoreKind:
     codec: str
     misses: bool
     shared: bool = False
+    prompt: bool = False
     open: Callable[[Path, StoreOptions], Store]
     refuse: Callable[[Path], None]
     check: Callable[[Path], Iterator[Problem]]
@@ -192,4 +198,6 @@ class StoreKind:
     finish: Callable[[Path, StoreOptions], int] = _none
     reindex: Callable[[Path], bool] = _no
     repeated: Callable[[Path], int] = _none
+    stand_in: Callable[[Path, str, str, Path], None] | None = None
+    waiting: Callable[[Path], int] = _none
     stamp: Callable[[Path], Iterator[Stamped]] = _nothing

@@ -13,10 +13,10 @@ What LMDB does not forgive is kept in here:
   clusters set.)
 * Buffers of an open transaction lie in the map, so the map is neither moved nor closed while one is read by another
   thread (`reading`).
-* Every commit is synced: batches cost little, and nothing that `put_many` returned from is ever lost.
+* Every commit is synced: batches cost little, and nothing that `put_many` returned from is ever lost. Readers do not
+  wait for the disk meanwhile: a commit keeps the map where it is, as they do, and has a lock of its own.
 """
 
-import errno
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -26,7 +26,8 @@ from typing import Any, TypeVar
 
 import lmdb
 
-from srcache.errors import CacheError, DamagedError, DiskFullError, MachineError, SrcacheError
+from srcache.errors import CacheError, DamagedError
+from srcache.stores.lmdb_errors import NO_ROOM, READERS, code_of, translated
 
 _T = TypeVar("_T")
 DATABASES = (b"images", b"records", b"aliases")
@@ -35,11 +36,8 @@ _ABOUT = b"about"
 
 _FIRST_MAP = 1 << 28
 _HEADROOM = 1 << 26
-_READERS = 1024
 NAMES_AT_ONCE = 10_000
-_LOCK_BYTES = 128 + 64 * _READERS  # what LMDB makes of so many readers: two cache lines, and one for each
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM}
-_LIMITS = {errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOLCK}
+_LOCK_BYTES = 128 + 64 * READERS  # what LMDB makes of so many readers: two cache lines, and one for each
 
 
 class Environment:
@@ -50,7 +48,7 @@ class Environment:
         self.writable = False
         self.lock = threading.RLock()
         self._unread = threading.Condition(self.lock)
-        self._turn = threading.Lock()
+        self._turn, self.writing = threading.Lock(), threading.Lock()
         self._readers, self._moving = 0, False
         self._env: lmdb.Environment | None = None
         self._open_for_writing = False
@@ -166,20 +164,22 @@ class Environment:
         return self._guarded(read)
 
     def write(self, act: Callable[..., _T]) -> _T:
-        """Run `act(transaction, images, records, aliases)` in one synced transaction, growing the map as needed."""
+        """Run `act(transaction, images, records, aliases)` in one synced transaction, growing the map as needed.
 
-        def attempt(env: lmdb.Environment) -> _T:
+        Readers do not wait for it: only what moves or closes the map does.
+        """
+        with self.writing:
             while True:
                 try:
-                    with env.begin(write=True) as transaction:
+                    with self._in_use() as env, env.begin(write=True) as transaction:
                         return act(transaction, *(self._dbs[name] for name in DATABASES))
                 except lmdb.MapFullError:
-                    with self._unmapped():
-                        env.set_mapsize(2 * env.info()["map_size"])
-
-        with self.lock:
-            self.writable = True
-            return self._guarded(attempt)
+                    self._guarded(lambda env: self._resize(env, 2 * env.info()["map_size"]))
+                except lmdb.MapResizedError:
+                    self._guarded(lambda env: self._resize(env, 0))
+                except (lmdb.Error, MemoryError) as error:
+                    self.close()
+                    raise translated(error, self.path) from error
 
     def close(self) -> None:
         """Close the files; the next call opens them again, for reading if it only reads."""
@@ -191,9 +191,28 @@ class Environment:
         """In a forked child: drop what the parent opened."""
         self.lock = threading.RLock()
         self._unread = threading.Condition(self.lock)
-        self._turn = threading.Lock()
+        self._turn, self.writing = threading.Lock(), threading.Lock()
         self._readers, self._moving = 0, False
         self.close()
+
+    @contextmanager
+    def _in_use(self) -> Iterator[lmdb.Environment]:
+        """The environment, open for writing; inside, nobody moves or closes the map, but others may read."""
+        with self.lock:
+            self.writable = True
+            self._unread.wait_for(lambda: not self._moving)
+            env = self._opened()
+            self._readers += 1
+        try:
+            yield env
+        finally:
+            with self.lock:
+                self._readers -= 1
+                self._unread.notify_all()
+
+    def _resize(self, env: lmdb.Environment, size: int) -> None:
+        with self._unmapped():
+            env.set_mapsize(size)
 
     @contextmanager
     def _unmapped(self) -> Iterator[None]:
@@ -220,7 +239,7 @@ class Environment:
                 return self._following(env, lambda: act(env))
             except (lmdb.Error, MemoryError) as error:
                 self.close()  # where growing failed nothing is mapped any more, and the next access would kill us
-                raise _translated(error, self.path) from error
+                raise translated(error, self.path) from error
 
     def _opened(self) -> lmdb.Environment:
         if self._env is not None and (self._open_for_writing or not self.writable):
@@ -238,7 +257,7 @@ class Environment:
             self._following(env, lambda: self._dbs.update({n: env.open_db(n, create=self.writable) for n in DATABASES}))
         except (lmdb.Error, OSError, MemoryError) as error:
             self.close()
-            raise _translated(error, self.path) from error
+            raise translated(error, self.path) from error
         return env
 
     def _following(self, env: lmdb.Environment, act: Callable[[], _T]) -> _T:
@@ -247,8 +266,7 @@ class Environment:
             try:
                 return act()
             except lmdb.MapResizedError:
-                with self._unmapped():
-                    env.set_mapsize(0)
+                self._resize(env, 0)
 
     def _refuse_truncated(self, env: lmdb.Environment, data: Path) -> None:
         needed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
@@ -282,7 +300,7 @@ class Reading:
             with self._turn:
                 return [(get(key, db=images), get(key, db=records)) for key in keys]
         except lmdb.Error as error:
-            raise _translated(error, self._path) from error
+            raise translated(error, self._path) from error
 
     def alias(self, key: bytes) -> memoryview | None:
         """What an alias stands for."""
@@ -290,7 +308,7 @@ class Reading:
             found: memoryview | None = self._get(key, db=self._aliases) if key else None
             return found
         except lmdb.Error as error:
-            raise _translated(error, self._path) from error
+            raise translated(error, self._path) from error
 
 
 def _open(path: Path, writable: bool) -> lmdb.Environment:
@@ -306,7 +324,7 @@ def _open(path: Path, writable: bool) -> lmdb.Environment:
             readonly=not writable,
             lock=lock,
             max_dbs=len(DATABASES) + 1,
-            max_readers=_READERS,
+            max_readers=READERS,
             readahead=False,
         )
 
@@ -315,7 +333,7 @@ def _open(path: Path, writable: bool) -> lmdb.Environment:
     except (lmdb.Error, OSError) as error:
         if writable and not size:
             data.unlink(missing_ok=True)  # half a header, which nobody could open
-        if writable or _code(error) not in _NO_ROOM:
+        if writable or code_of(error) not in NO_ROOM:
             raise
         return attempt(lock=False)  # a sealed cache that we may read but not even lock
     if writable:
@@ -340,28 +358,6 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return (status.st_dev, status.st_ino) if status else None
 
 
-def _code(error: Exception) -> int | None:
-    return getattr(error, "code", None) or getattr(error, "errno", None)
-
-
-def _translated(error: Exception, path: Path) -> SrcacheError:
-    code = _code(error)
-    if code in _NO_ROOM:
-        return DiskFullError(
-            f"{path} could not be written or opened ({error}): the disk or quota is full, a file-size limit is "
-            "reached, or permission is missing; what was committed is safe, so make room and run the same command again"
-        )
-    if code in _LIMITS or isinstance(error, MemoryError):
-        return MachineError(
-            f"{path} could not be opened or grown ({error}); raise the limit (ulimit) that is in the way"
-        )
-    if isinstance(error, lmdb.ReadersFullError):
-        return MachineError(f"{path} already has {_READERS} readers; use fewer worker processes")
-    if isinstance(error, lmdb.NotFoundError | lmdb.ReadonlyError):
-        return CacheError(f"{path} holds no srcache entries ({error}); was anything built yet?")
-    return DamagedError(f"{path} does not read as an LMDB store ({error}); `srcache repair` saves what is readable")
-
-
 def shared_environment(path: Path) -> Environment:
     """This process's one handle on a folder."""
     real = os.path.realpath(path)
@@ -376,12 +372,14 @@ _TABLE_LOCK = threading.RLock()
 def _before_fork() -> None:
     _TABLE_LOCK.acquire()
     for environment in _TABLE.values():
+        environment.writing.acquire()
         environment.lock.acquire()
 
 
 def _after_fork_in_parent() -> None:
     for environment in _TABLE.values():
         environment.lock.release()
+        environment.writing.release()
     _TABLE_LOCK.release()
 
 

@@ -82,6 +82,7 @@ KIND = StoreKind(
     name="lmdb",
     codec="qoi",
     misses=True,
+    prompt=True,
     open=_open,
     refuse=_refuse,
     check=_check,

@@ -94,6 +94,7 @@ KIND = StoreKind(
     name="memory",
     codec="qoi",
     misses=True,
+    prompt=True,
     open=_open,
     refuse=_refuse,
     check=_check,

@@ -8,10 +8,33 @@ import mmap
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from srcache.errors import DamagedError
 from srcache.stores.shard_index import name_of
 from srcache.stores.shard_members import Found, entries_of, read_record
+
+
+class OpenShard(Protocol):
+    """A shard that is open for reading. Any thread may use it."""
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        ...
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it still lies where it was opened; if not, its room on the disk is free once it is let go of."""
+        ...
+
+    def read(self, amount: int, offset: int) -> bytes:
+        """So many bytes from there; fewer at the end."""
+        ...
+
+    def view(self, amount: int, offset: int) -> bytes | memoryview:
+        """As `read`, but not copied if the file is mapped."""
+        ...
 
 
 class ShardFile:
@@ -21,7 +44,9 @@ class ShardFile:
 
     def __init__(self, path: Path, *, mapped: bool) -> None:
         self._bytes: memoryview | None = None
+        self._path = path
         self._handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._number = os.fstat(self._handle).st_ino
         if mapped and self.size:
             self._bytes = memoryview(mmap.mmap(self._handle, 0, access=mmap.ACCESS_READ))
             os.close(self._handle)  # the map has one of its own
@@ -35,6 +60,14 @@ class ShardFile:
     def size(self) -> int:
         """Bytes of the file as it is now, or as it was when it was mapped."""
         return os.fstat(self._handle).st_size if self._bytes is None else len(self._bytes)
+
+    @property
+    def is_there(self) -> bool:
+        """See `OpenShard.is_there`."""
+        try:
+            return self._path.stat().st_ino == self._number
+        except OSError:
+            return False
 
     def read(self, amount: int, offset: int) -> bytes:
         """So many bytes from there; fewer at the end."""

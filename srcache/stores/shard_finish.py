@@ -17,6 +17,7 @@ from srcache.files import disk_errors, sync_folder
 from srcache.machine import NETWORK, file_system
 from srcache.stores.interface import Entry, StoreOptions
 from srcache.stores.shard_files import PartialFile
+from srcache.stores.shard_home import LocalHome
 from srcache.stores.shard_index import name_of
 from srcache.stores.shard_members import read_payload, read_record
 from srcache.stores.shard_names import shards_in, writer_of
@@ -87,7 +88,7 @@ def _drained(away: Path, options: StoreOptions) -> int:
 
 def _copy(left: PartialFile, folder: Path, options: StoreOptions) -> None:
     """Copy the entries that no complete shard holds into a shard of our own."""
-    known = folder_table(folder, shards_in(folder)[0])
+    known = folder_table(LocalHome(folder), shards_in(folder)[0])
     left.look(lambda _: False)
     writer, batch, size = ShardWriter(folder, options), list[Entry](), 0
     try:

@@ -8,22 +8,18 @@ shard in which it was seen is completed.
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import TypeVar
 
 from srcache.errors import DamagedError
-from srcache.machine import NETWORK, file_system
-from srcache.stores.shard_files import PartialFile, ShardFile
+from srcache.stores.shard_files import OpenShard, PartialFile
+from srcache.stores.shard_home import ShardHome
 from srcache.stores.shard_index import Place, Shard, Table, merge_tables, name_of
 from srcache.stores.shard_members import Found
-from srcache.stores.shard_names import PARTIAL, is_shard, shards_in
-from srcache.stores.shard_tables import folder_table, shard_table
+from srcache.stores.shard_names import PARTIAL
+from srcache.stores.shard_tables import folder_table, shard_tables
 from srcache.stores.shard_writer import ShardWriter
 
 _T = TypeVar("_T")
-_LOOK_EVERY = 1.0
-"""Seconds between two looks at a folder in which a name was not found."""
-
 _MOST_FILES = 256
 """Complete shards that are open at once; that which has been open for longest is let go first."""
 
@@ -36,15 +32,14 @@ _PIECE = 10_000
 class ShardFolder:
     """The shards of a folder, those of one writer among them; not for several threads at once."""
 
-    def __init__(self, path: Path, writer: ShardWriter) -> None:
-        self._path, self._writer = path, writer
-        self._on_network, self._due = file_system(path) in NETWORK, 0.0
+    def __init__(self, home: ShardHome, writer: ShardWriter) -> None:
+        self._home, self._writer, self._due = home, writer, 0.0
         self._tables: list[Table] = []
         self._sealed: set[str] = set()
         self._partials: dict[str, PartialFile] = {}
         self._kept: dict[bytes, tuple[str, Place]] = {}
         """Names that a complete shard came to hold after they were seen in another one: its final name, and where."""
-        self._files: dict[str, ShardFile] = {}
+        self._files: dict[str, OpenShard] = {}
 
     def find(self, name: bytes) -> tuple[str, Place] | None:
         """The shard that holds a packed name, and where in it; None if there is none."""
@@ -69,43 +64,40 @@ class ShardFolder:
         (table,) = self._tables
         return len(table) + sum(table.place(name) is None for name in more)
 
-    def file(self, shard: str) -> ShardFile:
-        """A shard that `find` named, open for reading.
+    def file(self, shard: str) -> OpenShard | None:
+        """A shard that `find` named, if it is open for reading; if not, it is to be opened and given to `keep`."""
+        return self._partials[shard].file if shard in self._partials else self._files.get(shard)
 
-        Raises:
-            FileNotFoundError: it was there, and is gone.
-        """
-        if shard in self._partials:
-            return self._partials[shard].file
-        if shard not in self._files:
-            mapped = not self._on_network and is_shard(shard)
-            self._files[shard] = ShardFile(self._path / shard, mapped=mapped)
-            if len(self._files) > _MOST_FILES:
-                self._files.pop(next(iter(self._files)))
-        return self._files[shard]
+    def keep(self, shard: str, file: OpenShard) -> None:
+        """Keep a shard open; such as lie no more where they were opened are let go of."""
+        self._files = {name: other for name, other in self._files.items() if other.is_there}
+        self._files[shard] = file
+        if len(self._files) > _MOST_FILES:
+            self._files.pop(next(iter(self._files)))
 
     def seal(self) -> None:
         """Complete the writer's shard in hand, if there is one."""
         own = self._written(with_others=False)
         if self._writer.seal() is not None:
-            self.look(own)
+            self.look(own, fresh=False)
             for title in own:
                 self._files.pop(title, None)
 
     def save_table(self) -> None:
         """Keep one table of all complete shards for those who open the store next."""
-        if self._path.is_dir():
-            folder_table(self._path, shards_in(self._path)[0])
+        if self._home.folder.is_dir():
+            folder_table(self._home, self._home.listing()[0])
 
-    def look(self, own: Mapping[str, dict[bytes, Found]] | None = None) -> None:
+    def look(self, own: Mapping[str, dict[bytes, Found]] | None = None, *, fresh: bool = True) -> None:
         """Take in what the folder holds now: shards that were completed since, and what others hold by now.
 
         Args:
             own: what the writer's shard held that it has just completed.
+            fresh: as for `ShardHome.listing`.
         """
-        self._due = time.monotonic() + _LOOK_EVERY
+        self._due = time.monotonic() + self._home.look_every
         for turn in range(_LOOKS):
-            sealed, partial = shards_in(self._path)
+            sealed, partial = self._home.listing(fresh=fresh or turn > 0)
             try:
                 self._take_tables(sealed, {**self._written(), **(own or {})})
             except FileNotFoundError as error:
@@ -124,12 +116,12 @@ class ShardFolder:
         self._tables, self._sealed, self._partials, self._kept, self._files = [], set(), {}, {}, {}
 
     def _look_for(self, find: Callable[[], _T | None]) -> _T | None:
-        """What is known, or else what is known after another look, at most once a second."""
+        """What is known, or else what is known after another look, at most once in a while."""
         if not self._tables:
             self.look()
         found = find()
         if found is None and time.monotonic() >= self._due:
-            self.look()
+            self.look(fresh=False)
             found = find()
         return found
 
@@ -173,11 +165,11 @@ class ShardFolder:
         known = {shard for table in self._tables for shard in table.shards}
         fresh = [shard for shard in sealed if shard not in known]
         if not self._tables or not known <= set(sealed):
-            table = folder_table(self._path, sealed)
+            table = folder_table(self._home, sealed)
             self._keep(table, written)
             self._tables = [table]
         elif fresh:
-            table = merge_tables([shard_table(self._path, shard) for shard in fresh], lowest_wins=True)
+            table = merge_tables(shard_tables(self._home, fresh), lowest_wins=True)
             self._keep(table, written)
             self._tables.append(table)
             while len(self._tables) > 1 and len(self._tables[-2]) <= 2 * len(self._tables[-1]):
@@ -207,7 +199,7 @@ class ShardFolder:
         for title in partial:
             with suppress(FileNotFoundError):
                 if title not in self._partials:
-                    self._partials[title] = PartialFile(self._path / title)
+                    self._partials[title] = PartialFile(self._home.spool / title)
                 self._partials[title].look(self._known)
 
 

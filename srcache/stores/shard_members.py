@@ -90,8 +90,8 @@ def read_payload(read: Callable[[int, int], _Bytes], name: str, place: Place, wh
     Raises:
         DamagedError: it does not, or the payload is not what was written.
     """
-    wanted, head = f"{name}{place.suffix}\0".encode(), bytes(read(tar.BLOCK, place.offset))
-    payload = read(place.size, place.offset + tar.BLOCK)
+    wanted, member = f"{name}{place.suffix}\0".encode(), read(tar.BLOCK + place.size, place.offset)
+    head, payload = bytes(member[: tar.BLOCK]), member[tar.BLOCK :]
     if not head.startswith(wanted) or head[124:135] != b"%011o" % place.size:
         raise DamagedError(f"{where} does not hold {name} where its index says; `srcache repair` makes the index again")
     if xxh3_64_intdigest(payload) != place.xxh3:

@@ -10,7 +10,7 @@ continued only by a writer that was told to take it over.
 import fcntl
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,10 +19,11 @@ from srcache.files import NO_LOCKS, disk_errors, sync_folder
 from srcache.machine import NETWORK, file_system
 from srcache.stores import tar
 from srcache.stores.interface import Entry, StoreOptions
+from srcache.stores.shard_home import INDEX
 from srcache.stores.shard_index import Shard, packed_name, write_table
 from srcache.stores.shard_members import Found, entries_of, pack_entry
 from srcache.stores.shard_names import PARTIAL, is_partial, is_shard, new_writer, shards_in, writer_of
-from srcache.stores.shard_tables import INDEX, index_of
+from srcache.stores.shard_tables import index_of
 
 _ABANDONED = 60.0
 """Seconds after which a shard that was never begun, for its writer was killed that very moment, is swept away."""
@@ -31,17 +32,22 @@ _ABANDONED = 60.0
 class ShardWriter:
     """Appends entries to a shard of its own; not for several threads at once.
 
+    Args:
+        folder: where the shard in hand lies.
+        options: of the store.
+        taken: gives names of shards that lie elsewhere, above whose numbers a new one's is.
+
     Attributes:
         found: what is committed to the shard in hand, by packed name.
         aliases: of it, each with the key that it stands for.
     """
 
-    def __init__(self, folder: Path, options: StoreOptions) -> None:
-        self._folder, self._options = folder, options
+    def __init__(self, folder: Path, options: StoreOptions, taken: Callable[[], Sequence[str]] = tuple) -> None:
+        self._folder, self._options, self._taken = folder, options, taken
         self._id = options.writer or new_writer()
         self._home: tuple[int, int] | None = None
         self._path: Path | None = None
-        self._handle, self._end = -1, 0
+        self._handle, self._end, self._next = -1, 0, 0
         self.found: dict[bytes, Found] = {}
         self.aliases: dict[str, str] = {}
 
@@ -91,9 +97,9 @@ class ShardWriter:
         if self.found:
             self._write(tar.END)
             shard = Shard(self._path.name.removesuffix(PARTIAL), self._end + len(tar.END))
-            self._name_finally(shard.name)
             with suppress(MachineError, OSError):  # an index is made again where it is missing
                 write_table(self._folder / f"{shard.name}{INDEX}", index_of(shard, list(self.found.values())))
+            self._name_finally(shard.name)
         else:
             self._path.unlink()
         self._drop()
@@ -151,7 +157,9 @@ class ShardWriter:
 
     def _make(self, names: Sequence[str]) -> None:
         numbers = [int(name[:8]) for name in names if is_shard(name.removesuffix(PARTIAL))]
-        name = f"{max(numbers, default=-1) + 1:08d}-{self._id}.tar{PARTIAL}"
+        numbers += [int(name[:8]) for name in self._taken()]
+        number = max(self._next, max(numbers, default=-1) + 1)  # no name twice, wherever its first shard went
+        name = f"{number:08d}-{self._id}.tar{PARTIAL}"
         path, hidden = self._folder / name, self._folder / f".{name}"
         handle = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         try:
@@ -162,7 +170,7 @@ class ShardWriter:
             os.close(handle)
             hidden.unlink(missing_ok=True)
             raise
-        self._path, self._handle, self._end = path, handle, 0
+        self._path, self._handle, self._end, self._next = path, handle, 0, number + 1
 
     def _require_home(self) -> None:
         """The folder, made if this writer has not written yet; one that was taken away since does not come back."""

@@ -27,9 +27,10 @@ from typing import TypeVar
 from srcache.errors import CacheError, DamagedError
 from srcache.files import disk_errors
 from srcache.stores.interface import Entry, Record, StoreOptions
-from srcache.stores.shard_files import ShardFile
+from srcache.stores.shard_files import OpenShard
 from srcache.stores.shard_finish import finish_by_locks
 from srcache.stores.shard_folder import ShardFolder
+from srcache.stores.shard_home import shard_home
 from srcache.stores.shard_index import Place, packed_key, packed_name
 from srcache.stores.shard_members import read_payload, read_record, recipe_of
 from srcache.stores.shard_names import is_partial
@@ -50,8 +51,9 @@ class ShardsStore:
         if options.writable:
             with disk_errors(self._path):
                 self._path.mkdir(parents=True, exist_ok=True)
-        elif not self._path.is_dir():
-            raise CacheError(f"expected shards in {self._path}, but it is not there; was anything built yet?")
+        self._home = shard_home(self._path)
+        if not options.writable and not self._home.exists():
+            raise CacheError(f"expected shards in {self._home.place}, but it is not there; was anything built yet?")
         self._reset()
         self._folder.look()
         self._require_recipe()
@@ -71,8 +73,10 @@ class ShardsStore:
         with self._lock:
             wanted = [entry for entry in batch.values() if not self.has(entry.name)]
             new = self._writer.append(wanted) if wanted else []
-            if self._writer.is_full:
+            if full := self._writer.is_full:
                 self._folder.seal()
+        if full:
+            self._home.deliver(finish=False)
         return len(new)
 
     def get(self, name: str) -> bytes | None:
@@ -127,7 +131,8 @@ class ShardsStore:
             if self._pid == os.getpid():
                 self._folder.seal()
                 if self._options.writable and self._path.is_dir():
-                    finish_by_locks(self._path, self._options)
+                    finish_by_locks(self._home.spool, self._options)
+                    self._home.deliver(finish=True)
                     self._folder.save_table()
             self._reset()
 
@@ -147,7 +152,7 @@ class ShardsStore:
                 "put it back where it belongs, or remove it and run `srcache build`"
             )
 
-    def _found(self, name: str, read: Callable[[ShardFile, str, Place, str], _T]) -> _T | None:
+    def _found(self, name: str, read: Callable[[OpenShard, str, Place, str], _T]) -> _T | None:
         """What a function reads of an entry, or None; where files have moved meanwhile, after another look."""
         packed = packed_name(name)
         if packed is None:
@@ -162,12 +167,16 @@ class ShardsStore:
                         return None
                     shard, place = found
                     file = folder.file(shard)
+                if file is None:  # opened outside the lock, for it may have to be fetched
+                    file = self._home.open(shard)
+                    with self._lock:
+                        self._own_folder().keep(shard, file)
                 return read(file, name, place, shard)
             except FileNotFoundError as error:
                 if turn:
                     raise DamagedError(f"{self._path / shard} was there a moment ago, and is gone") from error
             except DamagedError:
-                if turn or not is_partial(shard):
+                if turn or not (is_partial(shard) or self._home.drop(shard)):
                     raise
             with self._lock:
                 self._own_folder().forget()
@@ -187,8 +196,8 @@ class ShardsStore:
     def _reset(self) -> None:
         """Begin anew, as a writer of its own."""
         self._pid = os.getpid()
-        self._writer = ShardWriter(self._path, self._options)
-        self._folder = ShardFolder(self._path, self._writer)
+        self._writer = ShardWriter(self._home.spool, self._options, self._home.taken)
+        self._folder = ShardFolder(self._home, self._writer)
 
 
 class _ShardsView:

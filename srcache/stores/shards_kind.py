@@ -1,9 +1,8 @@
 """Shards as a kind of store: what their files can hold beside sound entries, and how they are replaced."""
 
-import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,12 +10,14 @@ from srcache.errors import DamagedError
 from srcache.files import damaged_path, disk_errors, sync_folder
 from srcache.stores import tar
 from srcache.stores.interface import Entry, Problem, Stamped, StoreKind, StoreOptions
-from srcache.stores.shard_files import PartialFile
+from srcache.stores.shard_files import OpenShard, PartialFile
 from srcache.stores.shard_finish import finish_shards
+from srcache.stores.shard_home import LocalHome, ShardHome, shard_home, stand_for_objects
 from srcache.stores.shard_index import Table, name_of
 from srcache.stores.shard_members import Found, entries_of, read_payload, read_record
-from srcache.stores.shard_names import PARTIAL, is_partial, is_shard, shards_in, writer_of
-from srcache.stores.shard_tables import shard_table, wrong_indexes
+from srcache.stores.shard_names import is_partial, is_shard, shards_in, writer_of
+from srcache.stores.shard_objects import spooled_entries
+from srcache.stores.shard_tables import shard_tables, wrong_indexes
 from srcache.stores.shards import ShardsStore
 
 
@@ -31,27 +32,27 @@ def _refuse(path: Path) -> None:
 
 def _check(path: Path) -> Iterator[Problem]:
     """Every complete shard is a tar of entries to its end, and what follows is zeros; indexes agree with their tars."""
-    for name in _shards(path):
+    home = shard_home(path)
+    payloads = not isinstance(home, LocalHome)  # of objects, the entries that were read may have been copies
+    for name in _shards(home):
         with suppress(FileNotFoundError):  # a shard that was completed just now has another name
-            yield from _check_shard(path, name)
-    for index in wrong_indexes(path):
+            yield from _check_shard(home.scan(name), name, payloads)
+    for index in wrong_indexes(home):
         detail = f"{index.name} does not say where the entries of its shards lie; `srcache repair` makes it again"
         yield Problem("", "index", detail)
 
 
-def _check_shard(path: Path, name: str) -> Iterator[Problem]:
-    with (path / name).open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        read, end = tar.reader(file.fileno()), 0
-        try:
-            for found in entries_of(read, size, name, check=False):
-                end = found.end
-        except DamagedError as error:
-            if is_shard(name):  # what is behind the last entry of another one is being written, or will be cut off
-                yield Problem("", "damaged", str(error))
-            return
-        if is_shard(name) and (size - end < len(tar.END) or read(size - end, end).strip(b"\0")):
-            yield Problem("", "damaged", f"{name} does not end as a tar file does")
+def _check_shard(file: OpenShard, name: str, payloads: bool) -> Iterator[Problem]:
+    size, end = file.size, 0
+    try:
+        for found in entries_of(file.read, size, name, check=payloads):
+            end = found.end
+    except DamagedError as error:
+        if is_shard(name):  # what is behind the last entry of another one is being written, or will be cut off
+            yield Problem("", "damaged", str(error))
+        return
+    if is_shard(name) and (size - end < len(tar.END) or file.read(size - end, end).strip(b"\0")):
+        yield Problem("", "damaged", f"{name} does not end as a tar file does")
 
 
 class _Shards:
@@ -62,26 +63,20 @@ class _Shards:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._partials: dict[str, int] = {}
+        self._home = shard_home(path)
+        self._partials: dict[str, OpenShard] = {}
         self._found: dict[str, list[tuple[str, Found]]] = {}
 
     def __enter__(self) -> "_Shards":
-        for listed in _shards(self._path):
-            there = (self._path / listed).exists()
-            name = listed if there else listed.removesuffix(PARTIAL)  # it was sealed a moment ago
-            handle = os.open(self._path / name, os.O_RDONLY)
-            for found in _whatever_is_sound(handle, name):
+        for name in _shards(self._home):
+            file = self._home.scan(name)
+            for found in _whatever_is_sound(file, name):
                 self._found.setdefault(name_of(found.name), []).append((name, found))
             if is_partial(name):
-                self._partials[name] = handle
-            else:
-                os.close(handle)
+                self._partials[name] = file
         return self
 
     def __exit__(self, *rest: object) -> None:
-        for handle in self._partials.values():
-            os.close(handle)
         self._partials.clear()
 
     def names(self) -> list[str]:
@@ -91,39 +86,28 @@ class _Shards:
     def entry(self, name: str) -> Entry | None:
         """See `Salvage.entry`."""
         for shard, found in self._found.get(name, ()):
-            with self._opened(shard) as handle, suppress(DamagedError):
-                read = _braver(handle)
+            with suppress(DamagedError):
+                read = _braver(self._partials.get(shard) or self._home.reread(shard))
                 payload = read_payload(read, name, found.place, name)
                 return Entry(name, payload, read_record(read, name, found.place, name), found.aliases)
         return None
 
-    @contextmanager
-    def _opened(self, shard: str) -> Iterator[int]:
-        if shard in self._partials:
-            yield self._partials[shard]
-            return
-        handle = os.open(self._path / shard, os.O_RDONLY)
-        try:
-            yield handle
-        finally:
-            os.close(handle)
 
-
-def _braver(handle: int) -> tar.Read:
-    """`tar.reader`, to which a spot that the disk refuses is damage like any other."""
+def _braver(file: OpenShard) -> tar.Read:
+    """To read a file by, to which a spot that the disk refuses is damage like any other."""
 
     def read(amount: int, offset: int) -> bytes:
         try:
-            return os.pread(handle, amount, offset)
+            return file.read(amount, offset)
         except OSError as error:
             raise DamagedError(f"byte {offset} and what follows cannot be read ({error.strerror})") from error
 
     return read
 
 
-def _whatever_is_sound(handle: int, name: str) -> Iterator[Found]:
+def _whatever_is_sound(file: OpenShard, name: str) -> Iterator[Found]:
     """The entries of a file, read on behind damage at the next block that begins one."""
-    size, read, start = os.fstat(handle).st_size, _braver(handle), 0
+    size, read, start = file.size, _braver(file), 0
     while start < size:
         try:
             for found in entries_of(read, size, name, start, check=False):
@@ -147,19 +131,19 @@ def _next_entry(read: "tar.Read", start: int, size: int) -> int:
     return size
 
 
-def _shards(path: Path) -> list[str]:
+def _shards(home: ShardHome) -> list[str]:
     """Complete shards and others, by name."""
-    sealed, partial = shards_in(path)
+    sealed, partial = home.listing()
     return sorted([*(shard.name for shard in sealed), *partial])
 
 
 def _unfinished(path: Path) -> Iterator[str]:
-    return map(writer_of, shards_in(path)[1])
+    return map(writer_of, shards_in(shard_home(path).spool)[1])
 
 
 def _reindex(path: Path) -> bool:
     """Delete indexes that are wrong; whoever opens the store makes them again."""
-    wrong = list(wrong_indexes(path))
+    wrong = list(wrong_indexes(shard_home(path)))
     for index in wrong:
         with disk_errors(index):
             index.unlink(missing_ok=True)
@@ -168,23 +152,30 @@ def _reindex(path: Path) -> bool:
 
 def _repeated(path: Path) -> int:
     """How many names stand in more than one shard; what cannot be read is not counted."""
-    sealed, partial = shards_in(path)
-    names = list[bytes]()
+    home, names = shard_home(path), list[bytes]()
+    sealed, partial = home.listing()
     for shard in sealed:
         with suppress(DamagedError, FileNotFoundError):
-            names += _names(shard_table(path, shard))
+            names += _names(shard_tables(home, [shard])[0])
     for title in partial:
         with suppress(FileNotFoundError):
-            one = PartialFile(path / title)
+            one = PartialFile(home.spool / title)
             one.look(lambda _: False)
             names += one.found
     names.sort()
     return len({name for name, other in pairwise(names) if name == other})
 
 
+def _waiting(path: Path) -> int:
+    """How many entries a spool holds; none where shards are written where they stay."""
+    spool = shard_home(path).spool
+    return 0 if spool == path else spooled_entries(spool)
+
+
 def _stamp(path: Path) -> Iterator[Stamped]:
     """Every entry of a shard has its checksums from the start."""
-    names = {name for shard in shards_in(path)[0] for name in _names(shard_table(path, shard))}
+    home = shard_home(path)
+    names = {name for table in shard_tables(home, home.listing()[0]) for name in _names(table)}
     yield Stamped(len(names), 0)
 
 
@@ -259,5 +250,7 @@ KIND = StoreKind(
     finish=finish_shards,
     reindex=_reindex,
     repeated=_repeated,
+    stand_in=stand_for_objects,
+    waiting=_waiting,
     stamp=_stamp,
 )

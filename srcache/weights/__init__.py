@@ -12,6 +12,7 @@ from srcache.weights.bundle import locate as locate
 from srcache.weights.checkpoint import Adopted as Adopted
 from srcache.weights.checkpoint import adopt as adopt
 from srcache.weights.checkpoint import adopted as adopted
+from srcache.weights.checkpoint import check_of as check_of
 from srcache.weights.checkpoint import find as find
 from srcache.weights.checkpoint import is_digest as is_digest
 from srcache.weights.checkpoint import load_tensors as load_tensors

@@ -10,15 +10,16 @@ import os
 import shlex
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from srcache.engine.registry import find_engine
-from srcache.errors import DamagedError, DiskFullError, WeightsError, listed
+from srcache.errors import DamagedError, DiskFullError, EngineError, MissingExtraError, WeightsError, listed
 from srcache.files import disk_errors
 from srcache.progress import Say
-from srcache.weights.checkpoint import PICKLED, adopt, is_digest, require_tensors, weights_folder
+from srcache.weights.checkpoint import PICKLED, adopt, is_digest, kind_of, require_tensors, weights_folder
+from srcache.weights.contents import content_problem, how_to_get_again
 from srcache.weights.digests import (
     RecordedFile,
     WeightsRecord,
@@ -73,12 +74,39 @@ def locate(name: str | Path, folders: Sequence[Path] = (), say: Say | None = Non
     missing = [part for part in manifest.parts if found[part.name] is None]
     if missing:
         raise WeightsError(_missing_text(manifest, missing, folders))
-    kept = {name: _record_file(one, manifest, say) for name, one in found.items() if one}
+    there = [one for one in found.values() if one]
+    _require_contents([one.path for one in there], manifest)
+    kept = {one.part.name: _record_file(one, manifest, say) for one in there}
     digest = bundle_digest({name: part.sha256 for name, part in kept.items()})
     record = WeightsRecord(name=manifest.name, engine=manifest.engine, parts=kept)
     if recorded_digest(manifest.key) != digest or read_weights_record(digest) != record:
+        if manifest.digest is None:  # else every byte is known beforehand
+            check_by_engine(manifest.engine, {name: part.path for name, part in kept.items()})
         write_record(digest, record, manifest.key)
     return digest
+
+
+def _require_contents(paths: Sequence[Path], manifest: Manifest) -> None:
+    """Refuse files that cannot be what they should be, all of them at once."""
+    command = fetch_command(manifest.name)
+    problems = [(path, problem) for path in paths if (problem := content_problem(path))]
+    if problems:
+        lines = "".join(f"\n  - {problem}; {how_to_get_again(path, command)}" for path, problem in problems)
+        raise WeightsError(f"weights {manifest.name}: {len(problems)} files cannot be used:{lines}")
+
+
+def check_by_engine(engine: str | None, parts: Mapping[str, Path]) -> None:
+    """Let the engine of a bundle look at its files, if it has a static method `check_weights`, and its packages.
+
+    Raises:
+        WeightsError: settings or tensors are not what it expects.
+    """
+    try:
+        check = None if engine is None else getattr(find_engine(engine), "check_weights", None)
+        if check is not None:
+            check(parts)
+    except (EngineError, MissingExtraError):  # whoever runs the engine is told
+        return
 
 
 def _record_file(found: FoundFile, manifest: Manifest, say: Say | None) -> RecordedFile:
@@ -95,12 +123,12 @@ def _record_file(found: FoundFile, manifest: Manifest, say: Say | None) -> Recor
             f"delete it and run `{command}`, or give a good one with `{command} --from FOLDER`"
         )
     loads = sha256
-    if path.suffix in PICKLED:
+    if kind_of(path) in PICKLED:
         if say:
             say(f"converting {part.name} to safetensors")
         loads = adopt(path)
         path = weights_folder() / f"{loads}.safetensors"
-    elif path.suffix == ".safetensors":
+    elif kind_of(path) == ".safetensors":
         require_tensors(path)
     state = path.stat()
     return RecordedFile(

@@ -6,6 +6,7 @@ wherever its file came from, and another one cannot take its place unnoticed.
 """
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -13,12 +14,14 @@ import tempfile
 import zipfile
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srcache.errors import DamagedError, DiskFullError, WeightsError
+from srcache.errors import DamagedError, DiskFullError, WeightsError, listed
 from srcache.files import disk_errors, user_folder, write_atomic
+from srcache.progress import Say
+from srcache.weights.disguises import disguise
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,6 +32,13 @@ PICKLED = frozenset({".pth", ".pt", ".ckpt", ".bin"})
 
 _INSIDE = ("params_ema", "params-ema", "params", "state_dict", "model_state_dict", "model", "net", "generator")
 """Names under which training programs put the network's tensors, the preferred one first."""
+
+_INSIDE_ONLY = ("net_g_ema", "net_g", "netG", "g_ema", "G_ema", "G")
+"""Further such names, which count only where no tensors lie beside them."""
+
+_FLAGS = {"pro": "unet1.conv1.conv.0.weight"}
+"""What is no tensor and yet says which network it is, and a tensor that such networks have: Real-CUGAN's "pro" models
+compute other pixels from tensors of the same names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +51,34 @@ class Adopted:
     origin: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineCheck:
+    """What came of running a checkpoint once, when it was taken in: which engine runs it, at which scale, with which
+    versions of packages, and which promise of engines it breaks, if any."""
+
+    engine: str
+    scale: float
+    problem: str | None
+    versions: Mapping[str, str]
+
+
+def record_check(digest: str, check: EngineCheck) -> None:
+    """Keep a check beside its checkpoint."""
+    write_atomic(_check_file(digest), json.dumps(asdict(check), indent=1) + "\n")
+
+
+def check_of(digest: str) -> EngineCheck | None:
+    """The check that was recorded of a checkpoint; None if none was, or it does not read."""
+    try:
+        return EngineCheck(**json.loads(_check_file(digest).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _check_file(digest: str) -> Path:
+    return weights_folder() / f"{digest}.check.json"
+
+
 def is_digest(text: str) -> bool:
     """Whether a text has the form of a SHA-256: 64 lower-case hexadecimal digits."""
     return _DIGEST.fullmatch(text) is not None
@@ -51,17 +89,23 @@ def weights_folder() -> Path:
     return user_folder() / "weights"
 
 
-def adopt(path: Path) -> str:
+def kind_of(path: Path) -> str:
+    """A file's suffix in small letters: X.PTH is a `.pth`."""
+    return path.suffix.lower()
+
+
+def adopt(path: Path, say: Say | None = None) -> str:
     """Copy a checkpoint into the weights folder, and return its digest; one that is there already is not stored again.
 
     Args:
         path: a `.safetensors` file, or `.pth`, `.pt`, `.ckpt` or `.bin` that holds nothing but tensors.
+        say: called with a line that names what beside the network's tensors was left out, if anything was.
 
     Raises:
         WeightsError: it cannot be read, is of another kind, or holds more than tensors.
         DiskFullError: no room.
     """
-    if path.suffix not in {".safetensors", *PICKLED}:
+    if kind_of(path) not in {".safetensors", *PICKLED}:
         kinds = ", ".join([".safetensors", *sorted(PICKLED)])
         raise WeightsError(f"expected a checkpoint ({kinds}), but got {path}")
     folder = weights_folder()
@@ -69,11 +113,11 @@ def adopt(path: Path) -> str:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".adopting.", dir=folder) as work:
             copy = Path(work) / "copy"
-            if path.suffix == ".safetensors":
+            if kind_of(path) == ".safetensors":
                 require_tensors(path)
                 shutil.copyfile(path, copy)
             else:
-                _convert(path, copy)
+                _convert(path, copy, say)
             return _move_in(copy, path.name)
 
 
@@ -154,17 +198,21 @@ def require_tensors(path: Path) -> None:
         with safe_open(path, framework="numpy") as file:
             names = list(file.keys())
     except (SafetensorError, OSError, ValueError) as error:
-        raise WeightsError(f"{path} does not read as safetensors ({error}); get it again") from error
+        raise WeightsError(
+            f"{path} does not read as safetensors: {disguise(path) or f'{error}; get it again'}"
+        ) from error
     if not names:
         raise WeightsError(f"{path} holds no tensors")
 
 
-def _convert(path: Path, target: Path) -> None:
+def _convert(path: Path, target: Path, say: Say | None) -> None:
     """Write a pickled checkpoint as safetensors; what is in it but tensors and plain containers is refused, not run."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    tensors = _network_tensors(_load(path), path)
+    tensors, dropped = _network_tensors(_load(path), path)
+    if dropped and say:
+        say(f"{path}: left out what is no tensor of the network: {listed(dropped)}")
     shares = Counter(tensor.untyped_storage().data_ptr() for tensor in tensors.values())
     try:
         save_file({name: _alone(tensors[name], shares) for name in sorted(tensors)}, target)
@@ -187,20 +235,43 @@ def _load(path: Path) -> Any:
         mapped = zipfile.is_zipfile(path)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # a third-party file can break torch's reader in any way
-        first = next(iter(str(error).splitlines()), type(error).__name__)
+        if known := disguise(path):
+            raise WeightsError(f"{path} cannot be read as plain tensors: {known}") from error
         raise WeightsError(
-            f"{path} cannot be read as plain tensors ({first}); "
-            "ask its author for safetensors, srcache runs no code from checkpoints"
+            f"{path} cannot be read as plain tensors ({_reason(error)}); get it again, or, if its author put more than "
+            "tensors in it, ask for safetensors: srcache runs no code from checkpoints"
         ) from error
 
 
-def _network_tensors(loaded: Any, path: Path) -> "dict[str, Tensor]":
-    """The network's tensors, wherever the training program put them."""
+def _reason(error: Exception) -> str:
+    """What torch's reader stumbled over, without its advice to switch the guard off."""
+    text = str(error)
+    if found := re.search(r"GLOBAL (\S+)", text):
+        return f"it holds {found[1]}, which would be run"
+    if "Weights only load failed" in text:
+        return "it is no file that torch.save wrote, or is cut short"
+    return next(iter(text.splitlines()), type(error).__name__)
+
+
+def _network_tensors(loaded: Any, path: Path) -> "tuple[dict[str, Tensor], list[str]]":
+    """The network's tensors, wherever the training program put them; and the names of what lay beside them."""
     if isinstance(loaded, Mapping):
         for inner in [loaded[name] for name in _INSIDE if isinstance(loaded.get(name), Mapping)]:
             return _network_tensors(inner, path)
         found = {str(name): value for name, value in loaded.items() if hasattr(value, "untyped_storage")}
         if found:
-            return found
-    keys = ", ".join(map(str, list(loaded)[:8])) if isinstance(loaded, Mapping) else type(loaded).__name__
+            flags = _flags(loaded, found)
+            return found | flags, [str(name) for name in loaded if str(name) not in found | flags]
+        only = [inner for inner in loaded.values() if isinstance(inner, Mapping)] if len(loaded) == 1 else []
+        for inner in [*(loaded[name] for name in _INSIDE_ONLY if isinstance(loaded.get(name), Mapping)), *only]:
+            return _network_tensors(inner, path)
+    keys = listed(list(map(str, loaded))) if isinstance(loaded, Mapping) else type(loaded).__name__
     raise WeightsError(f"{path} holds no named tensors; it holds: {keys}")
+
+
+def _flags(loaded: Mapping[Any, Any], tensors: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
+    """What is no tensor, but changes what the network computes by being there, as tensors of one number."""
+    import torch
+
+    wanted = [name for name, mark in _FLAGS.items() if mark in tensors]
+    return {name: torch.ones(1) for name in wanted if name in loaded and name not in tensors}

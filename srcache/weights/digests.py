@@ -110,6 +110,14 @@ def recorded() -> dict[str, WeightsRecord]:
     return {digest: record for digest in digests if (record := read_weights_record(digest))}
 
 
+def bundle_of(path: Path) -> str | None:
+    """The name of a recorded bundle that has this file; None if none has."""
+    for record in recorded().values():
+        if any(kept.path == path for kept in record.parts.values()):
+            return record.name
+    return None
+
+
 def recorded_parts(key: str) -> dict[str, RecordedFile]:
     """The recorded files by identity; those of the bundle that the name `key` stands for go before others."""
     found = recorded()

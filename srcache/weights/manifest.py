@@ -122,7 +122,7 @@ def load_manifest(name: str | Path) -> Manifest:
     if str(name) in shipped_manifests():
         return _manifest(str(name), _shipped(str(name)), str(name))
     path = Path(name)
-    if path.suffix not in {".yaml", ".yml"}:
+    if path.suffix.lower() not in {".yaml", ".yml"}:
         shipped = ", ".join(shipped_manifests()) or "none"
         raise ConfigError(f"no bundle of weights is named {str(name)!r}; use one of {shipped}, or a .yaml file")
     text = read_text(path, "manifest")

@@ -32,7 +32,7 @@ def resolve_weights(text: str, beside: Path) -> str:
             "weights are a SHA-256, a bundle's name, or the file of a checkpoint or a manifest, "
             f"but {text!r} is none of them ({path} is no file; bundles: {', '.join(shipped_manifests()) or 'none'})"
         )
-    return locate(path) if path.suffix in {".yaml", ".yml"} else adopt(path)
+    return locate(path) if path.suffix.lower() in {".yaml", ".yml"} else adopt(path)
 
 
 def require_weights(digest: str, engine: str) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from srcache.engine.registry import engine_names, find_engine
 from srcache.errors import ConfigError, DamagedError, EngineError, MissingExtraError, WeightsError
-from srcache.weights.bundle import fetch_command
+from srcache.weights.bundle import check_by_engine, fetch_command
+from srcache.weights.contents import content_problem, how_to_get_again
 from srcache.weights.digests import WeightsRecord, recorded, recorded_digest, unchanged_file
 from srcache.weights.manifest import Manifest, bundle_digest, load_manifest, shipped_manifests
 from srcache.weights.search import FoundFile, search
@@ -66,7 +67,7 @@ def of_engines() -> list[EngineWeights]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BundleState:
-    """How much of a bundle is on this machine, as far as can be said without reading its files.
+    """How much of a bundle is on this machine, as far as can be said without hashing its files or running its engine.
 
     Attributes:
         digest: what a recipe names, or None if it was never located completely.
@@ -139,6 +140,8 @@ def bundle_state(name: str | Path) -> BundleState:
         problem = f"lacks {len(missing)} of {len(found)} files; run: {fetch_command(manifest.name)}"
     elif changed := [str(one.path) for one in found.values() if one and one.kept and not _is_as_recorded(one)]:
         problem = f"{changed[0]} has changed since it was recorded; run: srcache models verify {manifest.name}"
+    elif broken := next(((one.path, wrong) for one in found.values() if one and (wrong := _wrong(one.path))), None):
+        problem = f"{broken[1]}; {how_to_get_again(broken[0], fetch_command(manifest.name))}"
     return BundleState(
         name=manifest.name,
         summary=manifest.summary,
@@ -159,7 +162,7 @@ def choose_record(word: str) -> str | None:
     Raises:
         WeightsError: a known bundle was not located here yet, or several digests begin so.
     """
-    if word in shipped_manifests() or Path(word).suffix in {".yaml", ".yml"}:
+    if word in shipped_manifests() or Path(word).suffix.lower() in {".yaml", ".yml"}:
         digest = recorded_digest(load_manifest(word).key)
         if digest is None:
             raise WeightsError(f"weights {word} were never found complete on this machine; run: {fetch_command(word)}")
@@ -180,11 +183,26 @@ def verify_bundles(records: Sequence[WeightsRecord]) -> Iterator[Damage]:
                 seen[place] = None
                 try:
                     unchanged_file(kept, fetch_command(record.name), hashed=True)
+                    if wrong := content_problem(kept.path):
+                        again = how_to_get_again(kept.path, fetch_command(record.name))
+                        seen[place] = (f"{wrong}; {again}", True)
                 except (DamagedError, WeightsError) as error:
                     seen[place] = (str(error), isinstance(error, DamagedError))
             trouble = seen[place]
             if trouble:
                 yield Damage(record.name, part, *trouble)
+        if not any(seen[kept.path, kept.loads] for kept in record.parts.values()):
+            try:
+                check_by_engine(record.engine, {part: kept.path for part, kept in record.parts.items()})
+            except WeightsError as error:
+                yield Damage(record.name, "(its files together)", str(error), True)
+
+
+def _wrong(path: Path) -> str | None:
+    try:
+        return content_problem(path)
+    except OSError as error:
+        return f"{path} cannot be read ({error.strerror})"
 
 
 def _is_as_recorded(one: FoundFile) -> bool:

@@ -5,6 +5,7 @@ import re
 from base64 import b64decode
 
 import pytest
+from page_contrast import CONTRAST
 from report_folder import StudySettings, make_study
 
 from srcache.images import decode
@@ -290,47 +291,12 @@ def test_bicubic_can_take_the_left_and_all_can_stand_side_by_side(visit, study):
 # Everybody, everywhere
 
 
-_CONTRAST = """() => {
-  const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
-  const parts = colour => {
-    canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
-    return [...canvas.getImageData(0, 0, 1, 1).data];
-  };
-  const light = ([r, g, b]) => {
-    const linear = one => one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4;
-    const [x, y, z] = [r, g, b].map(one => linear(one / 255));
-    return 0.2126 * x + 0.7152 * y + 0.0722 * z;
-  };
-  const ground = element => {
-    for (let one = element; one; one = one.parentElement) {
-      const found = parts(getComputedStyle(one).backgroundColor);
-      if (found[3] === 255) return found;
-    }
-    return [255, 255, 255, 255];
-  };
-  const low = [];
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  let seen = 0;
-  while (walker.nextNode()) {
-    const element = walker.currentNode.parentElement;
-    const words = walker.currentNode.textContent.trim();
-    if (!words || !element.checkVisibility() || element.closest('script, desc, title')) continue;
-    seen += 1;
-    const style = getComputedStyle(element);
-    const [one, two] = [light(parts(element.closest('svg') ? style.fill : style.color)), light(ground(element))];
-    const ratio = (Math.max(one, two) + 0.05) / (Math.min(one, two) + 0.05);
-    if (ratio < 4.5) low.push([element.tagName, element.className, words.slice(0, 20), ratio]);
-  }
-  return [seen, low];
-}"""
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_text_is_readable_as_it_is_drawn(visit, study, scheme):
     page = visit(study[2], color_scheme=scheme)
     for details in page.locator("details").all():
         details.evaluate("one => { one.open = true; }")
-    seen, low = page.evaluate(_CONTRAST)
+    seen, low = page.evaluate(CONTRAST)
     assert seen > 500
     assert low == []
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from srcache import files
-from srcache.cache import manifest
+from srcache.cache import folder as folders
 from srcache.cache.manifest import Cache, RecipeFolder, create_cache, find_folder, is_cache, open_cache
 from srcache.errors import BusyError, CacheError, DamagedError, DiskFullError
 from srcache.files import lock
@@ -156,8 +156,8 @@ def test_receipts_are_kept_in_their_order(folder):
 
 def test_a_receipt_is_named_by_one_look_at_one_clock(folder, monkeypatch):
     ticks = iter([10**18 - 1, 10**18, 10**18 + 1])
-    monkeypatch.setattr(manifest.time, "time_ns", lambda: next(ticks))
-    monkeypatch.setattr(manifest.time, "time", lambda: 0.0)
+    monkeypatch.setattr(folders.time, "time_ns", lambda: next(ticks))
+    monkeypatch.setattr(folders.time, "time", lambda: 0.0)
     for number in range(3):
         folder.write_receipt({"number": number})
     names = sorted(path.name.rpartition("-")[0] for path in (folder.path / "receipts").iterdir())
@@ -301,7 +301,7 @@ def test_a_cache_stays_where_it_is_when_the_process_moves(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     for cache in (create_cache("cache"), open_cache("cache"), Cache(Path("cache"), "lmdb")):
         monkeypatch.chdir(tmp_path / "elsewhere")
-        assert (cache.path, cache.place) == (Path("cache"), tmp_path / "cache")
+        assert (cache.path, cache.place, cache.home) == (Path("cache"), Path("cache"), tmp_path / "cache")
         with pytest.raises(CacheError, match=f"{tmp_path}/cache holds 0 recipes"):
             find_folder(cache, None)
         assert not list(Path().iterdir())

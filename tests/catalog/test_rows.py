@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from image_trees import write
+from image_trees import tree, write
 
 from srcache.catalog.rows import Catalog, Row
 from srcache.catalog.scanning import scan
@@ -91,3 +91,14 @@ def test_a_name_with_a_carriage_return_is_one_row(tmp_path: Path) -> None:
     assert read[1][1:] == [name, "a\rb"]
     (tmp_path / "kept.csv").write_text(catalog.to_csv(), newline="")
     assert scan(tmp_path / "kept.csv").to_csv() == catalog.to_csv()
+
+
+def test_a_name_with_a_bare_cr_reads_back_from_the_catalog_that_a_cache_keeps(tmp_path: Path) -> None:
+    from srcache.cache.manifest import create_cache
+    from srcache.cache.receipts import read_kept
+
+    catalog = scan(tree(tmp_path / "photos", "a\rb.png", "plain.png"))
+    cache = create_cache(tmp_path / "cache")
+    cache.keep_catalog(catalog.digest, catalog.to_csv())
+    kept = read_kept(cache.catalogs()[catalog.digest])
+    assert [row.name for row in kept.rows] == ["a\rb.png", "plain.png"]

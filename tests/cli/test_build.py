@@ -9,6 +9,9 @@ import pytest
 from command_lines import recipe_words
 
 from srcache.cache.manifest import open_cache
+from srcache.catalog import hashing
+from srcache.catalog.parts import parts_of
+from srcache.catalog.scanning import scan
 from srcache.fill.settings import FillInterrupted, FillReport
 from srcache.stores import open_store
 
@@ -147,3 +150,157 @@ def test_a_link_that_leads_back_is_told_and_loses_nothing(home, srcache):
     printed = srcache("build", "one", "--cache", "looped", *recipe_words("lanczos"))
     (home / "one/up").unlink()
     assert (printed.code, printed.err) == (0, "  loop: up: a link to a folder that it lies in is not followed\n")
+
+
+# Parts, and several devices
+
+
+def test_parts_of_a_catalog_make_everything_and_say_which_they_are(home, srcache):
+    assert srcache("scan", "photos", "--out", "catalog.csv").code == 0
+    digest = scan("photos").digest
+    words = ["build", "catalog.csv", "--cache", "new", *recipe_words("bicubic")]
+    printed = [srcache(*words, "--shard", f"{index}/2") for index in range(2)]
+    assert sorted(one.code for one in printed) == [0, 1], "one part has the file that is none"
+    for index, one in enumerate(printed):
+        line = f"part {index} of 2: its share of 4 images in catalog {digest[:8]} (parts are counted from 0)"
+        assert one.out.splitlines()[1] == line
+        assert "hashes" not in one.err
+    assert sum(int(re.search(r"^added +(\d+)", one.out, re.MULTILINE)[1]) for one in printed) == 3
+    assert srcache("verify", "new").code == 0
+    found = json.loads(srcache(*words, "--shard", "1/2", "--json").out)["result"]
+    assert found["part"] == {"index": 1, "count": 2}
+    whole = json.loads(srcache(*words, "--json").out)["result"]
+    assert (whole["wanted"], whole["stored"], "part" in whole) == (4, 3, False)
+    assert f"3 of 4 images of catalog {digest[:8]}\n" in srcache("info", "new").out
+
+
+def test_info_says_in_which_parts_the_rest_is(home, srcache):
+    srcache("scan", "photos", "--out", "catalog.csv")
+    catalog = scan("photos")
+    first, *rest = parts_of([row.key for row in catalog.rows], 7)
+    srcache("build", "catalog.csv", "--cache", "new", *recipe_words("bicubic"), "--shard", f"{first}/7")
+    told = srcache("info", "new").out
+    assert rest
+    assert f"of 4 images of catalog {catalog.digest[:8]}; the rest is in parts " in told
+    assert all(f"{index}/7" in told for index in rest)
+
+
+def test_a_part_of_a_folder_warns_that_each_hashes_all(home, srcache):
+    words = ["build", "one", "--cache", "new", *recipe_words("bicubic"), "--json"]
+    printed = srcache(*words, "--shard", "0/1")
+    assert (printed.code, json.loads(printed.out)["ok"]) == (0, True)
+    assert printed.err == (
+        "srcache: each part of a build hashes all images of one again; run `srcache scan one --out catalog.csv` once, "
+        "and build catalog.csv\n"
+    )
+    srcache("scan", "one", "--out", "catalog.csv")
+    words[1] = "catalog.csv"
+    assert srcache(*words, "--shard", "0/1").err == ""
+    assert "leave --rehash out" in srcache(*words, "--shard", "0/1", "--rehash").err
+
+
+def test_a_dry_run_of_a_part(home, srcache):
+    words = ["build", "photos", "--cache", "new", *recipe_words("bicubic"), "--dry-run"]
+    found = [json.loads(srcache(*words, "--shard", f"{index}/2", "--json").out)["result"] for index in range(2)]
+    assert [one["part"] for one in found] == [{"index": 0, "count": 2}, {"index": 1, "count": 2}]
+    assert sum(one["missing"] for one in found) == 4
+    assert "part 1 of 2: its share of 4 images" in srcache(*words, "--shard", "1/2").out
+    assert not Path("new").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--shard 3/3", "'--shard': parts are counted from 0: expected 0/3 to 2/3, but got 3/3"),
+        ("--shard x", "'--shard': expected a part i/N, such as 0/8 for the first of eight, but got 'x'"),
+        ("--shard 0/2 --store lmdb", "is filled by one at a time; use a cache with --store shards"),
+        ("--devices cpu,cpu --store lmdb", "is filled by one at a time; use a cache with --store shards"),
+        ("--devices cpu,", "expected devices separated by commas, such as cuda:0,cuda:1, but got 'cpu,'"),
+        ("--devices cpu,cpu --device cpu", "--device and --devices say the same thing twice"),
+    ],
+)
+def test_a_mistake_about_parts_or_devices_is_refused_before_anything_is_hashed(
+    home, refuse, monkeypatch, words, message
+):
+    monkeypatch.setattr(hashing, "file_key", None)
+    refuse(f"build photos --cache new --recipe bicubic --rehash {words}", message)
+
+
+def test_a_cache_of_lmdb_is_left_as_it_is(home, refuse):
+    refuse(
+        "build photos --cache cache --recipe bicubic --shard 0/2", "`srcache export cache NEW --format shards` makes"
+    )
+
+
+def test_a_device_that_is_not_there_is_no_traceback(home, srcache):
+    printed = srcache("build", "photos", "--cache", "new", "--recipe", "bicubic", "--devices", "cpu,cuda:99")
+    assert printed.code == 4
+    assert "device cuda:99 was asked for, but torch finds" in printed.err
+
+
+def test_one_of_several_devices_is_that_device(home, srcache, monkeypatch):
+    seen = []
+
+    def fill(catalog, recipe, cache, settings, progress):
+        seen.append(settings.device)
+        return FillReport(folder=cache, recipe="r", wanted=1, stored=1)
+
+    monkeypatch.setattr("srcache.fill.fill", fill)
+    words = ["build", "one", "--cache", "new", "--recipe", "bicubic"]
+    assert srcache(*words, "--devices", "cuda:1").code == 0
+    Path("options.yaml").write_text("device: cuda:2\n")
+    assert srcache(*words, "--config", "options.yaml", "--devices", "cuda:3").code == 0
+    assert seen == ["cuda:1", "cuda:3"]
+
+
+@pytest.mark.medium
+def test_two_devices_write_one_document(home, srcache):
+    words = ["build", "photos", "--cache", "new", "--recipe", "bicubic", "--set", "scale=2", "--devices", "cpu,cpu"]
+    printed = srcache(*words, "--json")
+    found = json.loads(printed.out)
+    assert (printed.code, printed.err) == (1, "")
+    result = found["result"]
+    assert (result["added"], result["failed"], result["left"]) == (3, {"empty": 1}, 1)
+    assert result["device"] in ("cpu", "cpu, cpu"), "of four images all may be in one part"
+    assert [failed["source"] for failed in found["failures"]] == ["größe 1/leer.png"]
+    assert "to do" in srcache(*words, "--dry-run").out
+
+
+@pytest.mark.medium
+def test_a_cache_below_a_url_is_built_looked_at_and_pruned(home, srcache):
+    """In the memory of this process; what a service and other processes do is in tests/faults."""
+    url = f"memory://commands-{home.name}/cache"
+    words = ["build", "one", "--cache", url, *recipe_words("lanczos"), "--spool", "spool"]
+    built = srcache(*words, "--json")
+    assert built.code == 0, built.err
+    result = json.loads(built.out)["result"]
+    assert (result["folder"].rpartition("/")[0], result["added"], result["waiting"]) == (url, 1, 0)
+    assert srcache("build", url, "--cache", "x", "--recipe", "bicubic").code == 2, "no image lies there"
+    assert url in srcache("info", url).out
+    assert srcache("export", url, "files").code == 0
+    assert srcache("merge", url, "--into", "disk").code == 0
+    assert srcache("merge", "disk", "--into", f"{url}-2").code == 0
+    repaired = srcache("repair", url)
+    assert (repaired.code, "nothing is mended in place" in repaired.err) == (2, True)
+    verified = srcache("verify", url)
+    assert (verified.code, "is seen by the process only that made it" in verified.err) == (2, True)
+    pruned = srcache("prune", url, result["recipe"], "--yes")
+    assert (pruned.code, f"removed {url}/{result['recipe']}" in pruned.out) == (0, True)
+    assert open_cache(url).folders() == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--cache", "s3://me:secret@bucket/x"], "must not hold a password"),
+        (["--cache", "memory://x/y", "--store", "lmdb"], "keeps its images in shards, not in lmdb"),
+        (["--cache", "new", "--spool", "spool"], "leave --spool out"),
+        (["--cache", "memory://x/y", "--spool", "s3://bucket/x"], "expected a path of this machine, but got a URL"),
+        (["--cache", "nowhere://x/y"], "fsspec knows only"),
+    ],
+)
+def test_a_url_that_is_not_good_for_it_is_refused(home, srcache, words, said):
+    printed = srcache("build", "one", "--recipe", "bicubic", *words)
+    assert printed.code == 2
+    assert said in printed.err
+    assert "secret" not in printed.err

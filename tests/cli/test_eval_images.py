@@ -58,7 +58,19 @@ def test_the_document(home, srcache):
     assert (document["schema"], document["ok"], document["failures"]) == ("srcache.eval/1", True, [])
     result = document["result"]
     assert list(result) == [
-        *("command", "schema", "reference", "test", "recipe", "images", "metrics", "bootstrap", "skipped", "seconds"),
+        *(
+            "command",
+            "schema",
+            "reference",
+            "test",
+            "recipe",
+            "pairs",
+            "images",
+            "metrics",
+            "bootstrap",
+            "skipped",
+            "seconds",
+        ),
         "files",
     ]
     assert (result["command"], result["schema"], result["images"]) == ("images", "srcache.quality/1", 3)
@@ -68,6 +80,34 @@ def test_the_document(home, srcache):
     written = json.loads((home / "out/quality.json").read_text())
     assert written["metrics"] == result["metrics"]
     assert result["files"] == ["out/quality.csv", "out/quality.json", "out/quality.png"]
+
+
+def test_a_mean_over_a_part_says_of_how_many_and_advice_is_an_option_of_the_command(home, srcache):
+    Image.fromarray(picture(31, 40, 1)).save(home / "sr/moss/m1.png")
+    printed = srcache(*LINE.split(), "--metrics", "psnr")
+    assert printed.code == 1
+    assert " 2 of 3 " in printed.out.splitlines()[1]
+    assert "over 2 of 3 pairs; the others could not be measured" in printed.out
+    assert "such as --resize picture:bicubic" in printed.err
+    document = json.loads(srcache(*LINE.split(), "--metrics", "psnr", "--json").out)["result"]
+    assert (document["pairs"], document["images"], document["metrics"]["psnr"]["n"]) == (3, 2, 2)
+
+
+@pytest.mark.parametrize(("value", "n"), [("auto", "3"), ("4", "3"), ("none", "1 of 3")])
+def test_mod_crop_is_found_said_or_switched_off(home, srcache, value, n):
+    for number, (height, width) in enumerate([(33, 40), (34, 43), (32, 40)]):
+        Image.fromarray(picture(height, width, number)).save(home / f"hr/moss/m{number}.png")
+    printed = srcache(*LINE.split(), "--metrics", "psnr", "--mod-crop", value)
+    assert printed.code == (0 if n == "3" else 1)
+    assert f" {n} " in printed.out.splitlines()[1]
+    assert ("references cut to multiples of 4 (mod-crop)" in printed.out) == (n == "3")
+    assert srcache(*LINE.split(), "--mod-crop", "0").code == 2
+
+
+def test_a_metric_of_one_image_needs_no_reference_and_others_say_so(home, srcache):
+    printed = srcache("eval", "images", "--test", "sr", "--metrics", "PSNR")
+    assert printed.code == 2
+    assert "psnr compare images with references, so a folder of references is needed" in printed.err
 
 
 def test_an_infinite_number_is_null_beside_a_reason(home, srcache):

@@ -93,14 +93,18 @@ def _result(**changes):
     """A finished experiment with two seeds, one arm, and an image that was left out."""
     results = {
         "config": {"seeds": [3, 5]},
-        "data": {"counts": {"test": {"across": 1}}},
+        "data": {"counts": {"test": {"across": 1, "down": 2}}},
         "arms": [
             {"name": "sr", "network": "small", "mean": 0.75, "spread": 0.05, "accuracy": [0.7, 0.8]},
         ],
         "quality": {
-            "bicubic": {"convention": "RGB", "metrics": {"psnr": {"mean": 30.123}, "lpips": {"mean": 0.25}}},
-            "hr": {"convention": "RGB", "metrics": {"psnr": {"mean": None}}},
+            "bicubic": {
+                **{"convention": "RGB", "pairs": 3},
+                "metrics": {"psnr": {"mean": 30.123, "n": 3}, "lpips": {"mean": 0.25, "n": 2}},
+            },
+            "hr": {"convention": "RGB", "pairs": 3, "metrics": {"psnr": {"mean": None, "n": 3}}},
         },
+        "compare": {"images": 2},
         "seeds": {"verdict": "One seed alone says little."},
     }
     failures = [
@@ -117,14 +121,14 @@ def test_tables_and_failures_of_a_finished_experiment(capsys):
     assert experiment.show("experiment", _result(), as_json=False) == 1
     out, err = capsys.readouterr()
     assert out.splitlines()[1:] == [
-        "Accuracy on 1 test image of each arm's own kind",
+        "Accuracy on 2 of 3 test images of each arm's own kind",
         "arm  network  accuracy  spread  seeds 3, 5",
         "sr   small      75.0 %   5.0 %  70.0 %, 80.0 %",
         "",
         "Image quality against HR (RGB)",
-        "         psnr       lpips",
-        "bicubic  30.12       0.25",
-        "HR       identical      –",
+        "         psnr             lpips",
+        "bicubic  30.12 (n 3)      0.25 (n 2 of 3)",
+        "HR       identical (n 3)  –",
         "",
         "Verdict: No difference.",
         "",

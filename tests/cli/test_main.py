@@ -20,7 +20,19 @@ from srcache_cli.main import COMMANDS, cli, run
 from srcache.errors import BusyError, DiskFullError
 
 GOLDEN = paths.GOLDEN / "cli"
-TESTED_ELSEWHERE = {"eval", "quickstart", "prepare", "train", "predict", "experiment", "models", "safety", "report"}
+TESTED_ELSEWHERE = {
+    "eval",
+    "quickstart",
+    "prepare",
+    "train",
+    "predict",
+    "experiment",
+    "models",
+    "safety",
+    "report",
+    "serve",
+    "warm",
+}
 VARYING = {
     *("seconds", "milliseconds", "ended", "padding", "seconds_each", "startup_seconds", "hours"),
     *("versions", "system", "cores", "memory", "free", "filesystem", "network", "devices", "decoders", "extras"),
@@ -32,6 +44,8 @@ VARYING = {
 # Golden documents
 
 LINES = {
+    "scan": (0, "scan photos --out new.csv"),
+    "build-part": (0, "build one --cache new --recipe bicubic --set scale=2 --device cpu --shard 0/1"),
     "build": (0, "build one --cache new --recipe bicubic --set scale=2 --device cpu"),
     "build-failed": (1, "build photos --cache new --recipe bicubic --set scale=2 --device cpu"),
     "build-dry-run": (

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 import pytest
-from srcache_cli.options import parse_changes
+from srcache_cli.options import CACHE, FOLDER, IMAGES, SOURCE, parse_changes
 
 
 def test_changes_are_read_as_yaml():
@@ -54,7 +54,7 @@ def test_options_may_come_from_a_file_and_the_command_line_wins(home, srcache):
     [
         (
             "colour: red\nsizes: 3\ncache: x\n",
-            "has unknown options colour, sizes; known: batch, cache, codec, compile, device, dry-run",
+            "has unknown options colour, sizes; known: batch, cache, codec, compile, device, devices, dry-run",
         ),
         ("config: other.yaml\n", "has unknown options config"),
         ("[1, 2]\n", "must be a mapping of option names to values"),
@@ -75,3 +75,14 @@ def test_a_mistake_in_the_file_is_refused(home, srcache, text, message):
 def test_an_empty_file_changes_nothing(home, srcache):
     assert srcache("info", "cache", *_config("# nothing\n")).code == 0
     assert "does not exist" in srcache("info", "cache", "--config", "missing.yaml").err
+
+
+def test_a_cache_may_be_a_url_and_a_folder_must_not():
+    assert CACHE.convert("s3://bucket/cache/", None, None) == "s3://bucket/cache"
+    assert CACHE.convert("some/cache", None, None) == Path("some/cache")
+    assert IMAGES.convert("memory://photos", None, None) == "memory://photos"
+    with pytest.raises(click.BadParameter, match="must not hold a password"):
+        CACHE.convert("s3://me:secret@bucket/cache", None, None)
+    for kind in (FOLDER, SOURCE):
+        with pytest.raises(click.BadParameter, match=r"got a URL \(s3://…\)"):
+            kind.convert("s3://bucket/secret", None, None)

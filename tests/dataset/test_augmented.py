@@ -336,7 +336,7 @@ def test_counts_say_what_was_served(photos: Path) -> None:
     list(data)
     assert data.counts == {
         **{kind: kinds[kind] for kind in ("hr", "lr", "sr")},
-        **dict.fromkeys(("missed_to_lr", "missed_to_hr", "computed"), 0),
+        **dict.fromkeys(("missed_to_lr", "missed_to_hr", "computed", "fetched"), 0),
     }
 
 

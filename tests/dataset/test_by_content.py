@@ -97,15 +97,11 @@ def test_the_same_pixels_in_another_form_find_the_sr_image(folder: Path, form: C
 
 def test_a_miss_is_said_or_stands_in_or_is_skipped_and_counted(folder: Path) -> None:
     other = Image.new("RGB", (16, 8), "red")
-    with pytest.raises(
-        MissError, match=r"the pixels of it \(pixel key [0-9a-f]{32}\).*`srcache build`"
-    ):
+    with pytest.raises(MissError, match=r"the pixels of it \(pixel key [0-9a-f]{32}\).*`srcache build`"):
         finder(folder, "sr#0").find(other, "it")
     unknown = io.BytesIO()
     other.save(unknown, "PNG")
-    with pytest.raises(
-        MissError, match=r"no SR image \w+-000 of it by recipe s-.*`srcache build --samples 2`"
-    ):
+    with pytest.raises(MissError, match=r"no SR image \w+-000 of it by recipe s-.*`srcache build --samples 2`"):
         finder(folder, "sr#0").find(unknown.getvalue(), "it")
     low, high, none = (finder(folder, "sr", on_miss) for on_miss in ("lr", "hr", "skip"))
     assert low.find(other, "it")[1].shape == (4, 8, 3)  # type: ignore[index]
@@ -128,7 +124,7 @@ def test_without_a_degradation_the_image_is_lr(folder: Path) -> None:
 
 
 def test_mistakes_are_said_at_once(folder: Path) -> None:
-    with pytest.raises(ConfigError, match="on_miss must be one of raise, lr, hr, engine, or an engine, but is 'drop'"):
+    with pytest.raises(ConfigError, match=r"on_miss must be one of raise, lr, hr, engine, an engine, .* but is 'drop'"):
         finder(folder, on_miss="drop")
     with pytest.raises(PolicyError, match=r"names sample 2, but s-.* was built with 2 per image"):
         finder(folder, "sr#2")

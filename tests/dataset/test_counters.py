@@ -31,7 +31,7 @@ def test_nothing_is_lost_between_threads() -> None:
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(count, range(8)))
-    assert counters.totals() == {**dict.fromkeys(COUNTED[:4], 6_000), "missed_to_hr": 0, "computed": 0}
+    assert counters.totals() == {**dict.fromkeys(COUNTED[:4], 6_000), "missed_to_hr": 0, "computed": 0, "fetched": 0}
 
 
 def test_nothing_is_lost_between_threads_that_take_turns_at_any_instruction(monkeypatch: pytest.MonkeyPatch) -> None:

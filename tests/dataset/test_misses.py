@@ -17,7 +17,8 @@ from training_sets import BROKEN, IN_BATCHES, NOISY, SHRUNK, built, empty, files
 from srcache.cache.manifest import create_cache, open_cache
 from srcache.catalog.scanning import scan
 from srcache.dataset.augmented import SRAugmentedDataset
-from srcache.dataset.misses import FALLBACKS, MissFiller, open_miss_filler
+from srcache.dataset.misses import MissFiller, open_miss_filler
+from srcache.dataset.missing import Missing
 from srcache.engine.registry import open_engine
 from srcache.errors import (
     ConfigError,
@@ -72,7 +73,15 @@ def test_an_engine_makes_what_fill_would_have_stored(photos: Path, recipe: Recip
     data = SRAugmentedDataset(photos, cache, policy="sr", on_miss=engine, size="mixed")
     first = data.__getitems__(range(7))
     data[11], data[11], data[0]
-    assert data.counts == {"hr": 0, "lr": 0, "sr": 10, "missed_to_lr": 0, "missed_to_hr": 0, "computed": 8}
+    assert data.counts == {
+        "hr": 0,
+        "lr": 0,
+        "sr": 10,
+        "missed_to_lr": 0,
+        "missed_to_hr": 0,
+        "computed": 8,
+        "fetched": 0,
+    }
     made = stored(cache, recipe)
     (photos.parent / "elsewhere").mkdir()
     fill(scan(photos), recipe, photos.parent / "elsewhere")
@@ -149,8 +158,8 @@ def test_only_the_recipes_own_engine_may_make_what_is_missing(photos: Path, monk
     newer.info = replace(Noise.info, numerics=4)
     with pytest.raises(RecipeError, match=r"version 3 .* but version 4"):
         SRAugmentedDataset(photos, cache, on_miss=newer)
-    for wrong in ("http://here", None, Noise.info, 3):
-        with pytest.raises(ConfigError, match="on_miss must be one of raise, lr, hr, engine, or an engine"):
+    for wrong in ("ftp://here", None, Noise.info, 3):
+        with pytest.raises(ConfigError, match="on_miss must be one of raise, lr, hr, engine, an engine, the http"):
             SRAugmentedDataset(photos, cache, on_miss=wrong)
     gone = Recipe(name="gone", engine="no-such-engine")
     create_cache(cache).add(gone).store(writable=True).close()
@@ -164,7 +173,7 @@ def test_only_the_recipes_own_engine_may_make_what_is_missing(photos: Path, monk
 
 def test_a_fallback_needs_no_filler(photos: Path) -> None:
     folder = open_cache(empty(photos, NOISY)).find(NOISY)
-    assert [open_miss_filler(fallback, folder) for fallback in FALLBACKS] == [None] * 3
+    assert [open_miss_filler(fallback, folder) for fallback in ("raise", "lr", "hr")] == [None] * 3
     assert isinstance(open_miss_filler("engine", folder), MissFiller)
 
 
@@ -176,15 +185,17 @@ def test_a_filler_counts_what_it_stored_and_lists_what_it_could_not_make(
     marks = [None, "raises", None]
     images = [make_image(24, 24, number, mark=mark) for number, mark in enumerate(marks)]
     wanted = [
-        (entry_name(pixel_key(image), 0), f"image {number}", Decoded(image, image))
+        Missing(
+            entry_name(pixel_key(image), 0), f"image {number}", lambda: None, lambda image=image: Decoded(image, image)
+        )
         for number, image in enumerate(images)
     ]
-    made, failed = filler.make(wanted)
-    assert made == 2
-    assert failed == ["image 1 (engine_error: RuntimeError: the image is marked to raise)"]
-    again, _ = pickle.loads(pickle.dumps(filler)).make(wanted[:1])
-    assert again == 0, "what is stored is not made again"
-    assert set(stored(folder.path.parent, BROKEN)) == {wanted[0][0], wanted[2][0]}
+    made = filler.make(wanted)
+    assert made.added == 2
+    assert made.failed == ["image 1 (engine_error: RuntimeError: the image is marked to raise)"]
+    again = pickle.loads(pickle.dumps(filler)).make(wanted[:1])
+    assert again.added == 0, "what is stored is not made again"
+    assert set(stored(folder.path.parent, BROKEN)) == {wanted[0].name, wanted[2].name}
 
 
 def test_what_is_made_after_a_change_of_folder_goes_into_the_cache_that_was_named(

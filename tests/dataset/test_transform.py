@@ -112,9 +112,7 @@ def test_pixels_that_the_cache_does_not_know_say_what_may_be_wrong(photos: Path)
     cache = built(photos, PLAIN)
     image = Image.open(files_of(photos)[0]).convert("RGB").resize((11, 9))
     transform = SRAugment(cache, policy="sr")
-    with pytest.raises(
-        MissError, match=r"an image of 11×9 pixels \(pixel key \w+\): SRAugment must be the first"
-    ):
+    with pytest.raises(MissError, match=r"an image of 11×9 pixels \(pixel key \w+\): SRAugment must be the first"):
         transform(image)
     assert not any(transform.counts.values())
     with pytest.raises(ConfigError, match="SRAugment must be the first transform"):

@@ -1,15 +1,20 @@
 """Dry runs: bytes are exact where everything was probed, hours follow from the probe, and nothing is written."""
 
 import time
+from array import array
+from dataclasses import replace
 
 import engines
+import numpy as np
 import pytest
 from PIL import Image
 
 from srcache.cache.manifest import open_cache
+from srcache.catalog.parts import Part
 from srcache.catalog.scanning import scan
-from srcache.errors import RecipeError
-from srcache.fill.estimate import PROBED, FillEstimate, _seconds_each, estimate
+from srcache.errors import CacheError, DeviceError, RecipeError
+from srcache.fill import estimate as work
+from srcache.fill.estimate import FillEstimate, _seconds_each, _spread, estimate
 from srcache.fill.run import fill
 from srcache.fill.settings import FillSettings
 from srcache.recipe.reading import load_recipe, resolve
@@ -49,9 +54,30 @@ def test_a_large_data_set_is_probed_all_over_and_scaled_up(make_image, tmp_path,
 
     monkeypatch.setattr(type(catalog), "load", noting)
     found = estimate(catalog, load_recipe("bicubic"), tmp_path / "cache", CPU)
-    assert (found.missing, found.probed) == (50, PROBED)
-    assert loaded == set(range(0, 48, 3))
+    assert (found.missing, found.probed) == (50, 50), "as many as the time allows"
+    assert loaded == set(range(50))
+    loaded.clear()
+    monkeypatch.setattr(work, "PROBE_SECONDS", 0.0)
+    found = estimate(catalog, load_recipe("bicubic"), tmp_path / "cache", CPU)
+    assert (found.missing, found.probed, loaded) == (50, 2, {0, 32}), "however long one takes, two are measured"
     assert found.bytes == round(50 * found.bytes_each)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 8, 50])
+def test_each_beginning_of_a_probe_lies_all_over_the_data_set(count):
+    order = list(_spread(array("q", range(count))))
+    assert sorted(order) == list(range(count))
+    for end in range(1, count + 1):
+        gaps = np.diff([-1, *sorted(order[:end]), count])
+        assert max(gaps) <= 2 * count / end + 2
+
+
+def test_a_slow_engine_is_not_asked_for_a_number_of_images(photos, tmp_path, monkeypatch):
+    upscale = engines.Sleepy.upscale
+    monkeypatch.setattr(engines.Sleepy, "upscale", lambda *given: (time.sleep(0.2), upscale(*given))[1])
+    monkeypatch.setattr(work, "PROBE_SECONDS", 0.1)
+    found = estimate(scan(photos), resolve({"name": "t", "engine": "test-sleepy"}), tmp_path / "cache", CPU)
+    assert (found.missing, found.probed) == (12, 2)
 
 
 @pytest.mark.medium
@@ -104,3 +130,25 @@ def test_failures_of_the_probe_are_counted(photos, tmp_path):
 def test_what_fill_would_refuse_is_refused(photos, tmp_path):
     with pytest.raises(RecipeError, match="draws no noise"):
         estimate(scan(photos), load_recipe("bicubic"), tmp_path / "cache", FillSettings(device="cpu", samples=2))
+
+
+def test_a_part_is_estimated_alone(photos, tmp_path):
+    catalog, recipe = scan(photos), load_recipe("bicubic")
+    found = [estimate(catalog, recipe, tmp_path / "cache", FillSettings(device="cpu", part=Part(i, 2))) for i in (0, 1)]
+    assert [one.part for one in found] == [Part(0, 2), Part(1, 2)]
+    assert sum(one.wanted for one in found) == sum(one.missing for one in found) == 12
+    assert all(one.missing for one in found)
+    with pytest.raises(CacheError, match="--store shards"):
+        estimate(catalog, recipe, tmp_path / "cache", FillSettings(part=Part(0, 2), store="lmdb"))
+
+
+def test_several_devices_share_the_work_and_not_the_loading(photos, tmp_path):
+    found = FillEstimate(wanted=100, stored=0, skipped=0, missing=100, seconds_each=72.0, startup_seconds=360.0)
+    assert (found.hours, replace(found, devices=4).hours) == (2.1, 0.6)
+    catalog, recipe = scan(photos), load_recipe("bicubic")
+    found = estimate(catalog, recipe, tmp_path / "cache", FillSettings(device="cpu"), ("cpu", "cpu"))
+    assert (found.devices, found.missing) == (2, 12)
+    with pytest.raises(DeviceError, match="name each one"):
+        estimate(catalog, recipe, tmp_path / "cache", None, ("cpu", "auto"))
+    with pytest.raises(CacheError, match="--store shards"):
+        estimate(catalog, recipe, tmp_path / "cache", FillSettings(store="lmdb"), ("cpu", "cpu"))

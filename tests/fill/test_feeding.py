@@ -162,7 +162,7 @@ def test_what_others_stored_meanwhile_is_not_decoded_and_is_counted_apart(photos
         return load_engine(recipe, settings)
 
     monkeypatch.setattr(srcache.fill.run, "load_engine", with_company)
-    monkeypatch.setattr("srcache.stores.shard_folder._LOOK_EVERY", 0.0)
+    monkeypatch.setattr("srcache.stores.shard_home.LocalHome.look_every", 0.0)
     monkeypatch.setattr(
         type(catalog), "load", lambda self, index, check=False: (loads.update([index]), load(self, index, check))[1]
     )

@@ -6,10 +6,18 @@ import engines
 import pytest
 from fills import CPU, folder_of, recipe_of
 
+from srcache.cache.manifest import create_cache
 from srcache.catalog.scanning import scan
-from srcache.errors import ConfigError, EngineError, RecipeError
+from srcache.errors import CacheError, ConfigError, DeviceError, EngineError, RecipeError
 from srcache.fill.run import fill
-from srcache.fill.settings import FillInterrupted, FillReport, FillSettings, require_possible
+from srcache.fill.settings import (
+    FillInterrupted,
+    FillReport,
+    FillSettings,
+    for_several,
+    require_devices,
+    require_possible,
+)
 
 
 @pytest.mark.parametrize(
@@ -92,3 +100,34 @@ def test_what_is_left_is_what_is_neither_stored_nor_added(tmp_path):
 @pytest.mark.parametrize("samples", [1, 2, 1000])
 def test_as_many_samples_as_an_engine_can_draw_are_allowed(samples):
     require_possible(recipe_of("test-noise"), FillSettings(samples=samples))
+
+
+# --- several processes ------------------------------------------------------------------------------------------------
+
+
+def test_a_new_cache_that_several_fill_is_made_of_shards(tmp_path):
+    assert for_several(tmp_path / "cache", FillSettings(samples=3)) == FillSettings(samples=3, store="shards")
+    create_cache(tmp_path / "cache", "shards")
+    assert for_several(tmp_path / "cache", FillSettings()).store == "shards"
+    mistaken = for_several(tmp_path / "cache", FillSettings(store="lmdb"))
+    with pytest.raises(CacheError, match="keeps its images in shards, not in lmdb"):
+        create_cache(tmp_path / "cache", mistaken.store)
+
+
+def test_lmdb_is_refused_with_the_way_out(tmp_path):
+    with pytest.raises(CacheError, match=r"use a cache with --store shards$"):
+        for_several(tmp_path / "cache", FillSettings(store="lmdb"))
+    create_cache(tmp_path / "cache", "lmdb")
+    for settings in (FillSettings(), FillSettings(store="lmdb")):
+        with pytest.raises(CacheError, match=r"export .*cache NEW --format shards` makes"):
+            for_several(tmp_path / "cache", settings)
+
+
+@pytest.mark.parametrize(
+    ("devices", "message"),
+    [((), "at least one device"), (("auto", "cpu"), "but got auto,cpu; name each one"), (("cpu", "tpu"), "'tpu'")],
+)
+def test_devices_are_named(devices, message):
+    require_devices(["cpu", "cpu"])
+    with pytest.raises(DeviceError, match=message):
+        require_devices(devices)

@@ -9,7 +9,7 @@ from image_files import over_white, plainly, refused, saved
 from PIL import Image
 
 from srcache.errors import ImageError
-from srcache.images import Pixels, decode, decode_both, to_pixels
+from srcache.images import Pixels, decode, decode_both, image_sides, to_pixels
 
 ORIENTATION = 0x0112
 
@@ -164,3 +164,29 @@ def test_a_image_that_was_opened_but_is_broken(rgb: Pixels) -> None:
     with pytest.raises(ImageError) as caught:
         to_pixels(Image.open(io.BytesIO(data[: len(data) // 2])))
     assert caught.value.reason == "truncated"
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM"])
+def test_sides_are_read_from_the_header(kind: str) -> None:
+    out = io.BytesIO()
+    Image.new("RGB", (31, 17), (9, 8, 7)).save(out, kind)
+    assert image_sides(out.getvalue()) == (17, 31)
+    if kind == "PNG":
+        assert image_sides(out.getvalue()[:60]) == (17, 31), "what comes after the header is not looked at"
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"), [(b"", "empty"), (b"junk", "unreadable"), (b"\x89PNG\r\n\x1a\n", "unreadable")]
+)
+def test_sides_of_what_is_no_image_are_refused(data: bytes, reason: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        image_sides(data)
+    assert caught.value.reason in (reason, "truncated")
+
+
+def test_sides_above_the_limit_are_refused_before_anything_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.BytesIO()
+    Image.new("RGB", (31, 17)).save(out, "PNG")
+    monkeypatch.setenv("SRCACHE_MAX_PIXELS", "500")
+    with pytest.raises(ImageError, match="31×17"):
+        image_sides(out.getvalue())

@@ -33,3 +33,23 @@ def test_an_error_comes_in_its_place_and_ends_the_work():
     with pytest.raises(ZeroDivisionError):
         next(results)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("srcache-ahead")]
+
+
+def test_there_are_as_many_threads_as_wanted_and_an_early_end_is_told():
+    gate, running, stops = threading.Event(), [], []
+
+    def act(number: int) -> int:
+        running.append(number)
+        if number:
+            gate.wait(20)
+        return number
+
+    results = work_ahead(act, range(100), 5, lambda: (stops.append(True), gate.set()))
+    assert next(results) == 0
+    while len(running) < 6:
+        time.sleep(0.01)
+    assert len(running) == 6
+    results.close()
+    assert stops == [True]
+    assert list(work_ahead(lambda number: number, range(3), 2, lambda: stops.append(True))) == [0, 1, 2]
+    assert stops == [True], "it came to its end"

@@ -4,8 +4,11 @@ import caches
 import pytest
 
 from srcache.cache.manifest import create_cache, open_cache
+from srcache.catalog.parts import Part, parts_of
 from srcache.catalog.scanning import scan
 from srcache.errors import CacheError
+from srcache.fill.run import fill
+from srcache.fill.settings import FillSettings
 from srcache.keys import image_key
 from srcache.maintain.info import Coverage, info
 from srcache.maintain.prune import prune
@@ -88,3 +91,19 @@ def test_what_is_no_cache_is_told(tmp_path):
     for act in (info, verify, prune):
         with pytest.raises(CacheError, match="no srcache cache"):
             act(tmp_path)
+
+
+def test_info_tells_which_parts_lack_something(tmp_path, photos):
+    catalog, recipe = scan(photos), load_recipe("bicubic")
+    for part in (Part(0, 4), Part(2, 4)):
+        fill(catalog, recipe, tmp_path / "new", FillSettings(device="cpu", part=part))
+    (told,) = info(tmp_path / "new").recipes[0].catalogs
+    lacking = [row for row in catalog.rows if not (Part(0, 4).holds(row.key) or Part(2, 4).holds(row.key))]
+    assert (told.images, told.covered) == (12, 12 - len(lacking))
+    assert told.missing_parts == tuple(f"{index}/4" for index in parts_of([row.key for row in lacking], 4)) != ()
+    assert lacking[0].path
+    lacking[0].path.write_bytes(b"no image")
+    for part in (Part(1, 4), Part(3, 4)):
+        fill(catalog, recipe, tmp_path / "new", FillSettings(device="cpu", part=part))
+    (told,) = info(tmp_path / "new").recipes[0].catalogs
+    assert (told.covered, told.missing_parts) == (11, ()), "what failed is not tried again by starting its part again"

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 import torch
 from epoch_variants import KINDS, STAGES, to_tensor
+from fake_service import fake_service
 from PIL import Image
 from srcache_plugins.hf_datasets import SRTransform, from_hf, to_hf
 from torch.utils.data import DataLoader
+from training_sets import NOISY
 
 from srcache.catalog.scanning import scan
 from srcache.dataset.augmented import SRAugmentedDataset
@@ -237,6 +239,17 @@ def test_mistakes_of_a_transform_are_said_in_words(hf: Any, folder: Path) -> Non
     kept = SRTransform(cache, policy="sr", on_miss="lr")
     assert other.with_transform(kept)[0]["image"].size == (8, 8)
     assert kept.counts["missed_to_lr"] == 1
+
+
+@pytest.mark.parametrize("decode", [True, False])
+def test_a_service_makes_what_is_missing(hf: Any, folder: Path, tmp_path: Path, decode: bool) -> None:
+    with fake_service(NOISY) as service:
+        served = SRTransform(tmp_path / "new", policy="sr", on_miss=service.url)
+        rows = rows_of(hf, folder).cast_column("image", hf.Image(decode=decode)).with_transform(served)
+        first = [row["image"].size for row in rows]
+        assert [row["image"].size for row in rows] == first
+    assert served.counts["fetched"] == len(rows)
+    assert served.counts["sr"] == 2 * len(rows)
 
 
 def test_a_transform_can_be_sent_to_other_processes(hf: Any, folder: Path) -> None:

@@ -56,6 +56,16 @@ def test_a_full_batch_leaves_and_a_short_one_waits():
     assert names(queue.take(1e9, hurry=True)) == ["3"]
 
 
+def test_while_the_engine_is_busy_only_full_batches_leave():
+    queue = BatchQueue(2, 2, 1.0)
+    queue.add(waiting("short"), 0)
+    assert queue.take(5, idle=False) == []
+    assert names(queue.take(5, hurry=True, idle=False)) == ["short"]
+    queue.add(waiting("one"), 6)
+    queue.add(waiting("two"), 6)
+    assert names(queue.take(6, idle=False)) == ["one", "two"]
+
+
 def test_a_short_batch_leaves_after_its_linger_even_if_others_are_full():
     queue = BatchQueue(2, 2, 10)
     queue.add(waiting("rare", (9, 9)), 0)

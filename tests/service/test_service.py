@@ -9,6 +9,7 @@ from concurrent.futures import wait
 from pathlib import Path
 
 import pytest
+from commands import until
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -284,3 +285,19 @@ def test_records_say_how_an_entry_came_about(asks, make_image, store):
 
 
 # --- requests --------------------------------------------------------------------------------------------------------
+
+
+def test_a_short_batch_is_filled_up_while_the_engine_is_busy(asks, store):
+    gate, requests = threading.Event(), asks(4)
+    engine = Probe(gate=gate)
+    with serve(engine, store, linger=0.01) as service:
+        futures = [service.submit(requests[0])]
+        until(lambda: len(engine.shapes) == 1)
+        for request in requests[1:]:
+            futures.append(service.submit(request))
+            time.sleep(0.03)
+        assert service.queued == 3
+        gate.set()
+        assert all(future.result(LIMIT).added for future in futures)
+    assert [shape[0] for shape in engine.shapes] == [1, 3]
+    assert service.calls.sizes == {1: 1, 3: 1}

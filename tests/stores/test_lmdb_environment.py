@@ -269,3 +269,56 @@ def test_a_child_that_is_forked_while_a_thread_reads_reads_too(filled):
     done.set()
     reader.join(60)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_readers_do_not_wait_for_a_commit(tmp_path):
+    """A commit may wait long for the disk; a reader in another thread, such as a server's, goes on meanwhile."""
+    begun, end = threading.Event(), threading.Event()
+    with closing(open_store("lmdb", tmp_path / "data.lmdb", writable=True)) as store:
+        store.put_many([_entry(0)])
+
+        def commit(transaction, *_):
+            begun.set()
+            assert end.wait(20)
+
+        writer = threading.Thread(target=lambda: store._environment.write(commit))
+        writer.start()
+        assert begun.wait(20)
+        read = []
+        reader = threading.Thread(target=lambda: read.append((store.get(_entry(0).name), len(store))))
+        reader.start()
+        reader.join(10)
+        end.set()
+        writer.join(20)
+        assert read == [(b"payload", 1)]
+        assert store.put_many([_entry(1)]) == 1
+
+
+def test_a_map_grows_while_others_read(tmp_path):
+    end, wrong = threading.Event(), []
+    with closing(open_store("lmdb", tmp_path / "data.lmdb", writable=True)) as store:
+        store._environment._guarded(lambda env: store._environment._resize(env, 1 << 20))
+        store.put_many([_entry(0)])
+
+        def read():
+            while not end.is_set():
+                with store.view() as view:
+                    wrong.extend([] if bytes(view.get(_entry(0).name) or b"") == b"payload" else [1])
+                wrong.extend([] if store.get(_entry(0).name) == b"payload" else [2])
+
+        readers = [threading.Thread(target=read) for _ in range(3)]
+        writers = [
+            threading.Thread(
+                target=lambda first=first: [store.put_many([_entry(first + n, bytes(200_000))]) for n in range(15)]
+            )
+            for first in (100, 200)
+        ]
+        for thread in [*readers, *writers]:
+            thread.start()
+        for thread in writers:
+            thread.join(60)
+        end.set()
+        for thread in readers:
+            thread.join(20)
+        assert wrong == []
+        assert len(store) == 31

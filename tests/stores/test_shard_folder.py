@@ -9,7 +9,8 @@ from shard_stores import filled, made_entry, opened, shard_of
 
 from srcache.errors import DamagedError
 from srcache.stores import Entry, StoreOptions
-from srcache.stores import shard_folder as folders
+from srcache.stores import shard_home as homes
+from srcache.stores.shard_home import LocalHome
 from srcache.stores.shard_index import packed_name
 from srcache.stores.shard_writer import ShardWriter
 from srcache.stores.shards import ShardsStore
@@ -20,7 +21,7 @@ OTHER = Entry(FIRST.name, b"another's", {"by": "another"})
 
 @pytest.fixture
 def always_due(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folders, "_LOOK_EVERY", 0.0)
+    monkeypatch.setattr(LocalHome, "look_every", 0.0)
 
 
 @pytest.fixture
@@ -157,13 +158,13 @@ def test_a_kept_name_whose_shard_vanished_is_served_from_where_it_still_is(
 
 def test_a_folder_whose_shards_come_and_go_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A listing may name what is gone by the time it is opened; not every time, though."""
-    (gone,) = folders.shards_in(folder)[0][:1]
+    (gone,) = homes.shards_in(folder)[0][:1]
     for path in folder.glob("*.idx"):
         path.unlink()
     (folder / gone.name).unlink()
-    lists = [([gone, *folders.shards_in(folder)[0]], [])] * 9
+    lists = [([gone, *homes.shards_in(folder)[0]], [])] * 9
     with monkeypatch.context() as patch:
-        patch.setattr(folders, "shards_in", lambda _: lists.pop())
+        patch.setattr(homes, "shards_in", lambda _: lists.pop())
         with pytest.raises(DamagedError, match=f"{gone.name} was there a moment ago, and is gone"):
             opened(folder, writable=False)
         assert len(lists) == 6

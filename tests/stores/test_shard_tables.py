@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from shard_stores import contents, filled, made_entry, payloads, shard_of
 
 from srcache.errors import DamagedError
+from srcache.stores import shard_home as homes
 from srcache.stores import shard_tables, tar
+from srcache.stores.shard_home import INDEX, TABLE, shard_home
 from srcache.stores.shard_index import MAGIC, Shard, Table, merge_tables, name_of, packed_key, packed_name, read_table
-from srcache.stores.shard_tables import INDEX, TABLE, folder_table, shard_table
+from srcache.stores.shard_tables import folder_table, shard_table
 
 ENTRIES = [made_entry(number) for number in range(12)]
 
@@ -49,11 +51,11 @@ def plain(table: Table) -> dict[str, tuple[str, int]]:
     return found
 
 
-def count_of(monkeypatch: pytest.MonkeyPatch, name: str) -> list[Path]:
-    """The paths with which a function of the module is called from now on."""
-    calls, function = list[Path](), getattr(shard_tables, name)
+def count_of(monkeypatch: pytest.MonkeyPatch, name: str) -> list[object]:
+    """What a function of the module is called with from now on."""
+    calls, function = list[object](), getattr(shard_tables, name)
 
-    def counted(path: Path, *rest: object, **more: object) -> object:
+    def counted(path: object, *rest: object, **more: object) -> object:
         calls.append(path)
         return function(path, *rest, **more)
 
@@ -62,7 +64,7 @@ def count_of(monkeypatch: pytest.MonkeyPatch, name: str) -> list[Path]:
 
 
 def test_a_table_is_made_of_all_shards_and_kept(folder: Path, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
-    table = folder_table(folder, shards_of(folder))
+    table = folder_table(shard_home(folder), shards_of(folder))
     assert (len(table), list(table.shards)) == (12, shards_of(folder))
     assert set(plain(table)) == {entry.name for entry in ENTRIES}
     for entry in ENTRIES:
@@ -70,22 +72,22 @@ def test_a_table_is_made_of_all_shards_and_kept(folder: Path, monkeypatch: pytes
     assert (folder / TABLE).exists()
     assert list(home.iterdir()) == []
     made = count_of(monkeypatch, "write_table")
-    assert plain(folder_table(folder, shards_of(folder))) == plain(table)
+    assert plain(folder_table(shard_home(folder), shards_of(folder))) == plain(table)
     assert made == []
 
 
 def test_no_table_is_made_of_no_shards(tmp_path: Path) -> None:
     """The folder may be gone, and must not come back."""
-    assert len(folder_table(tmp_path / "gone", [])) == 0
+    assert len(folder_table(shard_home(tmp_path / "gone"), [])) == 0
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_shard_that_came_later_is_added(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder_table(folder, shards_of(folder))
+    folder_table(shard_home(folder), shards_of(folder))
     late = shard_of(folder, made_entry(20), made_entry(21))
     read = count_of(monkeypatch, "shard_table")
-    table = folder_table(folder, shards_of(folder))
-    assert read == [folder], "only the new one's own index is read"
+    table = folder_table(shard_home(folder), shards_of(folder))
+    assert len(read) == 1, "only the new one's own index is read"
     assert {name for name, (shard, _) in plain(table).items() if shard == late.name} == {
         made_entry(20).name,
         made_entry(21).name,
@@ -100,19 +102,19 @@ def test_of_equal_names_that_in_the_lowest_shard_is_known(folder: Path, first: b
     low = folder / f"00000000-00000000.tar{'' if first else '.later'}"
     shard_of(folder, made_entry(5, b"another payload"), made_entry(1, b"and another")).rename(low)
     if not first:
-        folder_table(folder, shards_of(folder))
+        folder_table(shard_home(folder), shards_of(folder))
         low = low.rename(low.with_suffix(""))
-    places = plain(folder_table(folder, shards_of(folder)))
+    places = plain(folder_table(shard_home(folder), shards_of(folder)))
     assert low < lowest
     assert {places[made_entry(number).name][0] for number in (1, 5)} == {low.name}
     assert len(places) == 12
 
 
 def test_a_shard_that_is_gone_is_forgotten(folder: Path) -> None:
-    folder_table(folder, shards_of(folder))
+    folder_table(shard_home(folder), shards_of(folder))
     gone = sorted(folder.glob("*.tar"))[1]
     gone.unlink()
-    places = plain(folder_table(folder, shards_of(folder)))
+    places = plain(folder_table(shard_home(folder), shards_of(folder)))
     assert set(places) == {entry.name for entry in (*ENTRIES[:4], *ENTRIES[8:])}
     assert read_table(folder / TABLE).shards == tuple(shards_of(folder))
 
@@ -135,9 +137,9 @@ def test_a_table_that_grew_is_the_same_as_one_that_is_made_at_once(
     there = list[Shard]()
     for path in order.sample(shards, len(shards)):
         there = sorted([*there, Shard(path.name, path.stat().st_size)])
-        grown = folder_table(folder, there)
+        grown = folder_table(shard_home(folder), there)
     (folder / TABLE).unlink()
-    assert plain(grown) == plain(folder_table(folder, there))
+    assert plain(grown) == plain(folder_table(shard_home(folder), there))
     assert {name: shard for name, (shard, _) in plain(grown).items()} == wanted
 
 
@@ -181,7 +183,7 @@ WRONG: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("harm", WRONG.values(), ids=WRONG)
 @pytest.mark.parametrize("which", ["the table", "an index", "both"])
 def test_what_does_not_fit_is_made_again(folder: Path, harm: Callable[[Path], object], which: str) -> None:
-    expected = plain(folder_table(folder, shards_of(folder)))
+    expected = plain(folder_table(shard_home(folder), shards_of(folder)))
     index = next(iter(sorted(folder.glob(f"*.tar{INDEX}"))))
     if which != "an index":
         harm(folder / TABLE)
@@ -189,7 +191,7 @@ def test_what_does_not_fit_is_made_again(folder: Path, harm: Callable[[Path], ob
         if which == "an index":
             (folder / TABLE).unlink()
         harm(index)
-    assert plain(folder_table(folder, shards_of(folder))) == expected
+    assert plain(folder_table(shard_home(folder), shards_of(folder))) == expected
     assert contents(folder) == payloads(*ENTRIES)
     if index.is_file():  # a folder of that name is left alone
         assert len(read_table(index)) == 4
@@ -214,19 +216,19 @@ LIES = {
 
 @pytest.mark.parametrize(("first", "value"), LIES.values(), ids=LIES)
 def test_an_index_that_cannot_be_right_is_made_again(folder: Path, first: int, value: bytes) -> None:
-    expected = plain(folder_table(folder, shards_of(folder)))
+    expected = plain(folder_table(shard_home(folder), shards_of(folder)))
     (folder / TABLE).unlink()
     for index in folder.glob(f"*.tar{INDEX}"):
         _changed_rows(index, 1, first, value)
-    assert plain(folder_table(folder, shards_of(folder))) == expected
+    assert plain(folder_table(shard_home(folder), shards_of(folder))) == expected
 
 
 @pytest.mark.parametrize(("first", "value"), LIES.values(), ids=LIES)
 def test_a_table_that_cannot_be_right_is_not_added_to(folder: Path, first: int, value: bytes) -> None:
-    expected = plain(folder_table(folder, shards_of(folder)))
+    expected = plain(folder_table(shard_home(folder), shards_of(folder)))
     _changed_rows(folder / TABLE, 1, first, value)
     shard_of(folder, made_entry(30))
-    places = plain(folder_table(folder, shards_of(folder)))
+    places = plain(folder_table(shard_home(folder), shards_of(folder)))
     assert expected.items() <= places.items()
     assert len(places) == 13
 
@@ -234,7 +236,7 @@ def test_a_table_that_cannot_be_right_is_not_added_to(folder: Path, first: int, 
 def test_an_index_is_of_one_tar_of_one_size(folder: Path) -> None:
     [first, second, _] = shards_of(folder)
     (folder / f"{first.name}{INDEX}").write_bytes((folder / f"{second.name}{INDEX}").read_bytes())
-    table = shard_table(folder, first)
+    table = shard_table(shard_home(folder), first)
     assert table.shards == (first,)
     assert set(plain(table)) == {entry.name for entry in ENTRIES[:4]}
 
@@ -244,7 +246,7 @@ def test_a_tar_that_is_not_what_was_written_has_no_index(folder: Path) -> None:
     (folder / f"{first.name}{INDEX}").unlink()
     (folder / first.name).write_bytes(tar.packed("notes.txt", b"text").ljust(first.size, b"\0"))
     with pytest.raises(DamagedError, match=first.name):
-        folder_table(folder, shards_of(folder))
+        folder_table(shard_home(folder), shards_of(folder))
 
 
 def _read_only(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,19 +268,19 @@ def test_in_a_folder_that_is_read_only_the_table_is_kept_in_the_users(
         index.unlink()
     before = sorted(folder.iterdir())
     _read_only(folder, monkeypatch)
-    assert len(folder_table(folder, shards_of(folder))) == 12
+    assert len(folder_table(shard_home(folder), shards_of(folder))) == 12
     assert sorted(folder.iterdir()) == before
     [kept] = (home / "shards").iterdir()
     assert len(read_table(kept)) == 12
     read = count_of(monkeypatch, "shard_table")
-    assert len(folder_table(folder, shards_of(folder))) == 12
+    assert len(folder_table(shard_home(folder), shards_of(folder))) == 12
     assert read == []
 
 
 def test_where_nothing_can_be_kept_the_table_is_in_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _read_only(folder, monkeypatch)
     monkeypatch.setenv("SRCACHE_HOME", "/proc/no/such/home")
-    assert len(folder_table(folder, shards_of(folder))) == 12
+    assert len(folder_table(shard_home(folder), shards_of(folder))) == 12
     assert not (folder / TABLE).exists()
 
 
@@ -286,15 +288,15 @@ def test_on_a_network_file_system_the_table_is_in_the_users_folder(
     folder: Path, monkeypatch: pytest.MonkeyPatch, home: Path
 ) -> None:
     """A table is mapped, and a mapped file that changes on another machine can end the process."""
-    monkeypatch.setattr(shard_tables, "file_system", lambda path: "nfs4")
-    table = folder_table(folder, shards_of(folder))
+    monkeypatch.setattr(homes, "file_system", lambda path: "nfs4")
+    table = folder_table(shard_home(folder), shards_of(folder))
     assert len(table) == 12
     assert not (folder / TABLE).exists()
     [kept] = (home / "shards").iterdir()
     assert plain(read_table(kept)) == plain(table)
     link = folder.parent / f"{folder.name}-link"
     link.symlink_to(folder)
-    folder_table(link, shards_of(folder))
+    folder_table(shard_home(link), shards_of(folder))
     assert [path.name for path in (home / "shards").iterdir()] == [kept.name], "one folder, one table"
 
 

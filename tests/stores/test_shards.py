@@ -29,7 +29,7 @@ from shard_stores import (
 
 from srcache.conformance import check_store
 from srcache.errors import CacheError, ChecksumError, DamagedError, MachineError
-from srcache.stores import Entry, StoreOptions, shard_folder, shard_members, shard_tables, shard_writer
+from srcache.stores import Entry, StoreOptions, shard_folder, shard_home, shard_members, shard_writer
 from srcache.stores.shard_index import read_table
 from srcache.stores.shards import ShardsStore
 
@@ -66,7 +66,7 @@ def reader(folder: Path, clock: Clock) -> Iterator[ShardsStore]:
 
 @pytest.fixture
 def on_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (shard_folder, shard_tables, shard_writer):
+    for module in (shard_home, shard_writer):
         monkeypatch.setattr(module, "file_system", lambda path: "nfs4")
 
 
@@ -153,7 +153,7 @@ def test_a_folder_is_looked_at_once_a_second_for_names_that_are_not_there(
 ) -> None:
     looks, look = list[float](), reader._folder.look
     reader.has(made_entry(99).name)
-    monkeypatch.setattr(reader._folder, "look", lambda: (looks.append(clock.now), look()))
+    monkeypatch.setattr(reader._folder, "look", lambda **how: (looks.append(clock.now), look(**how)))
     shard_of(folder, made_entry(99))
     for _ in range(20):
         found = reader.get(made_entry(99).name), reader.resolve(made_entry(99).aliases[0])
@@ -290,7 +290,7 @@ def test_an_index_that_lies_is_found_out(
         request.getfixturevalue("on_network")
         opened(folder, writable=False).close()
     name = next(iter(unpacked(min(folder.glob("*.tar"))))).partition(".")[0]
-    table = shard_tables._places(folder)[0]
+    table = shard_home.shard_home(folder).tables[0]
     _lie(table, name, first, value)
     try:
         store = opened(folder, writable=False)

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from shard_stores import by_tarfile, contents, filled, made_entry, opened, payloads, shard_of
 
-from srcache.stores import Entry, shard_folder
+from srcache.stores import Entry
+from srcache.stores.shard_home import LocalHome
 from srcache.stores.shards import ShardsStore
 
 ENTRIES = [made_entry(number) for number in range(20)]
@@ -24,8 +25,9 @@ READER = """
 import sys, time
 from pathlib import Path
 from srcache.keys import image_key
-from srcache.stores import open_store, shard_folder
-shard_folder._LOOK_EVERY = 0.01
+from srcache.stores import open_store
+from srcache.stores.shard_home import LocalHome
+LocalHome.look_every = 0.01
 store, wanted, seen = open_store("shards", Path(sys.argv[1])), int(sys.argv[2]), {}
 print("ready", flush=True)
 while len(seen) < wanted:
@@ -138,7 +140,7 @@ def test_a_forked_child_uses_the_store_that_its_parent_has_open(folder: Path) ->
 
 def test_a_forked_child_keeps_to_the_shards_that_its_parent_knew(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker of a data set serves the same bytes in every epoch, also if a lower shard has come meanwhile."""
-    monkeypatch.setattr(shard_folder, "_LOOK_EVERY", 0.0)
+    monkeypatch.setattr(LocalHome, "look_every", 0.0)
     entry, partial = ENTRIES[7], made_entry(70)
     with closing(opened(folder, shard_bytes=1 << 30)) as writer, closing(opened(folder, writable=False)) as store:
         writer.put_many([partial])

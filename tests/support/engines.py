@@ -4,6 +4,8 @@ They are found as any third-party plug-in is, through entry points (see conftest
 workers have them too. All enlarge by repeating pixels, so that a test can say exactly what to expect.
 """
 
+import os
+import signal
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -29,6 +31,9 @@ MARKS = {
     "shape": (0, 0, 255),
 }
 """The colour of the top left pixel that makes `test-faulty` do something wrong, by what it does."""
+
+DEADLY = (1, 2, 3)
+"""The one on which it kills its process."""
 
 
 def enlarged(images: "Tensor", scale: float) -> "Tensor":
@@ -117,6 +122,8 @@ class Faulty:
             return Failure("marked", "the image is marked to fail")
         if mark == "raises":
             raise RuntimeError("the image is marked to raise")
+        if colour == DEADLY:
+            os.kill(os.getpid(), signal.SIGKILL)
         if mark == "nan":
             large[0, 0, 0] = float("nan")
         if mark == "flat":

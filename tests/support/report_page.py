@@ -64,11 +64,6 @@ def data_of(html, identity="pictures"):
     return json.loads(block)
 
 
-def style_of(html):
-    """The style of a page."""
-    return re.search(r"<style>(.*?)</style>", html, re.DOTALL).group(1)
-
-
 def assert_headings_are_in_order(page):
     """One h1, and no level left out on the way down."""
     levels = [int(one["tag"][1]) for one in page.elements if re.fullmatch(r"h[1-6]", one["tag"])]

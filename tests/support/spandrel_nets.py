@@ -50,6 +50,19 @@ NETS = {
     "swift": Net("SwiftSRGAN.SwiftSRGAN", {"num_channels": 8, "num_blocks": 1, "upscale_factor": 2}, half=True),
 }
 
+AURA = Net(
+    "AuraSR.AuraSR",
+    {
+        **{"dim": 8, "init_dim": 8, "image_size": None, "input_image_size": None, "self_attn_dim_head": 4},
+        **{"style_network": {"dim_in": 16, "dim_out": 64, "depth": 2}, "up_dim_mults": (1,) * 5},
+        **{"down_dim_mults": (1,) * 3, "full_attn": (False,) * 5, "attn_depths": (2,) * 5, "mid_attn_depth": 1},
+        **{"num_conv_kernels": 2, "skip_connect_scale": 0.4},
+    },
+    scale=4,
+    step=8,
+)
+"""A network that draws noise whenever it is run."""
+
 
 def tensors(home, arguments, seed=0):
     """The tensors of a random network of one of spandrel's classes."""

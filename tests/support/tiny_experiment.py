@@ -1,6 +1,7 @@
 """A tiny study: images of stripes, 16 pixels, that a network of two channels can learn; and its files as numbers."""
 
 import csv
+import json
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -58,9 +59,15 @@ def numbers(results: Any) -> Any:
     return [numbers(value) for value in results] if isinstance(results, list) else results
 
 
+def home(out: Path, arm: str) -> str:
+    """The folder's name of an arm's runs, as the results say."""
+    arms = json.loads((out / "results.json").read_text())["arms"]
+    return next(Path(one["runs"][0]).parent.name for one in arms if one["name"] == arm)
+
+
 def answers(out: Path, arm: str, seed: int, domain: str) -> list[dict[str, str]]:
     """The rows of a prediction file."""
-    with (out / f"predictions/{arm}/{seed}/{domain}.csv").open(newline="") as file:
+    with (out / f"predictions/{home(out, arm)}/{seed}/{domain}.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 
 

@@ -33,16 +33,23 @@ BROKEN = resolve({"name": "broken", "engine": "test-faulty", "scale": 2})
 IN_BATCHES = resolve({"name": "batches", "engine": "test-shapes", "scale": 2})
 
 
-def built(folder: Any, recipe: Recipe, samples: int = 1, codec: str | None = None) -> Path:
+def built(
+    folder: Any,
+    recipe: Recipe,
+    samples: int = 1,
+    into: str = "cache",
+    store: str | None = None,
+    codec: str | None = None,
+) -> Path:
     """A cache beside a folder of images, filled."""
-    cache = Path(folder).parent / "cache"
-    fill(scan(folder), recipe, cache, FillSettings(samples=samples, codec=codec))
+    cache = Path(folder).parent / into
+    fill(scan(folder), recipe, cache, FillSettings(samples=samples, store=store, codec=codec))
     return cache
 
 
-def empty(folder: Path, recipe: Recipe) -> Path:
+def empty(folder: Path, recipe: Recipe, into: str = "cache", store: str | None = None) -> Path:
     """A cache that holds a recipe, but no image yet."""
-    cache = create_cache(folder.parent / "cache")
+    cache = create_cache(folder.parent / into, store)
     cache.add(recipe).store(writable=True).close()
     return cache.path
 

@@ -9,7 +9,17 @@ from bundles import Bomb
 from safetensors.torch import load_file, save_file
 
 from srcache.errors import DamagedError, WeightsError
-from srcache.weights.checkpoint import adopt, adopted, find, load_tensors, matching, weights_folder
+from srcache.weights.checkpoint import (
+    EngineCheck,
+    adopt,
+    adopted,
+    check_of,
+    find,
+    load_tensors,
+    matching,
+    record_check,
+    weights_folder,
+)
 
 
 def test_safetensors_are_taken_as_they_are(tensors, tmp_path):
@@ -76,6 +86,70 @@ def test_what_is_no_checkpoint_is_refused(name, data, words, tmp_path):
     (tmp_path / name).write_bytes(data)
     with pytest.raises(WeightsError, match=words):
         adopt(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"<!DOCTYPE html>\n<html><body>Sign in</body></html>", "it is a web page"),
+        (b"\n <html lang='en'>", "it is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "it is a git-lfs pointer"),
+        (b"", "it is empty; download it again"),
+        (bytes(4096), "it begins with zeros only"),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.pth", "a.safetensors", "A.PTH", "a.CKPT"])
+def test_pages_pointers_and_stubs_are_named_and_no_guard_is_advised_away(name, data, words, tmp_path):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(WeightsError, match=words) as caught:
+        adopt(tmp_path / name)
+    assert "weights_only" not in str(caught.value)
+    assert "trust" not in str(caught.value)
+
+
+def test_a_file_of_text_or_code_is_refused_without_torchs_advice(tmp_path):
+    (tmp_path / "a.pth").write_text('{"error": "not found"}')
+    torch.save({"a": torch.zeros(1), "b": Bomb()}, tmp_path / "b.pth")
+    for name, words in (("a.pth", "is no file that torch.save wrote"), ("b.pth", "which would be run")):
+        with pytest.raises(WeightsError, match=words) as caught:
+            adopt(tmp_path / name)
+        assert "weights_only" not in str(caught.value)
+
+
+def test_what_is_left_out_is_named_and_leaves_the_digest_as_it_was(tensors, tmp_path):
+    torch.save(tensors, tmp_path / "net.pth")
+    torch.save({**tensors, "epoch": 7, "lr": 0.1, "pro": 1}, tmp_path / "more.pth")
+    said = []
+    assert adopt(tmp_path / "more.pth", said.append) == adopt(tmp_path / "net.pth", said.append)
+    assert said == [f"{tmp_path / 'more.pth'}: left out what is no tensor of the network: epoch, lr, pro"]
+
+
+def test_a_flag_that_says_which_network_it_is_is_kept(tensors, tmp_path):
+    cugan = {**tensors, "unet1.conv1.conv.0.weight": torch.zeros(1)}
+    torch.save(cugan, tmp_path / "net.pth")
+    torch.save({**cugan, "pro": 1}, tmp_path / "pro.pth")
+    plain, pro = adopt(tmp_path / "net.pth"), adopt(tmp_path / "pro.pth")
+    assert plain != pro
+    assert set(load_tensors(pro)) - set(load_tensors(plain)) == {"pro"}
+
+
+@pytest.mark.parametrize("name", ["net_g", "netG", "anything"])
+def test_a_single_mapping_is_unwrapped(name, tensors, tmp_path):
+    torch.save(tensors, tmp_path / "net.pth")
+    torch.save({name: tensors}, tmp_path / "wrapped.pth")
+    assert adopt(tmp_path / "wrapped.pth") == adopt(tmp_path / "net.pth")
+
+
+def test_a_check_is_kept_beside_its_checkpoint(tensors, tmp_path):
+    save_file(tensors, tmp_path / "net.safetensors")
+    digest = adopt(tmp_path / "net.safetensors")
+    assert check_of(digest) is None
+    check = EngineCheck(engine="spandrel", scale=4, problem=None, versions={"torch": "2"})
+    record_check(digest, check)
+    assert check_of(digest) == check
+    assert [one.digest for one in adopted()] == [digest]
+    (weights_folder() / f"{digest}.check.json").write_text("{")
+    assert check_of(digest) is None
 
 
 def test_a_checkpoint_without_tensors_says_what_it_holds(tmp_path):

@@ -1,16 +1,17 @@
 """What weights there are: how much of a bundle is here, which record is meant, and what an audit finds."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from bundles import published
 from engines import Noise
 
 from srcache.errors import DamagedError, WeightsError
-from srcache.weights import digests
+from srcache.weights import bundle, digests
 from srcache.weights.bundle import find_bundle, locate
 from srcache.weights.digests import recorded
-from srcache.weights.manifest import bundle_digest, shipped_manifests
+from srcache.weights.manifest import bundle_digest, load_manifest, shipped_manifests
 from srcache.weights.status import (
     Damage,
     EngineWeights,
@@ -94,6 +95,49 @@ def test_an_audit_reports_what_is_gone_and_what_is_damaged_and_hashes_each_file_
     assert "config.json is not there any more" in found[0].detail
     assert "words.txt has changed since it was recorded" in found[1].detail
     assert sorted(hashed) == sorted(["net.safetensors", "words.txt", record.parts["other"].path.name])
+
+
+def test_what_an_engine_finds_wrong_with_its_files_stops_locating_and_is_reported_by_an_audit(
+    manifest, models, monkeypatch
+):
+    seen = []
+
+    def check(parts):
+        seen.append({name: path.name for name, path in parts.items()})
+        if len(seen) != 1:
+            raise WeightsError("config.json does not say how many")
+
+    monkeypatch.setattr(bundle, "find_engine", lambda name: SimpleNamespace(check_weights=check))
+    digest = locate(manifest, [models])
+    assert seen[0]["net.config"] == "config.json"
+    (one,) = verify_bundles([recorded()[digest]])
+    assert (one.part, one.detail, one.damaged) == ("(its files together)", "config.json does not say how many", True)
+    assert locate(manifest, [models]) == digest, "what was recorded is not looked at again"
+    assert len(seen) == 2
+    (models / "words.txt").write_text("owl")
+    with pytest.raises(WeightsError, match="does not say how many"):
+        locate(manifest, [models])
+
+
+@pytest.mark.parametrize("text", ["<html>Sign in</html>", '{"cut": '])
+def test_a_broken_file_of_the_right_name_and_time_is_a_problem_in_lists_and_audits(manifest, models, text):
+    path = models / "mine/unet/config.json"
+    path.write_text(text)
+    with pytest.raises(WeightsError, match="1 files cannot be used") as caught:
+        locate(manifest, [models])
+    assert f"delete {path}, and run" in str(caught.value)
+    path.write_text("{}")
+    digest = locate(manifest, [models])
+    record = recorded()[digest]
+    path.write_text(text)
+    state, old = path.stat(), record.parts["net.config"]
+    kept = replace(old, size=state.st_size, mtime=state.st_mtime_ns, loads=digests.file_digest(path), sha256=old.sha256)
+    digests.write_record(
+        digest, replace(record, parts={**record.parts, "net.config": kept}), load_manifest(manifest).key
+    )
+    assert str(path) in (bundle_state(manifest).problem or "")
+    (one,) = verify_bundles([recorded()[digest]])
+    assert (one.part, one.damaged) == ("net.config", True)
 
 
 @pytest.mark.medium

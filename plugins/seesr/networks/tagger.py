@@ -239,6 +239,12 @@ def load_tagger(
     return Tagger(network, names, thresholds, antialias)
 
 
+def tagger_rank(config: Mapping[str, Any] | None) -> tuple[int, float]:
+    """The rank and alpha of DAPE's additions, see `merge_dape`; raises as `load_tagger`."""
+    size = _size(config or {})
+    return size.lora_r, size.lora_alpha
+
+
 def _size(config: Mapping[str, Any]) -> Size:
     known = {field.name for field in fields(Size)}
     unknown = sorted(set(config) - known)

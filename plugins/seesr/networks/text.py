@@ -1,5 +1,6 @@
 """From words to the embeddings that steer SeeSR: the prompt's text, and Stable Diffusion's text encoder (CLIP's)."""
 
+import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,9 +10,9 @@ import torch
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from srcache.errors import WeightsError
+from srcache.errors import WeightsError, listed
 
-from ..checkpoints import fit, read_json
+from ..checkpoints import again, fit, read_json
 
 KEPT = 64
 """How many prompts' embeddings are kept, those used last; so a run encodes its negative prompt once."""
@@ -20,6 +21,7 @@ WIDTH = 8
 """How many prompts go through the model at once on a GPU."""
 
 _BEGIN, _END, _PAD = "<|startoftext|>", "<|endoftext|>", "!"
+_MARK = re.compile(r"<\|.*\|>")
 _SURPLUS = (r"embeddings\.position_ids",)
 
 
@@ -134,12 +136,40 @@ def load_text_encoder(
 def _tokenizer(vocab: Path, merges: Path, size: int) -> CLIPTokenizer:
     """Stable Diffusion 2's, which fills up with `!` and not with the end token, as the first CLIP did."""
     numbers = read_json(vocab)
-    lines = merges.read_text(encoding="utf-8").split("\n")
+    try:
+        lines = merges.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise WeightsError(f"{merges} cannot be read ({error}); {again(merges)}") from error
     pairs = [tuple(line.split()) for line in lines[lines[0].startswith("#version") :] if line]
+    _require_numbers(vocab, numbers)
     lacking = [token for token in (_BEGIN, _END, _PAD) if token not in numbers]
     if lacking or max(numbers.values()) >= size:
         raise WeightsError(
             f"{vocab} does not fit the text encoder: it has numbers to {max(numbers.values())} of {size}, "
-            f"and lacks {', '.join(lacking) or 'no token'}"
+            f"and lacks {', '.join(lacking) or 'no token'}; {again(vocab)}"
         )
+    _require_whole(vocab, merges, numbers, pairs)
     return CLIPTokenizer(vocab=numbers, merges=pairs, bos_token=_BEGIN, eos_token=_END, unk_token=_END, pad_token=_PAD)
+
+
+def _require_numbers(vocab: Path, numbers: Mapping[str, Any]) -> None:
+    if not numbers or not all(isinstance(number, int) for number in numbers.values()):
+        raise WeightsError(f"{vocab} is no vocabulary, which has a number for each token; {again(vocab)}")
+
+
+def _require_whole(vocab: Path, merges: Path, numbers: Mapping[str, Any], pairs: Sequence[tuple[str, ...]]) -> None:
+    """Refuse a vocabulary and merges that do not belong together: each longer token is what a merge makes.
+
+    Raises:
+        WeightsError: one of the files is cut short, or is no such file.
+    """
+    odd = [pair for pair in pairs if len(pair) != 2]
+    if odd:
+        raise WeightsError(f"{merges} is no list of merges: a line is {' '.join(odd[0])[:60]!r}; {again(merges)}")
+    made = {"".join(pair) for pair in pairs}
+    unmade = [token for token in numbers if len(token.removesuffix("</w>")) > 1 and not _MARK.fullmatch(token)]
+    unmade = [token for token in unmade if token not in made]
+    unknown = [token for token in made if token not in numbers]
+    for path, lacks, what in ((merges, unmade, "merges"), (vocab, unknown, "tokens")):
+        if lacks:
+            raise WeightsError(f"{path} lacks {len(lacks)} {what}, for {listed(lacks, 3)}; {again(path)}")

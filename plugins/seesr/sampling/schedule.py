@@ -19,6 +19,9 @@ _USED = {
 }
 """Settings of a scheduler's config.json that count here; published ones name schedulers of other classes, too."""
 
+_SAID = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule")
+"""Those that a config.json must say: diffusers' own betas are those of no Stable Diffusion."""
+
 
 @dataclass(frozen=True, slots=True)
 class ScheduleStep:
@@ -60,14 +63,10 @@ def make_schedule(config: Mapping[str, Any], steps: int) -> Schedule:
         EngineError: more steps than the model was trained with, or its first time is beyond those it was trained with.
         WeightsError: the model predicts something else than noise, or its schedule ends in nothing but noise.
     """
-    settings = {name: value for name, value in config.items() if name in _USED}
-    scheduler = DDPMScheduler(**settings)
+    scheduler = require_schedule(config)
     trained = int(scheduler.config.num_train_timesteps)
     if not 1 <= steps <= trained:
         raise EngineError(f"steps must be from 1 to {trained}, but is {steps}")
-    if scheduler.config.prediction_type != "epsilon":
-        kind = scheduler.config.prediction_type
-        raise WeightsError(f"expected a model that predicts noise (epsilon), but it predicts {kind}")
     scheduler.set_timesteps(steps)
     kept = scheduler.alphas_cumprod.double().tolist()
     times = scheduler.timesteps.tolist()
@@ -79,6 +78,28 @@ def make_schedule(config: Mapping[str, Any], steps: int) -> Schedule:
     start = kept[min(START, trained - 1)]
     steps_taken = tuple(_step(time, kept, time - trained // steps) for time in times)
     return Schedule(steps_taken, sqrt(start), sqrt(1 - start))
+
+
+def require_schedule(config: Mapping[str, Any]) -> Any:
+    """diffusers' scheduler of a config.json.
+
+    Raises:
+        WeightsError: it lacks what would otherwise be guessed, cannot be, or the model predicts something else than
+            noise.
+    """
+    lacking = [name for name in _SAID if config.get(name) is None and config.get("trained_betas") is None]
+    if lacking:
+        raise WeightsError(
+            f"the scheduler's settings do not say {', '.join(lacking)}, which would be guessed otherwise"
+        )
+    try:
+        scheduler = DDPMScheduler(**{name: value for name, value in config.items() if name in _USED})
+    except (TypeError, ValueError, NotImplementedError, RuntimeError) as error:
+        raise WeightsError(f"the scheduler's settings cannot be used: {error}") from error
+    if scheduler.config.prediction_type != "epsilon":
+        kind = scheduler.config.prediction_type
+        raise WeightsError(f"expected a model that predicts noise (epsilon), but it predicts {kind}")
+    return scheduler
 
 
 def _step(time: int, kept: list[float], before: int) -> ScheduleStep:

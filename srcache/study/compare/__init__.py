@@ -1,6 +1,7 @@
 """Classifiers on the same images: read predictions, join them by name, test every pair, sum up in one sentence.
 
 predictions      the CSV of predictions; joining by name
+spelling         one spelling for each class
 metrics          how good each classifier is
 pairwise, seeds  every pair tested; several seeds of each arm
 verdict          the sentence

@@ -15,7 +15,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import fsum, isfinite
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from typing import Any
 from srcache.catalog.names import stem_of
 from srcache.errors import CatalogError, Mistakes, listed
 from srcache.files import csv_text, write_atomic
+from srcache.study.compare.spelling import Vocabulary, spelling_mistakes
 
 COLUMNS = ("name", "key", "label", "prediction")
 TOLERANCE = 1e-3
@@ -61,6 +62,11 @@ class PredictionRow:
 class Predictions:
     """The predictions of one classifier for a set of images.
 
+    Attributes:
+        classes: their names.
+        rows: one for each image.
+        named: whether somebody has said the classes; else they are those that occur.
+
     Raises:
         CatalogError: every mistake at once: classes or names that are empty or double, labels or predictions that are
             no class, probabilities that are none.
@@ -68,6 +74,7 @@ class Predictions:
 
     classes: tuple[str, ...]
     rows: tuple[PredictionRow, ...]
+    named: bool = field(default=True, compare=False)
 
     def __post_init__(self) -> None:
         mistakes = list(_class_mistakes(self.classes))
@@ -114,13 +121,14 @@ def read_predictions(path: Path) -> Predictions:
         else:
             mistakes.append(f"line {number}: {row or f'expected {len(header)} cells, but got {len(cells)}'}")
     rows = tuple(row for _, row in found)
+    named = bool(classes)
     classes = classes or tuple(sorted({text for row in rows for text in (row.label, row.prediction) if text}))
     check = _row_check(classes)
     mistakes += [f"line {number}: {mistake}" for number, row in found for mistake in check(row)]
     _refuse(f"{path} has mistakes", mistakes)
     if not rows:
         raise CatalogError(f"{path} holds no predictions; expected a line for each image")
-    return Predictions(classes, rows)
+    return Predictions(classes, rows, named)
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
@@ -143,7 +151,8 @@ def join(many: Mapping[str, Predictions]) -> JoinedPredictions:
     The classes are in the order of the first that knows them all, else sorted.
 
     Raises:
-        CatalogError: nothing to join, rows that others lack, or labels that differ; the message lists them.
+        CatalogError: nothing to join, rows that others lack, labels that differ, or classes that are written in
+            several ways; the message lists them.
     """
     by_name = {title: {row.name: row for row in one.rows} for title, one in many.items()}
     names = sorted({name for rows in by_name.values() for name in rows})
@@ -162,15 +171,27 @@ def join(many: Mapping[str, Predictions]) -> JoinedPredictions:
     ]
     _refuse("the same image has different labels (None: it has none)", differing)
     first = next(iter(by_name.values()))
+    labels = {row.label for row in first.values() if row.label is not None}
+    words = {title: _vocabulary(one) for title, one in many.items()}
+    _refuse(
+        "predictions and labels must write each class in one way (classes that only look alike need columns "
+        f"{_PREFIX}<class> for both)",
+        spelling_mistakes(labels, words),
+    )
     return JoinedPredictions(
         classes=_all_classes([one.classes for one in many.values()]),
         names=tuple(names),
         labels=tuple(first[name].label for name in names),
         classifiers={
-            title: Predictions(one.classes, tuple(by_name[title][name] for name in names))
+            title: Predictions(one.classes, tuple(by_name[title][name] for name in names), one.named)
             for title, one in many.items()
         },
     )
+
+
+def _vocabulary(one: Predictions) -> Vocabulary:
+    declared = one.classes if one.named else ()
+    return Vocabulary(predicted=frozenset(row.prediction for row in one.rows), declared=frozenset(declared))
 
 
 def _all_classes(lists: Sequence[tuple[str, ...]]) -> tuple[str, ...]:

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from srcache.dataset.policy import Policy
-from srcache.recipe.degradation import Degradation
 from srcache.study.compare.pairwise import CompareSettings
+from srcache.study.prepare.lr import Shrinking
 from srcache.study.train.settings import TrainSettings
 
 DOMAINS = ("lr", "bicubic", "sr", "hr")
@@ -113,7 +113,7 @@ class Experiment:
         name: letters, digits and a few signs.
         question: what it is to answer, in a sentence.
         data: which images.
-        degradation: how LR is made from HR.
+        degradation: how LR is made from HR; with its `mod_crop`, image quality is measured on what that leaves of HR.
         recipe: where the SR images of the arm `sr` come from.
         further: more recipes, by the names that arms use.
         arms: in the order of tables.
@@ -125,7 +125,7 @@ class Experiment:
     name: str
     question: str
     data: DataChoice
-    degradation: Degradation
+    degradation: Shrinking
     recipe: RecipeChoice
     further: Mapping[str, RecipeChoice]
     arms: tuple[ArmChoice, ...]
@@ -159,7 +159,7 @@ class Experiment:
             "name": self.name,
             "question": self.question,
             "data": _plain(asdict(self.data)),
-            "degradation": {"factor": self.degradation.factor, "filter": self.degradation.filter},
+            "degradation": asdict(self.degradation),
             "recipe": _recipe(self.recipe),
             "further": {label: _recipe(choice) for label, choice in self.further.items()},
             "arms": [_arm(arm, own, shared) for arm, own in zip(self.arms, settings, strict=True)],

@@ -4,7 +4,7 @@
     OUT/data/lr/{train,validation,test}/<class>/*.png
 
 Images that cannot be read are left out of both, and counted. Equal images in two splits are an error, since what is
-measured on one of them would then be worth nothing.
+measured on one of them would then be worth nothing; where only their LR copies are equal, one of them is left out.
 """
 
 import shutil
@@ -18,14 +18,17 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from srcache.catalog.listing import Problem
+from srcache.catalog.names import stem_of
 from srcache.catalog.rows import Catalog, Row
 from srcache.catalog.scanning import scan
 from srcache.errors import CatalogError, ImageError, listed
+from srcache.keys import ImageKey
 from srcache.machine import versions
-from srcache.progress import Say
+from srcache.progress import Progress, Say
 from srcache.study.arms.sets import require_no_leaks
 from srcache.study.experiment import steps
 from srcache.study.experiment.config import DataChoice, Experiment
+from srcache.study.experiment.saying import spoken
 from srcache.study.prepare.lr import make_lr
 from srcache.study.prepare.samples import SAMPLE_SPLITS, make_faces, make_textures
 from srcache.study.prepare.split import names_by_class, place_file
@@ -81,7 +84,7 @@ def prepare_data(out: Path, experiment: Experiment, say: Say) -> DataSets:
     sources = _sources(choice, root / "samples")
     inputs = {
         "choice": asdict(choice),
-        "degradation": str(experiment.degradation),
+        **experiment.degradation.parameters,
         "sources": {name: catalog.digest for name, catalog in sources.items()},
         "pillow": versions().get("pillow"),
     }
@@ -95,13 +98,16 @@ def prepare_data(out: Path, experiment: Experiment, say: Say) -> DataSets:
     planned, problems = _plan_splits(sources, choice)
     _refuse_leaks(planned)
     for name, catalog in planned.items():
-        problems += _write_split(catalog, root, name, experiment)
+        problems += _write_split(catalog, root, name, experiment, spoken(say, f"data: {name}"))
         say(f"data: {len(catalog)} {name} images, LR by {experiment.degradation}")
-    catalogs = {kind: {name: scan(root / kind / name) for name in SPLITS} for kind in ("hr", "lr")}
-    _refuse_leaks(catalogs["lr"])
+    equal = _drop_equal_copies(root, planned)
+    if equal:
+        say(f"data: {len(equal)} images are left out, since their LR copies equal those of another split")
+    problems += equal
+    made = {name: scan(root / "hr" / name) for name in SPLITS}
     result: dict[str, Any] = {
-        "classes": list(catalogs["hr"]["train"].classes),
-        "counts": {name: _counts(catalog) for name, catalog in catalogs["hr"].items()},
+        "classes": list(made["train"].classes),
+        "counts": {name: _counts(catalog) for name, catalog in made.items()},
         "digests": _digests(root),
         "failures": [asdict(problem) for problem in problems],
     }
@@ -176,7 +182,7 @@ def _catalog(rows: Sequence[Row]) -> Catalog:
     return Catalog(rows=tuple(named), classes=tuple(sorted({str(row.label) for row in named})))
 
 
-def _write_split(catalog: Catalog, root: Path, split: str, experiment: Experiment) -> list[Problem]:
+def _write_split(catalog: Catalog, root: Path, split: str, experiment: Experiment, show: Progress) -> list[Problem]:
     """Copy or link the images of a split, and make their LR copies; what cannot be read is in neither."""
     hr = root / "hr" / split
     for row in catalog.rows:
@@ -185,10 +191,31 @@ def _write_split(catalog: Catalog, root: Path, split: str, experiment: Experimen
         with suppress(ImageError):  # reading it again for its LR copy fails too, and is reported below
             place_file(row, hr / PurePosixPath(row.name), experiment.data.link)
     how = experiment.degradation
-    made = make_lr(catalog, root / "lr" / split, how.factor, how.filter)
+    made = make_lr(catalog, root / "lr" / split, how.factor, how.filter, show, mod_crop=how.mod_crop)
     for problem in made.failures:
         (hr / PurePosixPath(problem.name)).unlink(missing_ok=True)
     return [Problem(f"{split}/{problem.name}", problem.reason, problem.detail) for problem in made.failures]
+
+
+def _drop_equal_copies(root: Path, planned: Mapping[str, Catalog]) -> list[Problem]:
+    """Leave out images whose LR copies are equal to one of a later split, though their HR differs.
+
+    A network that sees LR would be measured on what it has learnt. The test images stay, then those of validation.
+    """
+    seen: dict[ImageKey, Path] = {}
+    problems = []
+    for split in reversed(SPLITS):
+        sources = {stem_of(row.name): row for row in planned[split].rows}
+        copies = scan(root / "lr" / split).rows
+        for copy in copies:
+            row = sources[stem_of(copy.name)]
+            if copy.key in seen:
+                for kind, name in (("hr", row.name), ("lr", copy.name)):
+                    (root / kind / split / PurePosixPath(name)).unlink(missing_ok=True)
+                detail = f"made small, {row.path} is the same image as {seen[copy.key]}, which is in another split"
+                problems.append(Problem(f"{split}/{row.name}", "equal_lr", detail))
+        seen = {copy.key: sources[stem_of(copy.name)].path or Path(copy.name) for copy in copies} | seen
+    return problems
 
 
 def _digests(root: Path) -> dict[str, dict[str, str]]:

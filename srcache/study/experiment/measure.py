@@ -5,7 +5,8 @@ import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from math import isfinite
 from pathlib import Path
 from statistics import fmean, stdev
@@ -14,18 +15,21 @@ from typing import Any
 from srcache.cache.manifest import open_cache
 from srcache.catalog.names import stem_of
 from srcache.dataset.scores import LabelScore, filter_effect
+from srcache.errors import ImageError
 from srcache.files import disk_errors, write_atomic
 from srcache.images import encode
+from srcache.progress import Say
 from srcache.study.compare.output import plain as comparison_plain
 from srcache.study.compare.output import write_comparison
 from srcache.study.compare.predictions import Predictions, read_predictions
 from srcache.study.compare.seeds import SeedComparison, compare_seeds, join_seeds
 from srcache.study.experiment import steps
 from srcache.study.experiment.config import ArmChoice, Experiment
+from srcache.study.experiment.saying import spoken
 from srcache.study.experiment.trials import Trial, TrialRunner
 from srcache.study.prepare.stratify import SPLITS
 from srcache.study.quality.measure import QualitySettings, measure_folders
-from srcache.study.quality.psnr_ssim import Convention
+from srcache.study.quality.psnr_ssim import Convention, measure_image
 from srcache.study.safety.classifier import open_classifier
 from srcache.study.safety.measure import measure_safety, source_images
 from srcache.study.train.runs import TrainRun
@@ -66,10 +70,29 @@ def write_test_images(runner: TrialRunner, domain: str) -> bool:
     return True
 
 
-def measure_quality(runner: TrialRunner, experiment: Experiment, domain: str) -> tuple[dict[str, Any], bool]:
+def quality_seconds(runner: TrialRunner, experiment: Experiment) -> float:
+    """How long it takes to write one test image of a domain and measure PSNR and SSIM of it, by measuring one."""
+    images, convention = runner.images("hr", "main", "test"), Convention(channel=experiment.quality.channel)
+    seconds = 0.0
+    for _ in range(2):  # the first time is that of imports
+        started = time.perf_counter()
+        with suppress(ImageError):
+            rgb = images[0]
+            encode(rgb, "png")
+            measure_image(rgb, 255 - rgb, convention)
+        seconds = time.perf_counter() - started
+    return seconds
+
+
+def measure_quality(
+    runner: TrialRunner, experiment: Experiment, domain: str, say: Say | None = None
+) -> tuple[dict[str, Any], bool]:
     """The summary (srcache.quality/1) of a domain's test images against HR, and whether it was known already."""
     choice, out = experiment.quality, runner.out
-    convention = Convention(channel=choice.channel, crop_border=choice.crop_border, resize=choice.resize)
+    factor = experiment.degradation.factor if experiment.degradation.mod_crop else 1
+    convention = Convention(
+        channel=choice.channel, crop_border=choice.crop_border, resize=choice.resize, mod_crop=factor
+    )
     reference = runner.images("hr", "main", "test")
     inputs = {
         "reference": reference.inputs,
@@ -82,11 +105,15 @@ def measure_quality(runner: TrialRunner, experiment: Experiment, domain: str) ->
     known = steps.reusable(out, name, inputs)
     if known is not None:
         return known.result, True
-    settings = QualitySettings(device=experiment.device, optional=choice.optional)
+    settings = QualitySettings(
+        device=experiment.device, optional=choice.optional, advice="--set quality.resize=picture:bicubic"
+    )
     folders = _references(runner, reference.names), out / "pictures" / domain
-    report = measure_folders(*folders, choice.metrics, convention, settings)
+    show = None if say is None else spoken(say, f"image quality of {domain}")
+    report = measure_folders(*folders, choice.metrics, convention, settings, show)
     files = report.write(out / "quality", domain, replace=True)
     plain = {**report.plain(), "reference": "data/hr/test", "test": f"pictures/{domain}", "text": str(convention)}
+    plain["pairs"] = len(replace(runner, lost=frozenset()).images("hr", "main", "test"))  # those without SR, too
     steps.finish_step(out, name, inputs, files, plain, time.perf_counter() - started)
     return plain, False
 
@@ -98,14 +125,15 @@ def quality_rows(out: Path, domain: str) -> dict[str, dict[str, float | None]]:
     return {row.pop("name"): {metric: _finite(value) for metric, value in row.items() if value} for row in rows}
 
 
-def measure_labels(runner: TrialRunner, experiment: Experiment, run: TrainRun | None) -> Safety:
+def measure_labels(runner: TrialRunner, experiment: Experiment, run: TrainRun | None, say: Say | None = None) -> Safety:
     """Label safety of every SR image of the main recipe, split by split; `run` is the classifier, if there is one."""
     folder = open_cache(runner.out / "cache").find(runner.recipes["main"])
     classifier = None if run is None else open_classifier(run, run.device.split(" ")[0])
     reports = {}
     for split in SPLITS:
         items = source_images(folder, runner.out / "data/lr" / split, runner.out / "data/hr" / split)
-        reports[split] = measure_safety(folder, items, classifier)
+        show = None if say is None else spoken(say, f"label safety of {split}")
+        reports[split] = measure_safety(folder, items, classifier, progress=show)
     rows = {split: {row.image: row for row in report.rows} for split, report in reports.items()}
     return Safety(
         table=next(iter(reports.values())).table,

@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 from srcache.dataset.policy import Policy, parse_filter
 from srcache.errors import ConfigError, Mistakes, SrcacheError
-from srcache.recipe.degradation import Degradation
 from srcache.study.compare.pairwise import CompareSettings
 from srcache.study.experiment.config import (
     DOMAINS,
@@ -23,6 +22,7 @@ from srcache.study.experiment.config import (
     RecipeChoice,
     SafetyChoice,
 )
+from srcache.study.prepare.lr import Shrinking
 from srcache.study.prepare.split import LINKS
 from srcache.study.prepare.stratify import exact_shares
 from srcache.study.quality.psnr_ssim import CHANNELS
@@ -67,7 +67,7 @@ class _Reader:
             "name": self._checked("name", plain.get("name"), _read_name),
             "question": self._checked("question", plain.get("question", ""), _read_text),
             "data": self._data(),
-            "degradation": self._section("degradation", Degradation, {"factor": 4}),
+            "degradation": self._section("degradation", Shrinking, {"factor": 4}),
             "recipe": recipe,
             "further": further,
             "seeds": self._checked("seeds", plain.get("seeds", [0]), _read_seeds),

@@ -21,7 +21,7 @@ from srcache.study.experiment.config import Experiment
 from srcache.study.experiment.data import DataSets
 from srcache.study.experiment.measure import Safety, quality_rows
 from srcache.study.experiment.trials import Trial, TrialOutcome, TrialRunner
-from srcache.study.report.data.study import RESULTS, SCHEMA
+from srcache.study.report.data.study import RESULTS, SCHEMA, STARTED
 
 _FURTHER = ("scikit-image", "scikit-learn", "scipy", "statsmodels")
 
@@ -72,10 +72,20 @@ def earlier_results(out: Path) -> dict[str, Any]:
     return found
 
 
-def start_results(out: Path, experiment: Experiment) -> None:
-    """Write results.json, which says what the folder is going to be; `complete` is false."""
+def start_results(out: Path, experiment: Experiment, earlier: Mapping[str, Any] | None = None) -> None:
+    """Say what the folder is going to be: in results.json, or beside the results of a complete set, which stay."""
     started = {"schema": SCHEMA, "complete": False, "name": experiment.name, "question": experiment.question}
-    write_results(out, {**started, "config": experiment.plain()})
+    plain = {**started, "config": experiment.plain()}
+    if earlier and earlier.get("complete") is True:
+        write_atomic(out / STARTED, json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    else:
+        write_results(out, plain)
+
+
+def finish_results(out: Path, plain: Mapping[str, Any]) -> None:
+    """Write the results of a complete set in the place of an earlier one's."""
+    write_results(out, plain)
+    (out / STARTED).unlink(missing_ok=True)
 
 
 def write_results(out: Path, plain: Mapping[str, Any]) -> None:

@@ -3,8 +3,8 @@
     OUT/experiment.yaml                               the configuration with every choice written out
     OUT/data/{hr,lr}/{train,validation,test}/<class>  images
     OUT/cache/                                        SR images, and label safety beside them
-    OUT/runs/<arm>/<seed>/                            trained networks
-    OUT/predictions/<arm>/<seed>/<domain>.csv         what they predict of LR, bicubic, SR and HR test images
+    OUT/runs/<arm>-<fingerprint>/<seed>/              trained networks; other settings have folders beside these
+    OUT/predictions/<arm>-<fingerprint>/<seed>/<domain>.csv   what they predict of LR, bicubic, SR and HR test images
     OUT/pictures/<domain>/                            bicubic and SR test images, to be looked at
     OUT/quality/<domain>.{csv,json,png}               image quality against HR
     OUT/compare.json, compare/, grid.json             the comparison, its files, every arm on every domain
@@ -12,10 +12,13 @@
     OUT/steps/                                        what each step was made from
 
 Twice is the same as once: a step whose inputs and settings are unchanged is not repeated, and one that was killed is
-done again, with the same numbers. Images that cannot be used are left out of every arm, counted and listed.
+done again, with the same numbers. Results and report are those of the latest complete set, until another one is
+complete (OUT/started.json says what was begun since). Images that cannot be used are left out of every arm, counted
+and listed.
 """
 
 import json
+import math
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -46,17 +49,22 @@ from srcache.study.experiment.measure import (
     make_grid,
     measure_labels,
     measure_quality,
+    quality_seconds,
     write_test_images,
 )
-from srcache.study.experiment.results import Parts, earlier_results, gather, start_results, write_results
+from srcache.study.experiment.results import Parts, earlier_results, finish_results, gather, start_results
+from srcache.study.experiment.saying import spoken
 from srcache.study.experiment.steps import as_json
 from srcache.study.experiment.trials import Trial, TrialOutcome, TrialRunner
-from srcache.study.experiment.workers import run_trials
+from srcache.study.experiment.workers import Expected, run_trials
 from srcache.study.prepare.stratify import SPLITS
+from srcache.study.quality.report import mean_text
 from srcache.study.report import write_report
 
 CONFIG = "experiment.yaml"
 _SEEN = ("bicubic", "sr")
+_BACKWARD = 3
+"""How much longer it takes to learn from an image than to look at it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +121,7 @@ def run_experiment(
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     with lock(out, "run as an experiment"):
-        start_results(out, experiment)
+        start_results(out, experiment, earlier)
         return _Run(experiment, out, say or _silent, jobs).run(commands, earlier)
 
 
@@ -127,7 +135,8 @@ class _Run:
 
     def run(self, commands: Sequence[str], earlier: dict[str, Any]) -> ExperimentResult:
         started, experiment, out = time.perf_counter(), self._experiment, self._out
-        write_atomic(out / CONFIG, _yaml(experiment))
+        if not earlier.get("complete"):
+            write_atomic(out / CONFIG, _yaml(experiment))
         recipes = {label: self._recipe(label) for label in experiment.recipes}
         data = self._data()
         lost, cache = self._build(recipes)
@@ -159,7 +168,8 @@ class _Run:
             seconds=self._spent(seconds, earlier),
         )
         results = as_json(gather(parts))
-        write_results(out, results)
+        write_atomic(out / CONFIG, _yaml(experiment))
+        finish_results(out, results)
         self._say("writing the report")
         report = write_report(out)
         reused = sum(outcome.run.reused for outcome in self._outcomes.values())
@@ -195,7 +205,9 @@ class _Run:
         """Fill the cache by every recipe; returns the keys that lack an SR image, and counts for results.json."""
         catalog, lost, found = scan(self._out / "data/lr"), set[str](), dict[str, Any]()
         for label, recipe in recipes.items():
-            report = fill(catalog, recipe, self._out / "cache", FillSettings(device=self._experiment.device))
+            settings = FillSettings(device=self._experiment.device)
+            show = spoken(self._say, f"cache: {recipe.folder}")
+            report = fill(catalog, recipe, self._out / "cache", settings, show)
             folder = open_cache(self._out / "cache").find(recipe)
             stored = set(folder.store().names())
             missing = {str(row.key): row.name for row in catalog.rows if entry_name(row.key, 0) not in stored}
@@ -219,11 +231,26 @@ class _Run:
         """Carry out all trials; label safety is measured before those of arms that filter by it, which come last."""
         plain = [trial for trial in trials.values() if not trial.arm.filtered]
         filtered = [trial for trial in trials.values() if trial.arm.filtered]
-        self._outcomes |= run_trials(plain, self._jobs, self._say)
+        self._outcomes |= run_trials(plain, self._jobs, self._say, self._expected(plain))
         safety = self._safety(trials)
         if filtered:
-            self._outcomes |= run_trials(filtered, self._jobs, self._say)
+            self._outcomes |= run_trials(filtered, self._jobs, self._say, self._expected(filtered))
         return safety
+
+    def _expected(self, trials: Sequence[Trial]) -> Expected | None:
+        """What trials and the steps after them may cost, from numbers of images and sizes, and one measurement."""
+        if not trials:
+            return None
+        experiment, runner = self._experiment, trials[0].runner
+        counts = {split: len(runner.images("lr", MAIN, split)) for split in SPLITS}
+        epoch = _BACKWARD * counts["train"] + counts["validation"]  # in images that are looked at
+        domains = len(_SEEN) + len(experiment.further)
+        return Expected(
+            weights=[float(math.prod(trial.arm.settings.input_size)) for trial in trials],
+            tail=len(experiment.domains) * counts["test"] / epoch,
+            after=domains * counts["test"] * quality_seconds(runner, experiment),
+            after_epochs=2 * sum(counts.values()) / epoch if experiment.safety.measure else 0.0,
+        )
 
     def _safety(self, trials: dict[tuple[str, int], Trial]) -> Safety | None:
         experiment = self._experiment
@@ -232,7 +259,7 @@ class _Run:
         reference = experiment.reference
         run = None if reference is None else self._outcomes[reference.name, experiment.seeds[0]].run
         runner = next(iter(trials.values())).runner
-        safety = measure_labels(runner, experiment, run)
+        safety = measure_labels(runner, experiment, run, self._say)
         rows = sum(len(found) for found in safety.rows.values())
         self._say(f"label safety: {rows} SR images, {safety.measured} measured now")
         self._failures += [describe_failure(one, "safety") for one in safety.failures]
@@ -242,10 +269,10 @@ class _Run:
         found = {}
         for domain in (*_SEEN, *self._experiment.further):
             write_test_images(runner, domain)
-            plain, known = measure_quality(runner, self._experiment, domain)
+            plain, known = measure_quality(runner, self._experiment, domain, self._say)
             self._failures += [describe_failure(one, f"quality {domain}") for one in plain["failures"]]
             found[domain] = {**plain, "csv": f"quality/{domain}.csv", "convention": plain["text"]}
-            means = ", ".join(f"{name} {one['mean']:.4g}" for name, one in plain["metrics"].items() if one["mean"])
+            means = ", ".join(f"{name} {mean_text(one, plain['pairs'])}" for name, one in plain["metrics"].items())
             self._say(f"image quality of {domain}: {means}{' (measured earlier)' if known else ''}")
         return found
 

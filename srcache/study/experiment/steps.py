@@ -44,6 +44,12 @@ def started_with(out: Path, name: str) -> Any:
     return None if record is None else record.get("inputs")
 
 
+def result_of(out: Path, name: str) -> Any:
+    """The result of a step that was done, whatever it was made from; None if it was not."""
+    record = _record(out, name)
+    return None if record is None else record.get("result")
+
+
 def start_step(out: Path, name: str, inputs: Mapping[str, Any]) -> None:
     """Record from what a step is going to be made; it counts as not done."""
     _write(out, name, {"schema": _SCHEMA, "inputs": as_json(inputs), "outputs": {name: "not done yet"}})

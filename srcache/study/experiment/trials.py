@@ -4,11 +4,16 @@ A trial depends on nothing but its own values and the files that it names, so th
 order beside others.
 """
 
+import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
+from srcache.files import disk_errors
 from srcache.machine import versions
 from srcache.recipe.recipe import Recipe
 from srcache.study.arms.arms import ArmDataset, arm_dataset
@@ -17,8 +22,9 @@ from srcache.study.compare.predictions import write_predictions
 from srcache.study.experiment import steps
 from srcache.study.experiment.config import DOMAINS, ArmChoice
 from srcache.study.train.inference import predict
-from srcache.study.train.loop import train_run
-from srcache.study.train.runs import EpochLine, TrainRun
+from srcache.study.train.loop import holds_training, train_run
+from srcache.study.train.runs import RECORD, EpochLine, TrainRun
+from srcache.study.train.settings import TrainSettings
 
 TrialListener = Callable[["Trial", EpochLine], None]
 """Called with each epoch that was trained, and of which trial."""
@@ -39,6 +45,11 @@ class TrialRunner:
     recipes: Mapping[str, Recipe]
     domains: Mapping[str, tuple[str, str]]
     lost: frozenset[str]
+
+    @property
+    def digests(self) -> Any:
+        """The digests of the images' catalogs, as the step `data` recorded them; None before."""
+        return (steps.result_of(self.out, "data") or {}).get("digests")
 
     def images(self, arm: str, recipe: str, split: str, seed: int = 0) -> ArmDataset:
         """The images of a split as an arm sees them, without those that are lost."""
@@ -63,13 +74,36 @@ class Trial:
     seed: int
 
     @property
+    def fingerprint(self) -> str:
+        """Names all that the arm's networks depend on but the seed: arm, recipe, settings, and images.
+
+        Settings that hold their default are not part of it, so that a later version's new ones move nothing.
+        """
+        runner, arm = self.runner, self.arm
+        usual = TrainSettings().plain()
+        recipe = runner.recipes[arm.recipe].fingerprint if arm.arm not in ("lr", "hr") else None
+        plain = {
+            "arm": arm.arm,
+            "recipe": recipe,
+            "settings": {k: v for k, v in arm.settings.plain().items() if k != "seed" and v != usual[k]},
+            "images": runner.digests,
+            "lost": sorted(runner.lost),
+        }
+        return blake2b(json.dumps(plain, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+    @property
+    def home(self) -> str:
+        """The folder of the arm with these settings: runs of others stay beside it."""
+        return f"{self.arm.name}-{self.fingerprint}"
+
+    @property
     def folder(self) -> Path:
         """The run's folder."""
-        return self.runner.out / "runs" / self.arm.name / str(self.seed)
+        return self.runner.out / "runs" / self.home / str(self.seed)
 
     def predictions(self, domain: str) -> Path:
         """The prediction file of a domain."""
-        return self.runner.out / "predictions" / self.arm.name / str(self.seed) / f"{domain}.csv"
+        return self.runner.out / "predictions" / self.home / str(self.seed) / f"{domain}.csv"
 
     def __str__(self) -> str:
         return f"{self.arm.name}, seed {self.seed}"
@@ -88,10 +122,12 @@ def carry_out(trial: Trial, on_epoch: TrialListener | None = None) -> TrialOutco
     """Train, unless that was done from the same images and settings; predict each domain, unless that was done."""
     arm, seed, runner = trial.arm, trial.seed, trial.runner
     train, validation = (runner.images(arm.arm, arm.recipe, split, seed) for split in ("train", "validation"))
+    sets, settings = ArmSets(train=train, validation=validation), replace(arm.settings, seed=seed)
+    _take_over(trial, sets, settings)
     run = train_run(
-        ArmSets(train=train, validation=validation),
+        sets,
         trial.folder,
-        replace(arm.settings, seed=seed),
+        settings,
         on_epoch=None if on_epoch is None else lambda line: on_epoch(trial, line),
         replace=True,
     )
@@ -99,10 +135,19 @@ def carry_out(trial: Trial, on_epoch: TrialListener | None = None) -> TrialOutco
     return TrialOutcome(run=run, predicted=predicted, known=len(runner.domains) - predicted)
 
 
+def _take_over(trial: Trial, sets: ArmSets, settings: TrainSettings) -> None:
+    """Give a run of an earlier version, whose folder had no fingerprint, its place, if it is this training."""
+    old = trial.runner.out / "runs" / trial.arm.name / str(trial.seed)
+    if not trial.folder.exists() and (old / RECORD).is_file() and holds_training(old, sets, settings):
+        with disk_errors(trial.folder):
+            trial.folder.parent.mkdir(parents=True, exist_ok=True)
+            os.rename(old, trial.folder)
+
+
 def _predict(trial: Trial, run: TrainRun, domain: str) -> bool:
     """Predict a domain's test images; False if that was done earlier, from the same network and images."""
     data = trial.runner.images(*trial.runner.domains[domain], "test")
-    step, path = f"predict/{trial.arm.name}/{trial.seed}/{domain}", trial.predictions(domain)
+    step, path = f"predict/{trial.home}/{trial.seed}/{domain}", trial.predictions(domain)
     seen = {name: getattr(run.settings, name) for name in ("network", "fit", "batch_size", "threads", "precision")}
     inputs = {
         "weights": run.weights,

@@ -43,6 +43,23 @@ def _require_apart(folders: Sequence[Path]) -> None:
                 raise ConfigError(f"{folder} and {other} must lie apart, but one is inside the other or the same")
 
 
+def _differences(found: str, text: str) -> str:
+    """Which parameters differ between two runs of one command, for a message; empty where that says nothing."""
+    try:
+        before, now = json.loads(found), json.loads(text)
+        if before["command"] != now["command"]:
+            return ""
+        old, new = before["parameters"], now["parameters"]
+        names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return ""
+    return "".join(f"; {name}: {_shown(old, name)} there, {_shown(new, name)} asked for" for name in names)
+
+
+def _shown(parameters: Mapping[str, object], name: str) -> str:
+    return json.dumps(parameters[name]) if name in parameters else "not set"
+
+
 def _is_claimed(folder: Path, text: str) -> bool:
     """Whether an earlier run with this claim began to fill a folder; a half-written claim is none."""
     try:
@@ -60,6 +77,6 @@ def _is_claimed(folder: Path, text: str) -> bool:
     if found and found != text:
         raise ConfigError(
             f"{folder} holds another `prepare` run, with other parameters or from other images "
-            f"(see {MARKER} in it); choose an empty folder"
+            f"(see {MARKER} in it{_differences(found, text)}); choose an empty folder"
         )
     return bool(found)

@@ -1,15 +1,61 @@
-"""An LR copy of a tree of HR images: the same relative names, each image made smaller by one degradation."""
+"""An LR copy of a tree of HR images: the same relative names, each image made smaller by one degradation.
 
+Sides that the factor does not divide are cut first, at the right and below, as super-resolution papers do ("mod-crop"):
+so an SR image of that factor lies pixel for pixel on what is left of HR, and can be measured against it. A recipe's own
+degradation rounds instead, and always has.
+"""
+
+from dataclasses import dataclass
 from pathlib import Path
 
 from srcache.catalog.names import stems_of
 from srcache.catalog.rows import Catalog
 from srcache.catalog.scanning import open_catalog
-from srcache.images import encode
+from srcache.errors import RecipeError
+from srcache.images import Pixels, divisible_part, encode
 from srcache.progress import Progress
 from srcache.recipe.degradation import Degradation
 from srcache.study.prepare.claim import claim_folders
 from srcache.study.prepare.run import ImageOutcome, Prepared, is_written, process_images, write_file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shrinking:
+    """How LR copies are made: by a degradation, of what is left after `mod_crop`.
+
+    Attributes:
+        factor, filter: as in `Degradation`.
+        mod_crop: take the top-left part whose sides the factor divides; else round the sides.
+
+    Raises:
+        RecipeError: no such filter, a factor below 2, or a mod_crop that is neither true nor false.
+    """
+
+    factor: int
+    filter: str = "bicubic"
+    mod_crop: bool = True
+
+    def __post_init__(self) -> None:
+        Degradation(factor=self.factor, filter=self.filter)
+        if not isinstance(self.mod_crop, bool):
+            raise RecipeError(f"mod_crop must be true or false, but is {self.mod_crop!r}")
+
+    def __str__(self) -> str:
+        return f"{self._degradation}{' after mod-crop' if self.mod_crop else ''}"
+
+    @property
+    def parameters(self) -> dict[str, object]:
+        """What makes two runs the same, as JSON values; without mod-crop, as they were before there was one."""
+        return {"degradation": str(self._degradation), **({"mod_crop": True} if self.mod_crop else {})}
+
+    @property
+    def _degradation(self) -> Degradation:
+        return Degradation(factor=self.factor, filter=self.filter)
+
+    def apply(self, rgb: Pixels) -> Pixels:
+        """An HR image → its LR copy."""
+        part = divisible_part(rgb, self.factor) if self.mod_crop else rgb
+        return self._degradation.apply(part)
 
 
 def make_lr(
@@ -18,6 +64,8 @@ def make_lr(
     factor: int,
     filter: str = "bicubic",
     progress: Progress | None = None,
+    *,
+    mod_crop: bool = True,
 ) -> Prepared:
     """An LR copy of a tree: the same relative names, as PNG, made smaller by `factor`.
 
@@ -26,6 +74,7 @@ def make_lr(
         dst: an empty folder, or one that does not exist.
         factor: how much smaller each side gets; 2 or more.
         filter: the resampling filter, see `Degradation`.
+        mod_crop: shrink the top-left part whose sides the factor divides; else the sides are rounded.
         progress: called with (done, total) images.
 
     Raises:
@@ -34,16 +83,16 @@ def make_lr(
         CatalogError: names are equal once their suffixes are dropped, or the source cannot be read.
         DiskFullError: no room, or no permission.
     """
-    degradation = Degradation(factor=factor, filter=filter)
+    how = Shrinking(factor=factor, filter=filter, mod_crop=mod_crop)
     catalog, target = open_catalog(src), Path(dst)
     stems = stems_of([row.name for row in catalog.rows])
-    claim_folders((target,), catalog, "lr", {"degradation": str(degradation)})
+    claim_folders((target,), catalog, "lr", how.parameters)
 
     def work(index: int) -> ImageOutcome:
         path = target / f"{stems[index]}.png"
         if is_written(path):
             return ImageOutcome(kept=1)
-        write_file(path, encode(degradation.apply(catalog.load(index, check=True).rgb), "png"))
+        write_file(path, encode(how.apply(catalog.load(index, check=True).rgb), "png"))
         return ImageOutcome(written=1)
 
     return process_images(catalog, (target,), work, progress)

@@ -1,6 +1,7 @@
 """Image quality of a folder or a cache against references: pairs by name, metrics, summary, contact sheet.
 
 pairs          which image belongs to which reference
+mod_crop       which part of the references the images show, told by their sizes
 presets        metrics with a convention, by name
 psnr_ssim      PSNR and SSIM, and the convention that every number carries
 pyiqa_metrics  pyiqa's metrics, with their weights (pyiqa_weights), made under a guard (pyiqa_guard)
@@ -8,7 +9,6 @@ measure        every number, in one stated convention
 report         summary with bootstrap intervals; CSV, JSON, worst and best images (contact_sheet)
 """
 
-from .measure import BASIC as BASIC
 from .measure import QualitySettings as QualitySettings
 from .measure import measure_folders as measure_folders
 from .pairs import Pick as Pick
@@ -16,6 +16,7 @@ from .presets import PRESETS as PRESETS
 from .presets import Preset as Preset
 from .psnr_ssim import Convention as Convention
 from .psnr_ssim import measure_image as measure_image
+from .pyiqa_metrics import BASIC as BASIC
 from .pyiqa_metrics import LICENSE as LICENSE
 from .pyiqa_metrics import PREFIX as PREFIX
 from .pyiqa_metrics import Scorer as Scorer
@@ -26,4 +27,5 @@ from .report import QualityFailure as QualityFailure
 from .report import QualityReport as QualityReport
 from .report import Skipped as Skipped
 from .report import Summary as Summary
+from .report import mean_text as mean_text
 from .report import require_free as require_free

@@ -27,11 +27,11 @@ _MOST = 50
 
 @dataclass(frozen=True, slots=True)
 class ImagePair:
-    """One image and its reference, each read when it is called for."""
+    """One image and its reference, if there is one, each read when it is called for."""
 
     name: str
     image: ReadImage
-    reference: ReadImage
+    reference: ReadImage | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +59,22 @@ class Pick:
     under: str = ""
 
 
-def pair_up(reference: Path, test: Path, pick: Pick) -> Pairs:
-    """Pair the images of a folder or a cache with those of a folder of references.
+def pair_up(reference: Path | None, test: Path, pick: Pick) -> Pairs:
+    """Pair the images of a folder or a cache with those of a folder of references, or with none.
 
     Raises:
         CatalogError: a folder is none, has no images, has two of one name or some that cannot be listed; or names
             that only one of the two has.
         CacheError: no such recipe, sample or catalog.
     """
-    references = _folder_images(reference)
+    references = None if reference is None else _folder_images(reference)
     recipe = None
     if is_cache(test) or pick.recipe:
-        images, recipe = _cache_images(test, pick, set(references))
+        images, recipe = _cache_images(test, pick, None if references is None else set(references))
     else:
         images = _folder_images(test / pick.under if pick.under else test)
+    if references is None or reference is None:
+        return Pairs(tuple(ImagePair(name, images[name], None) for name in sorted(images)), recipe)
     _require_same(reference, references, test, images)
     pairs = (ImagePair(name, images[name], references[name]) for name in sorted(references))
     return Pairs(tuple(pairs), recipe)
@@ -91,7 +93,7 @@ def _folder_images(path: Path) -> dict[str, ReadImage]:
     return {pairing_name(file.name): partial(_read_image, file.path) for file in found.files}
 
 
-def _cache_images(path: Path, pick: Pick, wanted: set[str]) -> tuple[dict[str, ReadImage], str]:
+def _cache_images(path: Path, pick: Pick, wanted: set[str] | None) -> tuple[dict[str, ReadImage], str]:
     """The images of a cache by the names of their source images; and the recipe's folder."""
     cache = open_cache(path)
     folder = cache.folder(cache.path_of(pick.recipe))
@@ -110,19 +112,22 @@ def _cache_images(path: Path, pick: Pick, wanted: set[str]) -> tuple[dict[str, R
     return images, folder.path.name
 
 
-def _catalog(cache: Cache, folder: RecipeFolder, pick: Pick, wanted: set[str]) -> KeptCatalog:
-    """The catalog whose names are those of the references; where none fits, the one with the most of them."""
+def _catalog(cache: Cache, folder: RecipeFolder, pick: Pick, wanted: set[str] | None) -> KeptCatalog:
+    """The catalog whose names are those of the references; where none fits, the one with the most of them. Without
+    references any of them fits."""
     catalogs = {catalog.digest: catalog for catalog in readable_catalogs(cache)[0]}
     asked = [digest for digest in asked_for(folder.path) if digest in catalogs] or list(catalogs)
     found = [catalogs[digest] for digest in asked if digest.startswith(pick.catalog or "")]
     if not found:
         raise CacheError(f"no catalog {pick.catalog or ''} is known that {folder.path} was built from; has: {asked}")
     names = {catalog.digest: set(_rows(catalog, pick.under)) for catalog in found}
-    fits = [catalog for catalog in found if names[catalog.digest] == wanted]
+    fits = [catalog for catalog in found if wanted is None or names[catalog.digest] == wanted]
     if len({frozenset((name, row.key) for name, row in _rows(one, pick.under).items()) for one in fits}) > 1:
         digests = ", ".join(catalog.digest for catalog in fits)
         raise CacheError(f"several catalogs of {folder.path} have these names; say which with --catalog: {digests}")
-    return fits[-1] if fits else max(reversed(found), key=lambda catalog: len(names[catalog.digest] & wanted))
+    return (
+        fits[-1] if fits else max(reversed(found), key=lambda catalog: len(names[catalog.digest] & (wanted or set())))
+    )
 
 
 def _rows(catalog: KeptCatalog, under: str) -> dict[str, KeptRow]:

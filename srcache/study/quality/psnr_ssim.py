@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srcache.errors import ConfigError, ImageError, needs_extra
-from srcache.images import FILTERS, Pixels, resize
+from srcache.images import FILTERS, Pixels, divisible_part, resize
 
 CHANNELS = ("rgb", "y")
 SMALLEST = 11
@@ -45,17 +45,20 @@ class Convention:
         crop_border: pixels cut off on every side before measuring.
         resize: `none` (images of different sizes are refused), or which of a pair was brought to the other's size and
             by which filter: `picture:bicubic`, `reference:lanczos` …
+        mod_crop: what of the references is compared, before anything else: the top-left part whose sides are multiples
+            of this factor; 1 for all. None: `measure_folders` finds the factor that the sizes tell; see `mod_crop`.
         data_range: distance between the darkest and the brightest level.
         library, version: who computed.
 
     Raises:
-        ConfigError: no such channel, resize or filter, or a negative border.
+        ConfigError: no such channel, resize or filter, a negative border, or a factor below 1.
         MissingExtraError: scikit-image is not installed.
     """
 
     channel: str = "rgb"
     crop_border: int = 0
     resize: str = "none"
+    mod_crop: int | None = None
     data_range: int = field(default=255, init=False)
     library: str = field(default="scikit-image", init=False)
     version: str = field(default_factory=_library_version)
@@ -65,6 +68,8 @@ class Convention:
             raise ConfigError(f"a channel is one of {', '.join(CHANNELS)}, but got {self.channel!r}")
         if self.crop_border < 0:
             raise ConfigError(f"crop_border must be an integer of at least 0, but is {self.crop_border}")
+        if self.mod_crop is not None and self.mod_crop < 1:
+            raise ConfigError(f"mod_crop must be a factor of at least 1, but is {self.mod_crop}")
         side, _, resample = self.resize.partition(":")
         if self.resize != "none" and (side not in ("picture", "reference") or resample not in FILTERS):
             raise ConfigError(
@@ -79,14 +84,16 @@ class Convention:
     @property
     def geometry(self) -> str:
         """What was cut off and resized, in words."""
+        factor = self.mod_crop or 1
+        mod = f"references cut to multiples of {factor} (mod-crop), " if factor > 1 else ""
         side, _, resample = self.resize.partition(":")
         crop = f"{self.crop_border} px cropped" if self.crop_border else "no crop"
-        return crop if self.resize == "none" else f"{side} resized ({resample}), {crop}"
+        return mod + (crop if self.resize == "none" else f"{side} resized ({resample}), {crop}")
 
     def plain(self) -> dict[str, Any]:
         """As JSON values."""
         names = ("channel", "crop_border", "data_range", "resize", "library", "version")
-        return {name: getattr(self, name) for name in names}
+        return {**{name: getattr(self, name) for name in names}, "mod_crop": self.mod_crop or 1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +141,8 @@ def measure_image(image: Pixels, reference: Pixels, convention: Convention) -> Q
 
 
 def resized(image: Pixels, reference: Pixels, convention: Convention) -> tuple[Pixels, Pixels]:
-    """An image and its reference, one of them brought to the other's size if the convention says so."""
+    """An image and what is compared of its reference, one of them brought to the other's size if it is so said."""
+    reference = divisible_part(reference, convention.mod_crop or 1)
     side, _, resample = convention.resize.partition(":")
     if side == "picture":
         return resize(image, reference.shape[:2], resample), reference

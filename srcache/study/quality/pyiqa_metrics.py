@@ -34,6 +34,12 @@ PREFIX = "pyiqa:"
 SETS = ("fid", "sfid", "fid_dinov2", "inception_score")
 """Metrics of a whole set of images."""
 
+BASIC = ("psnr", "ssim")
+"""Metrics that need no pyiqa."""
+
+_LEAST_OF_SET = 2
+"""Images without which a set has no spread: pyiqa then computes with NaN, some of it without end."""
+
 _MODES = {**dict.fromkeys(SETS, "clean"), "inception_score": "legacy_tensorflow"}
 """How the metrics of sets resize images for their network: as clean-fid does, or as the first TensorFlow did."""
 
@@ -99,6 +105,37 @@ class Scorer:
         if math.isnan(value):
             raise ImageError("metric_failed", f"{self.name} gives no number for it")
         return value
+
+
+def metric_name(name: str) -> str:
+    """The name under which a metric is known, whatever its capitals: LPIPS is lpips."""
+    prefix, bare = (PREFIX, name[len(PREFIX) :]) if name.lower().startswith(PREFIX) else ("", name)
+    if bare.lower() in BASIC and not prefix:
+        return bare.lower()
+    known = {one.lower(): one for one in _modes_here()}
+    return prefix + (bare if bare in known.values() else known.get(bare.lower(), bare))
+
+
+def least_images(name: str) -> int:
+    """How many images a metric needs at least."""
+    return _LEAST_OF_SET if name.removeprefix(PREFIX) in SETS else 1
+
+
+def needs_reference(name: str) -> bool:
+    """Whether a metric compares images with references; one that is not known does."""
+    bare = name.removeprefix(PREFIX)
+    if name in BASIC or bare == "inception_score":
+        return name in BASIC
+    mode = _modes_here().get(bare)
+    return mode is None or mode.kind != "single"
+
+
+def _modes_here() -> Mapping[str, Mode]:
+    """pyiqa's metrics; none where it is not installed, which whoever needs one of them says."""
+    try:
+        return known_metrics()
+    except MissingExtraError:
+        return {}
 
 
 def require_metric(name: str, *, allow_code: bool = False) -> None:

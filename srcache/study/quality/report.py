@@ -13,6 +13,7 @@ from srcache.errors import ConfigError
 from srcache.files import csv_text, write_atomic
 from srcache.images import Pixels, encode
 from srcache.study.quality.contact_sheet import Sheet, SheetRow, draw_sheet
+from srcache.wording import of_all
 
 SCHEMA = "srcache.quality/1"
 RESAMPLES = 2000
@@ -94,8 +95,9 @@ class QualityReport:
     """Everything about a set of images.
 
     Attributes:
-        reference, test: the folders, or the cache, as they were given.
+        reference, test: the folders, or the cache, as they were given; no reference where none was needed.
         recipe: the cache's recipe folder, or None.
+        pairs: how many there are; not each of them need have been measured.
         rows: name → metric → value, in the order of names; a metric that failed for an image is absent.
         summaries: per metric, in the order asked for.
         skipped, failures: what was left out.
@@ -104,9 +106,10 @@ class QualityReport:
         load_pair: reads an image and its reference again, for the contact sheet; None if there is to be none.
     """
 
-    reference: str
+    reference: str | None
     test: str
     recipe: str | None
+    pairs: int
     rows: Mapping[str, Mapping[str, float]]
     summaries: tuple[Summary, ...]
     skipped: tuple[Skipped, ...] = ()
@@ -122,6 +125,7 @@ class QualityReport:
             "reference": self.reference,
             "test": self.test,
             "recipe": self.recipe,
+            "pairs": self.pairs,
             "images": len(self.rows),
             "metrics": {one.metric: one.plain() for one in self.summaries},
             "bootstrap": {"resamples": RESAMPLES, "level": LEVEL, "seed": self.seed},
@@ -166,22 +170,25 @@ class QualityReport:
         rows = [self._row(title, name, *self.load_pair(name)) for title, name in worst + best]
         return draw_sheet(
             Sheet(
-                columns=("reference", "picture", f"difference x{_AMPLIFIED}"),
+                columns=("reference", "picture", f"difference x{_AMPLIFIED}") if self.reference else ("picture",),
                 rows=rows,
-                heading=f"{lead.metric}: worst and best of {lead.n}",
+                heading=f"{lead.metric}: worst and best (n {of_all(lead.n, self.pairs)})",
                 footing=lead.text,
             )
         )
 
     def _row(self, title: str, name: str, image: Pixels, reference: Pixels) -> SheetRow:
         difference = np.zeros_like(reference)
+        found = self.rows[name]
+        values = [f"{one.metric} {found[one.metric]:.4g}" for one in self.summaries if one.metric in found][:2]
+        caption = f"{title}\n{_short(name)}"
+        if self.reference is None:
+            return SheetRow(caption=caption, images=(image,), notes=("  ".join(values),))
         if image.shape == reference.shape:
             apart = np.abs(image.astype(np.int16) - reference.astype(np.int16))
             difference = (apart * _AMPLIFIED).clip(0, 255).astype(np.uint8)
-        found = self.rows[name]
-        values = [f"{one.metric} {found[one.metric]:.4g}" for one in self.summaries if one.metric in found][:2]
         return SheetRow(
-            caption=f"{title}\n{_short(name)}",
+            caption=caption,
             images=(reference, image, difference),
             notes=("", "  ".join(values), ""),
         )
@@ -209,6 +216,17 @@ def interval(values: Sequence[float], seed: int) -> tuple[float, float] | None:
     means = [array[rng.integers(0, len(array), len(array))].mean() for _ in range(RESAMPLES)]
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
+
+
+def mean_text(plain: Mapping[str, Any], pairs: int) -> str:
+    """A summary's mean in a few digits, never without its n, from its JSON values: 25.34 (n 33), 23.27 (n 7 of 33)."""
+    mean = "identical" if plain["mean"] is None else f"{plain['mean']:.4g}"
+    return f"{mean} (n {of_all(plain['n'], pairs)})"
+
+
+def part_note(count: int, pairs: int) -> str:
+    """What is to be said of a number over `count` of all pairs; empty if it is over all."""
+    return f"over {count} of {pairs} pairs; the others could not be measured" if count < pairs else ""
 
 
 def _short(name: str) -> str:

@@ -14,6 +14,7 @@ from string import Template
 from srcache.html.markup import Child, Markup, concat, name, prose, tag, text
 from srcache.html.slider import slider_script, slider_style
 from srcache.html.tables import definitions, folded
+from srcache.html.theme import theme_style
 from srcache.study.report.data.copies import BUDGET, MOST, ImageCopies, copy_images
 from srcache.study.report.data.gallery import Gallery, image_files, make_gallery
 from srcache.study.report.data.labels import arm_title
@@ -61,7 +62,7 @@ def render_page(studies: Sequence[Study], version: str, budget: int = BUDGET) ->
     )
     bodies = [_article(study, one, copies) for study, one in zip(studies, shown, strict=True)]
     title = studies[0].title if len(studies) == 1 else f"{len(studies)} studies"
-    style, script = slider_style() + _part("page.css"), slider_script() + _part("page.js")
+    style, script = theme_style() + slider_style() + _part("page.css"), slider_script() + _part("page.js")
     return Template(_part("page.html")).substitute(
         title=text(title),
         policy=text(_policy(style, script)),
@@ -105,6 +106,7 @@ def _head(study: Study) -> Markup:
         "header",
         study.heading(0, name(study.title)),
         None if study.complete else _incomplete(),
+        _newer() if study.newer else None,
         tag("p", question, class_="question", dir="auto") if question else None,
         tag("p", verdict or NO_VERDICT, class_="verdict" if len(verdict) < _LONG else "verdict long", dir="auto"),
         tag("p", f"{finding}.", class_="finding") if finding else None,
@@ -112,6 +114,19 @@ def _head(study: Study) -> Markup:
         if first_seed != verdict
         else None,
         definitions(_facts(study)),
+    )
+
+
+def _newer() -> Markup:
+    return tag(
+        "p",
+        tag("strong", "This is the latest complete set."),
+        prose(
+            " A later run of this experiment was begun and is not finished; the same `srcache experiment` command goes "
+            "on where it stopped, and then writes this page anew."
+        ),
+        class_="warning",
+        role="note",
     )
 
 

@@ -144,6 +144,7 @@ def measure_safety(
         todo = [one for one in wanted.items() if one[0] not in rows]
         if todo or renamed:
             failures = _Measurement(folder, items, store, classifier).run(todo, rows, progress)
+    folder.push()
     return SafetyReport(
         table=folder.path / TABLE,
         convention=convention,

@@ -105,6 +105,16 @@ def train_run(
             return _Training(sets, out, settings, device, about, start).run(progress, on_epoch)
 
 
+def holds_training(run: Path, sets: ArmSets, settings: TrainSettings) -> bool:
+    """Whether a folder holds just this training, finished.
+
+    Raises:
+        DamagedError: its record is not what was written.
+    """
+    about = _about(sets, settings, _first_weights(settings), resolve_device(settings.device))
+    return is_finished(run, about, replace=True)
+
+
 class _Training:
     """One training into a folder: its sets, its network and optimiser, and how far an earlier process has come.
 

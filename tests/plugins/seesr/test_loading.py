@@ -1,13 +1,14 @@
 """How SeeSR's networks come from files: every tensor has its place, and every fault of a file is reported in words."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from seesr_fixtures import case, parts, weights
-from srcache_plugins.seesr.loading import DTYPES, NEEDED, Loading, load_networks
+from srcache_plugins.seesr.loading import DTYPES, NEEDED, Loading, check_parts, load_networks
 
 from srcache.errors import WeightsError
 
@@ -59,6 +60,76 @@ def test_all_that_a_bundle_lacks_is_named(files):
 def test_parts_that_were_mixed_up_are_named(part, other, words, files):
     with pytest.raises(WeightsError, match=words):
         load_networks({**files, part: files[other]}, HOW)
+
+
+CONFIGS = ("unet.config", "controlnet.config", "vae.config", "text.config", "scheduler.config")
+
+
+@pytest.mark.parametrize("act", [check_parts, lambda files: load_networks(files, HOW)])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{}",
+        "[]",
+        "<!DOCTYPE html><html>",
+        '{"_class_name": "UNet2DCond',
+        '{"sample_size": 64}',
+        '{"hidden_size": "a"}',
+    ],
+)
+@pytest.mark.parametrize("part", CONFIGS)
+def test_settings_that_are_cut_empty_a_page_or_anothers_are_refused_with_their_file(part, text, act, files, tmp_path):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(WeightsError) as caught:
+        act({**files, part: tmp_path / "config.json"})
+    assert str(tmp_path / "config.json") in str(caught.value)
+    assert "fetch it again: delete" in str(caught.value)
+
+
+@pytest.mark.parametrize("act", [check_parts, lambda files: load_networks(files, HOW)])
+@pytest.mark.parametrize(("part", "other"), [(one, other) for one in CONFIGS for other in CONFIGS if one != other])
+def test_settings_of_another_network_are_refused_with_their_file(part, other, act, files, tmp_path):
+    mixed = tmp_path / "mixed.json"
+    mixed.write_bytes(files[other].read_bytes())
+    with pytest.raises(WeightsError, match=re.escape(str(mixed))):
+        act({**files, part: mixed})
+
+
+@pytest.mark.parametrize("act", [check_parts, lambda files: load_networks(files, HOW)])
+@pytest.mark.parametrize(
+    ("part", "change", "words"),
+    [
+        ("tokenizer.merges", lambda text: "", "merges.* lacks"),
+        ("tokenizer.merges", lambda text: text[: len(text) // 2].rpartition("\n")[0], r"lacks \d+ merges"),
+        ("tokenizer.merges", lambda text: "<html><body>Sign in, please</body></html>", "is no list of merges"),
+        ("tokenizer.vocab", lambda text: json.dumps(dict(list(json.loads(text).items())[:-60])), "lacks"),
+        ("tokenizer.vocab", lambda text: text[:200], "cannot be read as JSON"),
+        ("tokenizer.vocab", lambda text: '{"a": "b"}', "is no vocabulary"),
+        ("tokenizer.vocab", lambda text: "{}", "is no vocabulary"),
+    ],
+)
+def test_a_tokenizer_that_is_cut_or_a_page_is_refused_with_its_file(part, change, words, act, files, tmp_path):
+    broken = tmp_path / files[part].name
+    broken.write_text(change(files[part].read_text(encoding="utf-8")), encoding="utf-8")
+    with pytest.raises(WeightsError, match=words) as caught:
+        act({**files, part: broken})
+    assert str(broken) in str(caught.value)
+
+
+def test_a_network_of_zeros_is_refused(files, tmp_path):
+    zeros = {name: torch.zeros_like(tensor) for name, tensor in load_file(files["unet"]).items()}
+    save_file(zeros, tmp_path / "zeros.safetensors")
+    with pytest.raises(WeightsError, match=r"all numbers in .*zeros\.safetensors are zero"):
+        load_networks({**files, "unet": tmp_path / "zeros.safetensors"}, HOW)
+
+
+def test_files_that_are_good_are_found_good_without_reading_them(files):
+    check_parts(files)
+    with pytest.raises(WeightsError, match="UNet's checkpoint does not fit"):
+        check_parts({**files, "unet": files["controlnet"]})
+    with pytest.raises(WeightsError, match="lacks dape"):
+        check_parts(without(files, "dape"))
 
 
 def test_networks_are_what_the_files_say(networks):

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import torch
-from spandrel_nets import NETS, WINDOWS, opened, oracle, photo, pixels, recipe_of, tensors
+from spandrel_nets import AURA, NETS, WINDOWS, opened, oracle, photo, pixels, recipe_of, tensors
 from srcache_plugins.spandrel import network
 
 from srcache.engine.registry import open_engine
@@ -73,6 +73,57 @@ def test_tiles_and_half_precision_are_refused_exactly_where_spandrel_says_so(nam
             continue
         with pytest.raises(EngineError, match=words):
             opened(file, tmp_path, scale=net.scale, **fields)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda found: {f"_orig_mod.{name}": each for name, each in found.items()},
+        lambda found: {f"module.{name}": each for name, each in found.items()},
+        lambda found: {"state_dict": {f"model.{name}": each for name, each in found.items()}},
+        lambda found: {
+            "pytorch-lightning_version": "2.5.0",
+            "epoch": 3,
+            "state_dict": {
+                **{f"model._orig_mod.{name}": each for name, each in found.items()},
+                "loss.vgg.weight": torch.zeros(3),
+            },
+        },
+        lambda found: {"net_g": found},
+        lambda found: {"netG": {f"module.{name}": each for name, each in found.items()}, "netD": {"x": torch.ones(1)}},
+    ],
+)
+@pytest.mark.parametrize("name", ["compact", "esrgan"])
+def test_what_frameworks_put_around_a_network_is_taken_off(name, wrap, nets, tmp_path):
+    found = tensors(NETS[name].home, NETS[name].arguments)
+    torch.save(wrap(found), tmp_path / "WRAPPED.PTH")
+    images = photo(16, 24)
+    engine = opened(tmp_path / "WRAPPED.PTH", tmp_path, scale=NETS[name].scale)
+    expected = pixels(opened(nets / f"{name}.pth", tmp_path, scale=NETS[name].scale), images)
+    assert torch.equal(pixels(engine, images), expected)
+
+
+def test_a_pro_flag_beside_the_tensors_makes_the_pixels_that_spandrel_makes(nets, tmp_path):
+    found = tensors(NETS["cugan"].home, NETS["cugan"].arguments)
+    torch.save({**found, "pro": 1}, tmp_path / "pro.pth")
+    images = photo(32, 40)
+    made = pixels(opened(tmp_path / "pro.pth", tmp_path), images)
+    torch.testing.assert_close(made, oracle(tmp_path / "pro.pth", images), atol=2e-5, rtol=0)
+    assert not torch.allclose(made, pixels(opened(nets / "cugan.pth", tmp_path), images), atol=1e-2)
+
+
+def test_a_network_that_draws_noise_draws_it_from_each_images_seed(nets, tmp_path):
+    torch.save(tensors(AURA.home, AURA.arguments), tmp_path / "aura.pth")
+    engine, images = opened(tmp_path / "aura.pth", tmp_path, scale=4), photo(16, 16).expand(2, -1, -1, -1)
+    first, second = (outcome.image for outcome in engine.upscale(images, [1, 2]))
+    before = torch.random.get_rng_state()
+    (again,) = (outcome.image for outcome in engine.upscale(images[:1], [2]))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert torch.equal(again, second)
+    assert not torch.equal(first, second)
+    other = opened(tmp_path / "aura.pth", tmp_path, scale=4)
+    assert torch.equal(other.upscale(images[:1], [1])[0].image, first), "from its first call on"
+    assert (engine.info.stochastic, type(engine).info.stochastic) == (True, False)
 
 
 def test_bf16_is_refused_where_spandrel_says_so(nets, tmp_path, monkeypatch):

@@ -8,7 +8,8 @@ import pytest
 from tiny_experiment import COUNTS, TWO, answers, make_images, tiny
 
 from srcache.errors import CatalogError
-from srcache.images import decode
+from srcache.images import decode, encode
+from srcache.recipe.degradation import Degradation
 from srcache.study.experiment.data import prepare_data
 from srcache.study.experiment.run import run_experiment
 
@@ -88,6 +89,43 @@ def test_data_are_made_once_and_again_when_they_were_changed(images: Path, tmp_p
     lr.unlink()
     again = prepare_data(tmp_path, experiment, silent)
     assert (again.reused, again.digests) == (False, first.digests)
+
+
+def test_lr_of_sides_that_the_factor_does_not_divide_is_made_after_mod_crop(tmp_path: Path) -> None:
+    folder = make_images(tmp_path / "images", 17)
+    found = prepare_data(tmp_path / "out", tiny(folder), silent)
+    hr, lr = (decode((found.folder(kind, "test") / "down/down-1.png").read_bytes()) for kind in ("hr", "lr"))
+    assert (hr.shape, lr.shape) == ((17, 17, 3), (8, 8, 3))
+    assert np.array_equal(lr, Degradation(factor=2).apply(hr[:16, :16]))
+    rounded = prepare_data(tmp_path / "out", tiny(folder, degradation={"factor": 2, "mod_crop": False}), silent)
+    assert not rounded.reused
+    lr = decode((rounded.folder("lr", "test") / "down/down-1.png").read_bytes())
+    assert np.array_equal(lr, Degradation(factor=2).apply(hr))
+
+
+def test_images_whose_lr_copies_alone_are_equal_are_left_out_of_the_earlier_split_and_named(tmp_path: Path) -> None:
+    folder, said = make_images(tmp_path / "images"), list[str]()
+    for level, place in ((3, "train/down/a.png"), (4, "validation/across/b.png"), (5, "test/down/c.png")):
+        rgb = np.full((16, 16, 3), 100, np.uint8)
+        rgb[0, 0, 0] += np.uint8(level)  # in HR alone: LR is flat
+        (folder / place).write_bytes(encode(rgb, "png"))
+    data = {"kind": "folders", **{split: str(folder / split) for split in COUNTS}}
+    experiment = tiny(folder, data=data, degradation={"factor": 8, "filter": "nearest"})
+    found = prepare_data(tmp_path / "out", experiment, said.append)
+    assert [(one.name, one.reason) for one in found.failures] == [
+        ("validation/across/b.png", "equal_lr"),
+        ("train/down/a.png", "equal_lr"),
+    ]
+    assert (
+        f"{folder / 'train/down/a.png'} is the same image as {folder / 'test/down/c.png'}" in found.failures[1].detail
+    )
+    assert any("2 images are left out" in line for line in said)
+    assert {split: counts["down"] for split, counts in found.counts.items()} == {"train": 8, "validation": 4, "test": 6}
+    for kind in ("hr", "lr"):
+        assert not list(found.folder(kind, "train").rglob("a.*"))
+        assert list(found.folder(kind, "test").rglob("c.*"))
+    again = prepare_data(tmp_path / "out", experiment, said.append)
+    assert (again.reused, again.failures) == (True, found.failures)
 
 
 def test_a_limit_takes_so_many_of_each_class_by_seed_alone(images: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from statistics import fmean, stdev
 
 import pytest
 import yaml
-from tiny_experiment import ARMS, CLASSES, COUNTS, DOMAINS, SEEDS, accuracy, answers, tiny
+from tiny_experiment import ARMS, CLASSES, COUNTS, DOMAINS, SEEDS, accuracy, answers, home, tiny
 
 from srcache.errors import ConfigError
 from srcache.images import decode
@@ -26,9 +26,9 @@ def test_results_say_what_the_files_say(first: ExperimentResult) -> None:
     for arm in results["arms"]:
         own = [accuracy(out, arm["name"], seed, arm["domain"]) for seed in SEEDS]
         assert (arm["accuracy"], arm["mean"], arm["spread"]) == (own, fmean(own), stdev(own))
-        assert arm["runs"] == [f"runs/{arm['name']}/{seed}" for seed in SEEDS]
+        assert arm["runs"] == [f"runs/{home(out, arm['name'])}/{seed}" for seed in SEEDS]
         for seed, history, best in zip(SEEDS, arm["history"], arm["best_epoch"], strict=True):
-            run = json.loads((out / f"runs/{arm['name']}/{seed}/run.json").read_text())
+            run = json.loads((out / f"runs/{home(out, arm['name'])}/{seed}/run.json").read_text())
             assert (run["history"], run["best_epoch"], run["settings"]["seed"]) == (history, best, seed)
     grid = results["grid"]
     assert (grid["arms"], grid["domains"]) == (list(ARMS), list(DOMAINS))

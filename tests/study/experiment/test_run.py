@@ -1,6 +1,7 @@
 """Experiments from end to end on tiny images: what lies where, what is reused, what is refused, what failures do."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 from srcache_plugins.resample import Resample
-from tiny_experiment import ARMS, CLASSES, COUNTS, DOMAINS, SEEDS, TWO, answers, make_images, numbers, tiny
+from tiny_experiment import ARMS, CLASSES, COUNTS, DOMAINS, SEEDS, TWO, answers, home, make_images, numbers, tiny
 
 from srcache.engine.interface import Failure
-from srcache.errors import BusyError
+from srcache.errors import BusyError, ConfigError
 from srcache.files import lock
 from srcache.images import decode, encode
 from srcache.study.experiment.run import ExperimentResult, run_experiment
+from srcache.study.report import write_report
 
 pytestmark = pytest.mark.usefixtures("first", "no_drawings")
 
@@ -32,7 +34,7 @@ def test_one_folder_holds_everything(first: ExperimentResult) -> None:
     assert decode((out / "data/lr/test/down/down-0.png").read_bytes()).shape == (8, 8, 3)
     for arm in ARMS:
         for seed in SEEDS:
-            held = {path.name for path in (out / f"runs/{arm}/{seed}").iterdir()}
+            held = {path.name for path in (out / f"runs/{home(out, arm)}/{seed}").iterdir()}
             assert held == {"run.json", "history.csv", "model.safetensors", "curves.png"}
             for domain in DOMAINS:
                 assert len(answers(out, arm, seed, domain)) == 10
@@ -62,6 +64,49 @@ def test_other_settings_of_an_arm_train_that_arm_anew(out: Path, images: Path, f
     assert again.results["grid"]["accuracy"][0] == first.results["grid"]["accuracy"][0]
 
 
+def test_runs_with_other_settings_stay_beside_each_other(out: Path, images: Path, first: ExperimentResult) -> None:
+    arms = [{"name": name, "arm": name, **({"epochs": 1} if name == "sr" else {})} for name in ARMS]
+    before, kept = home(out, "sr"), stamps(out / "runs")
+    other = run_experiment(tiny(images, arms=arms), out)
+    assert home(out, "sr") != before
+    assert {path: stamp for path, stamp in stamps(out / "runs").items() if path in kept} == kept
+    again = run_experiment(tiny(images), out)
+    assert (other.trained, again.trained, home(out, "sr")) == (2, 0, before)
+    assert numbers(again.results) == numbers(first.results)
+
+
+def test_an_interrupted_run_with_other_settings_leaves_the_complete_results(
+    out: Path, images: Path, first: ExperimentResult
+) -> None:
+    def stop(text: str) -> None:
+        if text.startswith("training sr, seed 1"):
+            raise KeyboardInterrupt
+
+    arms = [{"name": name, "arm": name, **({"epochs": 1} if name == "sr" else {})} for name in ARMS]
+    config = (out / "experiment.yaml").read_text()
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(tiny(images, arms=arms), out, stop)
+    assert json.loads((out / "results.json").read_text()) == first.results
+    assert (out / "experiment.yaml").read_text() == config
+    assert json.loads((out / "started.json").read_text())["config"]["arms"][2]["epochs"] == 1
+    assert "This is the latest complete set." in write_report(out).read_text()
+    done = run_experiment(tiny(images, arms=arms), out)
+    assert (done.trained, done.results["complete"]) == (1, True)
+    assert not (out / "started.json").exists()
+    assert "latest complete set" not in done.report.read_text()
+    assert (out / "experiment.yaml").read_text() != config
+
+
+def test_runs_of_a_version_without_fingerprints_are_taken_over(
+    out: Path, images: Path, first: ExperimentResult
+) -> None:
+    for arm in ARMS:
+        os.rename(out / f"runs/{home(out, arm)}", out / f"runs/{arm}")
+    again = run_experiment(tiny(images), out)
+    assert (again.trained, again.reused) == (0, 8)
+    assert numbers(again.results) == numbers(first.results)
+
+
 @pytest.mark.slow
 def test_other_images_are_noticed(out: Path, tmp_path: Path) -> None:
     other = make_images(tmp_path / "others")
@@ -75,11 +120,11 @@ def test_other_images_are_noticed(out: Path, tmp_path: Path) -> None:
 
 
 def test_what_was_lost_or_changed_is_made_again(out: Path, images: Path, first: ExperimentResult) -> None:
-    lost = ["cache", "runs/hr/0/model.safetensors", "predictions/sr/1/lr.csv"]
+    lost = ["cache", f"runs/{home(out, 'hr')}/0/model.safetensors", f"predictions/{home(out, 'sr')}/1/lr.csv"]
     lost += ["quality/sr.csv", "pictures/sr", "data/lr/test"]
     for path in (out / name for name in lost):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    changed = out / "predictions/hr/1/hr.csv"
+    changed = out / f"predictions/{home(out, 'hr')}/1/hr.csv"
     changed.write_text(changed.read_text().replace("across", "down"))
     again = run_experiment(tiny(images), out)
     assert numbers(again.results) == numbers(first.results)
@@ -105,6 +150,21 @@ def test_an_interrupted_experiment_is_completed_with_the_same_numbers(
         run_experiment(tiny(images), tmp_path / "out", stop)
     assert json.loads((tmp_path / "out/results.json").read_text())["complete"] is False
     assert numbers(run_experiment(tiny(images), tmp_path / "out").results) == numbers(first.results)
+
+
+def test_every_test_image_is_measured_whatever_its_sides_and_n_is_said(tmp_path: Path) -> None:
+    said: list[str] = []
+    folder = make_images(tmp_path / "images", 17)
+    results = run_experiment(tiny(folder, seeds=[0], arms=TWO), tmp_path / "out", said.append).results
+    for domain in ("bicubic", "sr"):
+        psnr = results["quality"][domain]["metrics"]["psnr"]
+        assert (psnr["n"], results["quality"][domain]["pairs"], psnr["convention"]["mod_crop"]) == (10, 10, 2)
+    line = next(line for line in said if line.startswith("image quality of sr:"))
+    assert line.count("(n 10)") == 2
+    assert "mod crop: 2" in (tmp_path / "out/report.html").read_text()
+    plain = tiny(folder, seeds=[0], arms=TWO, degradation={"factor": 2, "mod_crop": False})
+    with pytest.raises(ConfigError, match=r"--set quality\.resize=picture:bicubic"):
+        run_experiment(plain, tmp_path / "rounded")
 
 
 def test_a_folder_in_which_an_experiment_runs_is_refused(tmp_path: Path, images: Path) -> None:

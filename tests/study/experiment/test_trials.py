@@ -42,7 +42,7 @@ def test_a_trial_is_carried_out_once(
 ) -> None:
     trial = Trial(runner=runner, arm=tiny(images).arms[0], seed=1)
     assert str(trial) == "lr, seed 1"
-    assert trial.folder == runner.out / "runs/lr/1"
+    assert trial.folder == runner.out / f"runs/lr-{trial.fingerprint}/1"
     lines: list[tuple[str, EpochLine]] = []
     known = carry_out(trial, lambda one, line: lines.append((str(one), line)))
     assert (known.run.reused, known.predicted, known.known, lines) == (True, 0, 4, [])

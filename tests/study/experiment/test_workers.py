@@ -8,7 +8,7 @@ import pytest
 from tiny_experiment import TWO, numbers, tiny
 
 from srcache.study.experiment.run import run_experiment
-from srcache.study.experiment.workers import ProgressReporter
+from srcache.study.experiment.workers import Expected, ProgressReporter
 from srcache.study.train.runs import EpochLine
 
 pytestmark = pytest.mark.usefixtures("no_drawings")
@@ -57,6 +57,24 @@ def test_the_time_that_is_left_comes_from_the_pace_of_epochs_and_the_number_of_j
     reporter.skip(26)
     reporter.epoch(trials[2], line(10, 1.0))
     assert said[-1].endswith("75.0% right")
+
+
+def test_the_time_that_is_left_is_told_by_arm_and_holds_the_steps_after_training() -> None:
+    said: list[str] = []
+    small, large = trial(10), trial(10)
+    expected = Expected(weights=[1.0, 16.0], tail=0.5, after=7.0, after_epochs=2.0)
+    reporter = ProgressReporter([small, large], 1, said.append, expected)
+    reporter.epoch(small, line(1, 0.1))
+    # 9 epochs of 0.1 and 10 of 1.6, half an epoch each to predict, 7 s, and 2 epochs of 0.85
+    assert said[-1].endswith(f"; about {0.9 + 16 + 0.05 + 0.8 + 7 + 1.7:.0f} s left")
+    reporter.epoch(large, line(1, 4.0))
+    # an arm that was seen goes by its own pace; the mean arm costs (0.1 / 1 + 4 / 16) / 2 for each weight
+    assert said[-1].endswith(f"; about {0.9 + 36 + 0.05 + 2 + 7 + 2 * 0.175 * 8.5:.0f} s left")
+    outcome: Any = SimpleNamespace(run=SimpleNamespace(reused=False, best_epoch=1, history=(1,)), predicted=4)
+    reporter.skip(9, small)
+    reporter.finish(small, outcome, 3.0)
+    reporter.epoch(large, line(2, 4.0))
+    assert said[-1].endswith(f"; about {32 + 2 + 7 + 2 * 0.175 * 8.5:.0f} s left")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """LR copies: Pillow's resize as oracle, names kept, what cannot be read counted."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,9 +10,9 @@ from PIL import Image
 from prepare_commands import images
 
 from srcache.catalog.scanning import scan
-from srcache.errors import RecipeError
+from srcache.errors import ConfigError, RecipeError
 from srcache.images import Pixels, decode
-from srcache.study.prepare.lr import make_lr
+from srcache.study.prepare.lr import Shrinking, make_lr
 
 
 @pytest.mark.parametrize("filter", ["bicubic", "lanczos", "box"])
@@ -29,9 +30,34 @@ def test_lr_is_pillows_resize(photos: Path, tmp_path: Path, filter: str) -> None
 
 def test_lr_of_sides_that_do_not_divide(tmp_path: Path, make_image: Callable[..., Pixels]) -> None:
     (tmp_path / "hr").mkdir()
-    Image.fromarray(make_image(15, 7)).save(tmp_path / "hr/a.b.png")
+    rgb = make_image(15, 7)
+    Image.fromarray(rgb).save(tmp_path / "hr/a.b.png")
     make_lr(tmp_path / "hr", tmp_path / "lr", 6)
-    assert decode((tmp_path / "lr/a.b.png").read_bytes()).shape == (3, 1, 3)
+    expected = Image.fromarray(rgb[:12, :6]).resize((1, 2), Image.Resampling.BICUBIC)
+    np.testing.assert_array_equal(decode((tmp_path / "lr/a.b.png").read_bytes()), np.asarray(expected))
+    make_lr(tmp_path / "hr", tmp_path / "rounded", 6, mod_crop=False)
+    assert decode((tmp_path / "rounded/a.b.png").read_bytes()).shape == (3, 1, 3)
+
+
+def test_a_side_shorter_than_the_factor_stays(tmp_path: Path, make_image: Callable[..., Pixels]) -> None:
+    (tmp_path / "hr").mkdir()
+    Image.fromarray(make_image(13, 3)).save(tmp_path / "hr/a.png")
+    make_lr(tmp_path / "hr", tmp_path / "lr", 6)
+    assert decode((tmp_path / "lr/a.png").read_bytes()).shape == (2, 1, 3)
+
+
+def test_a_folder_that_was_begun_without_mod_crop_is_completed_without_it(photos: Path, tmp_path: Path) -> None:
+    make_lr(photos, tmp_path / "lr", 4, mod_crop=False)
+    marker = json.loads((tmp_path / "lr/prepare.json").read_text())
+    assert marker["parameters"] == {"degradation": "bicubic/4"}, "as folders say that were made before mod-crop"
+    assert make_lr(photos, tmp_path / "lr", 4, mod_crop=False).kept == 12
+    with pytest.raises(ConfigError, match="mod_crop: not set there, true asked for"):
+        make_lr(photos, tmp_path / "lr", 4)
+
+
+def test_mod_crop_is_true_or_false() -> None:
+    with pytest.raises(RecipeError, match="mod_crop must be true or false, but is 'no'"):
+        Shrinking(factor=4, mod_crop="no")  # type: ignore[arg-type]
 
 
 def test_unusable_images_are_counted_and_listed(photos: Path, tmp_path: Path) -> None:

@@ -11,13 +11,16 @@ from PIL import Image
 from quality_folders import BASIC, RGB, UP, noisy, rows_of, save
 
 from srcache.errors import ConfigError, ImageError, MissingExtraError
-from srcache.images import resize
+from srcache.images import decode, resize
 from srcache.recipe.degradation import Degradation
+from srcache.study.prepare.lr import make_lr
 from srcache.study.quality import measure as work
+from srcache.study.quality import pyiqa_metrics
 from srcache.study.quality.measure import QualitySettings, measure_folders
 from srcache.study.quality.pairs import Pick
 from srcache.study.quality.psnr_ssim import Convention, measure_image
-from srcache.study.quality.pyiqa_metrics import Scorer
+from srcache.study.quality.pyiqa_metrics import Mode, Scorer, least_images
+from srcache.study.quality.report import mean_text
 
 
 @pytest.mark.medium
@@ -93,6 +96,51 @@ def test_when_nothing_can_be_measured_it_is_an_error_with_reasons(tmp_path):
         measure_folders(tmp_path / "hr", tmp_path / "lr", BASIC, RGB)
 
 
+@pytest.fixture
+def odd_sides(tmp_path):
+    """References whose sides 4 does not divide, and what an x4 engine makes of their LR copies."""
+    sides = [(40, 41), (42, 43), (43, 40), (45, 50), (47, 61)]
+    for number, (height, width) in enumerate(sides):
+        save(tmp_path / f"hr/{number}.png", picture(height, width, number))
+    make_lr(tmp_path / "hr", tmp_path / "lr", 4)
+    for number in range(len(sides)):
+        lr = decode((tmp_path / f"lr/{number}.png").read_bytes())
+        save(tmp_path / f"sr/{number}.png", resize(lr, (4 * lr.shape[0], 4 * lr.shape[1]), "lanczos"))
+    return tmp_path
+
+
+def test_sides_that_the_factor_does_not_divide_are_cut_so_that_every_pair_is_measured(odd_sides):
+    report = measure_folders(odd_sides / "hr", odd_sides / "sr", BASIC, RGB)
+    assert (report.failures, report.pairs) == ((), 5)
+    for name, values in report.rows.items():
+        image, reference = (decode((odd_sides / of / f"{name}.png").read_bytes()) for of in ("sr", "hr"))
+        height, width = image.shape[:2]
+        assert values["psnr"] == measure_image(image, reference[:height, :width], RGB).psnr
+    psnr = report.summaries[0]
+    assert (psnr.n, psnr.note, psnr.convention["mod_crop"]) == (5, "", 4)
+    assert psnr.text.startswith("RGB, references cut to multiples of 4 (mod-crop), no crop")
+    assert report.load_pair("2")[1].shape == (40, 40, 3), "the contact sheet shows what was compared"
+    assert measure_folders(odd_sides / "hr", odd_sides / "sr", BASIC, Convention(mod_crop=4)).rows == report.rows
+
+
+def test_lr_is_enlarged_to_what_it_shows_of_its_reference(odd_sides):
+    how = Convention(resize="picture:bicubic")
+    report = measure_folders(odd_sides / "hr", odd_sides / "lr", ("psnr",), how)
+    lr, hr = (decode((odd_sides / of / "4.png").read_bytes()) for of in ("lr", "hr"))
+    assert report.rows["4"]["psnr"] == measure_image(resize(lr, (44, 60), "bicubic"), hr[:44, :60], RGB).psnr
+    assert report.summaries[0].convention["mod_crop"] == 4
+
+
+def test_without_mod_crop_a_mean_says_that_it_is_over_a_part(odd_sides):
+    (odd_sides / "sr/0.png").unlink()
+    save(odd_sides / "sr/0.png", picture(40, 41, 3))
+    report = measure_folders(odd_sides / "hr", odd_sides / "sr", ("psnr",), Convention(mod_crop=1))
+    psnr = report.summaries[0]
+    assert (psnr.n, psnr.note) == (1, "over 1 of 5 pairs; the others could not be measured")
+    assert 'such as Convention(resize="picture:bicubic")' in report.failures[0].detail
+    assert mean_text(psnr.plain(), report.pairs).endswith(" (n 1 of 5)")
+
+
 def test_progress_counts_pairs(folders):
     seen = []
     measure_folders(*folders, BASIC, RGB, progress=lambda *at: seen.append(at))
@@ -122,7 +170,7 @@ def test_scorers_get_cropped_images_in_the_unit_range(folders, fakes):
     assert ([name for name, _ in first.worst], first.lower_better) == (["b/2", "b/3", "b/4"], True)
     assert first.convention == {
         **{"metric": "l1", "library": "fake", "weights": []},
-        **{"crop_border": 4, "resize": "none"},
+        **{"crop_border": 4, "resize": "none", "mod_crop": 1},
     }
 
 
@@ -165,9 +213,62 @@ def test_a_set_metric_sees_exactly_the_compared_images(folders, fakes):
     assert np.array_equal(laid["images"][0], noisy(picture(32, 40, 7), 16)[2:-2, 2:-2])
     fid = report.summaries[0]
     assert (fid.mean, fid.median, fid.interval, fid.worst) == (12.5, None, None, ())
-    assert "7 pictures" in fid.note
+    assert fid.note.startswith("over 7 of 8 pairs; the others could not be measured; of 7 images")
     assert list(rows_of(report)[0]) == ["name", "psnr"]
     assert report.plain()["metrics"]["fid"]["mean"] == 12.5
+
+
+def test_a_set_of_one_is_refused_before_anything_is_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(work, "require_metric", lambda *_, **__: pytest.fail("no weights are looked for"))
+    for folder in ("hr", "sr"):
+        save(tmp_path / folder / "a.png", picture(32, 40, 0))
+    for names in (("fid",), ("psnr", "FID")):
+        with pytest.raises(ConfigError, match=r"^fid needs at least 2 images, but there is 1$"):
+            measure_folders(tmp_path / "hr", tmp_path / "sr", names, RGB)
+    how = QualitySettings(optional=True)
+    report = measure_folders(tmp_path / "hr", tmp_path / "sr", ("psnr", "fid"), RGB, how)
+    assert [(one.metric, one.reason) for one in report.skipped] == [
+        ("fid", "fid needs at least 2 images, but there is 1")
+    ]
+    assert [one.metric for one in report.summaries] == ["psnr"]
+
+
+def test_a_set_of_which_one_could_be_measured_is_not_measured(tmp_path, fakes):
+    fakes["fid"] = _fake("fid", "set", lambda *_, **__: pytest.fail("it would never end"), lower=True)
+    for folder in ("hr", "sr"):
+        save(tmp_path / folder / "a.png", picture(32, 40, 0))
+        save(tmp_path / folder / "b.png", picture(32, 40, 1))
+    (tmp_path / "sr/b.png").write_bytes(b"")
+    report = measure_folders(tmp_path / "hr", tmp_path / "sr", ("fid", "psnr"), RGB)
+    assert [(one.source, one.metric, one.reason) for one in report.failures] == [
+        ("b", "", "empty"),
+        ("(the whole set)", "fid", "too_few"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["fid", "sfid", "fid_dinov2", "inception_score", "pyiqa:fid"])
+def test_every_metric_states_its_least_n(name):
+    assert (least_images(name), least_images("psnr"), least_images("lpips")) == (2, 1, 1)
+
+
+def test_metrics_that_look_at_one_image_need_no_references(folders, fakes, tmp_path):
+    fakes["mean"] = _fake("mean", "single", lambda image: image.mean())
+    monkey = {"mean": Mode("single", False, {})}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pyiqa_metrics, "known_metrics", lambda: monkey)
+        report = measure_folders(None, folders[1], ("Mean",), Convention(crop_border=2))
+        with pytest.raises(ConfigError, match="psnr, lpips compare images with references"):
+            measure_folders(None, folders[1], ("PSNR", "lpips", "mean"), RGB)
+    assert (report.plain()["reference"], report.pairs, report.summaries[0].n) == (None, 8, 8)
+    assert report.rows["b/9"]["mean"] == pytest.approx(
+        decode((folders[1] / "b/9.png").read_bytes())[2:-2, 2:-2].mean() / 255, rel=1e-5
+    )
+    assert len(report.write(tmp_path / "out")) == 3
+
+
+def test_names_of_metrics_are_the_same_in_capitals(folders):
+    report = measure_folders(*folders, ("PSNR", "psnr", "Ssim"), RGB)
+    assert [one.metric for one in report.summaries] == ["psnr", "ssim"]
 
 
 def test_chance_is_the_same_for_every_image_and_leaves_no_trace(fakes):

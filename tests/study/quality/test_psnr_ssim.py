@@ -179,6 +179,7 @@ def test_every_number_says_how_it_was_measured() -> None:
         "resize": "none",
         "library": "scikit-image",
         "version": version("scikit-image"),
+        "mod_crop": 1,
     }
     assert "psnr_reason" not in plain
     assert str(Y4).startswith("Y (BT.601, 16–235, rounded), 4 px cropped, range 255, scikit-image ")

@@ -55,7 +55,19 @@ def test_seconds_apart_the_same_measurement_is_the_same_document(folders):
 def test_the_document_says_what_others_read(folders):
     plain = measure_folders(*folders, ("psnr",), Convention(channel="y", crop_border=2)).plain()
     assert list(plain) == [
-        *("schema", "reference", "test", "recipe", "images", "metrics", "bootstrap", "skipped", "failures", "seconds"),
+        *(
+            "schema",
+            "reference",
+            "test",
+            "recipe",
+            "pairs",
+            "images",
+            "metrics",
+            "bootstrap",
+            "skipped",
+            "failures",
+            "seconds",
+        ),
     ]
     assert plain["schema"] == "srcache.quality/1"
     psnr = plain["metrics"]["psnr"]
@@ -69,6 +81,7 @@ def test_the_document_says_what_others_read(folders):
         "data_range": 255,
         "resize": "none",
         "library": "scikit-image",
+        "mod_crop": 1,
     }
     assert plain["bootstrap"] == {"resamples": 2000, "level": 0.95, "seed": 0}
 

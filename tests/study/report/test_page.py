@@ -1,11 +1,9 @@
 """The page: its head, what it may load, what everybody can read, and a sentence wherever something is missing."""
 
 import copy
-import re
 from base64 import b64encode
 from hashlib import sha256
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,7 +16,6 @@ from report_page import (
     assert_ids_and_references_fit,
     data_of,
     render,
-    style_of,
 )
 
 from srcache.wording import percent
@@ -213,58 +210,6 @@ def test_tables_have_captions_and_headers(page):
         assert one["text"].strip()
     assert len(page.all("caption")) == len(page.all("table")) > 10
     assert all(one["attrs"].get("scope") in ("row", "col") for one in page.all("th"))
-
-
-def _variables(css, dark):
-    light_block = re.search(r":root \{(.*?)\}", css, re.DOTALL).group(1)
-    dark_block = re.search(r"prefers-color-scheme: dark\) \{\s*:root \{(.*?)\}", css, re.DOTALL).group(1)
-    found = dict(re.findall(r"--([\w]+): (#[0-9a-f]{6});", light_block))
-    return {**found, **(dict(re.findall(r"--([\w]+): (#[0-9a-f]{6});", dark_block)) if dark else {})}
-
-
-def _luminance(colour):
-    channels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-    linear = [one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in channels]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def contrast(one, other):
-    """The ratio of WCAG 2."""
-    brighter, darker = sorted((_luminance(one), _luminance(other)), reverse=True)
-    return (brighter + 0.05) / (darker + 0.05)
-
-
-@pytest.mark.parametrize("dark", [False, True])
-def test_every_ink_is_readable_on_every_ground(html, dark):
-    colours = _variables(style_of(html), dark)
-    heats = [key for key in colours if key.startswith("heat")]
-    lines = [key for key in colours if key.startswith("line")]
-    assert len(heats) == 8
-    assert len(lines) == 6
-    low = {}
-    for ink in ("ink", "soft", "link", "good", "bad"):
-        grounds = ["paper", "panel"] + (heats if ink == "ink" else [])
-        low |= {(ink, ground): contrast(colours[ink], colours[ground]) for ground in grounds}
-    assert {pair: ratio for pair, ratio in low.items() if ratio < 4.5} == {}
-    marks = {
-        (mark, ground): contrast(colours[mark], colours[ground])
-        for mark in (*lines, "edge", "focus")
-        for ground in ("paper", "panel")
-    }
-    assert {pair: ratio for pair, ratio in marks.items() if ratio < 3} == {}
-
-
-def test_dark_redefines_every_colour(html):
-    assert set(_variables(style_of(html), False)) == set(_variables(style_of(html), True))
-    light, dark = (_variables(style_of(html), which) for which in (False, True))
-    assert [key for key in light if light[key] == dark[key]] == []
-
-
-def test_shades_grow_evenly(html):
-    for dark, sign in ((False, -1), (True, 1)):
-        colours = _variables(style_of(html), dark)
-        steps = np.diff([_luminance(colours[f"heat{at}"]) for at in range(8)])
-        assert (sign * steps > 0).all()
 
 
 def test_the_policy_allows_the_page_itself_and_nothing_else(page):

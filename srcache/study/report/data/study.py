@@ -11,6 +11,8 @@ from srcache.html.markup import Markup, tag
 
 SCHEMA = "srcache.experiment/1"
 RESULTS = "results.json"
+STARTED = "started.json"
+"""What was begun after the results were complete, and is not finished yet."""
 
 _T = TypeVar("_T")
 
@@ -52,6 +54,11 @@ class Study:
     def verdict(self) -> str:
         """What may be said: of all seeds where there are several, else of the one comparison; empty without one."""
         return self.word("verdict") or self.word("compare", "verdict")
+
+    @property
+    def newer(self) -> bool:
+        """Whether a later run with other settings or images was begun, and is not finished."""
+        return self.complete and (self.root / STARTED).is_file()
 
     @property
     def complete(self) -> bool:

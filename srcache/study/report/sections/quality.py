@@ -11,7 +11,7 @@ from srcache.html.tables import data_table, folded, missing
 from srcache.study.report.data.gallery import KINDS, Gallery
 from srcache.study.report.data.labels import metric_name, score
 from srcache.study.report.data.study import Study, inside
-from srcache.wording import NOTHING, counted, number, percent, real
+from srcache.wording import NOTHING, counted, number, of_all, percent, real
 
 STEPS = 20
 MOST = 500
@@ -32,9 +32,9 @@ def by_metric(study: Study, shown: Gallery) -> Markup:
                 rows.append(_quality_row(study, shown, (kind, metric), found))
     caption = concat(
         "Image quality against HR. ",
-        tag("span", "Mean over the test images with its bootstrap interval, and the extreme images."),
+        tag("span", "Mean over n test images with its bootstrap interval, and the extreme images."),
     )
-    headers = ["Metric", "Image", "Mean", "95 % interval", "Worst", "Best"]
+    headers = ["Metric", "Image", "Mean", "n", "95 % interval", "Worst", "Best"]
     problems = left_out(study)
     lines = folded(f"{counted(len(problems), 'thing')} not measured", tag("ul", [tag("li", one) for one in problems]))
     return concat(
@@ -107,7 +107,13 @@ def _quality_row(study: Study, shown: Gallery, of: tuple[str, str], found: dict[
         tag("small", note) if isinstance(note, str) and note else None,
     )
     ends = [_first(study, shown, inside(found, list, end)) for end in ("worst", "best")]
-    return [title, KINDS[kind], score(metric, found.get("mean")), between, *ends]
+    return [title, KINDS[kind], score(metric, found.get("mean")), _n(study, kind, found), between, *ends]
+
+
+def _n(study: Study, kind: str, found: dict[str, Any]) -> str:
+    """How many images a mean is over, and of how many."""
+    count, pairs = real(found.get("n")), real(study.part("quality", kind).get("pairs"))
+    return NOTHING if count is None else of_all(int(count), int(pairs or count))
 
 
 def _ends(found: Any) -> tuple[float | None, float | None]:

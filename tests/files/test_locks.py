@@ -11,7 +11,7 @@ import pytest
 from paths import ROOT
 
 from srcache.catalog.sources import open_source
-from srcache.locks import ForkLock
+from srcache.files.locks import ForkLock
 
 LOCKS = {"Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore", "Event", "Barrier"}
 
@@ -128,7 +128,7 @@ def test_every_lock_of_a_module_is_prepared_for_a_fork() -> None:
             if any(ast.unparse(call.func).split(".")[-1] in LOCKS for call in calls):
                 name = ast.unparse(node.targets[0] if isinstance(node, ast.Assign) else node.target)
                 wrong += [f"{path.relative_to(ROOT)}: {name}"] if name not in bodies else []
-    assert wrong == [], "use srcache.locks.ForkLock, or register functions that take care of it"
+    assert wrong == [], "use srcache.files.locks.ForkLock, or register functions that take care of it"
 
 
 def _is_value(node: ast.stmt) -> bool:

@@ -1,7 +1,7 @@
 """Locks between threads that a fork cannot leave locked: a worker is forked whenever a loader starts one.
 
 A forked process has a copy of every lock as it was, but only the thread that forked. A lock that another thread held is
-then never released. `tests/test_locks.py` looks for locks of modules that would be left like that.
+then never released. `tests/files/test_locks.py` looks for locks of modules that would be left like that.
 """
 
 import os

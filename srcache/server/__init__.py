@@ -1,0 +1,1 @@
+"""`srcache serve`: an HTTP service that fills a cache and answers from it."""
