@@ -57,10 +57,6 @@ class Cache:
         """Where it lies, for people: a path or a URL."""
         return self.path if self.mirror is None else self.mirror.url
 
-    def lasting(self) -> "Cache":
-        """The same, by its home: it stays the same when the process changes its folder."""
-        return replace(self, path=self.home)
-
     def size(self, path: Path | None = None) -> int:
         """The size in bytes of one of its files or folders, or of all of it."""
         path = path or self.path
@@ -293,15 +289,18 @@ def find_folder(cache: str | Path | Cache, recipe: str | Recipe | None) -> Recip
     Raises:
         CacheError: no such cache or recipe, or several and none was named.
     """
-    require_place(cache)
-    return (cache if isinstance(cache, Cache) else open_cache(cache, notes=False)).lasting().find(recipe)
+    cache = lasting(cache)
+    return (cache if isinstance(cache, Cache) else open_cache(cache, notes=False)).find(recipe)
 
 
-def require_place(cache: Any) -> None:
-    """Refuse what names no cache.
+def lasting(cache: Any) -> str | Path | Cache:
+    """A cache by a path from the root of the file system, which stays the same when the process changes its folder.
 
     Raises:
         CacheError: it is no path, no URL and no Cache.
     """
-    if not isinstance(cache, str | Path | Cache):
+    if isinstance(cache, Cache):
+        return replace(cache, path=cache.home)
+    if not isinstance(cache, str | Path):
         raise CacheError(f"a cache is a folder that `srcache build` made, or a URL, but got {cache!r}")
+    return cache if is_url(cache) else Path(os.path.abspath(cache))

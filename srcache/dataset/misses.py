@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srcache.cache.manifest import Cache, RecipeFolder, find_folder
+from srcache.cache.manifest import Cache, RecipeFolder, find_folder, lasting
 from srcache.dataset.missing import Filler, Made, Missing
 from srcache.dataset.remote_misses import RemoteFiller
 from srcache.dataset.remote_recipes import remote_folder
@@ -124,12 +124,14 @@ def fallback_of(on_miss: Any) -> Any:
 def miss_folder(on_miss: Any, cache: str | Path | Cache, recipe: str | Recipe | None) -> RecipeFolder:
     """A recipe's folder in a cache; with a RemoteService, also of a recipe that only the service has yet.
 
+    The process may change its folder later.
+
     Raises:
         CacheError: no such cache or recipe, or several and none was named.
     """
     if not isinstance(on_miss, RemoteService):
         return find_folder(cache, recipe)
-    client = RemoteClient(on_miss)
+    cache, client = lasting(cache), RemoteClient(on_miss)
     try:
         return remote_folder(cache, recipe, client)
     finally:

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from srcache.cache.manifest import Cache, RecipeFolder, create_cache, require_place
+from srcache.cache.manifest import Cache, RecipeFolder, create_cache
 from srcache.errors import CacheError, RecipeError, ServiceError, listed
 from srcache.recipe.reading import restore
 from srcache.recipe.recipe import Recipe
@@ -29,11 +29,10 @@ def remote_folder(cache: str | Path | Cache, recipe: str | Recipe | None, client
         client: asks the service, if the cache lacks the recipe.
 
     Raises:
-        CacheError: `cache` names none, several recipes fit, or the service has none that does.
+        CacheError: several recipes fit, or the service has none that does.
         ServiceError: it does not answer, or what it describes is not what it says.
     """
-    require_place(cache)
-    opened = (cache if isinstance(cache, Cache) else create_cache(cache)).lasting()
+    opened = cache if isinstance(cache, Cache) else create_cache(cache)
     held = [path for path in opened.paths() if (path / "recipe.yaml").exists()]
     if held if recipe is None else _fits(held, recipe):
         return opened.find(recipe)

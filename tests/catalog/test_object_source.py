@@ -99,3 +99,21 @@ def test_where_no_image_is_it_is_said(objects_url: str) -> None:
         scan(objects_url)
     with pytest.raises(CatalogError, match="a CSV file is read from this machine"):
         scan(f"{objects_url}/list.csv")
+
+
+def test_classes_are_those_of_the_folder_also_without_images(photos: Path, objects_url: str) -> None:
+    for name in ("air/notes.txt", "cache/srcache.json", "water/.hidden", ".x/a.txt"):
+        (photos / name).parent.mkdir(exist_ok=True)
+        (photos / name).write_text("no image")
+    objects = object_folder(objects_url)
+    for file in photos.rglob("*"):
+        if file.is_file():
+            objects.put(file.relative_to(photos).as_posix(), file)
+    found, local = scan(objects_url), scan(photos)
+    assert found.classes == local.classes
+    assert {"air", "water"} < set(found.classes)
+    assert "cache" not in found.classes
+    assert found.source is not None
+    assert [found.classes[found.source.label(index)] for index in range(len(found))] == [r.label for r in local.rows]
+    objects.put("flat.png", b"1")
+    assert "flat.png lies beside folders with images (bark)" in scan(objects_url).unclassed

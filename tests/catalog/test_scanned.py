@@ -106,6 +106,35 @@ def test_classes_have_the_numbers_that_the_scanned_has(tmp_path: Path) -> None:
     assert names(scan(tmp_path / "two.csv")) == ["10/a.png", "2/a.png", "1/a.png"]
 
 
+def test_classes_without_images_keep_their_numbers(tmp_path: Path) -> None:
+    folder = tree(tmp_path / "tree", "b/1.png", "d/1.png", "d/2.png")
+    for name in ("a", "c", "e, f\r"):
+        (folder / name).mkdir()
+    catalog, found = scan(folder), rewritten(folder, tmp_path / "catalog.csv")
+    assert (found.classes, found.digest, len(found)) == (catalog.classes, catalog.digest, 3)
+    assert found.classes == ("a", "b", "c", "d", "e, f\r")
+    assert (tmp_path / "catalog.csv").read_text().splitlines()[4] == ",,a,0,"
+    assert scan(tmp_path / "catalog.csv", trust=False).classes == catalog.classes
+    assert not write_scanned(found, tmp_path / "catalog.csv"), "what is written again is the same"
+
+
+def test_lines_that_are_taken_out_move_no_class(photos: Path) -> None:
+    write_scanned(scan(photos), photos / "catalog.csv")
+    lines = (photos / "catalog.csv").read_text().splitlines()
+    (photos / "catalog.csv").write_text("\n".join([lines[0], lines[-1]]))
+    assert scan(photos / "catalog.csv").classes == ("0", "1", "moss")
+    (photos / "catalog.csv").write_text("\n".join([lines[0], lines[-1].replace(",2,", ",1000000000,")]))
+    with pytest.raises(CatalogError, match="expected class numbers below 100000, but got 1000000000"):
+        scan(photos / "catalog.csv")
+
+
+def test_labels_that_cannot_be_classes_say_so_as_they_do_in_what_was_scanned(photos: Path) -> None:
+    listed = csv_of(photos, "path,label\nbark/bark0.png,0.5\nbark/bark1.png,1.5\n")
+    found = rewritten(listed, photos.parent / "catalog.csv")
+    assert (found.classes, [row.label for row in found.rows]) == ((), ["0.5", "1.5"])
+    assert "its labels are numbers, among them 0.5" in found.unclassed
+
+
 def test_names_may_be_odd(tmp_path: Path) -> None:
     odd = ["a\rb.png", "c\nd.png", 'e"f,g.png', " spaces .png", "é ü.png", "#=1.png", "-x.png"]
     folder = tree(tmp_path / "größe, 1\r", *odd)
