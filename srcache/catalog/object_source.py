@@ -13,6 +13,7 @@ from srcache.catalog.hashing import Hasher, Stamp
 from srcache.catalog.listing import CACHE_MARK, Listing, Problem, labelled, problem_summary, unreadable, why_unclassed
 from srcache.catalog.names import SUFFIXES
 from srcache.catalog.rows import Catalog, Row
+from srcache.catalog.sources import NO_LABEL
 from srcache.errors import CatalogError, ImageError
 from srcache.files import user_folder
 from srcache.files.objects import ObjectFolder, ObjectInfo, object_folder
@@ -28,7 +29,7 @@ class ObjectSource:
     Args:
         url: of the folder.
         names: of the images, relative to it.
-        labels: of each, as a place in the class names.
+        labels: of each, as a place in the class names; NO_LABEL without classes.
         class_names: None if there are no classes.
 
     Attributes:
@@ -39,7 +40,7 @@ class ObjectSource:
     root: Path | None = None
 
     def __init__(
-        self, url: str, names: Sequence[str], labels: Sequence[int | None], class_names: tuple[str, ...] | None
+        self, url: str, names: Sequence[str], labels: Sequence[int], class_names: tuple[str, ...] | None
     ) -> None:
         self.url, self._names, self._labels, self._classes = url, names, labels, class_names
 
@@ -111,7 +112,7 @@ def scan_objects(
         )
     classes, unclassed = _classes(listing, ordered), why_unclassed(names)
     numbers = {label: number for number, label in enumerate(classes)}
-    labels = [None if row.label is None else numbers[row.label] for row in rows]
+    labels = [NO_LABEL if row.label is None else numbers[row.label] for row in rows]
     return Catalog(
         rows=tuple(rows),
         classes=classes,

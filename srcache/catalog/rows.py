@@ -7,7 +7,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from srcache.catalog.listing import Problem
-from srcache.catalog.sources import Source
+from srcache.catalog.sources import Source, relabelled
 from srcache.errors import CatalogError, ImageError, listed
 from srcache.files import csv_text
 from srcache.images import Decoded, decode_both, read_file
@@ -91,7 +91,10 @@ class Catalog:
                 f"expected different names of classes, one for every label, but got {names!r}"
                 f"{f', which lack {listed(unknown)}' if unknown else ''}"
             )
-        return replace(self, classes=tuple(names), unclassed="")
+        numbers = {name: number for number, name in enumerate(names)}
+        labels = [numbers[row.label] for row in self.rows if row.label is not None]
+        source = relabelled(self.source, labels, tuple(names)) if self.source else None
+        return replace(self, classes=tuple(names), unclassed="", source=source)
 
     def data(self, index: int) -> bytes | None:
         """The bytes of a row's file; None for an image that exists only in memory.

@@ -7,6 +7,7 @@ is imported for an object that does not come from there, and a source may be pic
 """
 
 import operator
+from array import array
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +16,9 @@ from srcache.catalog.huggingface_source import HuggingFaceSource
 from srcache.catalog.torch_source import FolderSource, ItemsSource, is_asked_as, is_of, is_plain_folder
 from srcache.errors import CatalogError, listed
 from srcache.images import Decoded
+
+NO_LABEL = -1
+"""The label of an image in a folder without class folders, or below a URL without such."""
 
 
 class Source(Protocol):
@@ -92,6 +96,11 @@ def subset(source: Source, indices: Sequence[int]) -> Source:
     return _Subset(source, indices)
 
 
+def relabelled(source: Source, labels: Sequence[int], classes: tuple[str, ...]) -> Source:
+    """A source with other class numbers for its items, of other classes."""
+    return _Relabelled(source, labels, classes)
+
+
 def label_text(label: Any, classes: Sequence[str] | None) -> str | None:
     """A label as text: the class's name for a number that has one; None for what is no single value."""
     if label is None or isinstance(label, str):
@@ -130,6 +139,20 @@ class _Subset:
 
     def classes(self) -> tuple[str, ...] | None:
         return self._inner.classes()
+
+
+class _Relabelled(_Subset):
+    """All items of another source, with labels of their own."""
+
+    def __init__(self, inner: Source, labels: Sequence[int], classes: tuple[str, ...]) -> None:
+        super().__init__(inner, range(len(labels)))
+        self._labels, self._classes = array("q", labels), classes
+
+    def label(self, index: int) -> int:
+        return self._labels[index]
+
+    def classes(self) -> tuple[str, ...]:
+        return self._classes
 
 
 def _plain_indices(dataset: Any) -> list[int]:

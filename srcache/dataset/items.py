@@ -21,14 +21,12 @@ from srcache.catalog.listing import LOOP
 from srcache.catalog.pairing import hr_paths
 from srcache.catalog.rows import Catalog
 from srcache.catalog.scanning import from_dataset, scan
+from srcache.catalog.sources import NO_LABEL as NO_LABEL
 from srcache.catalog.sources import Source, open_source
 from srcache.errors import CatalogError, ImageError, PolicyError, listed
 from srcache.images import Decoded, Pixels, decode_both, decode_into, read_file
 from srcache.keys import ImageKey, image_key, pixel_key
 from srcache.recipe.degradation import Degradation
-
-NO_LABEL = -1
-"""The label of an image in a folder without class folders."""
 
 _ADVICE = "repair or remove them, or pass a Catalog (srcache.scan), which leaves them out"
 _KEY_BYTES = 16

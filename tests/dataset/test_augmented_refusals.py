@@ -48,7 +48,7 @@ REFUSED: Mapping[str, tuple[dict[str, Any], type[Exception], str]] = {
     "no hr to fall back on": ({"on_miss": "hr"}, PolicyError, "give the HR folder as hr="),
     "policy of another type": ({"policy": {"lr": 1}}, PolicyError, "a policy is a text like .* but got {'lr': 1}"),
     "policy of nothing": ({"policy": None}, PolicyError, "but got None"),
-    "cache of nothing": ({"cache": None}, CacheError, "a cache is a folder that `srcache build` made, but got None"),
+    "cache of nothing": ({"cache": None}, CacheError, "a cache is a folder .*, or a URL, but got None"),
     "no policy": ({"policy": "sd"}, PolicyError, "hr, lr and sr"),
     "size of no side": ({"size": 0}, ConfigError, "size must be a side"),
     "size of one side": ({"size": (3,)}, ConfigError, "size must be a side"),
