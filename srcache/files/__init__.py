@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
 
-import yaml
-
 from srcache.errors import BusyError, ConfigError, DiskFullError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
@@ -244,6 +242,8 @@ def yaml_mapping(text: str, origin: str, of: str = "", error: type[ConfigError] 
     Raises:
         ConfigError: of the type `error`: the text is not YAML, or not a mapping.
     """
+    import yaml
+
     try:
         plain = yaml.safe_load(text)
     except yaml.YAMLError as reason:

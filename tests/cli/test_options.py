@@ -54,7 +54,7 @@ def test_options_may_come_from_a_file_and_the_command_line_wins(home, srcache):
     [
         (
             "colour: red\nsizes: 3\ncache: x\n",
-            "has unknown options colour, sizes; known: batch, cache, codec, compile, device, devices, dry-run",
+            "has unknown options colour, sizes; known: actors, address, batch, cache, codec, compile, device",
         ),
         ("config: other.yaml\n", "has unknown options config"),
         ("[1, 2]\n", "must be a mapping of option names to values"),

@@ -108,4 +108,4 @@ def test_a_second_ctrl_c_does_not_wait_for_engines(start, tmp_path):
         os.killpg(run.pid, signal.SIGINT)
     out, err = run.communicate(timeout=30)
     assert (run.returncode, out, err.strip()) == (130, "", "srcache: interrupted")
-    assert not any(map(lives, children))
+    until(lambda: not any(map(lives, children)), 20)

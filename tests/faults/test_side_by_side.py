@@ -49,9 +49,10 @@ def test_builds_that_start_at_one_instant_in_an_empty_folder_share_the_work(
     repeated = verified(commands, cache)
     assert repeated <= sum(added) - PHOTOS <= 2 * repeated
     assert partials(cache) == []
-    assert len(list(cache.glob("*/failures/*.jsonl"))) == 3
+    journals = len(list(cache.glob("*/failures/*.jsonl")))
+    assert 1 <= journals <= 3, "a build that starts after a failure was noted leaves that image out"
     (folder,) = open_cache(cache).folders()
-    assert {one.tries for one in folder.failures().values()} == {3}
+    assert {one.tries for one in folder.failures().values()} == {journals}
     assert sorted(one["added"] for one in folder.receipts()) == sorted(added)
 
 
