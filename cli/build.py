@@ -10,7 +10,7 @@ from srcache.stores import KINDS
 from srcache.wording import counted, duration, human_bytes, percent
 
 from .options import BYTES, CACHE, DEVICES, FOLDER, IMAGES, PART, Place, common, device_option, recipe_options
-from .output import attributes, document, failure_lines, left_out, left_out_rows, reasons, table
+from .output import attributes, document, failure_lines, left_out, left_out_rows, nothing_lost, reasons, table
 from .progress_bar import progress_bar
 from .ray_options import ray_options, ray_settings
 
@@ -168,7 +168,7 @@ def _build(catalog: "Catalog", task: _Task, as_json: bool) -> int:
         report = _fill(catalog, task, show)
     problems = left_out(catalog)
     failures = [*problems, *report.failures]
-    ok = not failures and report.left == 0
+    ok = nothing_lost(failures) and report.left == 0
     if as_json:
         click.echo(document("build", attributes(report, *_REPORTED, *_part_names(task.settings.part)), failures, ok))
     else:

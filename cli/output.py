@@ -67,6 +67,13 @@ def left_out(catalog: "Catalog") -> "list[FailedEntry]":
     return [FailedEntry("", problem.name, problem.reason, problem.detail) for problem in catalog.problems]
 
 
+def nothing_lost(failures: "Sequence[FailedEntry]") -> bool:
+    """Whether all that failed are links that lead back to a folder above them: no image is lost with those."""
+    from srcache.catalog.listing import LOOP
+
+    return all(failure.reason == LOOP for failure in failures)
+
+
 def left_out_rows(count: int) -> list[tuple[str, int, str]]:
     """The row of a table that counts the files which a catalog lacks; none if it lacks none."""
     return [("not catalogued", count, "files that could not be read or are outside the folder")] if count else []

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from .options import SOURCE, common
-from .output import document, failure_lines, left_out, left_out_rows, table
+from .output import document, failure_lines, left_out, left_out_rows, nothing_lost, table
 from .progress_bar import progress_bar
 
 
@@ -35,11 +35,12 @@ def command(src: Path, out: Path, force: bool, rehash: bool, as_json: bool) -> i
         catalog = scan(src, rehash=rehash, trust=False, progress=show)
     changed = write_scanned(catalog, out, force=force)
     failures = left_out(catalog)
+    ok = nothing_lost(failures)
     images, classes = len(catalog), len(catalog.classes)
     if as_json:
         found = {"catalog": out, "digest": catalog.digest, "images": images, "classes": classes}
-        click.echo(document("scan", {**found, "ignored": catalog.ignored, "changed": changed}, failures, not failures))
-        return 1 if failures else 0
+        click.echo(document("scan", {**found, "ignored": catalog.ignored, "changed": changed}, failures, ok))
+        return 0 if ok else 1
     rows: list[tuple[str, int, str]] = [("images", images, "" if changed else "as the catalog has them already")]
     if classes:
         rows.append(("classes", classes, ""))
@@ -49,4 +50,4 @@ def command(src: Path, out: Path, force: bool, rehash: bool, as_json: bool) -> i
     click.echo(f"{out}: catalog {catalog.digest[:8]}\n{table(rows)}")
     if failures:
         click.echo(failure_lines(failures), err=True)
-    return 1 if failures else 0
+    return 0 if ok else 1

@@ -9,7 +9,7 @@ from srcache.stores import KINDS
 from srcache.wording import duration
 
 from .options import FOLDER, SOURCE, common, service_options
-from .output import attributes, document, failure_lines, reasons, table
+from .output import attributes, document, failure_lines, left_out, left_out_rows, nothing_lost, reasons, table
 from .progress_bar import progress_bar
 
 if TYPE_CHECKING:
@@ -113,11 +113,9 @@ def command(
 
 def _show(report: "WarmReport", catalog: "Catalog", ask_only: bool, as_json: bool) -> int:
     """Print what a run did; returns the exit code."""
-    from srcache.cache import FailedEntry
-
-    problems = [FailedEntry("", problem.name, problem.reason, problem.detail) for problem in catalog.problems]
+    problems = left_out(catalog)
     failures = [*problems, *report.failures]
-    ok = not failures and not report.failed and (ask_only or report.left == 0)
+    ok = nothing_lost(failures) and not report.failed and (ask_only or report.left == 0)
     if as_json:
         click.echo(document("warm", attributes(report, *_REPORTED), failures, ok))
     else:
@@ -143,6 +141,5 @@ def _text(report: "WarmReport", problems: int, ask_only: bool) -> str:
         rows.append(("sent", report.sent, "which the service did not know"))
     if report.failed:
         rows.append(("failed", sum(report.failed.values()), reasons(report.failed)))
-    if problems:
-        rows.append(("not catalogued", problems, "files that could not be read or are outside the folder"))
+    rows += left_out_rows(problems)
     return f"{report.folder}\n{table(rows)}"

@@ -20,12 +20,16 @@ _TRAINING = ("shuffle", "sampler", "drop_last", "generator")
 """Arguments of loaders that are for the training set alone."""
 
 
-def lightning_callback(dataset: SRAugmentedDataset) -> Any:
+def lightning_callback(dataset: SRAugmentedDataset | Callable[[], SRAugmentedDataset]) -> Any:
     """A Lightning callback that sets a data set's epoch: `Trainer(callbacks=[lightning_callback(data)])`.
 
     It is set before the loader's workers start on an epoch, also in a run that resumes in the middle of one. Lightning
     starts the workers of a run's first epoch before any hook of that epoch, and those of later ones before
     `on_train_epoch_start` if it reloads loaders; hence the hooks around them.
+
+    Args:
+        dataset: the data set; or a function that returns it, for one that a DataModule of your own makes in its `setup`
+            (which is called first): `lightning_callback(lambda: module.train_set)`.
 
     Raises:
         MissingExtraError: neither `lightning` nor `pytorch_lightning` is installed.
@@ -33,7 +37,7 @@ def lightning_callback(dataset: SRAugmentedDataset) -> Any:
     return _callback([dataset], [])
 
 
-def _callback(rising: Sequence[SRAugmentedDataset], constant: Sequence[SRAugmentedDataset]) -> Any:
+def _callback(rising: Sequence[Any], constant: Sequence[Any]) -> Any:
     """A callback for data sets that follow the epoch, and for those that are served again as they were before."""
     parent = _lightning("a callback for Lightning").Callback
 
@@ -65,9 +69,12 @@ def _callback(rising: Sequence[SRAugmentedDataset], constant: Sequence[SRAugment
     return SRCacheEpoch()
 
 
-def _set_epoch(sets: Sequence[SRAugmentedDataset], epoch: int | None) -> None:
+def _set_epoch(sets: Sequence[Any], epoch: int | None) -> None:
     """Set the epoch of data sets; None begins the one that they have once more."""
-    for data in sets:
+    for one in sets:
+        data = one if hasattr(one, "set_epoch") else one()
+        if not hasattr(data, "set_epoch"):
+            raise ConfigError(f"lightning_callback takes a data set, or a function that returns one, but got {data!r}")
         data.set_epoch(data.epoch if epoch is None else epoch)
 
 

@@ -13,9 +13,11 @@ A cache may lie below a URL (s3://bucket/folder) too, with the same names; it is
 """
 
 import json
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from srcache.cache.folder import RecipeFolder as RecipeFolder
 from srcache.cache.folder import read_json
@@ -36,14 +38,19 @@ class Cache:
     """A cache directory, opened by `open_cache` or made by `create_cache`: its recipes' folders and its catalogs.
 
     Attributes:
-        path: the directory; of a cache below a URL, that which mirrors it.
+        path: the directory as it was given; of a cache below a URL, that which mirrors it.
         kind: the name of its kind of store.
         mirror: of a cache below a URL.
+        home: the directory from the root of the file system, for what lives on when the process changes its folder.
     """
 
     path: Path
     kind: str
     mirror: Mirror | None = None
+    home: Path = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "home", Path(os.path.abspath(self.path)))
 
     @property
     def place(self) -> Path | str:
@@ -277,9 +284,23 @@ def _is_torn_mark(path: Path) -> bool:
 
 
 def find_folder(cache: str | Path | Cache, recipe: str | Recipe | None) -> RecipeFolder:
-    """A recipe's folder in a cache; without a recipe, the only one.
+    """A recipe's folder in a cache; without a recipe, the only one; the process may change its folder later.
 
     Raises:
         CacheError: no such cache or recipe, or several and none was named.
     """
+    cache = lasting(cache)
     return (cache if isinstance(cache, Cache) else open_cache(cache, notes=False)).find(recipe)
+
+
+def lasting(cache: Any) -> str | Path | Cache:
+    """A cache by a path from the root of the file system, which stays the same when the process changes its folder.
+
+    Raises:
+        CacheError: it is no path, no URL and no Cache.
+    """
+    if isinstance(cache, Cache):
+        return replace(cache, path=cache.home)
+    if not isinstance(cache, str | Path):
+        raise CacheError(f"a cache is a folder that `srcache build` made, or a URL, but got {cache!r}")
+    return cache if is_url(cache) else Path(os.path.abspath(cache))

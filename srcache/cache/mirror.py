@@ -194,5 +194,5 @@ def mirror_of(url: str, spool: Path | None = None) -> Mirror:
         ConfigError: it is no URL of a folder, or holds a password.
     """
     url = checked_url(url)
-    home = (spool.absolute() if spool is not None else user_folder() / "remote") / local_name(url)
+    home = (spool if spool is not None else user_folder() / "remote").absolute() / local_name(url)
     return Mirror(url, home / "mirror", home / "spool")

@@ -1,19 +1,20 @@
 """Keys of many files, remembered between runs: a second look at a folder hashes only what changed.
 
-One memo per root lies in the user's cache folder; a file is found in it by relative path, size, mtime and inode. A file
-that was changed within the last seconds before it was hashed is not remembered: a second write in the same tick of the
-clock would leave no trace. A memo carries a checksum of itself, and is only replaced completely. Nothing depends on it:
-one that is damaged, missing or cannot be written costs time and nothing else.
+One memo per root lies in the user's cache folder; a file is found in it by relative path, size, mtime, inode and ctime.
+Of these, an edit in place that keeps the date (`exiftool -P`, `rsync -t --inplace`) changes the ctime alone, which
+nobody can set. A file that was changed within the last seconds before it was hashed is not remembered: a second write
+in the same tick of the clock would leave no trace. A memo carries a checksum of itself, and is only replaced
+completely. Nothing depends on it: one that is damaged, missing or cannot be written costs time and nothing else.
 """
 
 import json
 import os
-import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
+from time import time_ns
 from typing import Generic, Protocol, TypeVar
 
 from srcache.errors import DiskFullError
@@ -24,12 +25,12 @@ from srcache.progress import Progress, throttled
 SETTLED_NS = 3_000_000_000
 """A file is remembered only if it was last changed longer ago than this when it was hashed."""
 
-Stamp = tuple[int, int, int]
-"""Size in bytes, and two more numbers that tell versions apart: of a file, mtime in nanoseconds and inode."""
+Stamp = tuple[int, int, int, int]
+"""Size in bytes, and three more numbers that tell versions apart: of a file, mtime in ns, inode and ctime in ns."""
 
 _File = TypeVar("_File", contravariant=True)
 
-_HEAD = b"srcache memo 1 "
+_HEAD = b"srcache memo 2 "
 _CHUNK = 64
 """Files that a thread hashes before it reports."""
 
@@ -65,8 +66,9 @@ class DiskFiles:
 
     def stamp(self, file: Path) -> tuple[Stamp, bool]:
         """See `Files.stamp`."""
-        now, status = time.time_ns(), os.stat(file)
-        return (status.st_size, status.st_mtime_ns, status.st_ino), status.st_mtime_ns < now - SETTLED_NS
+        now, status = time_ns(), os.stat(file)
+        stamp = (status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns)
+        return stamp, max(status.st_mtime_ns, status.st_ctime_ns) < now - SETTLED_NS
 
     def key(self, file: Path) -> ImageKey:
         """See `Files.key`."""
@@ -120,10 +122,11 @@ class Hasher(Generic[_File]):
         try:
             stamp, settled = self._where.stamp(file)
             old = self._old.get(name)
-            key = old[1] if old and old[0] == stamp else self._where.key(file)
+            known = old is not None and old[0] == stamp
+            key = old[1] if old is not None and known else self._where.key(file)
         except OSError as error:
             return error
-        if settled:
+        if known or settled:
             self._new[name] = (stamp, key)
         return key
 
@@ -141,15 +144,15 @@ def _read(memo: Path) -> dict[str, tuple[Stamp, ImageKey]]:
         return {}
     if head != _HEAD + _checksum(body):
         return {}
-    names, sizes, mtimes, inodes, keys = json.loads(body)
-    stamps = zip(sizes, mtimes, inodes, strict=True)
+    names, sizes, mtimes, inodes, ctimes, keys = json.loads(body)
+    stamps = zip(sizes, mtimes, inodes, ctimes, strict=True)
     return dict(zip(names, zip(stamps, map(ImageKey, keys), strict=True), strict=True))
 
 
 def _write(memo: Path, memory: dict[str, tuple[Stamp, ImageKey]]) -> None:
     """Replace a memo; if the user's folder cannot be written to, go on without."""
     stamps = [stamp for stamp, _ in memory.values()]
-    columns = [list(memory), *([stamp[i] for stamp in stamps] for i in range(3)), [key for _, key in memory.values()]]
+    columns = [list(memory), *([stamp[i] for stamp in stamps] for i in range(4)), [key for _, key in memory.values()]]
     body = json.dumps(columns, separators=(",", ":")).encode()
     with suppress(OSError, DiskFullError):
         write_atomic(memo, _HEAD + _checksum(body) + b"\n" + body, sync=False)

@@ -13,6 +13,9 @@ class HuggingFaceSource:
 
     What `set_transform` or `set_format` would do does not happen: such a function turns rows into rows, so it holds no
     image transform that could be taken off and applied later.
+
+    Attributes:
+        dropped: what the data set would do to its rows and is not done, in words; empty if there is nothing.
     """
 
     def __init__(self, dataset: Any) -> None:
@@ -20,7 +23,11 @@ class HuggingFaceSource:
 
         self.transform: Callable[[Any], Any] | None = None
         self.root: Path | None = None
+        self._home = Path.cwd()
         features = dict(dataset.features)
+        self.dropped = ""
+        if (dataset.format or {}).get("type") == "custom":
+            self.dropped = "the data set has a with_transform (or set_transform), which works on rows"
         self._image = _image_column(features)
         self._label = _label_column(features)
         feature = features[self._label] if self._label else None
@@ -36,7 +43,7 @@ class HuggingFaceSource:
     def path(self, index: int) -> Path | None:
         """The file behind an item, if there is one; see `Source`."""
         item = self._item(index)
-        return Path(item["path"]).absolute() if item["bytes"] is None and item["path"] else None
+        return self._home / item["path"] if item["bytes"] is None and item["path"] else None
 
     def data(self, index: int) -> bytes | None:
         """The encoded file of an item, if there is one; see `Source`."""
@@ -45,7 +52,7 @@ class HuggingFaceSource:
             return bytes(item["bytes"])
         if not item["path"]:
             raise ImageError("unreadable", "the data set has no image in this row")
-        return read_file(Path(item["path"]))
+        return read_file(self._home / item["path"])
 
     def label(self, index: int) -> Any:
         """The target of an item; see `Source`."""

@@ -2,9 +2,9 @@
 
 Nothing is opened here but folders and CSV files. A folder with class folders in it is read as torchvision's ImageFolder
 reads it: the first level is the class, whatever lies deeper belongs to it, and the order is the same. One image
-directly in the root makes the tree flat: no labels. Whatever starts with a dot is hidden. A link to a folder is
-never followed (one that leads elsewhere is reported, since a complete class may be behind it); a link to a file is
-read as long as it stays below the root.
+directly in the root makes the tree flat: no labels. Whatever starts with a dot is hidden. Links are followed wherever
+they lead, as ImageFolder follows them, since the user named the root; only one that leads back to a folder above it is
+not, and reported. A CSV file may come from somebody else, so links out of its folder are not followed for it.
 """
 
 import os
@@ -13,12 +13,19 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from srcache.catalog.classes import classes_of_folders, classes_of_labels
 from srcache.catalog.names import SUFFIXES
 from srcache.catalog.tables import csv_rows
 from srcache.errors import CatalogError, Mistakes, listed
 
 PATH_COLUMNS = ("path", "file", "filename", "image", "name")
 """Names of the column that holds the paths; the first one that a CSV file has counts."""
+
+CACHE_MARK = "srcache.json"
+"""The file that makes a folder a cache; see `srcache.cache.manifest`."""
+
+LOOP = "loop"
+"""The reason of a link that leads back to a folder above it: nothing is lost with it."""
 
 MOST_MISTAKES = 20
 """Mistakes of a CSV file that one error lists; the rest are counted."""
@@ -49,25 +56,46 @@ class Listed(NamedTuple):
 
 @dataclass(slots=True)
 class Listing:
-    """What was found in a folder or a CSV file so far: images, problems, and how many files are no images."""
+    """What was found in a folder or a CSV file so far.
+
+    Attributes:
+        files: the images.
+        problems: what was left out, and why.
+        ignored: how many files are no images.
+        classes: the names of the classes in the order of their numbers, whether or not they have images.
+        unclassed: why there are no classes where some could be meant, in words that go on after the root's name.
+    """
 
     files: list[Listed] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     ignored: int = 0
+    classes: tuple[str, ...] = ()
+    unclassed: str = ""
 
 
 def list_folder(base: Path) -> Listing:
     """All images below a folder, in ImageFolder's order: by class, then by folder, then by name."""
-    found, real, folders = Listing(), os.path.realpath(base), [""]
+    found, classes = Listing(), list[str]()
+    folders: list[_Folder] = [_Folder("", ())]
     while folders:
         folder = folders.pop()
         try:
-            with os.scandir(base / folder) as entries:
-                folders += [name for entry in entries if (name := _visit(entry, folder, real, found))]
+            above = folder.entered(base)
+            if above is None:
+                found.problems.append(Problem(folder.name, LOOP, "a link to a folder that it lies in is not followed"))
+                continue
+            with os.scandir(base / folder.name) as entries:
+                inner = [name for entry in entries if (name := _visit(entry, folder.name, found))]
         except OSError as error:
-            found.problems.append(unreadable(folder or ".", error))
+            found.problems.append(unreadable(folder.name or ".", error))
+            continue
+        folders += [_Folder(name, above) for name in inner]
+        classes = classes if folder.name else sorted(inner)
     paths = {file.name: file.path for file in found.files}
     found.files = [Listed(name, label, paths[name]) for name, label in labelled(paths)]
+    caches = [name for name in classes if _is_cache(base / name)]
+    found.classes = classes_of_folders((file.label for file in found.files), classes, caches)
+    found.unclassed = why_unclassed(paths)
     return found
 
 
@@ -77,6 +105,19 @@ def labelled(names: Collection[str]) -> list[tuple[str, str | None]]:
     return [(name, None if flat else name.partition("/")[0]) for name in sorted(names, key=_order)]
 
 
+def why_unclassed(names: Collection[str]) -> str:
+    """Why names below a root have no classes though folders among them could be; empty if it is not so."""
+    bare = [name for name in names if "/" not in name]
+    beside = [name for name in names if "/" in name]
+    if not bare or not beside:
+        return ""
+    folder = min(beside).partition("/")[0]
+    return (
+        f"{min(bare)} lies beside folders with images ({folder}), so no image has a label; if the folders are classes, "
+        "put it into one of them"
+    )
+
+
 def list_csv(path: Path) -> Listing:
     """The files that a CSV lists, in its order.
 
@@ -84,8 +125,8 @@ def list_csv(path: Path) -> Listing:
         CatalogError: every mistake in it, with its line.
     """
     found, mistakes = Listing(), Mistakes()
-    real, lines = os.path.realpath(path.parent), dict[str, int]()
-    for line, name, label in _csv_rows(path, mistakes):
+    real, lines, labels = os.path.realpath(path.parent), dict[str, int](), set[str]()
+    for line, name, label in _csv_rows(path, mistakes, found):
         parts = PurePosixPath(name).parts
         if not parts or parts[0] == "/" or ".." in parts or "\0" in name:
             mistakes.note(f"line {line}: expected a path below the CSV's folder, without .., but got {name!r}")
@@ -94,6 +135,7 @@ def list_csv(path: Path) -> Listing:
         if lines.setdefault(name, line) != line:
             mistakes.note(f"line {line}: {name} is already on line {lines[name]}")
             continue
+        labels |= {label} - {""}
         file = path.parent / name
         if not file.is_file():
             found.problems.append(Problem(name, "missing", f"line {line} names a file that does not exist"))
@@ -102,6 +144,8 @@ def list_csv(path: Path) -> Listing:
         else:
             found.files.append(Listed(name, label or None, file))
     mistakes.raise_as(CatalogError, f"{path} has mistakes", most=MOST_MISTAKES)
+    found.classes, refusal = classes_of_labels(labels)
+    found.unclassed = found.unclassed or refusal
     return found
 
 
@@ -131,7 +175,20 @@ def problem_summary(problems: Sequence[Problem]) -> str:
     return f"; {listed(words)}" if words else ""
 
 
-def _visit(entry: "os.DirEntry[str]", folder: str, real: str, found: Listing) -> str | None:
+class _Folder(NamedTuple):
+    """A folder to visit: its name below the root, and which folders lead to it, as the file system numbers them."""
+
+    name: str
+    above: tuple[tuple[int, int], ...]
+
+    def entered(self, base: Path) -> tuple[tuple[int, int], ...] | None:
+        """The folders that lead to those in it; None if it is one of those above it, to which a link led back."""
+        status = os.stat(base / self.name)
+        own = (status.st_dev, status.st_ino)
+        return None if own in self.above else (*self.above, own)
+
+
+def _visit(entry: "os.DirEntry[str]", folder: str, found: Listing) -> str | None:
     """Note one entry of a folder in `found`; if it is a folder that shall be visited too, return its name."""
     name = f"{folder}/{entry.name}" if folder else entry.name
     if entry.name.startswith("."):
@@ -141,12 +198,9 @@ def _visit(entry: "os.DirEntry[str]", folder: str, real: str, found: Listing) ->
         found.ignored += 1
     elif is_bad_name(name):
         found.problems.append(bad_name(name))
-    elif entry.is_symlink() and not _is_inside(os.path.realpath(entry.path), real):
-        found.problems.append(_outside(name))
     elif is_folder:
-        found.ignored += entry.is_symlink()
-        return None if entry.is_symlink() else name
-    elif entry.is_symlink() or entry.is_file():
+        return name
+    elif os.path.isfile(entry.path) or not os.path.exists(entry.path):  # a link to nothing is told when it is hashed
         found.files.append(Listed(name, None, Path(entry.path)))
     else:
         found.ignored += 1
@@ -158,8 +212,13 @@ def _order(path: str) -> tuple[str, str, str]:
     return folder.partition("/")[0], folder, name
 
 
-def _csv_rows(path: Path, mistakes: Mistakes) -> Iterator[tuple[int, str, str]]:
-    """(line, path, label) of each row of a CSV file."""
+def _is_cache(folder: Path) -> bool:
+    """Whether a folder beside the class folders is a cache, and no class."""
+    return (folder / CACHE_MARK).exists()
+
+
+def _csv_rows(path: Path, mistakes: Mistakes, found: Listing) -> Iterator[tuple[int, str, str]]:
+    """(line, path, label) of each row of a CSV file; notes in `found` if it has no labels."""
     table = list(csv_rows(path))
     header = column_names(table[0][1]) if table else []
     column = next((header.index(name) for name in PATH_COLUMNS if name in header), None)
@@ -169,6 +228,11 @@ def _csv_rows(path: Path, mistakes: Mistakes) -> Iterator[tuple[int, str, str]]:
             f"{', '.join(header) or 'nothing'}"
         )
     label = header.index("label") if "label" in header else None
+    if label is not None:
+        for _, cells in table[1:]:
+            cells[label : label + 1] = [cell.strip() for cell in cells[label : label + 1]]
+    elif set(header) - {*PATH_COLUMNS, "key"}:
+        found.unclassed = f"it has no column `label`, so its images have no labels; its columns are {', '.join(header)}"
     labelled = label is not None and any(len(cells) > label and cells[label] for _, cells in table[1:])
     for line, cells in table[1:]:
         if len(cells) != len(header):

@@ -1,5 +1,6 @@
 """Names of image files: which suffixes make a file an image, and the one rule for a name without its suffix."""
 
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
@@ -16,6 +17,14 @@ def stem_of(name: str) -> str:
     """An image's name without its suffix; a dot that starts no image suffix belongs to the name."""
     stem, dot, suffix = name.rpartition(".")
     return stem if f"{dot}{suffix}".lower() in SUFFIXES and not stem.endswith("/") and stem else name
+
+
+def pairing_name(name: str) -> str:
+    """What images of the same picture in two folders have in common: the name without suffix, in one Unicode form.
+
+    A letter with an accent may be one character or two, and some systems and archives change one into the other.
+    """
+    return unicodedata.normalize("NFC", stem_of(name))
 
 
 def stems_of(names: Sequence[str]) -> list[str]:

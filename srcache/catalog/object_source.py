@@ -4,14 +4,16 @@ An object is hashed once: of one that the service gives the same version again, 
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from srcache.catalog.classes import classes_of_folders
 from srcache.catalog.hashing import Hasher, Stamp
-from srcache.catalog.listing import Listing, Problem, labelled, problem_summary, unreadable
+from srcache.catalog.listing import CACHE_MARK, Listing, Problem, labelled, problem_summary, unreadable, why_unclassed
 from srcache.catalog.names import SUFFIXES
-from srcache.catalog.rows import Catalog, Row, class_order
+from srcache.catalog.rows import Catalog, Row
+from srcache.catalog.sources import NO_LABEL
 from srcache.errors import CatalogError, ImageError
 from srcache.files import user_folder
 from srcache.files.objects import ObjectFolder, ObjectInfo, object_folder
@@ -27,7 +29,7 @@ class ObjectSource:
     Args:
         url: of the folder.
         names: of the images, relative to it.
-        labels: of each, as a place in the class names.
+        labels: of each, as a place in the class names; NO_LABEL without classes.
         class_names: None if there are no classes.
 
     Attributes:
@@ -38,7 +40,7 @@ class ObjectSource:
     root: Path | None = None
 
     def __init__(
-        self, url: str, names: Sequence[str], labels: Sequence[int | None], class_names: tuple[str, ...] | None
+        self, url: str, names: Sequence[str], labels: Sequence[int], class_names: tuple[str, ...] | None
     ) -> None:
         self.url, self._names, self._labels, self._classes = url, names, labels, class_names
 
@@ -108,12 +110,13 @@ def scan_objects(
             f"expected images (objects that end in {', '.join(sorted(SUFFIXES))}), but {url} has none; "
             f"{found.ignored} other objects lie there{problem_summary(found.problems)}"
         )
-    classes = class_order({label for _, label in ordered if label is not None}, by_number=False)
+    classes, unclassed = _classes(listing, ordered), why_unclassed(names)
     numbers = {label: number for number, label in enumerate(classes)}
-    labels = [None if row.label is None else numbers[row.label] for row in rows]
+    labels = [NO_LABEL if row.label is None else numbers[row.label] for row in rows]
     return Catalog(
         rows=tuple(rows),
         classes=classes,
+        unclassed=f"{url}: {unclassed}" if unclassed else "",
         problems=tuple(sorted(found.problems, key=lambda problem: problem.name)),
         ignored=found.ignored,
         source=ObjectSource(url, [row.name for row in rows], labels, classes or None),
@@ -129,7 +132,7 @@ class _Objects:
     def stamp(self, file: str) -> tuple[Stamp, bool]:
         """See `Files.stamp`."""
         info = self._listing[file]
-        return (info.size, int(info.stamp, 16), 0), True
+        return (info.size, int(info.stamp, 16), 0, 0), True
 
     def key(self, file: str) -> ImageKey:
         """See `Files.key`."""
@@ -150,6 +153,14 @@ def _images_among(listing: dict[str, ObjectInfo]) -> tuple[Listing, list[str]]:
         else:
             names.append(name)
     return found, names
+
+
+def _classes(listing: Collection[str], labels: Iterable[tuple[str, str | None]]) -> tuple[str, ...]:
+    """The classes of what lies below a URL: a folder is there if any object is in it, as an empty one is on a disk."""
+    folders = {name.partition("/")[0] for name in listing if "/" in name}
+    caches = [folder for folder in folders if f"{folder}/{CACHE_MARK}" in listing]
+    shown = {folder for folder in folders if folder and not folder.startswith(".")}
+    return classes_of_folders((label for _, label in labels), shown, caches)
 
 
 def _memo_path(url: str) -> Path:

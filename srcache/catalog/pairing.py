@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from srcache.catalog.listing import list_csv, list_folder
-from srcache.catalog.names import stem_of
+from srcache.catalog.names import pairing_name
 from srcache.catalog.scanned import is_scanned
 from srcache.catalog.scanning import open_catalog
 from srcache.errors import CatalogError, listed
@@ -40,8 +40,8 @@ def hr_candidates(names: Sequence[str], hr: Any) -> list[Path | None]:
     """
     places: dict[str, list[tuple[str, Path]]] = {}
     for name, path in _files_in(hr):
-        places.setdefault(stem_of(name), []).append((name, path))
-    found = [places.get(stem_of(name), []) for name in names]
+        places.setdefault(pairing_name(name), []).append((name, path))
+    found = [places.get(pairing_name(name), []) for name in names]
     twice = [" and ".join(name for name, _ in fits) for fits in found if len(fits) > 1]
     if twice:
         raise CatalogError(f"{len(twice)} names stand for more than one HR image: {listed(twice)}; leave one of each")

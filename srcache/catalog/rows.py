@@ -1,14 +1,15 @@
 """A catalog as a value: images in order, each with its key, name and label, and how to load them."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 
 from srcache.catalog.listing import Problem
-from srcache.catalog.sources import Source
-from srcache.catalog.tables import csv_text
-from srcache.errors import ImageError
+from srcache.catalog.sources import Source, relabelled
+from srcache.errors import CatalogError, ImageError, listed
+from srcache.files import csv_text
 from srcache.images import Decoded, decode_both, read_file
 from srcache.keys import ImageKey, image_key, pixel_key
 
@@ -36,11 +37,13 @@ class Catalog:
 
     Attributes:
         rows: the images.
-        classes: the labels' names in the order of their numbers; empty if there are no labels.
+        classes: the labels' names in the order of their numbers, also of such that no image has; empty if there are no
+            labels, or if they cannot be classes.
         root: the folder that names are relative to, if there is one.
         problems: what was left out, and why. A catalog of a data set without problems has a row per item.
         ignored: how many files were skipped because they are no images.
         source: where rows without a file come from.
+        unclassed: a sentence that says why there are no classes, where some could be meant.
     """
 
     rows: tuple[Row, ...]
@@ -49,6 +52,7 @@ class Catalog:
     problems: tuple[Problem, ...] = ()
     ignored: int = 0
     source: Source | None = field(default=None, repr=False, compare=False)
+    unclassed: str = field(default="", repr=False)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -75,6 +79,23 @@ class Catalog:
         _require_key(row, pixel_key(decoded.rgb) if check else row.key)
         return decoded
 
+    def with_classes(self, names: Sequence[str]) -> "Catalog":
+        """The same images, with these classes: of a training set, say, where this one lacks some of them.
+
+        Raises:
+            CatalogError: an image has none of them for its label, or one is named twice.
+        """
+        unknown = sorted({row.label or "no label" for row in self.rows} - set(names))
+        if unknown or len(set(names)) < len(names) or isinstance(names, str):
+            raise CatalogError(
+                f"expected different names of classes, one for every label, but got {names!r}"
+                f"{f', which lack {listed(unknown)}' if unknown else ''}"
+            )
+        numbers = {name: number for number, name in enumerate(names)}
+        labels = [numbers[row.label] for row in self.rows if row.label is not None]
+        source = relabelled(self.source, labels, tuple(names)) if self.source else None
+        return replace(self, classes=tuple(names), unclassed="", source=source)
+
     def data(self, index: int) -> bytes | None:
         """The bytes of a row's file; None for an image that exists only in memory.
 
@@ -88,7 +109,7 @@ class Catalog:
 
     def to_csv(self) -> str:
         """What a cache keeps: `key,name,label` per row, LF line ends, no label as an empty cell."""
-        return csv_text(("key", "name", "label"), ((row.key, row.name, row.label or "") for row in self.rows))
+        return csv_text([("key", "name", "label"), *((row.key, row.name, row.label) for row in self.rows)])
 
     @cached_property
     def digest(self) -> str:
@@ -99,10 +120,3 @@ class Catalog:
 def _require_key(row: Row, key: ImageKey) -> None:
     if key != row.key:
         raise ImageError("changed", f"{row.name} is not what was catalogued (its key was {row.key}, now it is {key})")
-
-
-def class_order(labels: set[str], by_number: bool) -> tuple[str, ...]:
-    """Class names in order: as text, as torchvision has folders; integers in a CSV file by their value."""
-    if by_number and all(label.isdecimal() for label in labels):
-        return tuple(sorted(labels, key=lambda label: (int(label), label)))
-    return tuple(sorted(labels))

@@ -6,8 +6,8 @@
 `srcache scan` writes it once, and every job of a cluster reads it. Keys, names, labels and the order of rows are those
 of what was scanned, so that the catalog has the same digest. `path` is the file: relative to the CSV's folder if it
 lies below that, else absolute. Class numbers are those that a training gives to the labels; they are written down
-because class folders are numbered in another order than integers in a CSV file. Nothing is compared with the files
-here: a build compares the key of each image that it reads.
+because class folders are numbered in another order than integers in a CSV file; a class without images has a line
+without key, name and path. Nothing is compared with the files here: a build compares the key of each image it reads.
 
 Any CSV file whose column `key` begins with a key is read so. Beside it only the name or the path of a file is needed.
 """
@@ -18,11 +18,12 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from srcache.catalog.classes import MOST_CLASSES, classes_of_labels
 from srcache.catalog.listing import MOST_MISTAKES, PATH_COLUMNS, column_names
-from srcache.catalog.rows import Catalog, Row, class_order
-from srcache.catalog.tables import csv_rows, csv_text
+from srcache.catalog.rows import Catalog, Row
+from srcache.catalog.tables import csv_rows
 from srcache.errors import CatalogError, Mistakes
-from srcache.files import write_atomic
+from srcache.files import csv_text, write_atomic
 from srcache.keys import ImageKey, is_key
 
 COLUMNS = ("key", "name", "label", "class_number", "path")
@@ -67,14 +68,13 @@ def write_scanned(catalog: Catalog, path: Path, *, force: bool = False) -> bool:
     require_writable(path, force)
     home = f"{os.path.abspath(path.parent)}{os.sep}".replace("//", "/")
     numbers = {label: str(number) for number, label in enumerate(catalog.classes)}
-    text = csv_text(
-        COLUMNS,
-        (
-            (row.key, row.name, row.label or "", numbers.get(row.label or "", ""), str(row.path).removeprefix(home))
-            for row in catalog.rows
-        ),
-    )
-    data = text.encode()
+    lines: list[tuple[str | None, ...]] = [
+        (row.key, row.name, row.label, numbers.get(row.label or ""), str(row.path).removeprefix(home))
+        for row in catalog.rows
+    ]
+    bare = set(numbers) - {row.label for row in catalog.rows}
+    lines += [("", "", label, number, "") for label, number in numbers.items() if label in bare]
+    data = csv_text([COLUMNS, *lines]).encode()
     if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
         return False
     write_atomic(path, data)
@@ -91,9 +91,10 @@ def read_scanned(path: Path) -> Catalog:
     _, header = next(rows)
     reader = _Reader(path.parent, _columns(header) or _NO_COLUMNS)
     found = [row for line, cells in rows if (row := reader.row(line, cells)) is not None]
-    classes = reader.classes()
+    classes, unclassed = reader.classes()
     reader.mistakes.raise_as(CatalogError, f"{path} has mistakes", most=MOST_MISTAKES)
-    return Catalog(rows=tuple(found), classes=classes, root=_root(found, path.parent))
+    unclassed = f"{path}: {unclassed}" if unclassed else ""
+    return Catalog(rows=tuple(found), classes=classes, root=_root(found, path.parent), unclassed=unclassed)
 
 
 class _Columns(NamedTuple):
@@ -138,12 +139,15 @@ class _Reader:
     bare: int | None = None
 
     def row(self, line: int, cells: list[str]) -> Row | None:
-        """The row of a line; None if there is a mistake in it."""
+        """The row of a line; None if there is a mistake in it, or if it names a class without images."""
         if len(cells) != self.columns.width:
             self.mistakes.note(f"line {line}: expected {self.columns.width} cells, but got {len(cells)}")
             return None
         key, name, path = cells[self.columns.key], cells[self.columns.name], cells[self.columns.path]
         label = cells[self.columns.label] if self.columns.label is not None else ""
+        if label and not (key or name or path):
+            self._labelled(line, label, cells)
+            return None
         wrong = self._wrong(key, name, path)
         if wrong is None and self.lines.setdefault(name, line) != line:
             wrong = f"{name} is already on line {self.lines[name]}"
@@ -153,8 +157,11 @@ class _Reader:
         file = Path(path) if path[0] == "/" else Path(f"{self.home}/{path}")
         return Row(ImageKey(key), name, self._labelled(line, label, cells), file)
 
-    def classes(self) -> tuple[str, ...]:
-        """The labels in the order of their numbers, or as in any CSV file where they have none."""
+    def classes(self) -> tuple[tuple[str, ...], str]:
+        """The labels in the order of their numbers, or as in any CSV file where they have none; and why there are none.
+
+        A number that no label has, since lines were taken out, gets a name too, so that the others stay what they are.
+        """
         if self.bare is not None and self.labels:
             self.mistakes.note(f"line {self.bare}: there is no label, but others have one")
         numbers = {label: number for label, number, _ in self.labels.values()}
@@ -162,10 +169,15 @@ class _Reader:
             if any(numbers.values()):
                 wrong = next(label for label, number in numbers.items() if not number.isdecimal())
                 self.mistakes.note(f"line {self.labels[wrong][2]}: expected a class number, but got {numbers[wrong]!r}")
-            return class_order(set(numbers), by_number=True)
-        if len({int(number) for number in numbers.values()}) < len(numbers):
+            return classes_of_labels(numbers)
+        named = {int(number): label for label, number in numbers.items()}
+        if len(named) < len(numbers):
             self.mistakes.note("several labels have the same class number")
-        return tuple(sorted(numbers, key=lambda label: int(numbers[label])))
+        if (most := max(named, default=-1)) >= MOST_CLASSES:
+            self.mistakes.note(f"expected class numbers below {MOST_CLASSES}, but got {most}")
+            return (), ""
+        gaps = {number: f"{number}" if f"{number}" not in numbers else f"class {number}" for number in range(most + 1)}
+        return tuple((gaps | named).values()), ""
 
     def _wrong(self, key: str, name: str, path: str) -> str | None:
         if not is_key(key):

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from srcache.catalog.classes import in_order
 from srcache.catalog.hashing import DiskFiles, Hasher, memo_path
 from srcache.catalog.listing import (
     Listed,
@@ -23,7 +24,7 @@ from srcache.catalog.listing import (
 )
 from srcache.catalog.names import SUFFIXES
 from srcache.catalog.object_source import scan_objects
-from srcache.catalog.rows import Catalog, Row, class_order
+from srcache.catalog.rows import Catalog, Row
 from srcache.catalog.scanned import is_scanned, read_scanned
 from srcache.catalog.sources import Source, label_text, open_source, subset
 from srcache.errors import CatalogError, ImageError
@@ -81,7 +82,8 @@ def scan(
         if trust and not rehash:
             return known
         base = known.root or base.parent
-        found = Listing(files=[Listed(row.name, row.label, row.path) for row in known.rows if row.path])
+        files = [Listed(row.name, row.label, row.path) for row in known.rows if row.path]
+        found = Listing(files=files, classes=known.classes, unclassed=known.unclassed)
     elif is_csv:
         found, base = list_csv(base), base.parent
     elif base.is_dir():
@@ -96,10 +98,10 @@ def scan(
             f"expected images (files that end in {', '.join(sorted(SUFFIXES))}), but {root} has none; "
             f"{found.ignored} other files lie there{problem_summary(found.problems)}"
         )
-    labels = {file.label for file in found.files if file.label is not None}
     return Catalog(
         rows=tuple(rows),
-        classes=known.classes if known else class_order(labels, by_number=is_csv),
+        classes=found.classes,
+        unclassed=f"{root}: {found.unclassed}" if found.unclassed else "",
         root=base,
         problems=tuple(sorted(found.problems, key=lambda problem: problem.name)),
         ignored=found.ignored,
@@ -147,7 +149,7 @@ def from_dataset(
         raise CatalogError(f"expected images, but the data set has none that can be read{problem_summary(problems)}")
     return Catalog(
         rows=tuple(rows),
-        classes=classes if classes is not None else tuple(sorted({row.label for row in rows if row.label is not None})),
+        classes=classes if classes is not None else in_order(row.label for row in rows if row.label is not None),
         root=source.root,
         problems=tuple(problems),
         source=source if not problems else subset(source, kept),

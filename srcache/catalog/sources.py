@@ -7,14 +7,18 @@ is imported for an object that does not come from there, and a source may be pic
 """
 
 import operator
+from array import array
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from srcache.catalog.huggingface_source import HuggingFaceSource
-from srcache.catalog.torch_source import FolderSource, ItemsSource, has_samples
-from srcache.errors import CatalogError
+from srcache.catalog.torch_source import FolderSource, ItemsSource, is_asked_as, is_of, is_plain_folder
+from srcache.errors import CatalogError, listed
 from srcache.images import Decoded
+
+NO_LABEL = -1
+"""The label of an image in a folder without class folders, or below a URL without such."""
 
 
 class Source(Protocol):
@@ -65,26 +69,36 @@ class Source(Protocol):
 def open_source(dataset: Any) -> Source:
     """Look into a map-style data set: a torchvision folder, a Subset, a Hugging Face Dataset, or (image, label) items.
 
+    A data set is read by its files only where its items are those of torchvision, torch or datasets themselves. A class
+    with a `__getitem__` or a loader of its own is asked for its items, whatever else it has.
+
     Raises:
         CatalogError: it is none of these, or it applies a transform that cannot be taken off.
     """
-    if _is_a(dataset, "torch.utils.data", "Subset"):
-        return _Subset(open_source(dataset.dataset), [int(index) for index in dataset.indices])
-    if _is_a(dataset, "datasets", "DatasetDict") or _is_a(dataset, "datasets", "IterableDatasetDict"):
+    if is_of(dataset, "datasets", "DatasetDict") or is_of(dataset, "datasets", "IterableDatasetDict"):
         raise CatalogError(f"expected one split, but got a DatasetDict of {', '.join(dataset)}; pass one of them")
-    if _is_a(dataset, "datasets", "Dataset"):
-        return HuggingFaceSource(dataset)
-    if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
+    streams = is_of(dataset, "torch.utils.data", "IterableDataset")
+    if streams or not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
         raise CatalogError(
-            f"expected a folder, a CSV file or a map-style data set, but got {type(dataset).__name__} without "
-            "len() and indexing; a data set that can only be iterated has no names to cache under"
+            f"expected a folder, a CSV file or a map-style data set, but got {type(dataset).__name__} "
+            f"without {'len() and ' if not hasattr(dataset, '__len__') else ''}indexing; "
+            "a data set that can only be iterated has no names to cache under"
         )
-    return FolderSource(dataset) if has_samples(dataset) else ItemsSource(dataset)
+    if is_asked_as(dataset, "torch.utils.data", "Subset"):
+        return _Subset(open_source(dataset.dataset), _plain_indices(dataset))
+    if is_asked_as(dataset, "datasets", "Dataset"):
+        return HuggingFaceSource(dataset)
+    return FolderSource(dataset) if is_plain_folder(dataset) else ItemsSource(dataset)
 
 
 def subset(source: Source, indices: Sequence[int]) -> Source:
     """A source of some items of another one."""
     return _Subset(source, indices)
+
+
+def relabelled(source: Source, labels: Sequence[int], classes: tuple[str, ...]) -> Source:
+    """A source with other class numbers for its items, of other classes."""
+    return _Relabelled(source, labels, classes)
 
 
 def label_text(label: Any, classes: Sequence[str] | None) -> str | None:
@@ -104,6 +118,7 @@ class _Subset:
     def __init__(self, inner: Source, indices: Sequence[int]) -> None:
         self.transform = inner.transform
         self.root = inner.root
+        self.dropped = getattr(inner, "dropped", "")
         self._inner = inner
         self._indices = indices
 
@@ -126,8 +141,34 @@ class _Subset:
         return self._inner.classes()
 
 
-def _is_a(value: Any, package: str, name: str) -> bool:
-    """Whether a class of this name and package is among a value's ancestors; imports nothing."""
-    return any(
-        kind.__name__ == name and f"{kind.__module__}.".startswith(f"{package}.") for kind in type(value).__mro__
-    )
+class _Relabelled(_Subset):
+    """All items of another source, with labels of their own."""
+
+    def __init__(self, inner: Source, labels: Sequence[int], classes: tuple[str, ...]) -> None:
+        super().__init__(inner, range(len(labels)))
+        self._labels, self._classes = array("q", labels), classes
+
+    def label(self, index: int) -> int:
+        return self._labels[index]
+
+    def classes(self) -> tuple[str, ...]:
+        return self._classes
+
+
+def _plain_indices(dataset: Any) -> list[int]:
+    """The indices of a torch Subset as numbers.
+
+    Raises:
+        CatalogError: they are a mask, no whole numbers, or outside of the data set.
+    """
+    inner, found = len(dataset.dataset), list[int]()
+    for index in dataset.indices:
+        if isinstance(index, bool) or str(getattr(index, "dtype", "")).endswith("bool"):
+            raise CatalogError("a Subset's indices must be numbers, but are a mask; give numpy.flatnonzero(mask)")
+        try:
+            found.append(operator.index(index))
+        except TypeError as error:
+            raise CatalogError(f"a Subset's indices must be whole numbers, but one is {index!r}") from error
+    if wrong := [index for index in found if not -inner <= index < inner]:
+        raise CatalogError(f"a Subset of {inner} items has indices that they lack: {listed(wrong)}")
+    return [index % inner for index in found]

@@ -1,25 +1,10 @@
-"""CSV as srcache reads and writes it: UTF-8, LF line ends, and quotes around cells that would end a line."""
+"""CSV files as srcache reads them: in UTF-8, row by row; `srcache.files.csv_text` writes them."""
 
 import csv
-import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from srcache.errors import CatalogError
-
-
-def csv_text(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table as CSV text, which reads back as the same cells.
-
-    The csv module leaves a bare CR in a cell unquoted, which file names may have; such a row is quoted as a whole.
-    """
-    out = io.StringIO()
-    plain = csv.writer(out, lineterminator="\n")
-    quoted = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL)
-    plain.writerow(header)
-    for row in rows:
-        (quoted if any("\r" in cell for cell in row) else plain).writerow(row)
-    return out.getvalue()
 
 
 def csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:

@@ -1,7 +1,5 @@
 """Data sets as torch has them, as sources of images: torchvision's folders, and any map-style data set of items."""
 
-import copy
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,30 +7,56 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from srcache.errors import CatalogError, ImageError
+from srcache.catalog.base_transform import TakenOff
+from srcache.errors import CatalogError, ImageError, SrcacheError
+from srcache.files.locks import ForkLock
 from srcache.images import Decoded, Pixels, decode_both, read_file, to_pixels
 
-_ONE_AT_A_TIME = threading.Lock()
-"""Held while any data set is asked for an item."""
+_ONE_AT_A_TIME = ForkLock(patience=5)
+"""Held while any data set is asked for an item; what a data set holds in turn, such as a zip's lock, is free then."""
 
-_CHEAP_TARGETS = ("torchvision.datasets.cifar", "torchvision.datasets.mnist")
-"""Modules whose classes give `targets[i]` as the label of item i, so that no image is loaded for a label."""
+_LOADERS = ("default_loader", "pil_loader", "accimage_loader")
+_TARGETS_ARE_LABELS = (("torchvision.datasets.cifar", "CIFAR10"), ("torchvision.datasets.mnist", "MNIST"))
+"""Classes whose items have the label `targets[i]`, so that no image is loaded for a label."""
+
+_TRIED = 8
+"""Items that are asked for, until one gives an image, to see what a data set is."""
 
 
-def has_samples(dataset: Any) -> bool:
-    """Whether a data set has a list `samples` of (file, target) for its items, as torchvision's folders do."""
-    samples = getattr(dataset, "samples", None)
-    if not isinstance(samples, list | tuple) or len(samples) != len(dataset):
-        return False
-    return all(isinstance(sample, tuple | list) and isinstance(sample[0], str | Path) for sample in samples[:1])
+def is_of(dataset: Any, package: str, name: str) -> bool:
+    """Whether a class of this name and package is among a data set's ancestors; imports nothing."""
+    return any(_is_class(kind, package, name) for kind in type(dataset).__mro__)
+
+
+def is_asked_as(dataset: Any, package: str, name: str) -> bool:
+    """Whether items come from the methods of this class itself, and no subclass has its own; imports nothing.
+
+    Only then may an item be read in another way than by asking the data set for it.
+    """
+    for method in ("__getitem__", "__getitems__", "__len__"):
+        owner = next((kind for kind in type(dataset).__mro__ if method in vars(kind)), None)
+        if owner is None and method == "__getitems__":
+            continue
+        if owner is None or not _is_class(owner, package, name):
+            return False
+    return True
+
+
+def is_plain_folder(dataset: Any) -> bool:
+    """Whether items are the files in `samples`, as torchvision's own folders and loaders read them."""
+    loader = getattr(dataset, "loader", None)
+    home, name = getattr(loader, "__module__", ""), getattr(loader, "__name__", "")
+    known = home == "torchvision.datasets.folder" and name in _LOADERS
+    return known and is_asked_as(dataset, "torchvision.datasets", "DatasetFolder")
 
 
 class FolderSource:
-    """torchvision's ImageFolder or DatasetFolder, or whatever has `samples` like them."""
+    """torchvision's ImageFolder or DatasetFolder, as `is_plain_folder` has it, read as files."""
 
     def __init__(self, dataset: Any) -> None:
         self.transform: Callable[[Any], Any] | None = getattr(dataset, "transform", None)
         self.root = Path(dataset.root).absolute() if isinstance(getattr(dataset, "root", None), str | Path) else None
+        self._home = Path.cwd()
         self._samples: Sequence[tuple[str | Path, Any]] = dataset.samples
         self._target_transform = getattr(dataset, "target_transform", None)
         self._classes = _class_names(dataset)
@@ -42,11 +66,11 @@ class FolderSource:
 
     def path(self, index: int) -> Path | None:
         """The file behind an item, if there is one; see `Source`."""
-        return Path(self._samples[index][0]).absolute()
+        return self._home / self._samples[index][0]
 
     def data(self, index: int) -> bytes | None:
         """The encoded file of an item, if there is one; see `Source`."""
-        return read_file(Path(self._samples[index][0]))
+        return read_file(self._home / self._samples[index][0])
 
     def label(self, index: int) -> Any:
         """The target of an item; see `Source`."""
@@ -55,7 +79,7 @@ class FolderSource:
 
     def load(self, index: int) -> Decoded:
         """The image of an item; see `Source`."""
-        return decode_both(read_file(Path(self._samples[index][0])))
+        return decode_both(read_file(self._home / self._samples[index][0]))
 
     def classes(self) -> tuple[str, ...] | None:
         """The names of the labels 0, 1, …; see `Source`."""
@@ -66,17 +90,25 @@ class ItemsSource:
     """Any other map-style data set of (image, label), its image transform taken off in a shallow copy.
 
     One thread at a time asks it for an item: a data set over a zip or an HDF5 file may not be safe for more.
+
+    Raises:
+        CatalogError: its first items are no images, or its transform cannot be taken off.
     """
 
     def __init__(self, dataset: Any) -> None:
         self.root: Path | None = None
-        self._dataset, self.transform = _bare(dataset)
+        self.transform: Callable[[Any], Any] | None = None
         self._classes = _class_names(dataset)
-        cheap = type(dataset).__module__ in _CHEAP_TARGETS
+        cheap = any(is_asked_as(dataset, *known) for known in _TARGETS_ARE_LABELS)
         self._targets = dataset.targets if cheap else None
         self._last: tuple[int, tuple[Any, Any]] = (-1, (None, None))
+        taken = TakenOff(dataset)
+        self._dataset = taken.bare
         if len(dataset):
-            _require_image(self._item(0)[0])
+            self._try()
+            self.transform = taken.transform()
+        if taken.unused:  # it is the data set's own business
+            self._dataset, self._last = dataset, (-1, (None, None))
 
     def __len__(self) -> int:
         return len(self._dataset)
@@ -98,85 +130,73 @@ class ItemsSource:
 
     def load(self, index: int) -> Decoded:
         """The image of an item; see `Source`."""
-        try:
-            image = self._item(index)[0]
-        except OSError as error:
-            raise ImageError("unreadable", f"the data set cannot read its item {index} ({error})") from error
-        _require_image(image)
+        image = self._item(index)[0]
         if not isinstance(image, Image.Image):
             pixels = _pixels(image)
             return Decoded(pixels, pixels)
-        return Decoded(to_pixels(image), np.asarray(image.convert("RGB")))
+        try:
+            return Decoded(to_pixels(image), np.asarray(image.convert("RGB")))
+        except OSError as error:  # Pillow reads a file when its pixels are asked for
+            raise _no_item(index, error) from error
 
     def classes(self) -> tuple[str, ...] | None:
         """The names of the labels 0, 1, …; see `Source`."""
         return self._classes
+
+    def _try(self) -> None:
+        """Ask for the first items until one is an image."""
+        first: ImageError | None = None
+        for index in range(min(_TRIED, len(self._dataset))):
+            try:
+                self._item(index)
+                return
+            except ImageError as error:
+                first = first or error
+        raise CatalogError(str(first)) from first
 
     def _item(self, index: int) -> tuple[Any, Any]:
         """(image, label), kept until another is asked for, so that `load` and then `label` make it once."""
         with _ONE_AT_A_TIME:
             last, item = self._last
             if last != index:
-                found = self._dataset[index]
-                if not isinstance(found, tuple | list) or len(found) < 2:
-                    what = type(found).__name__
-                    raise CatalogError(f"expected items of (image, label), but item {index} is a {what}")
-                item = (found[0], found[1])
+                item = _checked(self._asked(index), index)
                 self._last = (index, item)
             return item
 
-
-def _pass_through(*given: Any) -> Any:
-    """Stands where a transform was: the image, or the image and its target, as they are."""
-    return given[0] if len(given) == 1 else given
-
-
-def _bare(dataset: Any) -> tuple[Any, Callable[[Any], Any] | None]:
-    """A shallow copy without image transform, and the transform.
-
-    torchvision keeps `transform` and `target_transform` once more as a pair in `transforms`; of that pair only the
-    image's half is replaced. `_pass_through` goes in rather than None, for data sets that call without asking.
-    """
-    bare, transform = copy.copy(dataset), getattr(dataset, "transform", None)
-    pair = getattr(dataset, "transforms", None)
-    if pair is not None and hasattr(pair, "transform") and hasattr(pair, "target_transform"):
-        pair = copy.copy(pair)
-        pair.transform = None
-        _replace(bare, "transforms", pair)
-    elif pair is not None:
-        _refuse_joint(dataset)
-        transform = pair
-        _replace(bare, "transforms", _pass_through)
-    if getattr(dataset, "transform", None) is not None:
-        _replace(bare, "transform", _pass_through)
-    return bare, transform
+    def _asked(self, index: int) -> Any:
+        try:
+            return self._dataset[index]
+        except SrcacheError:
+            raise
+        except Exception as error:  # somebody else's code; another item may be good
+            raise _no_item(index, error) from error
 
 
-def _replace(dataset: Any, name: str, value: Any) -> None:
-    try:
-        setattr(dataset, name, value)
-    except AttributeError as error:
-        raise CatalogError(
-            f"the {name} of {type(dataset).__name__} cannot be taken off ({error}); pass the data set without it"
-        ) from error
+def _is_class(kind: type, package: str, name: str) -> bool:
+    return kind.__name__ == name and f"{kind.__module__}.".startswith(f"{package}.")
 
 
-def _refuse_joint(dataset: Any) -> None:
-    if hasattr(dataset, "transform") or hasattr(dataset, "target_transform"):
-        raise CatalogError(
-            f"{type(dataset).__name__} has `transforms` that change image and target together; there is no way to "
-            "apply them after a variant is chosen. Pass the data set without, or with `transform` instead"
-        )
-
-
-def _require_image(image: Any) -> None:
-    if isinstance(image, Image.Image) or _kind(image) == "uint8":
-        return
-    what = f"{type(image).__name__} of {_kind(image)}" if _kind(image) else type(image).__name__
-    raise CatalogError(
-        "expected items that start with a Pillow image, a uint8 array (H, W, 3) or a uint8 tensor (3, H, W), but got "
-        f"a {what}; if the data set applies a transform itself, pass it without and give the transform to srcache"
+def _no_item(index: int, error: Exception) -> ImageError:
+    return ImageError(
+        "unreadable", f"the data set cannot give its item {index} ({type(error).__name__}: {str(error).strip()})"
     )
+
+
+def _checked(item: Any, index: int) -> tuple[Any, Any]:
+    """(image, label) of an item, if it starts with an image."""
+    if not isinstance(item, tuple | list) or len(item) < 2:
+        what = type(item).__name__
+        raise ImageError("unsupported", f"expected items of (image, label), but item {index} is a {what}")
+    image = item[0]
+    if not isinstance(image, Image.Image) and _kind(image) != "uint8":
+        what = f"{type(image).__name__} of {_kind(image)}" if _kind(image) else type(image).__name__
+        raise ImageError(
+            "unsupported",
+            "expected items that start with a Pillow image, a uint8 array (H, W, 3) or a uint8 tensor (3, H, W), but "
+            f"item {index} has a {what}; if the data set applies a transform itself, pass it without and give the "
+            "transform to srcache",
+        )
+    return image, item[1]
 
 
 def _kind(image: Any) -> str:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, SupportsIndex, TypeVar, overload
 
 from PIL import Image
 
@@ -29,9 +29,21 @@ from srcache.errors import CatalogError, ConfigError, listed
 from srcache.recipe.recipe import Recipe
 from srcache.service.remote import RemoteService
 
+if TYPE_CHECKING:
+    from torch.utils.data import Dataset
 
-class SRAugmentedDataset:
-    """A map-style data set for training that serves each image of a base as HR, LR or SR, the SR from a cache.
+    _TorchDataset = Dataset[tuple[Any, Any]]
+else:
+
+    class _TorchDataset(Generic[TypeVar("_Item")]):
+        """Stands where torch's Dataset will be, which is put there with the first data set; see `_be_torchs`.
+
+        It is Generic as that one is, since Python lets a class change only between bases of the same build.
+        """
+
+
+class SRAugmentedDataset(_TorchDataset):
+    """A torch Dataset for training, map-style, that serves each image of a base as HR, LR or SR, the SR from a cache.
 
     It takes the place of the base in an existing training loop: length, order and labels are the base's, and an item is
     `(transform(image), label)`, where `image` is a Pillow image (RGB). Only which variant of the image is served
@@ -66,6 +78,8 @@ class SRAugmentedDataset:
             RemoteService, which says more. Every fallback is counted. With a service the cache may be new: the recipe
             then comes from there.
         seed: of a policy that is given as text.
+        classes: the names of the classes 0, 1, …, for a folder or a CSV file that lacks some of them; by default a
+            folder's class folders, with and without images, by name.
 
     Raises:
         ConfigError: what was asked for is not there; the message says what is.
@@ -83,17 +97,23 @@ class SRAugmentedDataset:
         on_miss: "str | SREngine | RemoteService" = "raise",
         *,
         seed: int = 0,
+        classes: Sequence[str] | None = None,
     ) -> None:
+        _be_torchs()
         on_miss = settled(on_miss)
         folder = miss_folder(on_miss, cache, recipe)
-        wanted = policy if isinstance(policy, Policy) else Policy.parse(policy, seed)
+        wanted = Policy.of(policy, seed)
         self._size = valid_size(size)
         filler = open_miss_filler(on_miss, folder)
         chooser = Chooser(wanted, images := SRImages(folder))
-        items = open_items(base, hr, folder.recipe.degradation)
+        items = open_items(base, hr, folder.recipe.degradation, classes)
         fallback = fallback_of(on_miss)
         if "hr" in wanted.kinds or fallback == "hr":
             items.require_hr()
+        if items.dropped and transform is None:
+            raise CatalogError(
+                f"{items.dropped}, so it is not applied to what is served; give the part for images as transform="
+            )
         self.transform = _only_transform(transform, items.transform)
         chooser.require_served(items)
         self._counters = Counters(patience=1.5 * len(items) if chooser.varies else math.inf)
@@ -107,13 +127,28 @@ class SRAugmentedDataset:
             size=self._size if isinstance(self._size, tuple) else None,
         )
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        _be_torchs()
+        self.__dict__.update(state)
+
     def __len__(self) -> int:
         return len(self._reader.items)
 
-    def __getitem__(self, index: int) -> tuple[Any, Any]:
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> tuple[Any, Any]: ...
+
+    @overload
+    def __getitem__(self, index: slice | Iterable[SupportsIndex]) -> list[tuple[Any, Any]]: ...
+
+    def __getitem__(self, index: Any) -> tuple[Any, Any] | list[tuple[Any, Any]]:
+        """One item; or of a slice, or of many indices, a list of items, which is read as a batch."""
+        if isinstance(index, slice):
+            return self.__getitems__(range(*index.indices(len(self))))
+        if isinstance(index, Iterable) and getattr(index, "ndim", 1) != 0:
+            return self.__getitems__(list(index))
         return self.__getitems__([index])[0]
 
-    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Any, Any]]:
+    def __getitems__(self, indices: Sequence[SupportsIndex]) -> list[tuple[Any, Any]]:
         """A batch, as a DataLoader asks for it; one whose images have different sizes is refused (see `size`)."""
         places = [self._reader.place(index) for index in indices]
         kinds, items = set(), []
@@ -191,6 +226,14 @@ class SRAugmentedDataset:
     def variant(self, index: int) -> Variant:
         """The variant that item `index` has in the present epoch, whether or not the cache holds it."""
         return self._reader.chooser.pick(self._reader.items.key(self._reader.place(index)), self.epoch)
+
+
+def _be_torchs() -> None:
+    """Make SRAugmentedDataset a subclass of torch's Dataset; by now, whoever makes one needs torch anyway."""
+    from torch.utils.data import Dataset
+
+    if _TorchDataset in SRAugmentedDataset.__bases__:
+        SRAugmentedDataset.__bases__ = (Dataset,)
 
 
 def refuse_mixed(shapes: Iterable[str], kinds: Iterable[str]) -> None:

@@ -66,7 +66,7 @@ class VariantFinder:
     ) -> None:
         on_miss = settled(on_miss)
         folder = miss_folder(on_miss, cache, recipe)
-        wanted = policy if isinstance(policy, Policy) else Policy.parse(policy, seed)
+        wanted = Policy.of(policy, seed)
         self._filler = None if on_miss == SKIP else open_miss_filler(on_miss, folder)
         self._images, self._on_miss, self._advice = SRImages(folder), fallback_of(on_miss), advice
         self._chooser = Chooser(wanted, self._images)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from srcache.catalog.base_transform import InForm
 from srcache.images import Pixels
 
 if TYPE_CHECKING:
@@ -67,6 +68,9 @@ class _ThroughPillow:
 
 def _steps(transform: Any) -> list[Any]:
     """A transform's parts, in order: of torchvision's Compose and torch's Sequential, those in them."""
+    if isinstance(transform, InForm):  # those that make tensors of arrays make the same of Pillow images
+        inner = _steps(transform.inner) if (transform.form, transform.keyword) == ("array", None) else [None]
+        return inner if inner and _name(inner[0]) in ("ToTensor", "ToImage") else [transform]
     name = _name(transform)
     if name not in _COMPOSED:
         return [transform]

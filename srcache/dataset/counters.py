@@ -7,14 +7,17 @@ show that `set_epoch` is not called.
 """
 
 import fcntl
+import operator
 import os
 import tempfile
-import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from srcache.errors import ConfigError
+from srcache.files.locks import ForkLock
 
 COUNTED = ("hr", "lr", "sr", "missed_to_lr", "missed_to_hr", "computed", "fetched")
 """What is counted: variants served, fallbacks for missing SR, SR images made on the way, and those a service gave."""
@@ -25,7 +28,12 @@ _OWNER = -1
 
 _ROWS = 512
 _LOOK_EVERY = 16
-_EPOCH, _SERVED_BEFORE, _WARNED = 0, 1, 2
+_EPOCH, _SERVED_BEFORE, _WARNED, _CALLS, _LONGEST = range(5)
+"""What the first row holds: the epoch, what was served before it, whether a warning was given, how often an epoch was
+set, and the most items of an epoch so far, or what a loader's sampler says."""
+
+_FIRST = 10
+"""How many times longer an epoch may be while nobody knows how long one is: samplers may draw items several times."""
 
 
 class Counters:
@@ -36,7 +44,8 @@ class Counters:
     threads.
 
     Args:
-        patience: after how many items served without `set_epoch` to warn, once.
+        patience: after how many items to warn, once, if `set_epoch` was never called. After it was, epochs may be as
+            long as the longest so far, and half as much.
         more: what to count beside `COUNTED`.
     """
 
@@ -65,9 +74,21 @@ class Counters:
         return int(self._cells[0, _EPOCH])
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the epoch for all processes."""
-        self._cells[0, _EPOCH] = epoch
-        self._cells[0, _SERVED_BEFORE] = self._served()
+        """Set the epoch for all processes.
+
+        Raises:
+            ConfigError: it is no whole number from 0.
+        """
+        number = _epoch(epoch)
+        served = self._served()
+        if self._cells[0, _CALLS]:  # what was looked at before the first epoch was none
+            self.expect(served - int(self._cells[0, _SERVED_BEFORE]))
+        self._cells[0, [_EPOCH, _SERVED_BEFORE]] = number, served
+        self._cells[0, _CALLS] += 1
+
+    def expect(self, items: int) -> None:
+        """Take it that an epoch may have so many items, as a sampler says or as an epoch had."""
+        self._cells[0, _LONGEST] = max(items, int(self._cells[0, _LONGEST]))
 
     def totals(self) -> dict[str, int]:
         """The counts so far, over all processes."""
@@ -104,38 +125,39 @@ class Counters:
     def _look(self) -> None:
         """Warn if the same choices are being served for the second time, for want of `set_epoch`."""
         served = self._served() - int(self._cells[0, _SERVED_BEFORE])
-        if served <= self._patience or self._cells[0, _WARNED]:
+        if self._cells[0, _WARNED] or served <= self._allowed():
             return
         self._cells[0, _WARNED] = 1
         warnings.warn(
-            f"{served} items were served in epoch {self.epoch}, which is more than one and a half times the data set: "
-            "every image keeps the variant that it has now. Call set_epoch(epoch) at the start of "
+            f"{served} items were served in epoch {self.epoch}, which is more than one and a half times what an epoch "
+            "has: every image keeps the variant that it has now. Call set_epoch(epoch) at the start of "
             "every epoch",
             stacklevel=2,
         )
+
+    def _allowed(self) -> float:
+        """How many items an epoch may have before a warning."""
+        longest = 1.5 * int(self._cells[0, _LONGEST])
+        if not longest and self._cells[0, _CALLS]:
+            return _FIRST * self._patience
+        return max(self._patience, longest)
 
     def _served(self) -> int:
         return int(self._cells[1:, :_SERVED].sum())
 
 
-class _Turn:
-    """A lock between the threads of this process, and a new one in a process that was forked while it was held."""
-
-    def __init__(self) -> None:
-        self._renew()
-        os.register_at_fork(after_in_child=self._renew)
-
-    def _renew(self) -> None:
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *error: object) -> None:
-        self._lock.release()
+_turn = ForkLock(patience=5)
+"""Between the threads of this process."""
 
 
-_turn = _Turn()
+def _epoch(epoch: Any) -> int:
+    try:
+        number = operator.index(epoch)
+    except TypeError:
+        number = -1
+    if number < 0 or isinstance(epoch, bool):
+        raise ConfigError(f"an epoch is a whole number from 0, but got {epoch!r}")
+    return number
 
 
 @contextmanager

@@ -10,23 +10,23 @@ worker as their reference counts are touched, and would take seconds to send to 
 """
 
 import os
+import warnings
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+from srcache.catalog.listing import LOOP
 from srcache.catalog.pairing import hr_paths
 from srcache.catalog.rows import Catalog
 from srcache.catalog.scanning import from_dataset, scan
+from srcache.catalog.sources import NO_LABEL as NO_LABEL
 from srcache.catalog.sources import Source, open_source
 from srcache.errors import CatalogError, ImageError, PolicyError, listed
 from srcache.images import Decoded, Pixels, decode_both, decode_into, read_file
 from srcache.keys import ImageKey, image_key, pixel_key
 from srcache.recipe.degradation import Degradation
-
-NO_LABEL = -1
-"""The label of an image in a folder without class folders."""
 
 _ADVICE = "repair or remove them, or pass a Catalog (srcache.scan), which leaves them out"
 _KEY_BYTES = 16
@@ -47,6 +47,7 @@ class Items:
     Attributes:
         transform: the base's own transform, which was taken off it; None if it has none.
         classes: the names of the labels 0, 1, …; None if the base has none.
+        dropped: what the base would do to its items and cannot be done here, in words; empty if there is nothing.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Items:
         rows = catalog.rows if catalog else ()
         self.transform: Callable[[Any], Any] | None = source.transform
         self.classes = source.classes()
+        self.dropped: str = getattr(source, "dropped", "")
         self._source, self._degradation = source, degradation
         self._names = _PackedTexts(row.name for row in rows) if catalog else None
         self._keys = bytearray.fromhex("".join(row.key for row in rows)) or bytearray(_KEY_BYTES * len(source))
@@ -151,8 +153,11 @@ def _shared(pixels: Pixels) -> Pixels:
     return view
 
 
-def open_items(base: Any, hr: Any, degradation: Degradation | None) -> Items:
+def open_items(base: Any, hr: Any, degradation: Degradation | None, classes: Sequence[str] | None = None) -> Items:
     """Look into a base: a folder, a CSV file, a Catalog, or a map-style data set; and pair HR images with it.
+
+    Args:
+        classes: names of classes in the order of their numbers, instead of those that the base has.
 
     Raises:
         CatalogError: the base cannot be used, has files that cannot be read, or HR images are missing.
@@ -163,7 +168,13 @@ def open_items(base: Any, hr: Any, degradation: Degradation | None) -> Items:
         catalog = base
     elif isinstance(base, str | Path):
         catalog = require_complete(scan(base), _ADVICE)
+        if catalog.unclassed and classes is None and not any(row.label for row in catalog.rows):
+            warnings.warn(catalog.unclassed, stacklevel=3)
     else:
+        if classes is not None:
+            raise CatalogError(
+                "classes= names the classes of a folder, a CSV file or a Catalog; a data set numbers its own"
+            )
         source = open_source(base)
         if len(source) == 0:
             raise CatalogError("expected a data set with images, but got an empty one")
@@ -172,6 +183,7 @@ def open_items(base: Any, hr: Any, degradation: Degradation | None) -> Items:
                 raise CatalogError("hr= pairs by file name, but the base's images have none; use a folder as base")
             return Items(source, None, None, degradation)
         catalog = require_complete(from_dataset(base), _ADVICE)
+    catalog = catalog if classes is None else catalog.with_classes(classes)
     hr_files = hr_paths([row.name for row in catalog.rows], hr) if hr is not None else None
     return Items(catalog.source or _CatalogFiles(catalog), catalog, hr_files, degradation)
 
@@ -182,9 +194,10 @@ def require_complete(catalog: Catalog, advice: str = "repair or remove them") ->
     Raises:
         CatalogError: images cannot be used; `advice` says what to do about them.
     """
-    if catalog.problems:
-        names = listed([f"{problem.name} ({problem.reason})" for problem in catalog.problems])
-        raise CatalogError(f"{len(catalog.problems)} images of the base cannot be used: {names}; {advice}")
+    lost = [problem for problem in catalog.problems if problem.reason != LOOP]
+    if lost:
+        names = listed([f"{problem.name} ({problem.reason})" for problem in lost])
+        raise CatalogError(f"{len(lost)} images of the base cannot be used: {names}; {advice}")
     return catalog
 
 
@@ -206,6 +219,8 @@ class _CatalogFiles:
     transform = None
 
     def __init__(self, catalog: Catalog) -> None:
+        if catalog.unclassed and any(row.label for row in catalog.rows):
+            raise CatalogError(catalog.unclassed)
         numbers: dict[str | None, int] = {name: number for number, name in enumerate(catalog.classes)}
         numbers[None] = NO_LABEL
         unknown = sorted({row.label for row in catalog.rows if row.label} - set(catalog.classes))

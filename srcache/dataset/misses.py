@@ -6,19 +6,19 @@ makes them (`remote_misses`). What `on_miss=` says is settled here.
 """
 
 import os
-import threading
 import weakref
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srcache.cache.manifest import Cache, RecipeFolder, find_folder
+from srcache.cache.manifest import Cache, RecipeFolder, find_folder, lasting
 from srcache.dataset.missing import Filler, Made, Missing
 from srcache.dataset.remote_misses import RemoteFiller
 from srcache.dataset.remote_recipes import remote_folder
 from srcache.engine.interface import SREngine
 from srcache.engine.registry import find_engine, open_engine
 from srcache.errors import ConfigError, DeviceError, RecipeError
+from srcache.files.locks import ForkLock
 from srcache.keys import split_name
 from srcache.machine import device_name, resolve_device
 from srcache.recipe.reading import require_engine
@@ -62,13 +62,13 @@ class MissFiller:
         require_engine(recipe, info)
         self._folder, self._engine = folder, engine
         self._service: tuple[int, SRService] | None = None
-        self._one_at_a_time = threading.Lock()
+        self._one_at_a_time = ForkLock()
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_folder": self._folder, "_engine": self._engine}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _service=None, _one_at_a_time=threading.Lock())
+        self.__dict__.update(state, _service=None, _one_at_a_time=ForkLock())
 
     def make(self, wanted: Iterable[Missing]) -> Made:
         """See `Filler.make`.
@@ -124,12 +124,14 @@ def fallback_of(on_miss: Any) -> Any:
 def miss_folder(on_miss: Any, cache: str | Path | Cache, recipe: str | Recipe | None) -> RecipeFolder:
     """A recipe's folder in a cache; with a RemoteService, also of a recipe that only the service has yet.
 
+    The process may change its folder later.
+
     Raises:
         CacheError: no such cache or recipe, or several and none was named.
     """
     if not isinstance(on_miss, RemoteService):
         return find_folder(cache, recipe)
-    client = RemoteClient(on_miss)
+    cache, client = lasting(cache), RemoteClient(on_miss)
     try:
         return remote_folder(cache, recipe, client)
     finally:

@@ -117,6 +117,19 @@ class Policy:
             raise PolicyError(f"a policy's stages must start at epoch 0 and rise, but start at {starts}")
         return cls(stages=stages, seed=seed)
 
+    @classmethod
+    def of(cls, policy: "str | Policy", seed: int = 0) -> "Policy":
+        """A policy that was given as text, with this seed, or as itself.
+
+        Raises:
+            PolicyError: as `parse`; or it is neither.
+        """
+        if isinstance(policy, Policy):
+            return policy
+        if not isinstance(policy, str):
+            raise PolicyError(f"a policy is a text like lr=0.5,sr=0.5, or a Policy, but got {policy!r}")
+        return cls.parse(policy, seed)
+
     @property
     def kinds(self) -> frozenset[str]:
         """Every kind of variant that this policy can ask for, at any epoch."""

@@ -4,7 +4,7 @@ import operator
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, SupportsIndex
 
 from srcache.dataset.choice import Chooser
 from srcache.dataset.counters import Counters
@@ -62,12 +62,14 @@ class BatchReader:
     def __post_init__(self) -> None:
         object.__setattr__(self, "compared", bytearray(len(self.items) * self.chooser.samples))
 
-    def place(self, index: int) -> int:
+    def place(self, index: SupportsIndex) -> int:
         """A plain item's number; negative indices count from the end, as in any sequence.
 
         Raises:
             IndexError: there is no such item.
         """
+        if isinstance(index, bool) or str(getattr(index, "dtype", "")).endswith("bool"):
+            raise TypeError("indices are numbers, not a mask; give numpy.flatnonzero(mask)")
         number = operator.index(index)
         place = number + (len(self.items) if number < 0 else 0)
         if not 0 <= place < len(self.items):

@@ -24,7 +24,7 @@ from typing import Any
 
 from srcache.dataset.policy import COLUMNS, Filter, filter_text, parse_filter
 from srcache.errors import DamagedError, PolicyError
-from srcache.files import disk_errors, write_atomic
+from srcache.files import csv_text, disk_errors, write_atomic
 from srcache.keys import ImageKey, entry_name, split_name
 
 TABLE, ABOUT = "safety.csv", "safety.json"
@@ -130,11 +130,8 @@ def write_scores(folder: Path, rows: Iterable[LabelScore]) -> Path:
     Raises:
         DiskFullError: no room, or no permission.
     """
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(HEADER)
-    writer.writerows(_cells(row) for row in sorted(rows, key=lambda row: (row.image, row.key, row.sample)))
-    write_atomic(folder / TABLE, out.getvalue())
+    lines = [_cells(row) for row in sorted(rows, key=lambda row: (row.image, row.key, row.sample))]
+    write_atomic(folder / TABLE, csv_text([HEADER, *lines]))
     return folder / TABLE
 
 

@@ -5,7 +5,7 @@ import fcntl
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from importlib.resources import files
@@ -86,6 +86,25 @@ def append_line(path: Path, line: str) -> None:
     with disk_errors(path), path.open("ab+") as file:
         torn = file.tell() > 0 and _last_byte(path) != b"\n"
         file.write((b"\n" if torn else b"") + line.encode() + b"\n")
+
+
+def csv_text(rows: Iterable[Iterable[object]]) -> str:
+    """Rows as the text of a CSV file, the same by every Python: what is written is also a name, by its digest.
+
+    There are commas between cells and LF after rows; None is empty, and quotes stand where they must. Python's own
+    writer leaves a carriage return unquoted in some versions (3.11.7 among them), and so ends the row there; any other
+    cell comes out as it writes it.
+    """
+    return "".join(_csv_line([_csv_cell(cell) for cell in row]) for row in rows)
+
+
+def _csv_line(cells: list[str]) -> str:
+    return ('""' if cells == [""] else ",".join(cells)) + "\n"
+
+
+def _csv_cell(value: object) -> str:
+    text = "" if value is None else str(value)
+    return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in ',"\r\n') else text
 
 
 @contextmanager

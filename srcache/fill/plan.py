@@ -93,5 +93,3 @@ def plan_only(
             folder = opened.find(recipe)
             store = folder.store()
     return make_plan(catalog, folder, store, samples=samples, retry_failed=retry_failed)
-
-

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from srcache.cache.failures import FailedEntry
 from srcache.catalog.object_source import ObjectSource
 from srcache.catalog.rows import Catalog, Row
+from srcache.catalog.sources import NO_LABEL
 from srcache.fill.plan import Plan
 from srcache.keys import ImageKey
 
@@ -134,7 +135,7 @@ def outcomes_of(table: "Table") -> Iterator[Outcome]:
 
 def _catalog(rows: Sequence[dict[str, Any]], url: str | None) -> Catalog:
     found = tuple(Row(ImageKey(row["key"]), row["name"], None, row["path"] and Path(row["path"])) for row in rows)
-    source = ObjectSource(url, [row.name for row in found], [None] * len(found), None) if url else None
+    source = ObjectSource(url, [row.name for row in found], [NO_LABEL] * len(found), None) if url else None
     return Catalog(rows=found, source=source)
 
 

@@ -80,7 +80,7 @@ class SRLoader:
         _require_data(data, batch_size)
         self.dataset = data
         self._order: DataLoader[Any] = DataLoader(
-            data,  # type: ignore[arg-type]
+            data,
             batch_size,
             shuffle,
             sampler,
@@ -107,6 +107,8 @@ class SRLoader:
             transform=self._per_batch(),
             copier=self._copier,
         )
+        if (sampler := getattr(self.sampler, "__len__", None)) is not None:
+            self.dataset.reader.counters.expect(sampler())
         begin = (start["random"], start["batches"]) if start else (None, 0)
         epoch = Epoch(self.dataset, self.batch_sampler, self.generator, settings, begin)
         self._position, self._last = epoch.position, weakref.ref(epoch)

@@ -23,7 +23,7 @@ from pathlib import Path
 from srcache.cache.failures import FailedEntry
 from srcache.cache.manifest import Cache, RecipeFolder, open_cache
 from srcache.cache.receipts import KeptCatalog, KeptRow, asked_for, readable_catalogs
-from srcache.catalog.rows import class_order
+from srcache.catalog.classes import in_order
 from srcache.errors import CacheError, listed
 from srcache.keys import entry_name, split_name
 from srcache.maintain.ahead import work_ahead
@@ -199,7 +199,7 @@ def _classes(catalog: KeptCatalog, wanted: tuple[str, ...] | None) -> tuple[str,
     if "" in labels:
         return ()
     folders = all(row.name.startswith(f"{row.label}/") for row in catalog.rows)
-    return class_order(labels, by_number=not folders)
+    return tuple(sorted(labels)) if folders else in_order(labels)
 
 
 def _others(cache: Cache, folder: RecipeFolder, catalog: KeptCatalog) -> tuple[str, ...]:

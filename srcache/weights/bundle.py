@@ -137,6 +137,7 @@ def _record_file(found: FoundFile, manifest: Manifest, say: Say | None) -> Recor
         loads=loads,
         size=state.st_size,
         mtime=state.st_mtime_ns,
+        ctime=state.st_ctime_ns,
         origin=found.origin,
         licence=part.source.licence,
         identity=part.identity,

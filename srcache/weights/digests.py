@@ -1,11 +1,12 @@
 """Digests of weights, and records of them, so that no later start has to hash gigabytes again.
 
 `$SRCACHE_HOME/weights/bundles/<digest>.json` holds every part's SHA-256, place, size and time of change;
-`names/<name>` holds the digest that a name stands for now. A file of the recorded size and time is trusted.
+`names/<name>` holds the digest that a name stands for now. A file of the recorded size and times is trusted.
 """
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -25,7 +26,7 @@ class RecordedFile:
         sha256: of the file as published.
         path: the file to load: the published one, or its conversion to safetensors.
         loads: SHA-256 of the file to load.
-        size, mtime: of the file to load, in bytes and nanoseconds.
+        size, mtime, ctime: of the file to load, in bytes and nanoseconds; records of earlier versions have no ctime.
         origin: a folder, or `owner/name@commit` on the hub.
         identity: see `BundlePart.identity`.
     """
@@ -38,6 +39,12 @@ class RecordedFile:
     origin: str
     licence: str
     identity: str
+    ctime: int = 0
+
+    def is_as_recorded(self, state: os.stat_result) -> bool:
+        """Whether size and times say that a file was not changed; an edit that keeps the date changes the ctime."""
+        same = (state.st_size, state.st_mtime_ns) == (self.size, self.mtime)
+        return same and self.ctime in (0, state.st_ctime_ns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +155,7 @@ def unchanged_file(kept: RecordedFile, command: str, hashed: bool = False) -> Re
         state = kept.path.stat()
     except OSError as error:
         raise WeightsError(f"{kept.path} is not there any more; `{command}` looks for it, and fetches it") from error
-    if not hashed and (state.st_size, state.st_mtime_ns) == (kept.size, kept.mtime):
+    if not hashed and kept.is_as_recorded(state):
         return kept
     found = file_digest(kept.path)
     if found != kept.loads:
@@ -156,4 +163,4 @@ def unchanged_file(kept: RecordedFile, command: str, hashed: bool = False) -> Re
             f"{kept.path} has changed since it was recorded: its SHA-256 was {kept.loads} and is {found}; put the old "
             f"file back, or delete it and run `{command}`, or take the new one with `{command} --from FOLDER`"
         )
-    return replace(kept, size=state.st_size, mtime=state.st_mtime_ns)
+    return replace(kept, size=state.st_size, mtime=state.st_mtime_ns, ctime=state.st_ctime_ns)

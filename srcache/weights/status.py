@@ -206,8 +206,7 @@ def _wrong(path: Path) -> str | None:
 
 
 def _is_as_recorded(one: FoundFile) -> bool:
-    state = one.path.stat()
-    return one.kept is not None and (state.st_size, state.st_mtime_ns) == (one.kept.size, one.kept.mtime)
+    return one.kept is not None and one.kept.is_as_recorded(one.path.stat())
 
 
 def _digest(manifest: Manifest, found: dict[str, FoundFile | None]) -> str | None:

@@ -6,12 +6,13 @@ import os
 import subprocess
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from srcache import files
 from srcache.cache import folder as folders
-from srcache.cache.manifest import Cache, RecipeFolder, create_cache, is_cache, open_cache
+from srcache.cache.manifest import Cache, RecipeFolder, create_cache, find_folder, is_cache, open_cache
 from srcache.errors import BusyError, CacheError, DamagedError, DiskFullError
 from srcache.files import lock
 from srcache.recipe.reading import load_recipe
@@ -293,3 +294,15 @@ def test_a_folder_that_was_taken_away_is_not_filled(folder):
     (folder.path / "recipe.yaml").unlink()
     with pytest.raises(BusyError, match="was taken away a moment ago"), folder.lock():
         pass
+
+
+def test_a_cache_stays_where_it_is_when_the_process_moves(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for cache in (create_cache("cache"), open_cache("cache"), Cache(Path("cache"), "lmdb")):
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        assert (cache.path, cache.place, cache.home) == (Path("cache"), Path("cache"), tmp_path / "cache")
+        with pytest.raises(CacheError, match=f"{tmp_path}/cache holds 0 recipes"):
+            find_folder(cache, None)
+        assert not list(Path().iterdir())
+        monkeypatch.chdir(tmp_path)

@@ -8,7 +8,7 @@ from pathlib import Path
 import caches
 import pytest
 
-from srcache.cache.manifest import open_cache
+from srcache.cache.manifest import create_cache, open_cache
 from srcache.cache.receipts import (
     asked_for,
     read_kept,
@@ -17,6 +17,7 @@ from srcache.cache.receipts import (
     store_of,
     wanted_names,
 )
+from srcache.catalog.scanning import scan
 from srcache.errors import DamagedError
 
 
@@ -87,3 +88,15 @@ def test_a_recipe_without_a_store_has_none(cache):
         assert len(store) == 5
     shutil.rmtree(folder.store_path)
     assert store_of(folder) is None
+
+
+def test_a_catalog_with_a_carriage_return_in_a_name_is_whole(tmp_path):
+    name = "a\rb/c\r.png"
+    (tmp_path / "photos" / name).parent.mkdir(parents=True)
+    (tmp_path / "photos" / name).write_bytes(b"an image")
+    catalog, cache = scan(tmp_path / "photos"), create_cache(tmp_path / "cache")
+    (cache.path / "catalogs").mkdir()
+    (cache.path / f"catalogs/{catalog.digest}.csv").write_text(catalog.to_csv(), newline="")
+    kept, troubles = readable_catalogs(cache)
+    assert not troubles
+    assert [(row.name, row.label) for row in kept[0].rows] == [(name, "a\rb")]

@@ -9,12 +9,17 @@ from hashlib import blake2b
 from pathlib import Path
 
 import pytest
-from image_trees import MINUTE, csv_of, tree, write
+from image_trees import MINUTE, csv_of, time_passes, tree, write
 
 import srcache.catalog.hashing
 from srcache.catalog.hashing import memo_path
 from srcache.catalog.scanning import scan
 from srcache.keys import file_key, image_key
+
+
+@pytest.fixture(autouse=True)
+def _later(monkeypatch: pytest.MonkeyPatch) -> None:
+    time_passes(monkeypatch)
 
 
 @pytest.fixture
@@ -45,6 +50,14 @@ def grow(root: Path) -> None:
     status = (root / "a/1.png").stat()
     (root / "a/1.png").write_bytes(b"longer than it was before" * 9)
     os.utime(root / "a/1.png", ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def edit_in_place(root: Path) -> None:
+    """Other bytes of the same length in the same file, and its date put back, as `exiftool -P` does."""
+    path = root / "a/1.png"
+    status, data = path.stat(), path.read_bytes()
+    path.write_bytes(data[::-1])
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def replace(root: Path) -> None:
@@ -78,7 +91,7 @@ def test_rehash(old: Path, hashed: list[str]) -> None:
     assert hashed == []
 
 
-@pytest.mark.parametrize("change", [touch, grow, replace, rename])
+@pytest.mark.parametrize("change", [touch, grow, edit_in_place, replace, rename])
 def test_only_what_changed_is_hashed_again(old: Path, hashed: list[str], change: Callable[[Path], None]) -> None:
     scan(old)
     hashed.clear()
@@ -91,13 +104,35 @@ def test_only_what_changed_is_hashed_again(old: Path, hashed: list[str], change:
     assert hashed == []
 
 
-def test_a_file_that_was_changed_just_now_is_hashed_again(old: Path, hashed: list[str]) -> None:
+def test_a_file_that_was_changed_just_now_is_hashed_again(
+    old: Path, hashed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan(old)
+    monkeypatch.setattr("srcache.catalog.hashing.time_ns", time.time_ns)
     write(old / "a/0.png", b"first", age=10**9)
     write(old / "a/1.png", b"tomorrow", age=-24 * 60 * MINUTE)
     scan(old)
     hashed.clear()
     scan(old)
     assert sorted(hashed) == ["0.png", "1.png"]
+
+
+def test_a_date_that_was_put_back_is_a_change(old: Path, hashed: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("srcache.catalog.hashing.time_ns", time.time_ns)
+    write(old / "a/0.png", b"first", age=MINUTE)
+    for _ in range(2):
+        hashed.clear()
+        scan(old)
+        assert "0.png" in hashed
+
+
+def test_a_memo_of_an_earlier_version_is_not_believed(old: Path, hashed: list[str]) -> None:
+    scan(old)
+    head, _, body = memo_path(old).read_bytes().partition(b"\n")
+    memo_path(old).write_bytes(head.replace(b"memo 2", b"memo 1") + b"\n" + body)
+    hashed.clear()
+    scan(old)
+    assert len(hashed) == 6
 
 
 def test_a_second_write_in_the_same_tick_is_seen(old: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from image_trees import csv_of, names, reasons, tree, write
+from torchvision.datasets import ImageFolder
 
 from srcache.catalog.rows import Row
 from srcache.catalog.scanning import scan
@@ -78,7 +79,7 @@ def test_hidden_things_are_skipped_and_other_files_counted(tmp_path: Path) -> No
     tree(tmp_path, "a/1.png", "a/.2.png", ".git/3.png", "a/.thumbs/4.png", "a/Thumbs.db", "readme", "b/x.json", "a/.x")
     catalog = scan(tmp_path)
     assert names(catalog) == ["a/1.png"]
-    assert catalog.classes == ("a",)
+    assert catalog.classes == ("a", "b"), "a folder without images is a class of its own number"
     assert catalog.ignored == 3
 
 
@@ -101,23 +102,48 @@ def test_links(tmp_path: Path) -> None:
     (root / "a/deep/up").symlink_to(root)
     (root / "a/text.txt").symlink_to(outside)
     catalog = scan(root)
-    assert names(catalog) == ["a/1.png", "a/in.png", "a/deep/2.png"]
-    assert catalog.rows[1].key == catalog.rows[2].key
+    assert names(catalog) == [
+        *("a/1.png", "a/in.png", "a/out.png", "a/deep/2.png", "b/secret.png"),
+        *("c/1.png", "c/in.png", "c/out.png", "c/deep/2.png"),
+    ]
+    assert catalog.rows[1].key == catalog.rows[3].key
     assert reasons(catalog) == {
-        "a/out.png": "outside_root",
-        "b": "outside_root",
-        "a/gone.png": "unreadable",
-        "a/loop.png": "unreadable",
+        **{f"{label}/{name}.png": "unreadable" for label in "ac" for name in ("gone", "loop")},
+        **{f"{label}/deep/up": "loop" for label in "ac"},
     }
-    assert catalog.classes == ("a",)
-    assert catalog.ignored == 3
+    assert catalog.classes == ("a", "b", "c")
+    assert catalog.ignored == 2, "a link to an image under a name that is none"
 
 
-def test_a_root_named_like_a_neighbour_is_not_inside_it(tmp_path: Path) -> None:
+def test_a_snapshot_of_the_hub_is_read_through_its_links(tmp_path: Path) -> None:
+    blob = write(tmp_path / "blobs/5e1f", b"an image")
+    snapshot = tmp_path / "snapshots/0a1b"
+    (snapshot / "cats").mkdir(parents=True)
+    (snapshot / "cats/1.jpg").symlink_to("../../../blobs/5e1f")
+    (snapshot / "dogs").symlink_to(tree(tmp_path / "elsewhere", "2.png"))
+    catalog = scan(snapshot)
+    assert [(row.name, row.label) for row in catalog.rows] == [("cats/1.jpg", "cats"), ("dogs/2.png", "dogs")]
+    assert catalog.rows[0].key == file_key(blob)
+    assert not catalog.problems
+    assert [str(row.path) for row in catalog.rows] == [path for path, _ in ImageFolder(snapshot).samples]
+
+
+def test_links_that_lead_to_each_other_end(tmp_path: Path) -> None:
+    root = tree(tmp_path, "a/1.png", "b/2.png")
+    (root / "a/b").symlink_to("../b")
+    (root / "b/a").symlink_to("../a")
+    (root / "b/self").symlink_to(".")
+    catalog = scan(root)
+    assert names(catalog) == ["a/1.png", "a/b/2.png", "b/2.png", "b/a/1.png"]
+    assert set(reasons(catalog).values()) == {"loop"}
+
+
+def test_a_csv_leads_to_no_files_of_other_folders(tmp_path: Path) -> None:
     other = write(tmp_path / "data2/x.png")
     root = tree(tmp_path / "data", "a/1.png")
     (root / "a/2.png").symlink_to(other)
-    assert reasons(scan(root)) == {"a/2.png": "outside_root"}
+    assert reasons(scan(csv_of(root, "path\na/1.png\na/2.png\n"))) == {"a/2.png": "outside_root"}
+    assert names(scan(root)) == ["a/1.png", "a/2.png"]
 
 
 def test_a_folder_that_cannot_be_read(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:

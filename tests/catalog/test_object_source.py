@@ -77,6 +77,8 @@ def test_labels_are_class_numbers_and_a_flat_place_has_none(uploaded: str, photo
     flat = scan(uploaded)
     assert flat.classes == ()
     assert {row.label for row in flat.rows} == {None}
+    assert flat.source is not None
+    assert {flat.source.label(index) for index in range(len(flat))} == {-1}, "a number, so that a loader makes a batch"
 
 
 def test_a_catalog_of_a_url_is_pickled_without_a_connection(uploaded: str) -> None:
@@ -99,3 +101,34 @@ def test_where_no_image_is_it_is_said(objects_url: str) -> None:
         scan(objects_url)
     with pytest.raises(CatalogError, match="a CSV file is read from this machine"):
         scan(f"{objects_url}/list.csv")
+
+
+def test_classes_are_those_of_the_folder_also_without_images(photos: Path, objects_url: str) -> None:
+    for name in ("air/notes.txt", "cache/srcache.json", "water/.hidden", ".x/a.txt"):
+        (photos / name).parent.mkdir(exist_ok=True)
+        (photos / name).write_text("no image")
+    objects = object_folder(objects_url)
+    for file in photos.rglob("*"):
+        if file.is_file():
+            objects.put(file.relative_to(photos).as_posix(), file)
+    found, local = scan(objects_url), scan(photos)
+    assert found.classes == local.classes
+    assert {"air", "water"} < set(found.classes)
+    assert "cache" not in found.classes
+    assert found.source is not None
+    assert [found.classes[found.source.label(index)] for index in range(len(found))] == [r.label for r in local.rows]
+    objects.put("flat.png", b"1")
+    assert "flat.png lies beside folders with images (bark)" in scan(objects_url).unclassed
+
+
+def test_other_classes_number_the_labels_that_are_served(uploaded: str, photos: Path) -> None:
+    names = ("acorn", *scan(photos).classes)
+    plain, found = scan(uploaded), scan(uploaded).with_classes(names)
+    assert plain.source is not None
+    assert found.source is not None
+    assert (found.classes, found.source.classes(), found.digest) == (names, names, plain.digest)
+    source = pickle.loads(pickle.dumps(found.source))
+    assert [source.label(index) for index in range(len(found))] == [
+        plain.source.label(index) + 1 for index in range(len(plain))
+    ]
+    assert source.data(0) == plain.source.data(0)

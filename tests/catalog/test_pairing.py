@@ -1,5 +1,6 @@
 """HR images by relative name without suffix: each once, none by order, and what is missing is said."""
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,13 @@ def test_two_images_for_one_name_are_refused(photos: Path) -> None:
     (photos / "moss/moss0.jpg").write_bytes((photos / "moss/moss0.png").read_bytes())
     with pytest.raises(CatalogError, match=r"more than one HR image: moss0\.\w+ and moss0\.\w+; leave one of each"):
         hr_candidates(["moss0.bmp"], photos / "moss")
+
+
+def test_names_in_another_unicode_form_pair(tmp_path: Path) -> None:
+    one, two = (unicodedata.normalize(form, "café/größe.png") for form in ("NFC", "NFD"))
+    assert one != two
+    file = tmp_path / "hr" / two
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"an image")
+    assert hr_paths([one], tmp_path / "hr") == [file]
+    assert hr_paths([two], tmp_path / "hr") == [file]

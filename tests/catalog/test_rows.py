@@ -82,6 +82,17 @@ def test_a_row_without_a_file_says_so() -> None:
         catalog.load(0)
 
 
+def test_a_name_with_a_carriage_return_is_one_row(tmp_path: Path) -> None:
+    name = "a\rb/1\r\n.png"
+    write(tmp_path / name, b"one")
+    write(tmp_path / "b/2.png", b"two")
+    catalog = scan(tmp_path)
+    read = list(csv.reader(io.StringIO(catalog.to_csv(), newline=""), strict=True))
+    assert read[1][1:] == [name, "a\rb"]
+    (tmp_path / "kept.csv").write_text(catalog.to_csv(), newline="")
+    assert scan(tmp_path / "kept.csv").to_csv() == catalog.to_csv()
+
+
 def test_a_name_with_a_bare_cr_reads_back_from_the_catalog_that_a_cache_keeps(tmp_path: Path) -> None:
     from srcache.cache.manifest import create_cache
     from srcache.cache.receipts import read_kept

@@ -102,8 +102,37 @@ def test_classes_have_the_numbers_that_the_scanned_has(tmp_path: Path) -> None:
     folder = tree(tmp_path / "tree", "1/a.png", "2/a.png", "10/a.png")
     assert rewritten(folder, tmp_path / "one.csv").classes == scan(folder).classes == ("1", "10", "2")
     listed = csv_of(folder, "path,label\n10/a.png,10\n2/a.png,2\n1/a.png,1\n")
-    assert rewritten(listed, tmp_path / "two.csv").classes == scan(listed).classes == ("1", "2", "10")
+    assert rewritten(listed, tmp_path / "two.csv").classes == scan(listed).classes == tuple(map(str, range(11)))
     assert names(scan(tmp_path / "two.csv")) == ["10/a.png", "2/a.png", "1/a.png"]
+
+
+def test_classes_without_images_keep_their_numbers(tmp_path: Path) -> None:
+    folder = tree(tmp_path / "tree", "b/1.png", "d/1.png", "d/2.png")
+    for name in ("a", "c", "e, f\r"):
+        (folder / name).mkdir()
+    catalog, found = scan(folder), rewritten(folder, tmp_path / "catalog.csv")
+    assert (found.classes, found.digest, len(found)) == (catalog.classes, catalog.digest, 3)
+    assert found.classes == ("a", "b", "c", "d", "e, f\r")
+    assert (tmp_path / "catalog.csv").read_text().splitlines()[4] == ",,a,0,"
+    assert scan(tmp_path / "catalog.csv", trust=False).classes == catalog.classes
+    assert not write_scanned(found, tmp_path / "catalog.csv"), "what is written again is the same"
+
+
+def test_lines_that_are_taken_out_move_no_class(photos: Path) -> None:
+    write_scanned(scan(photos), photos / "catalog.csv")
+    lines = (photos / "catalog.csv").read_text().splitlines()
+    (photos / "catalog.csv").write_text("\n".join([lines[0], lines[-1]]))
+    assert scan(photos / "catalog.csv").classes == ("0", "1", "moss")
+    (photos / "catalog.csv").write_text("\n".join([lines[0], lines[-1].replace(",2,", ",1000000000,")]))
+    with pytest.raises(CatalogError, match="expected class numbers below 100000, but got 1000000000"):
+        scan(photos / "catalog.csv")
+
+
+def test_labels_that_cannot_be_classes_say_so_as_they_do_in_what_was_scanned(photos: Path) -> None:
+    listed = csv_of(photos, "path,label\nbark/bark0.png,0.5\nbark/bark1.png,1.5\n")
+    found = rewritten(listed, photos.parent / "catalog.csv")
+    assert (found.classes, [row.label for row in found.rows]) == ((), ["0.5", "1.5"])
+    assert "its labels are numbers, among them 0.5" in found.unclassed
 
 
 def test_names_may_be_odd(tmp_path: Path) -> None:
@@ -135,7 +164,7 @@ def test_a_kept_catalog_beside_its_images_is_one(photos: Path, no_hashing: None)
     text = f"key,name,label\n{KEY},bark/bark0.png,10\n{OTHER},bark/bark1.png,9\n"
     found = scan(csv_of(photos, text))
     assert (found.rows[0].key, found.rows[0].path) == (KEY, photos / "bark/bark0.png")
-    assert found.classes == ("9", "10")
+    assert found.classes == tuple(map(str, range(11)))
 
 
 def test_a_column_of_that_name_with_other_things_in_it_is_none(photos: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from image_sets import ImageItems, as_pillow, fail
-from image_trees import csv_of, names, tree, write
+from image_trees import csv_of, names, time_passes, tree, write
 from PIL import Image
 from torch.utils.data import Subset
 from torchvision import datasets as tv
@@ -83,8 +83,8 @@ def test_nothing_there(tmp_path: Path) -> None:
 def test_nothing_but_problems_are_reported(tmp_path: Path) -> None:
     root = tmp_path / "root"
     root.mkdir()
-    (root / "a.png").symlink_to(write(tmp_path / "x.png"))
-    with pytest.raises(CatalogError, match=r"a\.png is outside_root"):
+    (root / "a.png").symlink_to(tmp_path / "x.png")
+    with pytest.raises(CatalogError, match=r"a\.png is unreadable"):
         scan(root)
 
 
@@ -94,9 +94,9 @@ def test_open_catalog_takes_folders_and_catalogs(photos: Path) -> None:
     assert open_catalog(catalog) is catalog
 
 
-def test_csv_labels_that_are_numbers_are_ordered_by_value(photos: Path) -> None:
+def test_csv_labels_that_are_numbers_stay_these_numbers(photos: Path) -> None:
     rows = "moss/moss1.png,10\nbark/bark0.png,2\nmoss/moss0.png,0\n"
-    assert scan(csv_of(photos, f"path,label\n{rows}")).classes == ("0", "2", "10")
+    assert scan(csv_of(photos, f"path,label\n{rows}")).classes == tuple(map(str, range(11)))
     assert scan(csv_of(photos, f"path,label\n{rows}bark/bark1.png,a\n")).classes == ("0", "10", "2", "a")
 
 
@@ -188,6 +188,7 @@ def test_a_relative_root(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_second_look_at_a_folder_reads_no_files(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    time_passes(monkeypatch)
     then = 1_700_000_000
     for file in photos.rglob("*.*"):
         os.utime(file, (then, then))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from image_sets import ImageItems, as_pillow, embedded, fail
-from torch.utils.data import Subset, random_split
+from torch.utils.data import IterableDataset, Subset, random_split
 from torchvision import datasets as tv
 from torchvision import transforms as T  # noqa: N812
 
@@ -53,6 +53,39 @@ def test_a_torch_subset_of_a_hugging_face_data_set(hf: Any, photos: Path) -> Non
     source = open_source(Subset(hf, [4]))
     assert source.path(0) == photos / "gravel/gravel0.png"
     assert source.label(0) == 1
+
+
+class Stream(IterableDataset):
+    def __iter__(self) -> Any:
+        return iter([])
+
+    def __len__(self) -> int:
+        return 3
+
+
+def test_a_stream_with_a_length_is_refused() -> None:
+    with pytest.raises(CatalogError, match="Stream without indexing; a data set that can only be iterated"):
+        open_source(Stream())
+
+
+@pytest.mark.parametrize(
+    ("indices", "words"),
+    [
+        (np.arange(12) > 9, "are a mask"),
+        ([True, False], "are a mask"),
+        (torch.tensor([True, False]), "are a mask"),
+        ([1.0, 2.0], "one is 1.0"),
+        ([0, 12], "items has indices that they lack: 12"),
+    ],
+)
+def test_indices_of_a_subset_that_are_none(photos: Path, indices: Any, words: str) -> None:
+    with pytest.raises(CatalogError, match=words):
+        open_source(Subset(tv.ImageFolder(str(photos)), indices))
+
+
+def test_negative_indices_of_a_subset_count_from_the_end(photos: Path) -> None:
+    folder = tv.ImageFolder(str(photos))
+    assert open_source(Subset(folder, [-1])).path(0) == Path(folder.samples[11][0])
 
 
 @pytest.fixture(params=["folder", "subset", "items", "hf", "hf-bytes"])

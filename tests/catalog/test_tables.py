@@ -6,8 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from srcache.catalog.tables import csv_rows, csv_text
+from srcache.catalog.tables import csv_rows
 from srcache.errors import CatalogError
+from srcache.files import csv_text
 
 CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=6) | st.sampled_from(
     ["", "a\rb", "\r", "\n", "\r\n", '"', "a,b", " x ", "é\u2028", "\ufeff"]
@@ -18,12 +19,12 @@ CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 @given(st.lists(st.tuples(CELLS, CELLS, CELLS), max_size=5))
 def test_a_table_reads_back(tmp_path: Path, rows: list[tuple[str, str, str]]) -> None:
     path = tmp_path / "table.csv"
-    path.write_bytes(csv_text(("a", "b", "c"), rows).encode())
+    path.write_bytes(csv_text([("a", "b", "c"), *rows]).encode())
     assert [cells for _, cells in csv_rows(path)] == [["a", "b", "c"], *map(list, rows)]
 
 
 def test_plain_rows_are_plain() -> None:
-    assert csv_text(("key", "name"), [("1", "a b"), ("2", "c\rd")]) == 'key,name\n1,a b\n"2","c\rd"\n'
+    assert csv_text([("key", "name"), ("1", "a b"), ("2", "c\rd")]) == 'key,name\n1,a b\n2,"c\rd"\n'
 
 
 def test_lines_are_counted_and_empty_ones_left_out(tmp_path: Path) -> None:

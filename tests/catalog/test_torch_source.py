@@ -13,6 +13,7 @@ import pytest
 import torch
 from image_sets import ImageItems, as_pillow, as_tensor, fail, tens
 from PIL import Image
+from torch.utils.data import Subset
 from torchvision import datasets as tv
 from torchvision import transforms as T  # noqa: N812
 
@@ -43,21 +44,113 @@ def test_a_target_transform_is_applied_and_makes_class_names_unknown(photos: Pat
     assert source.label(11) == 20
     assert source.classes() is None
     catalog = from_dataset(tv.ImageFolder(str(photos), target_transform=tens))
-    assert catalog.classes == ("0", "10", "20")
+    assert catalog.classes == tuple(map(str, range(21))), "each number is its own place"
     assert catalog.rows[11].label == "20"
 
 
-def test_a_dataset_folder_of_ones_own_loader(photos: Path) -> None:
-    folder = tv.DatasetFolder(str(photos), loader=fail, extensions=(".png",))
-    assert len(open_source(folder)) == 9
-    assert open_source(folder).load(0).rgb.shape == (24, 32, 3)
+def upside_down(path: str) -> Image.Image:
+    return Image.open(path).convert("RGB").transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+
+
+def test_a_dataset_folder_of_ones_own_loader_is_asked(photos: Path) -> None:
+    folder = tv.DatasetFolder(str(photos), loader=upside_down, extensions=(".png",))
+    source = open_source(folder)
+    assert len(source) == 9
+    np.testing.assert_array_equal(source.load(0).rgb, np.asarray(folder[0][0]))
+    assert source.path(0) is None, "its files are not what it serves"
+
+
+class Ages:
+    """Has `samples` like torchvision's folders, but makes its labels itself."""
+
+    def __init__(self, photos: Path) -> None:
+        self.samples = [(str(path), 40 + number) for number, path in enumerate(sorted(photos.glob("*/*.png")))]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        path, age = self.samples[index]
+        return Image.open(path).convert("RGB"), int(age > 45)
+
+
+class Cropping(tv.ImageFolder):
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        image, label = super().__getitem__(index)
+        return image.crop((0, 0, 8, 8)), label
+
+
+class Short(tv.ImageFolder):
+    def __len__(self) -> int:
+        return 5
+
+
+class Normalising(Subset):
+    def __getitem__(self, index: Any) -> tuple[Any, Any]:
+        image, label = super().__getitem__(index)
+        return T.ToTensor()(image), label
+
+    def __getitems__(self, indices: list[int]) -> list[Any]:
+        return [self[index] for index in indices]
+
+
+class Shifted(Subset):
+    """Takes other items than its indices say, and has a transform of its own."""
+
+    def __init__(self, dataset: Any, indices: list[int], transform: Any) -> None:
+        super().__init__(dataset, indices)
+        self.transform = transform
+
+    def __getitem__(self, index: Any) -> tuple[Any, Any]:
+        image, label = self.dataset[self.indices[index] + 1]
+        return self.transform(image), label + 10
+
+    def __getitems__(self, indices: list[int]) -> list[Any]:
+        return [self[index] for index in indices]
+
+
+def test_labels_are_those_of_the_items_not_those_in_samples(photos: Path) -> None:
+    source = open_source(Ages(photos))
+    assert [source.label(index) for index in range(len(source))] == [0] * 6 + [1] * 3
+
+
+def test_a_subclass_with_items_of_its_own_is_asked(photos: Path) -> None:
+    source = open_source(Cropping(str(photos), transform=fail))
+    assert source.load(0).rgb.shape == (8, 8, 3)
+    assert source.transform is fail
+    assert len(open_source(Short(str(photos)))) == 5
+
+
+def test_a_subclass_without_items_of_its_own_is_read_by_its_files(photos: Path) -> None:
+    class Named(tv.ImageFolder):
+        def __init__(self, root: Path) -> None:
+            super().__init__(str(root))
+
+    assert open_source(Named(photos)).path(0) is not None
+
+
+def test_a_subset_with_items_of_its_own_is_asked(photos: Path) -> None:
+    source = open_source(Shifted(tv.ImageFolder(str(photos)), [2, 3], fail))
+    assert source.transform is fail
+    assert [source.label(index) for index in range(2)] == [10, 11]
+    np.testing.assert_array_equal(source.load(0).rgb, np.asarray(Image.open(photos / "bark/bark3.jpg")))
+    with pytest.raises(CatalogError, match="item 0 has a Tensor of float32; if the data set applies a transform"):
+        open_source(Normalising(tv.ImageFolder(str(photos)), [0]))
+
+
+def test_the_labels_of_qmnist_are_not_its_targets() -> None:
+    dataset = tv.QMNIST.__new__(tv.QMNIST)
+    dataset.data = torch.zeros(2, 28, 28, dtype=torch.uint8)
+    dataset.targets = torch.arange(16).reshape(2, 8)
+    dataset.transform, dataset.target_transform, dataset.compat = None, None, True
+    assert [open_source(dataset).label(index) for index in range(2)] == [0, 8]
 
 
 @pytest.mark.parametrize("form", [as_pillow, np.asarray, as_tensor])
 def test_items_of_every_form(pixels: list[Pixels], form: Callable[[Pixels], Any]) -> None:
     dataset = ImageItems([form(p) for p in pixels], transform=fail)
     source = open_source(dataset)
-    assert source.transform is fail
+    assert getattr(source.transform, "inner", source.transform) is fail
     assert dataset.transform is fail, "the caller's object is not changed"
     assert (source.path(0), source.data(0), source.root, source.classes()) == (None, None, None, None)
     assert [source.label(index) for index in range(4)] == [0, 1, 0, 1]
@@ -262,3 +355,30 @@ def test_a_data_set_in_memory_is_asked_by_one_thread_at_a_time():
     with ThreadPoolExecutor(8) as pool:
         loaded = list(pool.map(lambda index: int(source.load(index).rgb[0, 0, 0]), range(40)))
     assert loaded == list(range(40))
+
+
+class Moody(ImageItems):
+    """Fails for some of its items, as somebody's own code may."""
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        if index == 0:
+            raise ValueError("no such channel")
+        if index == 2:
+            return None  # type: ignore[return-value]
+        return super().__getitem__(index)
+
+
+def test_an_item_that_fails_is_named_and_the_others_are_served(pixels: list[Pixels]) -> None:
+    source = open_source(Moody([as_pillow(p) for p in pixels]))
+    np.testing.assert_array_equal(source.load(1).rgb, pixels[1])
+    for index, words in [(0, r"item 0 \(ValueError: no such channel\)"), (2, "item 2 is a NoneType")]:
+        with pytest.raises(ImageError, match=words):
+            source.load(index)
+    catalog = from_dataset(Moody([as_pillow(p) for p in pixels]))
+    assert [problem.reason for problem in catalog.problems] == ["unreadable", "unsupported"]
+    assert len(catalog) == 2
+
+
+def test_a_data_set_of_which_no_item_works_says_why() -> None:
+    with pytest.raises(CatalogError, match=r"cannot give its item 0 \(KeyError: 0\)"):
+        open_source({"a": 1})

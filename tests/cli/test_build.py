@@ -145,6 +145,13 @@ def test_an_interrupted_build_says_how_to_resume(home, srcache, monkeypatch):
     assert "Run the same command again to go on" in printed.err
 
 
+def test_a_link_that_leads_back_is_told_and_loses_nothing(home, srcache):
+    (home / "one/up").symlink_to(".")
+    printed = srcache("build", "one", "--cache", "looped", *recipe_words("lanczos"))
+    (home / "one/up").unlink()
+    assert (printed.code, printed.err) == (0, "  loop: up: a link to a folder that it lies in is not followed\n")
+
+
 # Parts, and several devices
 
 
@@ -257,6 +264,8 @@ def test_two_devices_write_one_document(home, srcache):
     assert result["device"] in ("cpu", "cpu, cpu"), "of four images all may be in one part"
     assert [failed["source"] for failed in found["failures"]] == ["größe 1/leer.png"]
     assert "to do" in srcache(*words, "--dry-run").out
+
+
 @pytest.mark.medium
 def test_a_cache_below_a_url_is_built_looked_at_and_pruned(home, srcache):
     """In the memory of this process; what a service and other processes do is in tests/faults."""

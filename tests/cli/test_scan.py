@@ -29,15 +29,15 @@ def test_a_build_and_a_training_take_it_without_hashing(home, srcache, monkeypat
 
 
 def test_what_could_not_be_scanned_is_listed(home, srcache):
-    Path("photos/größe 1/anders.png").symlink_to(__file__)
+    Path("photos/größe 1/anders.png").symlink_to("nothing")
     printed = srcache("scan", "photos", "--out", "catalog.csv")
     assert printed.code == 1
     assert "not catalogued  1  files that could not be read or are outside the folder" in printed.out
-    assert printed.err.startswith("  outside_root: größe 1/anders.png: a link that leads out")
+    assert printed.err.startswith("  unreadable: größe 1/anders.png: it cannot be read (No such file")
     printed = srcache("scan", "photos", "--out", "catalog.csv", "--json")
     found = json.loads(printed.out)
     assert (printed.code, found["ok"], found["result"]["images"], found["result"]["changed"]) == (1, False, 4, False)
-    assert [failed["reason"] for failed in found["failures"]] == ["outside_root"]
+    assert [failed["reason"] for failed in found["failures"]] == ["unreadable"]
     assert srcache("build", "catalog.csv", "--cache", "new", "--recipe", "bicubic").err.count("anders") == 0
 
 
@@ -95,3 +95,11 @@ def test_every_file_is_hashed_again_if_told(home, srcache, monkeypatch):
     srcache("scan", "one", "--out", "catalog.csv", "--rehash")
     srcache("scan", "one", "--out", "catalog.csv", "--rehash")
     assert seen == ["bild 0.ppm"] * 2
+
+
+def test_a_link_that_leads_back_is_told_and_loses_nothing(home, srcache):
+    Path("one/up").symlink_to(".")
+    printed = srcache("scan", "one", "--out", "catalog.csv")
+    assert (printed.code, printed.err) == (0, "  loop: up: a link to a folder that it lies in is not followed\n")
+    assert json.loads(srcache("scan", "one", "--out", "catalog.csv", "--json").out)["ok"]
+    Path("one/up").unlink()

@@ -1,6 +1,7 @@
 """SRAugmentedDataset in one process: a drop-in, the right pixels for every variant, and the same as any sequence."""
 
 import copy
+import inspect
 import multiprocessing
 import os
 import pickle
@@ -17,7 +18,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Subset, random_split
+from torch.utils.data import (
+    BatchSampler,
+    ConcatDataset,
+    DataLoader,
+    Dataset,
+    SequentialSampler,
+    Subset,
+    default_collate,
+    random_split,
+)
 from torchvision.datasets import ImageFolder
 from training_sets import (
     PLAIN,
@@ -38,9 +48,7 @@ from srcache.catalog.scanning import from_dataset, scan
 from srcache.dataset import items as items_room
 from srcache.dataset.augmented import SRAugmentedDataset
 from srcache.engine.registry import open_engine
-from srcache.errors import (
-    CatalogError,
-)
+from srcache.errors import CatalogError, MissError
 from srcache.images import Pixels, decode
 from srcache.keys import entry_name, file_key
 
@@ -71,6 +79,32 @@ def test_the_users_data_set_is_left_as_it_was(photos: Path) -> None:
     assert labels == [label for _, label in base]
     assert data.classes is None
     assert data.class_to_idx == {}
+
+
+class OwnItems(ImageFolder):
+    """Reads its files as they are, and labels them itself."""
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        image, label = super().__getitem__(index)
+        return image, 10 * label + index
+
+
+class Cropped(ImageFolder):
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        image, label = super().__getitem__(index)
+        return image.crop((0, 0, 8, 8)), label
+
+
+def test_a_base_with_items_of_its_own_gives_its_own_images_and_labels(photos: Path) -> None:
+    cache, entries = built(photos, PLAIN), stored(built(photos, PLAIN), PLAIN)
+    data = SRAugmentedDataset(OwnItems(photos), cache, policy="sr")
+    for index, file in enumerate(files_of(photos)):
+        assert same(data[index], decode(entries[entry_name(file_key(file), 0)])), "found by its pixels"
+        assert data[index][1] == 10 * (index // 4) + index
+    cropped = SRAugmentedDataset(Cropped(photos), cache, policy="lr")
+    assert array(cropped[0]).shape == (8, 8, 3)
+    with pytest.raises(MissError):
+        SRAugmentedDataset(Cropped(photos), cache, policy="sr")[0]
 
 
 def test_parts_of_an_image_folder(photos: Path) -> None:
@@ -348,3 +382,54 @@ def test_items_have_the_names_of_their_files(photos: Path) -> None:
     cache = built(photos, PLAIN)
     assert SRAugmentedDataset(photos, cache, policy="lr").name(-1) == "moss/moss3.jpg"
     assert SRAugmentedDataset([(Image.new("RGB", (8, 8)), 0)], cache, policy="lr").name(0) == "item 0"
+
+
+def test_it_is_one_of_torchs_data_sets(photos: Path) -> None:
+    data = SRAugmentedDataset(photos, built(photos, PLAIN), policy="lr", transform=TO_TENSOR)
+    assert isinstance(data, Dataset)
+    assert isinstance(pickle.loads(pickle.dumps(data)), Dataset)
+    assert list(inspect.signature(SRAugmentedDataset).parameters)[:3] == ["base", "cache", "recipe"]
+    both = data + Subset(data, [3])
+    assert isinstance(both, ConcatDataset)
+    assert torch.equal(both[12][0], data[3][0])
+
+
+def test_slices_and_many_indices_give_lists_of_items(photos: Path) -> None:
+    data = SRAugmentedDataset(photos, built(photos, PLAIN), policy="lr", transform=TO_TENSOR, size=16)
+    everything = [data[index] for index in range(12)]
+    for wanted in (
+        slice(0, 2),
+        slice(None, None, -3),
+        [0, 1],
+        (11, -1),
+        range(3),
+        [],
+        np.array([4, 2]),
+        torch.tensor([5]),
+    ):
+        expected = everything[wanted] if isinstance(wanted, slice) else [everything[index] for index in wanted]
+        found = data[wanted]
+        assert [label for _, label in found] == [label for _, label in expected]
+        assert all(torch.equal(one, other) for (one, _), (other, _) in zip(found, expected, strict=True))
+    assert data[np.int64(4)][1] == data[torch.tensor(4)][1] == 1
+    for mask in ([True, False], np.arange(12) > 5, torch.arange(12) > 5):
+        with pytest.raises(TypeError, match="not a mask"):
+            data[mask]
+
+
+def test_a_batch_sampler_may_be_the_sampler(photos: Path) -> None:
+    data = SRAugmentedDataset(photos, built(photos, PLAIN), policy="lr", transform=TO_TENSOR, size=16)
+    batches = BatchSampler(SequentialSampler(data), 5, drop_last=False)
+    listed = list(DataLoader(data, sampler=batches, batch_size=None))
+    assert [len(batch) for batch in listed] == [5, 5, 2]
+    collated = DataLoader(data, sampler=batches, batch_size=None, collate_fn=default_collate)
+    for (images, labels), (others, same_labels) in zip(collated, DataLoader(data, batch_size=5), strict=True):
+        assert torch.equal(images, others)
+        assert torch.equal(labels, same_labels)
+
+
+def test_another_transform_may_be_set(photos: Path) -> None:
+    """As timm's `create_loader` does with any data set."""
+    data = SRAugmentedDataset(ImageFolder(photos, transform=TO_TENSOR), built(photos, PLAIN), policy="lr")
+    data.transform = array
+    assert isinstance(data[0][0], np.ndarray)

@@ -5,14 +5,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import datasets as hugging_face
 import numpy as np
 import pytest
 from PIL import Image
+from torch.utils.data import Subset
 from torchvision.datasets import ImageFolder
 from training_sets import NOISY, PLAIN, SHRUNK, built, empty, files_of
 
 from srcache.cache.manifest import create_cache, open_cache
-from srcache.catalog.scanning import scan
+from srcache.catalog.scanning import from_dataset, scan
 from srcache.dataset.augmented import SRAugmentedDataset
 from srcache.errors import (
     CacheError,
@@ -44,6 +46,9 @@ def test_a_recipe_is_found_by_name_fingerprint_or_itself(photos: Path) -> None:
 REFUSED: Mapping[str, tuple[dict[str, Any], type[Exception], str]] = {
     "no hr": ({"policy": "hr"}, PolicyError, "give the HR folder as hr="),
     "no hr to fall back on": ({"on_miss": "hr"}, PolicyError, "give the HR folder as hr="),
+    "policy of another type": ({"policy": {"lr": 1}}, PolicyError, "a policy is a text like .* but got {'lr': 1}"),
+    "policy of nothing": ({"policy": None}, PolicyError, "but got None"),
+    "cache of nothing": ({"cache": None}, CacheError, "a cache is a folder .*, or a URL, but got None"),
     "no policy": ({"policy": "sd"}, PolicyError, "hr, lr and sr"),
     "size of no side": ({"size": 0}, ConfigError, "size must be a side"),
     "size of one side": ({"size": (3,)}, ConfigError, "size must be a side"),
@@ -59,7 +64,7 @@ REFUSED: Mapping[str, tuple[dict[str, Any], type[Exception], str]] = {
 def test_what_is_not_possible_is_refused_before_the_first_batch(photos: Path, case: str) -> None:
     options, error, words = REFUSED[case]
     with pytest.raises(error, match=words):
-        SRAugmentedDataset(photos, empty(photos, PLAIN), **options)
+        SRAugmentedDataset(photos, **{"cache": empty(photos, PLAIN), **options})
 
 
 def test_bases_that_cannot_be_used_are_refused(photos: Path) -> None:
@@ -78,9 +83,10 @@ def test_bases_that_cannot_be_used_are_refused(photos: Path) -> None:
 
 def test_a_training_set_never_shrinks_in_silence(photos: Path) -> None:
     cache = built(photos, PLAIN)
-    os.symlink("/etc/hostname", photos / "bark" / "away.png")
+    os.symlink("nowhere.png", photos / "bark" / "away.png")
     (photos / "list.csv").write_text("path\nmoss/moss0.png\nmoss/gone.png\n")
-    with pytest.raises(CatalogError, match=r"1 images .* bark/away.png \(outside_root\).*pass a Catalog"):
+    (photos / "moss/up").symlink_to(photos)
+    with pytest.raises(CatalogError, match=r"1 images .* bark/away.png \(unreadable\).*pass a Catalog"):
         SRAugmentedDataset(photos, cache)
     with pytest.raises(CatalogError, match=r"moss/gone.png \(missing\)"):
         SRAugmentedDataset(photos / "list.csv", cache)
@@ -116,3 +122,15 @@ def test_a_damaged_entry_is_distinguished_from_a_missing_one(photos: Path, monke
     with pytest.raises(ImageError, match="SRCACHE_MAX_PIXELS raises") as caught:
         data[2]
     assert caught.value.reason == "too_large"
+
+
+def test_what_a_hugging_face_data_set_would_do_to_rows_is_not_dropped_in_silence(photos: Path) -> None:
+    files = [str(row.path) for row in scan(photos).rows]
+    rows = hugging_face.Dataset.from_dict({"image": files}).cast_column("image", hugging_face.Image())
+    changed = rows.with_transform(lambda batch: batch)
+    cache = built(photos, PLAIN)
+    for base in (changed, Subset(changed, [0, 1])):
+        with pytest.raises(CatalogError, match=r"has a with_transform .* give the part for images as transform="):
+            SRAugmentedDataset(base, cache)
+        assert SRAugmentedDataset(base, cache, policy="sr", transform=np.asarray)[0][0].shape == (96, 128, 3)
+    assert len(scan(photos)) == len(from_dataset(changed)), "a build takes it"

@@ -11,9 +11,11 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import pytest
 
 from srcache.dataset.counters import COUNTED, Counters
+from srcache.errors import ConfigError
 
 FORK = multiprocessing.get_context("fork")
 
@@ -189,3 +191,44 @@ def test_whoever_sets_the_epoch_is_not_warned() -> None:
         for _ in range(100):
             counters.count("sr")
         counters.count("computed", 10_000)
+
+
+def serve(counters: Counters, items: int) -> int:
+    """Serve items one by one; how many warnings that gives."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(items):
+            counters.count("lr")
+    return len(caught)
+
+
+def test_a_sampler_that_draws_more_than_there_is_warns_nobody_who_sets_the_epoch() -> None:
+    counters = Counters(patience=150)
+    assert serve(counters, 20) == 0, "somebody looks at a few before the first epoch"
+    for epoch in range(3):
+        counters.set_epoch(epoch)
+        assert serve(counters, 400) == 0
+    assert serve(counters, 300) == 1, "the fourth has no set_epoch"
+
+
+def test_an_epoch_that_was_set_once_and_then_forgotten_warns_later() -> None:
+    counters = Counters(patience=15)
+    counters.set_epoch(0)
+    assert serve(counters, 150) == 0
+    assert serve(counters, 30) == 1
+
+
+def test_what_a_loaders_sampler_says_counts() -> None:
+    counters = Counters(patience=15)
+    counters.expect(100)
+    assert serve(counters, 150) == 0
+    assert serve(counters, 30) == 1
+
+
+@pytest.mark.parametrize("epoch", ["1", 1.0, None, -1, True, [1]])
+def test_what_is_no_epoch_is_refused(epoch: Any) -> None:
+    counters = Counters(patience=15)
+    counters.set_epoch(np.int64(3))
+    with pytest.raises(ConfigError, match="an epoch is a whole number from 0, but got"):
+        counters.set_epoch(epoch)
+    assert counters.epoch == 3

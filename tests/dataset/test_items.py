@@ -173,8 +173,51 @@ def test_an_hr_file_that_went_away_is_named(photos: Path, make_image: Callable[.
 
 def test_a_catalog_from_which_nothing_was_left_out_is_complete(photos: Path) -> None:
     assert require_complete(scan(photos)).rows == scan(photos).rows
-    (photos / "bark" / "away.png").symlink_to("/etc/hostname")
-    with pytest.raises(
-        CatalogError, match=r"^1 images of the base cannot be used: bark/away.png \(outside_root\); look"
-    ):
+    (photos / "bark" / "away.png").symlink_to("nowhere.png")
+    (photos / "bark" / "up").symlink_to("..")
+    with pytest.raises(CatalogError, match=r"^1 images of the base cannot be used: bark/away.png \(unreadable\); look"):
         require_complete(scan(photos), "look at them")
+    (photos / "bark" / "away.png").unlink()
+    assert len(require_complete(scan(photos))) == 12, "nothing is lost with a loop"
+
+
+def test_numbers_of_classes_do_not_depend_on_which_images_there_are(photos: Path) -> None:
+    for file in (photos / "gravel").iterdir():
+        file.unlink()
+    items = open_items(photos, None, None)
+    assert (items.classes, items.label(7)) == (("bark", "gravel", "moss"), 2)
+    (photos / "gravel").rmdir()
+    assert open_items(photos, None, None).label(7) == 1
+    named = open_items(photos, None, None, ["bark", "gravel", "moss"])
+    assert (named.classes, named.label(7)) == (("bark", "gravel", "moss"), 2)
+    with pytest.raises(CatalogError, match="which lack moss"):
+        open_items(photos, None, None, ["bark"])
+    with pytest.raises(CatalogError, match="a data set numbers its own"):
+        open_items(ImageFolder(photos), None, None, ["bark", "moss"])
+
+
+def test_whole_numbers_in_a_csv_are_the_labels_and_others_are_refused(photos: Path) -> None:
+    names = [f"moss/moss{n}.{'jpg' if n == 3 else 'png'}" for n in range(4)]
+    (photos / "list.csv").write_text(
+        "\n".join(["path,label", *(f"{name},{n}.0" for name, n in zip(names, (11, 2, 0, 2), strict=True))])
+    )
+    items = open_items(photos / "list.csv", None, None)
+    assert [items.label(index) for index in range(4)] == [11, 2, 0, 2]
+    assert items.classes is not None
+    assert items.classes[2] == "2.0"
+    (photos / "list.csv").write_text(f"path,label\n{names[0]},41.5\n{names[1]},-1")
+    with pytest.raises(CatalogError, match=r"list.csv: its labels are numbers, among them -1, 41.5; class numbers"):
+        open_items(photos / "list.csv", None, None)
+
+
+def test_a_csv_without_labels_is_told(photos: Path) -> None:
+    (photos / "list.csv").write_text("path,species\nmoss/moss0.png,moss\n")
+    with pytest.warns(UserWarning, match="no column `label`.* its columns are path, species"):
+        assert open_items(photos / "list.csv", None, None).label(0) == NO_LABEL
+
+
+def test_one_image_beside_the_class_folders_is_told(photos: Path) -> None:
+    (photos / "moss/moss0.png").rename(photos / "stray.png")
+    with pytest.warns(UserWarning, match=r"stray.png lies beside folders with images \(bark\), so no"):
+        items = open_items(photos, None, None)
+    assert {items.label(index) for index in range(12)} == {NO_LABEL}

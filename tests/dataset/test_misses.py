@@ -11,6 +11,7 @@ import pytest
 import torch
 from engines import Faulty, Noise, Shapes
 from PIL import Image
+from torchvision.datasets import ImageFolder
 from training_sets import BROKEN, IN_BATCHES, NOISY, SHRUNK, built, empty, files_of, same, stored
 
 from srcache.cache.manifest import create_cache, open_cache
@@ -195,3 +196,20 @@ def test_a_filler_counts_what_it_stored_and_lists_what_it_could_not_make(
     again = pickle.loads(pickle.dumps(filler)).make(wanted[:1])
     assert again.added == 0, "what is stored is not made again"
     assert set(stored(folder.path.parent, BROKEN)) == {wanted[0].name, wanted[2].name}
+
+
+def test_what_is_made_after_a_change_of_folder_goes_into_the_cache_that_was_named(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty(photos, NOISY)
+    (photos.parent / "outputs").mkdir()
+    monkeypatch.chdir(photos.parent)
+    cache = next(path.parent.name for path in Path().glob("*/srcache.json"))
+    for base in ("photos", ImageFolder("photos")):
+        data = SRAugmentedDataset(base, cache, policy="sr", on_miss="engine")
+        monkeypatch.chdir(photos.parent / "outputs")
+        for index in range(12):
+            data[index]
+        assert not list(Path().iterdir()), "nothing is written below the new folder"
+        monkeypatch.chdir(photos.parent)
+    assert len(stored(photos.parent / cache, NOISY)) == 12

@@ -229,3 +229,21 @@ def test_a_pickled_data_set_asks_on(photos: Path, service: FakeService) -> None:
     assert same(again[0], first)
     assert again[1][0].size
     assert len(service.asked) == 2
+
+
+def test_what_a_service_gives_after_a_change_of_folder_goes_into_the_cache_that_was_named(
+    photos: Path, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (photos.parent / "outputs").mkdir()
+    monkeypatch.chdir(photos.parent)
+    data = SRAugmentedDataset("photos", "new", policy="sr", size="mixed", on_miss=service.url)
+    monkeypatch.chdir(photos.parent / "outputs")
+    data.__getitems__(range(12))
+    assert not list(Path().iterdir()), "nothing is written below the new folder"
+    assert len(stored(photos.parent / "new", NOISY)) == 12
+
+
+@pytest.mark.parametrize("cache", [None, 7, ["cache"]])
+def test_what_names_no_cache_is_refused_before_the_service_is_asked(photos: Path, cache: Any) -> None:
+    with pytest.raises(CacheError, match=r"a cache is a folder that `srcache build` made, or a URL, but got"):
+        SRAugmentedDataset(photos, cache, on_miss=GONE)

@@ -20,6 +20,7 @@ import torch
 from engines import Noise
 from PIL import Image
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, RandomSampler
+from torchvision.datasets.folder import DatasetFolder, default_loader
 
 import srcache.stores.lmdb
 from srcache.cache.manifest import create_cache, open_cache
@@ -40,18 +41,13 @@ SLEEPY = resolve({"name": "sleepy", "engine": "test-sleepy", "scale": 4, "option
 STARTS = ["fork", "spawn", "forkserver"]
 
 
-class Files:
-    """Like torchvision's folders, but the label is the index."""
+class Files(DatasetFolder):
+    """torchvision's folder, with items as it gives them, but the label is the index."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self.root, self.loader = root, default_loader
+        self.transform = self.target_transform = None
         self.samples = [(str(path), index) for index, path in enumerate(sorted(root.iterdir()))]
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        return Image.open(self.samples[index][0]).convert("RGB"), index
 
 
 def checksum(image: Image.Image) -> int:

@@ -1,6 +1,8 @@
 """Files that a crash cannot tear, locks, sizes, YAML that people write, and the errors when the disk refuses."""
 
+import csv
 import errno
+import io
 import os
 import re
 import stat
@@ -14,6 +16,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from paths import ROOT
 
 from srcache import files
 from srcache.errors import BusyError, CatalogError, ConfigError, DiskFullError, RecipeError
@@ -22,6 +25,7 @@ from srcache.files import (
     atomic_file,
     atomic_path,
     brief_lock,
+    csv_text,
     damaged_path,
     disk_errors,
     lock,
@@ -384,3 +388,32 @@ def test_a_folder_is_synced_and_a_missing_one_is_an_error(tmp_path):
     sync_folder(tmp_path)
     with pytest.raises(FileNotFoundError):
         sync_folder(tmp_path / "missing")
+
+
+# --- CSV ---
+
+
+CELLS = st.one_of(st.text(), st.text(",\"\n '\t;a"), st.integers(), st.floats(), st.none(), st.booleans())
+
+
+def pythons(rows: list[list[object]]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    return out.getvalue()
+
+
+@given(st.lists(st.lists(CELLS, min_size=1)))
+def test_it_writes_what_python_writes_where_no_carriage_return_is(rows: list[list[object]]) -> None:
+    plain = [[cell.replace("\r", "") if isinstance(cell, str) else cell for cell in row] for row in rows]
+    assert csv_text(plain) == pythons(plain)
+
+
+@given(st.lists(st.lists(st.text('\r\n,"a é') | st.text(st.characters(exclude_characters="\0")), min_size=1)))
+def test_every_text_comes_back(rows: list[list[str]]) -> None:
+    assert list(csv.reader(io.StringIO(csv_text(rows), newline=""), strict=True)) == rows
+
+
+def test_nothing_else_writes_csv() -> None:
+    sources = (path for folder in ("srcache", "cli", "plugins") for path in (ROOT / folder).rglob("*.py"))
+    used = [path for path in sources if any(call in path.read_text() for call in ("csv.writer(", "csv.DictWriter("))]
+    assert [path.relative_to(ROOT).as_posix() for path in used] == [], "files.csv_text is the one writer"

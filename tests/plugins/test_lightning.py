@@ -112,6 +112,22 @@ def test_a_second_fit_starts_where_its_trainer_stands(lightning: Any, folder: Pa
     assert data.epoch == 0
 
 
+def test_the_callback_may_come_before_the_data_set(lightning: Any, folder: Path) -> None:
+    class Module(lightning.LightningDataModule):
+        def setup(self, stage: str) -> None:
+            self.train_set = open_staged(folder)
+
+        def train_dataloader(self) -> Any:
+            return DataLoader(self.train_set, batch_size=2)
+
+    module, seen = Module(), SeenVariants()
+    trainer = make_trainer(lightning, folder.parent, 3, [lightning_callback(lambda: module.train_set)])
+    trainer.fit(tiny(lightning, seen), module)
+    assert seen.epochs == {0: ({"lr"}, 4), 1: ({"sr"}, 4), 2: ({"hr"}, 4)}
+    with pytest.raises(ConfigError, match="takes a data set, or a function that returns one, but got 3"):
+        lightning_callback(lambda: 3).on_train_start(type("Trainer", (), {"current_epoch": 2})(), None)
+
+
 def test_callbacks_can_be_sent_to_other_processes(lightning: Any, folder: Path) -> None:
     twin = pickle.loads(pickle.dumps(lightning_callback(open_staged(folder))))
     assert isinstance(twin, lightning.Callback)

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import distributed
 from torch.utils.data import DataLoader, DistributedSampler
+from torchvision.datasets.folder import DatasetFolder, default_loader
 from torchvision.transforms import v2
 
 from srcache.dataset.augmented import SRAugmentedDataset
@@ -25,18 +25,13 @@ from srcache.loader.loader import SRLoader
 EPOCHS = 2
 
 
-class Numbered:
-    """Like torchvision's folders, but the label is the index."""
+class Numbered(DatasetFolder):
+    """torchvision's folder, with items as it gives them, but the label is the index."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self.root, self.loader = root, default_loader
+        self.transform = self.target_transform = None
         self.samples = [(str(path), index) for index, path in enumerate(sorted(root.iterdir()))]
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        return Image.open(self.samples[index][0]).convert("RGB"), index
 
 
 def opened(folder: Path, cache: Path) -> SRAugmentedDataset:

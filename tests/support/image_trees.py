@@ -4,6 +4,8 @@ import os
 import time
 from pathlib import Path
 
+import pytest
+
 from srcache.catalog.rows import Catalog
 
 MINUTE = 60 * 10**9
@@ -16,6 +18,11 @@ def write(path: Path, data: bytes = b"", age: int = MINUTE) -> Path:
     then = time.time_ns() - age
     os.utime(path, ns=(then, then))
     return path
+
+
+def time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let half a minute go by for whatever remembers keys: nobody can give a file an old ctime."""
+    monkeypatch.setattr("srcache.catalog.hashing.time_ns", lambda: time.time_ns() + MINUTE // 2)
 
 
 def tree(root: Path, *names: str) -> Path:

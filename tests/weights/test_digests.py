@@ -1,5 +1,6 @@
 """Records of bundles: what is trusted by size and time, what is hashed again, and what is damaged."""
 
+import json
 import os
 
 import pytest
@@ -42,8 +43,22 @@ def test_a_file_that_changed_is_damaged_until_it_is_given_anew(manifest, models)
     assert locate(manifest, [models]) != digest
 
 
-def test_only_an_audit_sees_through_a_forged_time(manifest, models):
+def test_an_edit_in_place_that_keeps_the_date_is_seen(manifest, models):
     digest = locate(manifest, [models])
+    before = (models / "words.txt").stat().st_mtime_ns
+    (models / "words.txt").write_text("cow\ndog\n")
+    os.utime(models / "words.txt", ns=(before, before))
+    with pytest.raises(DamagedError, match=r"words.txt has changed"):
+        find_bundle(digest)
+
+
+def test_only_an_audit_sees_through_a_forged_time_in_a_record_without_a_ctime(manifest, models):
+    digest = locate(manifest, [models])
+    record = records_folder() / f"{digest}.json"
+    plain = json.loads(record.read_text())
+    for part in plain["parts"].values():
+        del part["ctime"]
+    record.write_text(json.dumps(plain))
     before = (models / "words.txt").stat().st_mtime_ns
     (models / "words.txt").write_text("cow\ndog\n")
     os.utime(models / "words.txt", ns=(before, before))

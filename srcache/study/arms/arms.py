@@ -41,7 +41,7 @@ class ArmDataset:
 
     Attributes:
         arm: lr, hr, sr, bicubic or a policy's text.
-        classes: names of the classes; empty without labels.
+        classes: names of the classes, in order; of a folder or a CSV file those that have images. Empty without labels.
         names: of each image, relative to its root, POSIX, with suffix.
         keys: of each image of the base.
         labels: the class of each image, or None.
@@ -49,6 +49,7 @@ class ArmDataset:
         places: where each image is in the base, which `read` knows by that number.
         read: gives the image at a place of the base.
         on_epoch: called with an epoch that begins; None where no variant is chosen by it.
+        unclassed: why a CSV file that has labels, or something like them, has no classes.
     """
 
     arm: str
@@ -60,6 +61,7 @@ class ArmDataset:
     places: tuple[int, ...]
     read: Callable[[int], Pixels]
     on_epoch: Callable[[int], None] | None = None
+    unclassed: str = ""
 
     def __len__(self) -> int:
         return len(self.places)
@@ -68,7 +70,8 @@ class ArmDataset:
         return self.read(self.places[index])
 
     def __repr__(self) -> str:
-        return f"ArmDataset({self.arm}, {len(self)} images, {len(self.classes)} classes)"
+        why = f"; {self.unclassed}" if self.unclassed else ""
+        return f"ArmDataset({self.arm}, {len(self)} images, {len(self.classes)} classes{why})"
 
     @property
     def balance(self) -> dict[str, int]:
@@ -207,17 +210,22 @@ def _dataset(
     read: Callable[[int], Pixels],
     on_epoch: Callable[[int], None] | None = None,
 ) -> ArmDataset:
-    """All images of a catalog as an arm."""
+    """All images of a catalog as an arm; the classes of a folder or a CSV file are those that it has images of."""
+    labels = tuple(row.label for row in catalog.rows)
+    if catalog.unclassed and any(labels):
+        raise CatalogError(catalog.unclassed)
+    found = set(labels) if catalog.source is None else set(catalog.classes)
     return ArmDataset(
         arm=arm,
-        classes=catalog.classes,
+        classes=tuple(name for name in catalog.classes if name in found),
         names=tuple(row.name for row in catalog.rows),
         keys=tuple(str(row.key) for row in catalog.rows),
-        labels=tuple(row.label for row in catalog.rows),
+        labels=labels,
         inputs=inputs,
         places=tuple(range(len(catalog.rows))),
         read=read,
         on_epoch=on_epoch,
+        unclassed=catalog.unclassed,
     )
 
 

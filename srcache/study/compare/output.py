@@ -7,15 +7,13 @@
 Names become file names letter by letter: what is not a letter, a digit, `.`, `_` or `-` turns into `_`.
 """
 
-import csv
-import io
 import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from srcache.files import write_atomic
+from srcache.files import csv_text, write_atomic
 from srcache.study.compare.confusion_plot import draw_confusion
 from srcache.study.compare.pairwise import ArmPair
 from srcache.study.compare.predictions import JoinedPredictions
@@ -50,14 +48,12 @@ def write_comparison(folder: Path, found: SeedComparison, joined: JoinedPredicti
 
 def _discordants(pair: ArmPair, joined: JoinedPredictions) -> str:
     rows_of = {name: {row.name: row for row in joined.classifiers[name].rows} for name in (pair.first, pair.second)}
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
-    writer.writerow(["name", "label", "right", *(f"prediction {name}" for name in (pair.first, pair.second))])
+    lines = [["name", "label", "right", *(f"prediction {name}" for name in (pair.first, pair.second))]]
     for who, names in ((pair.first, pair.names_first_only), (pair.second, pair.names_second_only)):
         for name in names:
             rows = [rows_of[arm][name] for arm in (pair.first, pair.second)]
-            writer.writerow([name, rows[0].label, who, *(row.prediction for row in rows)])
-    return text.getvalue()
+            lines.append([name, str(rows[0].label or ""), who, *(row.prediction for row in rows)])
+    return csv_text(lines)
 
 
 def _slugs(names: Iterable[str]) -> dict[str, str]:

@@ -22,7 +22,7 @@ from typing import Any
 
 from srcache.catalog.names import stem_of
 from srcache.errors import CatalogError, Mistakes, listed
-from srcache.files import write_atomic
+from srcache.files import csv_text, write_atomic
 from srcache.study.compare.spelling import Vocabulary, spelling_mistakes
 
 COLUMNS = ("name", "key", "label", "prediction")
@@ -142,11 +142,7 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
     for row in predictions.rows:
         numbers = nothing if row.probabilities is None else [repr(float(value)) for value in row.probabilities]
         lines.append([row.name, row.key, row.label or "", row.prediction, *numbers])
-    text = io.StringIO(newline="")
-    returns = any("\r" in cell for cells in lines for cell in cells)  # which csv does not quote by itself
-    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL)
-    writer.writerows(lines)
-    write_atomic(path, text.getvalue())
+    write_atomic(path, csv_text(lines))
 
 
 def join(many: Mapping[str, Predictions]) -> JoinedPredictions:

@@ -33,6 +33,7 @@ def make_split(
 
     Every class is divided by the ratios, to the nearest image. Files with the same bytes stay in one split, even where
     they lie in different classes (the report names those). Which split that is depends on the seed and the keys alone.
+    A file that cannot be decoded is reported, and goes into no split.
 
     Args:
         src: a folder of class folders, a CSV with labels, or a catalog of either.
@@ -58,12 +59,17 @@ def make_split(
     splits = [where[row.key] for row in catalog.rows]
 
     def work(index: int) -> ImageOutcome:
-        written = place_file(catalog.rows[index], target / splits[index] / names[index], link)
+        path = target / splits[index] / names[index]
+        if not path.exists():
+            catalog.load(index, check=True)  # a file that no command can use is told now, and goes into no split
+        written = place_file(catalog.rows[index], path, link)
         return ImageOutcome(written=int(written), kept=int(not written))
 
-    found = Counter((SPLITS.index(name), str(row.label)) for name, row in zip(splits, catalog.rows, strict=True))
-    counts = {f"{SPLITS[place]}/{label}": count for (place, label), count in sorted(found.items())}
     prepared = process_images(catalog, (target,), work, progress)
+    left_out = {problem.name for problem in prepared.failures}
+    placed = [(name, row) for name, row in zip(splits, catalog.rows, strict=True) if row.name not in left_out]
+    found = Counter((SPLITS.index(name), str(row.label)) for name, row in placed)
+    counts = {f"{SPLITS[place]}/{label}": count for (place, label), count in sorted(found.items())}
     return replace(prepared, counts=counts, doubles=_doubles(catalog.rows))
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from srcache.cache.manifest import Cache, RecipeFolder, is_cache, open_cache
 from srcache.cache.receipts import KeptCatalog, KeptRow, asked_for, readable_catalogs, store_of
-from srcache.catalog.listing import list_folder, problem_summary
-from srcache.catalog.names import stem_of
+from srcache.catalog.listing import LOOP, list_folder, problem_summary
+from srcache.catalog.names import pairing_name
 from srcache.errors import CacheError, CatalogError, DamagedError, listed
 from srcache.images import Pixels, decode, read_file
 from srcache.keys import entry_name, image_key
@@ -85,12 +85,12 @@ def _folder_images(path: Path) -> dict[str, ReadImage]:
     if not path.is_dir():
         raise CatalogError(f"expected a folder of images, but {path} is none")
     found = list_folder(path)
-    if found.problems:
-        raise CatalogError(f"{path} has files that cannot be paired{problem_summary(found.problems)}")
+    if problems := [problem for problem in found.problems if problem.reason != LOOP]:
+        raise CatalogError(f"{path} has files that cannot be paired{problem_summary(problems)}")
     if not found.files:
         raise CatalogError(f"expected images, but {path} has none; {found.ignored} other files lie there")
     _require_apart(path, (file.name for file in found.files))
-    return {stem_of(file.name): partial(_read_image, file.path) for file in found.files}
+    return {pairing_name(file.name): partial(_read_image, file.path) for file in found.files}
 
 
 def _cache_images(path: Path, pick: Pick, wanted: set[str] | None) -> tuple[dict[str, ReadImage], str]:
@@ -133,11 +133,11 @@ def _catalog(cache: Cache, folder: RecipeFolder, pick: Pick, wanted: set[str] | 
 def _rows(catalog: KeptCatalog, under: str) -> dict[str, KeptRow]:
     """A catalog's rows below a folder of names, by name."""
     start = f"{under.strip('/')}/" if under.strip("/") else ""
-    return {stem_of(row.name).removeprefix(start): row for row in catalog.rows if row.name.startswith(start)}
+    return {pairing_name(row.name).removeprefix(start): row for row in catalog.rows if row.name.startswith(start)}
 
 
 def _require_apart(path: Path, names: Iterable[str]) -> None:
-    counts = Counter(stem_of(name) for name in names)
+    counts = Counter(pairing_name(name) for name in names)
     same = sorted(stem for stem, count in counts.items() if count > 1)
     if same:
         raise CatalogError(f"{path} has several images of one name (suffixes do not count): {listed(same)}")

@@ -1,7 +1,5 @@
 """The result of a measurement: every image's numbers, a summary of each metric, and how it was measured."""
 
-import csv
-import io
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from srcache.errors import ConfigError
-from srcache.files import write_atomic
+from srcache.files import csv_text, write_atomic
 from srcache.images import Pixels, encode
 from srcache.study.quality.contact_sheet import Sheet, SheetRow, draw_sheet
 from srcache.wording import of_all
@@ -142,11 +140,8 @@ class QualityReport:
     def csv_text(self) -> str:
         """Per image: `name`, then a column per metric; an empty cell where there is no number."""
         metrics = [one.metric for one in self.summaries if one.median is not None]
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(("name", *metrics))
-        writer.writerows((name, *(values.get(metric, "") for metric in metrics)) for name, values in self.rows.items())
-        return out.getvalue()
+        rows = ((name, *(values.get(metric) for metric in metrics)) for name, values in self.rows.items())
+        return csv_text([("name", *metrics), *rows])
 
     def write(self, out: Path, name: str = "quality", *, replace: bool = False) -> tuple[Path, ...]:
         """Write `{name}.csv` (per image), `{name}.json` (`plain`) and `{name}.png` (worst and best); returns the files.

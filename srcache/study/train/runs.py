@@ -9,7 +9,6 @@
 run.json is written first, so that the folder says what it is, and again last, when all else is in its place.
 """
 
-import csv
 import io
 import json
 import math
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srcache.errors import ConfigError, DamagedError
-from srcache.files import write_atomic
+from srcache.files import csv_text, write_atomic
 from srcache.keys import image_key
 from srcache.study.train.networks import build_network
 from srcache.study.train.settings import TrainSettings, read_settings
@@ -179,11 +178,8 @@ def write_finished(run: TrainRun) -> None:
 
 def write_history(folder: Path, history: Sequence[EpochLine]) -> None:
     """history.csv: the lines so far; numbers are written so that they read back exactly."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([f.name for f in fields(EpochLine)])
-    writer.writerows([repr(value) for value in asdict(line).values()] for line in history)
-    write_atomic(folder / HISTORY, out.getvalue())
+    rows = ([repr(value) for value in asdict(line).values()] for line in history)
+    write_atomic(folder / HISTORY, csv_text([[f.name for f in fields(EpochLine)], *rows]))
 
 
 def write_weights(path: Path, tensors: "Mapping[str, Tensor]", notes: Mapping[str, str] | None = None) -> str:

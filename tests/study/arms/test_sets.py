@@ -51,3 +51,23 @@ def test_leaks_are_found_whatever_the_order_and_double_images_in_one_set_are_non
     assert "a/y = b/y, a/x = c/w; leave each in one of them" in str(caught.value)
     with pytest.raises(CatalogError, match=r"60 images .*a/49 = b/49 … and 10 more; leave"):
         require_no_leaks({name: [(str(n), str(n)) for n in range(60)] for name in "ab"})
+
+
+def test_a_class_folder_without_images_is_no_class_of_an_arm(home, tmp_path):
+    shutil.copytree(home / "lr/validation", tmp_path / "validation")
+    (tmp_path / "validation/empty").mkdir()
+    train, validation = arm(home, "lr"), arm_dataset("lr", lr=tmp_path / "validation")
+    assert validation.classes == train.classes
+    ArmSets(train=train, validation=validation)
+
+
+def test_why_a_csv_has_no_classes_is_said(home, tmp_path):
+    shutil.copytree(home / "lr/validation", tmp_path / "set")
+    names = sorted(path.relative_to(tmp_path / "set").as_posix() for path in (tmp_path / "set").rglob("*.png"))
+    (tmp_path / "set/list.csv").write_text("\n".join(["path,kind", *(f"{name},a" for name in names)]))
+    unlabelled = arm_dataset("lr", lr=tmp_path / "set/list.csv")
+    with pytest.raises(CatalogError, match=r"no column `label`.* its columns are path, kind"):
+        ArmSets(train=arm(home, "lr"), validation=unlabelled)
+    (tmp_path / "set/list.csv").write_text("\n".join(["path,label", *(f"{name},0.5" for name in names)]))
+    with pytest.raises(CatalogError, match=r"its labels are numbers, among them 0\.5"):
+        arm_dataset("lr", lr=tmp_path / "set/list.csv")

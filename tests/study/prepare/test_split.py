@@ -129,3 +129,16 @@ def test_a_copy_of_other_bytes_than_those_catalogued_is_refused(photos: Path, tm
         place_file(row, tmp_path / "file.png", "copy")
     assert caught.value.reason == "changed"
     assert not (tmp_path / "file.png").exists()
+
+
+@pytest.mark.parametrize("link", ["copy", "hard"])
+def test_files_that_do_not_decode_go_into_no_split_and_are_told(photos: Path, tmp_path: Path, link: str) -> None:
+    (photos / "moss/moss0.png").write_bytes(b"")
+    (photos / "bark/bark1.png").write_text("<html>no image</html>")
+    data = (photos / "gravel/gravel2.png").read_bytes()
+    (photos / "gravel/gravel2.png").write_bytes(data[: len(data) // 2])
+    done = make_split(photos, tmp_path / "out", link=link)
+    assert done.failed == {"empty": 1, "truncated": 1, "unreadable": 1}
+    assert done.written == sum(done.counts.values()) == len(images(tmp_path / "out")) == 9
+    again = make_split(photos, tmp_path / "out", link=link)
+    assert (again.written, again.kept, again.failed, again.counts) == (0, 9, done.failed, done.counts)
