@@ -28,20 +28,20 @@ def browser():
 
 
 @pytest.fixture
-def visit(browser):
-    """Open a file; at the end of the test nothing may have been asked for, complained about, or popped up."""
+def open_page(browser):
+    """Open an address; at the end of the test nothing else may have been asked for, complained about, or popped up."""
     contexts, trouble = [], []
 
-    def start(path, **options):
+    def start(address, may_ask, patience, **options):
         context = browser.new_context(**{**DESKTOP, **options})
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(patience)
         page.on("console", lambda message: trouble.append(f"console: {message.text}"))
         page.on("pageerror", lambda error: trouble.append(f"error: {error}"))
         page.on("dialog", lambda dialog: (trouble.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-        page.on("request", lambda request: _note(trouble, request, path))
-        page.goto(path.as_uri())
+        page.on("request", lambda request: may_ask(request.url) or trouble.append(f"request: {request.url}"))
+        page.goto(address)
         return page
 
     start.trouble = trouble
@@ -51,6 +51,13 @@ def visit(browser):
     assert trouble == []
 
 
-def _note(trouble, request, path):
-    if request.url.partition("#")[0] != path.as_uri() and not request.url.startswith("data:"):
-        trouble.append(f"request: {request.url}")
+@pytest.fixture
+def visit(open_page):
+    """Open a file, which may ask for nothing but itself."""
+
+    def start(path, **options):
+        own = path.as_uri()
+        return open_page(own, lambda url: url.partition("#")[0] == own or url.startswith("data:"), 10_000, **options)
+
+    start.trouble = open_page.trouble
+    return start

@@ -7,7 +7,7 @@ from urllib.request import ProxyHandler, build_opener
 
 import numpy as np
 import pytest
-from page_contrast import CONTRAST
+from page_scripts import CONTRAST, TOO_SMALL
 from PIL import Image
 from served import Server, words_for
 
@@ -19,7 +19,6 @@ pytestmark = pytest.mark.slow
 
 TOKEN = "q7Tz1sVb9XwLm4Rk8YdN2cJh6PfG3aEu"
 PHONE = {"viewport": {"width": 390, "height": 800}, "is_mobile": True, "has_touch": True, "device_scale_factor": 2}
-DESKTOP = {"viewport": {"width": 1200, "height": 900}}
 UNAUTHORIZED = "console: Failed to load resource: the server responded with a status of 401 (Unauthorized)"
 _DROP = """([name, bytes]) => {
   const dropped = new DataTransfer();
@@ -62,32 +61,15 @@ def guarded(folder):
 
 
 @pytest.fixture
-def surf(browser):
-    """Open a service's page; nothing else may be loaded, and nothing may be complained of but what a test expects."""
-    contexts, trouble = [], []
+def surf(open_page):
+    """Open a service's page, which may ask for nothing but what the service has; no address holds the token."""
 
     def start(server, **options):
-        context = browser.new_context(**{**DESKTOP, **options})
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(30_000)
-        page.on("console", lambda message: trouble.append(f"console: {message.text}"))
-        page.on("pageerror", lambda error: trouble.append(f"error: {error}"))
-        page.on("dialog", lambda dialog: (trouble.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-        page.on("request", lambda request: _note(trouble, request, server))
-        page.goto(f"{server.url}/")
-        return page
+        own = (f"{server.url}/", f"blob:{server.url}/")
+        return open_page(own[0], lambda url: url.startswith(own) and TOKEN not in url, 30_000, **options)
 
-    start.trouble = trouble
-    yield start
-    for context in contexts:
-        context.close()
-    assert trouble == []
-
-
-def _note(trouble, request, server):
-    if not request.url.startswith((f"{server.url}/", f"blob:{server.url}/")) or TOKEN in request.url:
-        trouble.append(f"request: {request.url}")
+    start.trouble = open_page.trouble
+    return start
 
 
 _made = iter(range(10**6))
@@ -443,10 +425,8 @@ def test_a_phone_needs_no_sideways_scrolling_and_fingers_hit(surf, server):
     _drop(page, "a-very-long-name-without-any-blank-that-goes-on-and-on-and-on-and-on.png", _photo())
     _done(page)
     assert page.evaluate("document.documentElement.scrollWidth") == 390
-    small = page.locator("button:visible, select:visible, input:visible, a:visible, .handle").evaluate_all(
-        "all => all.map(one => one.getBoundingClientRect()).filter(box => box.width < 24 || box.height < 24).length"
-    )
-    assert small == 0
+    controls = page.locator("button:visible, select:visible, input:visible, a:visible, .handle")
+    assert controls.evaluate_all(TOO_SMALL) == 0
     box = page.locator(".stage").bounding_box()
     assert box["x"] >= 0
     assert box["x"] + box["width"] <= 390

@@ -1,4 +1,12 @@
-"""How well every text of a page can be read as a browser draws it: page.evaluate(CONTRAST)."""
+"""Questions to a page as a browser draws it.
+
+How well every text can be read: page.evaluate(CONTRAST). How many controls are too small for a finger:
+locator.evaluate_all(TOO_SMALL).
+"""
+
+TOO_SMALL = """all =>
+  all.map(one => one.getBoundingClientRect()).filter(box => box.width < 24 || box.height < 24).length
+"""
 
 CONTRAST = """() => {
   const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
