@@ -149,9 +149,10 @@ def _warn_of_hashing(src: Place, rehash: bool) -> None:
     """Say that every part of a build hashes all images, unless a catalog has the keys."""
     from srcache.catalog.scanned import is_scanned
 
-    if rehash or not is_scanned(Path(src)):
+    scanned = is_scanned(Path(src))
+    if rehash or not scanned:
         known = f"run `srcache scan {src} --out catalog.csv` once, and build catalog.csv"
-        advice = "leave --rehash out" if is_scanned(Path(src)) else known
+        advice = "leave --rehash out" if scanned else known
         click.echo(f"srcache: each part of a build hashes all images of {src} again; {advice}", err=True)
 
 

@@ -173,9 +173,9 @@ def _noted(file: IO[str]) -> list[int]:
 
 
 @contextmanager
-def brief_lock(folder: Path) -> Iterator[None]:
-    """Hold a lock on a folder itself for a moment, and wait for whoever holds it; nothing where there are no locks."""
-    handle = os.open(folder, os.O_RDONLY)
+def brief_lock(path: Path) -> Iterator[None]:
+    """Hold a lock on a folder or file itself for a moment, and wait for whoever holds it; nothing without locks."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         with suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX)

@@ -7,7 +7,6 @@ SRCACHE_CACHE_BYTES says how large the copies may be together, such as 200G, for
 more than half of what the disk has free.
 """
 
-import fcntl
 import os
 import re
 import shutil
@@ -126,13 +125,9 @@ class Copies:
     def _fetching(self, name: str) -> Iterator[None]:
         with disk_errors(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self._folder / f".{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            with suppress(OSError):
-                fcntl.flock(handle, fcntl.LOCK_EX)
+            (own := self._folder / f".{name}.lock").touch(0o644)
+        with brief_lock(own):
             yield
-        finally:
-            os.close(handle)
 
     def _make_room(self, size: int) -> None:
         """Delete the copies that were not used for longest, until so many bytes fit."""
