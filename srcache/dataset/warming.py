@@ -32,13 +32,10 @@ from srcache.progress import Progress, throttled
 from srcache.service.protocol import MOST_SAMPLES, Prefetched
 from srcache.service.remote import RemoteService
 from srcache.service.remote_client import RemoteClient
-from srcache.stores import Entry, Store
+from srcache.stores import Entry, Group, Store
 
 _TOGETHER = 64
 """Entries that the service is asked for by their keys in one request."""
-
-_MOST_ENTRIES, _MOST_BYTES = 64, 16 << 20
-"""What is committed at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,22 +229,20 @@ def _missing(work: _Work, settings: WarmSettings) -> "tuple[int, array[int]]":
 
 def _bring_all(work: _Work, places: "array[int]", counts: _Counts, progress: Progress) -> None:
     """Bring entries, many at a time, and commit them in groups; also those that are there when something goes wrong."""
-    client, batch, size = work.images.client, list[Entry](), 0
+    client, group = work.images.client, Group()
     items, stop = _asked_ahead(work, places, counts), partial(client.close, for_good=True)
     with closing(work_ahead(partial(_brought, work), items, client.remote.batch, stop)) as results:
         try:
             for done, result in enumerate(results, start=1):
                 if isinstance(result, Entry):
-                    batch.append(result)
-                    size += len(result.payload)
+                    group.add(result)
                 else:
                     counts.failures.append(result)
-                if len(batch) >= _MOST_ENTRIES or size >= _MOST_BYTES:
-                    counts.commit(work.store, batch)
-                    batch, size = [], 0
+                if group.is_full:
+                    counts.commit(work.store, group.take())
                 progress(done, len(places))
         finally:
-            counts.commit(work.store, batch)
+            counts.commit(work.store, group.take())
 
 
 def _brought(work: _Work, item: tuple[int, bool]) -> Entry | FailedEntry:

@@ -18,10 +18,7 @@ from srcache.errors import BusyError, DamagedError, ImageError, MachineError
 from srcache.images import decode, recode
 from srcache.maintain.ahead import work_ahead
 from srcache.maintain.check_process import mismatch
-from srcache.stores import Entry, Salvage, Store, with_checksums
-
-_MOST_ENTRIES, _MOST_BYTES = 64, 16 << 20
-"""What is committed at once."""
+from srcache.stores import Entry, Group, Salvage, Store, with_checksums
 
 
 @dataclass(slots=True)
@@ -64,7 +61,7 @@ def copy_entries(
         DiskFullError: no room; what was committed stays.
         MachineError: the source's files cannot be read.
     """
-    copied, batch, size, most = Copied(), list[Entry](), 0, min(_MOST_BYTES, most_bytes or _MOST_BYTES)
+    copied, group = Copied(), Group(most_bytes)
     with _at_rest(source), _salvaged(source) as salvage:
         if salvage is None:
             return copied
@@ -72,17 +69,15 @@ def copy_entries(
         with closing(work_ahead(lambda name: _prepared(work, name), names)) as results:
             for done, result in enumerate(results, start=1):
                 if isinstance(result, Entry):
-                    batch.append(result)
-                    size += len(result.payload)
+                    group.add(result)
                 elif isinstance(result, FailedEntry):
                     copied.failures.append(result)
                 else:
                     copied.same += 1
-                if len(batch) >= _MOST_ENTRIES or size >= most:
-                    copied.added += store.put_many(batch)
-                    batch, size = [], 0
+                if group.is_full:
+                    copied.added += store.put_many(group.take())
                 step(done, len(names))
-        copied.added += store.put_many(batch)
+        copied.added += store.put_many(group.take())
     return copied
 
 

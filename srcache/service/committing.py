@@ -3,10 +3,8 @@
 import queue
 from collections.abc import Callable
 
-from srcache.stores import Entry
+from srcache.stores import Entry, Group
 
-_MOST_ENTRIES = 64
-_MOST_BYTES = 16 << 20
 _PAUSE = 0.05
 """Seconds that a commit waits for the next entry, if there is one being encoded."""
 
@@ -35,12 +33,12 @@ class CommitQueue:
             is_more_coming: whether something is being encoded, for which a short wait pays.
         """
         group: list[tuple[Entry, int]] = []
-        size = 0
+        entries = Group()
         following = self._entries.get()
         while following is not None:
             group.append(following)
-            size += len(following[0].payload)
-            if len(group) >= _MOST_ENTRIES or size >= _MOST_BYTES:
+            entries.add(following[0])
+            if entries.is_full:
                 return group
             try:
                 following = self._entries.get(timeout=_PAUSE if is_more_coming() else 0)

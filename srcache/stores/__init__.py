@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from srcache.errors import CacheError
+from srcache.stores.grouping import Group as Group
 from srcache.stores.interface import Entry as Entry
 from srcache.stores.interface import Problem as Problem
 from srcache.stores.interface import Record as Record

@@ -322,7 +322,7 @@ def test_a_full_disk_keeps_what_was_committed_and_the_next_run_goes_on(photos, t
         commits.append(put(self, entries))
         return commits[-1]
 
-    monkeypatch.setattr("srcache.service.committing._MOST_ENTRIES", 2)
+    monkeypatch.setattr("srcache.stores.grouping.MOST_ENTRIES", 2)
     monkeypatch.setattr(LmdbStore, "put_many", filling_up)
     with pytest.raises(DiskFullError, match="no room"):
         fill(scan(photos), load_recipe("bicubic"), tmp_path / "cache", CPU)

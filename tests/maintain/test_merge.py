@@ -300,7 +300,7 @@ def test_progress_counts_every_entry_of_every_source(bark, gravel, tmp_path):
 
 
 def test_entries_are_committed_in_batches(bark, tmp_path, monkeypatch):
-    monkeypatch.setattr("srcache.maintain.copy_entries._MOST_ENTRIES", 2)
+    monkeypatch.setattr("srcache.stores.grouping.MOST_ENTRIES", 2)
     sizes = []
     put_many = LmdbStore.put_many
     monkeypatch.setattr(LmdbStore, "put_many", lambda self, found: sizes.append(len(found)) or put_many(self, found))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from srcache.service import committing
 from srcache.service.committing import CommitQueue
-from srcache.stores import Entry
+from srcache.stores import Entry, grouping
 
 
 def entry(number, size=1):
@@ -27,8 +27,8 @@ def drained(queue):
 @given(st.lists(st.integers(0, 40), max_size=30), st.integers(1, 5), st.integers(1, 100))
 def test_groups_are_the_entries_in_order_and_none_goes_on_when_it_is_full(sizes, entries, most):
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(committing, "_MOST_ENTRIES", entries)
-        patched.setattr(committing, "_MOST_BYTES", most)
+        patched.setattr(grouping, "MOST_ENTRIES", entries)
+        patched.setattr(grouping, "MOST_BYTES", most)
         queue = CommitQueue()
         for number, size in enumerate(sizes):
             queue.put(entry(number, size), number)

@@ -116,7 +116,7 @@ def exit_thread():
 @pytest.mark.parametrize("error", [DiskFullError("no room"), ZeroDivisionError("a bug")])
 @pytest.mark.parametrize("after", [0, 5])
 def test_a_store_that_fails_ends_the_service_and_no_thread_waits_for_ever(asks, error, after, monkeypatch):
-    monkeypatch.setattr("srcache.service.committing._MOST_ENTRIES", 2)
+    monkeypatch.setattr("srcache.stores.grouping.MOST_ENTRIES", 2)
     store, caught = Broken(error, after), []
     service = serve(Probe(batch=2), store)
 
