@@ -58,16 +58,16 @@ class ProgressReporter:
         self._say, self._jobs = say, max(1, min(jobs, len(trials)))
         self._expected = expected or Expected(weights=[1.0] * len(trials))
         self._arms = {
-            id(trial.arm): _Pace(weight) for trial, weight in zip(trials, self._expected.weights, strict=True)
+            trial.arm.name: _Pace(weight) for trial, weight in zip(trials, self._expected.weights, strict=True)
         }
         for trial in trials:
-            self._arms[id(trial.arm)].add(trial.arm.settings.epochs)
+            self._arms[trial.arm.name].add(trial.arm.settings.epochs)
         self._left = sum(trial.arm.settings.epochs for trial in trials)
 
     def epoch(self, trial: Trial, line: EpochLine) -> None:
         """An epoch was trained now."""
         self._left -= 1
-        self._arms[id(trial.arm)].trained(line.seconds)
+        self._arms[trial.arm.name].trained(line.seconds)
         epochs = trial.arm.settings.epochs
         self._say(
             f"training {trial}: epoch {line.epoch:2d} of {epochs}, loss {line.loss:.3f}, validation loss "
@@ -78,11 +78,11 @@ class ProgressReporter:
         """Epochs that will not be trained: early stopping, or trained before."""
         self._left -= epochs
         if trial is not None:
-            self._arms[id(trial.arm)].left -= epochs
+            self._arms[trial.arm.name].left -= epochs
 
     def finish(self, trial: Trial, outcome: TrialOutcome, seconds: float | None = None) -> None:
         """A trial is over; `seconds` is how long it took after its last epoch, where that is known."""
-        self._arms[id(trial.arm)].finished(seconds if outcome.predicted else None)
+        self._arms[trial.arm.name].finished(seconds if outcome.predicted else None)
         run = outcome.run
         how = "trained earlier, from the same images and settings" if run.reused else "trained"
         predictions = f"predicted {outcome.predicted} domains" if outcome.predicted else "all domains predicted earlier"

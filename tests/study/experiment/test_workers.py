@@ -34,17 +34,17 @@ def line(epoch: int, seconds: float) -> EpochLine:
     )
 
 
-def trial(epochs: int) -> Any:
+def trial(epochs: int, name: str = "lr") -> Any:
     class Named(SimpleNamespace):
         def __str__(self) -> str:
             return "lr, seed 0"
 
-    return Named(arm=SimpleNamespace(settings=SimpleNamespace(epochs=epochs)))
+    return Named(arm=SimpleNamespace(name=name, settings=SimpleNamespace(epochs=epochs)))
 
 
 def test_the_time_that_is_left_comes_from_the_pace_of_epochs_and_the_number_of_jobs() -> None:
     said: list[str] = []
-    trials = [trial(10), trial(10), trial(10)]
+    trials = [trial(10, name) for name in ("lr", "sr", "hr")]
     reporter = ProgressReporter(trials, 2, said.append)
     reporter.epoch(trials[0], line(1, 4.0))
     assert said[-1] == (
@@ -61,7 +61,7 @@ def test_the_time_that_is_left_comes_from_the_pace_of_epochs_and_the_number_of_j
 
 def test_the_time_that_is_left_is_told_by_arm_and_holds_the_steps_after_training() -> None:
     said: list[str] = []
-    small, large = trial(10), trial(10)
+    small, large = trial(10, "small"), trial(10, "large")
     expected = Expected(weights=[1.0, 16.0], tail=0.5, after=7.0, after_epochs=2.0)
     reporter = ProgressReporter([small, large], 1, said.append, expected)
     reporter.epoch(small, line(1, 0.1))
