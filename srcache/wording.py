@@ -34,7 +34,13 @@ def percent_range(low: Any, high: Any) -> str:
 def points(value: Any) -> str:
     """A difference of two shares in percentage points, with its sign: 0.02 → +2.0."""
     share = real(value)
-    return NOTHING if share is None else f"{100 * share:+.1f}".replace("-", "−")
+    return NOTHING if share is None else f"{100 * share + 0.0:+.1f}".replace("-", "−")
+
+
+def points_range(low: Any, high: Any) -> str:
+    """−0.015, 0.046 → −1.5 to +4.6."""
+    ends = real(low), real(high)
+    return NOTHING if None in ends else f"{points(ends[0])} to {points(ends[1])}"
 
 
 def p_value(value: Any, alpha: float | None = None) -> str:

@@ -17,6 +17,7 @@ from srcache.wording import (
     percent,
     percent_range,
     points,
+    points_range,
     real,
 )
 
@@ -29,6 +30,9 @@ def test_words():
     assert percent(True) == "–"
     assert points(-0.0151) == "−1.5"
     assert points(0.02) == "+2.0"
+    assert points(-0.0) == "+0.0"
+    assert points_range(-0.015, 0.046) == "−1.5 to +4.6"
+    assert points_range(None, 0.046) == "–"
     assert number(3) == "3"
     assert duration(312.4) == "5.2 min"
 

@@ -110,7 +110,7 @@ def test_the_same_name_again_is_another_seed(evaluate):
     assert out.startswith("Seed 1 of 3:")
     assert "Seed 3: A is right more often than B" in out
     assert "A - B  3 of 3       +0." in out
-    assert "Verdict: Over 3 seeds, the arms differ by intervals over images and seeds: A less B +0." in out
+    assert "Verdict: Over 3 seeds, the arms differ by intervals over images and seeds: A against B +" in out
     first, again, other = (json.loads(evaluate(f"{line} --json --seed {seed}")[1])["result"] for seed in (0, 0, 7))
     assert first == again
     assert first["comparison"]["seeds"]["seed"] == 0

@@ -81,7 +81,7 @@ class Adjusted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmPair:
-    """Two classifiers; differences are the first less the second.
+    """Two classifiers; differences are the first minus the second.
 
     Attributes:
         first, second: their names.

@@ -17,6 +17,7 @@ from srcache.study.compare.pairwise import CompareSettings, Comparison, compare
 from srcache.study.compare.predictions import JoinedPredictions, Predictions, join
 from srcache.study.statistics.bootstrap import joint_bootstrap
 from srcache.study.statistics.intervals import Interval
+from srcache.wording import points
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +32,7 @@ class Arm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeedPair:
-    """Two arms over all seeds; differences are the first less the second.
+    """Two arms over all seeds; differences are the first minus the second.
 
     Attributes:
         first, second: the arms.
@@ -203,8 +204,8 @@ def _format_difference(pair: SeedPair, seeds: int) -> str:
     value, low, high = (number or 0.0 for number in (found.value, found.low, found.high))
     names = (pair.second, pair.first) if turned else (pair.first, pair.second)
     value, low, high = (-value, -high, -low) if turned else (value, low, high)
-    interval = "no interval" if found.low is None else f"{low:+.3f} to {high:+.3f}"
+    interval = "no interval" if found.low is None else f"{points(low)} to {points(high)}"
     return (
-        f"{names[0]} less {names[1]} {value:+.3f} in accuracy ({interval}; its test is significant in "
+        f"{names[0]} against {names[1]} {points(value)} points ({interval}; its test is significant in "
         f"{pair.significant_in} of {seeds} seeds)"
     )

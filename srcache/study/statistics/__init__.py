@@ -19,6 +19,7 @@ from .paired import Table as Table
 from .paired import cochran as cochran
 from .paired import mcnemar as mcnemar
 from .paired import newcombe_difference as newcombe_difference
+from .paired import newcombe_limits as newcombe_limits
 from .paired import odds_ratio as odds_ratio
 from .paired import table_of as table_of
 from .power import Needed as Needed

@@ -17,7 +17,7 @@ _BATCH = 1000
 
 
 def bootstrap_difference(table: Table, level: float = 0.95) -> Interval:
-    """The first accuracy less the second, with the percentile interval of the paired bootstrap over images.
+    """The first accuracy minus the second, with the percentile interval of the paired bootstrap over images.
 
     Resampling images with replacement makes the difference a sum of independent draws of -1, 0 and 1. Its distribution
     is computed, not drawn: what a bootstrap of infinitely many samples would give, with no seed to choose.
@@ -35,7 +35,7 @@ def bootstrap_difference(table: Table, level: float = 0.95) -> Interval:
 
 
 def joint_bootstrap(first: Any, second: Any, *, level: float = 0.95, draws: int = 10_000, seed: int = 0) -> Interval:
-    """The first arm's mean accuracy less the second's, with a percentile interval over images and seeds together.
+    """The first arm's mean accuracy minus the second's, with a percentile interval over images and seeds together.
 
     Each draw takes images and seeds with replacement, independently of each other; seed number i of one arm stays with
     number i of the other. The order of images does not matter. With few seeds the interval is rough, and rather too

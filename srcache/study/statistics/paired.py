@@ -14,7 +14,7 @@ import numpy as np
 
 from srcache.errors import ConfigError
 
-from .intervals import Interval, Test, wilson
+from .intervals import Z95, Interval, Test, wilson_limits
 from .libraries import contingency_tables, proportion_confint, scipy_stats
 
 NO_DISCORDANT = "no image on which one alone is right"
@@ -143,29 +143,33 @@ def odds_ratio(table: Table, level: float = 0.95) -> Interval:
 
 
 def newcombe_difference(table: Table, level: float = 0.95) -> Interval:
-    """The first accuracy less the second, with Newcombe's paired interval.
+    """The first accuracy minus the second, with Newcombe's paired interval (`newcombe_limits`)."""
+    low, high = newcombe_limits(table, float(scipy_stats().norm.isf((1 - level) / 2)))
+    value = (table.first_only - table.second_only) / table.images
+    return Interval(value=value, low=low, high=high, level=level, method="Newcombe 10")
+
+
+def newcombe_limits(table: Table, z: float = Z95) -> tuple[float, float]:
+    """Both ends of Newcombe's paired interval of a difference of shares, which needs no statistics library.
 
     Method 10 of Newcombe (1998, Statistics in Medicine 17, 2635-2650): Wilson's limits of both accuracies, squared and
     added, less what their correlation takes away; the correlation is corrected for continuity where it is positive.
+
+    Args:
+        table: of at least one image.
+        z: the normal quantile of the confidence.
     """
-    one = wilson(table.both_right + table.first_only, table.images, level)
-    two = wilson(table.both_right + table.second_only, table.images, level)
-    down_one, up_one = _distances(one)
-    down_two, up_two = _distances(two)
+    shares = [(table.both_right + only) / table.images for only in (table.first_only, table.second_only)]
+    (down_one, up_one), (down_two, up_two) = (_distances(share, table.images, z) for share in shares)
     phi, value = _correlation(table), (table.first_only - table.second_only) / table.images
-    return Interval(
-        value=value,
-        low=max(-1.0, value - _hypotenuse(down_one, up_two, phi)),
-        high=min(1.0, value + _hypotenuse(up_one, down_two, phi)),
-        level=level,
-        method="Newcombe 10",
-    )
+    low = value - _hypotenuse(down_one, up_two, phi)
+    return max(-1.0, low), min(1.0, value + _hypotenuse(up_one, down_two, phi))
 
 
-def _distances(share: Interval) -> tuple[float, float]:
-    """How far the limits lie below and above the estimate."""
-    value, low, high = share.value or 0.0, share.low or 0.0, share.high or 0.0
-    return value - low, high - value
+def _distances(share: float, images: int, z: float) -> tuple[float, float]:
+    """How far Wilson's limits lie below and above a share."""
+    low, high = wilson_limits(share, images, z)
+    return share - low, high - share
 
 
 def _correlation(table: Table) -> float:

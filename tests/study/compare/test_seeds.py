@@ -35,7 +35,7 @@ def test_every_seed_is_tested_by_itself_and_tables_are_never_added():
 def test_the_verdict_over_seeds():
     same, other = compare_seeds(join_seeds(arms_of(3))), compare_seeds(join_seeds(arms_of(3, 0.3)))
     assert same.verdict.startswith("Over 3 seeds, no difference is shown: every interval over images and seeds holds 0")
-    assert other.verdict.startswith("Over 3 seeds, the arms differ by intervals over images and seeds: A less B +0.")
+    assert other.verdict.startswith("Over 3 seeds, the arms differ by intervals over images and seeds: A against B +")
     assert "its test is significant in 3 of 3 seeds" in other.verdict
     assert other.pairs[0].shown
     assert not same.pairs[0].shown
@@ -46,7 +46,7 @@ def test_the_verdict_over_seeds_names_the_better_arm_first():
     found = compare_seeds(join_seeds({"B": arms["B"], "A": arms["A"]}))
     assert found.pairs[0].difference.value < 0
     assert found.pairs[0].shown
-    assert re.search(r": A less B \+0\.\d+ in accuracy \(\+0\.\d+ to \+0\.\d+; its test", found.verdict)
+    assert re.search(r": A against B \+\d+\.\d points \(\+\d+\.\d to \+\d+\.\d; its test", found.verdict)
 
 
 @pytest.mark.medium
