@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from srcache.html.markup import Markup, concat, tag
-from srcache.wording import percent
+from srcache.wording import percent, points, points_range
 
 WIDTH, HEIGHT = 280, 170
 LINES = 6
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 10, 12, 34
+_ROW = 30
+"""Height of a difference: its name and numbers, and its interval below them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,17 @@ class Span:
     low: float | None = None
     high: float | None = None
     dots: Sequence[float] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """A difference of two shares with its interval; `shown` tells whether it counts as one."""
+
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    shown: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +92,18 @@ def spans(identity: str, title: str, description: str, rows: Sequence[Span]) -> 
     marks = [_vertical(across.at(tick), height, percent(tick, _places(ticks))) for tick in ticks]
     drawn = [_span(row, across, _TOP + 46 * at + 30, at) for at, row in enumerate(rows)]
     return _svg(identity, (WIDTH, height), (title, description), [*marks, *drawn])
+
+
+def forest(identity: str, title: str, description: str, rows: Sequence[Difference]) -> Markup:
+    """Differences in points with their intervals, one below the other, and a line at 0; shown ones are filled."""
+    ends = [100 * end for row in rows for end in (0.0, row.value, row.low, row.high) if end is not None]
+    low, high = _bounds(ends)
+    across = Axis(low=low, high=high, start=10, end=WIDTH - 10)
+    bottom = _TOP + _ROW * len(rows)
+    marks = [_vertical(across.at(tick), bottom + _BOTTOM, _signed(tick)) for tick in ticks_between(low, high, 5)]
+    zero = tag("line", x1=across.at(0), y1=_TOP - 4, x2=across.at(0), y2=bottom + 4, class_="zero")
+    drawn = [_difference(row, across, _TOP + _ROW * at) for at, row in enumerate(rows)]
+    return _svg(identity, (WIDTH, bottom + _BOTTOM), (title, description), [*marks, zero, *drawn])
 
 
 def bars(identity: str, title: str, description: str, counts: Sequence[int]) -> Markup:
@@ -151,6 +176,23 @@ def _span(row: Span, across: Axis, middle: float, at: int) -> Markup:
     return tag("g", pieces)
 
 
+def _difference(row: Difference, across: Axis, top: float) -> Markup:
+    words = points(row.value)
+    middle, point = top + 21, across.at(100 * row.value)
+    pieces = [_text(10, top + 11, row.name, "start")]
+    if row.low is not None and row.high is not None:
+        ends = across.at(100 * row.low), across.at(100 * row.high)
+        words += f" ({points_range(row.low, row.high)})"
+        pieces.append(tag("line", x1=ends[0], y1=middle, x2=ends[1], y2=middle, class_="whisker"))
+    pieces.append(_text(WIDTH - 10, top + 11, words, "end"))
+    kind = "effect shown" if row.shown else "effect"
+    return tag("g", pieces, tag("rect", x=round(point - 3.5, 1), y=middle - 3.5, width=7, height=7, class_=kind))
+
+
+def _signed(tick: float) -> str:
+    return f"{tick:+g}".replace("-", "−") if tick else "0"
+
+
 def _level_marks(up: Axis, shares: bool) -> list[Markup]:
     ticks = ticks_between(up.low, up.high, 4)
     places = _places(ticks)
@@ -184,4 +226,4 @@ def _text(x: float, y: float, words: str, anchor: str) -> Markup:
 
 
 def _style(number: int, dashed: bool = True) -> str:
-    return f"line{number % LINES}" + (f" dash{number % 3}" if dashed else "")
+    return f"line{number % LINES}" + (f" dash{number % LINES}" if dashed else "")

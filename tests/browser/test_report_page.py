@@ -166,14 +166,14 @@ def test_a_count_opens_its_images_and_an_image_opens_the_viewer(visit, study):
     pair = next(one for one in results["compare"]["pairs"] if (one["first"], one["second"]) == ("lr", "sr"))
     at = results["compare"]["pairs"].index(pair)
     page = visit(path)
-    drill = page.locator(f"#pair-{at}-c")
+    drill = page.locator(f"#pair-{at}-b")  # the page names SR first
     assert drill.get_attribute("open") is None
-    page.locator(f'#pairs a[href="#pair-{at}-c"]').click()
+    page.locator(f'#pairs a[href="#pair-{at}-b"]').click()
     assert drill.get_attribute("open") is not None
     assert drill.locator("a").all_inner_texts() == pair["names_second_only"]
     trios = drill.locator(".trio")
     assert trios.count() == len(pair["names_second_only"])
-    page.wait_for_function(f"[...document.querySelectorAll('#pair-{at}-c img')].every(one => one.naturalWidth > 0)")
+    page.wait_for_function(f"[...document.querySelectorAll('#pair-{at}-b img')].every(one => one.naturalWidth > 0)")
     name = pair["names_second_only"][1]
     drill.get_by_role("link", name=name, exact=True).click()
     assert _shown(page) == name
@@ -211,6 +211,7 @@ def _wanted(results, label, arm, right):
 def test_filters_show_what_they_say(visit, study):
     _, results, path = study
     page = visit(path)
+    page.get_by_label("Order", exact=True).select_option(label="As listed")
     page.get_by_label("True class").select_option(label="gravel")
     page.get_by_label("Arm", exact=True).select_option(label="LR")
     page.get_by_label("Its answer").select_option(label="Wrong")
@@ -224,6 +225,21 @@ def test_filters_show_what_they_say(visit, study):
     assert page.locator(".strip img").count() == len(right)
     page.get_by_role("button", name="Next →").click()
     assert _shown(page) == right[1]
+
+
+def test_the_viewer_opens_where_the_arms_of_the_question_disagree_and_mixes_classes(visit, study):
+    _, results, path = study
+    page = visit(path)
+    apart = [
+        row["name"]
+        for row in results["images"]
+        if row["predictions"]["sr"]["right"] != row["predictions"]["bicubic"]["right"]
+    ]
+    assert _shown(page) in apart
+    first = page.locator(".strip button").evaluate_all("all => all.map(one => one.title)")[: len(apart)]
+    assert set(first) == set(apart)
+    labels = {row["name"]: row["label"] for row in results["images"]}
+    assert len({labels[name] for name in first[:3]}) == 3
 
 
 def test_images_in_dispute_can_be_chosen_and_ordered(visit, study):
@@ -269,6 +285,7 @@ def test_images_may_lack_variants(visit, tmp_path):
 
 def test_pages_of_thumbnails(visit, study):
     page = visit(study[2])
+    page.get_by_label("Order", exact=True).select_option(label="As listed")
     assert page.locator(".strip img").count() == 24
     page.get_by_role("button", name="Next 24").click()
     assert page.locator(".strip img").count() == 12
@@ -311,6 +328,33 @@ def test_a_phone_needs_no_sideways_scrolling_and_fingers_hit(visit, study):
     box = page.locator(".stage").bounding_box()
     assert box["x"] >= 0
     assert box["x"] + box["width"] <= 360
+
+
+def test_on_a_phone_the_mean_is_seen_and_tables_that_scroll_say_so(visit, study):
+    page = visit(study[2], viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
+    frame = page.locator("#accuracy .scroll").first
+    page.wait_for_function("document.querySelector('#accuracy .scroll').classList.contains('wider')")
+    header = page.locator("#accuracy thead th", has_text="Mean").bounding_box()
+    assert header["x"] + header["width"] <= 390
+    cue = "one => getComputedStyle(one, '::before').content"
+    assert "scroll sideways" in frame.evaluate(cue)
+    frame.evaluate("one => { one.scrollLeft = one.scrollWidth; }")
+    page.wait_for_function("document.querySelector('#accuracy .scroll').classList.contains('end')")
+    assert frame.evaluate("one => getComputedStyle(one).boxShadow") == "none"
+
+
+def test_paper_has_all_that_is_folded(visit, study):
+    page = visit(study[2])
+    closed = page.locator("details:not([open])").count()
+    assert closed > 10
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("details:not([open])").count() == 0
+    page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert page.locator("details:not([open])").count() == closed
+    page.emulate_media(media="print")  # a browser that tells nobody shows it all the same
+    assert page.locator("#pair-0-b table").evaluate("one => one.checkVisibility({contentVisibilityAuto: true})")
+    assert page.evaluate("""() => [...document.querySelectorAll('table')].filter(one => one.checkVisibility())
+      .every(one => one.getBoundingClientRect().height > 0)""")
 
 
 def test_paper_shows_the_page_without_its_controls(visit, study):

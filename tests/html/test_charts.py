@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_page import Page
 
-from srcache.html.charts import LINES, Line, Span, bars, legend, lines, spans, ticks_between
+from srcache.html.charts import LINES, Difference, Line, Span, bars, forest, legend, lines, spans, ticks_between
 
 
 @given(st.floats(-1e3, 1e3), st.floats(1e-4, 1e6), st.integers(2, 8))
@@ -92,3 +92,22 @@ def test_lines_differ_in_their_dashes_too():
 def test_ticks_of_nothing_are_one():
     assert ticks_between(3, 3, 4) == [3]
     assert ticks_between(0, 1, 4) == [0, 0.25, 0.5, 0.75, 1]
+
+
+def test_a_forest_has_every_difference_at_its_place_beside_the_line_at_0():
+    rows = [
+        Difference(name="SR − LR", value=0.1, low=0.05, high=0.15, shown=True),
+        Difference(name="A − B", value=-0.02, low=-0.07, high=0.03),
+        Difference(name="C − D", value=0.0),
+    ]
+    page = Page(forest("f", "Differences", "in words", rows))
+    (zero,) = [float(one["attrs"]["x1"]) for one in page.all("line") if one["attrs"]["class"] == "zero"]
+    middles = [float(one["attrs"]["x"]) + 3.5 for one in page.all("rect")]
+    assert middles[1] < middles[2] < middles[0]
+    assert middles[2] == pytest.approx(zero, abs=0.1)
+    whiskers = [one["attrs"] for one in page.all("line") if one["attrs"]["class"] == "whisker"]
+    assert [float(one["x1"]) < zero < float(one["x2"]) for one in whiskers] == [False, True]
+    assert [one["attrs"]["class"] for one in page.all("rect")] == ["effect shown", "effect", "effect"]
+    texts = [one["text"] for one in page.all("text")]
+    assert "+10.0 (+5.0 to +15.0)" in texts
+    assert "0" in texts

@@ -129,6 +129,7 @@ def _data(settings):
         "classes": list(settings.classes),
         "counts": {"train": {one: 4 * count for one, count in each.items()}, "validation": each, "test": test},
         "digests": {"hr": {"train": "aa" * 16, "test": "bb" * 16}, "lr": {"train": "cc" * 16}},
+        "near_duplicates": {"distance": 4, "count": 0, "pairs": []},
         "samples_note": "Grey patches of textures that are in the public domain.",
     }
 

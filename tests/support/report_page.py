@@ -10,7 +10,7 @@ from srcache.study.report.page import render_page
 
 VOID = {"br", "hr", "img", "input", "meta", "link", "col"}
 SECTIONS = (
-    *("accuracy", "pairs", "disputed", "compare", "grid", "confusion", "curves"),
+    *("compare", "accuracy", "pairs", "disputed", "grid", "confusion", "curves"),
     *("quality", "safety", "data", "recipe", "conventions", "versions", "reproduce"),
 )
 

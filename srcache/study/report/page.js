@@ -14,7 +14,7 @@
     const left = Object.keys(data.kinds).filter((kind) => kind === "lr" || kind === "bicubic");
     const stage = makeStage(find(".stage"), data.kinds);
     let listed = [];
-    let current = 0;
+    let current = data.mixed[0] ?? 0; // an image on which arms disagree, where there is one
     let first = 0;
 
     function order() {
@@ -32,11 +32,14 @@
         const answer = picture.answers[choose("arm")];
         return !right || (answer && answer[1] === (right === 1));
       });
-      const keys = [null, (one) => one.rank ?? Infinity, (one) => -(one.rank ?? -Infinity), (one) => one.safe ?? Infinity];
+      const place = new Map(data.mixed.map((at, number) => [at, number]));
+      listed.sort((one, other) => place.get(one) - place.get(other));
+      const keys = [null, null, (one) => one.rank ?? Infinity, (one) => -(one.rank ?? -Infinity), (one) => one.safe ?? Infinity];
       const key = keys[choose("order")];
+      if (choose("order") === 1) listed.sort((one, other) => one - other);
       if (key) listed.sort((one, other) => {
         const [a, b] = [key(data.pictures[one]), key(data.pictures[other])];
-        return a === b ? one - other : a < b ? -1 : 1; // infinite keys must not be subtracted
+        return a === b ? 0 : a < b ? -1 : 1; // infinite keys must not be subtracted
       });
       first = 0;
     }
@@ -207,11 +210,26 @@
   // Tables that fit need no stop of the keyboard; without a script every one has it.
   const sizes = new ResizeObserver((entries) => {
     for (const { target } of entries) {
-      if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
+      const wider = target.scrollWidth > target.clientWidth;
+      if (wider) target.tabIndex = 0;
       else target.removeAttribute("tabindex");
+      target.classList.toggle("wider", wider);
     }
   });
+  for (const frame of document.querySelectorAll(".scroll")) {
+    frame.addEventListener("scroll", () => {
+      frame.classList.toggle("end", frame.scrollLeft + frame.clientWidth >= frame.scrollWidth - 1);
+    }, { passive: true });
+  }
   for (const frame of document.querySelectorAll(".scroll")) sizes.observe(frame);
 
   for (const viewer of document.querySelectorAll(".viewer")) makeViewer(viewer);
+
+  // On paper nothing can be opened: all is open, and closed again afterwards.
+  let closed = [];
+  window.addEventListener("beforeprint", () => {
+    closed = [...document.querySelectorAll("details:not([open])")];
+    for (const details of closed) details.open = true;
+  });
+  window.addEventListener("afterprint", () => { for (const details of closed) details.open = false; });
 })();

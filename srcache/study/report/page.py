@@ -18,12 +18,11 @@ from srcache.html.theme import theme_style
 from srcache.study.report.data.copies import BUDGET, MOST, ImageCopies, copy_images
 from srcache.study.report.data.gallery import Gallery, image_files, make_gallery
 from srcache.study.report.data.labels import arm_title
+from srcache.study.report.data.question import answer
 from srcache.study.report.data.study import Study, inside
 from srcache.study.report.sections import accuracy, disputed, lineage, quality, significance, viewer
+from srcache.study.report.sections import answer as answering
 from srcache.wording import counted, duration, real
-
-_LONG = 240
-"""Letters from which on a verdict is set in smaller type."""
 
 NO_VERDICT = "No verdict: the comparison of the arms is not there."
 
@@ -31,16 +30,16 @@ _Section = tuple[str, str, Callable[[Study, Gallery, ImageCopies], Child]]
 """The word for its element's id, its title, and the function that builds its content."""
 
 _SECTIONS: tuple[_Section, ...] = (
+    ("compare", "Images, compared", viewer.image_viewer),
     ("accuracy", "Accuracy", lambda study, shown, copies: accuracy.by_arm(study)),
     ("pairs", "Arms against each other", lambda study, shown, copies: significance.pairs_of_arms(study)),
     ("disputed", "Images behind the counts", lambda study, shown, copies: disputed.drill_down(study, shown)),
-    ("compare", "Images, compared", viewer.image_viewer),
     ("grid", "Every arm on every kind of image", lambda study, shown, copies: accuracy.grid(study)),
     ("confusion", "Confusion", lambda study, shown, copies: accuracy.confusion(study)),
     ("curves", "Training", lambda study, shown, copies: accuracy.curves(study)),
     ("quality", "Image quality", lambda study, shown, copies: quality.by_metric(study, shown)),
     ("safety", "Label safety", lambda study, shown, copies: quality.safety(study, shown)),
-    ("data", "Data", lambda study, shown, copies: lineage.data(study)),
+    ("data", "Data", lambda study, shown, copies: lineage.data(study, shown)),
     ("recipe", "Recipe and lineage", lambda study, shown, copies: concat(lineage.recipe(study), lineage.runs(study))),
     ("conventions", "Conventions", lambda study, shown, copies: lineage.conventions(study)),
     ("versions", "Versions", lambda study, shown, copies: lineage.versions(study)),
@@ -101,20 +100,28 @@ def _article(study: Study, shown: Gallery, copies: ImageCopies) -> Markup:
 
 def _head(study: Study) -> Markup:
     question, verdict, first_seed = study.word("question"), study.verdict, study.word("compare", "verdict")
-    finding = significance.finding(study)
     return tag(
         "header",
         study.heading(0, name(study.title)),
         None if study.complete else _incomplete(),
         _newer() if study.newer else None,
         tag("p", question, class_="question", dir="auto") if question else None,
-        tag("p", verdict or NO_VERDICT, class_="verdict" if len(verdict) < _LONG else "verdict long", dir="auto"),
-        tag("p", f"{finding}.", class_="finding") if finding else None,
-        folded("The first seed alone", tag("p", first_seed, class_="finding", dir="auto"))
-        if first_seed != verdict
-        else None,
+        answering.sentence(study) or tag("p", verdict or NO_VERDICT, class_="verdict", dir="auto"),
+        answering.all_pairs(study),
+        answering.cautions(study),
+        _in_words(study, verdict, first_seed),
         definitions(_facts(study)),
     )
+
+
+def _in_words(study: Study, verdict: str, first_seed: str) -> Markup | None:
+    """The comparison's own sentences: all pairs over all seeds, and the first seed alone."""
+    finding = significance.finding(study)
+    lines = [verdict if answer(study) else "", f"{finding}." if finding else ""]
+    shown = [tag("p", line, class_="finding", dir="auto") for line in lines if line]
+    if first_seed and first_seed != verdict:
+        shown.append(tag("p", f"{study.first_seed.capitalize()} alone: {first_seed}", class_="finding", dir="auto"))
+    return folded("All pairs in words", shown) if shown else None
 
 
 def _newer() -> Markup:
@@ -161,7 +168,7 @@ def _overview(studies: Sequence[Study]) -> Markup:
             "li",
             tag("a", name(study.title), href=f"#{study.id('study')}"),
             ": ",
-            tag("span", study.verdict or NO_VERDICT, dir="auto"),
+            tag("span", answer(study) or study.verdict or NO_VERDICT, dir="auto"),
         )
         for study in studies
     ]

@@ -38,7 +38,7 @@ def test_the_head_has_the_question_and_the_verdict(page, results):
     header = next(one for one in page.all("header"))
     assert results["question"] in header["text"]
     assert results["verdict"] in header["text"]
-    assert f"The first seed alone{results['compare']['verdict']}" in header["text"]
+    assert f"Seed 0 alone: {results['compare']['verdict']}" in header["text"]
     assert "Not significant after correction" in header["text"]
 
 
@@ -47,7 +47,7 @@ def test_with_one_seed_the_verdict_is_that_of_the_comparison(small):
     one = {key: value for key, value in results.items() if key not in ("verdict", "seeds")}
     header = Page(render(one, folder)).all("header")[0]
     assert results["compare"]["verdict"] in header["text"]
-    assert "The first seed alone" not in header["text"]
+    assert "Seed 0 alone" not in header["text"]
 
 
 def test_matrices_grid_safety_and_lineage_are_there(page, results):

@@ -1,6 +1,6 @@
 """The comparison of classifiers (`srcache.compare/1`) as the report reads it. What is not there is None, or empty."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from srcache.study.report.data.study import inside
@@ -44,6 +44,12 @@ class Value:
         """Both ends."""
         return self.low, self.high
 
+    @property
+    def turned(self) -> "Value":
+        """The difference the other way round."""
+        value, low, high = (None if one is None else -one for one in (self.value, self.high, self.low))
+        return Value(value=value, low=low, high=high)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassifierView:
@@ -83,15 +89,32 @@ class PairView:
 
     @property
     def difference(self) -> float | None:
-        """Of the accuracies, the first less the second."""
+        """Of the accuracies, the first minus the second."""
         return self.bootstrap.value if self.newcombe.value is None else self.newcombe.value
+
+    @property
+    def turned(self) -> "PairView":
+        """The same pair with the second arm named first."""
+        return replace(
+            self,
+            first=self.second,
+            second=self.first,
+            b=self.c,
+            c=self.b,
+            b_names=self.c_names,
+            c_names=self.b_names,
+            newcombe=self.newcombe.turned,
+            bootstrap=self.bootstrap.turned,
+            odds=_turned_odds(self.odds),
+        )
 
 
 def rules(compare: dict[str, Any]) -> Rules:
     """How a comparison decides; as `srcache eval classifiers` does by default where it does not say."""
     settings = inside(compare, dict, "settings") or {}
+    alpha = real(settings.get("alpha")) or 0.05
     return Rules(
-        alpha=real(settings.get("alpha")) or 0.05,
+        alpha=alpha if 0 < alpha < 1 else 0.05,
         correction=str(settings.get("correction", "holm")),
         test=str(settings.get("test", "mid-p")),
     )
@@ -105,7 +128,7 @@ def classifiers(compare: dict[str, Any]) -> list[ClassifierView]:
 
 
 def pairs(compare: dict[str, Any]) -> list[PairView]:
-    """Every pair of a comparison, in its order."""
+    """Every pair of a comparison, in its order and as it is stored; `question.study_pairs` turns them for the page."""
     decide = rules(compare)
     rows = inside(compare, list, "pairs") or []
     return [_pair(row, decide) for row in rows if isinstance(row, dict) and {"first", "second"} <= set(row)]
@@ -160,6 +183,13 @@ def _pair(row: dict[str, Any], decide: Rules) -> PairView:
         odds=value_of(row.get("odds_ratio")),
         needed=real((inside(row, dict, "needed") or {}).get("discordants")),
     )
+
+
+def _turned_odds(odds: Value) -> Value:
+    """The ratio c / b with its interval; what was 0 has no end, and what had none is 0."""
+    low, high = (None if not end else 1 / end for end in (odds.high, odds.low))
+    value = 1 / odds.value if odds.value else (0.0 if odds.value is None and odds.low else None)
+    return Value(value=value, low=0.0 if odds.high is None and odds.low is not None else low, high=high)
 
 
 def _count(row: dict[str, Any], key: str) -> int | None:

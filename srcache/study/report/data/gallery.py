@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from srcache.study.report.data.comparison import pairs
 from srcache.study.report.data.copies import MOST, ImageCopies
+from srcache.study.report.data.question import asked_pair, study_pairs
 from srcache.study.report.data.study import Study, inside
 from srcache.wording import real
 
@@ -80,11 +80,35 @@ def answer(row: dict[str, Any], arm: str) -> tuple[str, bool] | None:
     return str(given["label"]), bool(given.get("right"))
 
 
+def mixed_order(study: Study, shown: Gallery) -> list[int]:
+    """The places of all images on the page: first those on which the arms of the question disagree, then those on which
+    others do, then the rest; within each, one image of every class in turn."""
+    asked = asked_pair(study)
+    groups: tuple[list[int], ...] = ([], [], [])
+    disputed = {name for pair in study_pairs(study) for name in (*pair.b_names, *pair.c_names)}
+    for place, row in enumerate(shown.rows):
+        answers = [answer(row, arm) for arm in asked or ()]
+        apart = len({given[1] for given in answers if given is not None}) > 1
+        groups[0 if apart else 1 if row["name"] in disputed else 2].append(place)
+    return [place for group in groups for place in _in_turn(shown, group)]
+
+
+def _in_turn(shown: Gallery, places: list[int]) -> list[int]:
+    """Places by turns of their classes: the first of every class, then the second of every class."""
+    turns: dict[str, int] = {}
+    order = []
+    for place in places:
+        label = str(shown.rows[place].get("label"))
+        turns[label] = turns.get(label, -1) + 1
+        order.append((turns[label], list(turns).index(label), place))
+    return [place for *_, place in sorted(order)]
+
+
 def _chosen(study: Study, every: Mapping[str, dict[str, Any]], most: int) -> list[str]:
     names = list(every)
     if len(names) <= most:
         return names
-    disputed = {name for pair in pairs(study.part("compare")) for name in (*pair.b_names, *pair.c_names)}
+    disputed = {name for pair in study_pairs(study) for name in (*pair.b_names, *pair.c_names)}
     first = [name for name in names if name in disputed][:most]
     taken = set(first)
     rest = [name for name in names if name not in taken]

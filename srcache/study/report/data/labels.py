@@ -36,4 +36,9 @@ def metric_name(metric: str) -> str:
 
 def arm_title(arm: str) -> str:
     """The four domains in capitals as papers write them; other arms as they are called."""
-    return {"lr": "LR", "sr": "SR", "hr": "HR", "bicubic": "Bicubic"}.get(arm, arm)
+    return "Bicubic" if arm == "bicubic" else arm_word(arm)
+
+
+def arm_word(arm: str) -> str:
+    """An arm's name within a sentence."""
+    return {"lr": "LR", "sr": "SR", "hr": "HR"}.get(arm, arm)

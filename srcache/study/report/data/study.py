@@ -70,6 +70,22 @@ class Study:
         """The arms that have a name."""
         return [arm for arm in self.mappings("arms") if isinstance(arm.get("name"), str)]
 
+    @property
+    def first_seed(self) -> str:
+        """The seed whose single answers are known: seed 0, or the first seed where arms differ in it."""
+        found = {str(seeds[0]) for arm in self.arms if (seeds := inside(arm, list, "seeds"))}
+        return f"seed {found.pop()}" if len(found) == 1 else "the first seed"
+
+    @property
+    def all_seeds(self) -> str:
+        """The seeds that means are over: all 3 seeds (0, 1, 2); seed 0."""
+        found = [inside(arm, list, "seeds") or [] for arm in self.arms]
+        most = max(found, key=len, default=[])
+        if len(most) < 2:
+            return self.first_seed
+        named = f" ({', '.join(map(str, most))})" if all(seeds in ([], most) for seeds in found) else ""
+        return f"all {len(most)} seeds{named}"
+
     def id(self, word: str) -> str:
         """An element's id, unique on the page."""
         return f"{self.prefix}{word}"

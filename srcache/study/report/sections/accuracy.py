@@ -11,7 +11,7 @@ from srcache.study.report.data.comparison import ClassifierView, Ends, classifie
 from srcache.study.report.data.labels import arm_title
 from srcache.study.report.data.study import Study, inside
 from srcache.study.statistics.intervals import wilson_limits
-from srcache.wording import NOTHING, number, percent, percent_range, points, real
+from srcache.wording import NOTHING, counted, number, percent, percent_range, points, real
 
 _CURVES = {
     "val_accuracy": ("Validation accuracy", True),
@@ -30,11 +30,12 @@ def by_arm(study: Study) -> Markup:
         return missing("the accuracy of the arms", _MADE)
     tested = _tested(study)
     seeds = max(len(_shares(arm)) for arm in arms)
-    headers = ["Arm", *(_seed_header(arms, at) for at in range(seeds)), "Mean", "Spread"]
+    headers = ["Arm", "Mean", "Spread", *(_seed_header(arms, at) for at in range(seeds))]
     rows = [_accuracy_row(arm, seeds, tested) for arm in arms]
     note = (
         f"Each network on the {tested} test images of its own kind. The range under a figure is its 95 % "
-        "interval (Wilson): how much another draw of test images may change it. Spread: the lowest to the highest seed."
+        "interval (Wilson): how much another draw of test images may change it. Mean: over n, seeds × "
+        "images. Spread: the lowest to the highest seed."
         if tested
         else "Each network on test images of its own kind. How many there were is not known, so no interval is given."
     )
@@ -57,7 +58,7 @@ def confusion(study: Study) -> Markup:
     known = [one for one in classifiers(study.part("compare")) if one.confusion]
     if not known:
         return missing("confusion matrices", "`srcache eval classifiers` writes them from prediction files.")
-    return tag("div", [_matrix(one) for one in known], class_="columns")
+    return tag("div", [_matrix(study, one) for one in known], class_="columns")
 
 
 def grid(study: Study) -> Markup:
@@ -79,15 +80,20 @@ def grid(study: Study) -> Markup:
         ]
         rows.append([concat("trained on ", name(arm_title(arm))), *marked])
     caption = concat(
-        "Accuracy of each arm on each kind of test image, mean over seeds. ",
+        f"Accuracy of each arm on each kind of test image, mean over {study.all_seeds}. ",
         tag(
             "span",
-            "The stronger the shade, the better. A frame marks the kind that the arm was trained on; "
+            f"{_n_words(study)}The stronger the shade, the better. A frame marks the kind that the arm was trained on; "
             "± is the sample standard deviation over seeds.",
         ),
     )
     headers = ["Arm", *(f"tested on {arm_title(domain)}" for domain in domains)]
     return data_table(caption, headers, rows, label="Accuracy of each arm on each kind of test image")
+
+
+def _n_words(study: Study) -> str:
+    tested = _tested(study)
+    return f"n {tested} in each cell and seed. " if tested else ""
 
 
 def _interval(share: float, tested: int) -> Ends:
@@ -117,15 +123,16 @@ def _seed_header(arms: Sequence[dict[str, Any]], at: int) -> str:
 def _accuracy_row(arm: dict[str, Any], seeds: int, tested: int) -> list[Child]:
     shares = _shares(arm)
     cells = [_with_range(share, tested) for share in shares] + [NOTHING] * (seeds - len(shares))
-    mean = tag("strong", percent(fmean(shares)))
+    over = f"n {len(shares)} × {tested}" if tested else counted(len(shares), "seed")
+    mean = concat(tag("strong", percent(fmean(shares))), tag("small", over))
     spread = percent_range(min(shares), max(shares)) if len(shares) > 1 else "one seed"
     about = [str(arm["network"])] if arm.get("network") else []
     about += [f"on {arm_title(str(arm['domain']))} images"] if arm.get("domain") else []
     return [
         concat(name(arm_title(arm["name"])), tag("small", ", ".join(about)) if about else None),
-        *cells,
         mean,
         spread,
+        *cells,
     ]
 
 
@@ -143,7 +150,10 @@ def _dots(study: Study, arms: Sequence[dict[str, Any]], tested: int) -> Markup:
         rows.append(Span(name=arm_title(arm["name"]), value=fmean(shares), low=low, high=high, dots=shares))
     words = "; ".join(f"{row.name}: mean {percent(row.value)}, {percent_range(row.low, row.high)}" for row in rows)
     drawing = spans(study.id("accuracy-chart"), "Accuracy by arm", words, rows)
-    legend = "Upright stroke: mean over seeds. Bar: 95 % interval for one set of test images. Circles: single seeds."
+    legend = (
+        f"Upright stroke: mean over {study.all_seeds}. Bar: 95 % interval for one set of test images. "
+        "Circles: single seeds."
+    )
     return tag("figure", drawing, tag("figcaption", legend), class_="narrow")
 
 
@@ -225,29 +235,32 @@ def _history_table(histories: Sequence[list[Any]], seeds: Sequence[str]) -> Mark
                 values = [_value(row.get(key), share) for key, (_, share) in _CURVES.items()]
                 rows.append([str(row.get("epoch", at + 1)), seed, *values])
     headers = ["Epoch", "Seed", *(title for title, _ in _CURVES.values())]
-    return data_table("Training by epoch", headers, rows, left=2)
+    return data_table("Training by epoch and seed", headers, rows, left=2)
 
 
-def _matrix(one: ClassifierView) -> Markup:
+def _matrix(study: Study, one: ClassifierView) -> Markup:
     classes = one.classes or tuple(f"class {at + 1}" for at in range(len(one.confusion)))
     rows: list[list[Child]] = []
-    for truth, line in zip(classes, one.confusion, strict=False):
+    for at, (truth, line) in enumerate(zip(classes, one.confusion, strict=False)):
         total = sum(line)
-        rows.append([name(truth), *(shaded(_share(count, total), count, 0, total) for count in line)])
+        cells = [shaded(_share(count, total), count, 0, total) for count in line]
+        marked = [Cell(cell.content, cell.heat, "own" if at == column else "") for column, cell in enumerate(cells)]
+        rows.append([concat(name(truth), tag("small", f"n {total}")), *marked])
     caption = concat(
         name(arm_title(one.name)),
-        ": true class by row, answer by column. ",
-        tag("span", "The stronger the shade, the more of the row."),
+        f", {study.first_seed}: true class by row, answer by column. ",
+        tag("span", "Images, and their share of the row: the stronger the shade, the larger. Framed: right."),
     )
-    matrix = data_table(caption, ["True class", *map(name, classes)], rows, label=f"Confusion matrix of {one.name}")
-    return tag("div", matrix, _per_class(one) if one.per_class else None)
+    headers = ["True class", *(tag("span", name(column), class_="turned") for column in classes)]
+    matrix = data_table(caption, headers, rows, label=f"Confusion matrix of {one.name}, {study.first_seed}")
+    return tag("div", matrix, _per_class(study, one) if one.per_class else None, class_="confusion")
 
 
 def _share(count: int, total: int) -> Markup:
     return concat(str(count), tag("small", percent(count / total, 0) if total else None))
 
 
-def _per_class(one: ClassifierView) -> Markup:
+def _per_class(study: Study, one: ClassifierView) -> Markup:
     metrics = ["precision", "recall", "f1"]
     rows = [
         [name(row.get("name", at + 1)), *(number(row.get(metric)) for metric in metrics), number(row.get("images"))]
@@ -255,8 +268,8 @@ def _per_class(one: ClassifierView) -> Markup:
     ]
     more = ", ".join(f"{key} {number(value)}" for key, value in one.figures.items())
     headers = ["Class", "Precision", "Recall", "F1", "Images"]
-    inner = data_table(f"{arm_title(one.name)} by class", headers, rows)
-    summary = f"Precision, recall and F1 of {arm_title(one.name)}"
+    inner = data_table(f"{arm_title(one.name)} by class, {study.first_seed}", headers, rows)
+    summary = f"Precision, recall and F1 of {arm_title(one.name)}, {study.first_seed}"
     return folded(summary, tag("p", more[:1].upper() + more[1:] + ".") if more else None, inner)
 
 

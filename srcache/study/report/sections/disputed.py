@@ -4,9 +4,10 @@ from typing import Any
 
 from srcache.html.markup import Child, Markup, concat, name, tag
 from srcache.html.tables import data_table, folded, missing
-from srcache.study.report.data.comparison import PairView, pairs
+from srcache.study.report.data.comparison import PairView
 from srcache.study.report.data.gallery import Gallery, answer, figures
 from srcache.study.report.data.labels import arm_title, metric_name, score
+from srcache.study.report.data.question import study_pairs
 from srcache.study.report.data.study import Study
 from srcache.wording import NOTHING, counted, number, real
 
@@ -16,7 +17,7 @@ MOST_IN_ALL, MOST = 3000, 250
 
 def drill_down(study: Study, shown: Gallery) -> Markup:
     """For every pair the images that only one of both has right, with what is known of them."""
-    found = pairs(study.part("compare"))
+    found = study_pairs(study)
     if not any(pair.b_names or pair.c_names for pair in found):
         return missing("the images on which two arms differ")
     most = min(MOST, max(10, MOST_IN_ALL // (2 * len(found))))
@@ -31,7 +32,7 @@ def list_id(study: Study, at: int, side: str) -> str:
 def disputed_sets(study: Study, shown: Gallery) -> list[tuple[str, list[int]]]:
     """Sets of images for the viewer's choice: "only LR right, not SR" and their places on the page."""
     sets = []
-    for pair in pairs(study.part("compare")):
+    for pair in study_pairs(study):
         for words, names in _sides(pair):
             places = [shown.places[one] for one in names if one in shown.places]
             if places:
@@ -52,13 +53,13 @@ def _pair_lists(study: Study, shown: Gallery, place: tuple[int, int], pair: Pair
             rows = [_image_row(study, shown, one, pair) for one in names[:most]]
             headers = ["Image", "True class", *_answer_headers(pair), "SR quality", "Safe"]
             summary = f"{side} = {len(names)}: {words[0].lower()}{words[1:]}"
-            inner = data_table(words, headers, rows, left=4)
+            inner = data_table(f"{words} ({study.first_seed})", headers, rows, left=4)
             rest = len(names) - most
             more = tag("p", f"… and {counted(rest, 'image')} more; compare.json has all.") if rest > 0 else None
             lists.append(folded(summary, inner, more, class_="drill", id=list_id(study, at, side)))
         else:
             lists.append(tag("p", f"{side} = 0: no image that {words[0].lower()}{words[1:]}."))
-    return tag("div", study.heading(2, concat(name(arm_title(pair.first)), " – ", name(arm_title(pair.second)))), lists)
+    return tag("div", study.heading(2, concat(name(arm_title(pair.first)), " − ", name(arm_title(pair.second)))), lists)
 
 
 def _answer_headers(pair: PairView) -> list[Markup]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from srcache.html.markup import Child, Markup, concat, name, tag
 from srcache.html.tables import data_table, definitions, folded, framed, missing
 from srcache.study.report.data.comparison import rules
+from srcache.study.report.data.gallery import Gallery
 from srcache.study.report.data.study import Study, inside
 from srcache.study.report.sections.quality import conventions as of_quality
 from srcache.wording import NOTHING, counted, duration, number, real
@@ -14,8 +15,8 @@ _MOST = 200
 _SPLITS = ("train", "validation", "test")
 
 
-def data(study: Study) -> Markup:
-    """Images by class and split, what is said of the samples, and the digests of the files."""
+def data(study: Study, shown: Gallery) -> Markup:
+    """Images by class and split, what is said of the samples, near-duplicates, and the digests of the files."""
     counts = {split: study.part("data", "counts", split) for split in _SPLITS}
     named = [str(one) for one in study.rows("data", "classes")]
     classes = named or list(dict.fromkeys(one for split in counts.values() for one in split))
@@ -30,8 +31,36 @@ def data(study: Study) -> Markup:
     return concat(
         tag("p", note, dir="auto") if note else None,
         data_table("Images by class and split", ["Class", "Train", "Validation", "Test"], rows),
+        _near_duplicates(study, shown),
         _digests(study),
     )
+
+
+def _near_duplicates(study: Study, shown: Gallery) -> Markup:
+    """Test images that look almost like a training image, each with the nearest."""
+    title = study.heading(2, "Near-duplicates", id=study.id("near-duplicates"))
+    found = study.part("data", "near_duplicates")
+    if not found:
+        return concat(title, missing("near-duplicates: this run did not look for them"))
+    pairs = study.mappings("data", "near_duplicates", "pairs")
+    count, bits = (number(int(real(found.get(key)) or 0)) for key in ("count", "distance"))
+    words = (
+        f"{count} test images have a training image whose difference hash (64 bits, of a grey thumbnail) is at most "
+        f"{bits} bits apart, and whose thumbnail differs little. Mirrored, turned or cropped copies are not found in "
+        "this way, and a pair need not show the same thing: look at it."
+    )
+    rows: list[list[Child]] = []
+    for row in pairs[:_MOST]:
+        test = str(row.get("test"))
+        link: Child = name(test)
+        if test in shown.places:
+            link = tag("a", link, href=f"#{study.id('viewer')}", data_picture=shown.places[test])
+        rows.append([link, name(row.get("train", NOTHING)), number(row.get("distance"))])
+    headers = ["Test", "Training", "Bits apart"]
+    table = data_table("Test images and their nearest training images", headers, rows, left=2)
+    more = tag("p", f"… and {len(pairs) - _MOST} more in results.json.") if len(pairs) > _MOST else None
+    shown_pairs = folded(counted(len(pairs), "pair"), table, more) if rows else None
+    return concat(title, tag("p", words), shown_pairs)
 
 
 def recipe(study: Study) -> Markup:

@@ -32,7 +32,11 @@ def by_metric(study: Study, shown: Gallery) -> Markup:
                 rows.append(_quality_row(study, shown, (kind, metric), found))
     caption = concat(
         "Image quality against HR. ",
-        tag("span", "Mean over n test images with its bootstrap interval, and the extreme images."),
+        tag(
+            "span",
+            "No classifier takes part, hence no seed. Mean over n test images with its bootstrap interval, and the "
+            "extreme images.",
+        ),
     )
     headers = ["Metric", "Image", "Mean", "n", "95 % interval", "Worst", "Best"]
     problems = left_out(study)
@@ -54,7 +58,7 @@ def safety(study: Study, shown: Gallery) -> Markup:
         "image, made small again, is its LR image."
     )
     return concat(
-        tag("p", intro),
+        tag("p", intro, f" The reference classifier is the first arm trained on HR, {study.first_seed}."),
         _distribution(study, values) if values else missing("the distribution; the side table is not in the folder"),
         _filters(study, shown, filters) if filters else missing("what a filter would remove"),
     )
@@ -178,7 +182,12 @@ def _distribution(study: Study, values: Sequence[float]) -> Markup:
     )
     drawing = bars(study.id("safety-chart"), "How safe the SR images are", words, histogram(values))
     caption = tag("figcaption", f"Number of SR images by safety. {words}")
-    return tag("figure", drawing, caption, class_="narrow")
+    counts = histogram(values)
+    steps: list[list[Child]] = [
+        [f"{at / STEPS:.2f} to {(at + 1) / STEPS:.2f}", str(count)] for at, count in enumerate(counts)
+    ]
+    table = data_table("SR images by safety", ["Safety", "SR images"], steps)
+    return concat(tag("figure", drawing, caption, class_="narrow"), folded("The numbers of this plot", table))
 
 
 def _filters(study: Study, shown: Gallery, filters: Sequence[dict[str, Any]]) -> Markup:

@@ -5,11 +5,12 @@ from typing import Any
 
 from srcache.html.markup import Child, Markup, concat, name, tag
 from srcache.html.tables import Cell, data_table, folded, missing
-from srcache.study.report.data.comparison import Ends, PairView, Rules, pairs, rules, value_of
+from srcache.study.report.data.comparison import Ends, PairView, Rules, rules, value_of
 from srcache.study.report.data.labels import arm_title
+from srcache.study.report.data.question import seed_rows, study_pairs
 from srcache.study.report.data.study import Study, inside
 from srcache.study.report.sections.disputed import list_id
-from srcache.wording import NOTHING, counted, number, p_value, points, real
+from srcache.wording import NOTHING, counted, number, p_value, points, points_range, real
 
 _TESTS = {
     "exact": "McNemar, exact",
@@ -27,19 +28,19 @@ def pairs_of_arms(study: Study) -> Markup:
 def tests(study: Study) -> Markup:
     """The pairs: counts, p-values before and after correction, and the difference of accuracies."""
     compare = study.part("compare")
-    found, decide = pairs(compare), rules(compare)
+    found, decide = study_pairs(study), rules(compare)
     if not found:
         return missing(
             "the comparison of arms pair by pair",
             "It needs the predictions of two arms or more: `srcache eval classifiers` makes it.",
         )
-    seeds = "On the first seed. " if _many_seeds(study) else ""
     caption = concat(
         "Arms pair by pair, on the same images. ",
         tag(
             "span",
-            f"{seeds}b: images that only the first arm has right; c: only the second. McNemar’s test asks whether b "
-            f"and c differ by more than chance; {decide.corrected} is for {counted(len(found), 'test')}, and p of at "
+            f"Of {study.first_seed}. b: images that only the first arm has right; c: only the second. McNemar’s test "
+            f"asks whether b and c differ by more than chance; {decide.corrected} is for "
+            f"{counted(len(found), 'test')}, and p of at "
             f"most {decide.alpha:g} after it counts as significant.",
         ),
     )
@@ -56,15 +57,17 @@ def tests(study: Study) -> Markup:
     return concat(
         data_table(caption, headers, rows, label="Arms pair by pair"),
         _omnibus(study),
-        folded("All tests and counts", _all_tests(found, decide)),
+        folded("All tests and counts", _all_tests(study, found, decide)),
     )
 
 
 def seeds(study: Study) -> Markup | None:
     """The tests of every seed, and the bootstrap over images and seeds together."""
-    found = [row for row in study.mappings("seeds", "pairs") if {"first", "second"} <= set(row)]
+    found = seed_rows(study)
+    if not _many_seeds(study):
+        return None
     if not found:
-        return missing("the tests of the other seeds") if _many_seeds(study) else None
+        return missing("the tests of the other seeds")
     decide = rules(study.part("compare"))
     count = max(len(inside(row, list, "tests") or []) for row in found)
     used = next((arm["seeds"] for arm in study.arms if len(inside(arm, list, "seeds") or []) == count), None)
@@ -86,13 +89,13 @@ def seeds(study: Study) -> Markup | None:
 def finding(study: Study) -> str:
     """What the tests found, in one sentence of numbers beside the verdict."""
     compare = study.part("compare")
-    found = [pair for pair in pairs(compare) if pair.adjusted is not None]
+    found = [pair for pair in study_pairs(study) if pair.adjusted is not None]
     if not found:
         return ""
     decide = rules(compare)
     alpha = decide.alpha
     after = "without correction" if decide.correction == "none" else "after correction"
-    after += ", on the first seed" if _many_seeds(study) else ""
+    after += f", {study.first_seed}" if _many_seeds(study) else ""
     least = min(found, key=lambda pair: pair.adjusted or 0)
     which = f"{arm_title(least.first)} against {arm_title(least.second)}"
     if least.significant:
@@ -103,8 +106,8 @@ def finding(study: Study) -> str:
 
 
 def pair_title(first: object, second: object) -> Markup:
-    """LR – SR."""
-    return concat(name(arm_title(str(first))), " – ", name(arm_title(str(second))))
+    """SR − LR."""
+    return concat(name(arm_title(str(first))), " − ", name(arm_title(str(second))))
 
 
 def _many_seeds(study: Study) -> bool:
@@ -120,7 +123,7 @@ def _row(study: Study, at: int, pair: PairView, alpha: float) -> list[Child]:
         p_value(pair.decisive, alpha),
         Cell(_corrected(pair, alpha), mark="strong" if pair.significant else ""),
         points(pair.difference),
-        _points_range(interval),
+        points_range(*interval),
     ]
 
 
@@ -143,8 +146,8 @@ def _seeds_row(row: dict[str, Any], count: int, decide: Rules) -> list[Child]:
         *tested,
         *[NOTHING] * (count - len(tested)),
         points(alone.value),
-        _points_range(alone.interval),
-        _points_range(together.interval),
+        points_range(*alone.interval),
+        points_range(*together.interval),
     ]
 
 
@@ -156,11 +159,7 @@ def _seed_cell(found: Any, decide: Rules) -> Child:
     return Cell(concat(p_value(p, decide.alpha), tag("small", counts)), mark="strong" if p <= decide.alpha else "")
 
 
-def _points_range(ends: Ends) -> str:
-    return NOTHING if None in ends else f"{points(ends[0])} to {points(ends[1])}"
-
-
-def _all_tests(found: Sequence[PairView], decide: Rules) -> Markup:
+def _all_tests(study: Study, found: Sequence[PairView], decide: Rules) -> Markup:
     rows: list[list[Child]] = []
     counts = {
         "Both right": "both_right",
@@ -173,15 +172,17 @@ def _all_tests(found: Sequence[PairView], decide: Rules) -> Markup:
     rows += [
         [f"{decide.test}, after {decide.corrected}", *(p_value(pair.adjusted, decide.alpha) for pair in found)],
         ["Difference of accuracies, points", *(points(pair.difference) for pair in found)],
-        [f"… {decide.level} interval, Newcombe", *(_points_range(pair.newcombe.interval) for pair in found)],
-        [f"… {decide.level} interval, bootstrap", *(_points_range(pair.bootstrap.interval) for pair in found)],
+        [f"… {decide.level} interval, Newcombe", *(points_range(*pair.newcombe.interval) for pair in found)],
+        [f"… {decide.level} interval, bootstrap", *(points_range(*pair.bootstrap.interval) for pair in found)],
         ["Odds ratio b : c", *(number(pair.odds.value, 2) for pair in found)],
         [f"… {decide.level} interval, exact", *(_odds_range(pair.odds.interval) for pair in found)],
         ["b + c that would show this effect", *(number(_integer(pair.needed)) for pair in found)],
     ]
     kept = [row for row in rows if any(cell != NOTHING for cell in row[1:])]
     return data_table(
-        "Every count and test of every pair", ["", *(pair_title(one.first, one.second) for one in found)], kept
+        f"Every count and test of every pair, {study.first_seed}",
+        ["", *(pair_title(one.first, one.second) for one in found)],
+        kept,
     )
 
 

@@ -12,12 +12,16 @@ from srcache.html.markup import Markup, concat, json_block, tag
 from srcache.html.slider import stage
 from srcache.html.tables import folded, missing
 from srcache.study.report.data.copies import ImageCopies
-from srcache.study.report.data.gallery import KINDS, Gallery, answer, figures, lost_files
+from srcache.study.report.data.gallery import KINDS, Gallery, answer, figures, lost_files, mixed_order
 from srcache.study.report.data.labels import arm_title, metric_name, score
 from srcache.study.report.data.study import Study
 from srcache.study.report.sections.disputed import disputed_sets
 from srcache.wording import counted, real
 
+_ORDERS = (
+    *("In dispute first, classes mixed", "As listed"),
+    *("SR quality, worst first", "SR quality, best first", "Least safe first"),
+)
 _ZOOMS = (("out", "−", "Zoom out"), ("in", "+", "Zoom in"), ("whole", "Fit", "Fit: the whole image"))
 
 
@@ -29,17 +33,17 @@ def image_viewer(study: Study, shown: Gallery, copies: ImageCopies) -> Markup:
     if not kinds:
         return concat(missing("images; their files are not in the folder"), _lost_list(study, shown, copies))
     return concat(
-        tag("p", _introduction(shown, copies)),
+        tag("p", _introduction(study, shown, copies)),
         tag("p", "The viewer needs JavaScript, which does not run here; all else does without.", class_="still"),
         tag(
             "div",
             _filters(study, shown),
+            _figure(study, kinds),
             tag("p", class_="count", role="status", id=study.id("count")),
             tag("ul", class_="strip", aria_label="Images to choose from"),
             tag(
                 "div", _buttons("page", (("earlier", "Previous 24", None), ("later", "Next 24", None))), class_="paging"
             ),
-            _figure(study, kinds),
             class_="viewer",
             id=study.id("viewer"),
             tabindex="-1",
@@ -59,12 +63,13 @@ def _kinds(study: Study, shown: Gallery, copies: ImageCopies) -> list[str]:
     ]
 
 
-def _introduction(shown: Gallery, copies: ImageCopies) -> str:
+def _introduction(study: Study, shown: Gallery, copies: ImageCopies) -> str:
     every, here = len(shown.every), len(shown.rows)
     which = counted(here, "image") if here == every else f"{here} of {every} images, those in dispute first"
     return (
         f"{which[:1].upper()}{which[1:]}: {copies.reduction.describe()}. All figures were measured on the originals. "
-        "Drag the two borders, or move them with the arrow keys; plus and minus zoom; a zoomed image can be moved."
+        f"Answers are those of {study.first_seed}. Drag the two borders, or move them with the arrow keys; plus and "
+        "minus zoom; a zoomed image can be moved."
     )
 
 
@@ -77,7 +82,7 @@ def _filters(study: Study, shown: Gallery) -> Markup:
         ("class", "True class", ["Every class", *classes]),
         ("arm", "Arm", [arm_title(arm) for arm in arms] or ["None"]),
         ("right", "Its answer", ["Right or wrong", "Right", "Wrong"]),
-        ("order", "Order", ["As listed", "SR quality, worst first", "SR quality, best first", "Least safe first"]),
+        ("order", "Order", _ORDERS),
     ]
     return tag("div", [_select(study, *choice) for choice in choices], class_="filters")
 
@@ -134,6 +139,7 @@ def _data(study: Study, shown: Gallery, copies: ImageCopies, kinds: Sequence[str
         "kinds": {kind: KINDS[kind] for kind in kinds},
         "arms": [arm_title(arm) for arm in used],
         "sets": [places for _, places in disputed_sets(study, shown)],
+        "mixed": mixed_order(study, shown),
         "pictures": [_image(study, row, copies, used) for row in shown.rows],
     }
 

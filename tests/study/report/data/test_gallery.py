@@ -8,7 +8,7 @@ from report_folder import StudySettings, make_study
 from report_page import Page, render
 
 from srcache.images import encode
-from srcache.study.report.data.gallery import make_gallery
+from srcache.study.report.data.gallery import make_gallery, mixed_order
 from srcache.study.report.data.study import Study
 
 
@@ -46,3 +46,17 @@ def test_of_more_images_those_in_dispute_come_first(small):
     assert {"n7", "n88"} <= set(shown.places)
     assert [row["name"] for row in shown.rows] == sorted(shown.places, key=lambda name: int(name[1:]))
     assert len(shown.every) == 90
+
+
+def test_the_images_of_the_question_come_first_and_classes_take_turns(small):
+    out, results = small
+    many = copy.deepcopy(results)
+    right = {"sr": {"label": "a", "right": True}, "bicubic": {"label": "a", "right": True}}
+    apart = {**right, "bicubic": {"label": "b", "right": False}}
+    labels = ["a", "a", "a", "b", "b", "c"]
+    many["images"] = [{"name": f"n{at}", "label": one, "predictions": right} for at, one in enumerate(labels)]
+    many["images"][4]["predictions"] = apart
+    pair = results["compare"]["pairs"][0]
+    many["compare"]["pairs"] = [{**pair, "names_first_only": ["n2"], "names_second_only": []}]
+    study = Study(results=many, root=out)
+    assert mixed_order(study, make_gallery(study)) == [4, 2, 0, 3, 5, 1]

@@ -6,6 +6,7 @@ import json
 import pytest
 from report_page import Page
 
+from srcache.study.report.data.gallery import make_gallery
 from srcache.study.report.data.study import Study
 from srcache.study.report.sections.lineage import conventions, data, recipe, reproduce, runs, versions
 
@@ -36,7 +37,7 @@ def _terms(markup):
 def test_images_are_counted_by_class_and_split_with_their_sums(study):
     study.results["data"]["counts"] = {"train": {"a": 4, "b": 5}, "test": {"a": 1, "b": None}}
     study.results["data"]["classes"] = ["a", "b", "<c>"]
-    assert _rows(data(study))[:5] == [
+    assert _rows(data(study, make_gallery(study)))[:5] == [
         ["Class", "Train", "Validation", "Test"],
         ["a", "4", "0", "1"],
         ["b", "5", "0", "–"],
@@ -46,8 +47,9 @@ def test_images_are_counted_by_class_and_split_with_their_sums(study):
 
 
 def test_digests_are_listed_by_their_path(study):
-    assert _rows(data(study))[-3:] == [["hr/train", "aa" * 16], ["hr/test", "bb" * 16], ["lr/train", "cc" * 16]]
-    assert "3 digests" in data(study)
+    found = data(study, make_gallery(study))
+    assert _rows(found)[-3:] == [["hr/train", "aa" * 16], ["hr/test", "bb" * 16], ["lr/train", "cc" * 16]]
+    assert "3 digests" in found
 
 
 def test_the_recipe_is_there_in_full_and_those_of_other_arms_too(study):

@@ -15,14 +15,11 @@ def test_significance_is_said_only_after_correction(small):
     changed = copy.deepcopy(results)
     changed["compare"]["pairs"][2]["adjusted"]["mid_p"] = 0.0123
     header = Page(render(changed, folder)).all("header")[0]
-    assert (
-        "Significant after correction, on the first seed: 1 of 6 pairs (smallest p: LR against HR, 0.0123)"
-        in header["text"]
-    )
+    assert "Significant after correction, seed 0: 1 of 6 pairs (smallest p: HR against LR, 0.0123)" in header["text"]
     changed["compare"]["pairs"][2]["adjusted"]["mid_p"] = 0.0501
     changed["compare"]["pairs"][2]["mid_p"] = 0.0001
     header = Page(render(changed, folder)).all("header")[0]
-    assert "Not significant after correction, on the first seed: the smallest p is 0.0501" in header["text"]
+    assert "Not significant after correction, seed 0: the smallest p is 0.0501" in header["text"]
 
 
 def test_a_p_value_near_alpha_has_the_digits_that_show_its_side(small):
@@ -39,7 +36,7 @@ def test_every_pair_has_its_counts_and_p_values(page, results):
     rows = [row for row in page.all("tr") if "pairs" in row["ids"]][1:7]
     for row, pair in zip(rows, results["compare"]["pairs"], strict=True):
         table, adjusted = pair["table"], pair["adjusted"]["mid_p"]
-        values = [str(table["first_only"]), str(table["second_only"]), p_value(pair["mid_p"]), p_value(adjusted)]
+        values = [str(table["second_only"]), str(table["first_only"]), p_value(pair["mid_p"]), p_value(adjusted)]
         assert "".join(values) + " (not significant)" in row["text"]
 
 
@@ -78,15 +75,15 @@ def test_a_real_comparison_is_read(folder, results):
     for at, pair in enumerate(first.pairs):
         row = [one for one in page.all("tr") if "pairs" in one["ids"]][1 + at]
         words = " (significant)" if pair.significant else " (not significant)"
-        counts = f"{pair.table.first_only}{pair.table.second_only}"
-        difference = points(pair.newcombe.value)
+        counts = f"{pair.table.second_only}{pair.table.first_only}"
+        difference = points(-pair.newcombe.value)
         assert f"{counts}{p_value(pair.tests.mid_p)}{p_value(pair.adjusted.mid_p)}{words}{difference}" in row["text"]
-        assert page.by_id(f"pair-{at}-c")["text"].startswith(f"c = {pair.table.second_only}:")
+        assert page.by_id(f"pair-{at}-b")["text"].startswith(f"b = {pair.table.second_only}:")
     text_ = page.by_id("pairs")["text"]
     assert f"Q = {first.cochran.statistic:.2f}, df = 2, p " in text_
     for seed_pair in seeds.pairs:
         found = seed_pair.simultaneous
-        assert f"{points(found.low)} to {points(found.high)}" in text_
+        assert f"{points(-found.high)} to {points(-found.low)}" in text_
     assert (
         f"macro precision {first.classifiers[0].macro.precision:.3f}".lower() in page.by_id("confusion")["text"].lower()
     )
