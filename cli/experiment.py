@@ -70,6 +70,8 @@ def show(name: str, result: "ExperimentResult", as_json: bool) -> int:
         click.echo(document(name, _summary(result), result.failures, ok))
         return 0 if ok else 1
     click.echo(f"\n{_arms(result.results)}\n\n{_quality(result.results)}\n")
+    if result.results.get("answer"):
+        click.echo(result.results["answer"])
     click.echo(f"Verdict: {result.verdict}")
     if len(result.results["config"]["seeds"]) == 1:
         click.echo(f"{result.results['seeds']['verdict']}")
@@ -107,6 +109,7 @@ def _summary(result: "ExperimentResult") -> dict[str, Any]:
         "out": result.out,
         "results": result.out / "results.json",
         "report": result.report,
+        "answer": result.results.get("answer") or None,
         "verdict": result.verdict,
         "arms": arms,
         "grid": result.results["grid"],

@@ -36,7 +36,7 @@ def command(outs: tuple[Path, ...], target: Path | None, as_json: bool) -> int:
         return 0
     click.echo(f"{done.path} ({human_bytes(done.bytes)})")
     for study in done.studies:
-        click.echo(f"{study['title']}: {study['verdict'] or 'no verdict'}")
+        click.echo(f"{study['title']}: {study['answer'] or study['verdict'] or 'no verdict'}")
         if not study["complete"]:
             click.echo(f"{study['title']} is incomplete; the report says what is missing", err=True)
     return 0

@@ -28,26 +28,29 @@ def test_the_command_writes_a_page_and_a_document(folder, tmp_path, capfd):
     assert printed["ok"] is True
     assert set(printed["result"]) == {"path", "bytes", "studies"}
     assert printed["result"]["bytes"] == (tmp_path / "r.html").stat().st_size
-    assert [set(one) for one in printed["result"]["studies"]] == [{"title", "complete", "verdict"}]
+    assert [set(one) for one in printed["result"]["studies"]] == [{"title", "complete", "answer", "verdict"}]
 
 
-def test_the_file_its_size_and_the_verdict_are_printed(folder, results, tmp_path, capfd):
+def test_the_file_its_size_and_the_answer_are_printed(folder, tmp_path, capfd):
     target = tmp_path / "deep/er/r.html"
     assert run(["report", str(folder), "--out", str(target)]) == 0
     printed = capfd.readouterr()
     assert printed.err == ""
     assert printed.out.splitlines() == [
         f"{target} ({human_bytes(target.stat().st_size)})",
-        f"textures: {results['verdict']}",
+        "textures: SR and bicubic are not shown to differ: +0.0 points, −24.0 to +24.0 over 3 seeds.",
     ]
 
 
 def test_several_studies_are_printed_in_their_order_and_need_a_file(folder, results, tmp_path, capfd):
     (tmp_path / "b").mkdir()
-    (tmp_path / "b/results.json").write_text(json.dumps({**results, "name": "<b>", "verdict": "Nothing is shown."}))
+    other = {**results, "name": "<b>", "seeds": {}, "compare": {}, "verdict": "Nothing."}
+    (tmp_path / "b/results.json").write_text(json.dumps(other))
     folders = [str(folder), str(tmp_path / "b")]
     assert run(["report", *folders, "--out", str(tmp_path / "both.html")]) == 0
-    assert capfd.readouterr().out.splitlines()[1:] == [f"textures: {results['verdict']}", "<b>: Nothing is shown."]
+    first, second = capfd.readouterr().out.splitlines()[1:]
+    assert first.startswith("textures: SR and bicubic are not shown to differ: +0.0 points")
+    assert second == "<b>: Nothing."
     assert run(["report", *folders]) == 2
     assert "--out FILE" in capfd.readouterr().err
     assert not (tmp_path / "b/report.html").exists()

@@ -118,6 +118,8 @@ class Experiment:
         further: more recipes, by the names that arms use.
         arms: in the order of tables.
         seeds: one training of each arm for each.
+        pair: the two arms that the question is about, the one that is hoped to be better first; None: SR against
+            bicubic, or LR.
         quality, safety, compare: what is measured.
         device: `cpu`, `cuda`, `cuda:1`, …, or `auto`.
     """
@@ -133,6 +135,7 @@ class Experiment:
     quality: QualityChoice
     safety: SafetyChoice
     compare: CompareSettings
+    pair: tuple[str, str] | None = None
     device: str = "auto"
 
     @property
@@ -165,6 +168,7 @@ class Experiment:
             "arms": [_arm(arm, own, shared) for arm, own in zip(self.arms, settings, strict=True)],
             "train": shared,
             "seeds": list(self.seeds),
+            "pair": None if self.pair is None else list(self.pair),
             "quality": _plain(asdict(self.quality)),
             "safety": _plain(asdict(self.safety)),
             "compare": asdict(self.compare),

@@ -1,4 +1,5 @@
-"""What is measured of an experiment's networks and SR images: image quality, label safety, comparison, grid."""
+"""What is measured of an experiment: near-duplicates of its images; of its networks and SR images image quality, label
+safety, comparison, grid."""
 
 import csv
 import os
@@ -14,6 +15,7 @@ from typing import Any
 
 from srcache.cache.manifest import open_cache
 from srcache.catalog.names import stem_of
+from srcache.catalog.scanning import scan
 from srcache.dataset.scores import LabelScore, filter_effect
 from srcache.errors import ImageError
 from srcache.files import disk_errors, write_atomic
@@ -25,8 +27,10 @@ from srcache.study.compare.predictions import Predictions, read_predictions
 from srcache.study.compare.seeds import SeedComparison, compare_seeds, join_seeds
 from srcache.study.experiment import steps
 from srcache.study.experiment.config import ArmChoice, Experiment
+from srcache.study.experiment.data import DataSets
 from srcache.study.experiment.saying import spoken
 from srcache.study.experiment.trials import Trial, TrialRunner
+from srcache.study.prepare.near_duplicates import DISTANCE, find_near_duplicates
 from srcache.study.prepare.stratify import SPLITS
 from srcache.study.quality.measure import QualitySettings, measure_folders
 from srcache.study.quality.psnr_ssim import Convention, measure_image
@@ -52,6 +56,21 @@ class Safety:
     failures: tuple[Any, ...]
     filters: tuple[dict[str, Any], ...]
     measured: int
+
+
+def near_duplicates(out: Path, data: DataSets, say: Say | None = None) -> dict[str, Any]:
+    """Test images that are all but equal to a training image (HR), as JSON values; names are without suffix."""
+    inputs = {"train": data.digests["hr"]["train"], "test": data.digests["hr"]["test"], "distance": DISTANCE}
+    name, started = "near-duplicates", time.perf_counter()
+    known = steps.reusable(out, name, inputs)
+    if known is not None:
+        return dict(known.result)
+    show = None if say is None else spoken(say, "near-duplicates of test and training images")
+    found = find_near_duplicates(scan(data.folder("hr", "train")), scan(data.folder("hr", "test")), show)
+    pairs = [{"test": stem_of(one.test), "train": stem_of(one.train), "distance": one.distance} for one in found]
+    plain = {"distance": DISTANCE, "count": len(pairs), "pairs": pairs}
+    steps.finish_step(out, name, inputs, [], plain, time.perf_counter() - started)
+    return plain
 
 
 def write_test_images(runner: TrialRunner, domain: str) -> bool:

@@ -36,8 +36,8 @@ _T = TypeVar("_T")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,39}")
 _NEEDED = ("arms",)
 _TOP = (
-    *("name", "question", "data", "degradation", "recipe", "further", "arms", "train", "seeds", "quality", "safety"),
-    *("compare", "device"),
+    *("name", "question", "data", "degradation", "recipe", "further", "arms", "train", "seeds", "pair", "quality"),
+    *("safety", "compare", "device"),
 )
 
 
@@ -80,6 +80,7 @@ class _Reader:
             good = label not in (*DOMAINS, MAIN) and _NAME.fullmatch(label)
             self._mistakes.require(good, f"a further recipe needs a name of its own, but one is called {label!r}")
         arms = self._arms(tuple(further))
+        values["pair"] = self._checked("pair", plain.get("pair"), lambda pair: _read_pair(pair, arms))
         self._mistakes.raise_as(ConfigError, head)
         found = Experiment(arms=arms, **values)
         self._mistakes.require(
@@ -262,6 +263,17 @@ def _read_seeds(value: Any) -> tuple[int, ...]:
     if not sane or len(set(value)) != len(value):
         raise ConfigError(f"expected a list of different integers of at least 0, such as [0, 1, 2], got {value!r}")
     return tuple(value)
+
+
+def _read_pair(value: Any, arms: Sequence[ArmChoice]) -> tuple[str, str] | None:
+    names = [arm.name for arm in arms]
+    if value is None or not names:
+        return None
+    if not isinstance(value, list) or len(value) != 2 or value[0] == value[1] or not all(one in names for one in value):
+        raise ConfigError(
+            f"expected two of the arms {', '.join(names)}, such as [{names[-1]}, {names[0]}], got {value!r}"
+        )
+    return value[0], value[1]
 
 
 def _read_ratios(value: Any) -> tuple[float, ...]:

@@ -20,8 +20,10 @@ from srcache.study.compare.predictions import read_predictions
 from srcache.study.experiment.config import Experiment
 from srcache.study.experiment.data import DataSets
 from srcache.study.experiment.measure import Safety, quality_rows
+from srcache.study.experiment.steps import as_json
 from srcache.study.experiment.trials import Trial, TrialOutcome, TrialRunner
-from srcache.study.report.data.study import RESULTS, SCHEMA, STARTED
+from srcache.study.report.data.question import answer
+from srcache.study.report.data.study import RESULTS, SCHEMA, STARTED, Study
 
 _FURTHER = ("scikit-image", "scikit-learn", "scipy", "statsmodels")
 
@@ -33,6 +35,7 @@ class Parts:
     experiment: Experiment
     runner: TrialRunner
     data: DataSets
+    near: Mapping[str, Any]
     cache: Mapping[str, Any]
     trials: Mapping[tuple[str, int], Trial]
     outcomes: Mapping[tuple[str, int], TrialOutcome]
@@ -107,7 +110,7 @@ def gather(parts: Parts) -> dict[str, Any]:
         "config": experiment.plain(),
         "versions": {**versions(), **_further_versions()},
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores; trained on {_devices(parts)}",
-        "data": _data(parts.data),
+        "data": {**_data(parts.data), "near_duplicates": dict(parts.near)},
         "recipe": _recipe(recipe),
         "further": {label: _recipe(one) for label, one in parts.runner.recipes.items() if label != "main"},
         "cache": dict(parts.cache),
@@ -121,6 +124,7 @@ def gather(parts: Parts) -> dict[str, Any]:
     }
     if parts.safety is not None:
         found["safety"] = _safety(parts.safety, parts.out)
+    found["answer"] = answer(Study(results=as_json(found), root=parts.out))
     return found
 
 

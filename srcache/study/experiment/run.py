@@ -49,6 +49,7 @@ from srcache.study.experiment.measure import (
     make_grid,
     measure_labels,
     measure_quality,
+    near_duplicates,
     quality_seconds,
     write_test_images,
 )
@@ -60,6 +61,7 @@ from srcache.study.experiment.workers import Expected, run_trials
 from srcache.study.prepare.stratify import SPLITS
 from srcache.study.quality.report import mean_text
 from srcache.study.report import write_report
+from srcache.wording import counted
 
 CONFIG = "experiment.yaml"
 _SEEN = ("bicubic", "sr")
@@ -139,6 +141,9 @@ class _Run:
             write_atomic(out / CONFIG, _yaml(experiment))
         recipes = {label: self._recipe(label) for label in experiment.recipes}
         data = self._data()
+        near = near_duplicates(out, data, self._say)
+        if near["count"]:
+            self._say(f"data: {counted(near['count'], 'test image')} all but equal to a training image")
         lost, cache = self._build(recipes)
         runner = TrialRunner(out=out.resolve(), recipes=recipes, domains=experiment.domains, lost=frozenset(lost))
         pairs = [(arm, seed) for arm in experiment.arms for seed in experiment.seeds]
@@ -155,6 +160,7 @@ class _Run:
             experiment=experiment,
             runner=runner,
             data=data,
+            near=near,
             cache=cache,
             trials=trials,
             outcomes=self._outcomes,

@@ -8,6 +8,7 @@ from typing import Any
 
 from srcache.errors import ConfigError
 from srcache.files import write_atomic
+from srcache.study.report.data.question import answer
 from srcache.study.report.data.study import Study, read_results
 from srcache.study.report.page import render_page
 
@@ -16,7 +17,7 @@ REPORT = "report.html"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportSummary:
-    """What was written: the file, its bytes, and for each study its title, whether it is complete, and the verdict."""
+    """What was written: the file, its bytes, and of each study its title, completeness, answer and verdict."""
 
     path: Path
     bytes: int
@@ -56,7 +57,13 @@ def summarise(out: Path | Sequence[Path], target: Path | None = None) -> ReportS
     html = render_page(studies, version("srcache"))
     write_atomic(path, html)
     described = tuple(
-        {"title": study.title, "complete": study.complete, "verdict": study.verdict or None} for study in studies
+        {
+            "title": study.title,
+            "complete": study.complete,
+            "answer": answer(study) or None,
+            "verdict": study.verdict or None,
+        }
+        for study in studies
     )
     return ReportSummary(path=path, bytes=len(html.encode()), studies=described)
 

@@ -6,12 +6,14 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 import pytest
+from report_folder import texture
 from tiny_experiment import ARMS, DOMAINS, SEEDS, accuracy, home, tiny
 
 from srcache.catalog.listing import Problem
 from srcache.errors import CatalogError
-from srcache.images import decode
+from srcache.images import decode, encode, resize
 from srcache.recipe.reading import load_recipe
+from srcache.study.experiment.data import DataSets
 from srcache.study.experiment.measure import (
     compare_arms,
     comparison,
@@ -19,6 +21,7 @@ from srcache.study.experiment.measure import (
     make_grid,
     measure_labels,
     measure_quality,
+    near_duplicates,
     quality_rows,
     write_test_images,
 )
@@ -65,6 +68,19 @@ def test_the_comparison_is_written_beside_its_files(out: Path, images: Path, fir
     one, seeds = comparison(found)
     assert "seeds" not in one
     assert seeds["verdict"] == first.verdict
+
+
+def test_near_duplicates_are_found_once(tmp_path: Path) -> None:
+    digests = {"hr": {"train": "a", "test": "b"}}
+    data = DataSets(root=tmp_path, classes=(), counts={}, digests=digests, note="", failures=(), reused=False)
+    for split, size in (("train", 48), ("test", 36)):
+        path = data.folder("hr", split) / "a/one.png"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(encode(resize(texture(1, 48), (size, size), "bicubic"), "png"))
+    found = near_duplicates(tmp_path, data)
+    assert (found["count"], [(one["test"], one["train"]) for one in found["pairs"]]) == (1, [("a/one", "a/one")])
+    path.unlink()
+    assert near_duplicates(tmp_path, data) == found, "it is known already"
 
 
 def test_quality_by_image_has_no_infinity(tmp_path: Path) -> None:

@@ -53,6 +53,17 @@ def test_a_filter_needs_label_safety(tmp_path: Path) -> None:
         tiny(tmp_path, arms=arms, safety={"measure": False})
 
 
+def test_the_pair_of_the_question_is_two_of_the_arms(tmp_path: Path) -> None:
+    arms = [{"arm": "lr"}, {"arm": "sr"}]
+    found = tiny(tmp_path, arms=arms, pair=["sr", "lr"])
+    assert found.pair == ("sr", "lr")
+    assert read_experiment(found.plain()) == found
+    assert tiny(tmp_path, arms=arms).pair is None
+    for wrong in (["sr"], ["sr", "sr"], ["sr", "hr"], "sr", {"sr": "lr"}):
+        with pytest.raises(ConfigError, match=r"pair: expected two of the arms lr, sr, such as \[sr, lr\], got"):
+            tiny(tmp_path, arms=arms, pair=wrong)
+
+
 def test_ones_own_images_are_asked_for() -> None:
     with pytest.raises(ConfigError, match=r"such as --set data\.hr=photos"):
         load_experiment("thesis-corrected")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -14,6 +15,8 @@ from srcache.images import decode
 from srcache.study.experiment.load import load_experiment
 from srcache.study.experiment.results import RESULTS, earlier_results, start_results, write_results
 from srcache.study.experiment.run import ExperimentResult, run_experiment
+from srcache.study.report.data.question import answer
+from srcache.study.report.data.study import Study
 
 
 def test_results_say_what_the_files_say(first: ExperimentResult) -> None:
@@ -34,6 +37,8 @@ def test_results_say_what_the_files_say(first: ExperimentResult) -> None:
     assert (grid["arms"], grid["domains"]) == (list(ARMS), list(DOMAINS))
     for row, arm in zip(grid["accuracy"], ARMS, strict=True):
         assert row == [fmean(accuracy(out, arm, seed, domain) for seed in SEEDS) for domain in DOMAINS]
+    assert results["answer"] == answer(Study(results=results, root=first.out))
+    assert re.search(r"^SR .* over 10 images and 2 seeds[.:]", results["answer"])
     assert results["verdict"] == results["seeds"]["verdict"] == first.verdict
     assert "seeds" not in results["compare"]
     assert results["compare"]["pairs"][0]["first"] == "lr"

@@ -12,11 +12,11 @@ from statistics import NormalDist
 from typing import Any
 
 from srcache.errors import ConfigError
-from srcache.study.report.data.comparison import PairView, Value, pairs, rules, value_of
+from srcache.study.report.data.comparison import PairView, Rules, Value, pairs, rules, value_of
 from srcache.study.report.data.labels import arm_word
 from srcache.study.report.data.study import Study, inside
 from srcache.study.statistics.paired import Table, newcombe_limits
-from srcache.wording import counted, points, points_range, real
+from srcache.wording import counted, p_value, points, points_range, real
 
 _BASELINES = ("bicubic", "lr")
 
@@ -31,6 +31,7 @@ class Effect:
         low, high: its interval, at a level that holds for all pairs together; None where it is undefined.
         differs: whether the comparison shows a difference; None where it does not say.
         seeds: how many trainings of each arm it is over.
+        p: after correction, of the test that decides where there is one seed.
     """
 
     first: str
@@ -40,6 +41,7 @@ class Effect:
     high: float | None
     differs: bool | None
     seeds: int
+    p: float | None = None
 
 
 def asked_pair(study: Study) -> tuple[str, str] | None:
@@ -79,22 +81,27 @@ def answer(study: Study) -> str:
     """What was found of the pair that the question is about, in one sentence; empty without a comparison."""
     asked = asked_pair(study)
     found = next((one for one in effects(study) if (one.first, one.second) == asked), None)
-    return "" if found is None else _sentence(found, _images(study))
+    return "" if found is None else _sentence(found, _images(study), rules(study.part("compare")))
 
 
-def _sentence(found: Effect, images: int) -> str:
+def _sentence(found: Effect, images: int, decide: Rules) -> str:
     first, second = arm_word(found.first), arm_word(found.second)
     seeds = "one seed" if found.seeds == 1 else counted(found.seeds, "seed")
     over = f"over {counted(images, 'image')} and {seeds}" if images else f"over {seeds}"
     if found.low is None and not found.difference:
-        return f"{first} and {second} are right on the same share of images, {over}: there is no difference to test."
+        return f"{first} and {second} are right on the same images, {over}: there is no difference to test."
     interval = "no interval" if found.low is None else points_range(found.low, found.high)
-    numbers = f"{points(found.difference)} points, {interval} {over}."
+    test = "" if found.p is None else f" (p {_equal(p_value(found.p, decide.alpha))} after {decide.corrected})"
+    numbers = f"{points(found.difference)} points, {interval} {over}{test}."
     if found.differs is None:
         return f"{first} against {second}: {numbers}"
     if not found.differs:
         return f"{first} and {second} are not shown to differ: {numbers}"
     return f"{first} is right {'more' if found.difference > 0 else 'less'} often than {second}: {numbers}"
+
+
+def _equal(shown: str) -> str:
+    return shown if shown.startswith("<") else f"= {shown}"
 
 
 def _images(study: Study) -> int:
@@ -125,9 +132,17 @@ def _of_one_seed(study: Study) -> list[Effect]:
     for pair in found:
         if _is_difference(pair.difference):
             low, high = _limits(pair, z)
-            first, second, value, differs = pair.first, pair.second, pair.difference or 0.0, pair.significant
             shown.append(
-                Effect(first=first, second=second, difference=value, low=low, high=high, differs=differs, seeds=1)
+                Effect(
+                    first=pair.first,
+                    second=pair.second,
+                    difference=pair.difference or 0.0,
+                    low=low,
+                    high=high,
+                    differs=pair.significant,
+                    seeds=1,
+                    p=pair.adjusted,
+                )
             )
     return shown
 
