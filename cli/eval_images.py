@@ -1,5 +1,6 @@
 """`srcache eval images`: image quality of a folder or a cache against references."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,16 +9,19 @@ import click
 from srcache.wording import NOTHING, counted, of_all
 
 from .options import EXISTING_FOLDER, FOLDER, common, device_option
-from .output import document, failure_lines, table
+from .output import document, failure_lines, first_lines, table
 from .progress_bar import progress_bar
 
 if TYPE_CHECKING:
-    from srcache.study.quality import Convention, QualityReport, Summary
+    from srcache.study.quality import Convention, QualityReport, QualitySettings, Summary
+    from srcache.study.quality.versus import Versions, Versus
 
 _PRESETS = ("seesr-paper", "thesis-as-published")
 """The names in `srcache.study.quality.PRESETS`, which help must not wait for."""
 
 _DEFAULT = ("psnr", "ssim")
+
+_WHAT = "say what to measure: either --test DIR with one --recipe at most, or --compare A B with two at most"
 
 
 @click.command("images", short_help="Measure image quality: PSNR, SSIM, LPIPS, NIQE, FID and more.")
@@ -27,8 +31,21 @@ _DEFAULT = ("psnr", "ssim")
     metavar="DIR",
     help="The original images; needed unless no metric compares with them, as niqe and musiq do not.",
 )
-@click.option("--test", required=True, type=EXISTING_FOLDER, metavar="DIR|CACHE", help="The images to measure.")
-@click.option("--recipe", metavar="NAME", help="Which recipe of a cache; needed if there are several.")
+@click.option("--test", type=EXISTING_FOLDER, metavar="DIR|CACHE", help="The images to measure.")
+@click.option(
+    "--compare",
+    nargs=2,
+    type=EXISTING_FOLDER,
+    metavar="A B",
+    help="Instead of --test: two folders or caches, compared image by image.",
+)
+@click.option(
+    "--recipe",
+    "recipes",
+    multiple=True,
+    metavar="NAME",
+    help="Which recipe of a cache; needed if there are several. With --compare: once for both, or once for each.",
+)
 @click.option("--sample", type=click.IntRange(0), default=0, show_default=True, help="Which of a cache's samples.")
 @click.option("--catalog", metavar="DIGEST", help="Which catalog of a cache, if several fit.")
 @click.option("--under", default="", metavar="FOLDER", help="Only this folder of --test; names are relative to it.")
@@ -62,8 +79,9 @@ _DEFAULT = ("psnr", "ssim")
 @common
 def command(
     reference: Path | None,
-    test: Path,
-    recipe: str | None,
+    test: Path | None,
+    compare: tuple[Path, Path] | None,
+    recipes: tuple[str, ...],
     sample: int,
     catalog: str | None,
     under: str,
@@ -81,6 +99,8 @@ def command(
 ) -> int:
     """Measure the images in a folder or a cache against the originals, paired by name without suffix.
 
+    --compare measures two of them and prints each metric's paired difference, A minus B, with a bootstrap interval.
+
     Missing or surplus images are an error that lists them. psnr and ssim are computed by scikit-image. All others are
     computed by pyiqa, under PolyForm Noncommercial 1.0.0, an extra of its own: pip install 'srcache[iqa]'. Nothing is
     downloaded: if the weights of a metric in --metrics are missing, the error names the files and how to get them.
@@ -88,6 +108,9 @@ def command(
     \b
     srcache eval images --reference hr --test sr
     srcache eval images --reference hr --test cache --recipe seesr --preset seesr-paper --out quality
+    srcache eval images --reference hr --compare sr bicubic
+    srcache eval images --reference hr --compare cache cache --recipe seesr --recipe compact --metrics psnr,lpips
+    srcache eval images --test sr --metrics niqe,musiq
     srcache eval images --reference hr --test sr --mod-crop 4 --crop-border 4 --channel y
     srcache eval images --reference hr --test lr --resize picture:bicubic --channel y --metrics psnr,ssim,lpips
     """
@@ -95,22 +118,98 @@ def command(
 
     names = [name.strip() for name in (metrics or "").split(",") if name.strip()]
     settings = QualitySettings(
-        pick=Pick(recipe=recipe, sample=sample, catalog=catalog, under=under),
+        pick=Pick(recipe=recipes[0] if recipes else None, sample=sample, catalog=catalog, under=under),
         device=device,
         allow_code=allow_code,
         optional=not names,
         seed=seed,
         advice="--resize picture:bicubic",
     )
-    if out is not None:
-        require_free(out, "quality")
     chosen = names or list(PRESETS[preset].metrics if preset else _DEFAULT)
     convention = _convention(preset, channel, crop_border, resize, _factor(mod_crop))
+    if compare is not None and test is None and len(recipes) <= 2:
+        how = chosen, convention, _for_each(compare, recipes, settings)
+        return _compare(reference, compare, how, out, as_json)
+    if test is None or compare is not None or len(recipes) > 1:
+        raise click.UsageError(_WHAT)
+    if out is not None:
+        require_free(out, "quality")
     with progress_bar("measure") as show:
         report = measure_folders(reference, test, chosen, convention, settings, show)
-    files = report.write(out) if out is not None else ()
-    _print(report, files, as_json)
-    return 1 if report.failures else 0
+    return _print(report, report.write(out) if out is not None else (), as_json)
+
+
+def _for_each(
+    tests: "tuple[Path, Path]", recipes: tuple[str, ...], settings: "QualitySettings"
+) -> "tuple[QualitySettings, QualitySettings]":
+    """The settings of A and of B: with a recipe each; one recipe is that of whichever is a cache."""
+    from srcache.cache import is_cache
+
+    named = recipes if len(recipes) == 2 else (*recipes, *recipes)
+    if len(recipes) == 1 and any(map(is_cache, tests)):
+        named = tuple(recipes[0] if is_cache(path) else "" for path in tests)
+    first, second = (
+        replace(settings, pick=replace(settings.pick, recipe=recipe or None)) for recipe in named or ("", "")
+    )
+    return first, second
+
+
+def _compare(
+    reference: Path | None,
+    tests: tuple[Path, Path],
+    how: "tuple[list[str], Convention, tuple[QualitySettings, QualitySettings]]",
+    out: Path | None,
+    as_json: bool,
+) -> int:
+    """`--compare`: both measured, each metric's paired difference printed."""
+    from srcache.study.quality.versus import compare_folders, require_free_for
+
+    if out is not None:
+        require_free_for(out)
+    metrics, convention, settings = how
+    with progress_bar("measure") as show:
+        found = compare_folders(reference, tests, metrics, convention, settings, show)
+    files = found.write(out) if out is not None else ()
+    plain = found.plain()
+    failures = plain.pop("failures")
+    if as_json:
+        result = {"command": "images", **plain, "files": [str(path) for path in files]}
+        click.echo(document("eval", result, failures, ok=not failures))
+        return 1 if failures else 0
+    _print_versions(found, files)
+    if failures:
+        lines = [f"{one['set']}: {one['source']}: {one['detail']}" for one in failures]
+        click.echo(f"{counted(len(lines), 'image')} not measured\n{first_lines(lines)}", err=True)
+    return 1 if failures else 0
+
+
+def _print_versions(found: "Versions", files: tuple[Path, ...]) -> None:
+    click.echo(f"A: {_source(found.first)}\nB: {_source(found.second)}\n")
+    heads = ("metric", "A", "B", "A − B", "95 %", "better on", "n", "outcome")
+    click.echo(table([_versus_row(one) for one in found.metrics], heads))
+    count = sum(one.low is not None for one in found.metrics)
+    if count > 1:
+        click.echo(f"outcome: by intervals that hold for all {count} metrics together; 95 %: of each metric alone")
+    for one in found.metrics:
+        click.echo(f"{one.metric}: {one.text}{'; ' if one.note else ''}{one.note}")
+    for path in files:
+        click.echo(str(path))
+    for skip in found.first.skipped:
+        click.echo(f"skipped: {skip.reason}", err=True)
+
+
+def _versus_row(one: "Versus") -> tuple[object, ...]:
+    interval = NOTHING if one.low is None or one.high is None else f"{one.low:+.4g} to {one.high:+.4g}"
+    words = {"first": "A is better", "second": "B is better"}.get(one.better or "", "not shown to differ")
+    counts = f"A {one.first_better}, B {one.second_better}" if one.low is not None else NOTHING
+    means = (f"{one.first:.5g}", f"{one.second:.5g}", f"{one.difference:+.4g}")
+    signed = [text.replace("-", "−") for text in (means[2], interval)]
+    outcome = words if one.low is not None else NOTHING
+    return one.metric, means[0], means[1], *signed, counts, of_all(one.n, one.images), outcome
+
+
+def _source(report: "QualityReport") -> str:
+    return report.test if report.recipe is None else f"{report.test}, {report.recipe}"
 
 
 def _factor(text: str) -> int | None:
@@ -139,12 +238,12 @@ def _convention(
     )
 
 
-def _print(report: "QualityReport", files: tuple[Path, ...], as_json: bool) -> None:
+def _print(report: "QualityReport", files: tuple[Path, ...], as_json: bool) -> int:
     if as_json:
         result = {"command": "images", **report.plain(), "files": [str(path) for path in files]}
         failures = result.pop("failures")
         click.echo(document("eval", result, failures, ok=not report.failures))
-        return
+        return 1 if report.failures else 0
     click.echo(
         table([_row(one, report.pairs) for one in report.summaries], ("metric", "mean", "95 %", "median", "n", "worst"))
     )
@@ -156,6 +255,7 @@ def _print(report: "QualityReport", files: tuple[Path, ...], as_json: bool) -> N
         click.echo(f"skipped: {skip.reason}", err=True)
     if report.failures:
         click.echo(f"{counted(len(report.failures), 'image')} not measured\n{failure_lines(report.failures)}", err=True)
+    return 1 if report.failures else 0
 
 
 def _row(one: "Summary", pairs: int) -> tuple[object, ...]:

@@ -222,7 +222,10 @@ def _read_config(context: click.Context, _option: click.Parameter, path: Path | 
     unknown = sorted(set(values) - set(known))
     if unknown:
         raise ConfigError(f"{path} has unknown options {', '.join(unknown)}; known: {', '.join(sorted(known))}")
-    context.default_map = {**(context.default_map or {}), **{known[key]: value for key, value in values.items()}}
+    repeatable = {one.name for one in context.command.params if isinstance(one, click.Option) and one.multiple}
+    found = {known[key]: value for key, value in values.items()}
+    found = {name: [value] if name in repeatable and isinstance(value, str) else value for name, value in found.items()}
+    context.default_map = {**(context.default_map or {}), **found}
 
 
 def _mapping(path: Path) -> dict[Any, Any]:

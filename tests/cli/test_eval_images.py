@@ -1,6 +1,7 @@
 """`srcache eval images`: what it prints, its document, exit codes, and that nothing heavy is loaded for nothing."""
 
 import json
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -233,3 +234,51 @@ def test_a_metric_asked_for_by_name_fails_at_once(home):
     for name in ("niqe_modelparameters.mat", "alexnet-owt-7be5be79.pth", "LPIPS_v0.1_alex-df73285e.pth"):
         assert name in error["message"], "the weights come before the names of images, and all at once"
     assert f"-o {home}/torch/hub/pyiqa/niqe_modelparameters.mat https://" in error["message"]
+
+
+def _compare(srcache, *words):
+    return srcache("eval", "images", "--reference", "hr", "--compare", *words)
+
+
+def test_two_folders_are_compared_image_by_image(home, srcache):
+    noisy = home / "noisy"
+    for path in sorted((home / "sr").rglob("*.png")):
+        (noisy / "moss").mkdir(parents=True, exist_ok=True)
+        rgb = np.asarray(Image.open(path)).astype(int) + np.random.default_rng(9).normal(0, 30, (32, 40, 3))
+        Image.fromarray(rgb.clip(0, 255).astype(np.uint8)).save(noisy / "moss" / path.name)
+    printed = _compare(srcache, "sr", "noisy", "--metrics", "PSNR,Ssim", "--out", "o")
+    assert (printed.code, printed.err) == (0, "")
+    lines = printed.out.splitlines()
+    assert lines[:2] == ["A: sr", "B: noisy"]
+    assert re.fullmatch(r"psnr +\S+ +\S+ +\+\S+ +\+\S+ to \+\S+ +A 3, B 0 +3 +A is better", lines[4])
+    assert "for all 2 metrics together" in lines[6]
+    assert lines[-2:] == ["o/compare.csv", "o/compare.json"]
+    assert _compare(srcache, "sr", "noisy", "--out", "o").code == 2
+    turned = json.loads(_compare(srcache, "noisy", "sr", "--json").out)["result"]
+    assert (turned["schema"], turned["metrics"]["psnr"]["wins"]) == ("srcache.quality-compare/1", "second")
+
+
+def test_one_cache_is_compared_by_two_of_its_recipes(home, srcache):
+    for recipe in ("bicubic", "lanczos"):
+        words = ["--recipe", recipe, "--set", "degradation=bicubic/4", "--set", "size=source"]
+        assert srcache("build", "hr", "--cache", "cache", *words).code == 0
+    both = _compare(srcache, "cache", "cache", "--recipe", "bicubic", "--recipe", "lanczos", "--metrics", "psnr")
+    assert (both.code, both.err) == (0, "")
+    assert re.search(r"A: cache, bicubic-\w+\nB: cache, lanczos-\w+\n", both.out)
+    (home / "o.yaml").write_text("reference: hr\ncompare: [cache, sr]\nrecipe: lanczos\nmetrics: psnr\n")
+    assert srcache("eval", "images", "--config", "o.yaml").code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--reference hr", "or --compare A B"),
+        ("--reference hr --test sr --compare sr hr", "or --compare A B"),
+        ("--reference hr --test sr --recipe a --recipe b", "either --test DIR with one --recipe at most"),
+        ("--compare sr hr --metrics psnr", "so a folder of references is needed"),
+    ],
+)
+def test_what_is_to_be_measured_is_said_once(home, srcache, words, message):
+    printed = srcache("eval", "images", *words.split())
+    assert printed.code == 2
+    assert message in printed.err
