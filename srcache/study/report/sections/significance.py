@@ -21,8 +21,8 @@ _TESTS = {
 
 
 def pairs_of_arms(study: Study) -> Markup:
-    """The section's content: the tests of the first seed, then those of every seed."""
-    return concat(tests(study), seeds(study))
+    """The section's content: all seeds together and each by itself, then all about the first one."""
+    return concat(seeds(study), tests(study))
 
 
 def tests(study: Study) -> Markup:
@@ -35,10 +35,10 @@ def tests(study: Study) -> Markup:
             "It needs the predictions of two arms or more: `srcache eval classifiers` makes it.",
         )
     caption = concat(
-        "Arms pair by pair, on the same images. ",
+        f"Arms pair by pair on the same images, {study.first_seed}. ",
         tag(
             "span",
-            f"Of {study.first_seed}. b: images that only the first arm has right; c: only the second. McNemar’s test "
+            "b: images that only the first arm has right; c: only the second. McNemar’s test "
             f"asks whether b and c differ by more than chance; {decide.corrected} is for "
             f"{counted(len(found), 'test')}, and p of at "
             f"most {decide.alpha:g} after it counts as significant.",
@@ -46,12 +46,12 @@ def tests(study: Study) -> Markup:
     )
     headers = [
         "Pair",
+        "Difference, points",
+        f"{decide.level} interval",
         "b",
         "c",
         f"p ({decide.test})",
         "p corrected",
-        "Difference, points",
-        f"{decide.level} interval",
     ]
     rows = [_row(study, at, pair, decide.alpha) for at, pair in enumerate(found)]
     return concat(
@@ -73,15 +73,16 @@ def seeds(study: Study) -> Markup | None:
     used = next((arm["seeds"] for arm in study.arms if len(inside(arm, list, "seeds") or []) == count), None)
     titles = [f"Seed {seed}" for seed in used] if used else [f"Seed no. {at + 1}" for at in range(count)]
     caption = concat(
-        "The same tests for every seed, each on its own, and all seeds together. ",
+        "Arms pair by pair, all seeds together and each on its own. ",
         tag(
             "span",
-            f"In a seed’s column: p ({decide.test}) after correction, and b : c; counts of several seeds are never "
-            "added up. The last columns: the difference of mean accuracies in points, with a bootstrap interval over "
-            "images and seeds, for this pair alone and wide enough for all pairs at once.",
+            "Difference of mean accuracies in points, with a bootstrap interval over images and seeds, wide enough for "
+            "all pairs at once and for this pair alone. McNemar’s test of each seed: p "
+            f"({decide.test}) after correction, and b : c, the images that only the first and only the second arm has "
+            "right; counts of several seeds are never added up.",
         ),
     )
-    headers = ["Pair", *titles, "Difference", f"{decide.level}, this pair", f"{decide.level}, all pairs"]
+    headers = ["Pair", "Difference", f"{decide.level}, all pairs", f"{decide.level}, this pair", *titles]
     rows = [_seeds_row(row, count, decide) for row in found]
     return data_table(caption, headers, rows, label="Tests of every seed")
 
@@ -118,12 +119,12 @@ def _row(study: Study, at: int, pair: PairView, alpha: float) -> list[Child]:
     interval = pair.bootstrap.interval if None in pair.newcombe.interval else pair.newcombe.interval
     return [
         pair_title(pair.first, pair.second),
+        points(pair.difference),
+        points_range(*interval),
         _counted(list_id(study, at, "b"), pair.b, pair.b_names),
         _counted(list_id(study, at, "c"), pair.c, pair.c_names),
         p_value(pair.decisive, alpha),
         Cell(_corrected(pair, alpha), mark="strong" if pair.significant else ""),
-        points(pair.difference),
-        points_range(*interval),
     ]
 
 
@@ -143,11 +144,11 @@ def _seeds_row(row: dict[str, Any], count: int, decide: Rules) -> list[Child]:
     alone, together = value_of(row.get("difference")), value_of(row.get("simultaneous"))
     return [
         pair_title(row["first"], row["second"]),
+        points(alone.value),
+        points_range(*together.interval),
+        points_range(*alone.interval),
         *tested,
         *[NOTHING] * (count - len(tested)),
-        points(alone.value),
-        points_range(*alone.interval),
-        points_range(*together.interval),
     ]
 
 
