@@ -68,8 +68,12 @@ def told_of() -> dict[str, int]:
 def lead_here() -> None:
     """Lead the names of those of Pillow's modules here that were imported since the last call."""
     global _led
-    if _led == (known := len(Image.ID)):
+    if _led == len(Image.ID):
         return
+    Image.preinit()
+    from PIL import TiffImagePlugin as TiffImagePlugin  # every format's EXIF data is read by it, when it is asked for
+
+    known = len(Image.ID)
     for name, module in list(sys.modules.items()):
         if name.startswith("PIL.") and vars(module).get("warnings") is warnings:
             vars(module)["warnings"] = _WARNINGS
@@ -126,4 +130,4 @@ class _SizeCheck:
 
 
 _WARNINGS, _FILTER = _Warnings(), _Filter()
-_led = 0
+_led = -1

@@ -31,7 +31,7 @@ def open_image(data: bytes | memoryview) -> Image.Image:
         return open_heic(data)
     if bytes(data[: len(SIGNATURE)]) == SIGNATURE:
         data = without_texts(data)
-    start, refusals = bytes(data[:16]), list[str]()
+    start, refusals, begun = bytes(data[:16]), list[str](), list[str]()
     for kind in _kinds():
         factory, accept = Image.OPEN[kind]
         try:
@@ -40,8 +40,10 @@ def open_image(data: bytes | memoryview) -> Image.Image:
                 refusals.append(accepted)
             elif accepted:
                 return factory(io.BytesIO(data), "")
-        except _NOT_THIS_FORMAT:
-            continue
+        except _NOT_THIS_FORMAT as error:
+            begun += [f"the file begins like {kind}, but its header cannot be read ({error})"] if accept else []
+    if begun:
+        raise ImageError("unreadable", begun[0])
     if refusals:
         raise ImageError("unsupported", refusals[0])
     if (other := _other_kind(start)) is not None:

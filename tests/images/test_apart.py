@@ -3,6 +3,7 @@
 import logging
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from exif_data import exif, long, short
@@ -57,6 +58,21 @@ def test_other_threads_and_other_times_warn_as_ever() -> None:
     assert told_of() == {"set aside": 1}
     with pytest.warns(Image.DecompressionBombWarning):
         Image._decompression_bomb_check((10_000, 10_000))
+
+
+def test_threads_do_not_disturb_each_other_or_the_filters_of_the_program() -> None:
+    told_of()
+    data = saved(Image.new("RGB", (6, 4)), "PNG", exif=CUT)
+    with warnings.catch_warnings(), ThreadPoolExecutor(4) as pool:
+        warnings.simplefilter("error")
+        before = list(warnings.filters)
+        found = [pool.submit(decode, data) for _ in range(200)]
+        for _ in range(50):
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+        assert all(future.result().shape == (6, 4, 3) for future in found)
+        assert warnings.filters == before
+    assert told_of() == {"Tag data larger than file. Skipping tag N": 200}
 
 
 def test_one_within_another_adds_to_it_and_a_failure_counts_nothing() -> None:

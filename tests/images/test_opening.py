@@ -45,6 +45,8 @@ def test_the_order_of_formats_is_pillows_and_rare_ones_are_not_imported_for_usua
         "import io, sys",
         "from PIL import Image",
         "from srcache.images.opening import open_image",
+        "from srcache.images.apart import apart",
+        "with apart(): assert Image.ID == ['BMP', 'DIB', 'GIF', 'JPEG', 'PPM', 'PNG', 'TIFF']",
         "out = io.BytesIO(); Image.new('RGB', (3, 3)).save(out, 'BMP')",
         "open_image(out.getvalue())",
         "assert 'PIL.PcxImagePlugin' not in sys.modules",
