@@ -4,6 +4,7 @@ pi-heif is used by its functions. Nothing is registered with Pillow, which stays
 """
 
 import io
+import re
 from importlib.util import find_spec
 from typing import Any
 
@@ -15,6 +16,9 @@ _BRANDS = {
     *(b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"),
 }
 """What stands behind `ftyp` in HEIC and HEIF files; `mif1` may also be an AVIF file's, whose other brands say so."""
+
+_ITEM = re.compile(rb"infe[\2\3]")
+_AUXILIARY = re.compile(rb"auxC.{4}([^\0]*)", re.DOTALL)
 
 
 def is_heic(data: bytes | memoryview) -> bool:
@@ -43,7 +47,37 @@ def open_heic(data: bytes | memoryview) -> Image.Image:
     """
     if not can_read_heic():
         raise ImageError("unsupported", heic_advice())
+    if not _has_plain_names(data):
+        raise ImageError("unreadable", "the image is damaged (names in its description are no text)")
     return _HeicImage(io.BytesIO(data))
+
+
+def _has_plain_names(data: bytes | memoryview) -> bool:
+    """Whether the names of kinds in a file's description are text, without which pi-heif 1.4 ends the process."""
+    head = _description(data)
+    names = [found[1] for found in _AUXILIARY.finditer(head)]
+    for found in _ITEM.finditer(head):
+        size = int.from_bytes(head[max(0, found.start() - 4) : found.start()], "big")
+        kind = found.end() + (7 if head[found.end() - 1] == 2 else 9)
+        names += head[kind : kind + 4], *head[kind + 4 : found.start() - 4 + size].split(b"\0")
+    try:
+        b"\0".join(names).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _description(data: bytes | memoryview) -> bytes:
+    """The box in which a file describes its items; empty if it has none."""
+    place = 0
+    while place + 16 <= len(data):
+        size, kind = int.from_bytes(data[place : place + 4], "big"), bytes(data[place + 4 : place + 8])
+        if size == 1:
+            size = int.from_bytes(data[place + 8 : place + 16], "big")
+        if kind == b"meta" or size < 8:
+            return bytes(data[place : place + size]) if kind == b"meta" else b""
+        place += size
+    return b""
 
 
 class _HeicImage(ImageFile.ImageFile):

@@ -98,3 +98,11 @@ def test_an_avif_file_is_none() -> None:
     assert not is_heic(saved(Image.new("RGB", (8, 8)), "AVIF"))
     assert not is_heic(b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf")
     assert not is_heic(b"")
+
+
+@with_heic
+@pytest.mark.parametrize("kind", [b"\xff\xff\xff\x7f", b"\xc3xif", b"Exi\xff"])
+def test_names_that_are_no_text_are_refused_before_they_end_the_process(kind: bytes) -> None:
+    with pytest.raises(ImageError, match="no text") as caught:
+        decode(TURNED.replace(b"Exif\0", kind + b"\0", 1))
+    assert caught.value.reason == "unreadable"
