@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import click
 
 from srcache.errors import ConfigError
+from srcache.files import read_text
 from srcache.files.urls import checked_url, is_url
 
 if TYPE_CHECKING:
@@ -230,8 +231,8 @@ def _mapping(path: Path) -> dict[Any, Any]:
     import yaml
 
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        values = yaml.safe_load(read_text(path, "the file of options")) or {}
+    except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not YAML: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must be a mapping of option names to values")

@@ -19,6 +19,7 @@ from typing import Generic, Protocol, TypeVar
 
 from srcache.errors import DiskFullError
 from srcache.files import user_folder, write_atomic
+from srcache.files.regular import regular_status
 from srcache.keys import ImageKey, file_key
 from srcache.progress import Progress, throttled
 
@@ -66,7 +67,7 @@ class DiskFiles:
 
     def stamp(self, file: Path) -> tuple[Stamp, bool]:
         """See `Files.stamp`."""
-        now, status = time_ns(), os.stat(file)
+        now, status = time_ns(), regular_status(file)
         stamp = (status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns)
         return stamp, max(status.st_mtime_ns, status.st_ctime_ns) < now - SETTLED_NS
 

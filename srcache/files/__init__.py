@@ -14,6 +14,7 @@ from typing import IO, Any
 from uuid import uuid4
 
 from srcache.errors import BusyError, ConfigError, DiskFullError
+from srcache.files.regular import read_regular
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 _FULL |= {errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ESTALE}
@@ -225,7 +226,7 @@ def read_text(path: Path, what: str, error: type[ConfigError] = ConfigError) -> 
         ConfigError: of the type `error`: the file cannot be read.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        return read_regular(path).decode("utf-8")
     except (OSError, UnicodeDecodeError) as reason:
         raise error(f"{what} {path} cannot be read: {reason}") from reason
 

@@ -7,8 +7,8 @@ else's archive). Such a file is refused in words before anything is read from it
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 _KINDS = (
     (stat.S_ISFIFO, "a pipe"),
@@ -30,20 +30,20 @@ def regular_status(path: Path) -> os.stat_result:
     return status
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """A file to read, as bytes.
 
     Raises:
         OSError: it cannot be opened, or is a pipe, a socket or a device.
     """
     regular_status(path)  # opening alone does something to some devices
-    file = open(path, "rb", opener=lambda name, _: os.open(name, _FLAGS))
+    handle = os.open(path, _FLAGS)
     try:
-        _require_regular(path, os.fstat(file.fileno()).st_mode)
+        _require_regular(path, os.fstat(handle).st_mode)
+        return os.fdopen(handle, "rb")
     except OSError:
-        file.close()
+        os.close(handle)
         raise
-    return file
 
 
 def read_regular(path: Path) -> bytes:

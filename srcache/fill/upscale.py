@@ -12,6 +12,7 @@ from srcache.catalog.names import stem_of
 from srcache.catalog.rows import Catalog, Row
 from srcache.errors import CatalogError, listed
 from srcache.files import write_atomic
+from srcache.files.regular import regular_status
 from srcache.fill.feeding import FillCounts, FillJob, load_engine, start_service, submit_all
 from srcache.fill.plan import make_plan
 from srcache.fill.settings import FillSettings, require_possible
@@ -160,6 +161,7 @@ def _keys(paths: Sequence[Path]) -> tuple[list[ImageKey | None], list[FailedEntr
     failures = []
     for path in paths:
         try:
+            regular_status(path)
             keys.append(file_key(path))
         except OSError as error:
             keys.append(None)

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from srcache.errors import ImageError
+from srcache.files.regular import read_regular
 from srcache.images.decoders import obstacle
 from srcache.images.jpeg_files import decode_jpeg
 from srcache.images.pillow import Decoded, decode_by_pillow
@@ -32,10 +33,10 @@ def read_file(path: Path) -> bytes:
     """The bytes of an image's file.
 
     Raises:
-        ImageError: it cannot be read (`unreadable`).
+        ImageError: it cannot be read, or is no regular file (`unreadable`).
     """
     try:
-        return path.read_bytes()
+        return read_regular(path)
     except OSError as error:
         raise ImageError("unreadable", f"the file cannot be read ({error.strerror or error})") from error
 

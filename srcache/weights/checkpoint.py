@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from srcache.errors import DamagedError, DiskFullError, WeightsError, listed
 from srcache.files import disk_errors, user_folder, write_atomic
+from srcache.files.regular import regular_status
 from srcache.progress import Say
 from srcache.weights.disguises import disguise
 
@@ -108,6 +109,10 @@ def adopt(path: Path, say: Say | None = None) -> str:
     if kind_of(path) not in {".safetensors", *PICKLED}:
         kinds = ", ".join([".safetensors", *sorted(PICKLED)])
         raise WeightsError(f"expected a checkpoint ({kinds}), but got {path}")
+    try:
+        regular_status(path)
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror or error}; name a checkpoint's file") from error
     folder = weights_folder()
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -195,6 +200,7 @@ def require_tensors(path: Path) -> None:
     from safetensors import SafetensorError, safe_open
 
     try:
+        regular_status(path)
         with safe_open(path, framework="numpy") as file:
             names = list(file.keys())
     except (SafetensorError, OSError, ValueError) as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from srcache.errors import DamagedError, WeightsError
 from srcache.files import write_atomic
+from srcache.files.regular import open_regular
 from srcache.weights.checkpoint import is_digest, weights_folder
 
 _FORMAT = 1
@@ -133,7 +134,7 @@ def file_digest(path: Path) -> str:
         WeightsError: it cannot be read.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise WeightsError(f"{path} cannot be read ({error.strerror}); give permission, or fetch it again") from error

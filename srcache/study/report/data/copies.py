@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from srcache.errors import ImageError
+from srcache.files.regular import read_regular
 from srcache.images import Pixels, decode, encode, resize, suffix_of
 
 BUDGET = 8_000_000
@@ -151,7 +152,7 @@ def _copy_of(path: Path, reduction: Reduction) -> Copy | str:
 def _read(path: Path) -> Pixels | str:
     """An image, or the reason why there is none."""
     try:
-        return decode(path.read_bytes())
+        return decode(read_regular(path))
     except ImageError as error:
         return error.reason
     except OSError as error:
