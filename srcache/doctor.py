@@ -14,7 +14,7 @@ from srcache.engine.registry import engine_names, find_engine
 from srcache.errors import DamagedError, EngineError
 from srcache.files import user_folder, yaml_mapping
 from srcache.images import Decoder, decoders_in_use
-from srcache.machine import NETWORK, file_system, versions
+from srcache.machine import NETWORK, file_system, usable_memory, versions
 from srcache.recipe.reading import shipped_recipes
 from srcache.weights.manifest import shipped_manifests
 from srcache.weights.status import bundle_state, engine_weights
@@ -111,7 +111,7 @@ def check_machine(cache: Path | None = None) -> Checkup:
     return Checkup(
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         cores=len(os.sched_getaffinity(0)),
-        memory=_memory(),
+        memory=usable_memory(),
         versions=versions(),
         devices=devices,
         decoders=decoders_in_use(),
@@ -211,14 +211,6 @@ def _devices() -> tuple[tuple[str, ...], list[str]]:
     cards = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
     found = [f"cuda:{number} {card.name}, {card.total_memory >> 20} MiB" for number, card in enumerate(cards)]
     return ("cpu", *found), []
-
-
-def _memory() -> int:
-    """Bytes of memory that this process may use: the machine's, or a container's limit."""
-    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    limit = Path("/sys/fs/cgroup/memory.max")
-    text = limit.read_text().strip() if limit.is_file() else ""
-    return min(machine, int(text)) if text.isdecimal() else machine
 
 
 def _place(path: Path) -> Place:

@@ -49,6 +49,14 @@ def device_name(device: str) -> str:
     return f"{device} {torch.cuda.get_device_name(device)}"
 
 
+def usable_memory() -> int:
+    """Bytes of memory that this process may use: the machine's, or a container's limit."""
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limit = Path("/sys/fs/cgroup/memory.max")
+    text = limit.read_text().strip() if limit.is_file() else ""
+    return min(machine, int(text)) if text.isdecimal() else machine
+
+
 def versions() -> dict[str, str]:
     """The installed versions of Python and of the packages that can change a pixel."""
     found = {"python": platform.python_version()}

@@ -18,6 +18,7 @@ from srcache.engine.registry import open_engine
 from srcache.errors import ImageError
 from srcache.fill.plan import Plan
 from srcache.fill.settings import FillSettings
+from srcache.images import one_image
 from srcache.keys import entry_name
 from srcache.machine import device_name, resolve_device
 from srcache.progress import Progress
@@ -166,10 +167,8 @@ def _make_requests(job: FillJob, service: SRService, index: int, samples: list[i
     """Decode and degrade one image, unless others have stored it meanwhile; in a thread, ahead of time."""
     key = job.catalog.rows[index].key
     missing = [sample for sample in samples if not service.has(entry_name(key, sample))]
-    try:
+    with one_image():
         return make_requests(key, job.catalog.load(index, check=True), job.recipe, missing) if missing else []
-    except MemoryError as error:
-        raise ImageError("out_of_memory", "the image does not fit into this machine's memory") from error
 
 
 def _submit(

@@ -31,3 +31,4 @@ from srcache.images.pixels import require_pixels as require_pixels
 from srcache.images.pixels import resize as resize
 from srcache.images.pixels import to_batch as to_batch
 from srcache.images.ppm_files import is_ppm as is_ppm
+from srcache.images.room import one_image as one_image

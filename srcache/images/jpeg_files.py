@@ -19,6 +19,7 @@ from srcache.errors import ImageError
 from srcache.images.apart import apart
 from srcache.images.pillow import decode_by_pillow, is_upright
 from srcache.images.pixels import Pixels, pixel_limit
+from srcache.images.room import BY_OTHERS, kept, room
 
 _FRAMES = {0xC0, 0xC2}
 """Baseline and progressive; others (extended, lossless, arithmetic) are rare."""
@@ -55,13 +56,14 @@ def decode_jpeg(data: bytes | memoryview, out: Pixels | None = None) -> Pixels |
         return None
     if frame.has_notes and not _is_usual(data):
         return None
-    fits = out is not None and out.shape == (frame.height, frame.width, 3)
-    pixels: Pixels = out if out is not None and fits else np.empty((frame.height, frame.width, 3), np.uint8)
     try:
-        simplejpeg.decode_jpeg(data, "RGB", buffer=pixels, strict=True)
-    except _FAILED:
+        with room(frame.height * frame.width, BY_OTHERS):
+            fits = out is not None and out.shape == (frame.height, frame.width, 3)
+            pixels: Pixels = out if out is not None and fits else np.empty((frame.height, frame.width, 3), np.uint8)
+            simplejpeg.decode_jpeg(data, "RGB", buffer=pixels, strict=True)
+    except Exception:  # whatever it raises over bytes that it does not like; Pillow says what is wrong with them
         return None
-    return pixels
+    return pixels if fits else kept(pixels)
 
 
 def plain_frame(data: bytes | memoryview) -> Frame | None:

@@ -5,6 +5,7 @@ were registered with it; so its one loop stands here, and asks neither. Formats 
 """
 
 import io
+import re
 import struct
 from collections.abc import Iterator
 
@@ -16,6 +17,7 @@ from srcache.images.formats import FORMATS
 from srcache.images.heic_files import is_heic, open_heic
 from srcache.images.png_texts import SIGNATURE, without_texts
 
+_HEADS = re.compile(re.escape(SIGNATURE) + rb"\0\0\0\rIHDR(.{8})", re.DOTALL)
 _NOT_THIS_FORMAT = (SyntaxError, IndexError, TypeError, struct.error)
 """What Pillow's formats raise over a file that is of another."""
 
@@ -52,6 +54,22 @@ def open_image(data: bytes | memoryview) -> Image.Image:
             "unsupported", f"the bytes are a file of the format {other}, whatever its name says; srcache opens {opens}"
         )
     raise UnidentifiedImageError
+
+
+def pixels_ahead(data: bytes | memoryview) -> int:
+    """How many pixels Pillow decodes, or makes room for, when it opens a file; 0 where it only reads the header."""
+    start = bytes(data[:30])
+    if start[:4] == b"RIFF" and start[8:16] == b"WEBPVP8X":
+        return (1 + int.from_bytes(start[24:27], "little")) * (1 + int.from_bytes(start[27:30], "little"))
+    if start[:4] == b"RIFF" and start[8:16] == b"WEBPVP8L":
+        sides = int.from_bytes(start[21:25], "little")
+        return (1 + (sides & 0x3FFF)) * (1 + (sides >> 14 & 0x3FFF))
+    if start[:4] == b"RIFF" and start[8:16] == b"WEBPVP8 ":
+        return (int.from_bytes(start[26:28], "little") & 0x3FFF) * (int.from_bytes(start[28:30], "little") & 0x3FFF)
+    if start[:4] == b"\0\0\1\0":  # an icon, which may have PNGs in it
+        sizes = (struct.unpack(">II", found[1]) for found in _HEADS.finditer(data))
+        return max((width * height for width, height in sizes), default=0)
+    return 0
 
 
 def _kinds() -> Iterator[str]:

@@ -9,9 +9,10 @@ from PIL import Image, UnidentifiedImageError
 
 from srcache.errors import ImageError, SrcacheError
 from srcache.images.apart import apart
-from srcache.images.opening import open_image
+from srcache.images.opening import open_image, pixels_ahead
 from srcache.images.orientation import turn_of, upright
-from srcache.images.pixels import Pixels, require_pixels
+from srcache.images.pixels import Pixels, pixel_limit, require_pixels
+from srcache.images.room import BY_PILLOW, NO_MEMORY, kept, room
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +32,13 @@ def decode_by_pillow(data: bytes | memoryview) -> Decoded:
     Raises:
         ImageError: as `decode`.
     """
-    with opened(data) as image:
+    ahead = min(pixels_ahead(data), pixel_limit())
+    with room(ahead, BY_PILLOW), opened(data) as image:
         _refuse(image)
-        rgb = np.asarray(_to_rgb(image))
-        plain = rgb if _is_plain(image) else np.asarray(image.convert("RGB"))
-    return Decoded(rgb, plain)
+        with room(0 if ahead else image.width * image.height, BY_PILLOW):
+            rgb = np.asarray(_to_rgb(image))
+            plain = rgb if _is_plain(image) else np.asarray(image.convert("RGB"))
+    return Decoded(kept(rgb), plain if plain is rgb else kept(plain))
 
 
 def is_upright(data: bytes | memoryview, kind: str) -> bool:
@@ -102,7 +105,7 @@ def image_error(error: Exception) -> ImageError:
     """What a decoder raised, as the reason and the sentence of an ImageError."""
     text = str(error)
     if isinstance(error, MemoryError):
-        return ImageError("out_of_memory", "the image does not fit into this machine's memory")
+        return ImageError("out_of_memory", NO_MEMORY)
     if isinstance(error, UnidentifiedImageError):
         return ImageError("unreadable", "the bytes are not an image in a format that Pillow knows")
     if "truncated" in text or "Truncated" in text or isinstance(error, EOFError):

@@ -9,6 +9,7 @@ from PIL import Image
 from srcache.errors import ImageError
 from srcache.images.pillow import decoding, over_white
 from srcache.images.pixels import Pixels, require_pixels
+from srcache.images.room import BY_OTHERS, BY_PILLOW, kept, room
 
 _QOI_END = b"\0\0\0\0\0\0\0\1"
 
@@ -25,6 +26,6 @@ def decode_qoi(data: bytes | memoryview) -> Pixels:
     require_pixels(width, height)
     if not (width and height) or channels not in (3, 4):
         raise ImageError("unreadable", "the QOI header makes no sense")
-    with decoding():
+    with decoding(), room(width * height, BY_PILLOW if channels == 4 else BY_OTHERS):
         pixels: Pixels = qoi.decode(data)
-    return pixels if channels == 3 else np.asarray(over_white(Image.fromarray(pixels)))
+        return kept(pixels if channels == 3 else np.asarray(over_white(Image.fromarray(pixels))))

@@ -17,6 +17,7 @@ from srcache.catalog.listing import Problem
 from srcache.catalog.rows import Catalog
 from srcache.errors import ImageError
 from srcache.files import atomic_path, disk_errors
+from srcache.images import one_image
 from srcache.progress import Progress, throttled
 
 _WORKERS = 2 * (os.cpu_count() or 1)
@@ -72,7 +73,8 @@ def process_images(
     def guarded(index: int) -> ImageOutcome:
         name = catalog.rows[index].name
         try:
-            return work(index)
+            with one_image():
+                return work(index)
         except ImageError as error:
             return ImageOutcome(problem=Problem(name, error.reason, str(error)))
         except OSError as error:

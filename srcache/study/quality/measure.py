@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 from srcache.errors import ConfigError, ImageError, MachineError, WeightsError
 from srcache.files import disk_errors
-from srcache.images import Pixels, encode
+from srcache.images import Pixels, encode, one_image
 from srcache.progress import Progress
 from srcache.study.quality.mod_crop import Size, fitting_factor, is_exact
 from srcache.study.quality.pairs import ImagePair, Pick, pair_up
@@ -144,8 +144,9 @@ class _Measurements:
         self.pairs = len(pairs)
         for number, pair in enumerate(pairs, 1):
             try:
-                image, reference = self._load(pair, pairs)
-                values = self._values(pair.name, image, reference)
+                with one_image():
+                    image, reference = self._load(pair, pairs)
+                    values = self._values(pair.name, image, reference)
             except ImageError as error:
                 self.failures.append(QualityFailure(pair.name, "", error.reason, str(error)))
             else:

@@ -24,7 +24,7 @@ from srcache.dataset.items import Items, open_items
 from srcache.dataset.scores import TABLE, LabelScore, begin_scores, read_scores, write_scores
 from srcache.errors import CacheError, CatalogError, ChecksumError, ConfigError, ImageError, PolicyError
 from srcache.files import lock
-from srcache.images import Pixels, decode, resize
+from srcache.images import Pixels, decode, one_image, resize
 from srcache.keys import ImageKey, split_name
 from srcache.machine import versions
 from srcache.progress import Progress
@@ -215,13 +215,14 @@ class _Measurement:
 
     def _load(self, name: str, place: int) -> _Loaded:
         """The images for the classifier (None without one), and the back-projection: dB and levels."""
-        sr, lr = self._decoded(name), self._items.lr(place)
-        back = back_projection(sr, lr, self._filter)
-        if self._classifier is None:
-            return None, *back
-        size = (sr.shape[0], sr.shape[1])
-        hr = resize(self._items.hr(place), size, "bicubic") if self._hr else None
-        return Observation(sr, resize(lr, size, "bicubic"), hr), *back
+        with one_image():
+            sr, lr = self._decoded(name), self._items.lr(place)
+            back = back_projection(sr, lr, self._filter)
+            if self._classifier is None:
+                return None, *back
+            size = (sr.shape[0], sr.shape[1])
+            hr = resize(self._items.hr(place), size, "bicubic") if self._hr else None
+            return Observation(sr, resize(lr, size, "bicubic"), hr), *back
 
     def _decoded(self, name: str) -> Pixels:
         try:
