@@ -3,11 +3,14 @@
 import io
 import struct
 from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from srcache.errors import ImageError
+from srcache.images.colors import AS_EVER, Colors, Reading, note_header, note_profile, to_rgb
 from srcache.images.pixels import Pixels, pixel_limit, require_pixels
 
 BROKEN = (
@@ -21,14 +24,25 @@ BROKEN = (
 class Decoded:
     """An image as srcache sees it, and as `PIL.Image.open(file).convert("RGB")` would.
 
-    The two are the same array unless the file has an orientation, transparency or more than 8 bits.
+    Attributes:
+        rgb: the pixels, of the colours that were asked for.
+        plain: as Pillow has them; the same array unless the file has an orientation, transparency or more than 8 bits.
+        as_ever: the pixels in the default colours, which keys are made of; None if those are what was asked for.
+        notes: what the file took; see `colors.NOTES`.
     """
 
     rgb: Pixels
     plain: Pixels
+    as_ever: Pixels | None = None
+    notes: frozenset[str] = frozenset()
+
+    @property
+    def keyed(self) -> Pixels:
+        """The pixels that keys are made of."""
+        return self.rgb if self.as_ever is None else self.as_ever
 
 
-def decode_by_pillow(data: bytes | memoryview) -> Decoded:
+def decode_by_pillow(data: bytes | memoryview, reading: Reading | None = None) -> Decoded:
     """A file's bytes in whatever format Pillow reads.
 
     Raises:
@@ -37,12 +51,9 @@ def decode_by_pillow(data: bytes | memoryview) -> Decoded:
     with _open(data) as image:
         try:
             _refuse(image)
-            image.load()
-            rgb = np.asarray(_to_rgb(image))
-            plain = rgb if _is_plain(image) else np.asarray(image.convert("RGB"))
+            return _decoded(image, Reading() if reading is None else reading)
         except BROKEN as error:
             raise image_error(error) from error
-    return Decoded(rgb, plain)
 
 
 def is_upright(data: bytes | memoryview, kind: str) -> bool:
@@ -58,6 +69,35 @@ def is_upright(data: bytes | memoryview, kind: str) -> bool:
             raise image_error(error) from error
 
 
+def header_notes(path: Path, colors: Colors = AS_EVER) -> frozenset[str]:
+    """What a file will take to become RGB, as far as its header says; see `colors.NOTES`. Nothing if it is damaged.
+
+    Only its header is read: of an image with an alpha channel it is not known whether anything is transparent.
+    """
+    reading = Reading(colors)
+    try:
+        with path.open("rb") as file, _open(file) as image:
+            note_header(image, reading.notes)
+            if image.has_transparency_data:
+                reading.notes.add("alpha")
+            if (image.format != "PNG" or "exif" in image.info) and image.getexif().get(0x0112) in range(2, 9):
+                reading.notes.add("rotated")
+            note_profile(image.info.get("icc_profile"), image.mode, reading)
+    except (ImageError, *BROKEN):
+        return frozenset()
+    return frozenset(reading.notes)
+
+
+def profile_of(data: bytes | memoryview) -> bytes | None:
+    """The ICC profile in a file's header, if there is one.
+
+    Raises:
+        ImageError: it cannot be opened.
+    """
+    with _open(data) as image:
+        return image.info.get("icc_profile")
+
+
 def image_sides(data: bytes | memoryview) -> tuple[int, int]:
     """The (height, width) that a file's header says, before any orientation is applied; nothing is decoded.
 
@@ -71,17 +111,36 @@ def image_sides(data: bytes | memoryview) -> tuple[int, int]:
         return image.height, image.width
 
 
-def to_pixels(image: "Image.Image") -> Pixels:
-    """A Pillow image in memory → RGB pixels, settled as `decode` settles a file.
+def to_pixels(image: "Image.Image", colors: Colors = AS_EVER) -> Pixels:
+    """A Pillow image in memory → RGB pixels, settled as `decode` settles a file; see `decode_pillow`."""
+    return decode_pillow(image, colors).rgb
+
+
+def decode_pillow(image: "Image.Image", colors: Colors = AS_EVER) -> Decoded:
+    """A Pillow image in memory, settled as `decode` settles a file.
 
     Raises:
         ImageError: a mode that has no one way to RGB, or an image that was opened but not yet read, and is damaged.
     """
     try:
         _refuse(image)
-        return np.asarray(_to_rgb(image))
+        return _decoded(image, Reading(colors))
     except BROKEN as error:
         raise image_error(error) from error
+
+
+def _decoded(image: Image.Image, reading: Reading) -> Decoded:
+    """An image that was opened or made: loaded, turned upright, and converted to RGB."""
+    note_header(image, reading.notes)
+    image.load()
+    upright = ImageOps.exif_transpose(image)
+    if image.getexif().get(0x0112) in range(2, 9):
+        reading.notes.add("rotated")
+    rgb = np.asarray(to_rgb(upright, reading))
+    plain = rgb if _is_plain(image) and reading.colors == AS_EVER else np.asarray(image.convert("RGB"))
+    differs = reading.notes & {"profile_applied", "alpha"} and reading.colors != AS_EVER
+    as_ever = np.asarray(to_rgb(upright)) if differs else None
+    return Decoded(rgb, plain, as_ever, frozenset(reading.notes))
 
 
 def image_error(error: Exception) -> ImageError:
@@ -94,19 +153,12 @@ def image_error(error: Exception) -> ImageError:
     return ImageError("unreadable", f"the image is damaged ({text})")
 
 
-def over_white(image: Image.Image) -> Image.Image:
-    """An image with transparency, laid over white."""
-    rgba = image.convert("RGBA")
-    white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-    return Image.alpha_composite(white, rgba).convert("RGB")
-
-
-def _open(data: bytes | memoryview) -> Image.Image:
+def _open(data: bytes | memoryview | IO[bytes]) -> Image.Image:
     """Read a file's header. Pillow's own limit is raised to ours, so that there is one limit to change."""
     if Image.MAX_IMAGE_PIXELS is not None and pixel_limit() > Image.MAX_IMAGE_PIXELS:
         Image.MAX_IMAGE_PIXELS = pixel_limit()
     try:
-        return Image.open(io.BytesIO(data))
+        return Image.open(io.BytesIO(data) if isinstance(data, bytes | memoryview) else data)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError("too_large", f"{error}; SRCACHE_MAX_PIXELS raises the limit") from error
     except BROKEN as error:
@@ -118,26 +170,6 @@ def _refuse(image: Image.Image) -> None:
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":
         raise ImageError("animated", f"expected one image, but the file has {frames} frames; extract them first")
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):
-        image = _eight_bit(image)
-    if image.mode == "F":
-        raise ImageError("unsupported", "floating-point pixels have no agreed range; convert the file to 8 or 16 bit")
-    if image.has_transparency_data:
-        return over_white(image)
-    return image.convert("RGB")
-
-
-def _eight_bit(image: Image.Image) -> Image.Image:
-    values = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
-        raise ImageError("unsupported", "pixels beyond 16 bits have no agreed range; convert the file to 8 or 16 bit")
-    if isinstance(clear := image.info.get("transparency"), int):
-        values[values == clear] = 65535
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
 
 
 def _is_plain(image: Image.Image) -> bool:

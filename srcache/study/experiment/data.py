@@ -190,8 +190,7 @@ def _write_split(catalog: Catalog, root: Path, split: str, experiment: Experimen
             raise CatalogError(f"an experiment is made of files, but {row.name} is none")
         with suppress(ImageError):  # reading it again for its LR copy fails too, and is reported below
             place_file(row, hr / PurePosixPath(row.name), experiment.data.link)
-    how = experiment.degradation
-    made = make_lr(catalog, root / "lr" / split, how.factor, how.filter, show, mod_crop=how.mod_crop)
+    made = make_lr(catalog, root / "lr" / split, experiment.degradation, progress=show)
     for problem in made.failures:
         (hr / PurePosixPath(problem.name)).unlink(missing_ok=True)
     return [Problem(f"{split}/{problem.name}", problem.reason, problem.detail) for problem in made.failures]
