@@ -178,9 +178,9 @@ def _show(name: str, done: "Prepared", treated: "Treatment", text: str, as_json:
     folders = ", ".join(str(folder) for folder in done.folders)
     nothing = " (nothing to do)" if done.kept and not done.written else ""
     click.echo(f"{folders}: {counted(done.written, 'file')} written, {done.kept} there already{nothing}")
+    treatment_lines(treated)
     if text:
         click.echo(text)
-    treatment_lines(treated)
     if done.failures:
         click.echo(first_lines([f"{one.reason}: {one.name}: {one.detail}" for one in done.failures]), err=True)
     return 1 if done.failures else 0

@@ -211,9 +211,7 @@ def _by_profile(image: Image.Image, profile: Any) -> Image.Image:
     from PIL import ImageCms
 
     transform = _transform(profile, image.mode)
-    assert transform is not None and not isinstance(transform, str)
-    done = ImageCms.applyTransform(image.convert(transform.input_mode), transform)
-    assert done is not None
+    done: Image.Image = ImageCms.applyTransform(image.convert(transform.input_mode), transform)
     return done
 
 
