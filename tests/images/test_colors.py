@@ -120,7 +120,13 @@ def test_what_a_file_takes_is_noted_where_it_occurs(tmp_path) -> None:
 
 
 def test_fast_decoders_note_what_pillow_notes(monkeypatch: pytest.MonkeyPatch) -> None:
-    files = [profiled("JPEG"), profiled("JPEG", SRGB), saved(spectrum(), "JPEG"), profiled("PNG"), saved(spectrum(), "PNG")]
+    files = [
+        profiled("JPEG"),
+        profiled("JPEG", SRGB),
+        saved(spectrum(), "JPEG"),
+        profiled("PNG"),
+        saved(spectrum(), "PNG"),
+    ]
     found = [[decode_both(data, colors).notes for data in files] for colors in (AS_EVER, FOLLOWED)]
     monkeypatch.setenv("SRCACHE_DECODERS", "pillow")
     assert [[decode_both(data, colors).notes for data in files] for colors in (AS_EVER, FOLLOWED)] == found
@@ -132,7 +138,8 @@ def test_headers_of_damaged_files_say_nothing(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "name"), [("white", "white"), ("#FFFFFF", "white"), ("#000000", "black"), ("Black", "black"), ("#Ab00fF", "#ab00ff")]
+    ("given", "name"),
+    [("white", "white"), ("#FFFFFF", "white"), ("#000000", "black"), ("Black", "black"), ("#Ab00fF", "#ab00ff")],
 )
 def test_a_background_has_one_spelling(given: str, name: str) -> None:
     assert background_name(given) == name
