@@ -211,7 +211,9 @@ def _by_profile(image: Image.Image, profile: Any) -> Image.Image:
     from PIL import ImageCms
 
     transform = _transform(profile, image.mode)
-    done: Image.Image = ImageCms.applyTransform(image.convert(transform.input_mode), transform)
+    done = ImageCms.applyTransform(image.convert(transform.input_mode), transform)
+    if done is None:  # which it only is for an image that is changed in place
+        raise ImageError("unsupported", "the ICC profile could not be applied")
     return done
 
 
