@@ -8,6 +8,7 @@ import io
 import re
 import struct
 from collections.abc import Iterator
+from io import BufferedReader
 
 from PIL import Image, UnidentifiedImageError
 
@@ -18,37 +19,41 @@ from srcache.images.heic_files import is_heic, open_heic
 from srcache.images.png_texts import SIGNATURE, without_texts
 
 _HEADS = re.compile(re.escape(SIGNATURE) + rb"\0\0\0\rIHDR(.{8})", re.DOTALL)
+_START = 64
 _NOT_THIS_FORMAT = (SyntaxError, IndexError, TypeError, struct.error)
 """What Pillow's formats raise over a file that is of another."""
 
 
-def open_image(data: bytes | memoryview) -> Image.Image:
-    """Read a file's header, `apart`; the image is to be closed.
+def open_image(source: bytes | memoryview | BufferedReader) -> Image.Image:
+    """Read a file's header, `apart`; the image is to be closed. Of an open file no more is read, where that suffices.
 
     Raises:
         ImageError: no format of an image's, or one that is not read here (`unsupported`).
         Exception: whatever a decoder raises over a header that it does not like.
     """
-    if is_heic(data):
-        return open_heic(data)
-    if bytes(data[: len(SIGNATURE)]) == SIGNATURE:
-        data = without_texts(data)
-    start, refusals, begun = bytes(data[:16]), list[str](), list[str]()
+    file = io.BytesIO(source) if isinstance(source, bytes | memoryview) else source
+    start, refusals, begun = file.read(_START), list[str](), list[str]()
+    if is_heic(start) or start.startswith(SIGNATURE):
+        data = source if isinstance(source, bytes | memoryview) else start + file.read()
+        if is_heic(start):
+            return open_heic(data)
+        file = io.BytesIO(without_texts(data))
     for kind in _kinds():
         factory, accept = Image.OPEN[kind]
         try:
-            accepted = accept(start) if accept else True
+            accepted = accept(start[:16]) if accept else True
             if isinstance(accepted, str):
                 refusals.append(accepted)
             elif accepted:
-                return factory(io.BytesIO(data), "")
+                file.seek(0)
+                return factory(file, "")
         except _NOT_THIS_FORMAT as error:
             begun += [f"the file begins like {kind}, but its header cannot be read ({error})"] if accept else []
     if begun:
         raise ImageError("unreadable", begun[0])
     if refusals:
         raise ImageError("unsupported", refusals[0])
-    if (other := _other_kind(start)) is not None:
+    if (other := _other_kind(start[:16])) is not None:
         opens = listed(list(FORMATS), most=len(FORMATS))
         raise ImageError(
             "unsupported", f"the bytes are a file of the format {other}, whatever its name says; srcache opens {opens}"

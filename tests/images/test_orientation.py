@@ -81,6 +81,7 @@ def tiff_with(data: bytes, directory: bytes) -> bytes:
     count = struct.unpack_from("<H", data, start)[0]
     own = [data[place : place + 12] for place in range(start + 2, start + 2 + 12 * count, 12)]
     more = [directory[place : place + 12] for place in range(2, 2 + 12 * struct.unpack_from("<H", directory)[0], 12)]
+    more = [entry for entry in more if len(entry) == 12]
     entries = sorted(own + more, key=lambda entry: struct.unpack_from("<H", entry)[0])
     place = len(data) + len(data) % 2
     head = data[:4] + struct.pack("<I", place) + data[8:].ljust(place - 8, b"\0")
