@@ -34,11 +34,11 @@ def test_passed_over_files_are_told_by_suffix_and_classes_without_images_are_war
         "even": 1,
     }
     assert str(found) == (
-        "images: 4 files passed over (.heic 2, no suffix 1, .txt 1); 1 duplicate; 3 laid over black for transparency; "
+        "images: 4 files passed over (.svg 2, no suffix 1, .txt 1); 1 duplicate; 3 laid over black for transparency; "
         "1 of these became one even colour"
     )
     (warning,) = found.warnings
-    assert warning.startswith("class cat has no image: all files of its folder were passed over (.heic 2, no suffix 1)")
+    assert warning.startswith("class cat has no image: all files of its folder were passed over (.svg 2, no suffix 1)")
 
 
 def test_headers_tell_what_decoding_will_take(tmp_path: Path) -> None:
