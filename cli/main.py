@@ -14,6 +14,7 @@ import click
 
 import srcache
 from srcache.errors import SrcacheError
+from srcache.wording import counted
 
 from .lazy import LazyGroup
 from .output import error_document
@@ -69,6 +70,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command line (without the program's name); returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        return _run(words)
+    finally:
+        _tell_warnings()
+
+
+def _run(words: list[str]) -> int:
+    try:
         code = cli.main(args=words, prog_name="srcache", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except click.exceptions.Exit as stop:
@@ -100,6 +108,14 @@ def main() -> NoReturn:
 
 def _interrupt(_number: int, _frame: object) -> NoReturn:
     raise KeyboardInterrupt
+
+
+def _tell_warnings() -> None:
+    """What Pillow had to say of images that were read, once, and counted."""
+    apart = sys.modules.get("srcache.images.apart")
+    told = apart.told_of() if apart is not None else {}
+    for text, images in sorted(told.items(), key=lambda item: (-item[1], item[0])):
+        click.echo(f"note: Pillow says of {counted(images, 'image')}, used all the same: {text}", err=True)
 
 
 def _fail(words: list[str], message: str, kind: str, code: int, usage: str = "") -> int:

@@ -70,7 +70,11 @@ class HuggingFaceSource:
         """One row, kept until another is asked for, so that `path` and then `data` read it once."""
         last, item = self._last
         if last != index:
-            item = self._images[index][self._image] or {"bytes": None, "path": None}
+            try:
+                item = self._images[index][self._image] or {"bytes": None, "path": None}
+            except Exception as error:  # a damaged file of the data set's breaks its readers in many ways
+                what = f"{type(error).__name__}: {str(error).strip()}"
+                raise ImageError("unreadable", f"the data set cannot give its row {index} ({what})") from error
             self._last = (index, item)
         return item
 

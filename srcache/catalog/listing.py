@@ -14,9 +14,10 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from srcache.catalog.classes import classes_of_folders, classes_of_labels
-from srcache.catalog.names import SUFFIXES
+from srcache.catalog.names import SUFFIXES, is_heic_name
 from srcache.catalog.tables import csv_rows
 from srcache.errors import CatalogError, Mistakes, listed
+from srcache.images import can_read_heic, heic_advice
 
 PATH_COLUMNS = ("path", "file", "filename", "image", "name")
 """Names of the column that holds the paths; the first one that a CSV file has counts."""
@@ -141,6 +142,8 @@ def list_csv(path: Path) -> Listing:
             found.problems.append(Problem(name, "missing", f"line {line} names a file that does not exist"))
         elif not _is_inside(os.path.realpath(file), real):
             found.problems.append(_outside(name))
+        elif (problem := lacking_decoder(name)) is not None:
+            found.problems.append(problem)
         else:
             found.files.append(Listed(name, label or None, file))
     mistakes.raise_as(CatalogError, f"{path} has mistakes", most=MOST_MISTAKES)
@@ -164,6 +167,11 @@ def bad_name(name: str) -> Problem:
     return Problem(shown, "bad_name", "the name is not UTF-8; rename it")
 
 
+def lacking_decoder(name: str) -> Problem | None:
+    """The problem of a file that could be read if an extra were installed; it is told by its name, and not opened."""
+    return Problem(name, "unsupported", heic_advice()) if is_heic_name(name) and not can_read_heic() else None
+
+
 def unreadable(name: str, error: OSError) -> Problem:
     """The problem of a file or a folder that cannot be read."""
     return Problem(name, "unreadable", f"it cannot be read ({error.strerror or error})")
@@ -172,7 +180,8 @@ def unreadable(name: str, error: OSError) -> Problem:
 def problem_summary(problems: Sequence[Problem]) -> str:
     """The first few problems, to end a message with."""
     words = [f"{problem.name} is {problem.reason}" for problem in problems]
-    return f"; {listed(words)}" if words else ""
+    why = f" ({problems[0].detail})" if len({problem.detail for problem in problems}) == 1 else ""
+    return f"; {listed(words)}{why}" if words else ""
 
 
 class _Folder(NamedTuple):
@@ -200,6 +209,8 @@ def _visit(entry: "os.DirEntry[str]", folder: str, found: Listing) -> str | None
         found.problems.append(bad_name(name))
     elif is_folder:
         return name
+    elif (problem := lacking_decoder(name)) is not None:
+        found.problems.append(problem)
     elif os.path.isfile(entry.path) or not os.path.exists(entry.path):  # a link to nothing is told when it is hashed
         found.files.append(Listed(name, None, Path(entry.path)))
     else:

@@ -1,22 +1,23 @@
-"""Names of image files: which suffixes make a file an image, and the one rule for a name without its suffix."""
+"""Names of image files: the one rule for a name without its suffix, and which names pair."""
 
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
 from srcache.errors import CatalogError, listed
-
-SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".gif", ".ppm"),
-    *(".pgm", ".pbm", ".pnm", ".qoi", ".jp2", ".j2k", ".jpx", ".avif", ".tga", ".pcx", ".ico"),
-)
-"""File suffixes, in lower case, that make a file an image."""
+from srcache.images.formats import FORMATS
+from srcache.images.formats import SUFFIXES as SUFFIXES
 
 
 def stem_of(name: str) -> str:
     """An image's name without its suffix; a dot that starts no image suffix belongs to the name."""
     stem, dot, suffix = name.rpartition(".")
     return stem if f"{dot}{suffix}".lower() in SUFFIXES and not stem.endswith("/") and stem else name
+
+
+def is_heic_name(name: str) -> bool:
+    """Whether a file is HEIC or HEIF by its suffix."""
+    return name.lower().endswith(FORMATS["HEIF"])
 
 
 def pairing_name(name: str) -> str:

@@ -10,7 +10,16 @@ from typing import Any
 
 from srcache.catalog.classes import classes_of_folders
 from srcache.catalog.hashing import Hasher, Stamp
-from srcache.catalog.listing import CACHE_MARK, Listing, Problem, labelled, problem_summary, unreadable, why_unclassed
+from srcache.catalog.listing import (
+    CACHE_MARK,
+    Listing,
+    Problem,
+    labelled,
+    lacking_decoder,
+    problem_summary,
+    unreadable,
+    why_unclassed,
+)
 from srcache.catalog.names import SUFFIXES
 from srcache.catalog.rows import Catalog, Row
 from srcache.catalog.sources import NO_LABEL
@@ -150,6 +159,8 @@ def _images_among(listing: dict[str, ObjectInfo]) -> tuple[Listing, list[str]]:
             found.ignored += 1
         elif any(part in ("", ".", "..") for part in parts) or "\0" in name:
             found.problems.append(Problem(name, "bad_name", "the name is none of a file in a folder; rename it"))
+        elif (problem := lacking_decoder(name)) is not None:
+            found.problems.append(problem)
         else:
             names.append(name)
     return found, names

@@ -1,5 +1,6 @@
 """Bytes ↔ arrays ↔ tensors: the only codec code. An image is RGB, uint8, of shape (height, width, 3)."""
 
+from srcache.images.apart import told_of as told_of
 from srcache.images.decoders import Decoder as Decoder
 from srcache.images.decoders import decoders_in_use as decoders_in_use
 from srcache.images.decoding import decode as decode
@@ -15,6 +16,8 @@ from srcache.images.encoding import parse_codec as parse_codec
 from srcache.images.encoding import plain_suffix as plain_suffix
 from srcache.images.encoding import recode as recode
 from srcache.images.encoding import suffix_of as suffix_of
+from srcache.images.heic_files import can_read_heic as can_read_heic
+from srcache.images.heic_files import heic_advice as heic_advice
 from srcache.images.pillow import Decoded as Decoded
 from srcache.images.pillow import image_sides as image_sides
 from srcache.images.pillow import to_pixels as to_pixels

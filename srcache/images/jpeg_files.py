@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from srcache.errors import ImageError
+from srcache.images.apart import apart
 from srcache.images.pillow import decode_by_pillow, is_upright
 from srcache.images.pixels import Pixels, pixel_limit
 
@@ -129,9 +130,10 @@ def _sides(length: int, body: bytes) -> tuple[int, int] | None:
 
 
 def _is_usual(data: bytes | memoryview) -> bool:
-    """Whether Pillow, by the header, sees one image that stands upright."""
+    """Whether Pillow, by the header, sees one image that stands upright, and nothing to warn of."""
     try:
-        return is_upright(data, "JPEG")
+        with apart(counted=False) as warned:
+            return is_upright(data, "JPEG") and not warned
     except ImageError:
         return False
 

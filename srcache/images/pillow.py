@@ -1,20 +1,17 @@
 """Any image file by Pillow, settled as `decode` promises; also images that Pillow holds in memory."""
 
-import io
-import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-from srcache.errors import ImageError
-from srcache.images.pixels import Pixels, pixel_limit, require_pixels
-
-BROKEN = (
-    *(OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, RuntimeError, AssertionError, Warning),
-    struct.error,
-)
-"""What codecs raise over broken bytes; their warnings too, where warnings are errors."""
+from srcache.errors import ImageError, SrcacheError
+from srcache.images.apart import apart
+from srcache.images.opening import open_image
+from srcache.images.orientation import turn_of, upright
+from srcache.images.pixels import Pixels, require_pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +31,10 @@ def decode_by_pillow(data: bytes | memoryview) -> Decoded:
     Raises:
         ImageError: as `decode`.
     """
-    with _open(data) as image:
-        try:
-            _refuse(image)
-            image.load()
-            rgb = np.asarray(_to_rgb(image))
-            plain = rgb if _is_plain(image) else np.asarray(image.convert("RGB"))
-        except BROKEN as error:
-            raise image_error(error) from error
+    with opened(data) as image:
+        _refuse(image)
+        rgb = np.asarray(_to_rgb(image))
+        plain = rgb if _is_plain(image) else np.asarray(image.convert("RGB"))
     return Decoded(rgb, plain)
 
 
@@ -51,11 +44,8 @@ def is_upright(data: bytes | memoryview, kind: str) -> bool:
     Raises:
         ImageError: it cannot be opened.
     """
-    with _open(data) as image:
-        try:
-            return image.format == kind and _is_plain(image)
-        except BROKEN as error:
-            raise image_error(error) from error
+    with apart(counted=False), opened(data) as image:
+        return image.format == kind and _is_plain(image)
 
 
 def image_sides(data: bytes | memoryview) -> tuple[int, int]:
@@ -66,7 +56,7 @@ def image_sides(data: bytes | memoryview) -> tuple[int, int]:
     """
     if not len(data):
         raise ImageError("empty", "the file has no bytes")
-    with _open(data) as image:
+    with opened(data) as image:
         require_pixels(image.width, image.height)
         return image.height, image.width
 
@@ -77,16 +67,42 @@ def to_pixels(image: "Image.Image") -> Pixels:
     Raises:
         ImageError: a mode that has no one way to RGB, or an image that was opened but not yet read, and is damaged.
     """
-    try:
+    with apart(), decoding():
         _refuse(image)
         return np.asarray(_to_rgb(image))
-    except BROKEN as error:
+
+
+@contextmanager
+def opened(data: bytes | memoryview) -> Iterator[Image.Image]:
+    """A file's image, whose header was read; the limit of its pixels is not asked.
+
+    Raises:
+        ImageError: it cannot be opened, or what is done with it within fails.
+    """
+    with apart(), decoding(), open_image(data) as image:
+        yield image
+
+
+@contextmanager
+def decoding() -> Iterator[None]:
+    """Around a decoder: whatever it raises is one image's failure.
+
+    Raises:
+        ImageError: with a reason and a sentence.
+    """
+    try:
+        yield
+    except SrcacheError:
+        raise
+    except Exception as error:  # decoders are other people's code, and raise what they like over broken bytes
         raise image_error(error) from error
 
 
 def image_error(error: Exception) -> ImageError:
     """What a decoder raised, as the reason and the sentence of an ImageError."""
     text = str(error)
+    if isinstance(error, MemoryError):
+        return ImageError("out_of_memory", "the image does not fit into this machine's memory")
     if isinstance(error, UnidentifiedImageError):
         return ImageError("unreadable", "the bytes are not an image in a format that Pillow knows")
     if "truncated" in text or "Truncated" in text or isinstance(error, EOFError):
@@ -101,27 +117,15 @@ def over_white(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(white, rgba).convert("RGB")
 
 
-def _open(data: bytes | memoryview) -> Image.Image:
-    """Read a file's header. Pillow's own limit is raised to ours, so that there is one limit to change."""
-    if Image.MAX_IMAGE_PIXELS is not None and pixel_limit() > Image.MAX_IMAGE_PIXELS:
-        Image.MAX_IMAGE_PIXELS = pixel_limit()
-    try:
-        return Image.open(io.BytesIO(data))
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError("too_large", f"{error}; SRCACHE_MAX_PIXELS raises the limit") from error
-    except BROKEN as error:
-        raise image_error(error) from error
-
-
 def _refuse(image: Image.Image) -> None:
     require_pixels(image.width, image.height)
     frames = getattr(image, "n_frames", 1)
-    if frames > 1 and image.format != "MPO":
+    if frames > 1 and image.format not in ("MPO", "HEIF"):
         raise ImageError("animated", f"expected one image, but the file has {frames} frames; extract them first")
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    image = ImageOps.exif_transpose(image)
+    image = upright(image)
     if image.mode.startswith("I"):
         image = _eight_bit(image)
     if image.mode == "F":
@@ -141,5 +145,4 @@ def _eight_bit(image: Image.Image) -> Image.Image:
 
 
 def _is_plain(image: Image.Image) -> bool:
-    upright = image.getexif().get(0x0112, 1) == 1
-    return upright and not image.mode.startswith("I") and not image.has_transparency_data
+    return turn_of(image) is None and not image.mode.startswith("I") and not image.has_transparency_data

@@ -7,7 +7,7 @@ import qoi
 from PIL import Image
 
 from srcache.errors import ImageError
-from srcache.images.pillow import BROKEN, image_error, over_white
+from srcache.images.pillow import decoding, over_white
 from srcache.images.pixels import Pixels, require_pixels
 
 _QOI_END = b"\0\0\0\0\0\0\0\1"
@@ -25,8 +25,6 @@ def decode_qoi(data: bytes | memoryview) -> Pixels:
     require_pixels(width, height)
     if not (width and height) or channels not in (3, 4):
         raise ImageError("unreadable", "the QOI header makes no sense")
-    try:
+    with decoding():
         pixels: Pixels = qoi.decode(data)
-    except BROKEN as error:
-        raise image_error(error) from error
     return pixels if channels == 3 else np.asarray(over_white(Image.fromarray(pixels)))

@@ -51,5 +51,5 @@ def test_the_decoders_in_use_are_named(srcache, monkeypatch):
         r"^decoder +PNG: pillow [\d.]+ \(SRCACHE_DECODERS is pillow\)$", srcache("doctor").out, re.MULTILINE
     )
     found = json.loads(srcache("doctor", "--json").out)["result"]["decoders"]
-    assert [one["kind"] for one in found] == ["JPEG", "PNG", "QOI"]
+    assert [one["kind"] for one in found] == ["JPEG", "PNG", "QOI", "AVIF", "HEIC"]
     assert found[0]["reason"] == "SRCACHE_DECODERS is pillow"

@@ -1,0 +1,77 @@
+"""Opens an image file by its content, in one of the formats of `formats` and no other.
+
+`Image.open` asks the limit of the whole process (`Image.MAX_IMAGE_PIXELS`), and all formats that Pillow knows or that
+were registered with it; so its one loop stands here, and asks neither. Formats are tried in the same order.
+"""
+
+import io
+import struct
+from collections.abc import Iterator
+
+from PIL import Image, UnidentifiedImageError
+
+from srcache.errors import ImageError, listed
+from srcache.images.apart import lead_here
+from srcache.images.formats import FORMATS
+from srcache.images.heic_files import is_heic, open_heic
+from srcache.images.png_texts import SIGNATURE, without_texts
+
+_NOT_THIS_FORMAT = (SyntaxError, IndexError, TypeError, struct.error)
+"""What Pillow's formats raise over a file that is of another."""
+
+
+def open_image(data: bytes | memoryview) -> Image.Image:
+    """Read a file's header, `apart`; the image is to be closed.
+
+    Raises:
+        ImageError: no format of an image's, or one that is not read here (`unsupported`).
+        Exception: whatever a decoder raises over a header that it does not like.
+    """
+    if is_heic(data):
+        return open_heic(data)
+    if bytes(data[: len(SIGNATURE)]) == SIGNATURE:
+        data = without_texts(data)
+    start, refusals, begun = bytes(data[:16]), list[str](), list[str]()
+    for kind in _kinds():
+        factory, accept = Image.OPEN[kind]
+        try:
+            accepted = accept(start) if accept else True
+            if isinstance(accepted, str):
+                refusals.append(accepted)
+            elif accepted:
+                return factory(io.BytesIO(data), "")
+        except _NOT_THIS_FORMAT as error:
+            begun += [f"the file begins like {kind}, but its header cannot be read ({error})"] if accept else []
+    if begun:
+        raise ImageError("unreadable", begun[0])
+    if refusals:
+        raise ImageError("unsupported", refusals[0])
+    if (other := _other_kind(start)) is not None:
+        opens = listed(list(FORMATS), most=len(FORMATS))
+        raise ImageError(
+            "unsupported", f"the bytes are a file of the format {other}, whatever its name says; srcache opens {opens}"
+        )
+    raise UnidentifiedImageError
+
+
+def _kinds() -> Iterator[str]:
+    """The formats in Pillow's order; rare ones are imported only if the usual ones did not fit."""
+    tried = set[str]()
+    for prepare in (Image.preinit, Image.init):
+        prepare()
+        lead_here()
+        for kind in list(Image.ID):
+            if kind in FORMATS and kind not in tried:
+                tried.add(kind)
+                yield kind
+
+
+def _other_kind(start: bytes) -> str | None:
+    """The format of Pillow's that a file is of, if it is one that is not read here."""
+    for kind, (_, accept) in list(Image.OPEN.items()):
+        try:
+            if kind not in FORMATS and accept and accept(start) is True:
+                return kind
+        except _NOT_THIS_FORMAT:
+            continue
+    return None
