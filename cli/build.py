@@ -10,7 +10,17 @@ from srcache.stores import KINDS
 from srcache.wording import counted, duration, human_bytes, percent
 
 from .options import BYTES, CACHE, DEVICES, FOLDER, IMAGES, PART, Place, common, device_option, recipe_options
-from .output import attributes, document, failure_lines, left_out, left_out_rows, nothing_lost, reasons, table
+from .output import (
+    attributes,
+    document,
+    failure_lines,
+    left_out,
+    left_out_rows,
+    nothing_lost,
+    reasons,
+    table,
+    treatment_lines,
+)
 from .progress_bar import progress_bar
 from .ray_options import ray_options, ray_settings
 
@@ -165,15 +175,20 @@ def _fill(catalog: "Catalog", task: _Task, progress: Progress) -> "FillReport":
 
 
 def _build(catalog: "Catalog", task: _Task, as_json: bool) -> int:
+    from srcache.catalog.treated import treatment
+
     with progress_bar("build") as show:
         report = _fill(catalog, task, show)
     problems = left_out(catalog)
     failures = [*problems, *report.failures]
     ok = nothing_lost(failures) and report.left == 0
+    treated = treatment(catalog, report.notes, task.recipe.colors)
     if as_json:
-        click.echo(document("build", attributes(report, *_REPORTED, *_part_names(task.settings.part)), failures, ok))
+        result = attributes(report, *_REPORTED, *_part_names(task.settings.part))
+        click.echo(document("build", {**result, "treated": treated.plain()}, failures, ok))
     else:
         click.echo(f"{report.folder}{_part_line(catalog, task.settings.part)}\n{_text(report, len(problems))}")
+        treatment_lines(treated)
         if failures:
             click.echo(failure_lines(failures), err=True)
     return 0 if ok else 1

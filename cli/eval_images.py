@@ -1,5 +1,6 @@
 """`srcache eval images`: image quality of a folder or a cache against references."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -7,11 +8,12 @@ import click
 
 from srcache.wording import NOTHING, counted, of_all
 
-from .options import EXISTING_FOLDER, FOLDER, common, device_option
+from .options import EXISTING_FOLDER, FOLDER, color_options, common, device_option
 from .output import document, failure_lines, table
 from .progress_bar import progress_bar
 
 if TYPE_CHECKING:
+    from srcache.images import Colors
     from srcache.study.quality import Convention, QualityReport, Summary
 
 _PRESETS = ("seesr-paper", "thesis-as-published")
@@ -55,6 +57,7 @@ _DEFAULT = ("psnr", "ssim")
     metavar="FACTOR",
     help="Cut references at the right and below to multiples of this; auto: as the sizes tell; none: never.",
 )
+@color_options
 @device_option()
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the bootstrap intervals.")
 @click.option("--allow-code", is_flag=True, help="Run code that comes with metrics' weights, and unpickle them.")
@@ -73,6 +76,8 @@ def command(
     crop_border: int | None,
     resize: str,
     mod_crop: str,
+    color_profile: str | None,
+    background: str | None,
     device: str,
     seed: int,
     allow_code: bool,
@@ -106,11 +111,21 @@ def command(
         require_free(out, "quality")
     chosen = names or list(PRESETS[preset].metrics if preset else _DEFAULT)
     convention = _convention(preset, channel, crop_border, resize, _factor(mod_crop))
+    convention = replace(convention, colors=_colors(color_profile, background))
     with progress_bar("measure") as show:
         report = measure_folders(reference, test, chosen, convention, settings, show)
     files = report.write(out) if out is not None else ()
     _print(report, files, as_json)
     return 1 if report.failures else 0
+
+
+def _colors(color_profile: str | None, background: str | None) -> "Colors | None":
+    """How colours become RGB; None where no option says so, and a cache's recipe may."""
+    from srcache.images import AS_EVER, Colors
+
+    if color_profile is None and background is None:
+        return None
+    return Colors(profile=color_profile or AS_EVER.profile, background=background or AS_EVER.background)
 
 
 def _factor(text: str) -> int | None:

@@ -110,6 +110,7 @@ def _summary(result: "ExperimentResult") -> dict[str, Any]:
         "verdict": result.verdict,
         "arms": arms,
         "grid": result.results["grid"],
+        "treated": result.results["data"].get("treated", {}),
         "trained": result.trained,
         "reused": result.reused,
         "seconds": result.seconds,

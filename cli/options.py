@@ -151,6 +151,22 @@ def recipe_options(command: _Command) -> _Command:
     return command
 
 
+def color_options(command: _Command) -> _Command:
+    """`--color-profile` and `--background`, as the recipe's fields of these names, for commands that have no recipe."""
+    for option in (
+        click.option(
+            "--background", help="What lies under transparent parts: white, black or #rrggbb.  [default: white]"
+        ),
+        click.option(
+            "--color-profile",
+            type=click.Choice(["ignore", "srgb"]),
+            help="Ignore embedded ICC profiles, or convert to sRGB by them.  [default: ignore]",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 def set_option(help_text: str) -> Callable[[_Command], _Command]:
     """`--set KEY=VALUE`, which a command gets as a mapping `changes`."""
     return click.option(
@@ -205,6 +221,9 @@ def parse_changes(words: Sequence[str]) -> dict[str, Any]:
         key, equals, value = word.partition("=")
         if not equals or not key:
             raise click.BadParameter(f"expected key=value, such as scale=2, but got {word!r}")
+        if value.startswith("#"):  # a colour; YAML would take it for a comment
+            changes[key] = value
+            continue
         try:
             changes[key] = yaml.safe_load(value)
         except yaml.YAMLError as error:

@@ -7,9 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any
 
+import click
+
 if TYPE_CHECKING:
     from srcache.cache import FailedEntry
     from srcache.catalog import Catalog
+    from srcache.catalog.treated import Treatment
 
 _MOST = 10
 _NUMBER = re.compile(r"[+−-]?\d+(\.\d+)?( %)?|< 0\.0001|inf|nan|[–∞]")
@@ -58,6 +61,14 @@ def first_lines(items: Sequence[object], most: int = _MOST) -> str:
     """The first few of many things, one an indented line, and how many more there are."""
     shown = [f"  {item}" for item in items[:most]]
     return "\n".join(shown if len(items) <= most else [*shown, f"  … and {len(items) - most} more (--json lists all)"])
+
+
+def treatment_lines(done: "Treatment") -> None:
+    """Say what was done to images beside what was asked for, and warn of classes without images; nothing else."""
+    if str(done):
+        click.echo(str(done))
+    for warning in done.warnings:
+        click.echo(f"srcache: {warning}", err=True)
 
 
 def left_out(catalog: "Catalog") -> "list[FailedEntry]":

@@ -10,10 +10,11 @@ import click
 from srcache.wording import duration, percent
 
 from .options import EXISTING_CACHE, FOLDER, SOURCE, Place, common, set_option
-from .output import attributes, document, table
+from .output import attributes, document, table, treatment_lines
 from .progress_bar import progress_bar
 
 if TYPE_CHECKING:
+    from srcache.catalog.treated import Treatment
     from srcache.study.arms import ArmDataset, ArmSets
     from srcache.study.train import EpochLine, TrainRun
 
@@ -88,11 +89,13 @@ def command(
         if not as_json:
             tqdm.write(_line(line, settings.epochs))
 
+    treated = _treated(sources)
     if not as_json:
         click.echo(_balance({name: data.balance for name, data in sets.named.items()}))
+        treatment_lines(treated)
     with progress_bar("train", "step") as show:
         run = train_run(sets, out, settings, show, print_epoch, replace=replace)
-    click.echo(document("train", _result(run)) if as_json else _text(run))
+    click.echo(document("train", {**_result(run), "treated": treated.plain()}) if as_json else _text(run))
     return 0
 
 
@@ -130,6 +133,16 @@ def _open_sets(sources: _Sources, seed: int) -> "ArmSets":
         validation = open_arm(Path(sources.validation), sources.validation_hr)
     test = open_arm(sources.test, sources.test_hr) if sources.test else None
     return ArmSets(train=train, validation=validation, test=test)
+
+
+def _treated(sources: _Sources) -> "Treatment":
+    """What is done to the images of a training, as their headers say."""
+    from srcache.catalog import scan
+    from srcache.catalog.treated import by_headers
+
+    validation = None if _share(sources.validation) is not None else Path(sources.validation)
+    given = (sources.lr, sources.hr, validation, sources.validation_hr, sources.test, sources.test_hr)
+    return by_headers(scan(path) for path in dict.fromkeys(given) if path is not None)
 
 
 def _share(text: str) -> float | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from srcache.errors import CatalogError, ImageError
-from srcache.images import Decoded, decode_both, read_file
+from srcache.images import AS_EVER, Colors, Decoded, decode_both, read_file
 
 
 class HuggingFaceSource:
@@ -58,9 +58,9 @@ class HuggingFaceSource:
         """The target of an item; see `Source`."""
         return self._labels[index][self._label] if self._labels is not None else None
 
-    def load(self, index: int) -> Decoded:
+    def load(self, index: int, colors: Colors = AS_EVER) -> Decoded:
         """The image of an item; see `Source`."""
-        return decode_both(self.data(index) or b"")
+        return decode_both(self.data(index) or b"", colors)
 
     def classes(self) -> tuple[str, ...] | None:
         """The names of the labels 0, 1, …; see `Source`."""

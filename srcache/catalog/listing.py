@@ -8,6 +8,7 @@ not, and reported. A CSV file may come from somebody else, so links out of its f
 """
 
 import os
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -55,6 +56,17 @@ class Listed(NamedTuple):
     path: Path
 
 
+class PassedOver(NamedTuple):
+    """Files that were passed over, since by their suffix (in lower case) they are no images.
+
+    `folder` is the first folder below the root that they lie in; empty for the root itself.
+    """
+
+    folder: str
+    suffix: str
+    files: int
+
+
 @dataclass(slots=True)
 class Listing:
     """What was found in a folder or a CSV file so far.
@@ -62,16 +74,32 @@ class Listing:
     Attributes:
         files: the images.
         problems: what was left out, and why.
-        ignored: how many files are no images.
+        others: how many files are no images, by (folder, suffix); see `PassedOver`.
         classes: the names of the classes in the order of their numbers, whether or not they have images.
         unclassed: why there are no classes where some could be meant, in words that go on after the root's name.
     """
 
     files: list[Listed] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-    ignored: int = 0
+    others: Counter[tuple[str, str]] = field(default_factory=Counter)
     classes: tuple[str, ...] = ()
     unclassed: str = ""
+
+    @property
+    def ignored(self) -> int:
+        """How many files are no images."""
+        return self.others.total()
+
+    @property
+    def passed_over(self) -> tuple[PassedOver, ...]:
+        """The files that are no images."""
+        return tuple(PassedOver(*place, count) for place, count in sorted(self.others.items()))
+
+    def pass_over(self, name: str) -> None:
+        """Count a file that is no image."""
+        folder, found, _ = name.partition("/")
+        shown = bad_name(os.path.splitext(name)[1].lower()).name
+        self.others[bad_name(folder).name if found else "", shown] += 1
 
 
 def list_folder(base: Path) -> Listing:
@@ -204,7 +232,7 @@ def _visit(entry: "os.DirEntry[str]", folder: str, found: Listing) -> str | None
         return None
     is_folder = os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir(follow_symlinks=False)
     if not is_folder and os.path.splitext(entry.name)[1].lower() not in SUFFIXES:
-        found.ignored += 1
+        found.pass_over(name)
     elif is_bad_name(name):
         found.problems.append(bad_name(name))
     elif is_folder:
@@ -214,7 +242,7 @@ def _visit(entry: "os.DirEntry[str]", folder: str, found: Listing) -> str | None
     elif os.path.isfile(entry.path) or not os.path.exists(entry.path):  # a link to nothing is told when it is hashed
         found.files.append(Listed(name, None, Path(entry.path)))
     else:
-        found.ignored += 1
+        found.pass_over(name)
     return None
 
 

@@ -27,7 +27,7 @@ from srcache.errors import CatalogError, ImageError
 from srcache.files import user_folder
 from srcache.files.objects import ObjectFolder, ObjectInfo, object_folder
 from srcache.files.urls import checked_url, local_name
-from srcache.images import Decoded, decode_both
+from srcache.images import AS_EVER, Colors, Decoded, decode_both
 from srcache.keys import ImageKey, image_key
 from srcache.progress import Progress
 
@@ -76,9 +76,9 @@ class ObjectSource:
         """See `Source.label`."""
         return self._labels[index]
 
-    def load(self, index: int) -> Decoded:
+    def load(self, index: int, colors: Colors = AS_EVER) -> Decoded:
         """See `Source.load`."""
-        return decode_both(self.data(index) or b"")
+        return decode_both(self.data(index) or b"", colors)
 
     def classes(self) -> tuple[str, ...] | None:
         """See `Source.classes`."""
@@ -127,7 +127,7 @@ def scan_objects(
         classes=classes,
         unclassed=f"{url}: {unclassed}" if unclassed else "",
         problems=tuple(sorted(found.problems, key=lambda problem: problem.name)),
-        ignored=found.ignored,
+        passed_over=found.passed_over,
         source=ObjectSource(url, [row.name for row in rows], labels, classes or None),
     )
 
@@ -156,7 +156,7 @@ def _images_among(listing: dict[str, ObjectInfo]) -> tuple[Listing, list[str]]:
         if any(part.startswith(".") and part not in (".", "..") for part in parts):
             continue
         if os.path.splitext(name)[1].lower() not in SUFFIXES:
-            found.ignored += 1
+            found.pass_over(name)
         elif any(part in ("", ".", "..") for part in parts) or "\0" in name:
             found.problems.append(Problem(name, "bad_name", "the name is none of a file in a folder; rename it"))
         elif (problem := lacking_decoder(name)) is not None:

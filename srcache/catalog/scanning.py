@@ -104,7 +104,7 @@ def scan(
         unclassed=f"{root}: {found.unclassed}" if found.unclassed else "",
         root=base,
         problems=tuple(sorted(found.problems, key=lambda problem: problem.name)),
-        ignored=found.ignored,
+        passed_over=found.passed_over,
     )
 
 

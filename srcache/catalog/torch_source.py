@@ -10,7 +10,7 @@ from PIL import Image
 from srcache.catalog.base_transform import TakenOff
 from srcache.errors import CatalogError, ImageError, SrcacheError
 from srcache.files.locks import ForkLock
-from srcache.images import Decoded, Pixels, decode_both, read_file, to_pixels
+from srcache.images import AS_EVER, Colors, Decoded, Pixels, decode_both, decode_pillow, read_file
 
 _ONE_AT_A_TIME = ForkLock(patience=5)
 """Held while any data set is asked for an item; what a data set holds in turn, such as a zip's lock, is free then."""
@@ -78,9 +78,9 @@ class FolderSource:
         change = self._target_transform
         return _asked(index, lambda: change(target)) if change else target
 
-    def load(self, index: int) -> Decoded:
+    def load(self, index: int, colors: Colors = AS_EVER) -> Decoded:
         """The image of an item; see `Source`."""
-        return decode_both(read_file(self._home / self._samples[index][0]))
+        return decode_both(read_file(self._home / self._samples[index][0]), colors)
 
     def classes(self) -> tuple[str, ...] | None:
         """The names of the labels 0, 1, …; see `Source`."""
@@ -129,13 +129,13 @@ class ItemsSource:
         target, change = int(self._targets[index]), self._dataset.target_transform
         return _asked(index, lambda: change(target)) if change else target
 
-    def load(self, index: int) -> Decoded:
+    def load(self, index: int, colors: Colors = AS_EVER) -> Decoded:
         """The image of an item; see `Source`."""
         image = self._item(index)[0]
         if not isinstance(image, Image.Image):
             pixels = _asked(index, lambda: _pixels(image))
             return Decoded(pixels, pixels)
-        found: Decoded = _asked(index, lambda: Decoded(to_pixels(image), np.asarray(image.convert("RGB"))))
+        found: Decoded = _asked(index, lambda: decode_pillow(image, colors))
         return found
 
     def classes(self) -> tuple[str, ...] | None:

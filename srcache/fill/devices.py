@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 import traceback
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
@@ -286,6 +287,7 @@ def _sum(reports: Sequence[FillReport], settings: FillSettings) -> FillReport:
         seconds=max(report.seconds for report in reports),
         engine_seconds=engine_seconds,
         padding=wasted / engine_seconds if engine_seconds else 0.0,
+        notes=dict(sum((Counter(report.notes) for report in reports), Counter())),
         device=", ".join(report.device for report in reports if report.device) or None,
         mode=next((report.mode for report in reports if report.mode), None),
         part=settings.part,

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from srcache.cache.failures import failures_by_reason
 from srcache.cache.manifest import Cache, RecipeFolder, create_cache, open_cache
 from srcache.catalog.rows import Catalog
+from srcache.catalog.sources import require_profiles
 from srcache.engine.registry import find_engine
 from srcache.errors import CacheError
 from srcache.fill.feeding import FillCounts, FillJob, load_engine, start_service, submit_all
@@ -60,6 +61,7 @@ def fill(
         FillInterrupted: Ctrl-C; the batch in hand was finished.
     """
     settings = settings or FillSettings()
+    require_profiles(catalog.source, recipe.colors)
     opened, folder = open_folder(recipe, cache, settings)
     rows = settings.part.of(catalog) if settings.part else catalog
     return fill_share(folder, Share(rows, catalog.digest, lambda: keep(opened, catalog)), settings, progress)
@@ -162,6 +164,7 @@ def _run(job: FillJob, folder: RecipeFolder, store: Store, report: FillReport, p
         meanwhile=counts.meanwhile,
         failed=failures_by_reason(counts.failures),
         failures=tuple(counts.failures),
+        notes=dict(counts.notes),
         seconds=time.perf_counter() - started,
         engine_seconds=service.calls.seconds,
         padding=service.calls.padded / max(1, service.calls.computed),
@@ -231,6 +234,7 @@ def _receipt(report: FillReport, job: FillJob) -> dict[str, Any]:
         "padding": round(report.padding, 4),
         "interrupted": report.interrupted,
         **({"waiting": report.waiting} if report.waiting else {}),
+        **({"notes": dict(sorted(report.notes.items()))} if report.notes else {}),
         "engine": job.recipe.engine,
         "mode": report.mode,
         "batch": job.settings.batch or find_engine(job.recipe.engine).info.batch,

@@ -81,6 +81,7 @@ class FillReport:
         interrupted: whether the run was stopped before its end.
         part: which part of the images all this is about; None for all.
         writers: ids of the processes that did it, where several did; `killed` more were killed, and started anew.
+        notes: of the images that this run decoded, how many took what to become RGB; see `srcache.images.NOTES`.
         waiting: entries that are on this machine only, though the cache lies below a URL: none unless other processes
             of this machine fill it too.
     """
@@ -104,6 +105,7 @@ class FillReport:
     writers: tuple[str, ...] = ()
     killed: int = 0
     waiting: int = 0
+    notes: dict[str, int] = field(default_factory=dict)
 
     @property
     def left(self) -> int:

@@ -1,6 +1,13 @@
 """Bytes ↔ arrays ↔ tensors: the only codec code. An image is RGB, uint8, of shape (height, width, 3)."""
 
 from srcache.images.apart import told_of as told_of
+from srcache.images.colors import AS_EVER as AS_EVER
+from srcache.images.colors import NOTES as NOTES
+from srcache.images.colors import PROFILES as PROFILES
+from srcache.images.colors import Colors as Colors
+from srcache.images.colors import background_name as background_name
+from srcache.images.colors import count_notes as count_notes
+from srcache.images.colors import refuse_in_memory as refuse_in_memory
 from srcache.images.decoders import Decoder as Decoder
 from srcache.images.decoders import decoders_in_use as decoders_in_use
 from srcache.images.decoding import decode as decode
@@ -19,6 +26,8 @@ from srcache.images.encoding import suffix_of as suffix_of
 from srcache.images.heic_files import can_read_heic as can_read_heic
 from srcache.images.heic_files import heic_advice as heic_advice
 from srcache.images.pillow import Decoded as Decoded
+from srcache.images.pillow import decode_pillow as decode_pillow
+from srcache.images.pillow import header_notes as header_notes
 from srcache.images.pillow import image_sides as image_sides
 from srcache.images.pillow import to_pixels as to_pixels
 from srcache.images.pixels import FILTERS as FILTERS

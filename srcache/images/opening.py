@@ -7,6 +7,7 @@ were registered with it; so its one loop stands here, and asks neither. Formats 
 import io
 import struct
 from collections.abc import Iterator
+from typing import IO
 
 from PIL import Image, UnidentifiedImageError
 
@@ -20,18 +21,26 @@ _NOT_THIS_FORMAT = (SyntaxError, IndexError, TypeError, struct.error)
 """What Pillow's formats raise over a file that is of another."""
 
 
-def open_image(data: bytes | memoryview) -> Image.Image:
+def open_image(data: bytes | memoryview | IO[bytes]) -> Image.Image:
     """Read a file's header, `apart`; the image is to be closed.
 
     Raises:
         ImageError: no format of an image's, or one that is not read here (`unsupported`).
         Exception: whatever a decoder raises over a header that it does not like.
     """
-    if is_heic(data):
-        return open_heic(data)
-    if bytes(data[: len(SIGNATURE)]) == SIGNATURE:
-        data = without_texts(data)
-    start, refusals, begun = bytes(data[:16]), list[str](), list[str]()
+    file = io.BytesIO(data) if isinstance(data, bytes | memoryview) else data
+    start = file.read(64)
+    file.seek(0)
+    if is_heic(start):
+        return open_heic(file.read())
+    if start.startswith(SIGNATURE):
+        file = io.BytesIO(without_texts(file.read()))
+    return _opened(file, start[:16])
+
+
+def _opened(file: IO[bytes], start: bytes) -> Image.Image:
+    """What the first format makes of a file that takes it for its own."""
+    refusals, begun = list[str](), list[str]()
     for kind in _kinds():
         factory, accept = Image.OPEN[kind]
         try:
@@ -39,7 +48,8 @@ def open_image(data: bytes | memoryview) -> Image.Image:
             if isinstance(accepted, str):
                 refusals.append(accepted)
             elif accepted:
-                return factory(io.BytesIO(data), "")
+                file.seek(0)
+                return factory(file, "")
         except _NOT_THIS_FORMAT as error:
             begun += [f"the file begins like {kind}, but its header cannot be read ({error})"] if accept else []
     if begun:

@@ -3,12 +3,15 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from srcache.errors import ImageError, SrcacheError
 from srcache.images.apart import apart
+from srcache.images.colors import AS_EVER, Colors, Reading, note_header, note_profile, to_rgb
 from srcache.images.opening import open_image
 from srcache.images.orientation import turn_of, upright
 from srcache.images.pixels import Pixels, require_pixels
@@ -18,14 +21,25 @@ from srcache.images.pixels import Pixels, require_pixels
 class Decoded:
     """An image as srcache sees it, and as `PIL.Image.open(file).convert("RGB")` would.
 
-    The two are the same array unless the file has an orientation, transparency or more than 8 bits.
+    Attributes:
+        rgb: the pixels, of the colours that were asked for.
+        plain: as Pillow has them; the same array unless the file has an orientation, transparency or more than 8 bits.
+        as_ever: the pixels in the default colours, which keys are made of; None if those are what was asked for.
+        notes: what the file took; see `colors.NOTES`.
     """
 
     rgb: Pixels
     plain: Pixels
+    as_ever: Pixels | None = None
+    notes: frozenset[str] = frozenset()
+
+    @property
+    def keyed(self) -> Pixels:
+        """The pixels that keys are made of."""
+        return self.rgb if self.as_ever is None else self.as_ever
 
 
-def decode_by_pillow(data: bytes | memoryview) -> Decoded:
+def decode_by_pillow(data: bytes | memoryview, reading: Reading | None = None) -> Decoded:
     """A file's bytes in whatever format Pillow reads.
 
     Raises:
@@ -33,9 +47,7 @@ def decode_by_pillow(data: bytes | memoryview) -> Decoded:
     """
     with opened(data) as image:
         _refuse(image)
-        rgb = np.asarray(_to_rgb(image))
-        plain = rgb if _is_plain(image) else np.asarray(image.convert("RGB"))
-    return Decoded(rgb, plain)
+        return _decoded(image, Reading() if reading is None else reading)
 
 
 def is_upright(data: bytes | memoryview, kind: str) -> bool:
@@ -44,8 +56,38 @@ def is_upright(data: bytes | memoryview, kind: str) -> bool:
     Raises:
         ImageError: it cannot be opened.
     """
-    with apart(counted=False), opened(data) as image:
+    with opened(data, counted=False) as image:
         return image.format == kind and _is_plain(image)
+
+
+def header_notes(path: Path, colors: Colors = AS_EVER) -> frozenset[str]:
+    """What a file will take to become RGB, as far as its header says; see `colors.NOTES`. Nothing if it is damaged.
+
+    Only its header is read: of an image with an alpha channel it is not known whether anything is transparent.
+    """
+    reading = Reading(colors)
+    try:
+        with path.open("rb") as file, opened(file, counted=False) as image:
+            note_header(image, reading.notes)
+            if image.has_transparency_data:
+                reading.notes.add("alpha")
+            if (image.format != "PNG" or "exif" in image.info) and turn_of(image) is not None:
+                reading.notes.add("rotated")
+            note_profile(image.info.get("icc_profile"), image.mode, reading)
+    except (OSError, ImageError):
+        return frozenset()
+    return frozenset(reading.notes)
+
+
+def profile_of(data: bytes | memoryview) -> bytes | None:
+    """The ICC profile in a file's header, if there is one.
+
+    Raises:
+        ImageError: it cannot be opened.
+    """
+    with opened(data, counted=False) as image:
+        profile: bytes | None = image.info.get("icc_profile")
+        return profile
 
 
 def image_sides(data: bytes | memoryview) -> tuple[int, int]:
@@ -61,25 +103,34 @@ def image_sides(data: bytes | memoryview) -> tuple[int, int]:
         return image.height, image.width
 
 
-def to_pixels(image: "Image.Image") -> Pixels:
-    """A Pillow image in memory → RGB pixels, settled as `decode` settles a file.
+def to_pixels(image: "Image.Image", colors: Colors = AS_EVER) -> Pixels:
+    """A Pillow image in memory → RGB pixels, settled as `decode` settles a file; see `decode_pillow`."""
+    return decode_pillow(image, colors).rgb
+
+
+def decode_pillow(image: "Image.Image", colors: Colors = AS_EVER) -> Decoded:
+    """A Pillow image in memory, settled as `decode` settles a file.
 
     Raises:
         ImageError: a mode that has no one way to RGB, or an image that was opened but not yet read, and is damaged.
     """
     with apart(), decoding():
         _refuse(image)
-        return np.asarray(_to_rgb(image))
+        return _decoded(image, Reading(colors))
 
 
 @contextmanager
-def opened(data: bytes | memoryview) -> Iterator[Image.Image]:
+def opened(data: bytes | memoryview | IO[bytes], counted: bool = True) -> Iterator[Image.Image]:
     """A file's image, whose header was read; the limit of its pixels is not asked.
+
+    Args:
+        data: a file's bytes; or the file, open, of which only the beginning is read where a header stands there.
+        counted: whether what Pillow warns of is told.
 
     Raises:
         ImageError: it cannot be opened, or what is done with it within fails.
     """
-    with apart(), decoding(), open_image(data) as image:
+    with apart(counted), decoding(), open_image(data) as image:
         yield image
 
 
@@ -98,6 +149,19 @@ def decoding() -> Iterator[None]:
         raise image_error(error) from error
 
 
+def _decoded(image: Image.Image, reading: Reading) -> Decoded:
+    """An image that was opened or made: loaded, turned upright, and converted to RGB."""
+    note_header(image, reading.notes)
+    if turn_of(image) is not None:
+        reading.notes.add("rotated")
+    stands = upright(image)
+    rgb = np.asarray(to_rgb(stands, reading))
+    plain = rgb if _is_plain(image) and reading.colors == AS_EVER else np.asarray(image.convert("RGB"))
+    differs = reading.notes & {"profile_applied", "alpha"} and reading.colors != AS_EVER
+    as_ever = np.asarray(to_rgb(stands)) if differs else None
+    return Decoded(rgb, plain, as_ever, frozenset(reading.notes))
+
+
 def image_error(error: Exception) -> ImageError:
     """What a decoder raised, as the reason and the sentence of an ImageError."""
     text = str(error)
@@ -110,38 +174,11 @@ def image_error(error: Exception) -> ImageError:
     return ImageError("unreadable", f"the image is damaged ({text})")
 
 
-def over_white(image: Image.Image) -> Image.Image:
-    """An image with transparency, laid over white."""
-    rgba = image.convert("RGBA")
-    white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-    return Image.alpha_composite(white, rgba).convert("RGB")
-
-
 def _refuse(image: Image.Image) -> None:
     require_pixels(image.width, image.height)
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format not in ("MPO", "HEIF"):
         raise ImageError("animated", f"expected one image, but the file has {frames} frames; extract them first")
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    image = upright(image)
-    if image.mode.startswith("I"):
-        image = _eight_bit(image)
-    if image.mode == "F":
-        raise ImageError("unsupported", "floating-point pixels have no agreed range; convert the file to 8 or 16 bit")
-    if image.has_transparency_data:
-        return over_white(image)
-    return image.convert("RGB")
-
-
-def _eight_bit(image: Image.Image) -> Image.Image:
-    values = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
-        raise ImageError("unsupported", "pixels beyond 16 bits have no agreed range; convert the file to 8 or 16 bit")
-    if isinstance(clear := image.info.get("transparency"), int):
-        values[values == clear] = 65535
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
 
 
 def _is_plain(image: Image.Image) -> bool:

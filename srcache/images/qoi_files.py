@@ -7,14 +7,15 @@ import qoi
 from PIL import Image
 
 from srcache.errors import ImageError
-from srcache.images.pillow import decoding, over_white
+from srcache.images.colors import Reading, note_profile, over_background
+from srcache.images.pillow import decoding
 from srcache.images.pixels import Pixels, require_pixels
 
 _QOI_END = b"\0\0\0\0\0\0\0\1"
 
 
-def decode_qoi(data: bytes | memoryview) -> Pixels:
-    """A QOI file → RGB pixels; alpha is laid over white.
+def decode_qoi(data: bytes | memoryview, reading: Reading | None = None) -> Pixels:
+    """A QOI file → RGB pixels; alpha is laid over the background, which is white if nothing else is said.
 
     Raises:
         ImageError: as `decode`.
@@ -27,4 +28,6 @@ def decode_qoi(data: bytes | memoryview) -> Pixels:
         raise ImageError("unreadable", "the QOI header makes no sense")
     with decoding():
         pixels: Pixels = qoi.decode(data)
-    return pixels if channels == 3 else np.asarray(over_white(Image.fromarray(pixels)))
+    if reading is not None:
+        note_profile(None, "RGB", reading)
+    return pixels if channels == 3 else np.asarray(over_background(Image.fromarray(pixels), reading))

@@ -7,7 +7,7 @@ from typing import Any
 
 from srcache.engine.interface import Tiling
 from srcache.errors import RecipeError
-from srcache.images import parse_codec
+from srcache.images import PROFILES, background_name, parse_codec
 from srcache.recipe.degradation import Degradation
 
 SIZES = ("scale", "source")
@@ -94,5 +94,7 @@ FIELDS: dict[str, Callable[[Any], Any]] = {
     "color_fix": _optional(_text("color_fix")),
     "seed": _integer("seed", 2**63 - 1),
     "codec": _optional(_lossy),
+    "color_profile": _text("color_profile", *PROFILES),
+    "background": background_name,
 }
 """Field → what it makes of a value as YAML gives it; each raises a ConfigError that says what is wrong."""

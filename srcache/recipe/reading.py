@@ -14,7 +14,7 @@ from srcache.engine.registry import find_engine
 from srcache.errors import Mistakes, RecipeError
 from srcache.files import read_text, shipped_texts, yaml_mapping
 from srcache.recipe.fields import FIELDS, plain_options
-from srcache.recipe.recipe import Recipe
+from srcache.recipe.recipe import Recipe, without_late_defaults
 from srcache.weights.resolve import require_weights, resolve_weights
 
 _WANTED = " of a recipe's fields"
@@ -121,7 +121,7 @@ def restore(text: str, origin: str) -> Recipe:
 def dump(recipe: Recipe) -> str:
     """A recipe as YAML, complete, for people and for `restore`."""
     head = f"# fingerprint {recipe.fingerprint}: everything here that is not `name` decides what the images look like\n"
-    return head + yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True)
+    return head + yaml.safe_dump(without_late_defaults(recipe.to_dict()), sort_keys=False, allow_unicode=True)
 
 
 def _mapping(text: str, origin: str) -> dict[str, Any]:

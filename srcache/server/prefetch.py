@@ -106,7 +106,7 @@ class Prefetch:
             try:
                 path = site.catalog.rows[place].path
                 hold.resize(path.stat().st_size if path else 0)
-                decoded = site.catalog.load(place, check=True)
+                decoded = site.catalog.load(place, check=True, colors=recipe.recipe.colors)
                 height, width, _ = decoded.rgb.shape
                 hold.resize(
                     min(site.budget.most, max(DECODING * height * width, making_bytes((height, width), recipe.recipe)))

@@ -76,7 +76,7 @@ def test_failures_are_listed_and_cut_short(tmp_path, srcache):
         (tmp_path / f"in/bad{number:02}.png").write_bytes(b"no image")
     printed = srcache("prepare", "lr", tmp_path / "in", tmp_path / "lr", "--factor", 2)
     assert printed.code == 1
-    assert printed.out == f"{tmp_path / 'lr'}: 1 file written, 0 there already\n"
+    assert printed.out == f"{tmp_path / 'lr'}: 1 file written, 0 there already\nimages: 11 duplicates\n"
     lines = printed.err.splitlines()
     assert len(lines) == 11
     assert re.match(r"  \w+: bad00\.png: ", lines[0])
@@ -149,6 +149,7 @@ def test_images_that_are_too_small_are_failures(
         "failed": {"too_small": 9},
         "counts": {},
         "doubles": [],
+        "treated": {},
     }
     assert document["failures"][0]["reason"] == "too_small"
     assert run(words) == 1

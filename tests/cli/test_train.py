@@ -49,7 +49,7 @@ def test_the_document(stripes, tmp_path, srcache):
     assert (document["schema"], document["ok"], document["failures"]) == ("srcache.train/1", True, [])
     assert list(document["result"]) == [
         *("folder", "arm", "classes", "best_epoch", "metrics", "balance", "device", "seconds", "stopped", "reused"),
-        *("weights", "inputs", "versions", "network", "seed", "epochs"),
+        *("weights", "inputs", "versions", "network", "seed", "epochs", "treated"),
     ]
     assert document["result"]["balance"]["validation"] == {"across": 3, "down": 3}
     assert document["result"]["reused"] is False

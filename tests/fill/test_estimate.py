@@ -48,9 +48,9 @@ def test_a_large_data_set_is_probed_all_over_and_scaled_up(make_image, tmp_path,
     catalog, loaded = scan(tmp_path / "photos"), set()
     load = type(catalog).load
 
-    def noting(self, index, check=False):
+    def noting(self, index, **how):
         loaded.add(index)
-        return load(self, index, check)
+        return load(self, index, **how)
 
     monkeypatch.setattr(type(catalog), "load", noting)
     found = estimate(catalog, load_recipe("bicubic"), tmp_path / "cache", CPU)

@@ -42,10 +42,10 @@ def test_memory_that_runs_out_over_one_image_is_that_image_s_failure(photos, tmp
     catalog = scan(photos)
     load = type(catalog).load
 
-    def heavy(self, index, check=False):
+    def heavy(self, index, **how):
         if self.rows[index].name == "bark/bark0.png":
             raise MemoryError
-        return load(self, index, check)
+        return load(self, index, **how)
 
     monkeypatch.setattr(type(catalog), "load", heavy)
     report = fill(catalog, load_recipe("bicubic"), tmp_path / "cache", CPU)
@@ -164,7 +164,7 @@ def test_what_others_stored_meanwhile_is_not_decoded_and_is_counted_apart(photos
     monkeypatch.setattr(srcache.fill.run, "load_engine", with_company)
     monkeypatch.setattr("srcache.stores.shard_home.LocalHome.look_every", 0.0)
     monkeypatch.setattr(
-        type(catalog), "load", lambda self, index, check=False: (loads.update([index]), load(self, index, check))[1]
+        type(catalog), "load", lambda self, index, **how: (loads.update([index]), load(self, index, **how))[1]
     )
     report = fill(catalog, recipe, tmp_path / "cache", settings)
     assert (report.wanted, report.stored, report.added, report.meanwhile, report.left) == (24, 0, 15, 9, 0)

@@ -26,7 +26,7 @@ from srcache.dataset.augmented import SRAugmentedDataset
 from srcache.dataset.items import Items, open_items, require_complete
 from srcache.dataset.policy import Policy
 from srcache.errors import CatalogError, ConfigError
-from srcache.images import Pixels, resize
+from srcache.images import AS_EVER, Pixels, resize
 from srcache.keys import ImageKey, image_key
 from srcache.recipe.reading import load_recipe
 from srcache.recipe.recipe import Recipe
@@ -135,6 +135,8 @@ def arm_dataset(
     inputs: dict[str, Any] = {"arm": arm, "images": catalog.digest}
     if known is not None and arm not in ("lr", "hr"):
         inputs["recipe"] = known.fingerprint
+    if known is not None and known.colors != AS_EVER:
+        inputs["colors"] = [known.color_profile, known.background]
     if pairs is not None and (arm not in ARMS or arm == "hr"):
         inputs["hr"] = open_catalog(pairs).digest
     if arm in ("lr", "hr", "bicubic"):
@@ -231,11 +233,11 @@ def _dataset(
 
 def _reader(arm: str, catalog: Catalog, pairs: Any, recipe: Recipe | None) -> Callable[[int], Pixels]:
     """What reads an image of lr, hr or bicubic."""
-    degradation = recipe.degradation if recipe else None
+    degradation, colors = (recipe.degradation, recipe.colors) if recipe else (None, AS_EVER)
     if arm == "hr":
-        items = open_items(catalog, pairs, degradation)
+        items = open_items(catalog, pairs, degradation, colors=colors)
         return items.hr if pairs is not None else partial(_read_base, items)
-    items = open_items(catalog, None, degradation)
+    items = open_items(catalog, None, degradation, colors=colors)
     if arm == "lr":
         return items.lr
     if recipe is None:

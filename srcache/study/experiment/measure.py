@@ -91,7 +91,11 @@ def measure_quality(
     choice, out = experiment.quality, runner.out
     factor = experiment.degradation.factor if experiment.degradation.mod_crop else 1
     convention = Convention(
-        channel=choice.channel, crop_border=choice.crop_border, resize=choice.resize, mod_crop=factor
+        channel=choice.channel,
+        crop_border=choice.crop_border,
+        resize=choice.resize,
+        mod_crop=factor,
+        colors=experiment.degradation.colors,
     )
     reference = runner.images("hr", "main", "test")
     inputs = {

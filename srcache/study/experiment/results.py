@@ -130,6 +130,7 @@ def _data(data: DataSets) -> dict[str, Any]:
         "counts": {split: dict(counts) for split, counts in data.counts.items()},
         "digests": {kind: dict(digests) for kind, digests in data.digests.items()},
         "samples_note": data.note,
+        "treated": dict(data.treated),
     }
 
 

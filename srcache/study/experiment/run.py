@@ -191,6 +191,13 @@ class _Run:
                 f"recipe {choice.name} makes LR from HR ({recipe.degradation}), but LR images of an experiment are "
                 "files; leave its degradation out, and say it in the experiment's"
             )
+        own = self._experiment.degradation
+        if recipe.colors != own.colors:
+            raise ConfigError(
+                "the recipe and the experiment's degradation need the same color_profile and background, or LR and HR "
+                f"have different colours; recipe {choice.name} has {recipe.color_profile} and {recipe.background}, the "
+                f"degradation {own.color_profile} and {own.background}"
+            )
         return recipe
 
     def _data(self) -> DataSets:

@@ -59,11 +59,11 @@ def make_split(
     splits = [where[row.key] for row in catalog.rows]
 
     def work(index: int) -> ImageOutcome:
-        path = target / splits[index] / names[index]
-        if not path.exists():
-            catalog.load(index, check=True)  # a file that no command can use is told now, and goes into no split
+        path, notes = target / splits[index] / names[index], frozenset[str]()
+        if not path.exists():  # a file that no command can use is told now, and goes into no split
+            notes = catalog.load(index, check=True).notes
         written = place_file(catalog.rows[index], path, link)
-        return ImageOutcome(written=int(written), kept=int(not written))
+        return ImageOutcome(written=int(written), kept=int(not written), notes=notes)
 
     prepared = process_images(catalog, (target,), work, progress)
     left_out = {problem.name for problem in prepared.failures}

@@ -97,10 +97,11 @@ def measure_folders(
     enough, too_few, found = list(metrics), list[Skipped](), None
     places = None if reference is None else Path(reference), Path(test)
     if any(least_images(name) > 1 for name in metrics):  # nobody should fetch weights to learn that images are few
-        found = pair_up(*places, settings.pick)
+        found = pair_up(*places, settings.pick, convention.colors)
         enough, too_few = _metrics_for(metrics, len(found.pairs), settings)
     wanted, skipped = _usable_metrics(enough, settings)
-    found = found or pair_up(*places, settings.pick)
+    found = found or pair_up(*places, settings.pick, convention.colors)
+    convention = replace(convention, colors=found.colors)
     scorers, unopened = _open_scorers(wanted, settings)
     measured = _Measurements(convention, tuple(name for name in wanted if name in BASIC), scorers, settings.advice)
     with TemporaryDirectory(prefix="srcache-quality-") as folder:
@@ -300,6 +301,7 @@ def _summary(metric: str, measured: _Measurements, seed: int) -> Summary:
     lower = scorer is not None and scorer.lower_better
     how = measured.convention
     geometry = {"crop_border": how.crop_border, "resize": how.resize, "mod_crop": how.mod_crop or 1}
+    geometry |= how.chosen_colors
     plain = {"metric": metric, **how.plain()} if scorer is None else {**scorer.convention, **geometry}
     text = str(how) if scorer is None else f"{how.geometry}, {scorer.text}"
     if metric in measured.sets:

@@ -93,14 +93,14 @@ def source_images(folder: RecipeFolder, lr: Any = None, hr: Any = None) -> Items
     Raises:
         CatalogError: the images are not what the recipe was made from.
     """
-    degradation = folder.recipe.degradation
+    degradation, colors = folder.recipe.degradation, folder.recipe.colors
     if degradation is not None:
         if hr is None or lr is not None:
             raise CatalogError(f"recipe {folder.path.name} makes LR from HR ({degradation}); give HR images, and no LR")
-        return open_items(hr, None, degradation)
+        return open_items(hr, None, degradation, colors=colors)
     if lr is None:
         raise CatalogError(f"recipe {folder.path.name} was made from LR images; give them, and HR beside them if any")
-    return open_items(lr, hr, None)
+    return open_items(lr, hr, None, colors=colors)
 
 
 def measure_safety(
