@@ -15,6 +15,7 @@ from .progress_bar import progress_bar
 from .ray_options import ray_options, ray_settings
 
 if TYPE_CHECKING:
+    from srcache.cache import FailedEntry
     from srcache.catalog import Catalog
     from srcache.catalog.parts import Part
     from srcache.fill import FillReport, FillSettings
@@ -173,13 +174,13 @@ def _build(catalog: "Catalog", task: _Task, as_json: bool) -> int:
     if as_json:
         click.echo(document("build", attributes(report, *_REPORTED, *_part_names(task.settings.part)), failures, ok))
     else:
-        click.echo(f"{report.folder}{_part_line(catalog, task.settings.part)}\n{_text(report, len(problems))}")
+        click.echo(f"{report.folder}{_part_line(catalog, task.settings.part)}\n{_text(report, problems)}")
         if failures:
             click.echo(failure_lines(failures), err=True)
     return 0 if ok else 1
 
 
-def _text(report: "FillReport", problems: int) -> str:
+def _text(report: "FillReport", problems: "list[FailedEntry]") -> str:
     rate = f"{duration(report.seconds)}, {report.added / report.seconds:.1f} images/s" if report.seconds else ""
     rows: list[tuple[str, int, str]] = [
         ("wanted", report.wanted, ""),

@@ -79,7 +79,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         return _fail(words, error.format_message(), "UsageError", 2, _usage(error))
     except SrcacheError as error:
-        return _fail(words, str(error), type(error).__name__, error.exit_code)
+        return _fail(words, str(error), type(error).__name__, error.exit_code, failures=getattr(error, "failures", ()))
     except (KeyboardInterrupt, click.Abort) as stop:
         return _fail(words, _interrupted(stop), "Interrupted", INTERRUPTED)
     except BrokenPipeError:
@@ -102,9 +102,11 @@ def _interrupt(_number: int, _frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _fail(words: list[str], message: str, kind: str, code: int, usage: str = "") -> int:
+def _fail(
+    words: list[str], message: str, kind: str, code: int, usage: str = "", failures: Sequence[object] = ()
+) -> int:
     if "--json" in words:
-        click.echo(error_document(_command_of(words), message, kind, code))
+        click.echo(error_document(_command_of(words), message, kind, code, failures))
     click.echo(f"{usage}srcache: {message}", err=True)
     return code
 

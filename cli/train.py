@@ -59,7 +59,8 @@ def command(
 
     The setting `monitor` decides which epoch is best: val_loss (the default), val_accuracy, or last. Validation and
     test images belong to the same arm as training images; DIR is laid out like --lr (like --hr, if there is no --lr).
-    The same command resumes a training that was killed; one that is finished is not repeated.
+    The same command resumes a training that was killed; one that is finished is not repeated. All images are read
+    before the first epoch: if some cannot be used, all of them are listed, and nothing is trained.
 
     \b
     srcache train --lr lr/train --validation lr/validation --arm lr --out runs/lr --set network=thesis-lr
@@ -67,7 +68,9 @@ def command(
     """
     from tqdm import tqdm
 
+    from srcache.study.arms import require_usable
     from srcache.study.train import read_settings, train_run
+    from srcache.study.train.runs import RECORD
 
     settings = read_settings(changes)
     sources = _Sources(
@@ -90,6 +93,9 @@ def command(
 
     if not as_json:
         click.echo(_balance({name: data.balance for name, data in sets.named.items()}))
+    if not (out / RECORD).exists():
+        with progress_bar("check") as show:
+            require_usable(sets, settings.epochs, show)
     with progress_bar("train", "step") as show:
         run = train_run(sets, out, settings, show, print_epoch, replace=replace)
     click.echo(document("train", _result(run)) if as_json else _text(run))

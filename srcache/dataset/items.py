@@ -47,6 +47,7 @@ class Items:
     Attributes:
         transform: the base's own transform, which was taken off it; None if it has none.
         classes: the names of the labels 0, 1, …; None if the base has none.
+        left_out: what could not be catalogued, and is no item.
         dropped: what the base would do to its items and cannot be done here, in words; empty if there is nothing.
     """
 
@@ -60,6 +61,7 @@ class Items:
         rows = catalog.rows if catalog else ()
         self.transform: Callable[[Any], Any] | None = source.transform
         self.classes = source.classes()
+        self.left_out = catalog.problems if catalog else ()
         self.dropped: str = getattr(source, "dropped", "")
         self._source, self._degradation = source, degradation
         self._names = _PackedTexts(row.name for row in rows) if catalog else None

@@ -11,7 +11,7 @@ set have the same length, labels and order, and one name and key for the same im
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,12 +19,13 @@ from typing import Any
 
 import numpy as np
 
+from srcache.cache.failures import FailedEntry, not_catalogued
 from srcache.cache.manifest import Cache, RecipeFolder, open_cache
 from srcache.catalog.rows import Catalog
 from srcache.catalog.scanning import open_catalog
 from srcache.dataset.augmented import SRAugmentedDataset
-from srcache.dataset.items import Items, open_items, require_complete
-from srcache.dataset.policy import Policy
+from srcache.dataset.items import Items, open_items
+from srcache.dataset.policy import Policy, Variant
 from srcache.errors import CatalogError, ConfigError
 from srcache.images import Pixels, resize
 from srcache.keys import ImageKey, image_key
@@ -50,6 +51,10 @@ class ArmDataset:
         read: gives the image at a place of the base.
         on_epoch: called with an epoch that begins; None where no variant is chosen by it.
         unclassed: why a CSV file that has labels, or something like them, has no classes.
+        root: the folder that names are relative to, if there is one.
+        left_out: files of the base that could not be catalogued, and therefore are no images of the arm.
+        read_all: reads an image at a place of the base in every variant that it has in these epochs; None where it has
+            one only.
     """
 
     arm: str
@@ -62,6 +67,9 @@ class ArmDataset:
     read: Callable[[int], Pixels]
     on_epoch: Callable[[int], None] | None = None
     unclassed: str = ""
+    root: Path | None = None
+    left_out: tuple[FailedEntry, ...] = ()
+    read_all: Callable[[int, Iterable[int]], None] | None = None
 
     def __len__(self) -> int:
         return len(self.places)
@@ -78,6 +86,17 @@ class ArmDataset:
         """Images per class."""
         counts = Counter(self.labels)
         return {name: counts[name] for name in self.classes}
+
+    def check(self, index: int, epochs: Iterable[int]) -> None:
+        """Read one of the images, in every variant that it has in these epochs.
+
+        Raises:
+            ImageError, MissError: it cannot be read.
+        """
+        if self.read_all is not None:
+            self.read_all(self.places[index], epochs)
+        else:
+            self.read(self.places[index])
 
     def set_epoch(self, epoch: int) -> None:
         """Choose variants anew, where a policy does; from 0."""
@@ -106,7 +125,7 @@ def arm_dataset(
     recipe: str | Path | Recipe | None = None,
     seed: int = 0,
 ) -> ArmDataset:
-    """The images of an arm.
+    """The images of an arm. What could not be catalogued is in its `left_out`, and not among them.
 
     Args:
         arm: lr, hr, sr, bicubic or a policy's text.
@@ -120,7 +139,7 @@ def arm_dataset(
 
     Raises:
         ConfigError: what the arm needs was not given, or is not there.
-        CatalogError: images that cannot be used, or HR images that are missing.
+        CatalogError: there are no images, or HR images are missing.
     """
     known, folder = _recipe(cache, recipe, arm not in ("lr", "hr"))
     degradation = known.degradation if known else None
@@ -130,7 +149,7 @@ def arm_dataset(
     if (lr if needed == "lr" else hr) is None:
         raise ConfigError(f"arm {arm} needs {needed}: a folder of images")
     base = lr if lr is not None else hr
-    catalog = require_complete(open_catalog(base))
+    catalog = open_catalog(base)
     pairs = hr if lr is not None else None
     inputs: dict[str, Any] = {"arm": arm, "images": catalog.digest}
     if known is not None and arm not in ("lr", "hr"):
@@ -200,7 +219,8 @@ def _from_cache(
     )
     if data.measurements is not None:
         inputs["measurements"] = data.measurements
-    return _dataset(arm, catalog, inputs, partial(_read_variant, data), data.set_epoch)
+    images = _dataset(arm, catalog, inputs, partial(_read_variant, data))
+    return replace(images, on_epoch=data.set_epoch, read_all=partial(_read_variants, data))
 
 
 def _dataset(
@@ -208,7 +228,6 @@ def _dataset(
     catalog: Catalog,
     inputs: Mapping[str, Any],
     read: Callable[[int], Pixels],
-    on_epoch: Callable[[int], None] | None = None,
 ) -> ArmDataset:
     """All images of a catalog as an arm; the classes of a folder or a CSV file are those that it has images of."""
     labels = tuple(row.label for row in catalog.rows)
@@ -224,8 +243,9 @@ def _dataset(
         inputs=inputs,
         places=tuple(range(len(catalog.rows))),
         read=read,
-        on_epoch=on_epoch,
         unclassed=catalog.unclassed,
+        root=catalog.root,
+        left_out=not_catalogued(catalog.problems),
     )
 
 
@@ -245,6 +265,18 @@ def _reader(arm: str, catalog: Catalog, pairs: Any, recipe: Recipe | None) -> Ca
 
 def _read_variant(data: SRAugmentedDataset, index: int) -> Pixels:
     return np.asarray(data[index][0])
+
+
+def _read_variants(data: SRAugmentedDataset, index: int, epochs: Iterable[int]) -> None:
+    reader, seen = data.reader, set[Variant]()
+    for epoch in epochs:
+        variant = reader.chooser.pick(reader.items.key(index), epoch)
+        if variant not in seen:
+            seen.add(variant)
+            for _ in reader.read([index], epoch):
+                pass
+        if not reader.chooser.varies:
+            return
 
 
 def _read_base(items: Items, index: int) -> Pixels:

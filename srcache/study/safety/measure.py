@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from srcache.cache.failures import FailedEntry, failures_by_reason
+from srcache.cache.failures import FailedEntry, failed_image, failures_by_reason, not_catalogued
 from srcache.cache.manifest import RecipeFolder
 from srcache.catalog.names import stem_of
+from srcache.catalog.scanning import scan
 from srcache.dataset.items import Items, open_items
 from srcache.dataset.scores import TABLE, LabelScore, begin_scores, read_scores, write_scores
 from srcache.errors import CacheError, CatalogError, ChecksumError, ConfigError, ImageError, PolicyError
@@ -97,10 +98,15 @@ def source_images(folder: RecipeFolder, lr: Any = None, hr: Any = None) -> Items
     if degradation is not None:
         if hr is None or lr is not None:
             raise CatalogError(f"recipe {folder.path.name} makes LR from HR ({degradation}); give HR images, and no LR")
-        return open_items(hr, None, degradation)
+        return open_items(_listed(hr), None, degradation)
     if lr is None:
         raise CatalogError(f"recipe {folder.path.name} was made from LR images; give them, and HR beside them if any")
-    return open_items(lr, hr, None)
+    return open_items(_listed(lr), hr, None)
+
+
+def _listed(images: Any) -> Any:
+    """A folder or a CSV file as a catalog, which may lack files that cannot be read; they are told with the others."""
+    return scan(images) if isinstance(images, str | Path) else images
 
 
 def measure_safety(
@@ -151,7 +157,7 @@ def measure_safety(
         measured=len(todo) - len(failures),
         known=len(wanted) - len(todo),
         absent=absent,
-        failures=tuple(failures),
+        failures=(*not_catalogued(items.left_out), *failures),
         rows=tuple(rows[name] for name in wanted if name in rows),
     )
 
@@ -193,7 +199,7 @@ class _Measurement:
                     try:
                         rows[name] = self._score(name, place, loaded.result())
                     except ImageError as error:
-                        failures.append(FailedEntry(name, self._items.name(place), error.reason, str(error)))
+                        failures.append(failed_image(name, self._items.name(place), error))
                     if progress is not None:
                         progress(done, len(todo))
                     if time.monotonic() - written > _WRITE_EVERY:
