@@ -111,6 +111,16 @@ class BatchReader:
                     self.counters.count(kind, number)
                 self.counters.count(kind.removeprefix("missed_to_"), number)
 
+    def look(self, place: int, variant: Variant) -> None:
+        """Read one variant of an item, to see whether it can be read; it counts as nothing served.
+
+        Raises:
+            MissError, ImageError, DamagedError: as `read`.
+        """
+        item = Chosen(place, self.items.key(place), variant)
+        with self.images.view() as view:
+            self._pixels(item, self._find(view, [item]).get(0), None)
+
     def _choose(self, places: Sequence[int], epoch: int) -> list[Chosen]:
         """Before the store is looked at: a choice by measurements asks it for the keys of files."""
         keyed = [(place, self.items.key(place)) for place in places]

@@ -273,8 +273,7 @@ def _read_variants(data: SRAugmentedDataset, index: int, epochs: Iterable[int]) 
         variant = reader.chooser.pick(reader.items.key(index), epoch)
         if variant not in seen:
             seen.add(variant)
-            for _ in reader.read([index], epoch):
-                pass
+            reader.look(index, variant)
         if not reader.chooser.varies:
             return
 
