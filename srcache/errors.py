@@ -152,12 +152,22 @@ class MissingExtraError(MachineError):
     """
 
     def __init__(self, package: str, extra: str | None, purpose: str) -> None:
-        wanted = f"'srcache[{extra}]'" if extra else package
-        super().__init__(f"{purpose} needs {package}, which is not installed; run: pip install {wanted}")
+        advice = extra_advice(extra) if extra else f"run: pip install {package}"
+        super().__init__(f"{purpose} needs {package}, which is not installed; {advice}")
         self._args = (package, extra, purpose)
 
     def __reduce__(self) -> tuple[type["MissingExtraError"], tuple[str, str | None, str]]:
         return type(self), self._args
+
+
+def extra_command(extra: str) -> str:
+    """The command that installs an extra, given where srcache was cloned to; srcache is on no package index."""
+    return f"pip install '.[{extra}]'"
+
+
+def extra_advice(extra: str) -> str:
+    """What to do where an extra is missing, for a message."""
+    return f"run, in a clone of srcache: {extra_command(extra)}"
 
 
 @contextmanager

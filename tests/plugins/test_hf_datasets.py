@@ -145,7 +145,9 @@ def test_a_full_disk_is_said_in_words(hf: Any, folder: Path, tmp_path: Path, mon
 
 def test_without_datasets_the_command_that_installs_it_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(MissingExtraError, match=r"needs datasets, .* run: pip install 'srcache\[datasets\]'"):
+    with pytest.raises(
+        MissingExtraError, match=r"needs datasets, .* run, in a clone of srcache: pip install '\.\[datasets\]'"
+    ):
         to_hf(folder, cache_of(folder))
 
 

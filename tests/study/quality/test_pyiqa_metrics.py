@@ -52,7 +52,7 @@ def test_unknown_and_unfit_metrics_are_mistakes(known_names):
 def test_without_pyiqa_the_extra_and_its_licence_are_named(monkeypatch):
     monkeypatch.setattr(pyiqa_metrics, "find_spec", lambda _: None)
     known_metrics.cache_clear()
-    with pytest.raises(MissingExtraError, match=r"pyiqa \(PolyForm Noncommercial.*pip install 'srcache\[iqa\]'"):
+    with pytest.raises(MissingExtraError, match=r"pyiqa \(PolyForm Noncommercial.*pip install '\.\[iqa\]'"):
         require_metric("lpips")
 
 
