@@ -88,6 +88,11 @@ class Items:
         """What to call an item in a message."""
         return self._names[index] if self._names is not None else f"item {index}"
 
+    @property
+    def are_files(self) -> bool:
+        """Whether the items are files, which the command line can read too; else they exist only in memory."""
+        return self._names is not None
+
     def label(self, index: int) -> Any:
         """The label as the base gives it: a class's number for a folder, -1 where there are none."""
         return self._source.label(index)

@@ -26,12 +26,13 @@ from srcache.catalog.scanning import open_catalog
 from srcache.dataset.augmented import SRAugmentedDataset
 from srcache.dataset.items import Items, open_items
 from srcache.dataset.policy import Policy, Variant
-from srcache.errors import CatalogError, ConfigError
+from srcache.errors import CatalogError, ConfigError, PolicyError
 from srcache.images import Pixels, resize
 from srcache.keys import ImageKey, image_key
 from srcache.recipe.reading import load_recipe
 from srcache.recipe.recipe import Recipe
 from srcache.study.prepare.stratify import assign, exact_shares
+from srcache.wording import counted
 
 ARMS = ("lr", "hr", "sr", "bicubic")
 
@@ -78,8 +79,11 @@ class ArmDataset:
         return self.read(self.places[index])
 
     def __repr__(self) -> str:
+        return f"ArmDataset({self})"
+
+    def __str__(self) -> str:
         why = f"; {self.unclassed}" if self.unclassed else ""
-        return f"ArmDataset({self.arm}, {len(self)} images, {len(self.classes)} classes{why})"
+        return f"{counted(len(self), 'image')} of the arm {self.arm}, in {counted(len(self.classes), 'class')}{why}"
 
     @property
     def balance(self) -> dict[str, int]:
@@ -198,7 +202,7 @@ def split_share(data: ArmDataset, share: float, seed: int = 0) -> tuple[ArmDatas
     if not 0 < share < 1:
         raise ConfigError(f"the share for validation must lie between 0 and 1, but is {share}")
     if None in data.labels:
-        raise CatalogError(f"expected images with classes, to take a share of each, but got {data!r}")
+        raise CatalogError(f"expected images with classes, to take a share of each, but got {data}")
     images = [(ImageKey(key), str(label)) for key, label in zip(data.keys, data.labels, strict=True)]
     where = assign(images, exact_shares((1 - share, share, 0)), seed)
     sides = [[i for i, key in enumerate(data.keys) if where[ImageKey(key)] == name] for name in ("train", "validation")]
@@ -213,7 +217,9 @@ def _from_cache(
     """An arm of which SRAugmentedDataset chooses and reads the images."""
     policy = Policy.parse(arm, inputs["policy_seed"])
     if folder is None:
-        raise ConfigError(f"arm {arm} needs a cache with SR images (`srcache build`); give cache=")
+        raise ConfigError(f"arm {arm} needs a cache with SR images (`srcache build`), but none was given")
+    if "hr" in policy.kinds and pairs is None and folder[1].recipe.degradation is None:
+        raise PolicyError(f"arm {arm} needs HR images beside the LR ones, but none were given")
     data = SRAugmentedDataset(
         catalog, folder[0], folder[1].recipe, policy, hr=pairs if "hr" in policy.kinds else None, size="mixed"
     )
@@ -259,7 +265,7 @@ def _reader(arm: str, catalog: Catalog, pairs: Any, recipe: Recipe | None) -> Ca
     if arm == "lr":
         return items.lr
     if recipe is None:
-        raise ConfigError("arm bicubic needs to know how large SR images are; give recipe= or cache=")
+        raise ConfigError("arm bicubic needs to know how large SR images are; give a recipe, or a cache")
     return partial(_enlarge, items, recipe)
 
 

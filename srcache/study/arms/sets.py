@@ -28,7 +28,7 @@ class ArmSets:
     def __post_init__(self) -> None:
         for name, data in self.named.items():
             if not len(data) or None in data.labels:
-                raise CatalogError(f"expected a {name} set with a class for every image, but got {data!r}")
+                raise CatalogError(f"expected a {name} set with a class for every image, but got {data}")
             unknown = sorted(set(data.classes) - set(self.train.classes))
             if unknown:
                 raise CatalogError(

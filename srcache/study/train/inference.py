@@ -114,6 +114,6 @@ def _labels(run: TrainRun, arm: ArmDataset) -> Sequence[str | None]:
     if unknown:
         raise CatalogError(
             f"the images have classes that the run was not trained on: {listed(unknown)}; it knows "
-            f"{listed(run.classes)}. Rename the folders, or leave labels out with labels='ignore' (--unlabelled)"
+            f"{listed(run.classes)}. Rename the folders, or leave the labels out (--unlabelled)"
         )
     return arm.labels
