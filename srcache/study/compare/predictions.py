@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from srcache.cache.failures import FailedEntry
-from srcache.catalog.names import stem_of
+from srcache.catalog.names import in_one_form, stem_of
 from srcache.errors import CatalogError, Mistakes, listed
 from srcache.files import csv_text, write_atomic
 from srcache.study.compare.spelling import Vocabulary, spelling_mistakes
@@ -157,7 +157,9 @@ def join(many: Mapping[str, Predictions]) -> JoinedPredictions:
         CatalogError: nothing to join, rows that others lack, labels that differ, or classes that are written in
             several ways; the message lists them.
     """
-    by_name = {title: {row.name: row for row in one.rows} for title, one in many.items()}
+    by_name = {title: {in_one_form(row.name): row for row in one.rows} for title, one in many.items()}
+    alike = [title for title, one in many.items() if len(by_name[title]) < len(one.rows)]
+    _refuse("names that differ in the Unicode form of a letter alone cannot be joined", alike)
     names = sorted({name for rows in by_name.values() for name in rows})
     if not names:
         raise CatalogError("there are no predictions to join; expected at least one classifier and one row")
@@ -183,7 +185,7 @@ def join(many: Mapping[str, Predictions]) -> JoinedPredictions:
     )
     return JoinedPredictions(
         classes=_all_classes([one.classes for one in many.values()]),
-        names=tuple(names),
+        names=tuple(first[name].name for name in names),
         labels=tuple(first[name].label for name in names),
         classifiers={
             title: Predictions(one.classes, tuple(by_name[title][name] for name in names), one.named)
@@ -204,7 +206,7 @@ def _all_classes(lists: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
 
 def _hint(lacking: Sequence[str], rows: Mapping[str, Any]) -> str:
     """What may be the reason, if it is the commonest one: suffixes that were not dropped."""
-    bare = {stem_of(name) for name in rows}
+    bare = {in_one_form(stem_of(name)) for name in rows}
     if all(stem_of(name) in bare for name in lacking):
         return " (the names agree without their suffixes; leave .png and the like out of the name column)"
     return ""
