@@ -68,9 +68,7 @@ def command(
     """
     from tqdm import tqdm
 
-    from srcache.study.arms import require_usable
     from srcache.study.train import read_settings, train_run
-    from srcache.study.train.runs import RECORD
 
     settings = read_settings(changes)
     sources = _Sources(
@@ -93,13 +91,21 @@ def command(
 
     if not as_json:
         click.echo(_balance({name: data.balance for name, data in sets.named.items()}))
-    if not (out / RECORD).exists():
-        with progress_bar("check") as show:
-            require_usable(sets, settings.epochs, show)
+    _check(sets, out, settings.epochs)
     with progress_bar("train", "step") as show:
         run = train_run(sets, out, settings, show, print_epoch, replace=replace)
     click.echo(document("train", _result(run)) if as_json else _text(run))
     return 0
+
+
+def _check(sets: "ArmSets", out: Path, epochs: int) -> None:
+    """Read all images once before a training begins, so that it does not end hours later at one that is damaged."""
+    from srcache.study.arms import require_usable
+    from srcache.study.train.runs import RECORD
+
+    if not (out / RECORD).exists():
+        with progress_bar("check") as show:
+            require_usable(sets, epochs, show)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,6 @@ from math import fsum, isfinite
 from pathlib import Path
 from typing import Any
 
-from srcache.cache.failures import FailedEntry
 from srcache.catalog.names import in_one_form, stem_of
 from srcache.errors import CatalogError, Mistakes, listed
 from srcache.files import csv_text, write_atomic
@@ -67,7 +66,7 @@ class Predictions:
         classes: their names.
         rows: one for each image.
         named: whether somebody has said the classes; else they are those that occur.
-        failures: images that have no row, since they cannot be used, and why; no file keeps them.
+        failures: images that have no row, since they cannot be used, and why (`cache.failures.FailedEntry`); no file keeps them.
 
     Raises:
         CatalogError: every mistake at once: classes or names that are empty or double, labels or predictions that are
@@ -77,7 +76,7 @@ class Predictions:
     classes: tuple[str, ...]
     rows: tuple[PredictionRow, ...]
     named: bool = field(default=True, compare=False)
-    failures: tuple[FailedEntry, ...] = field(default=(), compare=False)
+    failures: tuple[Any, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         mistakes = list(_class_mistakes(self.classes))

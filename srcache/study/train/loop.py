@@ -14,6 +14,7 @@ each other were ten times slower.
 
 import dataclasses
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -90,7 +91,7 @@ def train_run(
         BusyError: another process trains into the folder.
         DamagedError: what lies in the folder is not what was written.
     """
-    settings, out = settings or TrainSettings(), Path(out)
+    settings, out = settings or TrainSettings(), Path(os.path.abspath(out))
     device = resolve_device(settings.device)
     autocast_dtype(device, settings.precision)
     start = _first_weights(settings)

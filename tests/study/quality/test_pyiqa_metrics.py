@@ -36,7 +36,9 @@ def photo(name: str, side: int = 288) -> Pixels:
 
 @pytest.mark.parametrize("name", ["arniqa", "clipiqa", "fid_dinov2", "qalign", "liqe"])
 def test_metrics_that_run_code_are_refused_unless_it_is_allowed(known_names, name):
-    with pytest.raises(WeightsError, match=r"code that comes with its weights .* only with --allow-code"):
+    with pytest.raises(
+        WeightsError, match=r"code that comes with its weights .* only with `srcache eval images --allow-code`"
+    ):
         require_metric(name)
     if name not in WEIGHTS:
         require_metric(name, allow_code=True)
