@@ -66,7 +66,7 @@ class Predictions:
         classes: their names.
         rows: one for each image.
         named: whether somebody has said the classes; else they are those that occur.
-        failures: images that have no row, since they cannot be used, and why (`cache.failures.FailedEntry`); no file keeps them.
+        failures: images without a row, since they cannot be used (`cache.failures.FailedEntry`); no file keeps them.
 
     Raises:
         CatalogError: every mistake at once: classes or names that are empty or double, labels or predictions that are
