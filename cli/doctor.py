@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from srcache.errors import extra_advice
 from srcache.wording import counted, human_bytes
 
 from .options import common
@@ -59,7 +60,7 @@ def _decoder(decoder: "Decoder") -> str:
 
 
 def _extra(extra: "Extra") -> str:
-    state = f"lacks {', '.join(extra.missing)}; run: {extra.command}" if extra.missing else "installed"
+    state = f"lacks {', '.join(extra.missing)}; {extra_advice(extra.name)}" if extra.missing else "installed"
     return f"{extra.name}: {state}"
 
 

@@ -87,7 +87,7 @@ def _run(words: list[str]) -> int:
     except click.ClickException as error:
         return _fail(words, error.format_message(), "UsageError", 2, _usage(error))
     except SrcacheError as error:
-        return _fail(words, str(error), type(error).__name__, error.exit_code)
+        return _fail(words, str(error), type(error).__name__, error.exit_code, failures=getattr(error, "failures", ()))
     except (KeyboardInterrupt, click.Abort) as stop:
         return _fail(words, _interrupted(stop), "Interrupted", INTERRUPTED)
     except BrokenPipeError:
@@ -118,9 +118,11 @@ def _tell_warnings() -> None:
         click.echo(f"note: Pillow says of {counted(images, 'image')}, used all the same: {text}", err=True)
 
 
-def _fail(words: list[str], message: str, kind: str, code: int, usage: str = "") -> int:
+def _fail(
+    words: list[str], message: str, kind: str, code: int, usage: str = "", failures: Sequence[object] = ()
+) -> int:
     if "--json" in words:
-        click.echo(error_document(_command_of(words), message, kind, code))
+        click.echo(error_document(_command_of(words), message, kind, code, failures))
     click.echo(f"{usage}srcache: {message}", err=True)
     return code
 

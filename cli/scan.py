@@ -46,7 +46,7 @@ def command(src: Path, out: Path, force: bool, rehash: bool, as_json: bool) -> i
     rows: list[tuple[str, int, str]] = [("images", images, "" if changed else "as the catalog has them already")]
     if classes:
         rows.append(("classes", classes, ""))
-    rows += left_out_rows(len(failures))
+    rows += left_out_rows(failures)
     click.echo(f"{out}: catalog {catalog.digest[:8]}\n{table(rows)}")
     treatment_lines(treated)
     if failures:

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from srcache.catalog.listing import LOOP, Problem
+from srcache.errors import ImageError
 from srcache.files import append_line
 
 
@@ -53,6 +55,25 @@ def failures_by_reason(failed: Iterable[FailedEntry]) -> dict[str, int]:
     for one in failed:
         counts[one.reason] = counts.get(one.reason, 0) + 1
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def not_catalogued(problems: Iterable[Problem]) -> tuple[FailedEntry, ...]:
+    """Files that a catalog lacks, but for links that lead back to a folder above them: nothing is lost with those."""
+    lost = (problem for problem in problems if problem.reason != LOOP)
+    return tuple(FailedEntry("", problem.name, problem.reason, problem.detail) for problem in lost)
+
+
+def failed_image(name: str, source: str, error: Exception) -> FailedEntry:
+    """What is noted of an image that raised an error: its reason, and its words without the name in front of them.
+
+    Args:
+        name: of the entry that was wanted; empty if none was.
+        source: the image.
+        error: an ImageError, or a MissError for an SR image that is not there.
+    """
+    if not isinstance(error, ImageError):
+        return FailedEntry(name, source, "missing", str(error).partition("; ")[0])  # what to do is said once, not here
+    return FailedEntry(name, source, error.reason, str(error).removeprefix(f"{source}: "))
 
 
 def _notes(journal: Path) -> list[tuple[float, FailedEntry]]:

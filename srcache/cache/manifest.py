@@ -93,7 +93,9 @@ class Cache:
         held = listed([path.name for path in paths]) or "no recipe yet"
         if recipe is None:
             if len(paths) != 1:
-                raise CacheError(f"{self.place} holds {len(paths)} recipes ({held}); say which (recipe=, or --recipe)")
+                raise CacheError(
+                    f"{self.place} holds {len(paths)} recipes ({held}); say which recipe is meant (--recipe)"
+                )
             return paths[0]
         if isinstance(recipe, Recipe):
             fits = [path for path in paths if path.name.endswith(f"-{recipe.fingerprint}")]

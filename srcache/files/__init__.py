@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from hashlib import blake2b
 from importlib.resources import files
 from pathlib import Path
@@ -26,8 +27,14 @@ def user_folder() -> Path:
     """Where a user's files are kept between runs: SRCACHE_HOME, else XDG_CACHE_HOME/srcache, else ~/.cache/srcache."""
     home = os.environ.get("SRCACHE_HOME")
     if home:
-        return Path(home)
-    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "srcache"
+        return first_meaning(home)
+    return first_meaning(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "srcache"
+
+
+@cache
+def first_meaning(path: str) -> Path:
+    """An absolute path for one that the environment gives; it stays so if the process changes its folder later."""
+    return Path(os.path.abspath(os.path.expanduser(path)))
 
 
 def write_atomic(path: Path, data: bytes | str, *, sync: bool = True) -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from srcache.cache.manifest import Cache, RecipeFolder, is_cache, open_cache
 from srcache.cache.receipts import KeptCatalog, asked_for, readable_catalogs, store_of
-from srcache.catalog.names import stem_of
+from srcache.catalog.names import stems_apart
 from srcache.errors import CacheError, DamagedError, listed
 from srcache.files import disk_errors, write_atomic
 from srcache.files.urls import is_url
@@ -160,10 +160,11 @@ def chosen_catalog(cache: Cache, folder: RecipeFolder, digest: str | None = None
 def _named(catalog: KeptCatalog, store: Store) -> tuple[list[_Target], list[str]]:
     """The files of a catalog's rows, and the names of rows of which nothing is stored."""
     stored = {key: [split_name(name)[1] for name in store.names(f"{key}-")] for key in catalog.keys}
+    stems = stems_apart([row.name for row in catalog.rows])
     several = any(samples not in ([], [0]) for samples in stored.values())
     targets = [
-        _Target(f"{stem_of(row.name)}-{sample:03d}" if several else stem_of(row.name), entry_name(row.key, sample))
-        for row in catalog.rows
+        _Target(f"{stem}-{sample:03d}" if several else stem, entry_name(row.key, sample))
+        for stem, row in zip(stems, catalog.rows, strict=True)
         for sample in stored[row.key]
     ]
     return targets, [row.name for row in catalog.rows if not stored[row.key]]

@@ -248,7 +248,7 @@ def _reason(error: Exception) -> str:
     text = str(error)
     if found := re.search(r"GLOBAL (\S+)", text):
         return f"it holds {found[1]}, which would be run"
-    if "Weights only load failed" in text:
+    if "Weights only load failed" in text or isinstance(error, LookupError | EOFError):
         return "it is no file that torch.save wrote, or is cut short"
     return next(iter(text.splitlines()), type(error).__name__)
 

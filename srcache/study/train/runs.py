@@ -12,6 +12,7 @@ run.json is written first, so that the folder says what it is, and again last, w
 import io
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -130,7 +131,7 @@ def open_run(folder: str | Path) -> TrainRun:
         ConfigError: there is none, or it is not finished.
         DamagedError: run.json is not what was written.
     """
-    folder = Path(folder)
+    folder = Path(os.path.abspath(folder))
     record = read_record(folder)
     if record is None:
         raise ConfigError(f"expected the folder of a run (`srcache train`), but {folder} has no {RECORD}")
