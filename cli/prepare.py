@@ -62,7 +62,7 @@ def split_command(src: Path, dst: Path, ratios: str, seed: int, link: str, as_js
     for names in done.doubles:
         text += f"\nsame bytes in different classes: {', '.join(names)}"
     if done.lacking:
-        text += f"\nwithout any image, since the class has too few for its share: {listed(done.lacking)}"
+        text += f"\nwithout any image, since the class has too few usable ones for its share: {listed(done.lacking)}"
     return _show("split", done, _treated(catalog, done), text, as_json)
 
 
