@@ -88,6 +88,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("SRCACHE_DEBUG"):
             raise
+        from srcache.files.system_errors import from_system
+
+        if (found := from_system(error)) is not None:
+            return _fail(words, str(found), type(found).__name__, found.exit_code)
         text = f"internal error ({type(error).__name__}: {error}); this is a bug in srcache; "
         return _fail(words, text + "SRCACHE_DEBUG=1 shows where it happened", "InternalError", INTERNAL)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from srcache.files import append_line
+from srcache.files.system_errors import reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,9 @@ def failures_by_reason(failed: Iterable[FailedEntry]) -> dict[str, int]:
 def _notes(journal: Path) -> list[tuple[float, FailedEntry]]:
     """A journal's failures, each with its time; one without a time has that of the line before."""
     found, last = list[tuple[float, FailedEntry]](), 0.0
-    for line in journal.read_text(encoding="utf-8", errors="replace").splitlines() if journal.exists() else ():
+    with reading(journal):
+        text = journal.read_text(encoding="utf-8", errors="replace") if journal.exists() else ""
+    for line in text.splitlines():
         try:
             note = json.loads(line)
             name, source, reason, detail = (str(note[field]) for field in ("name", "source", "reason", "detail"))

@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
 
-from srcache.errors import BusyError, ConfigError, DiskFullError
-
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
-_FULL |= {errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ESTALE}
+from srcache.errors import BusyError, ConfigError
+from srcache.files.system_errors import WRITING, not_written
 
 NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF}
 """What file systems say that have no locks."""
@@ -47,8 +45,8 @@ def atomic_file(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
     Raises:
         DiskFullError: no room, or no permission.
     """
+    make_folder(path.parent)
     with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
@@ -71,7 +69,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     processes that write the same `path` therefore need a lock. Nothing is synced to the disk.
     """
     beside = path.with_name(f".{blake2b(os.fsencode(path.name), digest_size=8).hexdigest()}.part")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     beside.unlink(missing_ok=True)
     try:
         yield beside
@@ -109,20 +107,31 @@ def _csv_cell(value: object) -> str:
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Around code that writes: a full disk or a missing permission becomes a DiskFullError.
+    """Around code that writes: what the disk, its permissions or the place forbid becomes an error that says so.
 
     Raises:
-        DiskFullError: the disk, or its permissions, did not allow it.
+        DiskFullError: no room, no permission, or a place where nothing can be written.
+        MachineError: a limit of the system, such as that of open files, is in the way.
     """
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno not in WRITING:
             raise
-        raise DiskFullError(
-            f"{path} could not be written ({error.strerror}); what was stored is safe, "
-            "so make room or give permission, and run the same command again"
-        ) from error
+        raise not_written(error, path) from error
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, unless it is there.
+
+    Raises:
+        DiskFullError: there can be none: no room, no permission, or something else has its name.
+    """
+    try:
+        with disk_errors(path):
+            path.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError as error:
+        raise not_written(error, path) from error
 
 
 @contextmanager

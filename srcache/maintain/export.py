@@ -12,7 +12,7 @@ from srcache.cache.manifest import Cache, RecipeFolder, is_cache, open_cache
 from srcache.cache.receipts import KeptCatalog, asked_for, readable_catalogs, store_of
 from srcache.catalog.names import stem_of
 from srcache.errors import CacheError, DamagedError, listed
-from srcache.files import disk_errors, write_atomic
+from srcache.files import disk_errors, make_folder, write_atomic
 from srcache.files.urls import is_url
 from srcache.images import as_file
 from srcache.keys import entry_name, image_key, split_name
@@ -205,8 +205,8 @@ def require_empty(destination: Path, cache: Cache) -> None:
 def _write_all(targets: Sequence[_Target], store: Store, destination: Path, progress: Progress | None) -> int:
     """Write every file, and a line about each; returns the images' bytes."""
     size, show, records = 0, throttled(progress), destination / RECORDS
+    make_folder(destination)
     with disk_errors(records):
-        destination.mkdir(parents=True, exist_ok=True)
         written = work_ahead(lambda target: _write(target, store, destination), targets)
         with records.open("w", encoding="utf-8") as lines:
             for done, (bytes_of_one, line) in enumerate(written, start=1):

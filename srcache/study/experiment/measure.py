@@ -17,6 +17,7 @@ from srcache.catalog.names import stem_of
 from srcache.dataset.scores import LabelScore, filter_effect
 from srcache.errors import ImageError
 from srcache.files import disk_errors, write_atomic
+from srcache.files.folders import files_below
 from srcache.images import encode
 from srcache.progress import Say
 from srcache.study.compare.output import plain as comparison_plain
@@ -197,7 +198,7 @@ def _references(runner: TrialRunner, names: Sequence[str]) -> Path:
     stems = {stem_of(name) for name in names}
     folder = runner.out / "pictures/hr"
     shutil.rmtree(folder, ignore_errors=True)
-    for path in sorted(complete.rglob("*")):
+    for path in files_below(complete):
         inner = path.relative_to(complete)
         if path.is_file() and stem_of(inner.as_posix()) in stems:
             write_atomic(folder / inner, path.read_bytes())
