@@ -14,7 +14,7 @@ from typing import IO, Any
 from uuid import uuid4
 
 from srcache.errors import BusyError, ConfigError
-from srcache.files.system_errors import WRITING, not_written
+from srcache.files.system_errors import WRITING, not_written, reading
 
 NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF}
 """What file systems say that have no locks."""
@@ -38,6 +38,8 @@ def write_atomic(path: Path, data: bytes | str, *, sync: bool = True) -> None:
 def atomic_file(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
     """A binary file to write, which replaces `path` when it is complete; if writing fails, nothing of it is left.
 
+    What is at `path` and is neither a file nor a folder (/dev/null, a pipe) is written to, and stays.
+
     Args:
         path: where the file shall be; its folders are created.
         sync: wait until the bytes are on the disk. Without it, a power failure may leave an empty file at `path`.
@@ -47,6 +49,10 @@ def atomic_file(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
     """
     make_folder(path.parent)
     with disk_errors(path):
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            with path.open("wb") as file:
+                yield file
+            return
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
@@ -202,6 +208,11 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def real_path(path: Path) -> Path:
+    """A path from the root without links; unlike `Path.resolve`, it bears links that lead in circles."""
+    return Path(os.path.realpath(path))
+
+
 def damaged_path(path: Path) -> Path:
     """A name beside a damaged file or folder, under which it is kept: with the time (UTC), and never twice the same."""
     return path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{uuid4().hex[:4]}")
@@ -234,7 +245,8 @@ def read_text(path: Path, what: str, error: type[ConfigError] = ConfigError) -> 
         ConfigError: of the type `error`: the file cannot be read.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        with reading(path):
+            return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as reason:
         raise error(f"{what} {path} cannot be read: {reason}") from reason
 
