@@ -5,7 +5,6 @@ Exit codes: 0 ok · 1 some inputs failed (listed) · 2 usage or configuration ·
 """
 
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -15,6 +14,7 @@ import click
 import srcache
 from srcache.errors import SrcacheError
 
+from .interrupts import AGAIN, INTERRUPTED, Stopping, command_of, is_resumed
 from .lazy import LazyGroup
 from .output import error_document
 
@@ -45,7 +45,8 @@ COMMANDS = (
 )
 """In the order in which people need them; each is `command` in the module of its name."""
 
-INTERNAL, INTERRUPTED = 70, 130
+INTERNAL = 70
+_AT_ONCE = "interrupted twice; it stopped at once"
 
 
 @click.group(
@@ -81,7 +82,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except SrcacheError as error:
         return _fail(words, str(error), type(error).__name__, error.exit_code)
     except (KeyboardInterrupt, click.Abort) as stop:
-        return _fail(words, _interrupted(stop), "Interrupted", INTERRUPTED)
+        return _fail(words, _interrupted(stop, words), "Interrupted", INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -98,17 +99,16 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def main() -> NoReturn:
     """The console script. SIGTERM, which clusters send before they kill a process, is handled like Ctrl-C."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    words = sys.argv[1:]
+    command = command_of(words, COMMANDS)
+    document = error_document(command, _AT_ONCE, "Interrupted", INTERRUPTED) + "\n" if "--json" in words else None
+    Stopping(command, _advice(words), document).install()
     sys.exit(run())
-
-
-def _interrupt(_number: int, _frame: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _fail(words: list[str], message: str, kind: str, code: int, usage: str = "") -> int:
     if "--json" in words:
-        click.echo(error_document(_command_of(words), message, kind, code))
+        click.echo(error_document(command_of(words, COMMANDS), message, kind, code))
     click.echo(f"{usage}srcache: {message}", err=True)
     return code
 
@@ -120,18 +120,15 @@ def _usage(error: click.ClickException) -> str:
     return f"{context.get_usage()}\nTry '{context.command_path} --help'.\n"
 
 
-def _interrupted(stop: BaseException) -> str:
+def _interrupted(stop: BaseException, words: Sequence[str]) -> str:
     report = getattr(stop, "report", None) or getattr(stop.__cause__, "report", None)  # click wraps what it catches
     if report is None:
-        return "interrupted"
-    return (
-        f"interrupted; the batch in hand was finished: {report.added} added, {report.left} left. "
-        "Run the same command again to go on"
-    )
+        return f"interrupted{_advice(words)}"
+    return f"interrupted; the batch in hand was finished: {report.added} added, {report.left} left{AGAIN}"
 
 
-def _command_of(words: list[str]) -> str:
-    return next((word for word in words if word in COMMANDS), "srcache")
+def _advice(words: Sequence[str]) -> str:
+    return AGAIN if is_resumed(command_of(words, COMMANDS), words) else ""
 
 
 if __name__ == "__main__":

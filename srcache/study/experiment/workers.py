@@ -6,6 +6,7 @@ and ends when that is gone, so that a killed experiment leaves no process behind
 
 import csv
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -213,7 +214,8 @@ def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _watch(parent: int, stop: "Event") -> None:
-    """End this process when its parent is gone, or says so."""
+    """End this process when its parent is gone, or says so; a terminal's Ctrl-C is the parent's to take."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def look() -> None:
         while os.getppid() == parent and not stop.wait(0.2):
