@@ -9,8 +9,10 @@ against a power failure, and locks and unfinished files are left as a kill leave
 import atexit
 import os
 import signal
+import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 AGAIN = ". Run the same command again to go on"
@@ -37,18 +39,21 @@ class Stopping:
     Args:
         command: the name of the command that runs.
         advice: how to go on; empty where the same command would begin anew.
-        last_words: gives the document that is due on stdout, if it ends at once; None if none is.
+        last_words: the document that is due on stdout, if it ends at once; None if none is.
+
+    Attributes:
+        code: the exit code, once it is known.
     """
 
     def __init__(self, command: str, advice: str = "", last_words: str | None = None) -> None:
         self._command, self._advice, self._last_words = command, advice, last_words
-        self._process, self._since = os.getpid(), 0.0
+        self._process, self._since, self.code = os.getpid(), 0.0, INTERRUPTED
 
     def install(self) -> None:
-        """Handle the signals of this process from now on. When all is done, the exit code stands, and they are deaf."""
+        """Handle the signals of this process from now on, to its very end."""
+        atexit.register(self._leave)
         for number in _NUMBERS:
             signal.signal(number, self.handle)
-            atexit.register(signal.signal, number, signal.SIG_IGN)
 
     def handle(self, _number: int, _frame: object) -> None:
         """A signal came: interrupt, or end at once if that was done before."""
@@ -60,6 +65,15 @@ class Stopping:
             raise KeyboardInterrupt
         if time.monotonic() - self._since > _ONE_PRESS:
             self._end()
+
+    def _leave(self) -> None:
+        """The last that Python does at its end: skip what follows, where threads and signals may still do harm."""
+        if not self._since or os.getpid() != self._process:
+            return
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(self.code)
 
     def _end(self) -> NoReturn:
         self._say(f"stopped at once; what was stored before is kept{self._advice}")

@@ -102,8 +102,10 @@ def main() -> NoReturn:
     words = sys.argv[1:]
     command = command_of(words, COMMANDS)
     document = error_document(command, _AT_ONCE, "Interrupted", INTERRUPTED) + "\n" if "--json" in words else None
-    Stopping(command, _advice(words), document).install()
-    sys.exit(run())
+    stopping = Stopping(command, _advice(words), document)
+    stopping.install()
+    stopping.code = run()
+    sys.exit(stopping.code)
 
 
 def _fail(words: list[str], message: str, kind: str, code: int, usage: str = "") -> int:
