@@ -30,6 +30,7 @@ _ADVICE = {
     **dict.fromkeys(LIMITS, "so raise the limit (ulimit) that is in the way"),
     **dict.fromkeys(_FAILING, "so look after the disk, or the network that it lies behind"),
     **dict.fromkeys(_PLACES, "so choose another place"),
+    errno.EIO: "so make room, which LMDB does not tell from a disk that fails, or look after the disk",
 }
 """What to do about each number of an error; a number that is not here may be a bug."""
 
