@@ -7,7 +7,7 @@ import click
 
 from srcache.wording import counted, percent
 
-from .options import EXISTING_CACHE, EXISTING_FOLDER, SOURCE, Place, common, device_option
+from .options import EXISTING_CACHE, EXISTING_FOLDER, FILE, SOURCE, Place, common, device_option
 from .output import document, failure_lines, reasons, table
 from .progress_bar import progress_bar
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.command("predict", short_help="Classify images with a trained run.")
 @click.argument("run", type=EXISTING_FOLDER)
 @click.argument("data", type=SOURCE)
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The CSV file to write.")
+@click.option("--out", required=True, type=FILE, help="The CSV file to write.")
 @click.option(
     "--domain",
     metavar="lr|hr|sr|bicubic|POLICY",

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import click
 
-from .options import SOURCE, common
+from .options import PLACE, SOURCE, common
 from .output import document, failure_lines, left_out, left_out_rows, nothing_lost, table, treatment_lines
 from .progress_bar import progress_bar
 
 
 @click.command("scan", short_help="Hash all images once, into a catalog that builds and trainings read.")
 @click.argument("src", type=SOURCE)
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The catalog to write, a .csv file.")
+@click.option("--out", required=True, type=PLACE, help="The catalog to write, a .csv file.")
 @click.option("--force", is_flag=True, help="Replace a file at --out that is no scanned catalog.")
 @click.option(
     "--rehash", is_flag=True, help="Hash every file again, also those that have not changed since the last run."

@@ -25,8 +25,13 @@
 A message says what was expected, what was got, and what to do.
 """
 
+import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+
+LIMITS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOLCK})
+"""The system's numbers of errors by which a limit of the process or the machine is in the way: they say nothing about
+one file. What all other numbers mean is in `srcache.files.system_errors`."""
 
 
 class SrcacheError(Exception):

@@ -12,6 +12,7 @@ from pathlib import Path
 from srcache.catalog.listing import LOOP, Problem
 from srcache.errors import ImageError
 from srcache.files import append_line
+from srcache.files.system_errors import reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,9 @@ def failed_image(name: str, source: str, error: Exception) -> FailedEntry:
 def _notes(journal: Path) -> list[tuple[float, FailedEntry]]:
     """A journal's failures, each with its time; one without a time has that of the line before."""
     found, last = list[tuple[float, FailedEntry]](), 0.0
-    for line in journal.read_text(encoding="utf-8", errors="replace").splitlines() if journal.exists() else ():
+    with reading(journal):
+        text = journal.read_text(encoding="utf-8", errors="replace") if journal.exists() else ""
+    for line in text.splitlines():
         try:
             note = json.loads(line)
             name, source, reason, detail = (str(note[field]) for field in ("name", "source", "reason", "detail"))

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from srcache.errors import CatalogError
+from srcache.files.system_errors import reading
 
 
 def csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -14,7 +15,7 @@ def csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         CatalogError: it cannot be read.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with reading(path), path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
             for cells in reader:
                 if cells:

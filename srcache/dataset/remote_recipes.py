@@ -33,7 +33,7 @@ def remote_folder(cache: str | Path | Cache, recipe: str | Recipe | None, client
         ServiceError: it does not answer, or what it describes is not what it says.
     """
     opened = cache if isinstance(cache, Cache) else create_cache(cache)
-    held = [path for path in opened.paths() if (path / "recipe.yaml").exists()]
+    held = opened.described()
     if held if recipe is None else _fits(held, recipe):
         return opened.find(recipe)
     return opened.add(recipe if isinstance(recipe, Recipe) else fetch_recipe(recipe, client))

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from srcache.errors import DamagedError, DiskFullError, WeightsError, listed
 from srcache.files import disk_errors, user_folder, write_atomic
+from srcache.files.folders import paths_in
 from srcache.progress import Say
 from srcache.weights.disguises import disguise
 
@@ -136,7 +137,7 @@ def _move_in(file: Path, origin: str) -> str:
 def adopted() -> list[Adopted]:
     """What is in the weights folder, by digest."""
     found = []
-    for path in sorted(weights_folder().glob("*.safetensors")):
+    for path in paths_in(weights_folder(), "*.safetensors"):
         note = path.with_suffix(".origin")
         origin = note.read_text(encoding="utf-8").strip() if note.is_file() else ""
         found.append(Adopted(path.stem, path, path.stat().st_size, origin))

@@ -23,6 +23,7 @@ from typing import Any
 from srcache.catalog.names import in_one_form, stem_of
 from srcache.errors import CatalogError, Mistakes, listed
 from srcache.files import csv_text, write_atomic
+from srcache.files.system_errors import reading
 from srcache.study.compare.spelling import Vocabulary, spelling_mistakes
 
 COLUMNS = ("name", "key", "label", "prediction")
@@ -214,7 +215,9 @@ def _hint(lacking: Sequence[str], rows: Mapping[str, Any]) -> str:
 def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """The columns' names, and each further line with its number."""
     try:
-        reader = csv.reader(io.StringIO(path.read_bytes().decode("utf-8-sig"), newline=""), strict=True)
+        with reading(path):
+            data = path.read_bytes()
+        reader = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
         lines = [(reader.line_num, cells) for cells in reader if cells]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise CatalogError(f"{path} cannot be read as CSV in UTF-8: {error}") from error

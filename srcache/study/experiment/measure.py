@@ -17,6 +17,7 @@ from srcache.catalog.names import stem_of, stems_apart
 from srcache.dataset.scores import LabelScore, filter_effect
 from srcache.errors import ImageError
 from srcache.files import disk_errors, write_atomic
+from srcache.files.folders import files_below
 from srcache.images import encode
 from srcache.progress import Say
 from srcache.study.compare.output import plain as comparison_plain
@@ -201,7 +202,7 @@ def _references(runner: TrialRunner, names: Sequence[str]) -> Path:
     stems = {stem_of(name) for name in names}
     folder = runner.out / "pictures/hr"
     shutil.rmtree(folder, ignore_errors=True)
-    inner = sorted(path.relative_to(complete) for path in complete.rglob("*") if path.is_file())
+    inner = sorted(path.relative_to(complete) for path in files_below(complete) if path.is_file())
     for stem, path in zip(stems_apart([path.as_posix() for path in inner]), inner, strict=True):
         if stem in stems:
             write_atomic(folder / path, (complete / path).read_bytes())

@@ -13,6 +13,7 @@ from typing import Any
 from srcache.catalog.names import in_one_form, stem_of, stems_apart
 from srcache.errors import ConfigError
 from srcache.files import write_atomic
+from srcache.files.folders import files_below
 from srcache.machine import versions
 from srcache.recipe.reading import dump
 from srcache.recipe.recipe import Recipe
@@ -206,7 +207,7 @@ def _images(parts: Parts) -> list[dict[str, Any]]:
 
 
 def _files(parts: Parts) -> list[Path]:
-    return [path for path in (parts.out / "data/hr/test").rglob("*") if path.is_file() and path.name[0] != "."]
+    return [path for path in files_below(parts.out / "data/hr/test") if path.is_file() and path.name[0] != "."]
 
 
 def _predictions(path: Path) -> dict[str, Any]:

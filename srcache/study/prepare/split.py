@@ -9,7 +9,7 @@ from pathlib import Path
 from srcache.catalog.rows import Catalog, Row
 from srcache.catalog.scanning import open_catalog
 from srcache.errors import CatalogError, ConfigError, ImageError, listed
-from srcache.files import atomic_path
+from srcache.files import atomic_path, real_path
 from srcache.images import read_file
 from srcache.keys import ImageKey, image_key
 from srcache.progress import Progress
@@ -97,7 +97,7 @@ def place_file(row: Row, path: Path, link: str) -> bool:
         ConfigError: it cannot be linked.
         DiskFullError: no room, or no permission.
     """
-    source = (row.path or Path(row.name)).resolve()
+    source = real_path(row.path or Path(row.name))
     if path.is_file() and source.is_file() and path.stat().st_size == source.stat().st_size:
         return False
     if link == "hard":

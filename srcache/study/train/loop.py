@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from srcache.dataset.items import NO_LABEL
 from srcache.errors import ConfigError, ImageError, MissError, WeightsError
-from srcache.files import disk_errors, lock
+from srcache.files import lock, make_folder
 from srcache.machine import device_name, resolve_device, versions
 from srcache.progress import Progress
 from srcache.study.arms.arms import ArmDataset
@@ -100,8 +100,7 @@ def train_run(
     about = _about(sets, settings, start, device)
     if is_finished(out, about, replace):
         return _reuse(out)
-    with disk_errors(out):
-        (out / runs.STATE).mkdir(parents=True, exist_ok=True)
+    make_folder(out / runs.STATE)
     with lock(out / runs.STATE, "trained"):
         if is_finished(out, about, replace):
             return _reuse(out)

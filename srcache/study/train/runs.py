@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from srcache.errors import ConfigError, DamagedError
 from srcache.files import csv_text, write_atomic
+from srcache.files.system_errors import reading
 from srcache.keys import image_key
 from srcache.study.train.networks import build_network
 from srcache.study.train.settings import TrainSettings, read_settings
@@ -100,7 +101,8 @@ class TrainRun:
 
         path = self.folder / WEIGHTS
         try:
-            data = path.read_bytes()
+            with reading(path):
+                data = path.read_bytes()
         except OSError as error:
             raise ConfigError(f"expected a run's weights, but {path} cannot be read: {error.strerror}") from error
         if image_key(data) != self.weights:
@@ -157,7 +159,8 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     """
     path = folder / RECORD
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        with reading(path):
+            record = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
