@@ -25,6 +25,7 @@ from .progress_bar import progress_bar
 from .ray_options import ray_options, ray_settings
 
 if TYPE_CHECKING:
+    from srcache.cache import FailedEntry
     from srcache.catalog import Catalog
     from srcache.catalog.parts import Part
     from srcache.fill import FillReport, FillSettings
@@ -187,14 +188,14 @@ def _build(catalog: "Catalog", task: _Task, as_json: bool) -> int:
         result = attributes(report, *_REPORTED, *_part_names(task.settings.part))
         click.echo(document("build", {**result, "treated": treated.plain()}, failures, ok))
     else:
-        click.echo(f"{report.folder}{_part_line(catalog, task.settings.part)}\n{_text(report, len(problems))}")
+        click.echo(f"{report.folder}{_part_line(catalog, task.settings.part)}\n{_text(report, problems)}")
         treatment_lines(treated)
         if failures:
             click.echo(failure_lines(failures), err=True)
     return 0 if ok else 1
 
 
-def _text(report: "FillReport", problems: int) -> str:
+def _text(report: "FillReport", problems: "list[FailedEntry]") -> str:
     rate = f"{duration(report.seconds)}, {report.added / report.seconds:.1f} images/s" if report.seconds else ""
     rows: list[tuple[str, int, str]] = [
         ("wanted", report.wanted, ""),

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from srcache.errors import extra_advice
 from srcache.wording import counted, human_bytes
 
-from .options import common
+from .options import PLACE, common
 from .output import document, table
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command("doctor", short_help="What this machine can do, and what is missing.")
-@click.option("--cache", type=click.Path(path_type=Path), help="Check the disk of this folder, too.")
+@click.option("--cache", type=PLACE, help="Check the disk of this folder, too.")
 @common
 def command(cache: Path | None, as_json: bool) -> int:
     """Check what this machine can do for srcache, which recipes can be used, and how to install what is missing.
@@ -59,7 +60,7 @@ def _decoder(decoder: "Decoder") -> str:
 
 
 def _extra(extra: "Extra") -> str:
-    state = f"lacks {', '.join(extra.missing)}; run: {extra.command}" if extra.missing else "installed"
+    state = f"lacks {', '.join(extra.missing)}; {extra_advice(extra.name)}" if extra.missing else "installed"
     return f"{extra.name}: {state}"
 
 

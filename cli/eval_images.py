@@ -87,7 +87,7 @@ def command(
     """Measure the images in a folder or a cache against the originals, paired by name without suffix.
 
     Missing or surplus images are an error that lists them. psnr and ssim are computed by scikit-image. All others are
-    computed by pyiqa, under PolyForm Noncommercial 1.0.0, an extra of its own: pip install 'srcache[iqa]'. Nothing is
+    computed by pyiqa, under PolyForm Noncommercial 1.0.0, an extra of its own: pip install '.[iqa]'. Nothing is
     downloaded: if the weights of a metric in --metrics are missing, the error names the files and how to get them.
 
     \b

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import click
 
 from srcache.errors import ConfigError
-from srcache.files import read_text
+from srcache.files.regular import read_regular
+from srcache.files.system_errors import reading
 from srcache.files.urls import checked_url, is_url
 
 if TYPE_CHECKING:
@@ -21,10 +22,12 @@ Place: TypeAlias = Path | str
 
 
 class _Local(click.Path):
-    """A path of this machine; a URL would be taken for one, and lose a slash."""
+    """A path of this machine; a URL would be taken for one, and lose a slash, and no text for the current folder."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Text → path."""
+        if value == "":
+            self.fail("expected a path, but got an empty text; a dot stands for the current folder", param, ctx)
         if is_url(value):
             self.fail(f"expected a path of this machine, but got a URL ({value.partition('://')[0]}://…)", param, ctx)
         return super().convert(value, param, ctx)
@@ -62,6 +65,12 @@ EXISTING_FOLDER = _Local(exists=True, file_okay=False, path_type=Path)
 
 FOLDER = _Local(file_okay=False, path_type=Path)
 """A folder that is written to, or of which the command itself says what is wrong with it."""
+
+FILE = _Local(dir_okay=False, path_type=Path)
+"""A file that is written."""
+
+PLACE = _Local(path_type=Path)
+"""A file or a folder, of which the command itself says what is wrong with it."""
 
 CACHE = _Place(FOLDER)
 """A cache: a folder or a URL, of which the command itself says what is wrong with it."""
@@ -131,7 +140,7 @@ def common(command: _Command) -> _Command:
         click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout instead of text."),
         click.option(
             "--config",
-            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            type=EXISTING_FILE,
             callback=_read_config,
             is_eager=True,
             expose_value=False,
@@ -250,8 +259,11 @@ def _mapping(path: Path) -> dict[Any, Any]:
     import yaml
 
     try:
-        values = yaml.safe_load(read_text(path, "the file of options")) or {}
-    except yaml.YAMLError as error:
+        with reading(path):
+            values = yaml.safe_load(read_regular(path).decode()) or {}
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror or error}); name a file of options") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not YAML: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must be a mapping of option names to values")

@@ -32,9 +32,10 @@ def document(command: str, result: Any, failures: Iterable[Any] = (), ok: bool =
     return _json(command, ok, _plain(result), [_plain(failure) for failure in failures])
 
 
-def error_document(command: str, message: str, kind: str, code: int) -> str:
-    """The JSON document of a command that could not do its work."""
-    return _json(command, False, None, [], error={"kind": kind, "message": message, "exit_code": code})
+def error_document(command: str, message: str, kind: str, code: int, failures: Iterable[Any] = ()) -> str:
+    """The JSON document of a command that could not do its work; `failures` if that is because of some images."""
+    failed = [_plain(failure) for failure in failures]
+    return _json(command, False, None, failed, error={"kind": kind, "message": message, "exit_code": code})
 
 
 def attributes(value: object, *names: str) -> dict[str, Any]:
@@ -85,9 +86,16 @@ def nothing_lost(failures: "Sequence[FailedEntry]") -> bool:
     return all(failure.reason == LOOP for failure in failures)
 
 
-def left_out_rows(count: int) -> list[tuple[str, int, str]]:
-    """The row of a table that counts the files which a catalog lacks; none if it lacks none."""
-    return [("not catalogued", count, "files that could not be read or are outside the folder")] if count else []
+def left_out_rows(failures: "Sequence[FailedEntry]") -> list[tuple[str, int, str]]:
+    """The rows of a table that count the files which a catalog lacks, and links that are not followed; none without."""
+    from srcache.catalog.listing import LOOP
+
+    loops = sum(failure.reason == LOOP for failure in failures)
+    counts = (
+        ("not catalogued", len(failures) - loops, "files that could not be read or are outside the folder"),
+        ("not followed", loops, "links that lead back to a folder above them; nothing is lost with those"),
+    )
+    return [row for row in counts if row[1]]
 
 
 def failure_lines(failures: Sequence[Any]) -> str:

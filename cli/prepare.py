@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from srcache.errors import listed
 from srcache.wording import counted
 
 from .options import FOLDER, SOURCE, color_options, common
@@ -60,6 +61,8 @@ def split_command(src: Path, dst: Path, ratios: str, seed: int, link: str, as_js
     text = table(rows, ("split", "class", "images"))
     for names in done.doubles:
         text += f"\nsame bytes in different classes: {', '.join(names)}"
+    if done.lacking:
+        text += f"\nwithout any image, since the class has too few usable ones for its share: {listed(done.lacking)}"
     return _show("split", done, _treated(catalog, done), text, as_json)
 
 
@@ -171,8 +174,8 @@ def _treated(catalog: "Catalog", done: "Prepared", background: str = "white") ->
 
 def _show(name: str, done: "Prepared", treated: "Treatment", text: str, as_json: bool) -> int:
     if as_json:
-        result = {"command": name, **attributes(done, "folders", "written", "kept", "failed", "counts", "doubles")}
-        result["treated"] = treated.plain()
+        names = ("folders", "written", "kept", "failed", "counts", "doubles", "lacking")
+        result = {"command": name, **attributes(done, *names), "treated": treated.plain()}
         click.echo(document("prepare", result, done.failures, ok=not done.failures))
         return 1 if done.failures else 0
     folders = ", ".join(str(folder) for folder in done.folders)

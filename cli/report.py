@@ -6,7 +6,7 @@ import click
 
 from srcache.wording import human_bytes
 
-from .options import FOLDER, common
+from .options import FOLDER, PLACE, common
 from .output import document
 
 
@@ -15,7 +15,7 @@ from .output import document
 @click.option(
     "--out",
     "target",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     help="The file to write; by default OUT/report.html. Needed for several experiments.",
 )
 @common

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import click
 
-from .options import SOURCE, common
+from .options import PLACE, SOURCE, common
 from .output import document, failure_lines, left_out, left_out_rows, nothing_lost, table, treatment_lines
 from .progress_bar import progress_bar
 
 
 @click.command("scan", short_help="Hash all images once, into a catalog that builds and trainings read.")
 @click.argument("src", type=SOURCE)
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The catalog to write, a .csv file.")
+@click.option("--out", required=True, type=PLACE, help="The catalog to write, a .csv file.")
 @click.option("--force", is_flag=True, help="Replace a file at --out that is no scanned catalog.")
 @click.option(
     "--rehash", is_flag=True, help="Hash every file again, also those that have not changed since the last run."
@@ -46,7 +46,7 @@ def command(src: Path, out: Path, force: bool, rehash: bool, as_json: bool) -> i
     rows: list[tuple[str, int, str]] = [("images", images, "" if changed else "as the catalog has them already")]
     if classes:
         rows.append(("classes", classes, ""))
-    rows += left_out_rows(len(failures))
+    rows += left_out_rows(failures)
     click.echo(f"{out}: catalog {catalog.digest[:8]}\n{table(rows)}")
     treatment_lines(treated)
     if failures:

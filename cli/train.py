@@ -60,7 +60,8 @@ def command(
 
     The setting `monitor` decides which epoch is best: val_loss (the default), val_accuracy, or last. Validation and
     test images belong to the same arm as training images; DIR is laid out like --lr (like --hr, if there is no --lr).
-    The same command resumes a training that was killed; one that is finished is not repeated.
+    The same command resumes a training that was killed; one that is finished is not repeated. All images are read
+    before the first epoch: if some cannot be used, all of them are listed, and nothing is trained.
 
     \b
     srcache train --lr lr/train --validation lr/validation --arm lr --out runs/lr --set network=thesis-lr
@@ -93,10 +94,21 @@ def command(
     if not as_json:
         click.echo(_balance({name: data.balance for name, data in sets.named.items()}))
         treatment_lines(treated)
+    _check(sets, out, settings.epochs)
     with progress_bar("train", "step") as show:
         run = train_run(sets, out, settings, show, print_epoch, replace=replace)
     click.echo(document("train", {**_result(run), "treated": treated.plain()}) if as_json else _text(run))
     return 0
+
+
+def _check(sets: "ArmSets", out: Path, epochs: int) -> None:
+    """Read all images once before a training begins, so that it does not end hours later at one that is damaged."""
+    from srcache.study.arms import require_usable
+    from srcache.study.train.runs import RECORD
+
+    if not (out / RECORD).exists():
+        with progress_bar("check") as show:
+            require_usable(sets, epochs, show)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

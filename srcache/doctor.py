@@ -11,7 +11,7 @@ from pathlib import Path
 
 from srcache.engine.interface import EngineInfo
 from srcache.engine.registry import engine_names, find_engine
-from srcache.errors import DamagedError, EngineError
+from srcache.errors import DamagedError, EngineError, extra_advice, extra_command
 from srcache.files import user_folder, yaml_mapping
 from srcache.images import Decoder, decoders_in_use
 from srcache.machine import NETWORK, file_system, usable_memory, versions
@@ -146,7 +146,7 @@ def _obstacle(engine: str, weights: str | None) -> str | None:
     """What keeps an engine from running a recipe's weights."""
     lacking = [extra for extra in _extras() if extra.name == engine and extra.missing]
     if lacking:
-        return f"lacks {', '.join(lacking[0].missing)}; run: {lacking[0].command}"
+        return f"lacks {', '.join(lacking[0].missing)}; {extra_advice(lacking[0].name)}"
     try:
         if weights in shipped_manifests():
             return bundle_state(str(weights)).problem
@@ -199,7 +199,7 @@ def _extras() -> Iterator[Extra]:
     names = dict.fromkeys(name for name, _, _ in _requirements() if name and name not in _DEVELOPERS)
     for name in sorted(names):
         missing = tuple(package for package, _, _ in _missing_packages(name))
-        yield Extra(name=name, missing=missing, command=f"pip install 'srcache[{name}]'")
+        yield Extra(name=name, missing=missing, command=extra_command(name))
 
 
 def _devices() -> tuple[tuple[str, ...], list[str]]:

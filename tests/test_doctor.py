@@ -71,7 +71,7 @@ def test_every_shipped_recipe_is_listed_as_ready_or_with_what_helps(monkeypatch,
     assert found["large"] == "lacks 13 of 13 files; run: srcache models fetch seesr"
     assert "no engine is named 'no-such-engine'" in found["strange"]
     monkeypatch.setattr(doctor, "requires", lambda _: ['noise-weights>=2; extra == "test-noise"'])
-    assert _problems()["own"] == "lacks noise-weights; run: pip install 'srcache[test-noise]'"
+    assert _problems()["own"] == "lacks noise-weights; run, in a clone of srcache: pip install '.[test-noise]'"
     assert _problems()["easy"] is None
 
 
@@ -107,7 +107,7 @@ def test_missing_packages_name_the_command_that_installs_them(monkeypatch):
     found = check_machine()
     assert found.problems == ("numpy 1.25.2 is too old; run: pip install -U 'numpy>=1.26'",)
     assert [(extra.name, extra.missing, extra.command) for extra in found.extras] == [
-        ("samples", ("scikit-image",), "pip install 'srcache[samples]'")
+        ("samples", ("scikit-image",), "pip install '.[samples]'")
     ]
     installed["numpy"] = None
     assert check_machine().problems == ("numpy is not installed; run: pip install 'numpy>=1.26'",)

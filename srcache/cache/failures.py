@@ -9,7 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from srcache.catalog.listing import LOOP, Problem
+from srcache.errors import ImageError
 from srcache.files import append_line
+from srcache.files.system_errors import reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +58,31 @@ def failures_by_reason(failed: Iterable[FailedEntry]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
+def not_catalogued(problems: Iterable[Problem]) -> tuple[FailedEntry, ...]:
+    """Files that a catalog lacks, but for links that lead back to a folder above them: nothing is lost with those."""
+    lost = (problem for problem in problems if problem.reason != LOOP)
+    return tuple(FailedEntry("", problem.name, problem.reason, problem.detail) for problem in lost)
+
+
+def failed_image(name: str, source: str, error: Exception) -> FailedEntry:
+    """What is noted of an image that raised an error: its reason, and its words without the name in front of them.
+
+    Args:
+        name: of the entry that was wanted; empty if none was.
+        source: the image.
+        error: an ImageError, or a MissError for an SR image that is not there.
+    """
+    if not isinstance(error, ImageError):
+        return FailedEntry(name, source, "missing", str(error).partition("; ")[0])  # what to do is said once, not here
+    return FailedEntry(name, source, error.reason, str(error).removeprefix(f"{source}: "))
+
+
 def _notes(journal: Path) -> list[tuple[float, FailedEntry]]:
     """A journal's failures, each with its time; one without a time has that of the line before."""
     found, last = list[tuple[float, FailedEntry]](), 0.0
-    for line in journal.read_text(encoding="utf-8", errors="replace").splitlines() if journal.exists() else ():
+    with reading(journal):
+        text = journal.read_text(encoding="utf-8", errors="replace") if journal.exists() else ""
+    for line in text.splitlines():
         try:
             note = json.loads(line)
             name, source, reason, detail = (str(note[field]) for field in ("name", "source", "reason", "detail"))

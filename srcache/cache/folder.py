@@ -13,6 +13,8 @@ from srcache.cache.failures import FailedEntry, append_failure, read_failures
 from srcache.cache.mirror import Mirror
 from srcache.errors import BusyError, DamagedError, MachineError
 from srcache.files import disk_errors, lock, write_atomic
+from srcache.files.folders import paths_in
+from srcache.files.system_errors import reading
 from srcache.recipe.recipe import Recipe
 from srcache.stores import Store, StoreKind, StoreOptions, store_kind
 
@@ -82,7 +84,7 @@ class RecipeFolder:
 
     def receipts(self) -> list[dict[str, Any]]:
         """What earlier runs wrote down, oldest first."""
-        return [read_json(path) for path in sorted((self.path / "receipts").glob("*.json"))]
+        return [read_json(path) for path in paths_in(self.path / "receipts", "*.json")]
 
     def write_receipt(self, receipt: dict[str, Any]) -> None:
         """Keep what a run did; a receipt is written once and never changed. Where the cache lies below a URL, it is
@@ -106,7 +108,7 @@ class RecipeFolder:
 
     def failures(self) -> dict[str, FailedEntry]:
         """The latest failure of each entry, with the number of tries; entries made since then are still listed."""
-        return read_failures([self.path / "failures.jsonl", *sorted((self.path / "failures").glob("*.jsonl"))])
+        return read_failures([self.path / "failures.jsonl", *paths_in(self.path / "failures", "*.jsonl")])
 
     def note_failure(self, failed: FailedEntry) -> None:
         """Append one failure to the journal, or to the writer's own where several fill the folder.
@@ -144,10 +146,12 @@ def read_json(path: Path) -> dict[str, Any]:
     """The JSON object that a file of a cache holds.
 
     Raises:
-        DamagedError: it cannot be read, or holds something else.
+        DamagedError: it is not there, or holds something else.
+        MachineError: it may not be read.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        with reading(path):
+            found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DamagedError(f"{path} cannot be read: {error}") from error
     if not isinstance(found, dict):

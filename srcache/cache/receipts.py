@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 from srcache.cache.manifest import Cache, RecipeFolder
 from srcache.catalog.parts import Part
 from srcache.errors import CacheError, ConfigError, DamagedError
+from srcache.files.folders import paths_in
+from srcache.files.system_errors import reading
 from srcache.keys import ImageKey, entry_name, is_key
 from srcache.stores import Store
 
@@ -65,7 +67,8 @@ def read_kept(path: Path) -> KeptCatalog:
         DamagedError: it is not what was written.
     """
     try:
-        data = path.read_bytes()
+        with reading(path):
+            data = path.read_bytes()
         table = list(csv.reader(io.StringIO(data.decode(), newline=""), strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DamagedError(f"{path} cannot be read: {error}; `srcache repair` sets it aside") from error
@@ -90,9 +93,10 @@ def readable_catalogs(cache: Cache) -> tuple[list[KeptCatalog], dict[Path, Damag
 def readable_receipts(home: Path) -> tuple[dict[str, dict[str, Any]], dict[Path, DamagedError]]:
     """The receipts of a recipe's folder that can be read, by file name (oldest first), and what ails the others."""
     found, damaged = dict[str, dict[str, Any]](), dict[Path, DamagedError]()
-    for path in sorted((home / "receipts").glob("*.json")):
+    for path in paths_in(home / "receipts", "*.json"):
         try:
-            found[path.name] = _receipt(path)
+            with reading(path):
+                found[path.name] = _receipt(path)
         except (OSError, ValueError, KeyError, TypeError) as error:
             damaged[path] = DamagedError(f"{path} is not a receipt ({error!r}); `srcache repair` sets it aside")
     return found, damaged

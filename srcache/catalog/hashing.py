@@ -17,7 +17,7 @@ from pathlib import Path
 from time import time_ns
 from typing import Generic, Protocol, TypeVar
 
-from srcache.errors import DiskFullError
+from srcache.errors import LIMITS, MachineError
 from srcache.files import user_folder, write_atomic
 from srcache.files.regular import regular_status
 from srcache.keys import ImageKey, file_key
@@ -103,6 +103,9 @@ class Hasher(Generic[_File]):
             files: (relative name, file) of each.
             progress: called while they are hashed.
             complete: these are all files of the root, so that others may be forgotten.
+
+        Raises:
+            OSError: a limit of the system, such as that of open files, is in the way.
         """
         chunks = [files[start : start + _CHUNK] for start in range(0, len(files), _CHUNK)]
         found: list[ImageKey | OSError] = []
@@ -126,6 +129,8 @@ class Hasher(Generic[_File]):
             known = old is not None and old[0] == stamp
             key = old[1] if old is not None and known else self._where.key(file)
         except OSError as error:
+            if error.errno in LIMITS:
+                raise
             return error
         if known or settled:
             self._new[name] = (stamp, key)
@@ -155,7 +160,7 @@ def _write(memo: Path, memory: dict[str, tuple[Stamp, ImageKey]]) -> None:
     stamps = [stamp for stamp, _ in memory.values()]
     columns = [list(memory), *([stamp[i] for stamp in stamps] for i in range(4)), [key for _, key in memory.values()]]
     body = json.dumps(columns, separators=(",", ":")).encode()
-    with suppress(OSError, DiskFullError):
+    with suppress(OSError, MachineError):
         write_atomic(memo, _HEAD + _checksum(body) + b"\n" + body, sync=False)
 
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from srcache.catalog.classes import classes_of_folders, classes_of_labels
 from srcache.catalog.names import SUFFIXES, is_heic_name
 from srcache.catalog.tables import csv_rows
-from srcache.errors import CatalogError, Mistakes, listed
+from srcache.errors import LIMITS, CatalogError, Mistakes, listed
 from srcache.images import can_read_heic, heic_advice
 
 PATH_COLUMNS = ("path", "file", "filename", "image", "name")
@@ -116,6 +116,8 @@ def list_folder(base: Path) -> Listing:
             with os.scandir(base / folder.name) as entries:
                 inner = [name for entry in entries if (name := _visit(entry, folder.name, found))]
         except OSError as error:
+            if error.errno in LIMITS:
+                raise
             found.problems.append(unreadable(folder.name or ".", error))
             continue
         folders += [_Folder(name, above) for name in inner]

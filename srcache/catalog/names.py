@@ -20,21 +20,32 @@ def is_heic_name(name: str) -> bool:
     return name.lower().endswith(FORMATS["HEIF"])
 
 
-def pairing_name(name: str) -> str:
-    """What images of the same picture in two folders have in common: the name without suffix, in one Unicode form.
-
-    A letter with an accent may be one character or two, and some systems and archives change one into the other.
+def in_one_form(name: str) -> str:
+    """A name in one Unicode form, for comparison: a letter with an accent may be one character or two, and some
+    systems and archives change one into the other.
     """
-    return unicodedata.normalize("NFC", stem_of(name))
+    return unicodedata.normalize("NFC", name)
+
+
+def stems_apart(names: Sequence[str]) -> list[str]:
+    """Names without their suffixes; those that would be equal then keep theirs: `x`, but `y.jpg` beside `y.png`."""
+    stems = [stem_of(name) for name in names]
+    counts = Counter(map(in_one_form, stems))
+    return [stem if counts[in_one_form(stem)] == 1 else name for name, stem in zip(names, stems, strict=True)]
+
+
+def pairing_names(names: Sequence[str]) -> list[str]:
+    """What images of the same picture in two folders have in common: `stems_apart` of all names in one Unicode form."""
+    return [in_one_form(stem) for stem in stems_apart(names)]
 
 
 def stems_of(names: Sequence[str]) -> list[str]:
-    """Names without their suffixes, by which images in different formats are paired.
+    """Names without their suffixes, by which images in different formats are paired; see `stems_apart`.
 
     Raises:
         CatalogError: two of them are equal then.
     """
-    stems = [stem_of(name) for name in names]
+    stems = stems_apart(names)
     counts = Counter(stems)
     twice = [name for name, stem in zip(names, stems, strict=True) if counts[stem] > 1]
     if twice:

@@ -13,6 +13,7 @@ from srcache.dataset.lookup import SRImages
 from srcache.dataset.misses import fallback_of, miss_folder, open_miss_filler, settled
 from srcache.dataset.missing import Missing
 from srcache.dataset.policy import Policy, Variant
+from srcache.dataset.reading import filling_call
 from srcache.errors import ImageError, MissError, PolicyError
 from srcache.images import Colors, Decoded, Pixels, decode_both, decode_pillow, refuse_in_memory
 from srcache.keys import ImageKey, entry_name, image_key, pixel_key
@@ -177,7 +178,8 @@ class VariantFinder:
         if not isinstance(image, bytes) and key == pixel_key(pixels):
             return MissError(
                 f"the cache {folder.path} knows no image with the pixels of {name} (pixel key {key}): "
-                f"{self._advice}; or run `srcache build`, or choose on_miss="
+                f"{self._advice}; or run `srcache build` (of images that are no files, "
+                f"{filling_call(folder.recipe.name, self._chooser.samples)}), or choose on_miss="
             )
         samples = f" --samples {self._chooser.samples}" if self._chooser.samples > 1 else ""
         return MissError(

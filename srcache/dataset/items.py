@@ -48,6 +48,7 @@ class Items:
     Attributes:
         transform: the base's own transform, which was taken off it; None if it has none.
         classes: the names of the labels 0, 1, …; None if the base has none.
+        left_out: what could not be catalogued, and is no item.
         dropped: what the base would do to its items and cannot be done here, in words; empty if there is nothing.
     """
 
@@ -62,6 +63,7 @@ class Items:
         rows = catalog.rows if catalog else ()
         self.transform: Callable[[Any], Any] | None = source.transform
         self.classes = source.classes()
+        self.left_out = catalog.problems if catalog else ()
         self.dropped: str = getattr(source, "dropped", "")
         self._source, self._degradation, self._colors = source, degradation, colors
         self._names = _PackedTexts(row.name for row in rows) if catalog else None
@@ -87,6 +89,11 @@ class Items:
     def name(self, index: int) -> str:
         """What to call an item in a message."""
         return self._names[index] if self._names is not None else f"item {index}"
+
+    @property
+    def are_files(self) -> bool:
+        """Whether the items are files, which the command line can read too; else they exist only in memory."""
+        return self._names is not None
 
     def label(self, index: int) -> Any:
         """The label as the base gives it: a class's number for a folder, -1 where there are none."""

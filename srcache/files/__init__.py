@@ -7,17 +7,16 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from hashlib import blake2b
 from importlib.resources import files
 from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
 
-from srcache.errors import BusyError, ConfigError, DiskFullError
+from srcache.errors import BusyError, ConfigError
 from srcache.files.regular import read_regular
-
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
-_FULL |= {errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ESTALE}
+from srcache.files.system_errors import WRITING, not_written, reading
 
 NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF}
 """What file systems say that have no locks."""
@@ -27,8 +26,14 @@ def user_folder() -> Path:
     """Where a user's files are kept between runs: SRCACHE_HOME, else XDG_CACHE_HOME/srcache, else ~/.cache/srcache."""
     home = os.environ.get("SRCACHE_HOME")
     if home:
-        return Path(home)
-    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "srcache"
+        return first_meaning(home)
+    return first_meaning(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "srcache"
+
+
+@cache
+def first_meaning(path: str) -> Path:
+    """An absolute path for one that the environment gives; it stays so if the process changes its folder later."""
+    return Path(os.path.abspath(os.path.expanduser(path)))
 
 
 def write_atomic(path: Path, data: bytes | str, *, sync: bool = True) -> None:
@@ -41,6 +46,8 @@ def write_atomic(path: Path, data: bytes | str, *, sync: bool = True) -> None:
 def atomic_file(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
     """A binary file to write, which replaces `path` when it is complete; if writing fails, nothing of it is left.
 
+    What is at `path` and is neither a file nor a folder (/dev/null, a pipe) is written to, and stays.
+
     Args:
         path: where the file shall be; its folders are created.
         sync: wait until the bytes are on the disk. Without it, a power failure may leave an empty file at `path`.
@@ -48,8 +55,12 @@ def atomic_file(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
     Raises:
         DiskFullError: no room, or no permission.
     """
+    make_folder(path.parent)
     with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            with path.open("wb") as file:
+                yield file
+            return
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
@@ -72,7 +83,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     processes that write the same `path` therefore need a lock. Nothing is synced to the disk.
     """
     beside = path.with_name(f".{blake2b(os.fsencode(path.name), digest_size=8).hexdigest()}.part")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     beside.unlink(missing_ok=True)
     try:
         yield beside
@@ -110,20 +121,31 @@ def _csv_cell(value: object) -> str:
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Around code that writes: a full disk or a missing permission becomes a DiskFullError.
+    """Around code that writes: what the disk, its permissions or the place forbid becomes an error that says so.
 
     Raises:
-        DiskFullError: the disk, or its permissions, did not allow it.
+        DiskFullError: no room, no permission, or a place where nothing can be written.
+        MachineError: a limit of the system, such as that of open files, is in the way.
     """
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno not in WRITING:
             raise
-        raise DiskFullError(
-            f"{path} could not be written ({error.strerror}); what was stored is safe, "
-            "so make room or give permission, and run the same command again"
-        ) from error
+        raise not_written(error, path) from error
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, unless it is there.
+
+    Raises:
+        DiskFullError: there can be none: no room, no permission, or something else has its name.
+    """
+    try:
+        with disk_errors(path):
+            path.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError as error:
+        raise not_written(error, path) from error
 
 
 @contextmanager
@@ -194,6 +216,11 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def real_path(path: Path) -> Path:
+    """A path from the root without links; unlike `Path.resolve`, it bears links that lead in circles."""
+    return Path(os.path.realpath(path))
+
+
 def damaged_path(path: Path) -> Path:
     """A name beside a damaged file or folder, under which it is kept: with the time (UTC), and never twice the same."""
     return path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{uuid4().hex[:4]}")
@@ -226,7 +253,8 @@ def read_text(path: Path, what: str, error: type[ConfigError] = ConfigError) -> 
         ConfigError: of the type `error`: the file cannot be read.
     """
     try:
-        return read_regular(path).decode("utf-8")
+        with reading(path):
+            return read_regular(path).decode("utf-8")
     except (OSError, UnicodeDecodeError) as reason:
         raise error(f"{what} {path} cannot be read: {reason}") from reason
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from srcache.cache.failures import failures_by_reason
-from srcache.cache.manifest import Cache, RecipeFolder, create_cache, open_cache
+from srcache.cache.manifest import Cache, RecipeFolder, create_cache, is_cache, open_cache
 from srcache.catalog.rows import Catalog
 from srcache.catalog.sources import require_profiles
 from srcache.engine.registry import find_engine
@@ -28,7 +28,7 @@ from srcache.fill.feeding import FillCounts, FillJob, load_engine, start_service
 from srcache.fill.plan import make_plan, scattered
 from srcache.fill.ray_run import fill_on_ray, settings_on_ray
 from srcache.fill.settings import FillInterrupted, FillReport, FillSettings, for_several, require_possible
-from srcache.machine import NETWORK, file_system, versions
+from srcache.machine import NETWORK, file_system, resolve_device, versions
 from srcache.progress import Progress
 from srcache.recipe.recipe import Recipe
 from srcache.service.service import SRService
@@ -55,6 +55,7 @@ def fill(
     Raises:
         CacheError: the folder is no cache, or a cache of another kind; or there is nothing of a writer to take over.
         RecipeError: the recipe does not fit the engine, or asks for samples that would all be the same.
+        DeviceError: there is no such device here.
         BusyError: another process fills this recipe's folder, and only one may; or it is repaired.
         DiskFullError: no room; what was committed is safe, and the next run goes on.
         MachineError: the cache lies below a URL whose service does not answer; what was committed is safe in the spool.
@@ -88,8 +89,16 @@ def open_folder(recipe: Recipe, cache: str | Path, settings: FillSettings) -> tu
         settings = settings_on_ray(cache, settings)
     if settings.take_over is not None:
         _require_shared(open_cache(cache, spool=settings.spool).find(recipe))
+    if settings.ray is None and settings.device != "auto" and _is_new(recipe, cache, settings):
+        resolve_device(settings.device)  # one that is not there shall leave no empty cache behind
     opened = create_cache(cache, settings.store, spool=settings.spool)
     return opened, opened.add(recipe)
+
+
+def _is_new(recipe: Recipe, cache: str | Path, settings: FillSettings) -> bool:
+    if not is_cache(cache):
+        return True
+    return all(path.name != recipe.folder for path in open_cache(cache, spool=settings.spool).paths())
 
 
 def keep(cache: Cache, catalog: Catalog) -> None:

@@ -11,7 +11,7 @@ from srcache.cache.failures import FailedEntry
 from srcache.catalog.names import stem_of
 from srcache.catalog.rows import Catalog, Row
 from srcache.errors import CatalogError, listed
-from srcache.files import write_atomic
+from srcache.files import real_path, write_atomic
 from srcache.files.regular import regular_status
 from srcache.fill.feeding import FillCounts, FillJob, load_engine, start_service, submit_all
 from srcache.fill.plan import make_plan
@@ -146,8 +146,8 @@ def _require_free(paths: Sequence[Path], targets: Sequence[Sequence[Path]], forc
     twice = [file.name for file, count in Counter(files).items() if count > 1]
     if twice:
         raise CatalogError(f"several images would be written to {listed(twice)}; upscale them into different folders")
-    sources = {path.resolve() for path in paths}
-    own = [str(file) for file in files if file.resolve() in sources]
+    sources = {real_path(path) for path in paths}
+    own = [str(file) for file in files if real_path(file) in sources]
     if own:
         raise CatalogError(f"images would be written over themselves: {listed(own)}; choose another folder")
     there = [str(file) for file in files if file.exists()]

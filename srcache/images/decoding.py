@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from srcache.errors import ImageError
+from srcache.errors import LIMITS, ImageError
 from srcache.files.regular import read_regular
 from srcache.images.colors import AS_EVER, Colors, Reading, note_profile
 from srcache.images.decoders import obstacle
@@ -37,10 +37,13 @@ def read_file(path: Path) -> bytes:
 
     Raises:
         ImageError: it cannot be read, or is no regular file (`unreadable`).
+        OSError: a limit of the system, such as that of open files, is in the way.
     """
     try:
         return read_regular(path)
     except OSError as error:
+        if error.errno in LIMITS:
+            raise
         raise ImageError("unreadable", f"the file cannot be read ({error.strerror or error})") from error
 
 

@@ -8,7 +8,7 @@ import io
 import re
 import struct
 from collections.abc import Iterator
-from io import BufferedReader
+from typing import IO
 
 from PIL import Image, UnidentifiedImageError
 
@@ -19,25 +19,31 @@ from srcache.images.heic_files import is_heic, open_heic
 from srcache.images.png_texts import SIGNATURE, without_texts
 
 _HEADS = re.compile(re.escape(SIGNATURE) + rb"\0\0\0\rIHDR(.{8})", re.DOTALL)
-_START = 64
+
 _NOT_THIS_FORMAT = (SyntaxError, IndexError, TypeError, struct.error)
 """What Pillow's formats raise over a file that is of another."""
 
 
-def open_image(source: bytes | memoryview | BufferedReader) -> Image.Image:
-    """Read a file's header, `apart`; the image is to be closed. Of an open file no more is read, where that suffices.
+def open_image(data: bytes | memoryview | IO[bytes]) -> Image.Image:
+    """Read a file's header, `apart`; the image is to be closed.
 
     Raises:
         ImageError: no format of an image's, or one that is not read here (`unsupported`).
         Exception: whatever a decoder raises over a header that it does not like.
     """
-    file = io.BytesIO(source) if isinstance(source, bytes | memoryview) else source
-    start, refusals, begun = file.read(_START), list[str](), list[str]()
-    if is_heic(start) or start.startswith(SIGNATURE):
-        data = source if isinstance(source, bytes | memoryview) else start + file.read()
-        if is_heic(start):
-            return open_heic(data)
-        file = io.BytesIO(without_texts(data))
+    file = io.BytesIO(data) if isinstance(data, bytes | memoryview) else data
+    start = file.read(64)
+    file.seek(0)
+    if is_heic(start):
+        return open_heic(file.read())
+    if start.startswith(SIGNATURE):
+        file = io.BytesIO(without_texts(file.read()))
+    return _opened(file, start[:16])
+
+
+def _opened(file: IO[bytes], start: bytes) -> Image.Image:
+    """What the first format makes of a file that takes it for its own."""
+    refusals, begun = list[str](), list[str]()
     for kind in _kinds():
         factory, accept = Image.OPEN[kind]
         try:

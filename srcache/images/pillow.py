@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BufferedReader
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -60,7 +60,7 @@ def is_upright(data: bytes | memoryview, kind: str) -> bool:
     Raises:
         ImageError: it cannot be opened.
     """
-    with apart(counted=False), opened(data) as image:
+    with opened(data, counted=False) as image:
         return image.format == kind and _is_plain(image)
 
 
@@ -71,14 +71,14 @@ def header_notes(path: Path, colors: Colors = AS_EVER) -> frozenset[str]:
     """
     reading = Reading(colors)
     try:
-        with apart(counted=False), open_regular(path) as file, opened(file) as image:
+        with open_regular(path) as file, opened(file, counted=False) as image:
             note_header(image, reading.notes)
             if image.has_transparency_data:
                 reading.notes.add("alpha")
             if (image.format != "PNG" or "exif" in image.info) and turn_of(image) is not None:
                 reading.notes.add("rotated")
             note_profile(image.info.get("icc_profile"), image.mode, reading)
-    except (ImageError, OSError):
+    except (OSError, ImageError):
         return frozenset()
     return frozenset(reading.notes)
 
@@ -89,7 +89,7 @@ def profile_of(data: bytes | memoryview) -> bytes | None:
     Raises:
         ImageError: it cannot be opened.
     """
-    with apart(counted=False), opened(data) as image:
+    with opened(data, counted=False) as image:
         profile: bytes | None = image.info.get("icc_profile")
         return profile
 
@@ -124,13 +124,17 @@ def decode_pillow(image: "Image.Image", colors: Colors = AS_EVER) -> Decoded:
 
 
 @contextmanager
-def opened(source: bytes | memoryview | BufferedReader) -> Iterator[Image.Image]:
+def opened(data: bytes | memoryview | IO[bytes], counted: bool = True) -> Iterator[Image.Image]:
     """A file's image, whose header was read; the limit of its pixels is not asked.
+
+    Args:
+        data: a file's bytes; or the file, open, of which only the beginning is read where a header stands there.
+        counted: whether what Pillow warns of is told.
 
     Raises:
         ImageError: it cannot be opened, or what is done with it within fails.
     """
-    with apart(), decoding(), open_image(source) as image:
+    with apart(counted), decoding(), open_image(data) as image:
         yield image
 
 
@@ -152,14 +156,13 @@ def decoding() -> Iterator[None]:
 def _decoded(image: Image.Image, reading: Reading) -> Decoded:
     """An image that was opened or made: loaded, turned upright, and converted to RGB."""
     note_header(image, reading.notes)
-    is_turned = image.format == "TIFF" and turn_of(image) is not None  # Pillow turns it while it loads
-    seen = upright(image)
-    if is_turned or turn_of(image) is not None:
+    if turn_of(image) is not None:
         reading.notes.add("rotated")
-    rgb = kept(np.asarray(to_rgb(seen, reading)))
+    stands = upright(image)
+    rgb = kept(np.asarray(to_rgb(stands, reading)))
     plain = rgb if _is_plain(image) and reading.colors == AS_EVER else kept(np.asarray(image.convert("RGB")))
     differs = reading.notes & {"profile_applied", "alpha"} and reading.colors != AS_EVER
-    as_ever = kept(np.asarray(to_rgb(seen))) if differs else None
+    as_ever = kept(np.asarray(to_rgb(stands))) if differs else None
     return Decoded(rgb, plain, as_ever, frozenset(reading.notes))
 
 

@@ -110,7 +110,7 @@ def _scanned(folder: RecipeFolder, work: str, progress: Progress | None) -> Scan
 def _started(folder: RecipeFolder, work: str, errors: IO[bytes]) -> "subprocess.Popen[str]":
     """This file as a program, with our own search path and without what may lie in the current folder."""
     paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
-    command = [sys.executable, "-P", "-m", __name__, work, str(folder.path.parent.resolve()), folder.path.name]
+    command = [sys.executable, "-P", "-m", __name__, work, os.path.realpath(folder.path.parent), folder.path.name]
     environment = {**os.environ, "PYTHONPATH": paths}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=environment, text=True)
 

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from srcache.cache.manifest import Cache, RecipeFolder, is_cache, open_cache
 from srcache.cache.receipts import KeptCatalog, asked_for, readable_catalogs, store_of
-from srcache.catalog.names import stem_of
+from srcache.catalog.names import stems_apart
 from srcache.errors import CacheError, DamagedError, listed
-from srcache.files import disk_errors, write_atomic
+from srcache.files import disk_errors, make_folder, real_path, write_atomic
 from srcache.files.urls import is_url
 from srcache.images import as_file
 from srcache.keys import entry_name, image_key, split_name
@@ -160,10 +160,11 @@ def chosen_catalog(cache: Cache, folder: RecipeFolder, digest: str | None = None
 def _named(catalog: KeptCatalog, store: Store) -> tuple[list[_Target], list[str]]:
     """The files of a catalog's rows, and the names of rows of which nothing is stored."""
     stored = {key: [split_name(name)[1] for name in store.names(f"{key}-")] for key in catalog.keys}
+    stems = stems_apart([row.name for row in catalog.rows])
     several = any(samples not in ([], [0]) for samples in stored.values())
     targets = [
-        _Target(f"{stem_of(row.name)}-{sample:03d}" if several else stem_of(row.name), entry_name(row.key, sample))
-        for row in catalog.rows
+        _Target(f"{stem}-{sample:03d}" if several else stem, entry_name(row.key, sample))
+        for stem, row in zip(stems, catalog.rows, strict=True)
         for sample in stored[row.key]
     ]
     return targets, [row.name for row in catalog.rows if not stored[row.key]]
@@ -196,7 +197,7 @@ def _require_apart(targets: Sequence[_Target], suffix: str) -> None:
 
 def require_empty(destination: Path, cache: Cache) -> None:
     """Refuse to write into a folder that holds something, or into the cache itself."""
-    if destination.resolve().is_relative_to(cache.path.resolve()):
+    if real_path(destination).is_relative_to(real_path(cache.path)):
         raise CacheError(f"{destination} lies in the cache; export to another place")
     if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
         raise CacheError(f"{destination} exists and is not empty; choose a new or an empty folder")
@@ -205,8 +206,8 @@ def require_empty(destination: Path, cache: Cache) -> None:
 def _write_all(targets: Sequence[_Target], store: Store, destination: Path, progress: Progress | None) -> int:
     """Write every file, and a line about each; returns the images' bytes."""
     size, show, records = 0, throttled(progress), destination / RECORDS
+    make_folder(destination)
     with disk_errors(records):
-        destination.mkdir(parents=True, exist_ok=True)
         written = work_ahead(lambda target: _write(target, store, destination), targets)
         with records.open("w", encoding="utf-8") as lines:
             for done, (bytes_of_one, line) in enumerate(written, start=1):

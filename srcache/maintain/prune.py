@@ -9,6 +9,7 @@ from uuid import uuid4
 from srcache.cache.manifest import Cache, open_cache
 from srcache.cache.receipts import KeptCatalog, asked_for, readable_catalogs, store_of
 from srcache.files import disk_errors, lock
+from srcache.files.folders import paths_in
 from srcache.keys import entry_name
 from srcache.stores import Store
 
@@ -48,7 +49,7 @@ def prune(path: str | Path, recipes: Sequence[str] = (), *, catalogs: bool = Fal
             _remove(cache, home)
         for file in needless:
             _remove_file(cache, file)
-        for left in cache.path.glob(f"{_LEAVING}*"):
+        for left in paths_in(cache.path, f"{_LEAVING}*"):
             shutil.rmtree(left, ignore_errors=True)
     return PruneReport(
         path=cache.place, removed=tuple(str(one.relative_to(cache.path)) for one in gone), bytes=size, done=yes

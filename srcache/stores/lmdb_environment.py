@@ -27,7 +27,8 @@ from typing import Any, TypeVar
 import lmdb
 
 from srcache.errors import CacheError, DamagedError
-from srcache.stores.lmdb_errors import NO_ROOM, READERS, code_of, translated
+from srcache.files.system_errors import LOCKING, number_of
+from srcache.stores.lmdb_errors import READERS, translated
 
 _T = TypeVar("_T")
 DATABASES = (b"images", b"records", b"aliases")
@@ -319,7 +320,7 @@ def _open(path: Path, writable: bool) -> lmdb.Environment:
         if lock:
             _reserve(path / "lock.mdb")
         return lmdb.open(
-            str(path),
+            os.fsencode(path),
             map_size=size + (_FIRST_MAP if writable else _HEADROOM),
             readonly=not writable,
             lock=lock,
@@ -333,7 +334,7 @@ def _open(path: Path, writable: bool) -> lmdb.Environment:
     except (lmdb.Error, OSError) as error:
         if writable and not size:
             data.unlink(missing_ok=True)  # half a header, which nobody could open
-        if writable or code_of(error) not in NO_ROOM:
+        if writable or number_of(error) not in LOCKING:
             raise
         return attempt(lock=False)  # a sealed cache that we may read but not even lock
     if writable:

@@ -10,11 +10,13 @@ import lmdb
 
 from srcache.errors import CacheError, DamagedError
 from srcache.files import damaged_path, disk_errors, sync_folder
+from srcache.files.system_errors import STORING, number_of
 from srcache.keys import is_key
 from srcache.machine import NETWORK, file_system
 from srcache.stores.interface import Problem, StoreKind, StoreOptions
 from srcache.stores.lmdb import LmdbStore
 from srcache.stores.lmdb_environment import DATABASES
+from srcache.stores.lmdb_errors import translated
 from srcache.stores.lmdb_salvage import LmdbSalvage
 from srcache.stores.lmdb_stamp import stamp
 
@@ -53,12 +55,14 @@ def _tables(path: Path) -> Iterator[tuple[lmdb.Transaction, list[Any]]]:
     """A store's tables as they are, for what the store's own methods do not show."""
     sealed = not os.access(path / "lock.mdb", os.W_OK)
     try:
-        with lmdb.open(str(path), readonly=True, lock=not sealed, max_dbs=len(DATABASES)) as env:
+        with lmdb.open(os.fsencode(path), readonly=True, lock=not sealed, max_dbs=len(DATABASES)) as env:
             env.set_mapsize(0)
             tables = [env.open_db(name, create=False) for name in DATABASES]
             with env.begin() as transaction:
                 yield transaction, tables
     except lmdb.Error as error:
+        if number_of(error) in STORING:
+            raise translated(error, path) from error
         raise DamagedError(f"{path} does not read as an LMDB store ({error})") from error
 
 

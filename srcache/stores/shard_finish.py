@@ -14,6 +14,7 @@ from pathlib import Path
 
 from srcache.errors import BusyError, CacheError
 from srcache.files import disk_errors, sync_folder
+from srcache.files.folders import paths_in
 from srcache.machine import NETWORK, file_system
 from srcache.stores.interface import Entry, StoreOptions
 from srcache.stores.shard_files import PartialFile
@@ -37,7 +38,7 @@ def finish_shards(folder: Path, options: StoreOptions) -> int:
     """
     if file_system(folder) not in NETWORK:
         return finish_by_locks(folder, options)
-    own, stopped = _own(options), sorted(path for path in folder.glob(f".*{_LEFT}"))
+    own, stopped = _own(options), paths_in(folder, f".*{_LEFT}")
     return sum(_drained(path, own) for path in stopped) + sum(
         _copied(folder, name, own) for name in shards_in(folder)[1] if not _is_held(folder / name)
     )

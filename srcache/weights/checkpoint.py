@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from srcache.errors import DamagedError, DiskFullError, WeightsError, listed
 from srcache.files import disk_errors, user_folder, write_atomic
+from srcache.files.folders import paths_in
 from srcache.files.regular import regular_status
 from srcache.progress import Say
 from srcache.weights.disguises import disguise
@@ -141,7 +142,7 @@ def _move_in(file: Path, origin: str) -> str:
 def adopted() -> list[Adopted]:
     """What is in the weights folder, by digest."""
     found = []
-    for path in sorted(weights_folder().glob("*.safetensors")):
+    for path in paths_in(weights_folder(), "*.safetensors"):
         note = path.with_suffix(".origin")
         origin = note.read_text(encoding="utf-8").strip() if note.is_file() else ""
         found.append(Adopted(path.stem, path, path.stat().st_size, origin))
@@ -254,7 +255,7 @@ def _reason(error: Exception) -> str:
     text = str(error)
     if found := re.search(r"GLOBAL (\S+)", text):
         return f"it holds {found[1]}, which would be run"
-    if "Weights only load failed" in text:
+    if "Weights only load failed" in text or isinstance(error, LookupError | EOFError):
         return "it is no file that torch.save wrote, or is cut short"
     return next(iter(text.splitlines()), type(error).__name__)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from srcache.errors import DamagedError, WeightsError
 from srcache.files import write_atomic
+from srcache.files.folders import paths_in
 from srcache.files.regular import open_regular
 from srcache.weights.checkpoint import is_digest, weights_folder
 
@@ -107,7 +108,7 @@ def recorded() -> dict[str, WeightsRecord]:
     Raises:
         DamagedError: one cannot be read.
     """
-    digests = sorted(path.stem for path in records_folder().glob("*.json"))
+    digests = [path.stem for path in paths_in(records_folder(), "*.json")]
     return {digest: record for digest in digests if (record := read_weights_record(digest))}
 
 

@@ -5,15 +5,17 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
+from bad_places import like_any_user
 
 from srcache import files
 from srcache.cache import folder as folders
 from srcache.cache.manifest import Cache, RecipeFolder, create_cache, find_folder, is_cache, open_cache
-from srcache.errors import BusyError, CacheError, DamagedError, DiskFullError
+from srcache.cache.receipts import readable_receipts
+from srcache.errors import BusyError, CacheError, DamagedError, DiskFullError, MachineError
 from srcache.files import lock
 from srcache.recipe.reading import load_recipe
 
@@ -306,3 +308,29 @@ def test_a_cache_stays_where_it_is_when_the_process_moves(tmp_path, monkeypatch)
             find_folder(cache, None)
         assert not list(Path().iterdir())
         monkeypatch.chdir(tmp_path)
+
+
+def test_a_folder_that_may_not_be_entered_is_neither_empty_nor_damaged(tmp_path):
+    cache = create_cache(tmp_path / "cache")
+    open_one, closed = cache.add(load_recipe("bicubic")), cache.add(load_recipe("lanczos"))
+    (tmp_path / "cache/lost+found").mkdir(0)
+    closed.path.chmod(0)
+    try:
+        with like_any_user():
+            assert cache.find("bicubic") == cache.add(load_recipe("bicubic")) == open_one
+            assert cache.paths() == [open_one.path, closed.path]
+            for ask in (cache.folders, lambda: cache.find("lanczos"), lambda: readable_receipts(closed.path)):
+                with pytest.raises(MachineError, match=r"lanczos-.* could not be read \(Permission denied\)"):
+                    ask()
+    finally:
+        closed.path.chmod(0o755)
+        (tmp_path / "cache/lost+found").chmod(0o755)
+
+
+def test_a_cache_may_lie_below_a_name_that_is_not_utf_8(tmp_path):
+    place = tmp_path / os.fsdecode(b"m\xfcll") / "cache"
+    folder = create_cache(place, "lmdb").add(load_recipe("bicubic"))
+    with closing(folder.store(writable=True)) as store:
+        assert len(store) == 0
+    assert not list(folder.store_kind.check(folder.store_path))
+    assert open_cache(place).find().path == folder.path

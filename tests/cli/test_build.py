@@ -236,6 +236,12 @@ def test_a_device_that_is_not_there_is_no_traceback(home, srcache):
     printed = srcache("build", "photos", "--cache", "new", "--recipe", "bicubic", "--devices", "cpu,cuda:99")
     assert printed.code == 4
     assert "device cuda:99 was asked for, but torch finds" in printed.err
+    words = ["--recipe", "bicubic", "--set", "scale=2", "--device", "cuda:99"]
+    assert srcache("build", "photos", "--cache", "new", *words).code == 4
+    assert not Path("new").exists(), "nothing is left behind"
+    before = sorted(Path("cache").rglob("*"))
+    assert srcache("build", "photos", "--cache", "cache", *words, "--set", "scale=3").code == 4
+    assert sorted(Path("cache").rglob("*")) == before
 
 
 def test_one_of_several_devices_is_that_device(home, srcache, monkeypatch):

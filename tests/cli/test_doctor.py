@@ -21,7 +21,7 @@ def test_the_disk_of_a_cache_is_looked_at(home, srcache):
 
 @pytest.mark.medium
 def test_what_is_missing_is_a_problem_with_exit_code_4(home, srcache, monkeypatch):
-    command = "pip install 'srcache[samples]'"
+    command = "pip install '.[samples]'"
     lacking = Extra(name="samples", missing=("scikit-image>=0.22 is not installed",), command=command)
     problems = ("numpy is not installed; run: pip …",)
     found = replace(check_machine(), problems=problems, extras=(lacking,))
@@ -29,7 +29,11 @@ def test_what_is_missing_is_a_problem_with_exit_code_4(home, srcache, monkeypatc
     printed = srcache("doctor")
     assert printed.code == 4
     assert printed.err == "problem: numpy is not installed; run: pip …\n"
-    assert re.search(r"^extra +samples: lacks .*; run: pip install 'srcache\[samples\]'$", printed.out, re.MULTILINE)
+    assert re.search(
+        r"^extra +samples: lacks .*; run, in a clone of srcache: pip install '\.\[samples\]'$",
+        printed.out,
+        re.MULTILINE,
+    )
     assert json.loads(srcache("doctor", "--json").out)["ok"] is False
 
 

@@ -77,7 +77,7 @@ def test_what_the_cache_has_is_not_asked_for(tmp_path: Path, service: FakeServic
             "compact",
             r"lacks recipe 'compact', and the SR service at http.* has none such: noisy-\w+, shrunk-",
         ),
-        (None, "the cache lacks a recipe, and the SR service at .* has several that fit; say which by recipe="),
+        (None, "the cache lacks a recipe, and the SR service at .* has several that fit; say which recipe is meant"),
     ],
 )
 def test_a_recipe_that_is_nowhere_is_said_with_what_there_is(

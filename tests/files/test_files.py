@@ -29,6 +29,7 @@ from srcache.files import (
     damaged_path,
     disk_errors,
     lock,
+    make_folder,
     read_text,
     shipped_texts,
     size_of,
@@ -417,3 +418,22 @@ def test_nothing_else_writes_csv() -> None:
     sources = (path for folder in ("srcache", "cli", "plugins") for path in (ROOT / folder).rglob("*.py"))
     used = [path for path in sources if any(call in path.read_text() for call in ("csv.writer(", "csv.DictWriter("))]
     assert [path.relative_to(ROOT).as_posix() for path in used] == [], "files.csv_text is the one writer"
+
+
+def test_a_pipe_is_written_to_and_stays(tmp_path):
+    read, write = os.pipe()
+    (tmp_path / "pipe").symlink_to(f"/dev/fd/{write}")
+    write_atomic(tmp_path / "pipe", "all of it")
+    os.close(write)
+    with open(read) as file:
+        assert file.read() == "all of it"
+    assert (tmp_path / "pipe").is_symlink()
+
+
+def test_a_folder_is_made_or_it_is_said_why_not(tmp_path):
+    make_folder(tmp_path / "a/b")
+    make_folder(tmp_path / "a/b")
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file", tmp_path / "file/x", Path("/proc/self/x/y"), tmp_path / ("x" * 300)):
+        with pytest.raises(DiskFullError, match=r"could not be written .*choose another place"):
+            make_folder(place)

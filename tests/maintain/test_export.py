@@ -126,10 +126,19 @@ def test_names_without_a_receipt_are_those_of_the_only_catalog(home, tmp_path):
         export(cache, tmp_path / "other", "bicubic", names=True)
 
 
+def test_names_that_differ_in_the_suffix_alone_keep_it(cache, tmp_path, monkeypatch):
+    key = next(iter(caches.contents(cache)))[:32]
+    rows = tuple(KeptRow(key, name, "") for name in ("a/cat.jpg", "a/cat.png", "dog.png"))
+    monkeypatch.setattr("srcache.maintain.export.chosen_catalog", lambda *_: KeptCatalog("0" * 32, rows))
+    export(cache, tmp_path / "out", "bicubic", names=True)
+    files = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png"))
+    assert files == ["a/cat.jpg.png", "a/cat.png.png", "dog.png"]
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (["a/cat.jpg", "a/cat.png", "dog.png"], r"written to one file: a/cat \(with \.png\)"),
+        (["a/x.jpg", "a/x.png", "a/x.png.png"], r"written to one file: a/x\.png \(with \.png\)"),
         (["../../evil.png"], r"names below the folder, but the catalog has: \.\./\.\./evil"),
         (["/etc/evil.png"], "names below the folder, but the catalog has: /etc/evil"),
         (["a/../../evil.png"], "names below the folder"),

@@ -35,7 +35,7 @@ def test_without_the_hubs_package_folders_are_enough(manifest, models, monkeypat
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     assert fetch(manifest, [models])
     (models / "words.txt").unlink()
-    with pytest.raises(MissingExtraError, match=r"pip install 'srcache\[seesr\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install '\.\[seesr\]'"):
         fetch(manifest, [models])
 
 

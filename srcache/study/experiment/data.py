@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from srcache.catalog.listing import Problem
-from srcache.catalog.names import stem_of
+from srcache.catalog.names import stem_of, stems_apart
 from srcache.catalog.rows import Catalog, Row
 from srcache.catalog.scanning import scan
 from srcache.catalog.treated import treatment
@@ -221,7 +221,8 @@ def _drop_equal_copies(root: Path, planned: Mapping[str, Catalog]) -> list[Probl
     seen: dict[ImageKey, Path] = {}
     problems = []
     for split in reversed(SPLITS):
-        sources = {stem_of(row.name): row for row in planned[split].rows}
+        originals = planned[split].rows
+        sources = dict(zip(stems_apart([row.name for row in originals]), originals, strict=True))
         copies = scan(root / "lr" / split).rows
         for copy in copies:
             row = sources[stem_of(copy.name)]

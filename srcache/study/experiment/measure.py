@@ -13,10 +13,11 @@ from statistics import fmean, stdev
 from typing import Any
 
 from srcache.cache.manifest import open_cache
-from srcache.catalog.names import stem_of
+from srcache.catalog.names import stem_of, stems_apart
 from srcache.dataset.scores import LabelScore, filter_effect
 from srcache.errors import ImageError
 from srcache.files import disk_errors, write_atomic
+from srcache.files.folders import files_below
 from srcache.images import encode
 from srcache.progress import Say
 from srcache.study.compare.output import plain as comparison_plain
@@ -201,10 +202,10 @@ def _references(runner: TrialRunner, names: Sequence[str]) -> Path:
     stems = {stem_of(name) for name in names}
     folder = runner.out / "pictures/hr"
     shutil.rmtree(folder, ignore_errors=True)
-    for path in sorted(complete.rglob("*")):
-        inner = path.relative_to(complete)
-        if path.is_file() and stem_of(inner.as_posix()) in stems:
-            write_atomic(folder / inner, path.read_bytes())
+    inner = sorted(path.relative_to(complete) for path in files_below(complete) if path.is_file())
+    for stem, path in zip(stems_apart([path.as_posix() for path in inner]), inner, strict=True):
+        if stem in stems:
+            write_atomic(folder / path, (complete / path).read_bytes())
     return folder
 
 

@@ -32,7 +32,7 @@ from srcache.cache.failures import FailedEntry
 from srcache.cache.manifest import open_cache
 from srcache.catalog.scanning import scan
 from srcache.errors import ConfigError
-from srcache.files import disk_errors, lock, write_atomic
+from srcache.files import lock, make_folder, real_path, write_atomic
 from srcache.fill.run import fill
 from srcache.fill.settings import FillSettings
 from srcache.keys import entry_name
@@ -118,8 +118,7 @@ def run_experiment(
     """
     out = Path(out)
     earlier = earlier_results(out)
-    with disk_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     with lock(out, "run as an experiment"):
         start_results(out, experiment, earlier)
         return _Run(experiment, out, say or _silent, jobs).run(commands, earlier)
@@ -140,7 +139,7 @@ class _Run:
         recipes = {label: self._recipe(label) for label in experiment.recipes}
         data = self._data()
         lost, cache = self._build(recipes)
-        runner = TrialRunner(out=out.resolve(), recipes=recipes, domains=experiment.domains, lost=frozenset(lost))
+        runner = TrialRunner(out=real_path(out), recipes=recipes, domains=experiment.domains, lost=frozenset(lost))
         pairs = [(arm, seed) for arm in experiment.arms for seed in experiment.seeds]
         trials = {(arm.name, seed): Trial(runner=runner, arm=arm, seed=seed) for arm, seed in pairs}
         safety = self._train(trials)

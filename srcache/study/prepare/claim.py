@@ -10,7 +10,7 @@ from pathlib import Path
 
 from srcache.catalog.rows import Catalog
 from srcache.errors import ConfigError
-from srcache.files import write_atomic
+from srcache.files import real_path, write_atomic
 
 MARKER = "prepare.json"
 _FORMAT = 1
@@ -31,7 +31,7 @@ def claim_folders(folders: Sequence[Path], source: Catalog, command: str, parame
     """
     run = {"command": command, "parameters": dict(parameters), "source": source.digest}
     text = json.dumps({"srcache": "prepare", "format": _FORMAT, **run}, indent=2) + "\n"
-    _require_apart([*(folder.resolve() for folder in folders), *([source.root.resolve()] if source.root else [])])
+    _require_apart([*(real_path(folder) for folder in folders), *([real_path(source.root)] if source.root else [])])
     for folder in [folder for folder in folders if not _is_claimed(folder, text)]:
         write_atomic(folder / MARKER, text)
 

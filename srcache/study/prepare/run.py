@@ -33,6 +33,7 @@ class Prepared:
         kept: files that an earlier run had finished.
         failures: images that could not be used, and why; those that could not be catalogued too.
         counts: for a split: files per split and class, as `train/cat`.
+        lacking: for a split: splits and classes, as `validation/dog`, that got no file though they have a share.
         doubles: for a split: names of files with the same bytes that lie in different classes.
         notes: of the images of this run, how many took what to become RGB; see `srcache.images.NOTES`.
     """
@@ -43,6 +44,7 @@ class Prepared:
     failures: tuple[Problem, ...]
     counts: Mapping[str, int] = field(default_factory=dict)
     doubles: tuple[tuple[str, ...], ...] = ()
+    lacking: tuple[str, ...] = ()
     notes: Mapping[str, int] = field(default_factory=dict)
 
     @property

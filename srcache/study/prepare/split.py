@@ -9,7 +9,7 @@ from pathlib import Path
 from srcache.catalog.rows import Catalog, Row
 from srcache.catalog.scanning import open_catalog
 from srcache.errors import CatalogError, ConfigError, ImageError, listed
-from srcache.files import atomic_path
+from srcache.files import atomic_path, real_path
 from srcache.images import read_file
 from srcache.keys import ImageKey, image_key
 from srcache.progress import Progress
@@ -33,6 +33,7 @@ def make_split(
 
     Every class is divided by the ratios, to the nearest image. Files with the same bytes stay in one split, even where
     they lie in different classes (the report names those). Which split that is depends on the seed and the keys alone.
+    A class of one or two images is not in every split (the report says so).
     A file that cannot be decoded is reported, and goes into no split.
 
     Args:
@@ -70,7 +71,9 @@ def make_split(
     placed = [(name, row) for name, row in zip(splits, catalog.rows, strict=True) if row.name not in left_out]
     found = Counter((SPLITS.index(name), str(row.label)) for name, row in placed)
     counts = {f"{SPLITS[place]}/{label}": count for (place, label), count in sorted(found.items())}
-    return replace(prepared, counts=counts, doubles=_doubles(catalog.rows))
+    wanted = [name for name, share in zip(SPLITS, shares, strict=True) if share]
+    lacking = [f"{name}/{label}" for name in wanted for label in catalog.classes if f"{name}/{label}" not in counts]
+    return replace(prepared, counts=counts, doubles=_doubles(catalog.rows), lacking=tuple(lacking))
 
 
 def names_by_class(rows: Iterable[Row]) -> list[str]:
@@ -94,7 +97,7 @@ def place_file(row: Row, path: Path, link: str) -> bool:
         ConfigError: it cannot be linked.
         DiskFullError: no room, or no permission.
     """
-    source = (row.path or Path(row.name)).resolve()
+    source = real_path(row.path or Path(row.name))
     if path.is_file() and source.is_file() and path.stat().st_size == source.stat().st_size:
         return False
     if link == "hard":

@@ -1,6 +1,7 @@
 """Which image belongs to which reference: by name, never by order.
 
-A name is a path relative to its folder, POSIX, without the suffix of the image. The images of a cache are named by
+A name is a path relative to its folder, POSIX, without the suffix of the image (but with it where that alone tells two
+images of the folder apart). The images of a cache are named by
 the catalog that it was built from; of several catalogs, the one whose names fit the references is taken.
 """
 
@@ -13,7 +14,7 @@ from pathlib import Path
 from srcache.cache.manifest import Cache, RecipeFolder, is_cache, open_cache
 from srcache.cache.receipts import KeptCatalog, KeptRow, asked_for, readable_catalogs, store_of
 from srcache.catalog.listing import LOOP, list_folder, problem_summary
-from srcache.catalog.names import pairing_name
+from srcache.catalog.names import in_one_form, pairing_names
 from srcache.errors import CacheError, CatalogError, DamagedError, listed
 from srcache.images import AS_EVER, Colors, Pixels, decode, read_file
 from srcache.keys import entry_name, image_key
@@ -109,8 +110,9 @@ def _folder_images(path: Path, colors: Colors) -> dict[str, ReadImage]:
         raise CatalogError(f"{path} has files that cannot be paired{problem_summary(problems)}")
     if not found.files:
         raise CatalogError(f"expected images, but {path} has none; {found.ignored} other files lie there")
-    _require_apart(path, (file.name for file in found.files))
-    return {pairing_name(file.name): partial(_read_image, file.path, colors) for file in found.files}
+    names = pairing_names([file.name for file in found.files])
+    _require_apart(path, names)
+    return {name: partial(_read_image, file.path, colors) for name, file in zip(names, found.files, strict=True)}
 
 
 def _cache_images(cache: Cache, folder: RecipeFolder, pick: Pick, wanted: set[str] | None) -> dict[str, ReadImage]:
@@ -120,7 +122,7 @@ def _cache_images(cache: Cache, folder: RecipeFolder, pick: Pick, wanted: set[st
         raise CacheError(f"{folder.path} holds no images yet; `srcache build` makes them")
     catalog = _catalog(cache, folder, pick, wanted)
     rows = _rows(catalog, pick.under)
-    _require_apart(Path(cache.place), (row.name for row in catalog.rows))
+    _require_apart(Path(cache.place), pairing_names([row.name for row in catalog.rows]))
     stored = set(store.names())
     images = dict[str, ReadImage]()
     for name, row in rows.items():
@@ -150,12 +152,13 @@ def _catalog(cache: Cache, folder: RecipeFolder, pick: Pick, wanted: set[str] | 
 
 def _rows(catalog: KeptCatalog, under: str) -> dict[str, KeptRow]:
     """A catalog's rows below a folder of names, by name."""
-    start = f"{under.strip('/')}/" if under.strip("/") else ""
-    return {pairing_name(row.name).removeprefix(start): row for row in catalog.rows if row.name.startswith(start)}
+    start = in_one_form(f"{under.strip('/')}/" if under.strip("/") else "")
+    named = zip(pairing_names([row.name for row in catalog.rows]), catalog.rows, strict=True)
+    return {name.removeprefix(start): row for name, row in named if name.startswith(start)}
 
 
 def _require_apart(path: Path, names: Iterable[str]) -> None:
-    counts = Counter(pairing_name(name) for name in names)
+    counts = Counter(names)
     same = sorted(stem for stem, count in counts.items() if count > 1)
     if same:
         raise CatalogError(f"{path} has several images of one name (suffixes do not count): {listed(same)}")
@@ -166,7 +169,10 @@ def _require_same(reference: Path, references: Collection[str], test: Path, imag
     summary = [f"{len(missing)} missing in {test}: {listed(missing, _MOST)}"] if missing else []
     summary += [f"{len(surplus)} surplus, not in {reference}: {listed(surplus, _MOST)}"] if surplus else []
     if summary:
-        raise CatalogError("images and references do not pair by name (suffixes do not count); " + "; ".join(summary))
+        raise CatalogError(
+            "images and references do not pair by name (suffixes count only where two "
+            "images of a folder have nothing else to tell them apart); " + "; ".join(summary)
+        )
 
 
 def _read_image(path: Path, colors: Colors) -> Pixels:

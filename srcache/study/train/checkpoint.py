@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from srcache.errors import ConfigError, DamagedError, listed
 from srcache.files import disk_errors
+from srcache.files.system_errors import reading
 from srcache.study.train.runs import (
     CURVES,
     HISTORY,
@@ -162,7 +163,7 @@ def _read(path: Path, notes: bool = True) -> "tuple[dict[str, Any], dict[str, Te
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="pt") as file:
+        with reading(path), safe_open(path, framework="pt") as file:
             plain = json.loads(file.metadata()[_NOTES]) if notes else {}
             return plain, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:

@@ -150,9 +150,7 @@ def test_half_precision_gives_nearly_the_same_image_in_fp32(precision, most, net
 
 def test_without_spandrel_the_command_that_installs_it_is_named(nets, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "spandrel", None)
-    with pytest.raises(
-        MissingExtraError, match=r"running a checkpoint needs spandrel.*pip install 'srcache\[spandrel\]'"
-    ):
+    with pytest.raises(MissingExtraError, match=r"running a checkpoint needs spandrel.*pip install '\.\[spandrel\]'"):
         opened(nets / "compact.pth", tmp_path)
 
 
