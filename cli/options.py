@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import click
 
 from srcache.errors import ConfigError
+from srcache.files.documents import parse_yaml, short
 from srcache.files.urls import checked_url, is_url
 
 if TYPE_CHECKING:
@@ -214,8 +215,6 @@ def parse_changes(words: Sequence[str]) -> dict[str, Any]:
     Raises:
         BadParameter: a word of another form, or a value that is not YAML.
     """
-    import yaml
-
     changes: dict[str, Any] = {}
     for word in words:
         key, equals, value = word.partition("=")
@@ -225,9 +224,9 @@ def parse_changes(words: Sequence[str]) -> dict[str, Any]:
             changes[key] = value
             continue
         try:
-            changes[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise click.BadParameter(f"the value of {key} is not YAML: {value!r}") from error
+            changes[key] = parse_yaml(value)
+        except ValueError as error:
+            raise click.BadParameter(f"the value of {key} is not YAML: {short(value)} ({error})") from error
     return changes
 
 
@@ -246,11 +245,9 @@ def _read_config(context: click.Context, _option: click.Parameter, path: Path | 
 
 def _mapping(path: Path) -> dict[Any, Any]:
     """What a file of options says; a file with comments only, or nothing, changes no option."""
-    import yaml
-
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        values = parse_yaml(path.read_text(encoding="utf-8")) or {}
+    except ValueError as error:
         raise ConfigError(f"{path} is not YAML: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must be a mapping of option names to values")

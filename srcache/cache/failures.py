@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from srcache.files import append_line
+from srcache.files.documents import Shape, parse_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +56,16 @@ def failures_by_reason(failed: Iterable[FailedEntry]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
+_NOTE: Shape = {**dict.fromkeys(("name", "source", "reason", "detail"), str), "time?": float}
+"""What a line of a journal holds."""
+
+
 def _notes(journal: Path) -> list[tuple[float, FailedEntry]]:
     """A journal's failures, each with its time; one without a time has that of the line before."""
     found, last = list[tuple[float, FailedEntry]](), 0.0
     for line in journal.read_text(encoding="utf-8", errors="replace").splitlines() if journal.exists() else ():
         try:
-            note = json.loads(line)
+            note = parse_json(line, _NOTE)
             name, source, reason, detail = (str(note[field]) for field in ("name", "source", "reason", "detail"))
             last = float(note.get("time", last))
         except (ValueError, KeyError, TypeError, AttributeError):  # a crash cut it short

@@ -14,6 +14,7 @@ from typing import IO, Any
 from uuid import uuid4
 
 from srcache.errors import BusyError, ConfigError, DiskFullError
+from srcache.files.documents import parse_yaml
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 _FULL |= {errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ESTALE}
@@ -242,11 +243,9 @@ def yaml_mapping(text: str, origin: str, of: str = "", error: type[ConfigError] 
     Raises:
         ConfigError: of the type `error`: the text is not YAML, or not a mapping.
     """
-    import yaml
-
     try:
-        plain = yaml.safe_load(text)
-    except yaml.YAMLError as reason:
+        plain = parse_yaml(text)
+    except ValueError as reason:
         raise error(f"{origin} is not YAML: {reason}") from reason
     if not isinstance(plain, dict):
         raise error(f"{origin} must be a YAML mapping{of}")

@@ -28,6 +28,7 @@ from typing import Any
 
 from srcache.errors import ConfigError, Mistakes
 from srcache.files import read_text, shipped_texts, yaml_mapping
+from srcache.files.documents import short
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -193,7 +194,7 @@ def _source(
 def _file(what: str, place: Any, mistakes: Mistakes) -> tuple[str, str | None]:
     found = _fields(place if isinstance(place, dict) else {"path": place}, {"path": str, "sha256": str}, what, mistakes)
     path, digest = found.get("path", ""), found.get("sha256")
-    mistakes.require(_is_inside(path), f"{what}: a path is relative and without '..', but is {path!r}")
+    mistakes.require(_is_inside(path), f"{what}: a path is relative and without '..', but is {short(path)}")
     mistakes.require(
         digest is None or _DIGEST.fullmatch(digest), f"{what}: sha256 must be 64 lower-case hexadecimal digits"
     )
@@ -207,9 +208,9 @@ def _repository(plain: Any, source: str, mistakes: Mistakes) -> Repository:
         plain = {"repo": repo, "revision": revision or "main"}
     found = _fields(plain, {"repo": str, "revision": str, "folder": str}, what, mistakes)
     name, folder = found.get("repo", ""), found.get("folder", "")
-    mistakes.require(re.fullmatch(r"[\w.-]+/[\w.-]+", name), f"{what}: a repository is owner/name, but is {name!r}")
+    mistakes.require(re.fullmatch(r"[\w.-]+/[\w.-]+", name), f"{what}: a repository is owner/name, but is {short(name)}")
     mistakes.require(
-        not folder or _is_inside(folder), f"{what}: a folder is relative and without '..', but is {folder!r}"
+        not folder or _is_inside(folder), f"{what}: a folder is relative and without '..', but is {short(folder)}"
     )
     return Repository(name, found.get("revision", "main"), folder)
 
@@ -221,10 +222,10 @@ def _is_inside(path: str) -> bool:
 def _fields(plain: Any, kinds: Mapping[str, Callable[..., Any]], what: str, mistakes: Mistakes) -> dict[str, Any]:
     """The known fields that have the right type."""
     if not isinstance(plain, dict):
-        mistakes.note(f"{what} must be a mapping, but is {plain!r}")
+        mistakes.note(f"{what} must be a mapping, but is {short(plain)}")
         return {}
     mistakes.require(not set(plain) - set(kinds), f"{what} has unknown fields; known: {', '.join(kinds)}")
     found = {name: plain[name] for name in kinds if plain.get(name) is not None}
     for name, value in found.items():
-        mistakes.require(type(value) is kinds[name], f"{what}: {name} is of the wrong type: {value!r}")
+        mistakes.require(type(value) is kinds[name], f"{what}: {name} is of the wrong type: {short(value)}")
     return {name: value for name, value in found.items() if type(value) is kinds[name]}

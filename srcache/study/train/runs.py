@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from srcache.errors import ConfigError, DamagedError
 from srcache.files import csv_text, write_atomic
+from srcache.files.documents import parse_json
 from srcache.keys import image_key
 from srcache.study.train.networks import build_network
 from srcache.study.train.settings import TrainSettings, read_settings
@@ -156,7 +157,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     """
     path = folder / RECORD
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record: dict[str, Any] = parse_json(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
