@@ -236,7 +236,8 @@ def _read_config(context: click.Context, _option: click.Parameter, path: Path | 
         return
     values = _mapping(path)
     known = _option_names(context.command)
-    values = {str(key).replace("_", "-"): _as_words(value) for key, value in values.items()}
+    given = {str(key).replace("_", "-"): _as_words(value) for key, value in values.items()}
+    values = {key: value for key, value in given.items() if value is not None}  # null stands for: not said
     unknown = sorted(set(values) - set(known))
     if unknown:
         raise ConfigError(f"{path} has unknown options {', '.join(unknown)}; known: {', '.join(sorted(known))}")

@@ -28,6 +28,9 @@ _RECEIPT: Shape = {
 }
 """What is read of a receipt; there is more in it."""
 
+_MOST_SAMPLES = 1000
+"""What names of entries have room for."""
+
 
 class KeptRow(NamedTuple):
     """One image of a kept catalog; the label is empty where there is none."""
@@ -100,6 +103,8 @@ def readable_receipts(home: Path) -> tuple[dict[str, dict[str, Any]], dict[Path,
 
 def _receipt(path: Path) -> dict[str, Any]:
     receipt: dict[str, Any] = parse_json(path.read_bytes(), _RECEIPT)
+    if not 0 < receipt["samples"] <= _MOST_SAMPLES:
+        raise ValueError("numbers that cannot be")
     return receipt
 
 

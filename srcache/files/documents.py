@@ -1,4 +1,4 @@
-"""YAML and JSON that somebody else may have written, or that a disk has changed: read within limits, by one reader each.
+"""YAML and JSON that somebody else may have written, or a disk has changed: read within limits, by one reader each.
 
 A document is refused with a ValueError that says why in few words, and with nothing else: numbers of thousands of
 digits, brackets of thousands of levels, infinities and bytes that are no UTF-8 too. Of YAML there is what JSON has, and

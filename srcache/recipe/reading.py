@@ -61,7 +61,8 @@ def resolve(plain: Mapping[str, Any]) -> Recipe:
     """
     missing = [name for name in ("name", "engine") if name not in plain]
     if missing:
-        raise RecipeError(f"a recipe has a name and an engine, but {' and '.join(missing)} is missing: {short(dict(plain))}")
+        lacks = " and ".join(missing)
+        raise RecipeError(f"a recipe has a name and an engine, but {lacks} is missing: {short(dict(plain))}")
     info = find_engine(str(plain["engine"])).info
     mistakes = Mistakes()
     values = _typed_fields({"numerics": info.numerics, "weights": info.weights, **plain}, mistakes)

@@ -33,6 +33,7 @@ from srcache.files.documents import short
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _SOURCES = "sources"
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +209,7 @@ def _repository(plain: Any, source: str, mistakes: Mistakes) -> Repository:
         plain = {"repo": repo, "revision": revision or "main"}
     found = _fields(plain, {"repo": str, "revision": str, "folder": str}, what, mistakes)
     name, folder = found.get("repo", ""), found.get("folder", "")
-    mistakes.require(re.fullmatch(r"[\w.-]+/[\w.-]+", name), f"{what}: a repository is owner/name, but is {short(name)}")
+    mistakes.require(_REPOSITORY.fullmatch(name), f"{what}: a repository is owner/name, but is {short(name)}")
     mistakes.require(
         not folder or _is_inside(folder), f"{what}: a folder is relative and without '..', but is {short(folder)}"
     )
