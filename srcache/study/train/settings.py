@@ -139,7 +139,8 @@ def _check(found: Mapping[str, Any], mistakes: Mistakes) -> None:
     with mistakes.noting():
         require_name(found["network"])
     for name, choices in _CHOICES.items():
-        mistakes.require(found[name] in choices, f"{name} must be one of {', '.join(choices)}, but is {short(found[name])}")
+        value = short(found[name])
+        mistakes.require(found[name] in choices, f"{name} must be one of {', '.join(choices)}, but is {value}")
     for name in (*_COUNTS, "size"):
         value, most = found[name], _MOST_SIDE if name == "size" else _MOST_COUNT
         mistakes.require(value is None or value >= 1, f"{name} must be an integer of at least 1, but is {value}")
