@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from srcache.errors import SrcacheError, WeightsError, listed
-from srcache.files.documents import parse_json
+from srcache.weights import parse_json
 from srcache.weights.bundle import fetch_command
 from srcache.weights.contents import how_to_get_again
 from srcache.weights.digests import bundle_of

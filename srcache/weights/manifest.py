@@ -33,7 +33,8 @@ from srcache.files.documents import short
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _SOURCES = "sources"
-_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+_REPOSITORY = re.compile(r"[A-Za-z0-9]([\w.-]{0,94}[\w-])?/[A-Za-z0-9]([\w.-]{0,94}[\w-])?", re.ASCII)
+_REVISION = re.compile(r"[\w][\w./+-]{0,199}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +184,7 @@ def _source(
         licence=found.get("licence", "unknown"),
         link=found.get("link"),
         repositories=tuple(_repository(one, name, mistakes) for one in found.get("hub", [])),
-        folders=tuple(map(str, found.get("folders", []))),
+        folders=_folders(name, found.get("folders", []), mistakes),
         made_by=found.get("made_by"),
         scope=scope,
     )
@@ -209,15 +210,29 @@ def _repository(plain: Any, source: str, mistakes: Mistakes) -> Repository:
         plain = {"repo": repo, "revision": revision or "main"}
     found = _fields(plain, {"repo": str, "revision": str, "folder": str}, what, mistakes)
     name, folder = found.get("repo", ""), found.get("folder", "")
-    mistakes.require(_REPOSITORY.fullmatch(name), f"{what}: a repository is owner/name, but is {short(name)}")
+    usual = _REPOSITORY.fullmatch(name) is not None and ".." not in name and "--" not in name
+    mistakes.require(usual, f"{what}: a repository is owner/name, but is {short(name)}")
     mistakes.require(
         not folder or _is_inside(folder), f"{what}: a folder is relative and without '..', but is {short(folder)}"
     )
-    return Repository(name, found.get("revision", "main"), folder)
+    revision = found.get("revision", "main")
+    mistakes.require(
+        _REVISION.fullmatch(revision) is not None and ".." not in revision,
+        f"{what}: a revision is a branch, a tag or a commit, but is {short(revision)}",
+    )
+    return Repository(name, revision, folder)
+
+
+def _folders(source: str, given: list[Any], mistakes: Mistakes) -> tuple[str, ...]:
+    for folder in given:
+        usual = isinstance(folder, str) and _is_inside(folder)
+        mistakes.require(usual, f"source {source}: a folder is relative and without '..', but is {short(folder)}")
+    return tuple(folder for folder in given if isinstance(folder, str))
 
 
 def _is_inside(path: str) -> bool:
-    return bool(path) and not path.startswith(("/", "~")) and ".." not in PurePosixPath(path).parts and "\\" not in path
+    outside = path.startswith(("/", "~")) or ".." in PurePosixPath(path).parts
+    return bool(path) and not outside and "\\" not in path and path.isprintable()
 
 
 def _fields(plain: Any, kinds: Mapping[str, Callable[..., Any]], what: str, mistakes: Mistakes) -> dict[str, Any]:

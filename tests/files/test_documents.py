@@ -54,16 +54,19 @@ def test_json_beyond_the_limits_is_refused(data: str | bytes, why: str) -> None:
         parse_json(data, **most)
 
 
+def read(text: str) -> str:
+    """What a document holds, or why it is refused."""
+    try:
+        return json.dumps(parse_yaml(text))
+    except ValueError as error:
+        return str(error)
+
+
 @pytest.mark.parametrize("text", [*BOMBS, ALIASES])
 def test_bombs_are_refused_or_plain_in_no_time(text: str) -> None:
     for bomb in (text, f"a: {text}", f"- {text}"):
         with within(10):
-            try:
-                found = parse_yaml(bomb)
-            except ValueError as error:
-                assert 0 < len(str(error)) < 500
-            else:
-                assert len(json.dumps(found)) < 5000
+            assert 0 < len(read(bomb)) < 5000
 
 
 def test_aliases_are_refused_and_dates_are_texts() -> None:
@@ -102,7 +105,7 @@ def test_aliases_are_refused_and_dates_are_texts() -> None:
 def test_shapes(value: object, shape: object, wrong: str | None) -> None:
     assert misfit(value, shape) == wrong  # type: ignore[arg-type]
     if wrong and not (isinstance(value, dict) and 1 in value):
-        with pytest.raises(ValueError, match="should be|lacks"):
+        with pytest.raises(ValueError, match=r"should be|lacks"):
             parse_json(json.dumps(value), shape)  # type: ignore[arg-type]
 
 
