@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import click
 
 from srcache.errors import ConfigError
+from srcache.files.documents import parse_yaml, short
 from srcache.files.regular import read_regular
 from srcache.files.system_errors import reading
 from srcache.files.urls import checked_url, is_url
@@ -224,8 +225,6 @@ def parse_changes(words: Sequence[str]) -> dict[str, Any]:
     Raises:
         BadParameter: a word of another form, or a value that is not YAML.
     """
-    import yaml
-
     changes: dict[str, Any] = {}
     for word in words:
         key, equals, value = word.partition("=")
@@ -235,9 +234,9 @@ def parse_changes(words: Sequence[str]) -> dict[str, Any]:
             changes[key] = value
             continue
         try:
-            changes[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise click.BadParameter(f"the value of {key} is not YAML: {value!r}") from error
+            changes[key] = parse_yaml(value)
+        except ValueError as error:
+            raise click.BadParameter(f"the value of {key} is not YAML: {short(value)} ({error})") from error
     return changes
 
 
@@ -247,7 +246,8 @@ def _read_config(context: click.Context, _option: click.Parameter, path: Path | 
         return
     values = _mapping(path)
     known = _option_names(context.command)
-    values = {str(key).replace("_", "-"): _as_words(value) for key, value in values.items()}
+    given = {str(key).replace("_", "-"): _as_words(value) for key, value in values.items()}
+    values = {key: value for key, value in given.items() if value is not None}  # null stands for: not said
     unknown = sorted(set(values) - set(known))
     if unknown:
         raise ConfigError(f"{path} has unknown options {', '.join(unknown)}; known: {', '.join(sorted(known))}")
@@ -256,14 +256,12 @@ def _read_config(context: click.Context, _option: click.Parameter, path: Path | 
 
 def _mapping(path: Path) -> dict[Any, Any]:
     """What a file of options says; a file with comments only, or nothing, changes no option."""
-    import yaml
-
     try:
         with reading(path):
-            values = yaml.safe_load(read_regular(path).decode()) or {}
+            values = parse_yaml(read_regular(path).decode("utf-8")) or {}
     except OSError as error:
         raise ConfigError(f"{path} cannot be read ({error.strerror or error}); name a file of options") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ConfigError(f"{path} is not YAML: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must be a mapping of option names to values")

@@ -12,6 +12,7 @@ from pathlib import Path
 from srcache.catalog.listing import LOOP, Problem
 from srcache.errors import ImageError
 from srcache.files import append_line
+from srcache.files.documents import Shape, parse_json
 from srcache.files.system_errors import reading
 
 
@@ -77,6 +78,10 @@ def failed_image(name: str, source: str, error: Exception) -> FailedEntry:
     return FailedEntry(name, source, error.reason, str(error).removeprefix(f"{source}: "))
 
 
+_NOTE: Shape = {**dict.fromkeys(("name", "source", "reason", "detail"), str), "time?": float}
+"""What a line of a journal holds."""
+
+
 def _notes(journal: Path) -> list[tuple[float, FailedEntry]]:
     """A journal's failures, each with its time; one without a time has that of the line before."""
     found, last = list[tuple[float, FailedEntry]](), 0.0
@@ -84,7 +89,7 @@ def _notes(journal: Path) -> list[tuple[float, FailedEntry]]:
         text = journal.read_text(encoding="utf-8", errors="replace") if journal.exists() else ""
     for line in text.splitlines():
         try:
-            note = json.loads(line)
+            note = parse_json(line, _NOTE)
             name, source, reason, detail = (str(note[field]) for field in ("name", "source", "reason", "detail"))
             last = float(note.get("time", last))
         except (ValueError, KeyError, TypeError, AttributeError):  # a crash cut it short

@@ -13,6 +13,7 @@ from srcache.cache.failures import FailedEntry, append_failure, read_failures
 from srcache.cache.mirror import Mirror
 from srcache.errors import BusyError, DamagedError, MachineError
 from srcache.files import disk_errors, lock, write_atomic
+from srcache.files.documents import parse_json
 from srcache.files.folders import paths_in
 from srcache.files.system_errors import reading
 from srcache.recipe.recipe import Recipe
@@ -151,9 +152,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         with reading(path):
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found: dict[str, Any] = parse_json(path.read_bytes(), {})
     except (OSError, ValueError) as error:
-        raise DamagedError(f"{path} cannot be read: {error}") from error
-    if not isinstance(found, dict):
-        raise DamagedError(f"{path} must hold a JSON object, but holds {type(found).__name__}")
+        raise DamagedError(f"{path} must hold a JSON object, but cannot be read: {error}") from error
     return found

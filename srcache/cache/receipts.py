@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,22 +12,26 @@ from typing import Any, NamedTuple
 from srcache.cache.manifest import Cache, RecipeFolder
 from srcache.catalog.parts import Part
 from srcache.errors import CacheError, ConfigError, DamagedError
+from srcache.files.documents import Shape, parse_json
 from srcache.files.folders import paths_in
 from srcache.files.system_errors import reading
 from srcache.keys import ImageKey, entry_name, is_key
 from srcache.stores import Store
 
 _COLUMNS = ["key", "name", "label"]
-_RECEIPT: dict[str, type | tuple[type, ...]] = {
+_RECEIPT: Shape = {
     "catalog": str,
     "samples": int,
     "added": int,
-    "failed": dict,
-    "seconds": (int, float),
+    "failed": {...: int},
+    "seconds": float,
     "device": (str, type(None)),
     "interrupted": bool,
 }
 """What is read of a receipt; there is more in it."""
+
+_MOST_SAMPLES = 1000
+"""What names of entries have room for."""
 
 
 class KeptRow(NamedTuple):
@@ -103,10 +106,9 @@ def readable_receipts(home: Path) -> tuple[dict[str, dict[str, Any]], dict[Path,
 
 
 def _receipt(path: Path) -> dict[str, Any]:
-    receipt: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    wrong = [name for name, kind in _RECEIPT.items() if not isinstance(receipt[name], kind)]
-    if wrong:
-        raise ValueError(f"{', '.join(wrong)} of another type")
+    receipt: dict[str, Any] = parse_json(path.read_bytes(), _RECEIPT)
+    if not 0 < receipt["samples"] <= _MOST_SAMPLES:
+        raise ValueError("numbers that cannot be")
     return receipt
 
 

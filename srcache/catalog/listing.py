@@ -168,7 +168,7 @@ def list_csv(path: Path) -> Listing:
             continue
         labels |= {label} - {""}
         file = path.parent / name
-        if not file.is_file():
+        if not os.path.isfile(file):
             found.problems.append(Problem(name, "missing", f"line {line} names a file that does not exist"))
         elif not _is_inside(os.path.realpath(file), real):
             found.problems.append(_outside(name))

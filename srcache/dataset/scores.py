@@ -25,6 +25,7 @@ from typing import Any
 from srcache.dataset.policy import COLUMNS, Filter, filter_text, parse_filter
 from srcache.errors import DamagedError, PolicyError
 from srcache.files import csv_text, disk_errors, write_atomic
+from srcache.files.documents import parse_json
 from srcache.files.system_errors import reading
 from srcache.keys import ImageKey, entry_name, split_name
 
@@ -234,7 +235,7 @@ def _about(folder: Path) -> dict[str, Any]:
     path = folder / ABOUT
     try:
         with reading(path):
-            about = json.loads(path.read_text(encoding="utf-8"))
+            about = parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise DamagedError(f"{path} says how {TABLE} was measured, but cannot be read: {error}; {_AGAIN}") from error
     if not isinstance(about, dict) or not isinstance(about.get("convention"), dict) or "schema" not in about:

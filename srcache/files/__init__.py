@@ -15,6 +15,7 @@ from typing import IO, Any
 from uuid import uuid4
 
 from srcache.errors import BusyError, ConfigError
+from srcache.files.documents import parse_yaml
 from srcache.files.regular import read_regular
 from srcache.files.system_errors import WRITING, not_written, reading
 
@@ -271,11 +272,9 @@ def yaml_mapping(text: str, origin: str, of: str = "", error: type[ConfigError] 
     Raises:
         ConfigError: of the type `error`: the text is not YAML, or not a mapping.
     """
-    import yaml
-
     try:
-        plain = yaml.safe_load(text)
-    except yaml.YAMLError as reason:
+        plain = parse_yaml(text)
+    except ValueError as reason:
         raise error(f"{origin} is not YAML: {reason}") from reason
     if not isinstance(plain, dict):
         raise error(f"{origin} must be a YAML mapping{of}")

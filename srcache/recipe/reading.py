@@ -13,6 +13,7 @@ from srcache.engine.interface import EngineInfo
 from srcache.engine.registry import find_engine
 from srcache.errors import Mistakes, RecipeError
 from srcache.files import read_text, shipped_texts, yaml_mapping
+from srcache.files.documents import short
 from srcache.recipe.fields import FIELDS, plain_options
 from srcache.recipe.recipe import Recipe, without_late_defaults
 from srcache.weights.resolve import require_weights, resolve_weights
@@ -60,7 +61,8 @@ def resolve(plain: Mapping[str, Any]) -> Recipe:
     """
     missing = [name for name in ("name", "engine") if name not in plain]
     if missing:
-        raise RecipeError(f"a recipe has a name and an engine, but {' and '.join(missing)} is missing: {dict(plain)}")
+        lacks = " and ".join(missing)
+        raise RecipeError(f"a recipe has a name and an engine, but {lacks} is missing: {short(dict(plain))}")
     info = find_engine(str(plain["engine"])).info
     mistakes = Mistakes()
     values = _typed_fields({"numerics": info.numerics, "weights": info.weights, **plain}, mistakes)

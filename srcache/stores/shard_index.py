@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from srcache.errors import DamagedError
 from srcache.files import atomic_file
+from srcache.files.documents import parse_json
 
 MAGIC = b"srcshrd2"
 SUFFIXES = (".bin", ".png", ".jpg", ".webp", ".qoi", ".ppm")
@@ -237,11 +238,11 @@ def read_table(path: Path, *, mapped: bool = True) -> Table:
         if first[:8] != MAGIC or length > size:
             raise DamagedError(f"{path} is no index of shards")
         try:
-            head = json.loads(file.read(length))
+            head = parse_json(file.read(length))
             shards = tuple(Shard(str(name), int(size)) for name, size in head["shards"])
             counts = int(head["entries"]), int(head["aliases"])
             valid = min(*counts, *(size for _, size in shards), 0) == 0
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise DamagedError(f"{path} is no index of shards") from error
         start = _HEAD + length
         end = start + counts[0] * _ENTRY.size + counts[1] * _ALIAS.size

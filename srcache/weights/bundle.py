@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from srcache.engine.offline import hub_offline
 from srcache.engine.registry import find_engine
 from srcache.errors import DamagedError, DiskFullError, EngineError, MissingExtraError, WeightsError, listed
 from srcache.files import disk_errors
@@ -104,7 +105,8 @@ def check_by_engine(engine: str | None, parts: Mapping[str, Path]) -> None:
     try:
         check = None if engine is None else getattr(find_engine(engine), "check_weights", None)
         if check is not None:
-            check(parts)
+            with hub_offline():
+                check(parts)
     except (EngineError, MissingExtraError):  # whoever runs the engine is told
         return
 
@@ -207,7 +209,8 @@ def make_parts(manifest: Manifest, say: Say | None) -> None:
             made = Path(work) / folder.name
             for engine in sorted({str(part.source.made_by) for part in parts}):
                 made.mkdir(exist_ok=True)
-                _weights_maker(engine)(manifest.name, made)
+                with hub_offline():
+                    _weights_maker(engine)(manifest.name, made)
             _require_made(parts, made)
             if not _are_complete(parts, folder):  # else another process made them in the meantime
                 shutil.rmtree(folder, ignore_errors=True)

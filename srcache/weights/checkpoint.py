@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from srcache.errors import DamagedError, DiskFullError, WeightsError, listed
 from srcache.files import disk_errors, user_folder, write_atomic
+from srcache.files.documents import Shape, parse_json
 from srcache.files.folders import paths_in
 from srcache.files.regular import regular_status
 from srcache.progress import Say
@@ -72,9 +73,12 @@ def record_check(digest: str, check: EngineCheck) -> None:
 def check_of(digest: str) -> EngineCheck | None:
     """The check that was recorded of a checkpoint; None if none was, or it does not read."""
     try:
-        return EngineCheck(**json.loads(_check_file(digest).read_text(encoding="utf-8")))
+        return EngineCheck(**parse_json(_check_file(digest).read_bytes(), _CHECK))
     except (OSError, ValueError, TypeError):
         return None
+
+
+_CHECK: Shape = {"engine": str, "scale": float, "problem": (str, type(None)), "versions": {...: str}}
 
 
 def _check_file(digest: str) -> Path:

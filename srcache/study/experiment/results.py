@@ -13,6 +13,7 @@ from typing import Any
 from srcache.catalog.names import in_one_form, stem_of, stems_apart
 from srcache.errors import ConfigError
 from srcache.files import write_atomic
+from srcache.files.documents import parse_json
 from srcache.files.folders import files_below
 from srcache.machine import versions
 from srcache.recipe.reading import dump
@@ -62,7 +63,7 @@ def earlier_results(out: Path) -> dict[str, Any]:
     try:
         held = [one.name for one in out.iterdir() if one.name != "lock" and not one.name.startswith(f".{RESULTS}.")]
         if held:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = parse_json(path.read_bytes())
             if found["schema"] != SCHEMA:
                 raise ValueError(path)
     except FileNotFoundError as error:

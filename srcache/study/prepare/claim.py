@@ -11,6 +11,7 @@ from pathlib import Path
 from srcache.catalog.rows import Catalog
 from srcache.errors import ConfigError
 from srcache.files import real_path, write_atomic
+from srcache.files.documents import parse_json
 
 MARKER = "prepare.json"
 _FORMAT = 1
@@ -46,7 +47,7 @@ def _require_apart(folders: Sequence[Path]) -> None:
 def _differences(found: str, text: str) -> str:
     """Which parameters differ between two runs of one command, for a message; empty where that says nothing."""
     try:
-        before, now = json.loads(found), json.loads(text)
+        before, now = parse_json(found), parse_json(text)
         if before["command"] != now["command"]:
             return ""
         old, new = before["parameters"], now["parameters"]

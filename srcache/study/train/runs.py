@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from srcache.errors import ConfigError, DamagedError
 from srcache.files import csv_text, write_atomic
+from srcache.files.documents import parse_json
 from srcache.files.system_errors import reading
 from srcache.keys import image_key
 from srcache.study.train.networks import build_network
@@ -160,7 +161,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     path = folder / RECORD
     try:
         with reading(path):
-            record = json.loads(path.read_text(encoding="utf-8"))
+            record: dict[str, Any] = parse_json(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
