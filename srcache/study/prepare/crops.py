@@ -65,7 +65,6 @@ def make_crops(
     degradation, count = Degradation(factor=squares.factor), squares.per_image
     catalog, folders = open_catalog(src), (Path(hr_dst), Path(lr_dst))
     stems, digits = stems_of([row.name for row in catalog.rows]), max(3, len(str(count - 1)))
-    claim_folders(folders, catalog, "crops", asdict(squares))
 
     def work(index: int) -> ImageOutcome:
         names = [f"{stems[index]}_{number:0{digits}d}.png" for number in range(count)]
@@ -80,7 +79,8 @@ def make_crops(
             write_file(folders[1] / names[number], encode(degradation.apply(square), "png"))
         return ImageOutcome(written=2 * len(missing), kept=2 * (count - len(missing)))
 
-    return process_images(catalog, folders, work, progress)
+    with claim_folders(folders, catalog, "crops", asdict(squares)):
+        return process_images(catalog, folders, work, progress)
 
 
 def crop(rgb: Pixels, size: int, name: str) -> Pixels:

@@ -86,7 +86,6 @@ def make_lr(
     how = Shrinking(factor=factor, filter=filter, mod_crop=mod_crop)
     catalog, target = open_catalog(src), Path(dst)
     stems = stems_of([row.name for row in catalog.rows])
-    claim_folders((target,), catalog, "lr", how.parameters)
 
     def work(index: int) -> ImageOutcome:
         path = target / f"{stems[index]}.png"
@@ -95,4 +94,5 @@ def make_lr(
         write_file(path, encode(how.apply(catalog.load(index, check=True).rgb), "png"))
         return ImageOutcome(written=1)
 
-    return process_images(catalog, (target,), work, progress)
+    with claim_folders((target,), catalog, "lr", how.parameters):
+        return process_images(catalog, (target,), work, progress)
