@@ -33,12 +33,15 @@ def was_stopped(folder: Path, command: str, run: Mapping[str, object]) -> bool:
 
 
 @contextmanager
-def working(folder: Path, command: str, run: Mapping[str, object], doing: str) -> Iterator[None]:
+def working(folder: Path, command: str, run: Mapping[str, object], doing: str) -> Iterator[Path]:
     """Hold a folder while a command fills it; where it does not end well, `was_stopped` knows.
 
     Args:
         folder, command, run: as in `was_stopped`.
         doing: what is done with the folder, for the error that other processes get: "exported into", …
+
+    Yields:
+        The hidden folder, on the same disk: for files in the making, of which a kill leaves nothing else.
 
     Raises:
         BusyError: another process runs the same command into it.
@@ -49,7 +52,7 @@ def working(folder: Path, command: str, run: Mapping[str, object], doing: str) -
         home.mkdir(parents=True, exist_ok=True)
     with _locked(home, folder, doing):
         write_atomic(home / _NOTE, json.dumps(dict(run), indent=1, ensure_ascii=False) + "\n")
-        yield
+        yield home
         shutil.rmtree(home, ignore_errors=True)
 
 
