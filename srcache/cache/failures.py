@@ -71,8 +71,10 @@ def failed_image(name: str, source: str, error: Exception) -> FailedEntry:
     Args:
         name: of the entry that was wanted; empty if none was.
         source: the image.
-        error: an ImageError, or a MissError for an SR image that is not there.
+        error: an ImageError, a MissError for an SR image that is not there, or a MemoryError.
     """
+    if isinstance(error, MemoryError):
+        return FailedEntry(name, source, "out_of_memory", "the image does not fit into this machine's memory")
     if not isinstance(error, ImageError):
         return FailedEntry(name, source, "missing", str(error).partition("; ")[0])  # what to do is said once, not here
     return FailedEntry(name, source, error.reason, str(error).removeprefix(f"{source}: "))

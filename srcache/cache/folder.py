@@ -1,5 +1,6 @@
 """One recipe's folder in a cache: its store, its receipts, its journals of failures and its lock."""
 
+import calendar
 import json
 import time
 from collections.abc import Iterator
@@ -18,6 +19,9 @@ from srcache.files.folders import paths_in
 from srcache.files.system_errors import reading
 from srcache.recipe.recipe import Recipe
 from srcache.stores import Store, StoreKind, StoreOptions, store_kind
+
+_STAMP = "%Y%m%dT%H%M%SZ"
+"""The time (UTC) in a receipt's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +95,20 @@ class RecipeFolder:
         """Keep what a run did; a receipt is written once and never changed. Where the cache lies below a URL, it is
         uploaded, and failures that were noted are too.
 
+        Receipts are in the order of their names, which begin with the time; where a clock went back, the time in a name
+        does not: it is then just after that of the last receipt. `ended` inside says what the clock said.
+
         Raises:
             MachineError: the folder was taken away.
         """
         if not self.path.is_dir():
             raise self._taken_away
-        seconds, nanoseconds = divmod(time.time_ns(), 10**9)  # one look at one clock: others may be a tick behind
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(seconds))
-        name = f"{stamp}-{nanoseconds:09d}-{uuid4().hex[:8]}.json"
-        write_atomic(self.path / "receipts" / name, json.dumps(receipt, indent=1, sort_keys=True) + "\n")
+        now = time.time_ns()  # one look at one clock: others may be a tick behind
+        last = max(map(_time_in, (self.path / "receipts").glob("*.json")), default=0)
+        seconds, nanoseconds = divmod(max(now, last + 1), 10**9)
+        name = f"{time.strftime(_STAMP, time.gmtime(seconds))}-{nanoseconds:09d}-{uuid4().hex[:8]}.json"
+        known = {"ended": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now // 10**9)), **receipt}
+        write_atomic(self.path / "receipts" / name, json.dumps(known, indent=1, sort_keys=True) + "\n")
         self.push()
 
     @property
@@ -156,3 +165,12 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise DamagedError(f"{path} must hold a JSON object, but cannot be read: {error}") from error
     return found
+
+
+def _time_in(receipt: Path) -> int:
+    """The time that a receipt's name begins with, in nanoseconds since 1970; 0 where it has none."""
+    stamp, _, rest = receipt.name.partition("-")
+    try:
+        return calendar.timegm(time.strptime(stamp, _STAMP)) * 10**9 + int(rest[:9])
+    except ValueError:
+        return 0

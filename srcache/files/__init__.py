@@ -22,6 +22,9 @@ from srcache.files.system_errors import WRITING, not_written, reading
 NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF}
 """What file systems say that have no locks."""
 
+PART = ".part"
+"""How the names end that `atomic_path` gives while a file is made."""
+
 
 def user_folder() -> Path:
     """Where a user's files are kept between runs: SRCACHE_HOME, else XDG_CACHE_HOME/srcache, else ~/.cache/srcache."""
@@ -80,18 +83,23 @@ def atomic_file(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
 def atomic_path(path: Path) -> Iterator[Path]:
     """A free path beside `path`, for a link or a copy; at the end, what was made there is renamed to `path`.
 
-    The name beside is hidden, and the same each time, so that a later run replaces what a crash left behind. Two
-    processes that write the same `path` therefore need a lock. Nothing is synced to the disk.
+    The name beside is hidden and nobody else's, so two processes may write the same `path`; what a crash left behind,
+    `remove_parts` removes. Nothing is synced to the disk.
     """
-    beside = path.with_name(f".{blake2b(os.fsencode(path.name), digest_size=8).hexdigest()}.part")
+    beside = path.with_name(f".{blake2b(os.fsencode(path.name), digest_size=8).hexdigest()}-{uuid4().hex[:8]}{PART}")
     make_folder(path.parent)
-    beside.unlink(missing_ok=True)
     try:
         yield beside
         os.replace(beside, path)
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+def remove_parts(folder: Path) -> None:
+    """Delete what `atomic_path` left below a folder where a process was killed; nobody may be writing there."""
+    for left in folder.rglob(f".*{PART}"):
+        left.unlink(missing_ok=True)
 
 
 def append_line(path: Path, line: str) -> None:

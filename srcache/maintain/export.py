@@ -9,10 +9,11 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from srcache.cache.manifest import Cache, RecipeFolder, is_cache, open_cache
-from srcache.cache.receipts import KeptCatalog, asked_for, readable_catalogs, store_of
+from srcache.cache.receipts import KeptCatalog, asked_for, readable_catalogs, readable_receipts, store_of
 from srcache.catalog.names import stems_apart
 from srcache.errors import CacheError, DamagedError, listed
-from srcache.files import disk_errors, make_folder, real_path, write_atomic
+from srcache.files import atomic_path, disk_errors, make_folder, real_path, remove_parts
+from srcache.files.claims import was_stopped, working
 from srcache.files.urls import is_url
 from srcache.images import as_file
 from srcache.keys import entry_name, image_key, split_name
@@ -24,6 +25,7 @@ from srcache.stores import Store
 
 RECORDS = "records.jsonl"
 _LONGEST = 255
+_EXPORT = "export"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +57,9 @@ def export(
 ) -> ExportReport:
     """Write a recipe's images into an empty or new folder, with their records beside them in `records.jsonl`.
 
-    What was stored without loss becomes PNG, pixel for pixel; JPEG and WebP are copied byte for byte. A file is called
-    `{key}-{sample}.png`, or (`names`) as its source image in the catalog that the recipe was last built from, with
-    `-{sample}` behind it if there are several samples.
+    An export that was stopped is completed by the same call. What was stored without loss becomes PNG, pixel for pixel;
+    JPEG and WebP are copied byte for byte. A file is called `{key}-{sample}.png`, or (`names`) as its source image in
+    the catalog that the recipe was last built from, with `-{sample}` behind it if there are several samples.
 
     Args:
         path: the cache.
@@ -69,6 +71,7 @@ def export(
 
     Raises:
         CacheError: no such cache or recipe; the destination is not empty; two files would have one name.
+        BusyError: another process exports the same into it.
         DamagedError: an image is not what was written.
         DiskFullError: no room.
     """
@@ -78,11 +81,17 @@ def export(
     folder, store = filled_recipe(cache, recipe)
     targets = [_Target(name, name) for name in store.names()]
     absent: list[str] = []
+    run = {"recipe": folder.path.name, "names": names}
     if names:
-        targets, absent = _named(chosen_catalog(cache, folder, catalog), store)
+        chosen = chosen_catalog(cache, folder, catalog)
+        targets, absent = _named(chosen, store)
         _require_apart(targets, suffix_for(folder.recipe))
-    require_empty(destination, cache)
-    written = _write_all(targets, store, destination, progress)
+        run["catalog"] = chosen.digest
+    if not was_stopped(destination, _EXPORT, run):
+        require_empty(destination, cache)
+    with working(destination, _EXPORT, run, "exported into"):
+        remove_parts(destination)
+        written = _write_all(targets, store, destination, progress)
     return ExportReport(
         path=destination,
         recipe=folder.path.name,
@@ -114,14 +123,23 @@ def export_cache(
     cache = open_cache(path)
     folder, store = filled_recipe(cache, recipe)
     store.close()
-    if is_cache(destination):
+    stopped = is_cache(destination) and _is_unfinished(open_cache(destination), folder)
+    if is_cache(destination) and not stopped:
         raise CacheError(
-            f"{destination} is a cache; choose a new or an empty folder, or add to it (and go on with an export that "
-            f"was stopped) by: srcache merge {path} --into {destination} --recipe {folder.path.name}"
+            f"{destination} is a cache; choose a new or an empty folder, or add to it by: srcache merge {path} --into "
+            f"{destination} --recipe {folder.path.name}"
         )
-    if not is_url(destination):
+    if not stopped and not is_url(destination):
         require_empty(Path(destination), cache)
     return merge([path], destination, folder.path.name, store=kind, shard_bytes=shard_bytes, progress=progress)
+
+
+def _is_unfinished(target: Cache, folder: RecipeFolder) -> bool:
+    """Whether a cache is what an export of a recipe left that was stopped: its receipts are copied after its images."""
+    homes = target.paths()
+    receipts = readable_receipts(folder.path)[0]
+    copied = {path.name for home in homes for path in (home / "receipts").glob("*.json")}
+    return all(home.name == folder.path.name for home in homes) and not (homes and copied.issuperset(receipts))
 
 
 def filled_recipe(cache: Cache, recipe: str | None) -> tuple[RecipeFolder, Store]:
@@ -223,7 +241,8 @@ def _write(target: _Target, store: Store, destination: Path) -> tuple[int, str]:
     if image_key(payload) != record.get("checksum"):
         raise DamagedError(f"{target.entry} is not what was written; `srcache repair` drops it, `build` makes it anew")
     suffix, data = as_file(payload)
-    write_atomic(destination / f"{target.stem}{suffix}", data, sync=False)
+    with atomic_path(destination / f"{target.stem}{suffix}") as part:
+        part.write_bytes(data)
     key, sample = split_name(target.entry)
     line = {"file": f"{target.stem}{suffix}", "key": key, "sample": sample, "record": record}
     return len(data), json.dumps(line, ensure_ascii=False)

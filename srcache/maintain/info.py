@@ -171,10 +171,11 @@ def _coverages(
 
 
 def _run(name: str, receipt: Mapping[str, Any]) -> BuildRun:
-    """A receipt's name starts with the time at which it was written."""
+    """Receipts of earlier versions say in their name alone when they were written."""
     day, clock = name[:8], name[9:15]
+    named = f"{day[:4]}-{day[4:6]}-{day[6:]}T{clock[:2]}:{clock[2:4]}:{clock[4:]}Z"
     return BuildRun(
-        ended=f"{day[:4]}-{day[4:6]}-{day[6:]}T{clock[:2]}:{clock[2:4]}:{clock[4:]}Z",
+        ended=str(receipt.get("ended", named)),
         added=receipt["added"],
         failed=sum(receipt["failed"].values()),
         seconds=receipt["seconds"],

@@ -167,6 +167,17 @@ def test_a_receipt_is_named_by_one_look_at_one_clock(folder, monkeypatch):
     assert [receipt["number"] for receipt in folder.receipts()] == [0, 1, 2]
 
 
+def test_receipts_are_in_the_order_in_which_they_were_written_whatever_the_clock_says(folder, monkeypatch):
+    (folder.path / "receipts").mkdir()
+    (folder.path / "receipts/note.json").write_text('{"number": -1}')
+    for number, clock in enumerate([2 * 10**18, 10**18, 10**18 + 7, 2 * 10**18, 3 * 10**18]):
+        monkeypatch.setattr(folders.time, "time_ns", lambda clock=clock: clock)
+        folder.write_receipt({"number": number})
+    receipts = [receipt for receipt in folder.receipts() if receipt["number"] >= 0]
+    assert [receipt["number"] for receipt in receipts] == [0, 1, 2, 3, 4]
+    assert [receipt["ended"][:4] for receipt in receipts] == ["2033", "2001", "2001", "2033", "2065"]
+
+
 def test_a_broken_receipt_is_damage(folder):
     folder.write_receipt({"samples": 1})
     next((folder.path / "receipts").iterdir()).write_text('{"samples"')

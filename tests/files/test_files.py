@@ -31,6 +31,7 @@ from srcache.files import (
     lock,
     make_folder,
     read_text,
+    remove_parts,
     shipped_texts,
     size_of,
     sync_folder,
@@ -183,18 +184,16 @@ def test_a_link_takes_the_place_of_what_was_there_when_it_is_made(tmp_path):
     assert os.listdir(path.parent) == ["link"]
 
 
-def test_what_a_killed_run_left_beside_is_replaced_by_the_next(tmp_path):
-    path = tmp_path / "copy"
-    with atomic_path(path) as beside:
-        beside.write_bytes(b"first")
-        left = beside
-    left.write_bytes(b"half")
-    with atomic_path(path) as beside:
-        assert beside == left
-        assert not beside.exists()
-        beside.write_bytes(b"second")
-    assert path.read_bytes() == b"second"
-    assert os.listdir(tmp_path) == ["copy"]
+def test_two_that_write_one_file_do_not_meet_and_what_a_killed_run_left_is_removed(tmp_path):
+    path = tmp_path / "folder/copy"
+    with atomic_path(path) as one, atomic_path(path) as other:
+        assert one != other
+        one.write_bytes(b"first")
+        other.write_bytes(b"second")
+    assert path.read_bytes() == b"first", "the last that ended"
+    one.write_bytes(b"half")
+    remove_parts(tmp_path)
+    assert os.listdir(path.parent) == ["copy"]
 
 
 def test_of_a_copy_that_fails_nothing_is_left(tmp_path):

@@ -78,7 +78,7 @@ def refused(failures: Sequence[FailedEntry]) -> str:
 def _problem(data: ArmDataset, epochs: Sequence[int], index: int) -> FailedEntry | None:
     try:
         data.check(index, epochs)
-    except (ImageError, MissError) as error:
+    except (ImageError, MissError, MemoryError) as error:
         return failed_image("", data.names[index], error)
     return None
 

@@ -82,7 +82,6 @@ def make_crops(
     catalog, folders = open_catalog(src), (Path(hr_dst), Path(lr_dst))
     stems, digits = stems_of([row.name for row in catalog.rows]), max(3, len(str(count - 1)))
     require_profiles(catalog.source, squares.colors)
-    claim_folders(folders, catalog, "crops", squares.parameters)
 
     def work(index: int) -> ImageOutcome:
         names = [f"{stems[index]}_{number:0{digits}d}.png" for number in range(count)]
@@ -98,7 +97,8 @@ def make_crops(
             write_file(folders[1] / names[number], encode(degradation.apply(square), "png"))
         return ImageOutcome(written=2 * len(missing), kept=2 * (count - len(missing)), notes=decoded.notes)
 
-    return process_images(catalog, folders, work, progress)
+    with claim_folders(folders, catalog, "crops", squares.parameters):
+        return process_images(catalog, folders, work, progress)
 
 
 def crop(rgb: Pixels, size: int, name: str) -> Pixels:

@@ -107,7 +107,6 @@ def make_lr(
     catalog, target = open_catalog(src), Path(dst)
     require_profiles(catalog.source, how.colors)
     stems = stems_of([row.name for row in catalog.rows])
-    claim_folders((target,), catalog, "lr", how.parameters)
 
     def work(index: int) -> ImageOutcome:
         path = target / f"{stems[index]}.png"
@@ -117,4 +116,5 @@ def make_lr(
         write_file(path, encode(how.apply(decoded.rgb), "png"))
         return ImageOutcome(written=1, notes=decoded.notes)
 
-    return process_images(catalog, (target,), work, progress)
+    with claim_folders((target,), catalog, "lr", how.parameters):
+        return process_images(catalog, (target,), work, progress)

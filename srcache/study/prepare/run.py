@@ -117,8 +117,7 @@ def color_parameters(colors: Colors) -> dict[str, str]:
 def write_file(path: Path, data: bytes) -> None:
     """Write a file that gets its name when it is complete.
 
-    Nothing is synced: after a power failure a file may be empty, which `is_written` knows. The hidden file beside it
-    has the same name each time, so a run that completes a killed one leaves nothing of it.
+    Nothing is synced: after a power failure a file may be empty, which `is_written` knows.
 
     Raises:
         DiskFullError: no room, or no permission.

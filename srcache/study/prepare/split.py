@@ -55,7 +55,6 @@ def make_split(
     catalog, target = open_catalog(src), Path(dst)
     names = _names_in_split(catalog)
     parameters = {"ratios": [float(share) for share in shares], "seed": seed, "link": link}
-    claim_folders((target,), catalog, "split", parameters)
     where = assign([(row.key, str(row.label)) for row in catalog.rows], shares, seed)
     splits = [where[row.key] for row in catalog.rows]
 
@@ -66,7 +65,8 @@ def make_split(
         written = place_file(catalog.rows[index], path, link)
         return ImageOutcome(written=int(written), kept=int(not written), notes=notes)
 
-    prepared = process_images(catalog, (target,), work, progress)
+    with claim_folders((target,), catalog, "split", parameters):
+        prepared = process_images(catalog, (target,), work, progress)
     left_out = {problem.name for problem in prepared.failures}
     placed = [(name, row) for name, row in zip(splits, catalog.rows, strict=True) if row.name not in left_out]
     found = Counter((SPLITS.index(name), str(row.label)) for name, row in placed)

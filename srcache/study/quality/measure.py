@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import fmean, median
 from tempfile import TemporaryDirectory
 
+from srcache.cache.failures import failed_image
 from srcache.errors import ConfigError, ImageError, MachineError, WeightsError
 from srcache.files import disk_errors
 from srcache.images import Pixels, encode, one_image
@@ -149,7 +150,8 @@ class _Measurements:
                     image, reference = self._load(pair, pairs)
                     values = self._values(pair.name, image, reference)
             except ImageError as error:
-                self.failures.append(QualityFailure(pair.name, "", error.reason, str(error)))
+                failed = failed_image("", pair.name, error)
+                self.failures.append(QualityFailure(pair.name, "", failed.reason, failed.detail))
             else:
                 self.rows[pair.name] = values
                 if any(scorer.kind == "set" for scorer in self.scorers.values()):

@@ -200,7 +200,7 @@ class _Measurement:
                 for done, (name, place, loaded) in enumerate(ahead, 1):
                     try:
                         rows[name] = self._score(name, place, loaded.result())
-                    except ImageError as error:
+                    except (ImageError, MemoryError) as error:
                         failures.append(failed_image(name, self._items.name(place), error))
                     if progress is not None:
                         progress(done, len(todo))

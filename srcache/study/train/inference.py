@@ -86,7 +86,7 @@ class _UsableImages:
     def __getitem__(self, index: int) -> Pixels:
         try:
             return self.arm[index]
-        except (ImageError, MissError) as error:
+        except (ImageError, MissError, MemoryError) as error:
             self.failed[index] = failed_image("", self.arm.names[index], error)
             return np.zeros((1, 1, 3), np.uint8)
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srcache.dataset.items import NO_LABEL
-from srcache.errors import ConfigError, ImageError, MissError, WeightsError
+from srcache.errors import ConfigError, ImageError, MachineError, MissError, WeightsError
 from srcache.files import lock, make_folder
 from srcache.machine import device_name, resolve_device, versions
 from srcache.progress import Progress
@@ -303,8 +303,10 @@ def _all_at_once(sets: ArmSets, epochs: int) -> Iterator[None]:
     """Around a training: an image that cannot be used becomes an ImagesError about all such images."""
     try:
         yield
-    except (ImageError, MissError):
+    except (ImageError, MissError, MemoryError) as error:
         require_usable(sets, epochs)
+        if isinstance(error, MemoryError):
+            raise MachineError("memory ran out while training; lower batch_size or workers") from error
         raise
 
 

@@ -1,6 +1,7 @@
 """Images that cannot be used: all of them at once, in every variant that is served, by their paths."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,12 @@ def test_a_training_is_refused_with_the_paths_in_all_sets(home: Path, spoilt: Pa
     assert found(caught.value.failures) >= {(str(spoilt / "down/gone.png"), "unreadable"), (str(bad), "unreadable")}
     assert seen[-1] == (18 + 8, 18 + 8)
     require_usable(ArmSets(train=arm(home, "lr"), validation=arm(home, "lr", "validation")), 2)
+
+
+def test_an_image_for_which_memory_runs_out_is_one_failure(home: Path) -> None:
+    def read(place: int) -> None:
+        if place == 3:
+            raise MemoryError
+
+    (one,) = unusable(replace(arm(home, "lr"), read=read))
+    assert (one.source, one.reason) == ("across/across 3.png", "out_of_memory")

@@ -107,6 +107,23 @@ def test_nothing_is_overwritten_unasked(folders, tmp_path):
     report.write(tmp_path, "sr", replace=True)
 
 
+@pytest.mark.medium
+def test_a_report_that_was_stopped_while_it_was_written_is_written_by_the_same_call(folders, tmp_path, monkeypatch):
+    report = measure_folders(*folders, ("psnr",), RGB)
+    with monkeypatch.context() as patched:
+        patched.setattr("srcache.study.quality.report.encode", lambda *_: _stop())
+        with pytest.raises(KeyboardInterrupt):
+            report.write(tmp_path, "sr")
+    assert sorted(path.name for path in tmp_path.glob("sr.*")) == ["sr.csv", "sr.json"]
+    assert len(report.write(tmp_path, "sr")) == 3
+    with pytest.raises(ConfigError, match="already has"):
+        report.write(tmp_path, "sr")
+
+
+def _stop():
+    raise KeyboardInterrupt
+
+
 def test_a_sheet_shows_each_image_once(tmp_path):
     for name in ("a", "b"):
         save(tmp_path / f"hr/{name}.png", picture(32, 40, 0))

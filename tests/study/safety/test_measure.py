@@ -101,6 +101,20 @@ def test_hr_is_compared_without_what_mod_crop_cut_away(tmp_path: Path) -> None:
     assert safety._Measurement(shrunk, own, shrunk.store(), None)._shown(0, own.lr(0)).shape == (19, 18, 3)
 
 
+def test_an_image_for_which_memory_runs_out_is_one_failure(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, seen = built(photos, PLAIN), list[int]()
+
+    def once(data: bytes) -> Pixels:
+        seen.append(1)
+        if len(seen) == 2:
+            raise MemoryError
+        return decode(data)
+
+    monkeypatch.setattr(safety, "decode", once)
+    report = measured(folder, photos)
+    assert ([one.reason for one in report.failures], report.measured) == (["out_of_memory"], 11)
+
+
 def test_files_that_cannot_be_read_are_told_with_the_others(photos: Path) -> None:
     folder = built(photos, PLAIN)
     (photos / "moss/gone.png").symlink_to(photos / "nowhere")
