@@ -84,12 +84,12 @@ def show(name: str, result: "ExperimentResult", as_json: bool) -> int:
 
 def _jobs(experiment: "Experiment") -> int:
     """Trainings at the same time: cores divided by the threads of one training; one if they share an accelerator."""
-    import os
+    from srcache.machine import cores
 
     if any(arm.settings.device != "cpu" for arm in experiment.arms):
         return 1
     threads = max(arm.settings.threads for arm in experiment.arms)
-    return max(1, len(os.sched_getaffinity(0)) // threads)
+    return max(1, cores() // threads)
 
 
 def _word(value: Any) -> str:

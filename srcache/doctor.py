@@ -14,7 +14,7 @@ from srcache.engine.registry import engine_names, find_engine
 from srcache.errors import DamagedError, EngineError
 from srcache.files import user_folder, yaml_mapping
 from srcache.images import Decoder, decoders_in_use
-from srcache.machine import NETWORK, file_system, versions
+from srcache.machine import NETWORK, cores, file_system, versions
 from srcache.recipe.reading import shipped_recipes
 from srcache.weights.manifest import shipped_manifests
 from srcache.weights.status import bundle_state, engine_weights
@@ -110,7 +110,7 @@ def check_machine(cache: Path | None = None) -> Checkup:
         advice.append(f"{home.path} cannot be written to, so every scan hashes all files anew; set SRCACHE_HOME")
     return Checkup(
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
-        cores=len(os.sched_getaffinity(0)),
+        cores=cores(),
         memory=_memory(),
         versions=versions(),
         devices=devices,
@@ -214,7 +214,9 @@ def _devices() -> tuple[tuple[str, ...], list[str]]:
 
 
 def _memory() -> int:
-    """Bytes of memory that this process may use: the machine's, or a container's limit."""
+    """Bytes of memory that this process may use: the machine's, or a container's limit; 0 where nobody says."""
+    if not hasattr(os, "sysconf"):
+        return 0
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     limit = Path("/sys/fs/cgroup/memory.max")
     text = limit.read_text().strip() if limit.is_file() else ""

@@ -58,6 +58,11 @@ def versions() -> dict[str, str]:
     return found
 
 
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def file_system(path: Path) -> str:
     """The type of file system that a path is on, or would be: the innermost mount's; else `unknown`."""
     real, found = Path(os.path.realpath(path)), {}
