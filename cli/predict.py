@@ -8,7 +8,7 @@ import click
 from srcache.wording import counted, percent
 
 from .options import EXISTING_CACHE, EXISTING_FOLDER, FILE, SOURCE, Place, common, device_option
-from .output import document, table
+from .output import document, echo, table
 from .progress_bar import progress_bar
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def command(
         found = predict(run, base, labels=labels, device=device, batch_size=batch, progress=show)
     write_predictions(out, found)
     result = _result(found, out)
-    click.echo(document("predict", result) if as_json else _text(result))
+    echo(document("predict", result) if as_json else _text(result))
     return 0
 
 

@@ -8,7 +8,7 @@ import click
 from srcache.wording import counted
 
 from .options import FOLDER, SOURCE, common
-from .output import attributes, document, first_lines, table
+from .output import attributes, document, echo, first_lines, table
 from .progress_bar import progress_bar
 
 if TYPE_CHECKING:
@@ -136,13 +136,13 @@ def _scan(src: Path) -> "Catalog":
 def _show(name: str, done: "Prepared", text: str, as_json: bool) -> int:
     if as_json:
         result = {"command": name, **attributes(done, "folders", "written", "kept", "failed", "counts", "doubles")}
-        click.echo(document("prepare", result, done.failures, ok=not done.failures))
+        echo(document("prepare", result, done.failures, ok=not done.failures))
         return 1 if done.failures else 0
     folders = ", ".join(str(folder) for folder in done.folders)
     nothing = " (nothing to do)" if done.kept and not done.written else ""
-    click.echo(f"{folders}: {counted(done.written, 'file')} written, {done.kept} there already{nothing}")
+    echo(f"{folders}: {counted(done.written, 'file')} written, {done.kept} there already{nothing}")
     if text:
-        click.echo(text)
+        echo(text)
     if done.failures:
-        click.echo(first_lines([f"{one.reason}: {one.name}: {one.detail}" for one in done.failures]), err=True)
+        echo(first_lines([f"{one.reason}: {one.name}: {one.detail}" for one in done.failures]), err=True)
     return 1 if done.failures else 0

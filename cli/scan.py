@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from .options import PLACE, SOURCE, common
-from .output import document, failure_lines, left_out, left_out_rows, nothing_lost, table
+from .output import document, echo, failure_lines, left_out, left_out_rows, nothing_lost, table
 from .progress_bar import progress_bar
 
 
@@ -39,7 +39,7 @@ def command(src: Path, out: Path, force: bool, rehash: bool, as_json: bool) -> i
     images, classes = len(catalog), len(catalog.classes)
     if as_json:
         found = {"catalog": out, "digest": catalog.digest, "images": images, "classes": classes}
-        click.echo(document("scan", {**found, "ignored": catalog.ignored, "changed": changed}, failures, ok))
+        echo(document("scan", {**found, "ignored": catalog.ignored, "changed": changed}, failures, ok))
         return 0 if ok else 1
     rows: list[tuple[str, int, str]] = [("images", images, "" if changed else "as the catalog has them already")]
     if classes:
@@ -47,7 +47,7 @@ def command(src: Path, out: Path, force: bool, rehash: bool, as_json: bool) -> i
     rows += left_out_rows(len(failures))
     if catalog.ignored:
         rows.append(("ignored", catalog.ignored, "other files"))
-    click.echo(f"{out}: catalog {catalog.digest[:8]}\n{table(rows)}")
+    echo(f"{out}: catalog {catalog.digest[:8]}\n{table(rows)}")
     if failures:
-        click.echo(failure_lines(failures), err=True)
+        echo(failure_lines(failures), err=True)
     return 0 if ok else 1

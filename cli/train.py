@@ -10,7 +10,7 @@ import click
 from srcache.wording import duration, percent
 
 from .options import EXISTING_CACHE, FOLDER, SOURCE, Place, common, set_option
-from .output import attributes, document, table
+from .output import attributes, document, echo, table
 from .progress_bar import progress_bar
 
 if TYPE_CHECKING:
@@ -89,10 +89,10 @@ def command(
             tqdm.write(_line(line, settings.epochs))
 
     if not as_json:
-        click.echo(_balance({name: data.balance for name, data in sets.named.items()}))
+        echo(_balance({name: data.balance for name, data in sets.named.items()}))
     with progress_bar("train", "step") as show:
         run = train_run(sets, out, settings, show, print_epoch, replace=replace)
-    click.echo(document("train", _result(run)) if as_json else _text(run))
+    echo(document("train", _result(run)) if as_json else _text(run))
     return 0
 
 

@@ -31,7 +31,7 @@ from srcache.recipe.recipe import Recipe
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
 
-_STOPS = {signal.SIGINT, signal.SIGTERM}
+_STOPS = {getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)}
 
 
 def fill_on_devices(
