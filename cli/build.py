@@ -13,6 +13,7 @@ from .options import BYTES, CACHE, DEVICES, FOLDER, IMAGES, PART, Place, common,
 from .output import (
     attributes,
     document,
+    echo,
     failure_lines,
     left_out,
     left_out_rows,
@@ -164,7 +165,7 @@ def _warn_of_hashing(src: Place, rehash: bool) -> None:
     if rehash or not scanned:
         known = f"run `srcache scan {src} --out catalog.csv` once, and build catalog.csv"
         advice = "leave --rehash out" if scanned else known
-        click.echo(f"srcache: each part of a build hashes all images of {src} again; {advice}", err=True)
+        echo(f"srcache: each part of a build hashes all images of {src} again; {advice}", err=True)
 
 
 def _fill(catalog: "Catalog", task: _Task, progress: Progress) -> "FillReport":
@@ -186,12 +187,12 @@ def _build(catalog: "Catalog", task: _Task, as_json: bool) -> int:
     treated = treatment(catalog, report.notes, task.recipe.colors)
     if as_json:
         result = attributes(report, *_REPORTED, *_part_names(task.settings.part))
-        click.echo(document("build", {**result, "treated": treated.plain()}, failures, ok))
+        echo(document("build", {**result, "treated": treated.plain()}, failures, ok))
     else:
-        click.echo(f"{report.folder}{_part_line(catalog, task.settings.part)}\n{_text(report, problems)}")
+        echo(f"{report.folder}{_part_line(catalog, task.settings.part)}\n{_text(report, problems)}")
         treatment_lines(treated)
         if failures:
-            click.echo(failure_lines(failures), err=True)
+            echo(failure_lines(failures), err=True)
     return 0 if ok else 1
 
 
@@ -238,7 +239,7 @@ def _dry_run(catalog: "Catalog", task: _Task, as_json: bool) -> int:
     found = estimate(catalog, task.recipe, task.cache, task.settings, task.devices)
     if as_json:
         names = (*_ESTIMATED, *_part_names(task.settings.part))
-        click.echo(document("build", {"dry_run": True, **attributes(found, *names)}))
+        echo(document("build", {"dry_run": True, **attributes(found, *names)}))
         return 0
     rows: list[tuple[str, object]] = [
         ("wanted", found.wanted),
@@ -250,7 +251,5 @@ def _dry_run(catalog: "Catalog", task: _Task, as_json: bool) -> int:
         rows += [("time", f"{duration(3600 * found.hours)} ({each})"), ("disk", human_bytes(found.bytes))]
     if found.failed:
         rows.append(("failed in the trial", reasons(found.failed)))
-    click.echo(
-        f"{task.recipe.folder} (dry run: nothing was written){_part_line(catalog, task.settings.part)}\n{table(rows)}"
-    )
+    echo(f"{task.recipe.folder} (dry run: nothing was written){_part_line(catalog, task.settings.part)}\n{table(rows)}")
     return 0

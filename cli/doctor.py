@@ -9,7 +9,7 @@ from srcache.errors import extra_advice
 from srcache.wording import counted, human_bytes
 
 from .options import PLACE, common
-from .output import document, table
+from .output import document, echo, table
 
 if TYPE_CHECKING:
     from srcache.doctor import Checkup, Extra, Place
@@ -32,13 +32,13 @@ def command(cache: Path | None, as_json: bool) -> int:
 
     found = check_machine(cache)
     if as_json:
-        click.echo(document("doctor", found, ok=not found.problems))
+        echo(document("doctor", found, ok=not found.problems))
     else:
-        click.echo(table(_rows(found)))
+        echo(table(_rows(found)))
         for text in found.advice:
-            click.echo(f"note: {text}")
+            echo(f"note: {text}")
         for text in found.problems:
-            click.echo(f"problem: {text}", err=True)
+            echo(f"problem: {text}", err=True)
     return 4 if found.problems else 0
 
 

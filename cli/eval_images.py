@@ -9,7 +9,7 @@ import click
 from srcache.wording import NOTHING, counted, of_all
 
 from .options import EXISTING_FOLDER, FOLDER, color_options, common, device_option
-from .output import document, failure_lines, table
+from .output import document, echo, failure_lines, table
 from .progress_bar import progress_bar
 
 if TYPE_CHECKING:
@@ -158,19 +158,19 @@ def _print(report: "QualityReport", files: tuple[Path, ...], as_json: bool) -> N
     if as_json:
         result = {"command": "images", **report.plain(), "files": [str(path) for path in files]}
         failures = result.pop("failures")
-        click.echo(document("eval", result, failures, ok=not report.failures))
+        echo(document("eval", result, failures, ok=not report.failures))
         return
-    click.echo(
+    echo(
         table([_row(one, report.pairs) for one in report.summaries], ("metric", "mean", "95 %", "median", "n", "worst"))
     )
     for one in report.summaries:
-        click.echo(f"{one.metric}: {one.text}{'; ' if one.note else ''}{one.note}")
+        echo(f"{one.metric}: {one.text}{'; ' if one.note else ''}{one.note}")
     for path in files:
-        click.echo(str(path))
+        echo(str(path))
     for skip in report.skipped:
-        click.echo(f"skipped: {skip.reason}", err=True)
+        echo(f"skipped: {skip.reason}", err=True)
     if report.failures:
-        click.echo(f"{counted(len(report.failures), 'image')} not measured\n{failure_lines(report.failures)}", err=True)
+        echo(f"{counted(len(report.failures), 'image')} not measured\n{failure_lines(report.failures)}", err=True)
 
 
 def _row(one: "Summary", pairs: int) -> tuple[object, ...]:

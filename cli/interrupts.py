@@ -30,7 +30,8 @@ _ONE_PRESS = 0.3
 passes it on."""
 
 INTERRUPTED = 130
-_NUMBERS = (signal.SIGINT, signal.SIGTERM)
+_NUMBERS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""What a terminal's Ctrl-C, a cluster, and a terminal that is closed send."""
 
 
 class Stopping:
@@ -50,10 +51,12 @@ class Stopping:
         self._process, self._since, self.code = os.getpid(), 0.0, INTERRUPTED
 
     def install(self) -> None:
-        """Handle the signals of this process from now on, to its very end."""
+        """Handle the signals of this process from now on, to its very end, but for those that `nohup` or a shell's `&`
+        have it ignore."""
         atexit.register(self._leave)
         for number in _NUMBERS:
-            signal.signal(number, self.handle)
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self.handle)
 
     def handle(self, _number: int, _frame: object) -> None:
         """A signal came: interrupt, or end at once if that was done before."""

@@ -7,17 +7,19 @@ Exit codes: 0 ok · 1 some inputs failed (listed) · 2 usage or configuration ·
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 import click
 
 import srcache
-from srcache.errors import SrcacheError
+from srcache.errors import MachineError, SrcacheError
 from srcache.wording import counted
 
 from .interrupts import AGAIN, INTERRUPTED, Stopping, command_of, is_resumed
 from .lazy import LazyGroup
-from .output import error_document
+from .output import echo, error_document
+from .streams import open_streams, silence
 
 COMMANDS = (
     "quickstart",
@@ -83,7 +85,7 @@ def _run(words: list[str]) -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
+        echo(error.format_message(), err=True)
         return 2
     except click.ClickException as error:
         return _fail(words, error.format_message(), "UsageError", 2, _usage(error))
@@ -92,22 +94,28 @@ def _run(words: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort) as stop:
         return _fail(words, _interrupted(stop, words), "Interrupted", INTERRUPTED)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence(1)
         return 1
     except Exception as error:
         if os.environ.get("SRCACHE_DEBUG"):
             raise
-        from srcache.files.system_errors import from_system
+        return _unexplained(words, error)
 
-        if (found := from_system(error)) is not None:
-            return _fail(words, str(found), type(found).__name__, found.exit_code)
-        text = f"internal error ({type(error).__name__}: {error}); this is a bug in srcache; "
-        return _fail(words, text + "SRCACHE_DEBUG=1 shows where it happened", "InternalError", INTERNAL)
+
+def _unexplained(words: list[str], error: Exception) -> int:
+    """The exit code of an error that no function explained: the system's, or a bug."""
+    from srcache.files.system_errors import from_system
+
+    if (found := from_system(error)) is not None:
+        return _fail(words, str(found), type(found).__name__, found.exit_code)
+    text = f"internal error ({type(error).__name__}: {error}); this is a bug in srcache; "
+    return _fail(words, text + "SRCACHE_DEBUG=1 shows where it happened", "InternalError", INTERNAL)
 
 
 def main() -> NoReturn:
     """The console script. SIGTERM, which clusters send before they kill a process, is handled like Ctrl-C."""
     words = sys.argv[1:]
+    open_streams("--json" in words)
     command = command_of(words, COMMANDS)
     document = error_document(command, _AT_ONCE, "Interrupted", INTERRUPTED) + "\n" if "--json" in words else None
     stopping = Stopping(command, _advice(words), document)
@@ -121,15 +129,16 @@ def _tell_warnings() -> None:
     apart = sys.modules.get("srcache.images.apart")
     told = apart.told_of() if apart is not None else {}
     for text, images in sorted(told.items(), key=lambda item: (-item[1], item[0])):
-        click.echo(f"note: Pillow says of {counted(images, 'image')}, used all the same: {text}", err=True)
+        echo(f"note: Pillow says of {counted(images, 'image')}, used all the same: {text}", err=True)
 
 
 def _fail(
     words: list[str], message: str, kind: str, code: int, usage: str = "", failures: Sequence[object] = ()
 ) -> int:
     if "--json" in words:
-        click.echo(error_document(command_of(words, COMMANDS), message, kind, code, failures))
-    click.echo(f"{usage}srcache: {message}", err=True)
+        with suppress(MachineError):  # the message below is all that can be said
+            echo(error_document(command_of(words, COMMANDS), message, kind, code, failures))
+    echo(f"{usage}srcache: {message}", err=True)
     return code
 
 

@@ -9,6 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from srcache.errors import MachineError
+from srcache.wording import printable, printable_json
+
+from .streams import silence
+
 if TYPE_CHECKING:
     from srcache.cache import FailedEntry
     from srcache.catalog import Catalog
@@ -36,6 +41,24 @@ def error_document(command: str, message: str, kind: str, code: int, failures: I
     """The JSON document of a command that could not do its work; `failures` if that is because of some images."""
     failed = [_plain(failure) for failure in failures]
     return _json(command, False, None, failed, error={"kind": kind, "message": message, "exit_code": code})
+
+
+def echo(text: str, err: bool = False) -> None:
+    """Print a text, in which names of files may be: what a terminal would take for a command is shown, not sent.
+
+    Raises:
+        MachineError: stdout takes nothing more; on stderr that is passed over, for nobody is there to read it.
+        BrokenPipeError: nobody reads stdout any more.
+    """
+    try:
+        click.echo(printable(text), err=err)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        silence(2 if err else 1)
+        if not err:
+            what = f"what the command had to say could not be written to stdout ({error.strerror})"
+            raise MachineError(f"{what}, but what was done is kept") from error
 
 
 def attributes(value: object, *names: str) -> dict[str, Any]:
@@ -67,9 +90,9 @@ def first_lines(items: Sequence[object], most: int = _MOST) -> str:
 def treatment_lines(done: "Treatment") -> None:
     """Say what was done to images beside what was asked for, and warn of classes without images; nothing else."""
     if str(done):
-        click.echo(str(done))
+        echo(str(done))
     for warning in done.warnings:
-        click.echo(f"srcache: {warning}", err=True)
+        echo(f"srcache: {warning}", err=True)
 
 
 def left_out(catalog: "Catalog") -> "list[FailedEntry]":
@@ -115,7 +138,7 @@ def reasons(counts: Mapping[str, int]) -> str:
 
 def _json(command: str, ok: bool, result: Any, failures: list[Any], **more: Any) -> str:
     plain = {"schema": f"srcache.{command}/1", "ok": ok, "result": result, "failures": failures, **more}
-    return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False)
+    return printable_json(json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def _cell(value: object) -> str:

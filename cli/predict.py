@@ -8,7 +8,7 @@ import click
 from srcache.wording import counted, percent
 
 from .options import EXISTING_CACHE, EXISTING_FOLDER, FILE, SOURCE, Place, common, device_option
-from .output import document, failure_lines, reasons, table
+from .output import document, echo, failure_lines, reasons, table
 from .progress_bar import progress_bar
 
 if TYPE_CHECKING:
@@ -66,9 +66,9 @@ def command(
         found = predict(run, base, labels=labels, device=device, batch_size=batch, progress=show)
     write_predictions(out, found)
     result, failures = _result(found, out), found.failures
-    click.echo(document("predict", result, failures, ok=not failures) if as_json else _text(result))
+    echo(document("predict", result, failures, ok=not failures) if as_json else _text(result))
     if failures and not as_json:
-        click.echo(failure_lines(failures), err=True)
+        echo(failure_lines(failures), err=True)
     return 1 if failures else 0
 
 

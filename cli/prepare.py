@@ -9,7 +9,7 @@ from srcache.errors import listed
 from srcache.wording import counted
 
 from .options import FOLDER, SOURCE, color_options, common
-from .output import attributes, document, first_lines, table, treatment_lines
+from .output import attributes, document, echo, first_lines, table, treatment_lines
 from .progress_bar import progress_bar
 
 if TYPE_CHECKING:
@@ -176,14 +176,14 @@ def _show(name: str, done: "Prepared", treated: "Treatment", text: str, as_json:
     if as_json:
         names = ("folders", "written", "kept", "failed", "counts", "doubles", "lacking")
         result = {"command": name, **attributes(done, *names), "treated": treated.plain()}
-        click.echo(document("prepare", result, done.failures, ok=not done.failures))
+        echo(document("prepare", result, done.failures, ok=not done.failures))
         return 1 if done.failures else 0
     folders = ", ".join(str(folder) for folder in done.folders)
     nothing = " (nothing to do)" if done.kept and not done.written else ""
-    click.echo(f"{folders}: {counted(done.written, 'file')} written, {done.kept} there already{nothing}")
+    echo(f"{folders}: {counted(done.written, 'file')} written, {done.kept} there already{nothing}")
     treatment_lines(treated)
     if text:
-        click.echo(text)
+        echo(text)
     if done.failures:
-        click.echo(first_lines([f"{one.reason}: {one.name}: {one.detail}" for one in done.failures]), err=True)
+        echo(first_lines([f"{one.reason}: {one.name}: {one.detail}" for one in done.failures]), err=True)
     return 1 if done.failures else 0

@@ -7,7 +7,7 @@ import click
 from srcache.wording import human_bytes
 
 from .options import FOLDER, PLACE, common
-from .output import document
+from .output import document, echo
 
 
 @click.command("report", short_help="One HTML page from an experiment's folder.")
@@ -32,11 +32,11 @@ def command(outs: tuple[Path, ...], target: Path | None, as_json: bool) -> int:
 
     done = summarise(outs, target)
     if as_json:
-        click.echo(document("report", done))
+        echo(document("report", done))
         return 0
-    click.echo(f"{done.path} ({human_bytes(done.bytes)})")
+    echo(f"{done.path} ({human_bytes(done.bytes)})")
     for study in done.studies:
-        click.echo(f"{study['title']}: {study['verdict'] or 'no verdict'}")
+        echo(f"{study['title']}: {study['verdict'] or 'no verdict'}")
         if not study["complete"]:
-            click.echo(f"{study['title']} is incomplete; the report says what is missing", err=True)
+            echo(f"{study['title']} is incomplete; the report says what is missing", err=True)
     return 0

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from .options import PLACE, SOURCE, common
-from .output import document, failure_lines, left_out, left_out_rows, nothing_lost, table, treatment_lines
+from .output import document, echo, failure_lines, left_out, left_out_rows, nothing_lost, table, treatment_lines
 from .progress_bar import progress_bar
 
 
@@ -41,14 +41,14 @@ def command(src: Path, out: Path, force: bool, rehash: bool, as_json: bool) -> i
     if as_json:
         found = {"catalog": out, "digest": catalog.digest, "images": images, "classes": classes}
         found |= {"ignored": catalog.ignored, "changed": changed, "treated": treated.plain()}
-        click.echo(document("scan", found, failures, ok))
+        echo(document("scan", found, failures, ok))
         return 0 if ok else 1
     rows: list[tuple[str, int, str]] = [("images", images, "" if changed else "as the catalog has them already")]
     if classes:
         rows.append(("classes", classes, ""))
     rows += left_out_rows(failures)
-    click.echo(f"{out}: catalog {catalog.digest[:8]}\n{table(rows)}")
+    echo(f"{out}: catalog {catalog.digest[:8]}\n{table(rows)}")
     treatment_lines(treated)
     if failures:
-        click.echo(failure_lines(failures), err=True)
+        echo(failure_lines(failures), err=True)
     return 0 if ok else 1

@@ -9,7 +9,7 @@ from srcache.stores import KINDS
 from srcache.wording import counted
 
 from .options import BYTES, EXISTING_FILE, FOLDER, SOURCE, common, device_option, set_option
-from .output import attributes, document, reasons, table
+from .output import attributes, document, echo, reasons, table
 from .progress_bar import progress_bar
 
 if TYPE_CHECKING:
@@ -115,16 +115,16 @@ def command(recipes: tuple[str, ...], changes: dict[str, Any], log_json: bool, a
     with progress_bar("scan", "file") as show:
         report = serve(settings, lambda found: _announce(found, as_json), log_json=log_json, progress=show)
     if as_json:
-        click.echo(document("serve", attributes(report, "requests", "recipes")))
+        echo(document("serve", attributes(report, "requests", "recipes")))
     else:
-        click.echo(_text(report))
+        echo(_text(report))
     return 0
 
 
 def _announce(found: "Listening", as_json: bool) -> None:
     for warning in found.warnings:
-        click.echo(f"warning: {warning}", err=True)
-    click.echo(f"listening on {found.url}", err=as_json)
+        echo(f"warning: {warning}", err=True)
+    echo(f"listening on {found.url}", err=as_json)
 
 
 def _text(report: "ServeReport") -> str:

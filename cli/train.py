@@ -10,7 +10,7 @@ import click
 from srcache.wording import duration, percent
 
 from .options import EXISTING_CACHE, FOLDER, SOURCE, Place, common, set_option
-from .output import attributes, document, table, treatment_lines
+from .output import attributes, document, echo, table, treatment_lines
 from .progress_bar import progress_bar
 
 if TYPE_CHECKING:
@@ -92,12 +92,12 @@ def command(
 
     treated = _treated(sources)
     if not as_json:
-        click.echo(_balance({name: data.balance for name, data in sets.named.items()}))
+        echo(_balance({name: data.balance for name, data in sets.named.items()}))
         treatment_lines(treated)
     _check(sets, out, settings.epochs)
     with progress_bar("train", "step") as show:
         run = train_run(sets, out, settings, show, print_epoch, replace=replace)
-    click.echo(document("train", {**_result(run), "treated": treated.plain()}) if as_json else _text(run))
+    echo(document("train", {**_result(run), "treated": treated.plain()}) if as_json else _text(run))
     return 0
 
 

@@ -8,7 +8,7 @@ import click
 from srcache.wording import counted, duration
 
 from .options import EXISTING_FILE, FOLDER, common, device_option, recipe_options
-from .output import attributes, document, failure_lines
+from .output import attributes, document, echo, failure_lines
 from .progress_bar import progress_bar
 
 
@@ -46,11 +46,11 @@ def command(
     ok = not report.failures
     if as_json:
         result = attributes(report, "out", "recipe", "files", "seconds", "device")
-        click.echo(document("upscale", result, report.failures, ok))
+        echo(document("upscale", result, report.failures, ok))
         return 0 if ok else 1
     for file in report.files:
-        click.echo(file)
-    click.echo(f"{counted(len(report.files), 'image')} by {report.recipe} in {duration(report.seconds)}", err=True)
+        echo(str(file))
+    echo(f"{counted(len(report.files), 'image')} by {report.recipe} in {duration(report.seconds)}", err=True)
     if report.failures:
-        click.echo(f"{counted(len(report.failures), 'image')} failed\n{failure_lines(report.failures)}", err=True)
+        echo(f"{counted(len(report.failures), 'image')} failed\n{failure_lines(report.failures)}", err=True)
     return 0 if ok else 1

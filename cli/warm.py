@@ -9,7 +9,7 @@ from srcache.stores import KINDS
 from srcache.wording import duration
 
 from .options import FOLDER, SOURCE, common, service_options
-from .output import attributes, document, failure_lines, left_out, left_out_rows, nothing_lost, reasons, table
+from .output import attributes, document, echo, failure_lines, left_out, left_out_rows, nothing_lost, reasons, table
 from .progress_bar import progress_bar
 
 if TYPE_CHECKING:
@@ -118,11 +118,11 @@ def _show(report: "WarmReport", catalog: "Catalog", ask_only: bool, as_json: boo
     failures = [*problems, *report.failures]
     ok = nothing_lost(failures) and not report.failed and (ask_only or report.left == 0)
     if as_json:
-        click.echo(document("warm", attributes(report, *_REPORTED), failures, ok))
+        echo(document("warm", attributes(report, *_REPORTED), failures, ok))
     else:
-        click.echo(_text(report, problems, ask_only))
+        echo(_text(report, problems, ask_only))
         if failures:
-            click.echo(failure_lines(failures), err=True)
+            echo(failure_lines(failures), err=True)
     return 0 if ok else 1
 
 

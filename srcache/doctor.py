@@ -14,7 +14,7 @@ from srcache.engine.registry import engine_names, find_engine
 from srcache.errors import DamagedError, EngineError, extra_advice, extra_command
 from srcache.files import user_folder, yaml_mapping
 from srcache.images import Decoder, decoders_in_use
-from srcache.machine import NETWORK, file_system, usable_memory, versions
+from srcache.machine import NETWORK, cores, file_system, usable_memory, versions
 from srcache.recipe.reading import shipped_recipes
 from srcache.weights.manifest import shipped_manifests
 from srcache.weights.status import bundle_state, engine_weights
@@ -110,7 +110,7 @@ def check_machine(cache: Path | None = None) -> Checkup:
         advice.append(f"{home.path} cannot be written to, so every scan hashes all files anew; set SRCACHE_HOME")
     return Checkup(
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
-        cores=len(os.sched_getaffinity(0)),
+        cores=cores(),
         memory=usable_memory(),
         versions=versions(),
         devices=devices,

@@ -50,7 +50,9 @@ def device_name(device: str) -> str:
 
 
 def usable_memory() -> int:
-    """Bytes of memory that this process may use: the machine's, or a container's limit."""
+    """Bytes of memory that this process may use: the machine's, or a container's limit; 0 where nobody says."""
+    if not hasattr(os, "sysconf"):
+        return 0
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     limit = Path("/sys/fs/cgroup/memory.max")
     text = limit.read_text().strip() if limit.is_file() else ""
@@ -64,6 +66,11 @@ def versions() -> dict[str, str]:
         with suppress(PackageNotFoundError):
             found[package] = version(package)
     return found
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def file_system(path: Path) -> str:

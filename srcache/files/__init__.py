@@ -1,12 +1,9 @@
 """Files and folders: written so that a crash leaves no half of a file, locked, measured, and read with clear errors."""
 
-import errno
-import fcntl
 import os
-import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from hashlib import blake2b
 from importlib.resources import files
@@ -16,11 +13,12 @@ from uuid import uuid4
 
 from srcache.errors import BusyError, ConfigError
 from srcache.files.documents import parse_yaml
+from srcache.files.file_locks import FCNTL, NO_LOCKS, is_running, take, taken_elsewhere
+from srcache.files.file_locks import brief_lock as brief_lock
 from srcache.files.regular import read_regular
 from srcache.files.system_errors import WRITING, not_written, reading
 
-NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF}
-"""What file systems say that have no locks."""
+_BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 PART = ".part"
 """How the names end that `atomic_path` gives while a file is made."""
@@ -65,17 +63,17 @@ def atomic_file(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
             with path.open("wb") as file:
                 yield file
             return
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
+        temporary = path.with_name(f".{_beginning(path.name)}.{uuid4().hex[:8]}")
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
         try:
             with os.fdopen(handle, "wb") as file:
                 yield file
                 file.flush()
                 if sync:
                     os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)
             os.replace(temporary, path)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
 
 
@@ -174,19 +172,15 @@ def lock(folder: Path, doing: str = "filled", *, shared: bool = False) -> Iterat
     Raises:
         BusyError: another process holds the lock.
     """
-    path, held = folder / "lock", True
+    path = folder / "lock"
+    if FCNTL is None:
+        with _lock_elsewhere(path, doing):
+            yield True
+        return
     with disk_errors(path):
         file = path.open("a+")
     with file:
-        try:
-            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holders = ", ".join(map(str, _living(file) or _noted(file))) or "?"
-            raise BusyError(f"{folder} is being {doing} by process {holders}; wait for it, or stop it") from error
-        except OSError as error:
-            if error.errno not in NO_LOCKS:
-                raise
-            held = False
+        held = _held(file, folder, doing, shared)
         if held and not shared:
             file.truncate(0)
         file.write(str(os.getpid()) if held and not shared else f"\n{os.getpid()}\n")
@@ -194,26 +188,45 @@ def lock(folder: Path, doing: str = "filled", *, shared: bool = False) -> Iterat
         yield not (shared and _living(file))
 
 
+def _held(file: IO[str], folder: Path, doing: str, shared: bool) -> bool:
+    """Whether the lock of an open file is ours now; false where the file system has no locks.
+
+    Raises:
+        BusyError: it is another process's.
+    """
+    try:
+        take(file.fileno(), shared=shared)
+    except BlockingIOError as error:
+        holders = ", ".join(map(str, _living(file) or _noted(file))) or "?"
+        raise BusyError(f"{folder} is being {doing} by process {holders}; wait for it, or stop it") from error
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        return False
+    return True
+
+
+@contextmanager
+def _lock_elsewhere(path: Path, doing: str) -> Iterator[None]:
+    """The same file's lock where there is no `flock`: always of one process, which the file does not name."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(taken_elsewhere(path))
+        except BlockingIOError as error:
+            raise BusyError(f"{path.parent} is being {doing} by another process; wait for it, or stop it") from error
+        except OSError as error:
+            raise not_written(error, path) from error
+        yield
+
+
 def _living(file: IO[str]) -> list[int]:
     """The processes that a lock's file names and that are still there, but for this one."""
-    return [number for number in _noted(file) if number != os.getpid() and os.path.exists(f"/proc/{number}")]
+    return [number for number in _noted(file) if number != os.getpid() and is_running(number)]
 
 
 def _noted(file: IO[str]) -> list[int]:
     file.seek(0)
     return sorted({int(word) for word in file.read().split() if word.isdecimal()})
-
-
-@contextmanager
-def brief_lock(path: Path) -> Iterator[None]:
-    """Hold a lock on a folder or file itself for a moment, and wait for whoever holds it; nothing without locks."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        with suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def sync_folder(folder: Path) -> None:
@@ -287,6 +300,11 @@ def yaml_mapping(text: str, origin: str, of: str = "", error: type[ConfigError] 
     if not isinstance(plain, dict):
         raise error(f"{origin} must be a YAML mapping{of}")
     return plain
+
+
+def _beginning(name: str) -> str:
+    """As much of a name as leaves room, of the 255 bytes that file systems give a name, for what is added to it."""
+    return os.fsdecode(os.fsencode(name)[:100])
 
 
 def _last_byte(path: Path) -> bytes:

@@ -32,7 +32,7 @@ from srcache.recipe.recipe import Recipe
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
 
-_STOPS = {signal.SIGINT, signal.SIGTERM}
+_STOPS = {getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)}
 
 
 def fill_on_devices(
@@ -190,7 +190,7 @@ class _Child:
         code = self.process.exitcode or 0
         if code >= 0:
             return f"ended early (exit code {code})"
-        hint = " (as the system does when memory runs out)" if -code == signal.SIGKILL else ""
+        hint = " (as the system does when memory runs out)" if -code == 9 else ""
         return f"was killed by {signal.Signals(-code).name}{hint}"
 
 
@@ -234,6 +234,9 @@ def _run(children: Sequence[_Child]) -> bool:
 def _deaf() -> Iterator[None]:
     """Signals wait, and processes that are started meanwhile do not hear them until they say so."""
     resource_tracker.ensure_running()  # which would let them in again
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
     try:
         yield
@@ -309,7 +312,8 @@ def _work(channel: Connection) -> None:
 def _filled(order: _Order, progress: Progress) -> tuple[FillReport | None, Exception | None]:
     """Fill; the report, or why there is none (neither: it was told to stop early)."""
     try:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         folder = open_cache(order.cache, spool=order.settings.spool).find(order.recipe)
         return fill_share(folder, Share(order.images, order.digest), order.settings, progress), None
     except FillInterrupted as stop:

@@ -9,7 +9,6 @@ what kind of line it is, and its values.
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -31,7 +30,7 @@ from srcache.keys import image_key, split_name
 from srcache.progress import Progress
 from srcache.stores import Store
 
-_CRASHES = {signal.SIGBUS, signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGILL}
+_CRASHES = {getattr(signal, name, None) for name in ("SIGBUS", "SIGSEGV", "SIGABRT", "SIGFPE", "SIGILL")}
 _PIECE = 64
 _PAUSE = 0.1
 _CHECK, _STAMP = "check", "stamp"
@@ -173,7 +172,10 @@ def problems_of(name: str, record: Any, payload: bytes) -> Iterator[tuple[str, s
 
 def main() -> None:
     """The program: `python -m srcache.maintain.check_process WORK CACHE FOLDER`."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with suppress(ImportError):  # a system that leaves no such files has no such module
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     work, cache = sys.argv[1], open_cache(sys.argv[2])
     folder = cache.folder(cache.path / sys.argv[3])
     absent, repeated, stamped, begun = 0, 0, 0, True

@@ -5,7 +5,6 @@ process. Nothing is written to it, not even an index. Names come sorted, and wha
 doing it again, after a crash at any moment, gives the same store.
 """
 
-import fcntl
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import numpy as np
 from srcache.cache.failures import FailedEntry
 from srcache.cache.manifest import RecipeFolder
 from srcache.errors import BusyError, DamagedError, ImageError, MachineError
+from srcache.files.file_locks import take
 from srcache.images import decode, recode
 from srcache.maintain.ahead import work_ahead
 from srcache.maintain.check_process import mismatch
@@ -148,7 +148,7 @@ def _at_rest(source: RecipeFolder) -> Iterator[None]:
         return
     with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            take(file.fileno(), shared=True)
         except BlockingIOError as error:
             holders = ", ".join(file.read().decode(errors="replace").split()) or "?"
             raise BusyError(f"{source.path} is being filled by process {holders}; wait for it, or stop it") from error

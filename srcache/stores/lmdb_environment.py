@@ -322,6 +322,7 @@ def _open(path: Path, writable: bool) -> lmdb.Environment:
         return lmdb.open(
             os.fsencode(path),
             map_size=size + (_FIRST_MAP if writable else _HEADROOM),
+            mode=0o777,  # less what the user's umask takes off; LMDB itself takes off the right to execute
             readonly=not writable,
             lock=lock,
             max_dbs=len(DATABASES) + 1,
@@ -346,7 +347,8 @@ def _reserve(path: Path) -> None:
     """Make the lock file, with its disk space; one that is there is left alone."""
     if _size(path) < _LOCK_BYTES:
         with path.open("ab") as file:
-            os.posix_fallocate(file.fileno(), 0, _LOCK_BYTES)
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, _LOCK_BYTES)
 
 
 def _size(path: Path) -> int:

@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import fcntl
 import io
 import os
 import re
@@ -18,7 +19,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from paths import ROOT
 
-from srcache import files
 from srcache.errors import BusyError, CatalogError, ConfigError, DiskFullError, RecipeError
 from srcache.files import (
     append_line,
@@ -77,7 +77,7 @@ def test_bytes_are_on_the_disk_before_they_get_their_name(tmp_path, monkeypatch)
     assert calls == ["fsync", "replace"]
 
 
-@pytest.mark.parametrize("step", ["fsync", "replace", "chmod"])
+@pytest.mark.parametrize("step", ["fsync", "replace"])
 def test_nothing_is_left_behind_when_writing_fails(tmp_path, monkeypatch, step):
     (tmp_path / "file").write_bytes(b"old")
 
@@ -280,14 +280,14 @@ def test_where_there_are_no_locks_nobody_is_kept_out(tmp_path, monkeypatch, shar
     def refuse(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(files.fcntl, "flock", refuse)
+    monkeypatch.setattr(fcntl, "flock", refuse)
     with lock(tmp_path, shared=shared), lock(tmp_path, shared=shared), brief_lock(tmp_path):
         pass
 
     def broken(*_):
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(files.fcntl, "flock", broken)
+    monkeypatch.setattr(fcntl, "flock", broken)
     with pytest.raises(OSError, match="Input/output"), lock(tmp_path, shared=shared):
         pass
 
@@ -417,6 +417,23 @@ def test_nothing_else_writes_csv() -> None:
     sources = (path for folder in ("srcache", "cli", "plugins") for path in (ROOT / folder).rglob("*.py"))
     used = [path for path in sources if any(call in path.read_text() for call in ("csv.writer(", "csv.DictWriter("))]
     assert [path.relative_to(ROOT).as_posix() for path in used] == [], "files.csv_text is the one writer"
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_files_are_written_under_the_users_umask(umask, mode, tmp_path):
+    before = os.umask(umask)
+    try:
+        write_atomic(tmp_path / "inner/file", "x")
+        with lock(tmp_path):
+            pass
+    finally:
+        os.umask(before)
+    assert {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("inner/file", "lock")} == {mode}
+
+
+def test_the_longest_name_of_a_file_leaves_room_for_one_beside_it(tmp_path):
+    write_atomic(tmp_path / ("ü" * 127), "x")
+    assert [path.name for path in tmp_path.iterdir()] == ["ü" * 127]
 
 
 def test_a_pipe_is_written_to_and_stays(tmp_path):

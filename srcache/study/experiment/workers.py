@@ -218,7 +218,9 @@ def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
 def _watch(parent: int, stop: "Connection") -> None:
     """End this process when its parent is gone, or closes its end of the pipe, which unlike an event has no lock that a
     parent could take with it. A terminal's Ctrl-C is the parent's to take."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
     def look() -> None:
         with suppress(OSError):
