@@ -36,15 +36,19 @@ class LmdbStore:
         return _unpickled, (self._path, self._writable)
 
     def put_many(self, entries: Iterable[Entry]) -> int:
-        """See `Store.put_many`."""
+        """See `Store.put_many`. Of an entry of which damage left the image or the record alone, both are written anew."""
         batch = [(entry, entry.name.encode(), json.dumps(entry.record).encode()) for entry in entries]
 
         def put(transaction: lmdb.Transaction, images: Any, records: Any, aliases: Any) -> int:
             new = 0
             for entry, name, record in batch:
-                if transaction.put(name, entry.payload, overwrite=False, db=images):
+                had_image = not transaction.put(name, entry.payload, overwrite=False, db=images)
+                had_record = not transaction.put(name, record, overwrite=False, db=records)
+                if had_image and not had_record:
+                    transaction.put(name, entry.payload, db=images)
+                if had_record and not had_image:
                     transaction.put(name, record, db=records)
-                    new += 1
+                new += not (had_image and had_record)
                 for alias in entry.aliases:
                     transaction.put(alias.encode(), name.rpartition(b"-")[0], overwrite=False, db=aliases)
             return new
