@@ -1,4 +1,7 @@
-"""The default store: one LMDB environment with random access, crash-safe, read by any number of processes."""
+"""The default store: one LMDB environment with random access, crash-safe, read by any number of processes.
+
+An entry is there if its image and its record are; where damage left one of them, neither is served.
+"""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -60,8 +63,9 @@ class LmdbStore:
     def get(self, name: str) -> bytes | None:
         """See `Store.get`."""
         payload, record = self._environment.entry(name.encode())
-        if payload is not None:
-            _compare(payload, record, name, self._path)
+        if payload is None or record is None:
+            return None
+        _compare(payload, record, name, self._path)
         return payload
 
     def record(self, name: str) -> Record | None:
@@ -122,7 +126,7 @@ class _LmdbView:
         for name, (payload, record), is_trusted in zip(names, found, trusted or repeat(0), strict=False):
             if payload is not None and record is not None and not is_trusted:
                 _compare(payload, record, name, self._path)
-        return [payload for payload, _ in found]
+        return [payload if record is not None else None for payload, record in found]
 
     def resolve(self, alias: str) -> str | None:
         """See `View.resolve`."""

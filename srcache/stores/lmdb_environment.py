@@ -75,15 +75,15 @@ class Environment:
 
         return self._guarded(read) if key else None
 
-    def entry(self, key: bytes) -> tuple[bytes | None, bytes]:
-        """A payload, or None, and its record as bytes."""
+    def entry(self, key: bytes) -> tuple[bytes | None, bytes | None]:
+        """A payload and its record as bytes; None for what is not there."""
 
-        def read(env: lmdb.Environment) -> tuple[bytes | None, bytes]:
+        def read(env: lmdb.Environment) -> tuple[bytes | None, bytes | None]:
             with env.begin() as transaction:
                 value: bytes | None = transaction.get(key, db=self._dbs[b"images"])
-                return value, transaction.get(key, b"", db=self._dbs[b"records"]) if value is not None else b""
+                return value, transaction.get(key, db=self._dbs[b"records"]) if value is not None else None
 
-        return self._guarded(read) if key else (None, b"")
+        return self._guarded(read) if key else (None, None)
 
     @contextmanager
     def reading(self) -> Iterator["Reading"]:
