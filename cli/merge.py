@@ -8,7 +8,7 @@ from srcache.stores import KINDS
 from srcache.wording import counted
 
 from .options import BYTES, CACHE, Place, common
-from .output import attributes, document, finding_lines, reasons
+from .output import attributes, document, failed_code, finding_lines, reasons
 from .progress_bar import progress_bar
 
 if TYPE_CHECKING:
@@ -47,14 +47,14 @@ def command(
     failures = report.failures
     if as_json:
         click.echo(document("merge", attributes(report, "path", "store", "recipes", "notes"), failures, not failures))
-        return 1 if failures else 0
+        return failed_code(failures)
     for one in report.recipes:
         click.echo(f"{into}/{merged_text(one)}")
     for note in report.notes:
         click.echo(note)
     if failures:
         click.echo(f"not merged\n{finding_lines(failures)}", err=True)
-    return 1 if failures else 0
+    return failed_code(failures)
 
 
 def merged_text(one: "MergedRecipe") -> str:

@@ -8,7 +8,7 @@ import click
 from srcache.wording import counted, number, percent
 
 from .options import CACHE, SOURCE, Place, common, device_option
-from .output import document, failure_lines, first_lines, reasons, table
+from .output import document, failed_code, failure_lines, first_lines, reasons, table
 from .progress_bar import progress_bar
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def command(
         click.echo(_text(report.plain(), removed))
         if report.failures:
             click.echo(failure_lines(report.failures), err=True)
-    return 1 if report.failures else 0
+    return failed_code(report.failures)
 
 
 def _folder(cache: Place, recipe: str | None) -> "RecipeFolder":

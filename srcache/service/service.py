@@ -306,13 +306,13 @@ class SRService:
         """Commit entries; returns the names that were new, for other processes may have stored some meanwhile.
 
         Raises:
-            DamagedError: the store took them, and does not have them.
+            DamagedError: the store did not take them, and does not have them.
         """
         names = [entry.name for entry in entries if not self._store.has(entry.name)]
         added = self._store.put_many(entries)
-        lost = [name for name in names if not self._store.has(name)]
+        lost = [name for name in names if not self._store.has(name)] if added < len(names) else []
         if lost:
-            raise DamagedError(f"the store did not keep what was committed: {listed(lost)}; run `srcache repair`")
+            raise DamagedError(f"the store did not take what was to be committed: {listed(lost)}; run `srcache repair`")
         return set(names[:added])
 
     def _release(self, cost: int) -> None:

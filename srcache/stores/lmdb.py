@@ -13,9 +13,10 @@ from typing import Any
 import lmdb
 from xxhash import xxh3_64_hexdigest
 
-from srcache.errors import CacheError, ChecksumError, DamagedError
+from srcache.errors import CacheError, DamagedError
 from srcache.stores.interface import Entry, Record
 from srcache.stores.lmdb_environment import NAMES_AT_ONCE, Reading, shared_environment
+from srcache.stores.records import checksum_error
 
 _NO_NAME = b"-"
 """Asked for where a name is empty, which LMDB refuses; no entry has it."""
@@ -39,7 +40,7 @@ class LmdbStore:
         return _unpickled, (self._path, self._writable)
 
     def put_many(self, entries: Iterable[Entry]) -> int:
-        """See `Store.put_many`. Of an entry of which damage left the image or the record alone, both are written anew."""
+        """See `Store.put_many`. Where damage left an entry's image or its record alone, both are written anew."""
         batch = [(entry, entry.name.encode(), json.dumps(entry.record).encode()) for entry in entries]
 
         def put(transaction: lmdb.Transaction, images: Any, records: Any, aliases: Any) -> int:
@@ -142,7 +143,7 @@ def _compare(payload: bytes | memoryview, record: bytes | memoryview, name: str,
     """
     head = bytes(record[: len(XXH3) + 16])
     if head.startswith(XXH3) and xxh3_64_hexdigest(payload) != head[len(XXH3) :].decode("latin-1"):
-        raise ChecksumError(f"{name} in {path} is not what was written (xxh3); run `srcache repair`")
+        raise checksum_error(name, path)
 
 
 def _unpickled(path: Path, writable: bool) -> LmdbStore:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from srcache_cli import output
 
+from srcache.cache.failures import FailedEntry
+
 
 def test_tables_are_aligned_numbers_to_the_right():
     rows = [("a", 1, 2.5, "x"), ("longer", 100, math.inf, "")]
@@ -103,3 +105,10 @@ def test_findings_are_named_by_entry_or_file():
 def test_reasons_are_counted_in_the_order_given():
     assert output.reasons({"truncated": 3, "empty": 1}) == "truncated 3, empty 1"
     assert output.reasons({}) == ""
+
+
+@pytest.mark.parametrize(
+    ("reasons", "code"), [((), 0), (("empty",), 1), (("empty", "checksum"), 3), (("damaged",), 3), (("conflict",), 1)]
+)
+def test_what_was_left_out_of_a_damaged_cache_has_the_exit_code_of_damage(reasons, code):
+    assert output.failed_code([FailedEntry("", "a.png", reason, "") for reason in reasons]) == code

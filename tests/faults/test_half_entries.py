@@ -1,4 +1,4 @@
-"""Damage that leaves an entry's image without its record, or the other way round: `build` makes it whole again, once."""
+"""Damage that leaves an entry's image without its record, or its record without the image: both are made anew, once."""
 
 import re
 from contextlib import closing

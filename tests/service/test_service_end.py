@@ -235,11 +235,11 @@ def test_no_future_is_left_without_an_answer_whenever_the_service_is_closed(asks
         assert stored == set(store.names())
 
 
-def test_a_store_that_does_not_keep_what_it_took_ends_the_service(asks, store, monkeypatch):
+def test_a_store_that_does_not_take_what_it_lacks_ends_the_service(asks, store, monkeypatch):
     """Nothing is counted that is not there; a build would say for ever that it added it."""
-    monkeypatch.setattr(store, "put_many", lambda entries: len(list(entries)))
+    monkeypatch.setattr(store, "put_many", lambda entries: 0)
     service = serve(Probe(), store, linger=0)
     future = service.submit(asks(1)[0])
-    with pytest.raises(DamagedError, match=rf"did not keep what was committed: {name_of(0)}; run `srcache repair`"):
+    with pytest.raises(DamagedError, match=rf"did not take what was to be committed: {name_of(0)}; run `srcache rep"):
         future.result(LIMIT)
     closed(service)
