@@ -17,9 +17,9 @@ image that it misses; from then on it holds the lock until its store is closed o
 * `repair` and `prune` never wait for a writer: they are refused, and the error names the processes.
 * A writer that comes while a store is repaired or pruned waits for the end of it, and warns once of what it waits for.
   Nobody who holds the second lock alone waits for anything, so this ends.
-* Where there are no locks, or where an older srcache repairs, a writer still compares, inside each transaction, the
-  file that it has open with the one that has its name now (`is_replaced`). What was replaced is opened anew, and the
-  commit is made there; what was taken away is an error.
+* Where there are no locks that can be shared, or where an older srcache repairs, a writer still compares, inside each
+  transaction, the file that it has open with the one that has its name now (`is_replaced`). What was replaced is opened
+  anew, and the commit is made there; what was taken away is an error.
 """
 
 import os
@@ -31,6 +31,7 @@ from pathlib import Path
 from srcache.errors import BusyError, MachineError
 from srcache.files import disk_errors, lock
 
+_CAN_SHARE = os.name == "posix"
 _PAUSE = 0.05
 _PATIENCE = 2.0
 """Seconds that a writer waits without a word."""
@@ -50,7 +51,7 @@ class WritersLock:
             DiskFullError: the lock's file cannot be written.
             MachineError: the store's folder was taken away.
         """
-        if self._held is not None:
+        if self._held is not None or not _CAN_SHARE:
             return
         stack, warn_at = ExitStack(), time.monotonic() + _PATIENCE
         while self._held is None:

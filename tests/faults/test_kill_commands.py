@@ -4,8 +4,8 @@ command goes on.
 The campaign of kills: `build` in `test_kill.py` and `test_kill_shards.py` (several at once in `test_side_by_side.py`,
 on several devices in `test_devices_killed.py`), `train` in `test_kill_training.py`, `experiment` in
 `test_experiment_killed.py`, `merge` in `test_kill_merge.py`, `serve` in `test_kill_serve.py`, trainings that store what
-they miss in `test_misses_beside.py`, and here `prepare`, `export` and `repair`. Most have a short form for every day; the
-slow ones together kill more than 500 processes.
+they miss in `test_misses_beside.py`, and here `prepare`, `export` and `repair`. Most have a short form for every day;
+the slow ones together kill more than 500 processes.
 """
 
 import random
