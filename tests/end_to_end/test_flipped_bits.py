@@ -48,6 +48,7 @@ TENSOR = v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])
 class Case(NamedTuple):
     """A folder with `lr`, `hr`, `more` and `cache`, in which the image `file`, stored as `entry`, has a flipped bit."""
 
+    kind: str
     home: Path
     file: Path
     entry: str
@@ -99,7 +100,7 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     file = home / "lr/a/2.png"
     entry = entry_name(file_key(file), 0)
     flip(home / "cache", entry, 0.6)
-    return Case(home, file, entry)
+    return Case(request.param, home, file, entry)
 
 
 def in_view(case: Case, many: bool) -> None:
@@ -153,7 +154,7 @@ READERS: dict[str, Callable[[Case], object]] = {
 
 @pytest.mark.parametrize("reader", READERS)
 def test_a_reader_names_the_cache_the_entry_and_what_to_do(case: Case, reader: str) -> None:
-    if reader == "the data set that may make images" and case.store().__class__.__name__ == "ShardsStore":
+    if reader == "the data set that may make images" and case.kind == "shards":
         pytest.skip("a cache of shards takes no images from a training")
     with pytest.raises(ChecksumError) as caught:
         READERS[reader](case)
@@ -181,6 +182,8 @@ COMMANDS = {
 def test_a_command_ends_with_the_exit_code_of_damage(
     case: Case, command: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    if case.kind == "pixels in lmdb" or (case.kind == "shards" and command in ("train", "eval images")):
+        pytest.skip("what they read is compared by the same lines")
     cache, out = Path(shutil.copytree(case.cache, tmp_path / "cache")), tmp_path / "out"
     words = COMMANDS[command].format(cache=cache, out=out, **{name: case.home / name for name in FOLDERS})
     assert run(words.split()) == 3

@@ -92,7 +92,7 @@ SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 20
 
 
 @pytest.mark.medium
-@pytest.mark.parametrize("name", ["repair", "build"])
+@pytest.mark.parametrize("name", [pytest.param("repair", marks=pytest.mark.slow), "build"])
 def test_what_trainings_stored_stays(name, home, cache, commands):
     stays(name, 0, home, cache, commands)
 
