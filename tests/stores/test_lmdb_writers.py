@@ -89,29 +89,50 @@ def test_a_writer_waits_for_the_end_of_a_repair_and_says_so(path, monkeypatch):
     assert len(names(path)) == 2
 
 
-def test_a_fork_neither_keeps_the_lock_nor_lets_go_of_it(path):
+def forked(act):
+    """The process id of a child that calls a function and ends with what it returns."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of Python 3.12: a fork in a process with threads
+        child = os.fork()
+    if child == 0:
+        try:
+            os._exit(act())
+        finally:
+            os._exit(99)
+    return child
+
+
+def ended(child):
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def test_the_end_of_a_fork_does_not_let_go_of_the_lock(path):
     with closing(open_store("lmdb", path, writable=True)) as store:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of Python 3.12: a fork in a process with threads
-            child = os.fork()
-        if child == 0:
-            os._exit(0 if store.put_many([SECOND]) == 1 else 1)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert ended(forked(lambda: 0 if store.put_many([SECOND]) == 1 else 1)) == 0
         with pytest.raises(BusyError), lock(path):
             pass
-        go_on, ended = os.pipe()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            child = os.fork()
-        if child == 0:
-            os.close(ended)
-            os.read(go_on, 1)
-            os._exit(0)
-    with lock(path):
-        pass
-    os.close(ended)
-    os.close(go_on)
-    os.waitpid(child, 0)
+        assert store.put_many([THIRD]) == 1
+
+
+def test_a_fork_that_goes_on_does_not_keep_the_lock(path):
+    begun, end = os.pipe(), os.pipe()
+
+    def wait():
+        os.write(begun[1], b"1")
+        os.close(end[1])
+        os.read(end[0], 1)
+        return 0
+
+    with closing(open_store("lmdb", path, writable=True)):
+        child = forked(wait)
+        os.read(begun[0], 1)
+    try:
+        with lock(path):
+            pass
+    finally:
+        for handle in (*begun, *end):
+            os.close(handle)
+        assert ended(child) == 0
 
 
 def test_a_commit_goes_to_the_file_that_took_the_place_of_the_one_that_is_open(path, tmp_path, without_locks):
