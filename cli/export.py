@@ -13,7 +13,7 @@ from srcache.wording import counted, human_bytes
 
 from .merge import merged_text
 from .options import BYTES, CACHE, FOLDER, Place, common
-from .output import attributes, document, echo, failure_lines, finding_lines
+from .output import attributes, document, echo, failed_code, failure_lines, finding_lines
 from .progress_bar import progress_bar
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def _files(cache: Place, dst: Place, recipe: str | None, names: bool, catalog: s
     failures = [FailedEntry("", name, "absent", "the cache has no image of it") for name in report.absent]
     if as_json:
         echo(document("export", attributes(report, *_REPORTED), failures, ok=not failures))
-        return 1 if failures else 0
+        return failed_code(failures)
     echo(f"{dst}: {counted(report.files, 'image')} of {report.recipe}, {human_bytes(report.bytes)}")
     return _failed(failures)
 
@@ -132,14 +132,14 @@ def _cache(cache: Place, dst: Place, recipe: str | None, kind: str, shard_bytes:
     if as_json:
         result = attributes(report, "path", "store", "recipes", "notes")
         echo(document("export", result, report.failures, ok=not report.failures))
-        return 1 if report.failures else 0
+        return failed_code(report.failures)
     for one in report.recipes:
         echo(f"{dst}/{merged_text(one)}")
     for note in report.notes:
         echo(note)
     if report.failures:
         echo(f"not exported\n{finding_lines(report.failures)}", err=True)
-    return 1 if report.failures else 0
+    return failed_code(report.failures)
 
 
 def _join(cache: Place, dst: Place, settings: "JoinSettings", as_json: bool) -> int:
@@ -150,7 +150,7 @@ def _join(cache: Place, dst: Place, settings: "JoinSettings", as_json: bool) -> 
     if as_json:
         result = {"path": report.path, "bytes": report.bytes, **asdict(report.content), "others": report.others}
         echo(document("export", result, report.failures, ok=not report.failures))
-        return 1 if report.failures else 0
+        return failed_code(report.failures)
     content = report.content
     shards = f"{counted(len(content.shards), 'shard')}, {human_bytes(report.bytes)}"
     echo(f"{dst}: {counted(content.samples, 'sample')} ({', '.join(content.members)}) in {shards}")
@@ -164,4 +164,4 @@ def _join(cache: Place, dst: Place, settings: "JoinSettings", as_json: bool) -> 
 def _failed(failures: "Sequence[FailedEntry]") -> int:
     if failures:
         echo(f"{counted(len(failures), 'image')} not exported\n{failure_lines(failures)}", err=True)
-    return 1 if failures else 0
+    return failed_code(failures)

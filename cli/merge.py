@@ -8,7 +8,7 @@ from srcache.stores import KINDS
 from srcache.wording import counted
 
 from .options import BYTES, CACHE, Place, common
-from .output import attributes, document, echo, finding_lines, reasons
+from .output import attributes, document, echo, failed_code, finding_lines, reasons
 from .progress_bar import progress_bar
 
 if TYPE_CHECKING:
@@ -47,14 +47,14 @@ def command(
     failures = report.failures
     if as_json:
         echo(document("merge", attributes(report, "path", "store", "recipes", "notes"), failures, not failures))
-        return 1 if failures else 0
+        return failed_code(failures)
     for one in report.recipes:
         echo(f"{into}/{merged_text(one)}")
     for note in report.notes:
         echo(note)
     if failures:
         echo(f"not merged\n{finding_lines(failures)}", err=True)
-    return 1 if failures else 0
+    return failed_code(failures)
 
 
 def merged_text(one: "MergedRecipe") -> str:

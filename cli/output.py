@@ -23,6 +23,9 @@ _MOST = 10
 _NUMBER = re.compile(r"[+−-]?\d+(\.\d+)?( %)?|< 0\.0001|inf|nan|[–∞]")
 """What is aligned to the right in a table: a number as `srcache.wording` writes it, and the signs for none."""
 
+_DAMAGE = ("bad_record", "checksum", "damaged", "damaged_before")
+"""Reasons for which an entry or a file of a cache was left out: it is not what was written."""
+
 
 def document(command: str, result: Any, failures: Iterable[Any] = (), ok: bool = True) -> str:
     """The JSON document of a command: schema, ok, result, failures.
@@ -124,6 +127,11 @@ def left_out_rows(failures: "Sequence[FailedEntry]") -> list[tuple[str, int, str
 def failure_lines(failures: Sequence[Any]) -> str:
     """The first few failures as `reason: source: detail`, one a line, and how many more there are."""
     return first_lines([f"{one.reason}: {one.source}: {one.detail}" for one in failures])
+
+
+def failed_code(failures: Sequence[Any]) -> int:
+    """The exit code of a command that went on beside failures: 0 without any, 3 if a cache is damaged, else 1."""
+    return (3 if any(one.reason in _DAMAGE for one in failures) else 1) if failures else 0
 
 
 def finding_lines(findings: Sequence[Any]) -> str:

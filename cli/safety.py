@@ -8,7 +8,7 @@ import click
 from srcache.wording import counted, number, percent
 
 from .options import CACHE, SOURCE, Place, common, device_option
-from .output import document, echo, failure_lines, first_lines, reasons, table
+from .output import document, echo, failed_code, failure_lines, first_lines, reasons, table
 from .progress_bar import progress_bar
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def command(
         echo(_text(report.plain(), removed))
         if report.failures:
             echo(failure_lines(report.failures), err=True)
-    return 1 if report.failures else 0
+    return failed_code(report.failures)
 
 
 def _folder(cache: Place, recipe: str | None) -> "RecipeFolder":

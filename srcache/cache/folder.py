@@ -43,7 +43,13 @@ class RecipeFolder:
     mirror: Mirror | None = None
 
     def store(self, *, writable: bool = False, shard_bytes: int | None = None, take_over: str | None = None) -> Store:
-        """Open the entries; `shard_bytes` and `take_over` as in `StoreOptions`."""
+        """Open the entries; `shard_bytes` and `take_over` as in `StoreOptions`.
+
+        Raises:
+            MachineError: the folder was taken away, and is not made again by whoever would write to it.
+        """
+        if writable and not self.path.is_dir():
+            raise self._taken_away
         options = StoreOptions(
             writable=writable, fingerprint=self.recipe.fingerprint, writer=self.writer, take_over=take_over
         )

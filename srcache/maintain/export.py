@@ -3,25 +3,26 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from srcache.cache.manifest import Cache, RecipeFolder, is_cache, open_cache
 from srcache.cache.receipts import KeptCatalog, asked_for, readable_catalogs, readable_receipts, store_of
 from srcache.catalog.names import stems_apart
-from srcache.errors import CacheError, DamagedError, listed
+from srcache.errors import CacheError, listed
 from srcache.files import atomic_path, disk_errors, make_folder, real_path, remove_parts
 from srcache.files.claims import was_stopped, working
 from srcache.files.urls import is_url
 from srcache.images import as_file
-from srcache.keys import entry_name, image_key, split_name
+from srcache.keys import entry_name, split_name
 from srcache.maintain.ahead import work_ahead
 from srcache.maintain.merge import MergeReport, merge
 from srcache.progress import Progress, throttled
 from srcache.recipe.recipe import suffix_for
-from srcache.stores import Store
+from srcache.stores import Record, Store, whole
 
 RECORDS = "records.jsonl"
 _LONGEST = 255
@@ -37,6 +38,10 @@ class ExportReport:
     files: int
     bytes: int
     absent: tuple[str, ...] = ()
+
+
+_Read = Callable[[str], tuple[bytes, Record]]
+"""Reads an entry by its name."""
 
 
 class _Target(NamedTuple):
@@ -72,7 +77,7 @@ def export(
     Raises:
         CacheError: no such cache or recipe; the destination is not empty; two files would have one name.
         BusyError: another process exports the same into it.
-        DamagedError: an image is not what was written.
+        ChecksumError: an image is not what was written.
         DiskFullError: no room.
     """
     if is_url(destination):
@@ -91,7 +96,7 @@ def export(
         require_empty(destination, cache)
     with working(destination, _EXPORT, run, "exported into"):
         remove_parts(destination)
-        written = _write_all(targets, store, destination, progress)
+        written = _write_all(targets, partial(whole, store, where=folder.place), destination, progress)
     return ExportReport(
         path=destination,
         recipe=folder.path.name,
@@ -221,12 +226,12 @@ def require_empty(destination: Path, cache: Cache) -> None:
         raise CacheError(f"{destination} exists and is not empty; choose a new or an empty folder")
 
 
-def _write_all(targets: Sequence[_Target], store: Store, destination: Path, progress: Progress | None) -> int:
+def _write_all(targets: Sequence[_Target], read: _Read, destination: Path, progress: Progress | None) -> int:
     """Write every file, and a line about each; returns the images' bytes."""
     size, show, records = 0, throttled(progress), destination / RECORDS
     make_folder(destination)
     with disk_errors(records):
-        written = work_ahead(lambda target: _write(target, store, destination), targets)
+        written = work_ahead(lambda target: _write(target, read, destination), targets)
         with records.open("w", encoding="utf-8") as lines:
             for done, (bytes_of_one, line) in enumerate(written, start=1):
                 size += bytes_of_one
@@ -235,11 +240,9 @@ def _write_all(targets: Sequence[_Target], store: Store, destination: Path, prog
     return size
 
 
-def _write(target: _Target, store: Store, destination: Path) -> tuple[int, str]:
+def _write(target: _Target, read: _Read, destination: Path) -> tuple[int, str]:
     """Write one file; returns its size, and what to note about it."""
-    payload, record = store.get(target.entry) or b"", store.record(target.entry) or {}
-    if image_key(payload) != record.get("checksum"):
-        raise DamagedError(f"{target.entry} is not what was written; `srcache repair` drops it, `build` makes it anew")
+    payload, record = read(target.entry)
     suffix, data = as_file(payload)
     with atomic_path(destination / f"{target.stem}{suffix}") as part:
         part.write_bytes(data)

@@ -11,7 +11,7 @@ from srcache.cache.receipts import KeptCatalog, asked_for, readable_catalogs, st
 from srcache.files import disk_errors, lock
 from srcache.files.folders import paths_in
 from srcache.keys import entry_name
-from srcache.stores import Store
+from srcache.stores import Store, store_kind
 
 _LEAVING = ".pruned-"
 
@@ -37,7 +37,7 @@ def prune(path: str | Path, recipes: Sequence[str] = (), *, catalogs: bool = Fal
 
     Raises:
         CacheError: the folder is no cache, or holds no such recipe.
-        BusyError: a recipe is being filled.
+        BusyError: a recipe is being filled, or a training adds images to it.
     """
     cache = open_cache(path)
     homes = sorted({cache.path_of(name) for name in recipes})
@@ -83,7 +83,8 @@ def _remove_file(cache: Cache, file: Path) -> None:
 
 def _remove(cache: Cache, home: Path) -> None:
     """Take a folder out of sight at once, then delete it; what a crash leaves of it, the next `prune` deletes."""
-    with lock(home), disk_errors(home):
+    kind = store_kind(cache.kind)
+    with lock(home), kind.alone(home / f"data.{kind.name}"), disk_errors(home):
         if cache.mirror is not None:
             cache.mirror.delete(home.name)
             return

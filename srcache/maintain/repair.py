@@ -66,7 +66,7 @@ def repair(path: str | Path, recipe: str | None = None, progress: Progress | Non
 
     Raises:
         CacheError: the folder is no cache, or holds no such recipe.
-        BusyError: a recipe is being filled.
+        BusyError: a recipe is being filled, or a training adds images to it.
         DiskFullError: no room for the copy; nothing was changed.
     """
     cache = _on_disk(path)
@@ -142,9 +142,10 @@ def _mended(cache: Cache, folder: RecipeFolder, progress: Progress | None) -> Me
             folder=folder.path.name, damaged=damaged, kept=scan.entries, absent=scan.absent, completed=completed
         )
     try:
-        kept, lost = _copy(folder, new, progress)
-        absent = _absent(cache, folder, new)
-        old = folder.store_kind.replace(folder.store_path, new)
+        with folder.store_kind.alone(folder.store_path):
+            kept, lost = _copy(folder, new, progress)
+            absent = _absent(cache, folder, new)
+            old = folder.store_kind.replace(folder.store_path, new)
     finally:
         shutil.rmtree(new, ignore_errors=True)
     return MendedRecipe(

@@ -93,7 +93,8 @@ class SampleMaker:
         payload, record = self.store.get(name) or b"", self.store.record(name) or {}
         wrong = mismatch(name, record, payload)
         if wrong is not None:
-            raise DamagedError(f"{name} is not what was written ({wrong[1]}); run `srcache repair`, then `build`")
+            where = f"{name} in {self.recipe.folder}"
+            raise DamagedError(f"{where} is not what was written ({wrong[1]}); run `srcache repair`, then `build`")
         return payload, record
 
     def _about(self, sample: Sample, records: list[Record], hr: Size) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from srcache.engine.interface import Failure, SREngine, Upscaled
-from srcache.errors import EngineError
+from srcache.errors import DamagedError, EngineError, listed
 from srcache.recipe.recipe import Recipe
 from srcache.service.batching import BATCH_PIXELS, BatchQueue
 from srcache.service.committing import CommitQueue
@@ -303,9 +303,17 @@ class SRService:
                 self._settle(entry.name, Served(entry.name, added=entry.name in added))
 
     def _put(self, entries: list[Entry]) -> set[str]:
-        """Commit entries; returns the names that were new, for other processes may have stored some meanwhile."""
+        """Commit entries; returns the names that were new, for other processes may have stored some meanwhile.
+
+        Raises:
+            DamagedError: the store did not take them, and does not have them.
+        """
         names = [entry.name for entry in entries if not self._store.has(entry.name)]
-        return set(names[: self._store.put_many(entries)])
+        added = self._store.put_many(entries)
+        lost = [name for name in names if not self._store.has(name)] if added < len(names) else []
+        if lost:
+            raise DamagedError(f"the store did not take what was to be committed: {listed(lost)}; run `srcache repair`")
+        return set(names[:added])
 
     def _release(self, cost: int) -> None:
         """Results of this cost are stored, or need not be: a batch may begin in their place."""

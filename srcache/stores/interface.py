@@ -6,7 +6,7 @@ to be written for another kind of store: nothing outside this package knows how 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -155,6 +155,10 @@ def _none(path: Path, options: StoreOptions | None = None) -> int:
     return 0
 
 
+def _not_asked(path: Path) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreKind:
     """A kind of store.
@@ -170,6 +174,9 @@ class StoreKind:
         check: problems of a store's files that reading all entries does not show. Reading damaged files may end the
             process, so it is called in one of its own (see `maintain.check_process`).
         salvage: a context manager with what a damaged store still holds.
+        alone: a context manager inside which no process has the store open for writing, as far as locks reach; raises
+            BusyError where one has. For what replaces or removes a store, beside the lock of its recipe's folder, which
+            not all who write hold.
         replace: puts a new store in the place of a damaged one in one step, and returns where the old files are kept.
         unfinished: the ids of writers whose part of a store is not complete, whether they live or not.
         finish: completes the parts of writers that are gone, which on a network file system are all; returns how many
@@ -194,6 +201,7 @@ class StoreKind:
     check: Callable[[Path], Iterator[Problem]]
     salvage: Callable[[Path], AbstractContextManager[Salvage]]
     replace: Callable[[Path, Path], Path]
+    alone: Callable[[Path], AbstractContextManager[None]] = _not_asked
     unfinished: Callable[[Path], Iterator[str]] = _nothing
     finish: Callable[[Path, StoreOptions], int] = _none
     reindex: Callable[[Path], bool] = _no

@@ -1,4 +1,7 @@
-"""The default store: one LMDB environment with random access, crash-safe, read by any number of processes."""
+"""The default store: one LMDB environment with random access, crash-safe, read by any number of processes.
+
+An entry is there if its image and its record are; where damage left one of them, neither is served.
+"""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,9 +13,10 @@ from typing import Any
 import lmdb
 from xxhash import xxh3_64_hexdigest
 
-from srcache.errors import CacheError, ChecksumError, DamagedError
+from srcache.errors import CacheError, DamagedError
 from srcache.stores.interface import Entry, Record
 from srcache.stores.lmdb_environment import NAMES_AT_ONCE, Reading, shared_environment
+from srcache.stores.records import checksum_error
 
 _NO_NAME = b"-"
 """Asked for where a name is empty, which LMDB refuses; no entry has it."""
@@ -36,15 +40,19 @@ class LmdbStore:
         return _unpickled, (self._path, self._writable)
 
     def put_many(self, entries: Iterable[Entry]) -> int:
-        """See `Store.put_many`."""
+        """See `Store.put_many`. Where damage left an entry's image or its record alone, both are written anew."""
         batch = [(entry, entry.name.encode(), json.dumps(entry.record).encode()) for entry in entries]
 
         def put(transaction: lmdb.Transaction, images: Any, records: Any, aliases: Any) -> int:
             new = 0
             for entry, name, record in batch:
-                if transaction.put(name, entry.payload, overwrite=False, db=images):
+                had_image = not transaction.put(name, entry.payload, overwrite=False, db=images)
+                had_record = not transaction.put(name, record, overwrite=False, db=records)
+                if had_image and not had_record:
+                    transaction.put(name, entry.payload, db=images)
+                if had_record and not had_image:
                     transaction.put(name, record, db=records)
-                    new += 1
+                new += not (had_image and had_record)
                 for alias in entry.aliases:
                     transaction.put(alias.encode(), name.rpartition(b"-")[0], overwrite=False, db=aliases)
             return new
@@ -56,8 +64,9 @@ class LmdbStore:
     def get(self, name: str) -> bytes | None:
         """See `Store.get`."""
         payload, record = self._environment.entry(name.encode())
-        if payload is not None:
-            _compare(payload, record, name, self._path)
+        if payload is None or record is None:
+            return None
+        _compare(payload, record, name, self._path)
         return payload
 
     def record(self, name: str) -> Record | None:
@@ -118,7 +127,7 @@ class _LmdbView:
         for name, (payload, record), is_trusted in zip(names, found, trusted or repeat(0), strict=False):
             if payload is not None and record is not None and not is_trusted:
                 _compare(payload, record, name, self._path)
-        return [payload for payload, _ in found]
+        return [payload if record is not None else None for payload, record in found]
 
     def resolve(self, alias: str) -> str | None:
         """See `View.resolve`."""
@@ -134,7 +143,7 @@ def _compare(payload: bytes | memoryview, record: bytes | memoryview, name: str,
     """
     head = bytes(record[: len(XXH3) + 16])
     if head.startswith(XXH3) and xxh3_64_hexdigest(payload) != head[len(XXH3) :].decode("latin-1"):
-        raise ChecksumError(f"{name} in {path} is not what was written (xxh3); run `srcache repair`")
+        raise checksum_error(name, path)
 
 
 def _unpickled(path: Path, writable: bool) -> LmdbStore:

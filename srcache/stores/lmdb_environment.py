@@ -29,6 +29,7 @@ import lmdb
 from srcache.errors import CacheError, DamagedError
 from srcache.files.system_errors import LOCKING, number_of
 from srcache.stores.lmdb_errors import READERS, translated
+from srcache.stores.lmdb_writers import WritersLock, identity, is_replaced, taken_away
 
 _T = TypeVar("_T")
 DATABASES = (b"images", b"records", b"aliases")
@@ -54,16 +55,16 @@ class Environment:
         self._env: lmdb.Environment | None = None
         self._open_for_writing = False
         self._file: tuple[int, int] | None = None
+        self._writers = WritersLock(path)
         self._dbs: dict[bytes, Any] = {}
 
     def open(self, writable: bool) -> None:
         """Open now, so that a missing or damaged store is reported at once and a replaced one is opened again."""
         with self.lock:
-            if self._env is not None and self._file != _identity(self.path / "data.mdb"):
+            if self._env is not None and self._file != identity(self.path / "data.mdb"):
                 self.close()
-                self.writable = False
             self.writable = self.writable or writable
-            self._opened()
+            self._opened(make=writable)
 
     def get(self, database: bytes, key: bytes) -> bytes | None:
         """One value; a few microseconds when its page is in memory."""
@@ -75,15 +76,15 @@ class Environment:
 
         return self._guarded(read) if key else None
 
-    def entry(self, key: bytes) -> tuple[bytes | None, bytes]:
-        """A payload, or None, and its record as bytes."""
+    def entry(self, key: bytes) -> tuple[bytes | None, bytes | None]:
+        """A payload and its record as bytes; None for what is not there."""
 
-        def read(env: lmdb.Environment) -> tuple[bytes | None, bytes]:
+        def read(env: lmdb.Environment) -> tuple[bytes | None, bytes | None]:
             with env.begin() as transaction:
                 value: bytes | None = transaction.get(key, db=self._dbs[b"images"])
-                return value, transaction.get(key, b"", db=self._dbs[b"records"]) if value is not None else b""
+                return value, transaction.get(key, db=self._dbs[b"records"]) if value is not None else None
 
-        return self._guarded(read) if key else (None, b"")
+        return self._guarded(read) if key else (None, None)
 
     @contextmanager
     def reading(self) -> Iterator["Reading"]:
@@ -130,11 +131,11 @@ class Environment:
             )
 
     def has(self, key: bytes) -> bool:
-        """Whether there is a record of a name; its bytes are not copied."""
+        """Whether there are a record and an image of a name; their bytes are not copied."""
 
         def read(env: lmdb.Environment) -> bool:
-            with env.begin(db=self._dbs[b"records"], buffers=True) as transaction:
-                return transaction.get(key) is not None
+            with env.begin(buffers=True) as transaction:
+                return all(transaction.get(key, db=self._dbs[name]) is not None for name in (b"records", b"images"))
 
         return bool(key) and self._guarded(read)
 
@@ -167,13 +168,19 @@ class Environment:
     def write(self, act: Callable[..., _T]) -> _T:
         """Run `act(transaction, images, records, aliases)` in one synced transaction, growing the map as needed.
 
-        Readers do not wait for it: only what moves or closes the map does.
+        Readers do not wait for it: only what moves or closes the map does. Where the file was replaced by another
+        process, the new one is written to.
+
+        Raises:
+            MachineError: the file was taken away.
         """
         with self.writing:
             while True:
                 try:
                     with self._in_use() as env, env.begin(write=True) as transaction:
-                        return act(transaction, *(self._dbs[name] for name in DATABASES))
+                        if not is_replaced(self.path / "data.mdb", self._file):
+                            return act(transaction, *(self._dbs[name] for name in DATABASES))
+                    self.close()
                 except lmdb.MapFullError:
                     self._guarded(lambda env: self._resize(env, 2 * env.info()["map_size"]))
                 except lmdb.MapResizedError:
@@ -231,6 +238,7 @@ class Environment:
             with self._unmapped():
                 self._env.close()
         self._env, self._dbs = None, {}
+        self._writers.release()
 
     def _guarded(self, act: Callable[[lmdb.Environment], _T]) -> _T:
         with self.lock:
@@ -242,18 +250,22 @@ class Environment:
                 self.close()  # where growing failed nothing is mapped any more, and the next access would kill us
                 raise translated(error, self.path) from error
 
-    def _opened(self) -> lmdb.Environment:
+    def _opened(self, make: bool = False) -> lmdb.Environment:
         if self._env is not None and (self._open_for_writing or not self.writable):
             return self._env
         self._drop()
         data = self.path / "data.mdb"
-        if not self.writable and _size(data) == 0:
+        if not make and _size(data) == 0:
+            if self.writable:
+                self.writable = False
+                raise taken_away(self.path)
             raise CacheError(f"expected an LMDB store in {self.path}, but it has no data.mdb; was anything built yet?")
         try:
             if self.writable:
                 self.path.mkdir(parents=True, exist_ok=True)
+                self._writers.hold()
             env = _open(self.path, self.writable)
-            self._env, self._open_for_writing, self._file = env, self.writable, _identity(data)
+            self._env, self._open_for_writing, self._file = env, self.writable, identity(data)
             self._refuse_truncated(env, data)
             self._following(env, lambda: self._dbs.update({n: env.open_db(n, create=self.writable) for n in DATABASES}))
         except (lmdb.Error, OSError, MemoryError) as error:
@@ -353,12 +365,6 @@ def _reserve(path: Path) -> None:
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Which file this is; a path may come to mean another one (`prune`, then `build`)."""
-    status = path.stat() if path.exists() else None
-    return (status.st_dev, status.st_ino) if status else None
 
 
 def shared_environment(path: Path) -> Environment:

@@ -9,13 +9,13 @@ from typing import Any
 import lmdb
 
 from srcache.errors import CacheError, DamagedError
-from srcache.files import damaged_path, disk_errors, sync_folder
+from srcache.files import damaged_path, disk_errors, lock, sync_folder
 from srcache.files.system_errors import STORING, number_of
 from srcache.keys import is_key
 from srcache.machine import NETWORK, file_system
 from srcache.stores.interface import Problem, StoreKind, StoreOptions
 from srcache.stores.lmdb import LmdbStore
-from srcache.stores.lmdb_environment import DATABASES
+from srcache.stores.lmdb_environment import DATABASES, shared_environment
 from srcache.stores.lmdb_errors import translated
 from srcache.stores.lmdb_salvage import LmdbSalvage
 from srcache.stores.lmdb_stamp import stamp
@@ -66,6 +66,17 @@ def _tables(path: Path) -> Iterator[tuple[lmdb.Transaction, list[Any]]]:
         raise DamagedError(f"{path} does not read as an LMDB store ({error})") from error
 
 
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """See `StoreKind.alone`; what this process has open is closed, and the next call opens it again."""
+    shared_environment(path).close()
+    if not path.is_dir():
+        yield
+        return
+    with lock(path, "written to"):
+        yield
+
+
 def _replace(store: Path, new: Path) -> Path:
     """Put the new file into the old one's place, which keeps a second name; returns its folder.
 
@@ -92,5 +103,6 @@ KIND = StoreKind(
     check=_check,
     salvage=LmdbSalvage,
     replace=_replace,
+    alone=_alone,
     stamp=stamp,
 )

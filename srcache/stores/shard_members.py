@@ -12,10 +12,11 @@ from typing import Any, NamedTuple, TypeVar
 
 from xxhash import xxh3_64_hexdigest, xxh3_64_intdigest
 
-from srcache.errors import ChecksumError, DamagedError
+from srcache.errors import DamagedError
 from srcache.images import suffix_of
 from srcache.stores import tar
 from srcache.stores.interface import Entry, Record
+from srcache.stores.records import checksum_error
 from srcache.stores.shard_index import SUFFIXES, Place, packed_key, packed_name
 
 _Bytes = TypeVar("_Bytes", bytes, memoryview)
@@ -95,7 +96,7 @@ def read_payload(read: Callable[[int, int], _Bytes], name: str, place: Place, wh
     if not head.startswith(wanted) or head[124:135] != b"%011o" % place.size:
         raise DamagedError(f"{where} does not hold {name} where its index says; `srcache repair` makes the index again")
     if xxh3_64_intdigest(payload) != place.xxh3:
-        raise ChecksumError(f"{name} in {where} is not what was written (xxh3); `srcache repair` drops it")
+        raise checksum_error(name, where)
     return payload
 
 

@@ -171,7 +171,7 @@ class ShardsStore:
                     file = self._home.open(shard)
                     with self._lock:
                         self._own_folder().keep(shard, file)
-                return read(file, name, place, shard)
+                return read(file, name, place, f"{self._home.place}/{shard}")
             except FileNotFoundError as error:
                 if turn:
                     raise DamagedError(f"{self._path / shard} was there a moment ago, and is gone") from error

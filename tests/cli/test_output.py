@@ -11,6 +11,8 @@ import pytest
 from command_lines import recipe_words
 from srcache_cli import output
 
+from srcache.cache.failures import FailedEntry
+
 
 def test_tables_are_aligned_numbers_to_the_right():
     rows = [("a", 1, 2.5, "x"), ("longer", 100, math.inf, "")]
@@ -127,3 +129,10 @@ def test_any_path_is_valid_utf_8_in_a_document(srcache, home):
     place = os.fsdecode(b"m\xfcll")
     printed = srcache("build", "one", "--cache", place, *recipe_words("bicubic"), "--json")
     assert json.loads(printed.out.encode("utf-8"))["result"]["folder"].startswith(f"{place}/bicubic-")
+
+
+@pytest.mark.parametrize(
+    ("reasons", "code"), [((), 0), (("empty",), 1), (("empty", "checksum"), 3), (("damaged",), 3), (("conflict",), 1)]
+)
+def test_what_was_left_out_of_a_damaged_cache_has_the_exit_code_of_damage(reasons, code):
+    assert output.failed_code([FailedEntry("", "a.png", reason, "") for reason in reasons]) == code

@@ -14,7 +14,7 @@ from PIL import Image
 from srcache.cache.manifest import is_cache, open_cache
 from srcache.cache.receipts import KeptCatalog, KeptRow
 from srcache.catalog.names import stem_of
-from srcache.errors import BusyError, CacheError, DamagedError
+from srcache.errors import BusyError, CacheError, ChecksumError
 from srcache.images import as_file, decode, encode
 from srcache.keys import file_key, image_key
 from srcache.maintain.export import export, export_cache
@@ -265,7 +265,7 @@ def test_a_damaged_image_is_never_exported(home, tmp_path):
     cache, key = Path(shutil.copytree(home / "cache", tmp_path / "cache")), image_key(b"somebody")
     with caches.opened(cache, writable=True) as store:
         store.put_many([Entry(f"{key}-000", b"x", {"key": key, "sample": 0, "checksum": image_key(b"y")})])
-    with pytest.raises(DamagedError, match=f"{key}-000 is not what was written; `srcache repair` drops it"):
+    with pytest.raises(ChecksumError, match=rf"{key}-000 in {cache}/.* \(BLAKE2b\); run `srcache repair`, which drops"):
         export(cache, tmp_path / "out", "bicubic")
     assert not list((tmp_path / "out").glob(f"{key}*"))
     assert not list((tmp_path / "out").glob(".*.part")), "no half files"

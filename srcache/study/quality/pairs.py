@@ -15,10 +15,10 @@ from srcache.cache.manifest import Cache, RecipeFolder, is_cache, open_cache
 from srcache.cache.receipts import KeptCatalog, KeptRow, asked_for, readable_catalogs, store_of
 from srcache.catalog.listing import LOOP, list_folder, problem_summary
 from srcache.catalog.names import in_one_form, pairing_names
-from srcache.errors import CacheError, CatalogError, DamagedError, listed
+from srcache.errors import CacheError, CatalogError, listed
 from srcache.images import AS_EVER, Colors, Pixels, decode, read_file
-from srcache.keys import entry_name, image_key
-from srcache.stores import Store
+from srcache.keys import entry_name
+from srcache.stores import Store, whole
 
 ReadImage = Callable[[], Pixels]
 """Reads and decodes one image."""
@@ -128,7 +128,7 @@ def _cache_images(cache: Cache, folder: RecipeFolder, pick: Pick, wanted: set[st
     for name, row in rows.items():
         entry = entry_name(row.key, pick.sample)
         if entry in stored:
-            images[name] = partial(_read_entry, store, entry)
+            images[name] = partial(_read_entry, store, entry, folder.path)
     return images
 
 
@@ -179,8 +179,5 @@ def _read_image(path: Path, colors: Colors) -> Pixels:
     return decode(read_file(path), colors)
 
 
-def _read_entry(store: Store, entry: str) -> Pixels:
-    payload, record = store.get(entry) or b"", store.record(entry) or {}
-    if image_key(payload) != record.get("checksum"):
-        raise DamagedError(f"{entry} is not what was written; `srcache repair` drops it, `build` makes it anew")
-    return decode(payload)
+def _read_entry(store: Store, entry: str, where: Path) -> Pixels:
+    return decode(whole(store, entry, where)[0])
