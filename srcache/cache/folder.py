@@ -36,9 +36,9 @@ class RecipeFolder:
     mirror: Mirror | None = None
 
     def store(self, *, writable: bool = False, shard_bytes: int | None = None, take_over: str | None = None) -> Store:
-        """Open the entries; `shard_bytes` and `take_over` as in `StoreOptions`."""
+        """Open the entries, after a look at what leads to them; `shard_bytes` and `take_over` as in `StoreOptions`."""
         options = StoreOptions(
-            writable=writable, fingerprint=self.recipe.fingerprint, writer=self.writer, take_over=take_over
+            writable=writable, fingerprint=self.recipe.fingerprint, look=True, writer=self.writer, take_over=take_over
         )
         if shard_bytes is not None:
             options = replace(options, shard_bytes=shard_bytes)

@@ -15,8 +15,9 @@ from srcache.errors import CacheError, DamagedError, listed
 from srcache.files import disk_errors, write_atomic
 from srcache.files.urls import is_url
 from srcache.images import as_file
-from srcache.keys import entry_name, image_key, split_name
+from srcache.keys import entry_name, split_name
 from srcache.maintain.ahead import work_ahead
+from srcache.maintain.check_process import mismatch
 from srcache.maintain.merge import MergeReport, merge
 from srcache.progress import Progress, throttled
 from srcache.recipe.recipe import suffix_for
@@ -219,8 +220,9 @@ def _write_all(targets: Sequence[_Target], store: Store, destination: Path, prog
 def _write(target: _Target, store: Store, destination: Path) -> tuple[int, str]:
     """Write one file; returns its size, and what to note about it."""
     payload, record = store.get(target.entry) or b"", store.record(target.entry) or {}
-    if image_key(payload) != record.get("checksum"):
-        raise DamagedError(f"{target.entry} is not what was written; `srcache repair` drops it, `build` makes it anew")
+    if (wrong := mismatch(target.entry, record, payload)) is not None:
+        advice = "`srcache repair` drops it, `build` makes it anew"
+        raise DamagedError(f"{target.entry} is not what was written; {advice} ({wrong[1]})")
     suffix, data = as_file(payload)
     write_atomic(destination / f"{target.stem}{suffix}", data, sync=False)
     key, sample = split_name(target.entry)

@@ -24,11 +24,13 @@ XXH3 = b'{"xxh3": "'
 class LmdbStore:
     """See `srcache.stores.Store`. Safe in threads, under fork and spawn, and when pickled."""
 
-    def __init__(self, path: Path, *, writable: bool = False, fingerprint: str | None = None) -> None:
+    def __init__(
+        self, path: Path, *, writable: bool = False, fingerprint: str | None = None, look: bool = False
+    ) -> None:
         self._path = Path(path)
         self._writable = writable
         self._environment = shared_environment(self._path)
-        self._environment.open(writable)
+        self._environment.open(writable, look=look)
         if fingerprint is not None:
             self._environment.require_recipe(fingerprint.encode(), note=writable)
 

@@ -46,8 +46,10 @@ def test_a_blank_page_that_makes_the_reader_fail_an_assertion_is_a_finding(cache
             pages[start : start + 4096] = bytes(4096)
     data.write_bytes(pages)
     report = verify(cache)
-    assert [(one.source, one.reason) for one in report.findings] == [(f"{caches.home(cache).name}/data.lmdb", "crash")]
-    assert "SIGABRT" in report.findings[0].detail
+    source = f"{caches.home(cache).name}/data.lmdb"
+    assert [(one.source, one.reason) for one in report.findings] == [(source, "damaged"), (source, "crash")]
+    assert "is not what was written" in report.findings[0].detail
+    assert "SIGABRT" in report.findings[1].detail
     assert report.entries == 10, "the other recipe is checked all the same"
 
 

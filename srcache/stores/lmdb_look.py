@@ -1,0 +1,248 @@
+"""Whether an LMDB file is sound: every page is in use once or free once, and what pages say of themselves holds.
+
+LMDB takes pages for new entries from its list of free ones. Where that list is damaged, and names a page that is in
+use, the next commit writes over what is stored there; and where a tree is damaged, reading it may end the process. So
+whoever opens a store for writing looks at all of it first: at both trees, at the tables, and at the list. It reads
+neither images nor records, but the pages that lead to them and the records' own, many at once as rows of arrays: about
+0.2 s for 100,000 entries. `verify` looks at the heads of big values too, of which each image has one.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srcache.stores.lmdb_pages import BIG, BRANCH, LEAF, NOTHING, PAGE_HEAD, Head, Pages, Tree, parse_tree
+
+_AT_ONCE = 1024
+_NODE_HEAD = 8
+_IS_BIG, _IS_TREE = 0x01, 0x02
+_DEEPEST = 32
+
+_Numbers = NDArray[np.uint64]
+_Ints = NDArray[np.int64]
+
+
+class UnsoundError(Exception):
+    """What is wrong, as a sentence: it ends the look, and `problem` makes a sentence of it."""
+
+
+class _Nodes(NamedTuple):
+    """The nodes of some pages, in their order: which page each is on (its row), where it begins, and its fields."""
+
+    row: _Ints
+    start: _Ints
+    key: _Ints
+    flags: _Ints
+    size: _Ints
+    low: _Numbers
+
+
+def problem(pages: Pages, head: Head, tables: Iterable[bytes], *, deep: bool = False) -> str | None:
+    """What is wrong with the state that a head describes, as a sentence; None if it is sound.
+
+    Args:
+        pages: of the file; nobody may write over the state meanwhile, which a read transaction sees to.
+        head: the head.
+        tables: the names of the tables that a store has.
+        deep: look at the heads of big values too, which are as many as images.
+    """
+    look = _Look(pages, head, deep)
+    try:
+        found = dict(look.tables())
+        free = look.free()
+        look.require_each_once(free)
+    except UnsoundError as error:
+        return str(error)
+    lacking = [name.decode() for name in tables if name not in found]
+    if lacking and (found or head.main.entries):
+        return f"it has no table {', '.join(lacking)}"
+    return None
+
+
+class _Look:
+    """One look at a file: which pages were met, in trees and as big values, and how often."""
+
+    def __init__(self, pages: Pages, head: Head, deep: bool) -> None:
+        self._pages, self._head, self._deep = pages, head, deep
+        self._met = [np.array([0, 1], np.uint64)]
+        self._big: list[tuple[_Numbers, _Numbers]] = []
+
+    def tables(self) -> Iterator[tuple[bytes, Tree]]:
+        """Walk the main tree and every table; gives their names."""
+        for row, nodes, rows in self._leaves(self._head.main, "its main tree"):
+            for at in range(len(nodes.row)):
+                name, value = _content(row, nodes, rows, at)
+                if nodes.flags[at] != _IS_TREE or len(value) != 48:
+                    raise UnsoundError(f"its main tree holds {name!r}, which is no table")
+                tree = parse_tree(value)
+                if tree.flags:
+                    raise UnsoundError(f"table {name!r} has settings that srcache does not use")
+                for _ in self._leaves(tree, f"table {name.decode('latin-1')}"):
+                    pass
+                yield name, tree
+
+    def free(self) -> _Numbers:
+        """The pages that the list says are free."""
+        lists = [np.empty(0, np.uint64)]
+        for row, nodes, rows in self._leaves(self._head.free, "its list of free pages"):
+            for at in range(len(nodes.row)):
+                key, value = _content(row, nodes, rows, at)
+                if nodes.flags[at] == _IS_BIG:
+                    first = int.from_bytes(value, "little")
+                    value = self._pages.read(int(nodes.size[at]), first * self._head.page + PAGE_HEAD)
+                lists.append(self._listed(key, value))
+        return np.concatenate(lists)
+
+    def require_each_once(self, free: _Numbers) -> None:
+        """Refuse pages that are met twice, or not at all."""
+        change = np.zeros(self._head.last + 2, np.int64)
+        for first, count in [(pages, 1) for pages in (*self._met, free)] + self._big:
+            np.add.at(change, first.astype(np.int64), 1)
+            np.add.at(change, (first + np.asarray(count, np.uint64)).astype(np.int64), -1)
+        times = np.cumsum(change[:-1])
+        twice, never = np.flatnonzero(times > 1), np.flatnonzero(times == 0)
+        if len(twice):
+            is_free = np.isin(twice, free.astype(np.int64))
+            which = "is in use, and listed as free" if is_free[0] else "is used for two things"
+            raise UnsoundError(f"page {twice[0]} {which}{_more(len(twice))}")
+        if len(never):
+            raise UnsoundError(f"page {never[0]} is neither in use nor listed as free{_more(len(never))}")
+
+    def _listed(self, key: bytes, value: bytes) -> _Numbers:
+        """The pages in one record of the list of free ones, which begins with their number."""
+        numbers = np.frombuffer(value[: len(value) // 8 * 8], np.uint64)
+        commit = int.from_bytes(key, "little")
+        if len(key) != 8 or len(numbers) == 0 or len(numbers) - 1 != numbers[0] or commit > self._head.commit:
+            raise UnsoundError("its list of free pages is none")
+        listed = numbers[1:]
+        if np.any(listed < 2) or np.any(listed > self._head.last) or np.any(listed[1:] >= listed[:-1]):
+            raise UnsoundError("its list of free pages names pages that cannot be free")
+        return listed
+
+    def _leaves(self, tree: Tree, what: str) -> Iterator[tuple[_Ints, _Nodes, NDArray[np.uint8]]]:
+        """Walk a tree from its root, some pages at a time; gives its leaf pages: their numbers, nodes, and bytes.
+
+        Raises:
+            UnsoundError: it is not what its description says.
+        """
+        if tree.root == NOTHING and tree[2:7] == (0, 0, 0, 0, 0):
+            return
+        if not 0 < tree.depth <= _DEEPEST:
+            raise UnsoundError(f"{what} is damaged: it says that it is {tree.depth} pages deep")
+        level, counts = np.array([tree.root], np.uint64), [0, 0, 0, 0]
+        for depth in range(tree.depth):
+            is_leaf = depth == tree.depth - 1
+            counts[is_leaf] += len(level)
+            if counts[is_leaf] > (tree.leaves if is_leaf else tree.branches):
+                raise UnsoundError(f"{what} is damaged: it has more pages than it says")
+            children = []
+            for start in range(0, len(level), _AT_ONCE):
+                numbers = level[start : start + _AT_ONCE]
+                self._meet(numbers, what)
+                rows = self._pages.rows(numbers, self._head.page)
+                nodes = _nodes(rows, numbers, is_leaf, what)
+                if is_leaf:
+                    counts[2] += self._meet_big(nodes, rows, what)
+                    counts[3] += len(nodes.row)
+                    yield numbers.astype(np.int64), nodes, rows
+                else:
+                    children.append(nodes.low | nodes.flags.astype(np.uint64) << np.uint64(32))
+            level = np.concatenate(children) if children else level
+        if tuple(counts) != tree[3:7]:
+            raise UnsoundError(f"{what} is damaged: it has {counts[3]} entries, and says otherwise")
+
+    def _meet(self, numbers: _Numbers, what: str) -> None:
+        if np.any(numbers < 2) or np.any(numbers > self._head.last):
+            raise UnsoundError(f"{what} is damaged: it leads to a page that is not there")
+        self._met.append(numbers)
+
+    def _meet_big(self, nodes: _Nodes, rows: NDArray[np.uint8], what: str) -> int:
+        """Note the pages of big values; returns how many there are."""
+        at = np.flatnonzero(nodes.flags == _IS_BIG)
+        if not len(at):
+            return 0
+        size = rows.shape[1]
+        place = nodes.row[at] * size + nodes.start[at] + _NODE_HEAD + nodes.key[at]
+        first = rows.reshape(-1)[place[:, None] + np.arange(8)].copy().view(np.uint64)[:, 0]
+        count = ((PAGE_HEAD - 1 + nodes.size[at]) // size + 1).astype(np.uint64)
+        if np.any(first < 2) or np.any(first > self._head.last) or np.any(count > self._head.last + 1 - first):
+            raise UnsoundError(f"{what} is damaged: it leads to a value that is not there")
+        if self._deep:
+            self._require_heads(first, count, what)
+        self._big.append((first, count))
+        return int(count.sum())
+
+    def _require_heads(self, first: _Numbers, count: _Numbers, what: str) -> None:
+        """Refuse big values whose first page says something else of itself."""
+        for number, pages in zip(first.tolist(), count.tolist(), strict=True):
+            data = self._pages.read(PAGE_HEAD, number * self._head.page)
+            own, flags, length = (int.from_bytes(data[a:b], "little") for a, b in ((0, 8), (10, 12), (12, 16)))
+            if (own, flags, length) != (number, BIG, pages):
+                raise UnsoundError(f"{what} is damaged: page {number} does not begin the value that it should")
+
+
+def _nodes(rows: NDArray[np.uint8], numbers: _Numbers, is_leaf: bool, what: str) -> _Nodes:
+    """The nodes of some pages.
+
+    Raises:
+        UnsoundError: a page is not what it should be, or its nodes do not fill it as LMDB fills it.
+    """
+    size, words = rows.shape[1], rows.view(np.uint16)
+    lower, upper = words[:, 6].astype(np.int64), words[:, 7].astype(np.int64)
+    own, flags = rows.view(np.uint64)[:, 0], words[:, 5]
+    good = (own == numbers) & (flags == (LEAF if is_leaf else BRANCH)) & (lower % 2 == 0)
+    good &= (lower > PAGE_HEAD) & (lower <= upper) & (upper <= size)
+    _require(good, numbers, what)
+    count = (lower - PAGE_HEAD) // 2
+    offsets = words[:, PAGE_HEAD // 2 : PAGE_HEAD // 2 + count.max()].astype(np.int64)
+    row, column = np.nonzero(np.arange(offsets.shape[1]) < count[:, None])
+    start = offsets[row, column]
+    _require_nodes((start % 2 == 0) & (start >= upper[row]) & (start + _NODE_HEAD <= size), row, numbers, what)
+    flat, at = words.reshape(-1), (row * size + start) // 2
+    fields = [flat[at + place].astype(np.int64) for place in range(4)]
+    value = fields[0] | fields[1] << 16
+    kinds, key = fields[2], fields[3]
+    if is_leaf:
+        _require_nodes(kinds <= _IS_TREE, row, numbers, what)
+        taken = _NODE_HEAD + key + np.where(kinds == _IS_BIG, 8, value)
+    else:
+        taken = _NODE_HEAD + key
+    _require_filled(row, start, taken + taken % 2, upper, size, numbers, what)
+    return _Nodes(row, start, key, kinds, value, value.astype(np.uint64))
+
+
+def _require_filled(
+    row: _Ints, start: _Ints, taken: _Ints, upper: _Ints, size: int, numbers: _Numbers, what: str
+) -> None:
+    """Refuse pages whose nodes do not lie one behind the other, up to the page's end."""
+    order = np.lexsort((start, row))
+    row, start, end = row[order], start[order], (start + taken)[order]
+    is_last = np.append(row[1:] != row[:-1], True)
+    is_first = np.append(True, is_last[:-1])
+    following = np.where(is_last, size, np.append(start[1:], size))
+    _require_nodes((end == following) & (~is_first | (start == upper[row])), row, numbers, what)
+
+
+def _require_nodes(good: NDArray[np.bool_], row: _Ints, numbers: _Numbers, what: str) -> None:
+    if not good.all():
+        raise UnsoundError(f"{what} is damaged: page {numbers[row[np.argmin(good)]]} is not what was written")
+
+
+def _require(good: NDArray[np.bool_], numbers: _Numbers, what: str) -> None:
+    if not good.all():
+        raise UnsoundError(f"{what} is damaged: page {numbers[np.argmin(good)]} is not what was written")
+
+
+def _content(numbers: _Ints, nodes: _Nodes, rows: NDArray[np.uint8], at: int) -> tuple[bytes, bytes]:
+    """A node's key, and its value, or the number of the big page that has it."""
+    start = int(nodes.start[at]) + _NODE_HEAD
+    middle = start + int(nodes.key[at])
+    end = middle + (8 if nodes.flags[at] == _IS_BIG else int(nodes.size[at]))
+    page = rows[nodes.row[at]]
+    return page[start:middle].tobytes(), page[middle:end].tobytes()
+
+
+def _more(count: int) -> str:
+    return f" (and {count - 1} more)" if count > 1 else ""
