@@ -3,13 +3,13 @@
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from srcache.cache.failures import FailedEntry, append_failure, read_failures
+from srcache.cache.failures import FailedEntry, append_failure, journals_of, read_failures
 from srcache.cache.mirror import Mirror
 from srcache.errors import BusyError, DamagedError, MachineError
 from srcache.files import disk_errors, lock, write_atomic
@@ -81,8 +81,12 @@ class RecipeFolder:
         return self.path / f"data.{self.kind}"
 
     def receipts(self) -> list[dict[str, Any]]:
-        """What earlier runs wrote down, oldest first."""
-        return [read_json(path) for path in sorted((self.path / "receipts").glob("*.json"))]
+        """What earlier runs wrote down, oldest first; what cannot be read is left out, for it is a log."""
+        found = list[dict[str, Any]]()
+        for path in sorted((self.path / "receipts").glob("*.json")):
+            with suppress(DamagedError):
+                found.append(read_json(path))
+        return found
 
     def write_receipt(self, receipt: dict[str, Any]) -> None:
         """Keep what a run did; a receipt is written once and never changed. Where the cache lies below a URL, it is
@@ -102,11 +106,12 @@ class RecipeFolder:
     @property
     def samples(self) -> int:
         """Samples per image that this folder was built with, as far as receipts tell; at least 1."""
-        return max((int(receipt.get("samples", 1)) for receipt in self.receipts()), default=1)
+        asked = (receipt.get("samples") for receipt in self.receipts())
+        return max((samples for samples in asked if isinstance(samples, int)), default=1)
 
     def failures(self) -> dict[str, FailedEntry]:
         """The latest failure of each entry, with the number of tries; entries made since then are still listed."""
-        return read_failures([self.path / "failures.jsonl", *sorted((self.path / "failures").glob("*.jsonl"))])
+        return read_failures(journals_of(self.path))
 
     def note_failure(self, failed: FailedEntry) -> None:
         """Append one failure to the journal, or to the writer's own where several fill the folder.
@@ -148,7 +153,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DamagedError(f"{path} cannot be read: {error}") from error
     if not isinstance(found, dict):
         raise DamagedError(f"{path} must hold a JSON object, but holds {type(found).__name__}")

@@ -15,6 +15,7 @@ A cache may lie below a URL (s3://bucket/folder) too, with the same names; it is
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,14 @@ class Cache:
         """Every recipe in the cache, by folder name."""
         return [self.folder(path) for path in self.paths() if (path / "recipe.yaml").exists()]
 
+    def readable(self) -> list[RecipeFolder]:
+        """`folders`, but for those that are damaged, of which the others should know nothing."""
+        found = list[RecipeFolder]()
+        for path in self.paths():
+            with suppress(DamagedError):
+                found.append(self.folder(path))
+        return found
+
     def paths(self) -> list[Path]:
         """The folders that hold a recipe or images, readable or not; a hidden one is on its way out."""
         found = {path.parent for name in ("recipe.yaml", "data.*") for path in self.path.glob(f"*/{name}")}
@@ -120,7 +129,9 @@ class Cache:
         return folder
 
     def _held(self, recipe: Recipe) -> RecipeFolder | None:
-        return next((one for one in self.folders() if one.recipe.fingerprint == recipe.fingerprint), None)
+        """The recipe's folder, if it is there; nothing of the others is read."""
+        fits = (path for path in self.paths() if path.name.endswith(f"-{recipe.fingerprint}"))
+        return next((self.folder(path) for path in fits if (path / "recipe.yaml").exists()), None)
 
     def keep_catalog(self, digest: str, text: str) -> None:
         """Keep a catalog's CSV under its digest."""

@@ -28,6 +28,9 @@ _RECEIPT: dict[str, type | tuple[type, ...]] = {
 }
 """What is read of a receipt; there is more in it."""
 
+_MOST_SAMPLES = 1000
+"""What names of entries have room for."""
+
 
 class KeptRow(NamedTuple):
     """One image of a kept catalog; the label is empty where there is none."""
@@ -93,7 +96,7 @@ def readable_receipts(home: Path) -> tuple[dict[str, dict[str, Any]], dict[Path,
     for path in sorted((home / "receipts").glob("*.json")):
         try:
             found[path.name] = _receipt(path)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             damaged[path] = DamagedError(f"{path} is not a receipt ({error!r}); `srcache repair` sets it aside")
     return found, damaged
 
@@ -103,6 +106,8 @@ def _receipt(path: Path) -> dict[str, Any]:
     wrong = [name for name, kind in _RECEIPT.items() if not isinstance(receipt[name], kind)]
     if wrong:
         raise ValueError(f"{', '.join(wrong)} of another type")
+    if not 0 < receipt["samples"] <= _MOST_SAMPLES or not all(isinstance(n, int) for n in receipt["failed"].values()):
+        raise ValueError("numbers that cannot be")
     return receipt
 
 

@@ -144,7 +144,7 @@ def lock(folder: Path, doing: str = "filled", *, shared: bool = False) -> Iterat
     """
     path, held = folder / "lock", True
     with disk_errors(path):
-        file = path.open("a+")
+        file = path.open("a+", encoding="utf-8", errors="replace")
     with file:
         try:
             fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
@@ -169,7 +169,7 @@ def _living(file: IO[str]) -> list[int]:
 
 def _noted(file: IO[str]) -> list[int]:
     file.seek(0)
-    return sorted({int(word) for word in file.read().split() if word.isdecimal()})
+    return sorted({int(word) for word in file.read().split() if word.isascii() and word.isdecimal()})
 
 
 @contextmanager

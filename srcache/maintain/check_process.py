@@ -25,7 +25,7 @@ from typing import IO, Any
 
 from srcache.cache.manifest import Cache, RecipeFolder, open_cache
 from srcache.cache.receipts import readable_catalogs, wanted_names
-from srcache.errors import CacheError, ChecksumError, DamagedError, ImageError, MachineError
+from srcache.errors import CacheError, ChecksumError, DamagedError, ImageError, MachineError, SrcacheError
 from srcache.images import decode
 from srcache.keys import image_key, split_name
 from srcache.progress import Progress
@@ -137,7 +137,7 @@ def _listen(child: "subprocess.Popen[str]", scan: Scan, source: str, progress: P
     return False
 
 
-def damage_findings(cache: Cache, damaged: Mapping[Path, DamagedError]) -> list[Finding]:
+def damage_findings(cache: Cache, damaged: Mapping[Path, SrcacheError]) -> list[Finding]:
     """Files that cannot be read, as findings."""
     return [Finding(str(path.relative_to(cache.path)), "", "damaged", str(error)) for path, error in damaged.items()]
 

@@ -114,6 +114,10 @@ class Salvage(Protocol):
         """The entry of a name, its payload as its record's checksum says; None if no complete copy is left."""
         ...
 
+    def recipe(self, name: str) -> str | None:
+        """The fingerprint of the recipe that an entry was made by; None if nobody noted it, or it cannot be read."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreOptions:

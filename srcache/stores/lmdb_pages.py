@@ -117,7 +117,7 @@ class Pages:
         """Some pages as rows of bytes; what is beyond the file's end is zeros."""
         rows = np.zeros((len(numbers), size), np.uint8)
         for row, number in zip(rows, numbers, strict=True):
-            os.preadv(self._file, [row], int(number) * size)
+            os.preadv(self._file, [row.data], int(number) * size)
         return rows
 
     def read(self, amount: int, offset: int) -> bytes:
