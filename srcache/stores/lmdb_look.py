@@ -61,6 +61,18 @@ def problem(pages: Pages, head: Head, tables: Iterable[bytes], *, deep: bool = F
     return None
 
 
+def wrong_number(pages: Pages, head: Head) -> str | None:
+    """What is wrong with the number of the commit that a head names, or with its list of free pages; None if nothing.
+
+    That is also asked of the head that is not in force, which LMDB never looks at: it may be the newer one.
+    """
+    try:
+        _Look(pages, head, deep=False).free()
+    except UnsoundError as error:
+        return str(error)
+    return None
+
+
 class _Look:
     """One look at a file: which pages were met, in trees and as big values, and how often."""
 
@@ -84,8 +96,12 @@ class _Look:
                 yield name, tree
 
     def free(self) -> _Numbers:
-        """The pages that the list says are free."""
-        lists = [np.empty(0, np.uint64)]
+        """The pages that the list says are free.
+
+        Every commit frees some, if only the page that said where the trees before it were, and lists them under its
+        own number. A head whose number was damaged, so that an older state seems to be the newest, is known by that.
+        """
+        lists, newest = [np.empty(0, np.uint64)], 0
         for row, nodes, rows in self._leaves(self._head.free, "its list of free pages"):
             for at in range(len(nodes.row)):
                 key, value = _content(row, nodes, rows, at)
@@ -93,6 +109,9 @@ class _Look:
                     first = int.from_bytes(value, "little")
                     value = self._pages.read(int(nodes.size[at]), first * self._head.page + PAGE_HEAD)
                 lists.append(self._listed(key, value))
+                newest = max(newest, int.from_bytes(key, "little"))
+        if newest and newest != self._head.commit:
+            raise UnsoundError(f"its list of free pages is of commit {newest}, and its head of {self._head.commit}")
         return np.concatenate(lists)
 
     def require_each_once(self, free: _Numbers) -> None:

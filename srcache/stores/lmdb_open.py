@@ -9,16 +9,18 @@
 """
 
 import os
+import time
 from pathlib import Path
 
 import lmdb
 
 from srcache.errors import DamagedError
 from srcache.stores.lmdb_errors import NO_ROOM, READERS, code_of
-from srcache.stores.lmdb_look import problem
+from srcache.stores.lmdb_look import problem, wrong_number
 from srcache.stores.lmdb_pages import Pages
 
 DATABASES = (b"images", b"records", b"aliases")
+_TRIES, _PAUSE = 10, 0.02
 _FIRST_MAP = 1 << 28
 _HEADROOM = 1 << 26
 _LOCK_BYTES = 128 + 64 * READERS  # what LMDB makes of so many readers: two cache lines, and one for each
@@ -35,14 +37,28 @@ def unsound(env: lmdb.Environment, data: Path, *, deep: bool = False) -> Damaged
     Raises:
         DamagedError: the file's heads are damaged.
     """
+    writable = not env.flags()["readonly"]
     with Pages(data) as pages:
         head = None
         while head is None:
-            with env.begin() as transaction:
-                head = pages.head(transaction.id())
+            with env.begin(write=writable) as transaction:  # one that writes keeps others from writing meanwhile
+                head = pages.head(transaction.id() - writable)
                 if head is not None and (found := problem(pages, head, DATABASES, deep=deep)) is not None:
                     return pages.damaged(found)
-    return None
+                if head is not None and writable and (found := wrong_number(pages, pages.heads()[1])) is not None:
+                    return pages.damaged(found)
+        return None if writable or not deep else _other_head_is_wrong(pages)
+
+
+def _other_head_is_wrong(pages: Pages) -> DamagedError | None:
+    """What is wrong with the head that is not in force, where nothing keeps others from writing over its pages."""
+    for _ in range(_TRIES):
+        other = pages.heads()[1]
+        found = wrong_number(pages, other)
+        if found is None:
+            return None
+        time.sleep(_PAUSE)
+    return pages.damaged(found) if pages.heads()[1] == other else None
 
 
 def refuse_heads(data: Path) -> None:

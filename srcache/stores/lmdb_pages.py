@@ -90,15 +90,20 @@ class Pages:
         Raises:
             DamagedError: the heads are not what LMDB writes.
         """
-        for turn in range(_TRIES):
+        heads = self.heads()
+        return heads[0] if commit is None else next((head for head in heads if head.commit == commit), None)
+
+    def heads(self) -> list[Head]:
+        """Both heads, that which is in force first.
+
+        Raises:
+            DamagedError: they are not what LMDB writes.
+        """
+        for _ in range(_TRIES):
             heads, wrong = self._heads()
             if not wrong:
-                break
-            if turn == _TRIES - 1:
-                raise self.damaged(wrong)
-        if commit is None:
-            return max(heads, key=lambda head: head.commit)
-        return next((head for head in heads if head.commit == commit), None)
+                return sorted(heads, key=lambda head: head.commit, reverse=True)
+        raise self.damaged(wrong)
 
     def require_whole(self, head: Head) -> None:
         """Refuse a file that is shorter than its head says.
