@@ -37,7 +37,7 @@ _ALIAS = re.compile(re.escape(_NODE.pack(_KEY, 0, _INLINE, _KEY)) + rb"([0-9a-f]
 class LmdbSalvage:
     """What a `data.mdb` still holds, read with care; see `Salvage`. What the disk refuses to read is taken for zeros.
 
-    A context manager: it looks at every byte when it is entered. A file without a single page holds nothing.
+    A context manager: it looks at every byte when it is entered.
     """
 
     def __init__(self, store: Path) -> None:
@@ -80,7 +80,7 @@ class LmdbSalvage:
         """Look for names and aliases in all of the file, in pieces that overlap."""
         page = self._page_size()
         before, behind = _NODE.size + _NAME, 2 * _NAME + _NODE.size
-        for start in range(0, self._size if page else 0, _AT_ONCE):
+        for start in range(0, self._size, _AT_ONCE):
             first = max(0, start - before)
             block = self._read(first, start + _AT_ONCE + behind - first)
             for match in _SAMPLE.finditer(block):
@@ -92,14 +92,13 @@ class LmdbSalvage:
             self._recipes.update(recipe[1].decode() for recipe in _RECIPE.finditer(block))
 
     def _page_size(self) -> int:
-        """The size at which pages carry their own number, 0 if none does; not asked of the head, which may be gone."""
+        """The size at which most pages carry their own number; not asked of the head, which may be gone."""
 
         def fits(size: int) -> int:
             heads = (self._read(number * size, 8) for number in range(1, min(1000, self._size // size)))
             return sum(head == number.to_bytes(8, sys.byteorder) for number, head in enumerate(heads, start=1))
 
-        best = max(SIZES, key=fits)
-        return best if fits(best) else 0
+        return max(SIZES, key=fits)
 
     def _note(self, node: bytes, start: int, page: int) -> None:
         """Note where a node's value may lie: behind its name, which ends at `start`, or on a big page."""

@@ -1,7 +1,7 @@
 """One bit of a cache is flipped, and every command is run over it: what is served, told, kept and made again.
 
-`forker.py` runs it in a process that has loaded everything, and each step is a child of that, so a step that dies is
-seen, and costs milliseconds.
+It is a program (`python flips.py HOME WORK FIRST COUNT [full]`), of which each step is a child, so a step that dies is
+seen, and costs milliseconds. In its short form it has no PyTorch, without which children cost less, and no builds.
 """
 
 import json
@@ -14,6 +14,7 @@ import sys
 import traceback
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,15 @@ from images import picture
 from PIL import Image
 
 from srcache.cache.manifest import open_cache
-from srcache.dataset.augmented import SRAugmentedDataset
+from srcache.dataset.lookup import SRImages
 from srcache.errors import SrcacheError
 from srcache.images import decode
-from srcache.keys import image_key
+from srcache.keys import ImageKey, image_key
 from srcache.maintain import check_process
+from srcache.maintain.export import export
+from srcache.maintain.info import info
+from srcache.maintain.repair import repair
+from srcache.maintain.verify import verify
 
 LIMIT = 20
 """Seconds after which a step is taken to hang."""
@@ -34,11 +39,17 @@ LIMIT = 20
 TOLD = {0, 1, 2, 3, 4}
 """Exit codes of commands that say what is wrong."""
 
-RECIPES = {"bicubic": "engine: resample\nscale: 2\n", "lanczos": "engine: resample\nscale: 2\noptions: {filter: lanczos}\n"}
+RECIPES = {
+    "bicubic": "engine: resample\nscale: 2\n",
+    "lanczos": "engine: resample\nscale: 2\noptions: {filter: lanczos}\n",
+}
+
+LOADED = ("build", "export", "explain", "info", "prune", "repair", "verify")
+"""Commands that are imported once, not in every step."""
 
 
 def prepare(home: Path, kind: str) -> Path:
-    """`photos`, `more` photos, and a `cache` of two recipes that was filled in several runs; what is right in `truth`."""
+    """`photos`, `more` photos, a `cache` of two recipes, filled in several runs, and in `truth` what is right."""
     from srcache.catalog.scanning import scan
     from srcache.fill.run import fill
     from srcache.fill.settings import FillSettings
@@ -64,10 +75,12 @@ def prepare(home: Path, kind: str) -> Path:
     return home
 
 
-def attack(home: str, work: str, first: str, count: str) -> int:
+def attack(home: str, work: str, first: str, count: str, full: str = "") -> int:
     """Flip a bit for each seed; writes what was wrong with each as a line of JSON; returns how many were wrong."""
     check_process._started = _Fork
-    case, failed = Case(Path(home)), 0
+    for name in LOADED if full else ():
+        import_module(f"srcache_cli.{name}")
+    case, failed = Case(Path(home), bool(full)), 0
     for seed in range(int(first), int(first) + int(count)):
         place = Path(work) / str(seed)
         found = case.attacked(place, seed)
@@ -81,12 +94,12 @@ def attack(home: str, work: str, first: str, count: str) -> int:
 class Case:
     """A cache that is as it was written, and what is right about it: the pixels of every entry and of every item."""
 
-    def __init__(self, home: Path) -> None:
-        self.home, self.kind = home, json.loads((home / "cache/srcache.json").read_text())["store"]
+    def __init__(self, home: Path, full: bool) -> None:
+        self.home, self.full = home, full
         self.truth = _pixels(home / "truth")
         self.had = _pixels(home / "cache")
         self.own = {path: spans for path, spans in _own_bytes(home / "cache")}
-        self.served = [_item(home, home / "cache", name) for name in RECIPES]
+        self.served = [_items(home, home / "cache", name) for name in RECIPES] if full else []
 
     def attacked(self, place: Path, seed: int) -> dict[str, Any]:
         """Flip a bit of a copy of the cache, run everything over it, and say what was wrong."""
@@ -102,22 +115,30 @@ class Case:
                 wrong.append(f"{name} ended with {code}: {text[-600:]}")
             return code
 
+        if self.full:
+            self._run_all(step, cache, place, hit, where)
+        else:
+            step("read", _read, self, cache, place)
+            step("mend", _mend, self, cache, hit, where, codes={0})
+        return {"seed": seed, "file": where, "offset": offset, "mask": mask, "told": told, "wrong": wrong}
+
+
+    def _run_all(self, step: Callable[..., int], cache: Path, place: Path, hit: set[str], where: str) -> None:
+        """Every command, one after the other."""
         step("serve", _serve, self, cache)
         for recipe in RECIPES:
-            step(f"export-{recipe}", _export, self, cache, recipe, place / f"out-{recipe}")
+            step(f"export {recipe}", _export, self, cache, recipe, place / f"out-{recipe}")
         step("info", _command, "info", cache)
         step("verify", _command, "verify", cache, codes={0, 2, 3})
         step("explain", _command, "explain", cache, self.home / "photos/bark/01.png", "--recipe", "bicubic")
         step("prune", _command, "prune", cache, "lanczos", "--catalogs")
-        step("build", _build, self.home, cache, "more", "bicubic")
+        step("build", _build, self.home, cache, "bicubic")
         step("repair", _command, "repair", cache, codes={0, 2, 3})
-        kept = step("kept", _kept, self, cache, hit, where)
-        if kept == 0:
+        if step("kept", _kept, self, cache, hit, where) == 0:
             step("verify again", _command, "verify", cache, codes={0})
             for recipe in RECIPES:
-                step(f"build again {recipe}", _build, self.home, cache, "more", recipe, codes={0, 1})
+                step(f"build again {recipe}", _build, self.home, cache, recipe, codes={0, 1})
             step("complete", _complete, self, cache, codes={0})
-        return {"seed": seed, "file": where, "offset": offset, "mask": mask, "told": told, "wrong": wrong}
 
 
 def flip(cache: Path, rng: random.Random) -> tuple[str, int, int]:
@@ -134,7 +155,8 @@ def flip(cache: Path, rng: random.Random) -> tuple[str, int, int]:
         lower = int.from_bytes(data[page + 12 : page + 14], "little")
         offset = page + rng.randrange(16 + (lower % 4096 if rng.random() < 0.5 else 0))
     elif file.suffix == ".tar" and rng.random() < 0.5:
-        offset = rng.choice([match.start() for match in re.finditer(rb"[0-9a-f]{32}-\d{3}\.", data)]) + rng.randrange(512)
+        starts = [match.start() for match in re.finditer(rb"[0-9a-f]{32}-\d{3}\.", data)]
+        offset = rng.choice(starts) + rng.randrange(512)
     data[offset] ^= mask
     file.write_bytes(data)
     return file.relative_to(cache).as_posix(), offset, mask
@@ -144,7 +166,8 @@ def _own_bytes(cache: Path) -> Iterator[tuple[str, list[tuple[int, int, str]]]]:
     """Of each file of a store: where there are bytes of an entry's own, and of which."""
     for folder in open_cache(cache).folders():
         with closing(folder.store()) as store:
-            entries = {name: (store.get(name) or b"", json.dumps(store.record(name))[:-2].encode()) for name in store.names()}
+            records = {name: json.dumps(store.record(name))[:-2].encode() for name in store.names()}
+            entries = {name: (store.get(name) or b"", record) for name, record in records.items()}
         for path in folder.store_path.iterdir():
             data, spans = path.read_bytes(), list[tuple[int, int, str]]()
             for name, parts in entries.items() if path.suffix in (".mdb", ".tar") else ():
@@ -152,7 +175,8 @@ def _own_bytes(cache: Path) -> Iterator[tuple[str, list[tuple[int, int, str]]]]:
                 for match in re.finditer(re.escape(name.encode()), data):
                     start = match.start() - (8 if head == 44 else 0)
                     spans.append((start, start + head, name))
-                spans += [(m.start(), m.end() + 200, name) for part in parts for m in re.finditer(re.escape(part), data)]
+                found = [match for part in parts for match in re.finditer(re.escape(part), data)]
+                spans += [(match.start(), match.end() + 200, name) for match in found]
             yield path.relative_to(cache).as_posix(), spans
 
 
@@ -169,11 +193,13 @@ def _digest(pixels: Any) -> str:
     return f"{pixels.shape} {image_key(pixels.tobytes())}"
 
 
-def _data(home: Path, cache: Path, recipe: str) -> "SRAugmentedDataset":
+def _data(home: Path, cache: Path, recipe: str) -> Any:
+    from srcache.dataset.augmented import SRAugmentedDataset
+
     return SRAugmentedDataset(str(home / "photos"), cache, recipe, policy="sr")
 
 
-def _item(home: Path, cache: Path, recipe: str) -> list[str]:
+def _items(home: Path, cache: Path, recipe: str) -> list[str]:
     data = _data(home, cache, recipe)
     return [_digest(np.asarray(data[index][0])) for index in range(len(data))]
 
@@ -200,14 +226,18 @@ def _in_child(act: Callable[..., int], out: Path, *given: Any) -> tuple[int, str
     return code, out.read_text(errors="replace")
 
 
+def _say(*words: object) -> None:
+    sys.stdout.write(" ".join(map(str, words)) + "\n")
+
+
 def _command(*words: Any) -> int:
     from srcache_cli.main import run
 
     return run([str(word) for word in words])
 
 
-def _build(home: Path, cache: Path, source: str, recipe: str) -> int:
-    return _command("build", home / source, "--cache", cache, "--recipe", home / f"{recipe}.yaml", "--device", "cpu")
+def _build(home: Path, cache: Path, recipe: str) -> int:
+    return _command("build", home / "more", "--cache", cache, "--recipe", home / f"{recipe}.yaml", "--device", "cpu")
 
 
 def _serve(case: "Case", cache: Path) -> int:
@@ -217,14 +247,58 @@ def _serve(case: "Case", cache: Path) -> int:
         try:
             data = _data(case.home, cache, recipe)
         except SrcacheError as error:
-            print(recipe, repr(error))
+            _say(recipe, repr(error))
             continue
         for index, digest in enumerate(right):
             try:
                 wrong += _digest(np.asarray(data[index][0])) != digest
             except SrcacheError as error:
-                print(recipe, index, repr(error))
+                _say(recipe, index, repr(error))
     return 50 if wrong else 0
+
+
+def _read(case: "Case", cache: Path, place: Path) -> int:
+    """Read every entry as a data set does, export, and ask what is there; whatever is given has the right pixels."""
+    wrong = 0
+    for recipe, right in case.had.items():
+        try:
+            images = SRImages(open_cache(cache).find(recipe))
+            for name, digest in right.items():
+                wrong += not _is_served(images, name, digest)
+            export(cache, place / recipe, recipe)
+        except SrcacheError as error:
+            _say(recipe, repr(error))
+        written = {path.stem: _digest(decode(path.read_bytes())) for path in (place / recipe).glob("*.png")}
+        wrong += not written.items() <= right.items()
+    try:
+        info(cache)
+    except SrcacheError as error:
+        _say(repr(error))
+    return 50 if wrong else 0
+
+
+def _is_served(images: SRImages, name: str, digest: str) -> bool:
+    """Whether an entry comes with its own pixels, or not at all."""
+    key, _, sample = name.rpartition("-")
+    try:
+        with images.view() as view:
+            found, payload = images.find(view, ImageKey(key), int(sample))
+            return payload is None or _digest(images.lend(found, payload, lambda: "it")) == digest
+    except SrcacheError as error:
+        _say(name, repr(error))
+        return True
+
+
+def _mend(case: "Case", cache: Path, hit: set[str], where: str) -> int:
+    """Verify, repair, look at what is kept, and verify again."""
+    try:
+        verify(cache)
+        repair(cache)
+    except SrcacheError as error:
+        _say(repr(error))
+        return 0 if where == "srcache.json" and error.exit_code in (2, 3) else 55
+    code = _kept(case, cache, hit, where)
+    return (0 if code == 3 else code) or (0 if code == 3 or verify(cache).ok else 56)
 
 
 def _export(case: "Case", cache: Path, recipe: str, out: Path) -> int:
@@ -239,13 +313,13 @@ def _kept(case: "Case", cache: Path, hit: set[str], where: str) -> int:
     try:
         found = _pixels(cache)
     except SrcacheError as error:
-        print(repr(error))
+        _say(repr(error))
         return 3 if where.endswith(("recipe.yaml", "srcache.json")) else 52
     for recipe, right in case.had.items():
         lost = right.keys() - found.get(recipe, {}).keys() - hit
         other = found.get(recipe, {}).items() - case.truth[recipe].items()
         if (lost and not where.endswith("recipe.yaml")) or other:
-            print(recipe, "lost", lost, "other", other)
+            _say(recipe, "lost", lost, "other", other)
             return 53
     return 3 if where.endswith("recipe.yaml") and len(found) < len(RECIPES) else 0
 
@@ -295,3 +369,7 @@ class _Fork:
     def kill(self) -> None:
         if self._code is None:
             os.kill(self._pid, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.exit(attack(*sys.argv[1:]))
