@@ -161,7 +161,7 @@ class _Look:
                 numbers = level[start : start + _AT_ONCE]
                 self._meet(numbers, what)
                 rows = self._pages.rows(numbers, self._head.page)
-                nodes = _nodes(rows, numbers, is_leaf, what)
+                nodes = _nodes(rows, _Piece(numbers, what), is_leaf)
                 if is_leaf:
                     counts[2] += self._meet_big(nodes, rows, what)
                     counts[3] += len(nodes.row)
@@ -202,7 +202,25 @@ class _Look:
                 raise UnsoundError(f"{what} is damaged: page {number} does not begin the value that it should")
 
 
-def _nodes(rows: NDArray[np.uint8], numbers: _Numbers, is_leaf: bool, what: str) -> _Nodes:
+class _Piece(NamedTuple):
+    """Some pages of a tree: their numbers, and what to call the tree."""
+
+    numbers: _Numbers
+    what: str
+
+    def require(self, good: NDArray[np.bool_], row: _Ints | None = None) -> None:
+        """Refuse pages, or nodes on the pages of `row`, that are not good.
+
+        Raises:
+            UnsoundError: one is not.
+        """
+        if not good.all():
+            worst = int(np.argmin(good))
+            number = self.numbers[worst if row is None else row[worst]]
+            raise UnsoundError(f"{self.what} is damaged: page {number} is not what was written")
+
+
+def _nodes(rows: NDArray[np.uint8], piece: _Piece, is_leaf: bool) -> _Nodes:
     """The nodes of some pages.
 
     Raises:
@@ -211,47 +229,33 @@ def _nodes(rows: NDArray[np.uint8], numbers: _Numbers, is_leaf: bool, what: str)
     size, words = rows.shape[1], rows.view(np.uint16)
     lower, upper = words[:, 6].astype(np.int64), words[:, 7].astype(np.int64)
     own, flags = rows.view(np.uint64)[:, 0], words[:, 5]
-    good = (own == numbers) & (flags == (LEAF if is_leaf else BRANCH)) & (lower % 2 == 0)
-    good &= (lower > PAGE_HEAD) & (lower <= upper) & (upper <= size)
-    _require(good, numbers, what)
+    good = (own == piece.numbers) & (flags == (LEAF if is_leaf else BRANCH)) & (lower % 2 == 0)
+    piece.require(good & (lower > PAGE_HEAD) & (lower <= upper) & (upper <= size))
     count = (lower - PAGE_HEAD) // 2
     offsets = words[:, PAGE_HEAD // 2 : PAGE_HEAD // 2 + count.max()].astype(np.int64)
     row, column = np.nonzero(np.arange(offsets.shape[1]) < count[:, None])
     start = offsets[row, column]
-    _require_nodes((start % 2 == 0) & (start >= upper[row]) & (start + _NODE_HEAD <= size), row, numbers, what)
+    piece.require((start % 2 == 0) & (start >= upper[row]) & (start + _NODE_HEAD <= size), row)
     flat, at = words.reshape(-1), (row * size + start) // 2
-    fields = [flat[at + place].astype(np.int64) for place in range(4)]
-    value = fields[0] | fields[1] << 16
-    kinds, key = fields[2], fields[3]
+    low, high, kinds, key = (flat[at + place].astype(np.int64) for place in range(4))
+    value = low | high << 16
+    taken = _NODE_HEAD + key
     if is_leaf:
-        _require_nodes(kinds <= _IS_TREE, row, numbers, what)
-        taken = _NODE_HEAD + key + np.where(kinds == _IS_BIG, 8, value)
-    else:
-        taken = _NODE_HEAD + key
-    _require_filled(row, start, taken + taken % 2, upper, size, numbers, what)
+        piece.require(kinds <= _IS_TREE, row)
+        taken += np.where(kinds == _IS_BIG, 8, value)
+    piece.require(_fill(row, start, taken + taken % 2, upper, size), np.sort(row))
     return _Nodes(row, start, key, kinds, value, value.astype(np.uint64))
 
 
-def _require_filled(
-    row: _Ints, start: _Ints, taken: _Ints, upper: _Ints, size: int, numbers: _Numbers, what: str
-) -> None:
-    """Refuse pages whose nodes do not lie one behind the other, up to the page's end."""
+def _fill(row: _Ints, start: _Ints, taken: _Ints, upper: _Ints, size: int) -> NDArray[np.bool_]:
+    """Of each node, by page and place: whether it ends where the next one of its page begins, or the page ends."""
     order = np.lexsort((start, row))
     row, start, end = row[order], start[order], (start + taken)[order]
     is_last = np.append(row[1:] != row[:-1], True)
     is_first = np.append(True, is_last[:-1])
     following = np.where(is_last, size, np.append(start[1:], size))
-    _require_nodes((end == following) & (~is_first | (start == upper[row])), row, numbers, what)
-
-
-def _require_nodes(good: NDArray[np.bool_], row: _Ints, numbers: _Numbers, what: str) -> None:
-    if not good.all():
-        raise UnsoundError(f"{what} is damaged: page {numbers[row[np.argmin(good)]]} is not what was written")
-
-
-def _require(good: NDArray[np.bool_], numbers: _Numbers, what: str) -> None:
-    if not good.all():
-        raise UnsoundError(f"{what} is damaged: page {numbers[np.argmin(good)]} is not what was written")
+    good: NDArray[np.bool_] = (end == following) & (~is_first | (start == upper[row]))
+    return good
 
 
 def _content(numbers: _Ints, nodes: _Nodes, rows: NDArray[np.uint8], at: int) -> tuple[bytes, bytes]:

@@ -54,11 +54,10 @@ def _other_head_is_wrong(pages: Pages) -> DamagedError | None:
     """What is wrong with the head that is not in force, where nothing keeps others from writing over its pages."""
     for _ in range(_TRIES):
         other = pages.heads()[1]
-        found = wrong_number(pages, other)
-        if found is None:
+        if (found := wrong_number(pages, other)) is None:
             return None
         time.sleep(_PAUSE)
-    return pages.damaged(found) if pages.heads()[1] == other else None
+    return pages.damaged(found or "") if pages.heads()[1] == other else None
 
 
 def refuse_heads(data: Path) -> None:
