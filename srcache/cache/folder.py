@@ -4,13 +4,13 @@ import calendar
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from srcache.cache.failures import FailedEntry, append_failure, read_failures
+from srcache.cache.failures import FailedEntry, append_failure, journals_of, read_failures
 from srcache.cache.mirror import Mirror
 from srcache.errors import BusyError, DamagedError, MachineError
 from srcache.files import disk_errors, lock, write_atomic
@@ -43,7 +43,7 @@ class RecipeFolder:
     mirror: Mirror | None = None
 
     def store(self, *, writable: bool = False, shard_bytes: int | None = None, take_over: str | None = None) -> Store:
-        """Open the entries; `shard_bytes` and `take_over` as in `StoreOptions`.
+        """Open the entries, after a look at what leads to them; `shard_bytes` and `take_over` as in `StoreOptions`.
 
         Raises:
             MachineError: the folder was taken away, and is not made again by whoever would write to it.
@@ -51,7 +51,7 @@ class RecipeFolder:
         if writable and not self.path.is_dir():
             raise self._taken_away
         options = StoreOptions(
-            writable=writable, fingerprint=self.recipe.fingerprint, writer=self.writer, take_over=take_over
+            writable=writable, fingerprint=self.recipe.fingerprint, look=True, writer=self.writer, take_over=take_over
         )
         if shard_bytes is not None:
             options = replace(options, shard_bytes=shard_bytes)
@@ -94,8 +94,12 @@ class RecipeFolder:
         return self.path / f"data.{self.kind}"
 
     def receipts(self) -> list[dict[str, Any]]:
-        """What earlier runs wrote down, oldest first."""
-        return [read_json(path) for path in paths_in(self.path / "receipts", "*.json")]
+        """What earlier runs wrote down, oldest first; what cannot be read is left out, for it is a log."""
+        found = list[dict[str, Any]]()
+        for path in paths_in(self.path / "receipts", "*.json"):
+            with suppress(DamagedError):
+                found.append(read_json(path))
+        return found
 
     def write_receipt(self, receipt: dict[str, Any]) -> None:
         """Keep what a run did; a receipt is written once and never changed. Where the cache lies below a URL, it is
@@ -120,11 +124,12 @@ class RecipeFolder:
     @property
     def samples(self) -> int:
         """Samples per image that this folder was built with, as far as receipts tell; at least 1."""
-        return max((int(receipt.get("samples", 1)) for receipt in self.receipts()), default=1)
+        asked = (receipt.get("samples") for receipt in self.receipts())
+        return max((samples for samples in asked if isinstance(samples, int)), default=1)
 
     def failures(self) -> dict[str, FailedEntry]:
         """The latest failure of each entry, with the number of tries; entries made since then are still listed."""
-        return read_failures([self.path / "failures.jsonl", *paths_in(self.path / "failures", "*.jsonl")])
+        return read_failures(journals_of(self.path))
 
     def note_failure(self, failed: FailedEntry) -> None:
         """Append one failure to the journal, or to the writer's own where several fill the folder.

@@ -16,6 +16,7 @@ import json
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,14 @@ class Cache:
     def folders(self) -> list[RecipeFolder]:
         """Every recipe in the cache, by folder name."""
         return [self.folder(path) for path in self.described()]
+
+    def readable(self) -> list[RecipeFolder]:
+        """`folders`, but for those that are damaged, of which the others should know nothing."""
+        found = list[RecipeFolder]()
+        for path in self.paths():
+            with suppress(DamagedError):
+                found.append(self.folder(path))
+        return found
 
     def paths(self) -> list[Path]:
         """The folders that hold a recipe or images, readable or not; a hidden one is on its way out."""

@@ -178,7 +178,7 @@ def lock(folder: Path, doing: str = "filled", *, shared: bool = False) -> Iterat
             yield True
         return
     with disk_errors(path):
-        file = path.open("a+")
+        file = path.open("a+", encoding="utf-8", errors="replace")
     with file:
         held = _held(file, folder, doing, shared)
         if held and not shared:
@@ -226,7 +226,7 @@ def _living(file: IO[str]) -> list[int]:
 
 def _noted(file: IO[str]) -> list[int]:
     file.seek(0)
-    return sorted({int(word) for word in file.read().split() if word.isdecimal()})
+    return sorted({int(word) for word in file.read().split() if word.isascii() and word.isdecimal()})
 
 
 def sync_folder(folder: Path) -> None:

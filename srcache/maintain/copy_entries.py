@@ -86,6 +86,8 @@ def _prepared(work: _Work, name: str) -> Entry | FailedEntry | None:
     entry = work.salvage.entry(name)
     if entry is None:
         return _failed(work, name, "damaged", f"no complete copy of it is left in {work.source.path.parent}")
+    if (noted := work.salvage.recipe(name)) not in (None, work.source.recipe.fingerprint):
+        return _failed(work, name, "other_recipe", f"it was made by recipe {noted}, in whose folder it does not lie")
     wrong = mismatch(name, entry.record, entry.payload)
     if wrong is not None:
         return _failed(work, name, *wrong)

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from srcache.cache.manifest import Cache, open_cache
 from srcache.cache.receipts import KeptCatalog, asked_for, readable_catalogs, store_of
+from srcache.errors import DamagedError
 from srcache.files import disk_errors, lock
 from srcache.files.folders import paths_in
 from srcache.keys import entry_name
@@ -32,7 +33,8 @@ def prune(path: str | Path, recipes: Sequence[str] = (), *, catalogs: bool = Fal
     Args:
         path: the cache.
         recipes: names, fingerprints or folders' names; a recipe that cannot be read goes by these too.
-        catalogs: remove catalogs of which no remaining recipe has a run or an image.
+        catalogs: remove catalogs of which no remaining recipe has a run or an image; none of them while a remaining
+            recipe is damaged.
         yes: really do it.
 
     Raises:
@@ -57,10 +59,13 @@ def prune(path: str | Path, recipes: Sequence[str] = (), *, catalogs: bool = Fal
 
 
 def _needless(cache: Cache, leaving: Sequence[Path]) -> list[Path]:
-    """Catalogs of which no recipe that stays has a run or an image."""
-    staying = [cache.folder(home) for home in cache.paths() if home not in leaving]
+    """Catalogs of which no recipe that stays has a run or an image; none where one of those cannot be read."""
+    try:
+        staying = [cache.folder(home) for home in cache.paths() if home not in leaving]
+        stores = [store for folder in staying if (store := store_of(folder)) is not None]
+    except DamagedError:
+        return []
     asked = {digest for folder in staying for digest in asked_for(folder.path)}
-    stores = [store for folder in staying if (store := store_of(folder)) is not None]
     return [
         cache.catalogs()[catalog.digest]
         for catalog in readable_catalogs(cache)[0]

@@ -114,6 +114,10 @@ class Salvage(Protocol):
         """The entry of a name, its payload as its record's checksum says; None if no complete copy is left."""
         ...
 
+    def recipe(self, name: str) -> str | None:
+        """The fingerprint of the recipe that an entry was made by; None if nobody noted it, or it cannot be read."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreOptions:
@@ -123,6 +127,8 @@ class StoreOptions:
         writable: for adding entries; a store that is not there is made.
         fingerprint: of the recipe that the entries are made by. A store notes it, and one that holds another recipe's
             is refused; None asks for nothing.
+        look: refuse a store that is so damaged that reading it could end the process; where that takes longer than to
+            open it. One that is opened for writing is looked at in any case.
         shard_bytes: size in bytes at which a store that consists of shards begins another one.
         writer: the id of the process that writes, eight hexadecimal digits, where several may; None for one of its own.
         take_over: the id of a writer that is gone, whose unfinished shard this one shall continue.
@@ -130,6 +136,7 @@ class StoreOptions:
 
     writable: bool = False
     fingerprint: str | None = None
+    look: bool = False
     shard_bytes: int = 512 << 20
     writer: str | None = None
     take_over: str | None = None

@@ -28,11 +28,13 @@ XXH3 = b'{"xxh3": "'
 class LmdbStore:
     """See `srcache.stores.Store`. Safe in threads, under fork and spawn, and when pickled."""
 
-    def __init__(self, path: Path, *, writable: bool = False, fingerprint: str | None = None) -> None:
+    def __init__(
+        self, path: Path, *, writable: bool = False, fingerprint: str | None = None, look: bool = False
+    ) -> None:
         self._path = Path(path)
         self._writable = writable
         self._environment = shared_environment(self._path)
-        self._environment.open(writable)
+        self._environment.open(writable, look=look)
         if fingerprint is not None:
             self._environment.require_recipe(fingerprint.encode(), note=writable)
 
@@ -74,7 +76,7 @@ class LmdbStore:
         found = self._environment.get(b"records", name.encode())
         try:
             return json.loads(found) if found is not None else None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DamagedError(f"the record of {name} in {self._path} is damaged; run `srcache repair`") from error
 
     def has(self, name: str) -> bool:
@@ -88,17 +90,25 @@ class LmdbStore:
     def resolve(self, alias: str) -> str | None:
         """See `Store.resolve`."""
         found = self._environment.get(b"aliases", alias.encode())
-        return found.decode() if found is not None else None
+        return found.decode("latin-1") if found is not None else None
 
     def names(self, prefix: str = "") -> Iterator[str]:
         """See `Store.names`. Read in pieces, so that a slow caller pins no pages."""
         start, after = prefix.encode(), False
         while True:
             piece = self._environment.names(start, after, prefix.encode())
-            yield from (name.decode() for name in piece)
+            yield from (self._decoded(name) for name in piece)
             if len(piece) < NAMES_AT_ONCE:
                 return
             start, after = piece[-1], True
+
+    def _decoded(self, name: bytes) -> str:
+        try:
+            return name.decode()
+        except UnicodeDecodeError as error:
+            raise DamagedError(
+                f"{self._path} holds a name that is none ({name!r}); `srcache repair` saves what is readable"
+            ) from error
 
     @contextmanager
     def view(self) -> Iterator["_LmdbView"]:
@@ -132,7 +142,7 @@ class _LmdbView:
     def resolve(self, alias: str) -> str | None:
         """See `View.resolve`."""
         found = self._reading.alias(alias.encode())
-        return bytes(found).decode() if found is not None else None
+        return bytes(found).decode("latin-1") if found is not None else None
 
 
 def _compare(payload: bytes | memoryview, record: bytes | memoryview, name: str, path: Path) -> None:

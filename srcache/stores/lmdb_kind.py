@@ -15,14 +15,15 @@ from srcache.keys import is_key
 from srcache.machine import NETWORK, file_system
 from srcache.stores.interface import Problem, StoreKind, StoreOptions
 from srcache.stores.lmdb import LmdbStore
-from srcache.stores.lmdb_environment import DATABASES, shared_environment
+from srcache.stores.lmdb_environment import shared_environment
 from srcache.stores.lmdb_errors import translated
+from srcache.stores.lmdb_open import DATABASES, refuse_heads, size_of, unsound
 from srcache.stores.lmdb_salvage import LmdbSalvage
 from srcache.stores.lmdb_stamp import stamp
 
 
 def _open(path: Path, options: StoreOptions) -> LmdbStore:
-    return LmdbStore(path, writable=options.writable, fingerprint=options.fingerprint)
+    return LmdbStore(path, writable=options.writable, fingerprint=options.fingerprint, look=options.look)
 
 
 def _refuse(path: Path) -> None:
@@ -36,8 +37,12 @@ def _refuse(path: Path) -> None:
 
 
 def _check(path: Path) -> Iterator[Problem]:
-    """As many images as records; every alias is a key, and means one of which there is an entry."""
-    with _tables(path) as (transaction, (images, records, aliases)):
+    """All pages are what they should be, in use once or free once; there are as many images as records; every alias is
+    a key, and means one of which there is an entry.
+    """
+    with _tables(path) as (env, transaction, (images, records, aliases)):
+        if (wrong := unsound(env, path / "data.mdb", deep=True)) is not None:
+            raise wrong
         counts = transaction.stat(images)["entries"], transaction.stat(records)["entries"]
         if counts[0] != counts[1]:
             yield Problem("", "counts", f"there are {counts[0]} images, but {counts[1]} records")
@@ -51,15 +56,18 @@ def _check(path: Path) -> Iterator[Problem]:
 
 
 @contextmanager
-def _tables(path: Path) -> Iterator[tuple[lmdb.Transaction, list[Any]]]:
+def _tables(path: Path) -> Iterator[tuple[lmdb.Environment, lmdb.Transaction, list[Any]]]:
     """A store's tables as they are, for what the store's own methods do not show."""
     sealed = not os.access(path / "lock.mdb", os.W_OK)
+    if not size_of(path / "data.mdb"):
+        raise CacheError(f"expected an LMDB store in {path}, but it has no data.mdb; was anything built yet?")
+    refuse_heads(path / "data.mdb")
     try:
         with lmdb.open(os.fsencode(path), readonly=True, lock=not sealed, max_dbs=len(DATABASES)) as env:
             env.set_mapsize(0)
             tables = [env.open_db(name, create=False) for name in DATABASES]
             with env.begin() as transaction:
-                yield transaction, tables
+                yield env, transaction, tables
     except lmdb.Error as error:
         if number_of(error) in STORING:
             raise translated(error, path) from error

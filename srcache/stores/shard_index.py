@@ -122,6 +122,15 @@ class Table:
         found = self.rows[place : place + _ALIAS.size] if at < self.aliases else b""
         return found[ALIAS : 2 * ALIAS] if found[:ALIAS] == alias else None
 
+    def require_whole(self) -> None:
+        """Refuse a mapped table whose file was cut off since: reading there would end the process.
+
+        Raises:
+            DamagedError: it was.
+        """
+        if isinstance(self.rows, mmap.mmap) and self.rows.size() < len(self.rows):
+            raise DamagedError("the table of shards was cut off while it was open; run the same command again")
+
     @property
     def content(self) -> bytes:
         """All rows, as bytes."""

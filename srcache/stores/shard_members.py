@@ -59,7 +59,9 @@ def pack_entry(entry: Entry, fingerprint: str | None, offset: int) -> tuple[byte
     return data, Found(name, place, entry.aliases, offset + len(data))
 
 
-def entries_of(read: tar.Read, size: int, where: str, start: int = 0, *, check: bool = True) -> Iterator[Found]:
+def entries_of(
+    read: tar.Read, size: int, where: str, start: int = 0, *, check: bool = True, strict: bool = True
+) -> Iterator[Found]:
     """The complete entries of a file from `start` on, until its end.
 
     Args:
@@ -67,12 +69,13 @@ def entries_of(read: tar.Read, size: int, where: str, start: int = 0, *, check: 
         size: the file's.
         where: what file it is, for messages.
         check: compare every payload with its checksum, which reads all of the file.
+        strict: as for `tar.parse`.
 
     Raises:
         DamagedError: what follows is no complete entry.
     """
     payload: tar.Member | None = None
-    for member in tar.members(read, size, where, start):
+    for member in tar.members(read, size, where, start, strict=strict):
         stem, _, suffix = member.name.partition(".")
         if payload is None:
             payload = member
