@@ -29,7 +29,7 @@ from srcache.service.batching import BATCH_PIXELS, BatchQueue
 from srcache.service.committing import CommitQueue
 from srcache.service.device_memory import Gauge
 from srcache.service.encoding import ResultEncoder
-from srcache.service.requests import Request
+from srcache.service.requests import Request, Shape
 from srcache.service.runner import EngineRunner
 from srcache.stores import Entry, Store
 
@@ -54,7 +54,7 @@ class ServiceSettings:
     """How a service runs; nothing here changes what an image is, beyond rounding (see `Recipe`).
 
     Attributes:
-        batch: images per engine call; None takes the engine's advice.
+        batch: images per engine call, whatever their shape; None takes the engine's advice for each shape.
         codec: lossless codec of stored images, unless the recipe names a lossy one.
         encoders: threads that encode.
         linger: seconds after which a short batch runs; infinity for one that waits until it must run.
@@ -92,7 +92,8 @@ class SRService:
     def __init__(self, engine: SREngine, recipe: Recipe, store: Store, settings: ServiceSettings) -> None:
         self.settings = settings
         self._store = store
-        self._waiting = BatchQueue(max(1, settings.batch or engine.info.batch), recipe.scale, settings.linger)
+        advice = None if settings.batch else getattr(engine, "batch_width", None)
+        self._waiting = BatchQueue(max(1, settings.batch or engine.info.batch), recipe.scale, settings.linger, advice)
         self.calls = EngineRunner(engine, self._waiting, settings.gauge, engine.info.pads_on(settings.device))
         self._encoder = ResultEncoder(recipe, settings.codec, settings.device)
         self._pending: dict[str, Future[Served]] = {}
@@ -151,6 +152,10 @@ class SRService:
     def queued(self) -> int:
         """Images that wait to be given to the engine."""
         return len(self._waiting)
+
+    def width(self, shape: Shape) -> int:
+        """Images of a shape in one engine call: fixed by the shape, unless memory runs out."""
+        return self._waiting.width(shape)
 
     def has(self, name: str) -> bool:
         """Whether the store has an entry, which then need not be asked for."""
