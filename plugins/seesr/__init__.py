@@ -91,6 +91,10 @@ class SeeSR:
                 for outcome in self._pipeline.upscale(images[start : start + size], seeds[start : start + size])
             ]
 
+    def batch_width(self, height: int, width: int) -> int:
+        """How many LR images of a size one call should have: one on a CPU, and on a GPU what fills it."""
+        return 1 if self._one_by_one else self._pipeline.width(height, width)
+
     def predicted_memory(self, height: int, width: int, batch: int) -> int:
         """Bytes that a call takes beside the weights, for LR images of a size; how it is found is in `memory`."""
         from .memory import predicted_memory

@@ -12,7 +12,7 @@ from srcache.engine.interface import Failure, Tiling, Upscaled, upscaled_side
 from srcache.errors import ImageError
 
 from .colorfix import FIXES
-from .geometry import CELL, control_image, final_image
+from .geometry import CELL, control_image, final_image, resize_steps
 from .loading import Networks
 from .networks.text import prompt_text
 from .sampling.noise import Noise, seed_of_reference
@@ -105,6 +105,15 @@ class Pipeline:
             notes |= {"reference_seed": seed_of_reference(seeds[number])} if self.settings.parity else {}
             outcomes.append(Upscaled(self._finish(decoded, control[number], (height, width)), notes))
         return outcomes
+
+    def width(self, height: int, width: int) -> int:
+        """How many LR images of a size fill a GPU together; it follows from the size and the settings alone."""
+        sides = resize_steps(height, width, self.settings.scale, self.settings.process_size)[-1]
+        size = sides[0] // CELL, sides[1] // CELL
+        try:
+            return self.sampler.width(*size, lay_windows(*size, self.settings.tiling))
+        except ImageError:  # the call says what is wrong with them
+            return 1
 
     def _control_images(self, images: Tensor) -> Tensor:
         """LR images as the ControlNet and the VAE see them: uint8 (N, 3, H, W)."""

@@ -49,6 +49,10 @@ class Spandrel:
         """
         return Setup(scale=detect(load_tensors(digest)).scale, weights=digest)
 
+    def batch_width(self, height: int, width: int) -> int:
+        """How many images of a size one call should have, see `SpandrelNetwork.width`."""
+        return self._network.width(height, width, self.info.batch)
+
     def upscale(self, images: "Tensor", seeds: Sequence[int]) -> list[Upscaled | Failure]:
         """See `SREngine.upscale`; seeds change nothing, but for a network that draws noise."""
         outcomes = self._network.upscale(images, seeds)

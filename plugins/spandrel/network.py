@@ -24,6 +24,10 @@ data parallelism, Lightning, and trainers of GANs."""
 TILES_AT_ONCE = 4
 """Tiles in one call of the network."""
 
+FULL_PIXELS = 65536
+"""Pixels of LR images in one call that just fill a GPU: four of 128x128, each of which gives a convolution as many
+tiles of work as an H100 has processors. An estimate, not measured."""
+
 
 class SpandrelNetwork:
     """A network that spandrel made of a checkpoint's tensors, ready to run on a device, in a precision, tiled or not.
@@ -67,6 +71,12 @@ class SpandrelNetwork:
             if not self.draws:
                 return outcomes
         return [self._seeded(image[None], seed) for image, seed in zip(images, seeds, strict=True)]
+
+    def width(self, height: int, width: int, most: int) -> int:
+        """How many images of a size one call should have; tiled ones go through the network one by one."""
+        if self._device.type == "cpu":
+            return most
+        return 1 if self._tiling or self.draws else max(1, min(most, FULL_PIXELS // (height * width)))
 
     def _seeded(self, image: "Tensor", seed: int) -> Upscaled | Failure:
         """One image, with noise from its seed alone; the generators are left as they were."""

@@ -71,6 +71,21 @@ def image_sides(data: bytes | memoryview) -> tuple[int, int]:
         return image.height, image.width
 
 
+def shown_sides(data: bytes | memoryview) -> tuple[int, int]:
+    """The (height, width) of what `decode` makes of a file, by its header: turned if it has such an orientation.
+
+    Raises:
+        ImageError: as `image_sides`.
+    """
+    height, width = image_sides(data)
+    with _open(data) as image:
+        try:
+            turned = image.getexif().get(0x0112, 1) in range(5, 9)
+        except BROKEN as error:
+            raise image_error(error) from error
+    return (width, height) if turned else (height, width)
+
+
 def to_pixels(image: "Image.Image") -> Pixels:
     """A Pillow image in memory → RGB pixels, settled as `decode` settles a file.
 

@@ -11,6 +11,7 @@ There are no threads, locks or clocks in this module: the service has them.
 from collections import deque
 from collections.abc import Callable
 
+from srcache.engine.interface import SREngine
 from srcache.service.requests import Request, Shape
 
 BATCH_PIXELS = 32_000_000
@@ -111,3 +112,9 @@ class BatchQueue:
 
     def _is_due(self, shape: Shape, now: float) -> bool:
         return now - self._since(shape) >= self._linger
+
+
+def queue_for(engine: SREngine, scale: float, batch: int | None, linger: float) -> BatchQueue:
+    """The queue of an engine: as wide as `batch` says, whatever an image's shape; None takes the engine's advice."""
+    advice = None if batch else getattr(engine, "batch_width", None)
+    return BatchQueue(max(1, batch or engine.info.batch), scale, linger, advice)

@@ -25,11 +25,11 @@ from typing import TYPE_CHECKING
 from srcache.engine.interface import Failure, SREngine, Upscaled
 from srcache.errors import EngineError
 from srcache.recipe.recipe import Recipe
-from srcache.service.batching import BATCH_PIXELS, BatchQueue
+from srcache.service.batching import BATCH_PIXELS, queue_for
 from srcache.service.committing import CommitQueue
 from srcache.service.device_memory import Gauge
 from srcache.service.encoding import ResultEncoder
-from srcache.service.requests import Request, Shape
+from srcache.service.requests import Request
 from srcache.service.runner import EngineRunner
 from srcache.stores import Entry, Store
 
@@ -92,8 +92,7 @@ class SRService:
     def __init__(self, engine: SREngine, recipe: Recipe, store: Store, settings: ServiceSettings) -> None:
         self.settings = settings
         self._store = store
-        advice = None if settings.batch else getattr(engine, "batch_width", None)
-        self._waiting = BatchQueue(max(1, settings.batch or engine.info.batch), recipe.scale, settings.linger, advice)
+        self._waiting = queue_for(engine, recipe.scale, settings.batch, settings.linger)
         self.calls = EngineRunner(engine, self._waiting, settings.gauge, engine.info.pads_on(settings.device))
         self._encoder = ResultEncoder(recipe, settings.codec, settings.device)
         self._pending: dict[str, Future[Served]] = {}
@@ -152,10 +151,6 @@ class SRService:
     def queued(self) -> int:
         """Images that wait to be given to the engine."""
         return len(self._waiting)
-
-    def width(self, shape: Shape) -> int:
-        """Images of a shape in one engine call: fixed by the shape, unless memory runs out."""
-        return self._waiting.width(shape)
 
     def has(self, name: str) -> bool:
         """Whether the store has an entry, which then need not be asked for."""

@@ -19,6 +19,12 @@ from .windows import Windows
 WINDOWS_AT_ONCE = 4
 """The most windows that are predicted together: enough to fill a GPU, and no more memory than that takes."""
 
+FULL_CELLS = 65536
+"""Cells of latents, each counted twice where there is guidance, that just fill an H100 without windows: 8 images of
+64x64. An estimate, not measured. Of those 8, the matrix products at 16x16 cells, which hold a third of the work, are
+320 tiles of 128x128 on 132 processors: 2.4 rounds, done in 3. Twice as many images would make an image about 5 %
+cheaper, and an image without company twice as dear; half as many, about 8 % dearer."""
+
 Predict = Callable[..., Tensor]
 """(latent, control, *Conditioning of the UNet, *Conditioning of the ControlNet) → noise; all tensors."""
 
@@ -80,6 +86,11 @@ class Sampler:
     def is_guided(self) -> bool:
         """Whether each image is predicted twice, with its own and with the negative prompt."""
         return self.guidance > 1
+
+    def width(self, height: int, width: int, windows: Windows | None) -> int:
+        """How many latents of a size fill a GPU together; one alone does where it is divided into windows."""
+        rows = 2 if self.is_guided else 1
+        return 1 if windows else max(1, FULL_CELLS // (rows * height * width))
 
     def predict(self, latent: Tensor, control: Tensor, *tensors: Tensor) -> Tensor:
         """`denoiser.predict_noise`, of tensors alone: those of the UNet's `Conditioning`, then the ControlNet's."""

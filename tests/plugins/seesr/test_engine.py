@@ -81,6 +81,16 @@ def test_every_image_s_tags_prompt_and_way_of_computing_are_in_its_record(recipe
     assert sorted(record["notes"]["network"] for record in records) == [[64, 80], [64, 80], [80, 80]]
 
 
+def test_on_a_cpu_images_go_one_by_one_and_on_a_gpu_by_shape(open_changed):
+    engine = open_changed(**{"options.process_size": 512})
+    assert engine.batch_width(64, 64) == 1
+    engine._one_by_one = False  # as on a GPU
+    assert engine.batch_width(64, 64) == 1, "windows of 24 cells"
+    engine = open_changed(**{"options.process_size": 512, "tiling": None})
+    engine._one_by_one = False
+    assert engine.batch_width(64, 64) == 8
+
+
 def test_a_failure_of_one_image_does_not_touch_the_others(open_changed, make_image):
     narrow = open_changed(tiling="8/7")
     (outcome,) = narrow.upscale(to_batch([make_image(8, 40)]), [1])

@@ -246,3 +246,24 @@ def test_half_precision_stays_near(precision, least, ready, golden_networks):
     far = (made.image - exact.image).abs() * 255
     assert far.max() > 0
     assert (far < 1.5).float().mean() > least
+
+
+@pytest.mark.parametrize(
+    ("guidance", "size", "width"),
+    [
+        (5.5, (128, 128), 8),
+        (5.5, (20, 25), 6),  # enlarged to 512x640 first
+        (5.5, (190, 190), 3),
+        (5.5, (200, 200), 1),  # in windows
+        (5.5, (128, 1500), 1),
+        (1.0, (128, 128), 16),
+        (1.0, (190, 190), 7),
+    ],
+)
+def test_a_batch_is_as_wide_as_its_shape_needs_to_fill_a_gpu(guidance, size, width, ready):
+    chosen = replace(BASE, process_size=512, guidance=guidance, tiling=Tiling(size=96, overlap=4))
+    assert Pipeline(ready, chosen, CPU).width(*size) == width
+
+
+def test_what_cannot_be_tiled_is_a_batch_of_its_own(ready):
+    assert Pipeline(ready, replace(BASE, tiling=Tiling(size=8, overlap=6)), CPU).width(8, 40) == 1
