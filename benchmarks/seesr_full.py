@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from srcache_plugins.seesr.loading import DTYPES, Networks
+from srcache_plugins.seesr.networks.convolutions import make_exact
 from srcache_plugins.seesr.networks.denoiser import ControlNet, UNet
 from srcache_plugins.seesr.networks.stock import known_settings, load_controlnet, load_unet, with_image_transformers
 from srcache_plugins.seesr.networks.tagger import Tagger, load_tagger, published_shapes
@@ -141,7 +142,7 @@ def own_networks(stock: StockNetworks, where: Placement) -> tuple[UNet, ControlN
     """The project's own UNet and ControlNet over the same modules, which are moved to the layout of the placement."""
     unet, controlnet = UNet(stock.unet), ControlNet(stock.controlnet, 1.0)
     for network in (unet, controlnet):
-        network.to(device=where.device, memory_format=where.layout).eval()  # type: ignore[call-overload]
+        make_exact(network).to(device=where.device, memory_format=where.layout).eval()
     return unet, controlnet
 
 

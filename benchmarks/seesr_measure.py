@@ -52,7 +52,7 @@ def make_engine(networks: Networks, settings: Settings, kind: str, device: torch
     engine = object.__new__(SeeSR)
     with torch.inference_mode():
         engine._pipeline = Pipeline(networks, settings, device, kind, wrapper(kind, device))
-    engine._one_by_one = device.type == "cpu"
+    engine._device, engine._one_by_one = str(device), device.type == "cpu"
     return engine
 
 

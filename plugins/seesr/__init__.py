@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srcache.engine.interface import EngineInfo, Failure, Option, Setup, Upscaled
+from srcache.engine.running import on_device
 from srcache.errors import EngineError, needs_extra
 
 if TYPE_CHECKING:
@@ -58,9 +59,10 @@ class SeeSR:
     def __init__(self, setup: Setup) -> None:
         _check_options(setup)
         _require_packages()
-        self._pipeline = _open_pipeline(setup)
+        with on_device(setup.device):
+            self._pipeline = _open_pipeline(setup)
         self.mode = self._pipeline.mode
-        self._one_by_one = setup.device.startswith("cpu")
+        self._device, self._one_by_one = setup.device, setup.device.startswith("cpu")
 
     @staticmethod
     def make_weights(name: str, folder: Path) -> None:
@@ -83,8 +85,7 @@ class SeeSR:
         import torch
 
         size = 1 if self._one_by_one else max(1, len(images))
-        exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-        with torch.inference_mode(), exact:
+        with torch.inference_mode(), on_device(self._device):
             return [
                 outcome
                 for start in range(0, len(images), size)
@@ -100,9 +101,10 @@ class SeeSR:
         from .memory import predicted_memory
 
         pipeline, count = self._pipeline, 1 if self._one_by_one else batch
-        found = predicted_memory(
-            pipeline.networks, pipeline.settings, (height, width), count, in_graphs=pipeline.in_graphs
-        )
+        with on_device(self._device):
+            found = predicted_memory(
+                pipeline.networks, pipeline.settings, (height, width), count, in_graphs=pipeline.in_graphs
+            )
         return found.total - found.weights
 
 

@@ -10,6 +10,7 @@ import torch
 from srcache.errors import WeightsError
 
 from .checkpoints import made_from, read_json, read_shapes, read_tensors, require_settings
+from .networks.convolutions import make_exact
 from .sampling.schedule import require_schedule
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ def _tagger_config(parts: Mapping[str, Path]) -> dict[str, Any] | None:
 
 
 def _to_device(network: Any, how: Loading) -> Any:
-    return network.to(device=how.device, memory_format=_layout(how)).eval()
+    return make_exact(network).to(device=how.device, memory_format=_layout(how)).eval()
 
 
 def _layout(how: Loading) -> torch.memory_format:

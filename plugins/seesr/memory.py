@@ -114,13 +114,12 @@ class Ledger(TorchDispatchMode):
         self.live = self.peak = self.inner = self.peak_inner = self.inputs = 0
         self._known: set[int] = set()
         self._layouts: Any = WeakIdKeyDictionary()
-        self._held: tuple[Tensor, ...] = ()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func is torch.ops.aten._to_copy.default:
             found = self._copy(func, args[0], kwargs)
-        elif func is torch.ops.aten.convolution.default:
+        elif func in (torch.ops.aten.convolution.default, torch.ops.aten._convolution.default):
             found = self._convolution(func(*args, **kwargs), *args[:2])
         else:
             found = func(*args, **kwargs)
@@ -144,7 +143,7 @@ class Ledger(TorchDispatchMode):
         self.peak = max(self.peak, self.live + size)
 
     def recorded_call(self, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        """`function` as a recorded call: what it needs within is counted apart, and its last inputs are kept alive."""
+        """`function` as a recorded call: what it needs within, and copies of its inputs, are counted apart."""
 
         def run(*tensors: Tensor) -> Tensor:
             before, peak = self.live, self.peak
@@ -152,7 +151,7 @@ class Ledger(TorchDispatchMode):
             found = function(*tensors)
             self.inner, self.peak_inner = max(self.inner, self.peak - before), max(self.peak_inner, self.peak)
             self.inputs = max(self.inputs, sum(tensor.nbytes for tensor in tensors))
-            self.peak, self._held = max(peak, self.live), tensors
+            self.peak = max(peak, self.live)
             return found
 
         return run

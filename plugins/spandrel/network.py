@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from srcache.engine.interface import Failure, Setup, Upscaled
+from srcache.engine.running import allow_many_shapes, on_device
 from srcache.engine.tiles import upscale_tiled
 from srcache.errors import EngineError, needs_extra
 
@@ -58,12 +59,19 @@ class SpandrelNetwork:
         self._model.to(self._device, self._dtype).eval()
         if self._device.type == "cuda":
             self._model.model.to(memory_format=torch.channels_last)
+        self._place, self._compiled = setup.device, setup.compiled
         if setup.compiled:
-            self._model.model.compile()
+            self._model.model.compile(dynamic=False)  # each shape by itself, whatever shapes came before it
         self.draws = False
 
     def upscale(self, images: "Tensor", seeds: Sequence[int]) -> list[Upscaled | Failure]:
         """Float tensor (N, 3, H, W) in [0, 1] and a seed for each image → one outcome per image."""
+        if self._compiled:
+            allow_many_shapes()
+        with on_device(self._place):
+            return self._outcomes(images, seeds)
+
+    def _outcomes(self, images: "Tensor", seeds: Sequence[int]) -> list[Upscaled | Failure]:
         if not self.draws:
             before = self._generators()
             outcomes = self._run(images)

@@ -5,6 +5,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from srcache.engine.interface import EngineInfo, Setup, SREngine
+from srcache.engine.running import on_device
 from srcache.errors import EngineError
 
 GROUP = "srcache.engines"
@@ -43,5 +44,6 @@ def open_engine(name: str, setup: Setup) -> SREngine:
         EngineError: no such engine, or it refuses the setup.
     """
     build: Any = find_engine(name)
-    engine: SREngine = build(replace(setup, options=build.info.resolved(setup.options)))
+    with on_device(setup.device):
+        engine: SREngine = build(replace(setup, options=build.info.resolved(setup.options)))
     return engine

@@ -22,6 +22,7 @@ from torch.nn import functional
 from srcache.errors import WeightsError
 
 from ..checkpoints import fit
+from .convolutions import make_exact
 from .lora import UNUSED, merge_dape
 
 TAGS = Path(__file__).with_name("tags.json")
@@ -233,7 +234,7 @@ def load_tagger(
         network = TaggerNetwork(size)
     fit(network, {_timm_name(name): tensor for name, tensor in tensors.items()}, "RAM", _SURPLUS)
     _fill_buffers(network.visual_encoder, size)
-    network.float().eval().requires_grad_(False)
+    make_exact(network).float().eval().requires_grad_(False)
     with torch.no_grad():
         network.prepare_labels()
     return Tagger(network, names, thresholds, antialias)

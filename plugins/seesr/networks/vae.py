@@ -15,6 +15,7 @@ from srcache.errors import EngineError, WeightsError
 
 from ..checkpoints import fit
 from ..geometry import CELL
+from .convolutions import make_exact
 from .vae_steps import Step, decoder_steps, encoder_steps
 from .vae_tiles import assemble, cut, lay_out, run_tiles
 
@@ -186,7 +187,7 @@ def load_autoencoder(
     with torch.device("meta"):
         model = AutoencoderKL(**settings)
     fit(model, _with_new_names(tensors), "the VAE's checkpoint")
-    model.requires_grad_(False).eval()
+    make_exact(model).requires_grad_(False).eval()
     factor = float(config.get("scaling_factor", SCALING_FACTOR))
     return Autoencoder(model, factor, (encoder_tile, decoder_tile), park)
 

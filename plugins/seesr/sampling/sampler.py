@@ -63,20 +63,23 @@ class WindowPart:
 class Sampler:
     """Denoises latents: SeeSR's two networks with the schedule and the guidance of a recipe.
 
-    `run` does what `predict` does, and may be replaced by something that does it faster.
-
     Args:
         unet: and `controlnet`, on one device, in one dtype.
         schedule: the steps.
         guidance: above 1, predictions are guided away from the negative prompt.
         negative: (1, 77, C), the embedding of that prompt.
+
+    Attributes:
+        predict: `denoiser.predict_noise`, of tensors alone. It knows the networks but not the sampler, so that what is
+            made of it (a recording, compiled code) keeps nothing alive that keeps it alive.
+        run: does the same, and may be replaced by something that does it faster.
     """
 
     def __init__(
         self, unet: UNet, controlnet: ControlNet, schedule: Schedule, guidance: float, negative: Tensor
     ) -> None:
         self.networks, self.schedule, self.guidance = (unet, controlnet), schedule, guidance
-        self.run: Predict = self.predict
+        self.predict = self.run = _prediction(unet, controlnet, guidance)
         self._dtype, self._device = unet.conv_in.weight.dtype, unet.conv_in.weight.device
         timesteps = [step.timestep for step in schedule.steps]
         self._times = [network.times(timesteps) for network in self.networks]
@@ -91,11 +94,6 @@ class Sampler:
         """How many latents of a size fill a GPU together; one alone does where it is divided into windows."""
         rows = 2 if self.is_guided else 1
         return 1 if windows else max(1, FULL_CELLS // (rows * height * width))
-
-    def predict(self, latent: Tensor, control: Tensor, *tensors: Tensor) -> Tensor:
-        """`denoiser.predict_noise`, of tensors alone: those of the UNet's `Conditioning`, then the ControlNet's."""
-        both = Conditioning(*tensors[:3]), Conditioning(*tensors[3:])
-        return predict_noise(*self.networks, latent, control, both, self.guidance)
 
     def sample(
         self, control_images: Tensor, prompts: Prompts, start: Tensor, noise: Noise, windows: Windows | None
@@ -156,6 +154,14 @@ class Sampler:
 
     def _to_device(self, tensor: Tensor) -> Tensor:
         return tensor.to(self._device, self._dtype)
+
+
+def _prediction(unet: UNet, controlnet: ControlNet, guidance: float) -> Predict:
+    def predict(latent: Tensor, control: Tensor, *tensors: Tensor) -> Tensor:
+        both = Conditioning(*tensors[:3]), Conditioning(*tensors[3:])
+        return predict_noise(unet, controlnet, latent, control, both, guidance)
+
+    return predict
 
 
 def _rows_of_part(tables: list[Tensor], part: WindowPart) -> list[Tensor]:

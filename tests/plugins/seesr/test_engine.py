@@ -1,8 +1,10 @@
 """SeeSR as an engine: what it promises, what it refuses, and its way into a cache; on the small networks."""
 
+import gc
 import json
 import sys
-from functools import cache
+import weakref
+from functools import cache, partial
 
 import caches
 import numpy as np
@@ -89,6 +91,24 @@ def test_on_a_cpu_images_go_one_by_one_and_on_a_gpu_by_shape(open_changed):
     engine = open_changed(**{"options.process_size": 512, "tiling": None})
     engine._one_by_one = False
     assert engine.batch_width(64, 64) == 8
+
+
+def test_an_engine_leaves_the_process_s_settings_alone_and_goes_at_once(recipe, make_image, monkeypatch):
+    def refused(*_, **__):
+        raise AssertionError("cuDNN's settings are those of the process")
+
+    monkeypatch.setattr(torch.backends.cudnn, "set_flags", refused)
+    engine = open_engine("seesr", recipe.setup("cpu"))
+    engine.upscale(to_batch([make_image(16, 16)]), [1])
+    networks = engine._pipeline.networks
+    modules = [networks.unet, networks.controlnet, networks.vae._decoder, networks.text.model, networks.tagger.network]
+    weights = [weakref.ref(next(module.parameters())) for module in modules]
+    gc.disable()
+    try:
+        del engine, networks, modules
+        assert [weight() for weight in weights] == [None] * 5, "its memory is free when it is dropped, not later"
+    finally:
+        gc.enable()
 
 
 def test_a_failure_of_one_image_does_not_touch_the_others(open_changed, make_image):
@@ -185,3 +205,14 @@ def test_defaults_are_the_reference_s():
         "parity": False,
     }, "a released default never changes: it is in the fingerprint of every cache that was made with it"
     assert json.loads(json.dumps(released)) == released
+
+
+@pytest.mark.slow
+def test_a_compiled_fill_takes_any_number_of_shapes(recipe, make_image, monkeypatch, tmp_path):
+    """torch's limit of eight compilations is by thread, and the service's thread is not the one that opens the engine."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiled"))
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    for number in range(10):
+        Image.fromarray(make_image(16, 16 + 2 * number, number)).save(tmp_path / f"{number}.png")
+    report = fill(scan(tmp_path), recipe, tmp_path / "cache", FillSettings(device="cpu", compiled=True))
+    assert (report.added, report.failed, report.mode) == (10, {}, "compiled")

@@ -69,7 +69,7 @@ def test_a_recorded_call_keeps_its_peak_and_its_inputs():
         result = ledger.recorded_call(act)(given)
         assert (ledger.inner, ledger.inputs, ledger.peak_inner) == (4000 + 400, 400, 400 + 4400)
         del given
-        assert ledger.live == 800, "the recording still refers to its last inputs"
+        assert ledger.live == 400, "the recording has copies of its inputs, and does not refer to them"
         assert ledger.peak == 800
         assert result.shape == (100,)
 
