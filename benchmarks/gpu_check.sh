@@ -186,7 +186,7 @@ from srcache_plugins.seesr.loading import DTYPES, Loading, load_networks
 from srcache_plugins.seesr.networks.stock import load_controlnet, load_unet
 from srcache_plugins.seesr.sampling.sampler import Prompts
 from srcache_plugins.seesr.sampling.windows import lay_windows
-if os.environ["DRY"] == "imports": P.Pipeline._sample, P.Pipeline.upscale, P.Noise, P.Settings; sys.exit()
+if os.environ["DRY"] == "imports": P.Pipeline.sample, P.Pipeline.upscale, P.NoiseSource, P.Settings; sys.exit()
 D = torch.device(os.environ["DEVICE"]); cuda = D.type == "cuda"; bad = 0
 @cache
 def networks(dtype, scale, tiles, antialias):
@@ -216,10 +216,9 @@ def loop(kind, name):
     found = {}
     for mode in ("eager", "recorded") if cuda else ("eager",):
         stand = SimpleNamespace(unet=nets.unet, controlnet=nets.controlnet, vae=nets.vae, text=SimpleNamespace(encode=lambda texts: negative.to(D)), scheduler=meta["scheduler"])
-        pipe = P.Pipeline(stand, settings(kind, steps=call["steps"], guidance=call["guidance"], start=call["start_point"], tiling=tiling), D, mode, GraphedCallable if mode == "recorded" else None)
-        kept = P.Noise; P.Noise = lambda *_, **__: RecordedNoise([x.to(D) for x in (t["rand.initial"], *t["rand.steps"])], t["rand.posterior"].to(D) if "rand.posterior" in t else None)
-        try: found[mode] = pipe._sample(t["in.image"].permute(2, 0, 1)[None].to(D), Prompts(positive.to(D), t["in.ram_embeds"].to(D)), [0], windows) * nets.vae.scaling_factor
-        finally: P.Noise = kept
+        noise = RecordedNoise([x.to(D) for x in (t["rand.initial"], *t["rand.steps"])], t["rand.posterior"].to(D) if "rand.posterior" in t else None)
+        pipe = P.Pipeline(stand, settings(kind, steps=call["steps"], guidance=call["guidance"], start=call["start_point"], tiling=tiling), D, mode, GraphedCallable if mode == "recorded" else None, lambda *_: noise)
+        found[mode] = pipe.sample(t["in.image"].permute(2, 0, 1)[None].to(D), Prompts(positive.to(D), t["in.ram_embeds"].to(D)), [0], windows) * nets.vae.scaling_factor
     wanted = t["expect.latents_per_step"][-1]; away = ((found["eager"].cpu() - wanted).abs().max() / t["expect.latents_per_step"].abs().max()).item(); most = meta["tolerance"]["latents_rel_to_max"]
     same = "" if not cuda else f"; recorded {'same bits' if torch.equal(found['eager'], found['recorded']) else 'OTHER bits by %.2g' % (found['eager'] - found['recorded']).abs().max().item()}"
     report(kind, name, f"last latent {away:.2g} of the largest ({most:.2g} allowed on a CPU){same}", (kind != "fp32" or away <= 4 * most) and "OTHER" not in same)
@@ -227,10 +226,9 @@ def complete(kind, name):
     meta, t = case(name); g = meta["args"]
     nets = loaded(meta["scheduler"], DTYPES[kind], g["conditioning_scale"], (g["vae_encoder_tile_px"], g["vae_decoder_tile_latent"]), g["ram_resize_antialias"])
     chosen = settings(kind, scale=g["upscale"], process_size=g["process_size"], steps=g["num_inference_steps"], guidance=g["guidance_scale"], start=g["start_point"], prompt=g["user_prompt"], added_prompt=g["added_prompt"], negative_prompt=meta["negative_prompt"], tiling=Tiling(size=g["latent_tile"], overlap=g["latent_overlap"]), color_fix=g["align_method"])
-    pipe = P.Pipeline(nets, chosen, D, "recorded", GraphedCallable if cuda else None)
-    kept = P.Noise; P.Noise = lambda *_, **__: RecordedNoise([x.to(D) for x in (t["rand.initial"], *t["rand.steps"])], t["rand.posterior"].to(D))
-    try: (made,) = pipe.upscale(t["in.image_uint8"].permute(2, 0, 1)[None].float() / 255, [g["seed"]])
-    finally: P.Noise = kept
+    noise = RecordedNoise([x.to(D) for x in (t["rand.initial"], *t["rand.steps"])], t["rand.posterior"].to(D))
+    pipe = P.Pipeline(nets, chosen, D, "recorded", GraphedCallable if cuda else None, lambda *_: noise)
+    (made,) = pipe.upscale(t["in.image_uint8"].permute(2, 0, 1)[None].float() / 255, [g["seed"]])
     if isinstance(made, Failure): return report(kind, name, repr(made), False)
     away = ((made.image * 255).round().permute(1, 2, 0) - t["expect.out_uint8"].float()).abs()
     report(kind, name, f"prompt {'same' if made.notes['prompt'] == meta['prompt'] else 'OTHER: ' + made.notes['prompt']}; values within 1: {100 * (away <= 1).float().mean():.2f} %, largest {away.max():.0f} of {meta['tolerance']['out_uint8_max']}; decoded in {made.notes['decoded_in']}", (kind != "fp32" or away.max() <= meta["tolerance"]["out_uint8_max"]) and made.notes["prompt"] == meta["prompt"])

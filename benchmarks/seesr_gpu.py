@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from srcache_plugins.seesr.loading import Networks
-from srcache_plugins.seesr.memory import Memory, predicted_memory
+from srcache_plugins.seesr.memory import Memory, MemoryPredictor
 from srcache_plugins.seesr.sampling.schedule import make_schedule
 from srcache_plugins.seesr.sampling.windows import Windows, lay_windows
 from torch import Tensor
@@ -154,7 +154,8 @@ class CaseRunner:
         """What the batch should take, the inner call recorded as on a GPU."""
         settings = self.shape.settings(self.run)
         batch = 1 if self.run.device.type == "cpu" else self.shape.batch
-        return predicted_memory(self.networks, settings, self.shape.size, batch, in_graphs=self.shape.kind != "eager")
+        predictor = MemoryPredictor(self.networks, settings, in_graphs=self.shape.kind != "eager")
+        return predictor.predicted(*self.shape.size, batch)
 
     def reference(self) -> Callable[[], None]:
         """One image in the reference way, on modules of its own."""

@@ -15,6 +15,7 @@ from srcache.errors import EngineError, needs_extra
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from .memory import MemoryPredictor
     from .pipeline import Settings
 
 OPTIONS = {
@@ -63,6 +64,7 @@ class SeeSR:
             self._pipeline = _open_pipeline(setup)
         self.mode = self._pipeline.mode
         self._device, self._one_by_one = setup.device, setup.device.startswith("cpu")
+        self._memory: MemoryPredictor | None = None
 
     @staticmethod
     def make_weights(name: str, folder: Path) -> None:
@@ -98,13 +100,13 @@ class SeeSR:
 
     def predicted_memory(self, height: int, width: int, batch: int) -> int:
         """Bytes that a call takes beside the weights, for LR images of a size; how it is found is in `memory`."""
-        from .memory import predicted_memory
+        from .memory import MemoryPredictor
 
-        pipeline, count = self._pipeline, 1 if self._one_by_one else batch
         with on_device(self._device):
-            found = predicted_memory(
-                pipeline.networks, pipeline.settings, (height, width), count, in_graphs=pipeline.in_graphs
-            )
+            if self._memory is None:
+                pipeline = self._pipeline
+                self._memory = MemoryPredictor(pipeline.networks, pipeline.settings, in_graphs=pipeline.in_graphs)
+            found = self._memory.predicted(height, width, 1 if self._one_by_one else batch)
         return found.total - found.weights
 
 

@@ -124,7 +124,7 @@ class Autoencoder:
             raise EngineError(f"the VAE takes images with sides that are multiples of {CELL}, but got {height}x{width}")
         half = _Half(self._encoder, encoder_steps, self._encoder_tile, ENCODER_PAD, Fraction(1, CELL))
         ready = self._prepared(images, self._encoder)
-        return torch.cat([self._after(half.run(one, self.park)).float() for one in ready])
+        return self._one_by_one(ready, lambda one: self._after(half.run(one, self.park)).float())
 
     def decode(self, latents: Tensor) -> Tensor:
         """Images from latents.
@@ -150,7 +150,12 @@ class Autoencoder:
 
     def _decode(self, latents: Tensor, before: Any, decoder: Any) -> Tensor:
         half = _Half(decoder, decoder_steps, self._decoder_tile, DECODER_PAD, Fraction(CELL))
-        return torch.cat([half.run(before(one), self.park).float() for one in self._prepared(latents, decoder)])
+        ready = self._prepared(latents, decoder)
+        return self._one_by_one(ready, lambda one: half.run(before(one), self.park).float())
+
+    def _one_by_one(self, ready: list[Tensor], act: Callable[[Tensor], Tensor]) -> Tensor:
+        """The results of all images of a batch, one after the other."""
+        return torch.cat([act(one) for one in ready])
 
     def _prepared(self, batch: Tensor, network: Any) -> list[Tensor]:
         """The images of a batch, one by one, as a network takes them."""

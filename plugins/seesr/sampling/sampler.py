@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..geometry import CELL
 from ..networks.denoiser import Conditioning, ControlNet, UNet, predict_noise
-from .noise import Noise
+from .noise import NoiseSource
 from .schedule import Schedule
 from .windows import Windows
 
@@ -96,7 +96,7 @@ class Sampler:
         return 1 if windows else max(1, FULL_CELLS // (rows * height * width))
 
     def sample(
-        self, control_images: Tensor, prompts: Prompts, start: Tensor, noise: Noise, windows: Windows | None
+        self, control_images: Tensor, prompts: Prompts, start: Tensor, noise: NoiseSource, windows: Windows | None
     ) -> Tensor:
         """Denoise a batch.
 

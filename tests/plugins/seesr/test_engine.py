@@ -209,7 +209,7 @@ def test_defaults_are_the_reference_s():
 
 @pytest.mark.slow
 def test_a_compiled_fill_takes_any_number_of_shapes(recipe, make_image, monkeypatch, tmp_path):
-    """torch's limit of eight compilations is by thread, and the service's thread is not the one that opens the engine."""
+    """torch limits compilations by thread, and the service's thread is not the one that opens the engine."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiled"))
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
     for number in range(10):

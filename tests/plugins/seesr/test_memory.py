@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 from seesr_fixtures import SETTINGS
-from srcache_plugins.seesr.memory import Ledger, predicted_memory
+from srcache_plugins.seesr.memory import Ledger, MemoryPredictor
 from srcache_plugins.seesr.pipeline import Pipeline
 from torch.nn import functional
 
@@ -12,7 +12,7 @@ SMALL = replace(SETTINGS, process_size=64, steps=3)
 
 
 def predicted(networks, size=(16, 16), batch=1, in_graphs=False, **changes):
-    return predicted_memory(networks, replace(SMALL, **changes), size, batch, in_graphs=in_graphs)
+    return MemoryPredictor(networks, replace(SMALL, **changes), in_graphs=in_graphs).predicted(*size, batch)
 
 
 def empty(*shape, dtype=torch.float32):
