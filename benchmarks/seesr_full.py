@@ -55,11 +55,15 @@ class StockNetworks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """The device and precision of networks; with `like_cuda` they are laid out as on a GPU, whatever the device."""
+    """The device and precision of networks; with `like_cuda` they are laid out as on a GPU, whatever the device.
+
+    `park` is that of the VAE there.
+    """
 
     device: torch.device
     precision: str
     like_cuda: bool
+    park: bool | None = None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -155,7 +159,7 @@ def autoencoder(sizes: Sizes, where: Placement, *, tiles: tuple[int, int] = (102
         _random_tensors(shapes, where.device, where.dtype),
         encoder_tile=tiles[0],
         decoder_tile=tiles[1],
-        park=where.like_cuda,
+        park=where.park if where.like_cuda else False,
     )
     return vae.to(where.device, where.dtype, where.layout)
 
@@ -171,12 +175,26 @@ def text_encoder(sizes: Sizes, where: Placement) -> TextEncoder:
         return load_text_encoder(sizes.text, tensors, *files, where.dtype, width).to(where.device)
 
 
+TAGS = 10
+"""About as many as RAM finds in a photograph."""
+
+
+class _TenTags(Tagger):
+    """A tagger that tells the likeliest tags: of random weights, thresholds would let through none or thousands."""
+
+    def chosen(self, probabilities: Tensor) -> Tensor:
+        best = probabilities.topk(min(TAGS, probabilities.shape[1]), dim=1).indices
+        return torch.zeros_like(probabilities, dtype=torch.bool).scatter_(1, best, True)
+
+
 def tagger(sizes: Sizes, where: Placement) -> Tagger:
-    """RAM with additions of zeros, in float32."""
+    """RAM with additions of zeros, in float32; it tells as many tags as the real one does."""
     shapes = published_shapes(sizes.ram)
     ram = _random_tensors(shapes, where.device, torch.float32)
     dape = {name: torch.zeros(shape, device=where.device) for name, shape in lora_shapes(shapes).items()}
-    return load_tagger(ram, dape, sizes.ram, sizes.tags).to(where.device)
+    made = load_tagger(ram, dape, sizes.ram, sizes.tags).to(where.device)
+    made.__class__ = _TenTags
+    return made
 
 
 def _shapes(model: nn.Module) -> Shapes:

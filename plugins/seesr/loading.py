@@ -166,7 +166,7 @@ def _load_vae(parts: Mapping[str, Path], how: Loading) -> "Autoencoder":
             read_tensors(parts["vae"], torch.float32),
             encoder_tile=how.encoder_tile,
             decoder_tile=how.decoder_tile,
-            park=how.device.type != "cpu",
+            park=False if how.device.type == "cpu" else None,
         )
     return vae.to(how.device, how.dtype, _layout(how))
 

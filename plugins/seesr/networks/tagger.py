@@ -103,8 +103,12 @@ class Tagger:
         """
         with torch.autocast(images.device.type, enabled=False):
             embeds = self.network.embeds(self.prepared(images))
-            chosen = self.network.logits(embeds).sigmoid() > self._thresholds
+            chosen = self.chosen(self.network.logits(embeds).sigmoid())
         return [", ".join(compress(self._tags, row)) for row in chosen.tolist()], embeds
+
+    def chosen(self, probabilities: Tensor) -> Tensor:
+        """Which tags are assigned, of (N, tags) probabilities."""
+        return probabilities > self._thresholds
 
     def prepared(self, images: Tensor) -> Tensor:
         """Images in [0, 1], resized to the network's square whatever their shape, and normalised."""

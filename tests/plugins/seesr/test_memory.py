@@ -92,7 +92,8 @@ def test_a_prediction_is_what_torch_allocates(tiny_networks):
     with torch.inference_mode():
         pipeline.upscale(images, [0])
         gc.collect()
-        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiler:
+        kinds = [torch.profiler.ProfilerActivity.CPU]
+        with torch.profiler.profile(activities=kinds, profile_memory=True, acc_events=True) as profiler:
             pipeline.upscale(images, [0])
     events = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
     live = peak = 0
