@@ -146,10 +146,12 @@ def spans_of(act: Callable[[], object], device: torch.device) -> list[Span]:
         synchronise(device)
     wanted = DeviceType.CUDA if device.type == "cuda" else DeviceType.CPU
     events = profiler.profiler.kineto_results.events()  # `profiler.events()` takes minutes for a whole call
+    ran = [each for each in events if each.device_type() == wanted and each.duration_ns() > 0]
+    begin = min((each.start_ns() for each in ran), default=0)  # nanoseconds since 1970 are too many for a float
+    starts = [each.start_ns() - begin for each in ran]
     return [
-        (event.name(), event.start_ns() / 1000, (event.start_ns() + event.duration_ns()) / 1000)
-        for event in events
-        if event.device_type() == wanted and event.duration_ns() > 0 and event.name() != "[memory]"
+        (each.name(), start / 1000, (start + each.duration_ns()) / 1000)
+        for each, start in zip(ran, starts, strict=True)
     ]
 
 

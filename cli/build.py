@@ -145,7 +145,7 @@ def _scan(src: Place, rehash: bool, task: _Task) -> "Catalog":
     from srcache.fill.settings import for_several, require_devices
 
     if len(task.devices) > 1:
-        require_devices(task.devices)
+        require_devices(task.devices, task.recipe)
     if task.settings.part is not None or len(task.devices) > 1:
         for_several(task.cache, task.settings)
     if task.settings.part is not None:

@@ -40,6 +40,7 @@ class Compact:
         precisions=("fp32", "bf16"),
         pads_on_cpu=False,
         batch=16,
+        devices=("cpu", "cuda", "mps", "xpu"),
         weights=_weights_digest(),
         weights_licenses=("Apache-2.0",),
     )

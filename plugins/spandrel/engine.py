@@ -32,6 +32,7 @@ class Spandrel:
         tiles=True,
         pads_on_cpu=False,
         batch=8,
+        devices=("cpu", "cuda", "mps", "xpu"),
         weights_licenses=("as the checkpoint's author says",),
     )
 

@@ -11,6 +11,7 @@ from srcache.engine.tiles import upscale_tiled
 from srcache.errors import EngineError, needs_extra
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 PRECISIONS = ("fp32", "bf16", "fp16")
@@ -90,16 +91,27 @@ class SpandrelNetwork:
         """One image, with noise from its seed alone; the generators are left as they were."""
         import torch
 
-        with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
-            torch.manual_seed(seed)
+        before = self._generators()
+        torch.manual_seed(seed)
+        try:
             return self._run(image)[0]
+        finally:
+            torch.random.set_rng_state(before[0])
+            for state in before[1:]:
+                torch.get_device_module(self._device.type).set_rng_state(state, *self._numbered())
 
     def _generators(self) -> "list[Tensor]":
         """The states of the generators that a network may draw from."""
         import torch
 
-        on_device = [torch.cuda.get_rng_state(self._device)] if self._device.type == "cuda" else []
-        return [torch.random.get_rng_state(), *on_device]
+        states = [torch.random.get_rng_state()]
+        if self._device.type != "cpu":
+            states.append(torch.get_device_module(self._device.type).get_rng_state(*self._numbered()))
+        return states
+
+    def _numbered(self) -> "list[torch.device]":
+        """The device, for functions of torch that take it where there may be several of a kind."""
+        return [] if self._device.type == "mps" else [self._device]
 
     def _run(self, images: "Tensor") -> list[Upscaled | Failure]:
         ready = images.to(self._device, self._dtype)

@@ -45,6 +45,7 @@ class RealESRGAN:
         tiles=True,
         pads_on_cpu=False,
         batch=8,
+        devices=("cpu", "cuda", "mps", "xpu"),
         weights_licenses=("BSD-3-Clause (Real-ESRGAN); the package that carries them says MIT",),
     )
 

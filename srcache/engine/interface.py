@@ -71,6 +71,7 @@ class EngineInfo:
         loads: whether it runs a checkpoint that the recipe names instead (`Setup.weights`, a digest for
             `srcache.weights`).
         compiles: whether it makes use of `Setup.compiled`.
+        devices: the kinds of device that it runs on, by torch's names.
         code_license, weights_licenses: the licences of its code, and of the weights that it loads.
     """
 
@@ -89,6 +90,7 @@ class EngineInfo:
     weights: str | None = None
     loads: bool = False
     compiles: bool = False
+    devices: tuple[str, ...] = ("cpu", "cuda")
     code_license: str = "Apache-2.0"
     weights_licenses: tuple[str, ...] = ()
 

@@ -12,9 +12,8 @@ from srcache.catalog.rows import Catalog
 from srcache.engine.interface import SREngine
 from srcache.fill.feeding import FillCounts, FillJob, load_engine, start_service, submit_all
 from srcache.fill.plan import plan_only
-from srcache.fill.settings import FillSettings, for_several, kind_for, require_devices, require_possible
+from srcache.fill.settings import FillSettings, engine_device, for_several, kind_for, require_devices, require_possible
 from srcache.fill.shapes import CallCount, count_calls
-from srcache.machine import resolve_device
 from srcache.recipe.recipe import Recipe
 from srcache.service.runner import EngineRunner
 from srcache.stores import Store, open_store, store_kind
@@ -86,7 +85,7 @@ def estimate(
     """
     settings = settings or FillSettings()
     if len(devices) > 1:
-        require_devices(devices)
+        require_devices(devices, recipe)
     if settings.part is not None or len(devices) > 1:
         settings = for_several(cache, settings)
     if settings.part is not None:
@@ -131,7 +130,7 @@ def _probe(job: FillJob, found: FillEstimate) -> FillEstimate:
         size += sum(len(store.get(name) or b"") for name in store.names())
         failures += counts.failures
     seconds = time.perf_counter() - ready
-    pads = engine.info.pads_on(resolve_device(job.settings.device))
+    pads = engine.info.pads_on(engine_device(engine.info, job.settings.device))
     planned = count_calls(job.catalog, job.recipe, job.plan, engine, job.settings.batch, pads=pads)
     filled = planned.computed / planned.images if planned.images else 1.0
     return replace(

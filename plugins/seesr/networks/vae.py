@@ -71,7 +71,7 @@ class _Half:
     def widest(self) -> int:
         """A waiting tile's values for each cell of the input, at most: its state, and what was branched off."""
         channels = self.block.conv1.in_channels + self.block.conv1.out_channels
-        return int(channels * max(1, self.scale) ** 2)
+        return int(channels * max(Fraction(1), self.scale) ** 2)
 
     def run(self, image: Tensor, park: bool | None) -> Tensor:
         """One image (1, C, H, W), in one piece if it is not larger than one tile with its margins.
