@@ -30,6 +30,17 @@ OPTIONS = {
     "encoder_tile": Option(default=1024, help="pixels; larger images are encoded in tiles of this side"),
     "decoder_tile": Option(default=224, help="latent cells of 8 pixels; larger ones are decoded in tiles of this side"),
     "antialias": Option(default=False, help="smooth when the tagger's image is shrunk; as published: no"),
+    "solver": Option(
+        default="ddpm",
+        help="the authors' sampler, or DPM-Solver++, for which some 20 steps are enough",
+        choices=("ddpm", "dpm++"),
+        late=True,
+    ),
+    "guided_share": Option(
+        default=1.0,
+        help="the share of the steps, from the first on, that is guided; later ones take half as long",
+        late=True,
+    ),
     "parity": Option(default=False, help="noise as the authors' program draws it for the one image of a run"),
 }
 
@@ -135,6 +146,8 @@ def _check_options(setup: Setup) -> None:
         for name, least in (("steps", 1), ("process_size", 8 * setup.scale), ("encoder_tile", 64), ("decoder_tile", 8))
         if float(setup.options[name]) < least
     ]
+    if not 0 <= float(setup.options["guided_share"]) <= 1:
+        wrong.append(f"guided_share must be from 0 to 1, but is {setup.options['guided_share']}")
     if wrong:
         raise EngineError("options of seesr: " + "; ".join(wrong))
 
@@ -187,6 +200,8 @@ def _settings(setup: Setup) -> "Settings":
         added_prompt=str(options["added_prompt"]),
         negative_prompt=str(options["negative_prompt"]),
         parity=bool(options["parity"]),
+        solver=str(options["solver"]),
+        guided_share=float(options["guided_share"]),
         precision=setup.precision,
         tiling=setup.tiling,
         color_fix=setup.color_fix,

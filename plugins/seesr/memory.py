@@ -87,7 +87,8 @@ class MemoryPredictor:
     """
 
     def __init__(self, networks: "Networks", settings: "Settings", *, in_graphs: bool) -> None:
-        self._settings, self._in_graphs = replace(settings, steps=1), in_graphs
+        guided = 1.0 if settings.guided_share else 0.0
+        self._settings, self._in_graphs = replace(settings, steps=1, guided_share=guided), in_graphs
         self._known, self._shapes = dict[tuple[int, int, int], Memory](), _Shapes()
         with torch.inference_mode(False):
             self._twin = _on_meta(networks)

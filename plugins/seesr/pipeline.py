@@ -1,6 +1,7 @@
 """From LR images to SR images, a batch of one shape at a time: tag, prompt, sample, decode, mend the colours."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +18,12 @@ from .loading import Networks
 from .networks.text import prompt_text
 from .sampling.noise import Noise, NoiseSource, seed_of_reference
 from .sampling.sampler import Prompts, Sampler
-from .sampling.schedule import make_schedule
+from .sampling.schedule import Schedule, make_schedule
+from .sampling.solver import make_solver
 from .sampling.windows import Windows, lay_windows
+
+SOLVERS: dict[str, Callable[[Mapping[str, Any], int], Schedule]] = {"ddpm": make_schedule, "dpm++": make_solver}
+"""What makes the steps of a sampler, by the names that recipes give them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +41,8 @@ class Settings:
         negative_prompt: what to lead away from.
         parity: draw noise as the authors' program does for the one image of a run.
         precision: fp32, bf16 or fp16.
+        solver: `ddpm`, the authors', or `dpm++`.
+        guided_share: the share of the steps, from the first on, that is guided.
         tiling: windows of large latents, in cells of 8 pixels; None for latents in one piece.
         color_fix: adain, wavelet or None.
     """
@@ -52,6 +59,13 @@ class Settings:
     precision: str
     tiling: Tiling | None
     color_fix: str | None
+    solver: str = "ddpm"
+    guided_share: float = 1.0
+
+    @property
+    def guided_steps(self) -> int:
+        """How many of the first steps are guided."""
+        return math.ceil(self.guided_share * self.steps - 1e-9)
 
 
 class Pipeline:
@@ -81,9 +95,10 @@ class Pipeline:
     ) -> None:
         self.networks, self.settings, self._device, self.mode = networks, settings, device, mode
         self._noise = noise
-        schedule = make_schedule(networks.scheduler, settings.steps)
+        schedule = SOLVERS[settings.solver](networks.scheduler, settings.steps)
         negative = networks.text.encode([settings.negative_prompt])
-        self.sampler = Sampler(networks.unet, networks.controlnet, schedule, settings.guidance, negative)
+        denoisers = networks.unet, networks.controlnet
+        self.sampler = Sampler(*denoisers, schedule, settings.guidance, negative, settings.guided_steps)
         self.in_graphs = wrap is not None and device.type == "cuda"
         if wrap is not None:
             self.sampler.run = wrap(self.sampler.predict)

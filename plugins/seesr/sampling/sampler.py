@@ -5,7 +5,7 @@ device still computes the step before.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from torch import Tensor
 from ..geometry import CELL
 from ..networks.denoiser import Conditioning, ControlNet, UNet, predict_noise
 from .noise import NoiseSource
-from .schedule import Schedule
+from .schedule import Schedule, ScheduleStep
 from .windows import Windows
 
 WINDOWS_AT_ONCE = 4
@@ -59,6 +59,11 @@ class WindowPart:
     text: Tensor
     images: Tensor
 
+    def unguided(self) -> "WindowPart":
+        """The same without the rows of the negative prompt, which are the first half."""
+        rows = len(self.rows)
+        return replace(self, text=self.text[rows:], images=self.images[rows:])
+
 
 class Sampler:
     """Denoises latents: SeeSR's two networks with the schedule and the guidance of a recipe.
@@ -67,6 +72,7 @@ class Sampler:
         unet: and `controlnet`, on one device, in one dtype.
         schedule: the steps.
         guidance: above 1, predictions are guided away from the negative prompt.
+        guided_steps: how many of the first steps are guided; None for all.
         negative: (1, 77, C), the embedding of that prompt.
 
     Attributes:
@@ -76,8 +82,15 @@ class Sampler:
     """
 
     def __init__(
-        self, unet: UNet, controlnet: ControlNet, schedule: Schedule, guidance: float, negative: Tensor
+        self,
+        unet: UNet,
+        controlnet: ControlNet,
+        schedule: Schedule,
+        guidance: float,
+        negative: Tensor,
+        guided_steps: int | None = None,
     ) -> None:
+        self._guided_steps = len(schedule.steps) if guided_steps is None else guided_steps
         self.networks, self.schedule, self.guidance = (unet, controlnet), schedule, guidance
         self.predict = self.run = _prediction(unet, controlnet, guidance)
         self._dtype, self._device = unet.conv_in.weight.dtype, unet.conv_in.weight.device
@@ -111,13 +124,17 @@ class Sampler:
             Latents, float32 (B, 4, h, w), in the VAE's scaled units.
         """
         latent, parts = start, self._parts(control_images, windows)
-        tables = self._keys_and_values(prompts)
-        kept = _rows_of_part(tables, parts[0]) if len(parts) == 1 else None
+        tables, clean = self._keys_and_values(prompts), None
+        kept: list[Tensor] | None = None
         for number, step in enumerate(self.schedule.steps):
+            if self.is_guided and number == self._guided_steps:
+                parts, kept = [part.unguided() for part in parts], None
+            if kept is None and len(parts) == 1:
+                kept = _rows_of_part(tables, parts[0])
             pieces = windows.cut(latent) if windows else latent
             found = [self._predict_part(pieces, part, kept or _rows_of_part(tables, part), number) for part in parts]
             predicted = windows.averaged(torch.cat(found), *latent.shape[-2:]) if windows else found[0]
-            latent = latent * step.keep + predicted * step.remove + noise.draw() * step.add
+            latent, clean = _next(step, latent, predicted, noise, clean)
         return latent
 
     def _predict_part(self, pieces: Tensor, part: WindowPart, keys_values: list[Tensor], number: int) -> Tensor:
@@ -162,6 +179,18 @@ def _prediction(unet: UNet, controlnet: ControlNet, guidance: float) -> Predict:
         return predict_noise(unet, controlnet, latent, control, both, guidance)
 
     return predict
+
+
+def _next(
+    step: ScheduleStep, latent: Tensor, predicted: Tensor, noise: NoiseSource, clean: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """The latent after a step, and the clean one that the step estimates, if it does; `clean` is the last estimate."""
+    after = latent * step.keep + predicted * step.remove
+    if step.draws:
+        after = after + noise.draw() * step.add
+    if clean is not None and step.before:
+        after = after + clean * step.before
+    return after, None if step.estimate is None else latent * step.estimate[0] + predicted * step.estimate[1]
 
 
 def _rows_of_part(tables: list[Tensor], part: WindowPart) -> list[Tensor]:

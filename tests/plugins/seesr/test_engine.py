@@ -129,6 +129,7 @@ def test_the_seed_decides_and_parity_says_what_the_reference_would_need(open_cha
 
 
 CHANGED = {"guidance": 2, "conditioning_scale": 0.5, "start": "noise", "prompt": "a", "negative_prompt": "b"}
+CHANGED |= {"solver": "dpm++", "guided_share": 0.0}
 
 
 @pytest.mark.parametrize(("name", "changed"), [*CHANGED.items(), ("added_prompt", "c")])
@@ -160,12 +161,21 @@ def test_colour_fixes_and_precisions_are_other_recipes(fix, precision, recipe, e
         ({"options.encoder_tile": 100}, "multiples of 8"),
         ({"options.encoder_tile": 8}, "encoder_tile must be at least 64"),
         ({"options.decoder_tile": 0}, "decoder_tile must be at least"),
+        ({"options.guided_share": 1.5}, "guided_share must be from 0 to 1"),
+        ({"options.solver": "dpm++", "options.steps": 1000}, "must be from 1 to 999"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(changes, words):
     setup = load_recipe("seesr-tiny", {**QUICK, **changes}).setup("cpu")
     with pytest.raises(EngineError, match=words):
         open_engine("seesr", setup)
+
+
+def test_a_faster_way_is_another_recipe_and_its_default_is_none(recipe):
+    for changes in ({"options.solver": "dpm++"}, {"options.guided_share": 0.8}):
+        assert load_recipe("seesr-tiny", {**QUICK, **changes}).fingerprint != recipe.fingerprint
+    same = load_recipe("seesr-tiny", {**QUICK, "options.solver": "ddpm", "options.guided_share": 1})
+    assert same.fingerprint == recipe.fingerprint
 
 
 def test_options_of_another_kind_are_refused_with_the_recipe():
@@ -189,7 +199,7 @@ def test_a_missing_extra_is_named(package, recipe, monkeypatch, tmp_path):
 
 
 def test_defaults_are_the_reference_s():
-    released = {name: option.default for name, option in OPTIONS.items()}
+    released = {name: option.default for name, option in OPTIONS.items() if not option.late}
     assert released == {
         "steps": 50,
         "guidance": 5.5,
@@ -205,6 +215,10 @@ def test_defaults_are_the_reference_s():
         "parity": False,
     }, "a released default never changes: it is in the fingerprint of every cache that was made with it"
     assert json.loads(json.dumps(released)) == released
+    assert {name: option.default for name, option in OPTIONS.items() if option.late} == {
+        "solver": "ddpm",
+        "guided_share": 1.0,
+    }, "later ones compute by default what was computed before"
 
 
 @pytest.mark.slow

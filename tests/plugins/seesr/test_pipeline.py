@@ -277,5 +277,10 @@ def test_a_batch_is_as_wide_as_its_shape_needs_to_fill_a_gpu(guidance, size, wid
     assert Pipeline(ready, chosen, CPU).width(*size) == width
 
 
+@pytest.mark.parametrize(("share", "guided"), [(1.0, 50), (0.8, 40), (0.81, 41), (0.0, 0), (0.001, 1)])
+def test_a_share_of_the_steps_is_so_many(share, guided):
+    assert replace(BASE, steps=50, guided_share=share).guided_steps == guided
+
+
 def test_what_cannot_be_tiled_is_a_batch_of_its_own(ready):
     assert Pipeline(ready, replace(BASE, tiling=Tiling(size=8, overlap=6)), CPU).width(8, 40) == 1
