@@ -5,6 +5,7 @@ own. The way of an image through it is in `pipeline`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +70,7 @@ class SeeSR:
     )
 
     def __init__(self, setup: Setup) -> None:
+        setup = replace(setup, options=self.info.resolved(setup.options))
         _check_options(setup)
         _require_packages()
         with on_device(setup.device):
