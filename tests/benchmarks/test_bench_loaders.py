@@ -102,7 +102,7 @@ def test_a_loader_that_gives_other_images_is_no_result(tiny_loader_data, monkeyp
         bench._rate(PEERS["memmap"], tiny_loader_data, 1, 100.0)
 
 
-@pytest.mark.medium
+@pytest.mark.slow
 def test_a_run_has_a_row_per_loader_and_one_per_contest(loader_photos, tmp_path, capsys):
     names = ("imagefolder-jpeg", "dataset-jpeg")
     bars = measure(LoaderBench(work=tmp_path, counts={32: 70}, peers=names, seconds=0.01, repeats=1))

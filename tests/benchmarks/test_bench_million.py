@@ -11,7 +11,7 @@ from benchmarks.bench_million import measure
 from benchmarks.million_run import STEPS
 
 
-@pytest.mark.medium
+@pytest.mark.slow
 def test_every_step_is_measured_at_both_sizes(capsys):
     bars = measure((100, 200))
     shown = capsys.readouterr().out

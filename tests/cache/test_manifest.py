@@ -263,7 +263,7 @@ def made_at_once(place, words):
 
 
 @pytest.mark.medium
-@pytest.mark.parametrize("turn", range(3))
+@pytest.mark.parametrize("turn", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_cache_that_several_make_at_one_instant_is_one_cache(tmp_path, turn):
     """One recipe under two names, too: it must not get two folders."""
     (tmp_path / "mine.yaml").write_text("engine: resample\nscale: 4\n")
@@ -274,7 +274,7 @@ def test_a_cache_that_several_make_at_one_instant_is_one_cache(tmp_path, turn):
 
 
 @pytest.mark.medium
-@pytest.mark.parametrize("turn", range(3))
+@pytest.mark.parametrize("turn", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_of_two_kinds_at_one_instant_one_is_refused(tmp_path, turn):
     said = made_at_once(tmp_path / "cache", [("bicubic", kind) for kind in ("lmdb", "shards") * 2])
     kind = open_cache(tmp_path / "cache").kind

@@ -28,7 +28,7 @@ from srcache.errors import ConfigError, DamagedError, MissError, PolicyError
 from srcache.images import Pixels, decode, pixel_limit, resize
 from srcache.keys import entry_name, file_key, pixel_key
 
-STARTS = ("fork", "spawn")
+STARTS = ("fork", pytest.param("spawn", marks=pytest.mark.slow))
 MIXED = "lr=0.4,sr=0.6"
 HALF = "hr=0.3,lr=0.3,sr=0.4"
 

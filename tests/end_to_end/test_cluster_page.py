@@ -86,6 +86,7 @@ def check(cache: Path, alone, jobs: int) -> None:
     assert (told.digest, told.covered, told.missing_parts) == (scan(photos).digest, 24, ())
 
 
+@pytest.mark.slow
 def test_the_slurm_array_fills_the_cache(shell, alone, tmp_path):
     text = SBATCH.read_text(encoding="utf-8")
     first, last = map(int, re.search(r"^#SBATCH --array=(\d+)-(\d+)$", text, re.MULTILINE).groups())
@@ -97,6 +98,7 @@ def test_the_slurm_array_fills_the_cache(shell, alone, tmp_path):
     check(tmp_path / "cache", alone, parts)
 
 
+@pytest.mark.slow
 def test_the_indexed_job_fills_the_cache(shell, alone, tmp_path):
     job = yaml.safe_load(JOB.read_text(encoding="utf-8"))
     spec, (container,) = job["spec"], job["spec"]["template"]["spec"]["containers"]

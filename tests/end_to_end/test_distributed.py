@@ -21,7 +21,7 @@ RANKS, IMAGES = 2, 24
 pytestmark = pytest.mark.medium
 
 
-@pytest.mark.parametrize("store", ["lmdb", "shards"])
+@pytest.mark.parametrize("store", [pytest.param("lmdb", marks=pytest.mark.slow), "shards"])
 def test_each_image_comes_once_and_as_the_variant_that_one_process_picks(store, make_image, tmp_path):
     folder = write(tmp_path / "images", IMAGES, lambda number: (12, 12), make=make_image)
     settings = FillSettings(device="cpu", store=store, shard_bytes=40_000)

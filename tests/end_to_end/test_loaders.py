@@ -38,7 +38,7 @@ PLAIN = load_recipe("bicubic")
 NOISY = resolve({"name": "noisy", "engine": "test-noise", "scale": 2})
 BROKEN = resolve({"name": "broken", "engine": "test-faulty", "scale": 2})
 SLEEPY = resolve({"name": "sleepy", "engine": "test-sleepy", "scale": 4, "options": {"milliseconds": 40}})
-STARTS = ["fork", "spawn", "forkserver"]
+STARTS = ["fork", pytest.param("spawn", marks=pytest.mark.slow), "forkserver"]
 
 
 class Files(DatasetFolder):
@@ -226,7 +226,10 @@ def test_fallbacks_in_workers_are_counted(folder: Path, instead: str) -> None:
     assert data.counts == {**dict.fromkeys(data.counts, 0), instead: 24, f"missed_to_{instead}": 24}
 
 
-@pytest.mark.parametrize(("start", "engine"), [("fork", "by name"), ("fork", "open"), ("spawn", "by name")])
+@pytest.mark.parametrize(
+    ("start", "engine"),
+    [("fork", "by name"), ("fork", "open"), pytest.param("spawn", "by name", marks=pytest.mark.slow)],
+)
 def test_workers_that_miss_the_same_images_at_once_store_them_once(folder: Path, start: str, engine: str) -> None:
     cache = empty(folder, NOISY)
     on_miss: Any = "engine" if engine == "by name" else Noise(NOISY.setup("cpu"))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from commands import BROKEN, PHOTOS, stored, until
 
-pytestmark = pytest.mark.medium
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from s3_server import Gate, S3Server
 
 from srcache.cache.manifest import open_cache
 
-pytestmark = pytest.mark.medium
+pytestmark = pytest.mark.slow
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -115,7 +115,6 @@ def test_two_machines_fill_one_cache(s3_url: str, start: Start, undisturbed: dic
     assert sum(receipt["added"] for receipt in receipts) >= len(undisturbed)
 
 
-@pytest.mark.slow
 def test_another_process_trains_from_it(s3_url: str, start: Start, tmp_path: Path, many: Path) -> None:
     url, digests = f"{s3_url}/cache", set()
     assert [ended(start(place))[0] for place in (url, tmp_path / "disk")] == [1, 1]
@@ -132,7 +131,6 @@ def test_another_process_trains_from_it(s3_url: str, start: Start, tmp_path: Pat
     assert len(digests) == 1
 
 
-@pytest.mark.slow
 def test_a_build_that_is_cut_off_says_what_is_not_uploaded_and_goes_on_later(
     s3_server: S3Server, s3_url: str, start: Start, undisturbed: dict[str, bytes | None]
 ) -> None:

@@ -65,6 +65,7 @@ def test_two_processes_make_what_one_makes_and_nothing_twice(photos, tmp_path):
     assert children() == []
 
 
+@pytest.mark.slow
 def test_a_cache_below_a_url_gets_the_receipts_of_all(photos, tmp_path, monkeypatch):
     monkeypatch.setenv("SRCACHE_HOME", str(tmp_path / "home"))
     url, catalog = (tmp_path / "objects").as_uri(), scan(photos)
@@ -133,6 +134,7 @@ def test_a_cache_of_lmdb_is_refused_with_the_way_out(photos, tmp_path):
     assert f"`srcache export {tmp_path / 'cache'} NEW --format shards`" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_is_told_and_costs_the_others_nothing(many, tmp_path):
     catalog, recipe = scan(many), recipe_of("test-sleepy", **SLOW)
     killed = []
@@ -171,6 +173,7 @@ def test_the_signal_is_named(number, many, tmp_path):
         fill_on_devices(scan(many), recipe, tmp_path / "cache", TWO, FillSettings(batch=2), kill)
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_all_after_the_batch_in_hand(many, tmp_path):
     recipe = recipe_of("test-sleepy", **SLOW)
 
@@ -194,6 +197,7 @@ def test_ctrl_c_ends_all_after_the_batch_in_hand(many, tmp_path):
     ] * 2
 
 
+@pytest.mark.slow
 def test_an_error_in_one_process_is_raised_here_when_the_others_are_done(many, tmp_path, monkeypatch):
     catalog, recipe = scan(many), load_recipe("bicubic")
     settings = FillSettings(take_over="00000000")

@@ -100,6 +100,7 @@ def test_a_shard_needs_no_room_here_once_it_is_uploaded(
     assert [path for path in (tmp_path / "home").rglob("*") if path.is_file()] == []
 
 
+@pytest.mark.slow
 def test_the_readme_below_a_url_trains_with_webdataset_alone(home: Path, s3_url: str, tmp_path: Path) -> None:
     report = export_join(home / "cache", f"{s3_url}/train", settings(home))
     text = object_folder(f"{s3_url}/train").read("README.md").decode()

@@ -209,7 +209,7 @@ def test_files_that_are_not_inside_are_read(hf: Any, folder: Path) -> None:
         served[0]
 
 
-@pytest.mark.parametrize("method", [None, "fork", "spawn"])
+@pytest.mark.parametrize("method", [None, "fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_shuffled_data_sets_and_workers_follow_the_epoch(hf: Any, folder: Path, method: str | None) -> None:
     served = SRTransform(cache_of(folder), policy=STAGES, transform=to_tensor)
     dataset = (

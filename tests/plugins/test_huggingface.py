@@ -73,7 +73,7 @@ def trainer_run(
     return seen.epochs
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_the_trainer_sets_every_epoch(transformers: Any, folder: Path, workers: int) -> None:
     data = open_staged(folder)
     assert trainer_run(transformers, data, folder.parent, 2, dataloader_num_workers=workers) == {
@@ -82,7 +82,9 @@ def test_the_trainer_sets_every_epoch(transformers: Any, folder: Path, workers: 
     }
 
 
-@pytest.mark.parametrize(("step", "expected"), [(6, {1: {"sr"}, 2: {"hr"}}), (8, {2: {"hr"}})])
+@pytest.mark.parametrize(
+    ("step", "expected"), [(6, {1: {"sr"}, 2: {"hr"}}), pytest.param(8, {2: {"hr"}}, marks=pytest.mark.slow)]
+)
 def test_the_trainer_resumes_with_the_epoch_it_left(
     transformers: Any, folder: Path, step: int, expected: dict[int, set[str]]
 ) -> None:
@@ -159,7 +161,7 @@ def test_what_cannot_be_collated_is_said_in_words() -> None:
         trainer_collate()([(torch.zeros(3, 4, 4), "dog"), (torch.zeros(3, 4, 4), 1)])
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_the_trainer_sets_every_epoch_of_rows_that_are_served_as_they_are_read(
     transformers: Any, folder: Path, workers: int
 ) -> None:

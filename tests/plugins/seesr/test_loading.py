@@ -63,9 +63,10 @@ def test_parts_that_were_mixed_up_are_named(part, other, words, files):
 
 
 CONFIGS = ("unet.config", "controlnet.config", "vae.config", "text.config", "scheduler.config")
+READERS = [check_parts, pytest.param(lambda files: load_networks(files, HOW), marks=pytest.mark.slow)]
 
 
-@pytest.mark.parametrize("act", [check_parts, lambda files: load_networks(files, HOW)])
+@pytest.mark.parametrize("act", READERS)
 @pytest.mark.parametrize(
     "text",
     [
@@ -87,7 +88,7 @@ def test_settings_that_are_cut_empty_a_page_or_anothers_are_refused_with_their_f
     assert "fetch it again: delete" in str(caught.value)
 
 
-@pytest.mark.parametrize("act", [check_parts, lambda files: load_networks(files, HOW)])
+@pytest.mark.parametrize("act", READERS)
 @pytest.mark.parametrize(("part", "other"), [(one, other) for one in CONFIGS for other in CONFIGS if one != other])
 def test_settings_of_another_network_are_refused_with_their_file(part, other, act, files, tmp_path):
     mixed = tmp_path / "mixed.json"
@@ -96,7 +97,7 @@ def test_settings_of_another_network_are_refused_with_their_file(part, other, ac
         act({**files, part: mixed})
 
 
-@pytest.mark.parametrize("act", [check_parts, lambda files: load_networks(files, HOW)])
+@pytest.mark.parametrize("act", READERS)
 @pytest.mark.parametrize(
     ("part", "change", "words"),
     [

@@ -144,7 +144,7 @@ def test_the_image_is_the_one_that_ncnn_makes(full):
     assert float((outcome.image - expected).abs().max()) <= 0.51 / 255, "half a level is what PNG rounds by"
 
 
-@pytest.mark.medium
+@pytest.mark.slow
 def test_the_real_one_passes_the_conformance_suite(full):
     setup = Setup(scale=4)
     assert len(check_engine("realesrgan", setup, batch=2, size=(16, 16))) > 15
