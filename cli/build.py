@@ -9,7 +9,19 @@ from srcache.progress import Progress
 from srcache.stores import KINDS
 from srcache.wording import counted, duration, human_bytes, percent
 
-from .options import BYTES, CACHE, DEVICES, FOLDER, IMAGES, PART, Place, common, device_option, recipe_options
+from .options import (
+    BYTES,
+    CACHE,
+    DEVICES,
+    FOLDER,
+    IMAGES,
+    PART,
+    Place,
+    batch_option,
+    common,
+    device_option,
+    recipe_options,
+)
 from .output import (
     attributes,
     document,
@@ -30,6 +42,7 @@ if TYPE_CHECKING:
     from srcache.catalog import Catalog
     from srcache.catalog.parts import Part
     from srcache.fill import FillReport, FillSettings
+    from srcache.fill.shapes import CallCount
     from srcache.recipe import Recipe
 
 _REPORTED = (
@@ -40,8 +53,12 @@ _REPORTED = (
 
 _ESTIMATED = (
     *("wanted", "stored", "skipped", "missing", "probed", "seconds_each", "bytes_each", "hours", "bytes", "failed"),
+    "calls",
 )
 """What the document says of a dry run."""
+
+_SHOWN = 4
+"""Rare shapes that a dry run names."""
 
 
 @click.command("build", short_help="Fill a cache with SR images; a second run makes what is missing.")
@@ -63,7 +80,7 @@ _ESTIMATED = (
 @click.option("--shard", "part", type=PART, help="Make only this part of the images, counted from 0, such as 0/8.")
 @click.option("--retry-failed", is_flag=True, help="Try again the images that failed in earlier runs.")
 @click.option("--dry-run", is_flag=True, help="Predict time and disk space from a few images; write nothing.")
-@click.option("--batch", type=click.IntRange(1), help="Images per engine call; if left out, what the engine advises.")
+@batch_option
 @device_option()
 @click.option("--devices", type=DEVICES, help="Several devices at once, a process each, such as cuda:0,cuda:1.")
 @click.option(
@@ -140,7 +157,7 @@ def _scan(src: Place, rehash: bool, task: _Task) -> "Catalog":
     from srcache.fill.settings import for_several, require_devices
 
     if len(task.devices) > 1:
-        require_devices(task.devices)
+        require_devices(task.devices, task.recipe)
     if task.settings.part is not None or len(task.devices) > 1:
         for_several(task.cache, task.settings)
     if task.settings.part is not None:
@@ -251,5 +268,26 @@ def _dry_run(catalog: "Catalog", task: _Task, as_json: bool) -> int:
         rows += [("time", f"{duration(3600 * found.hours)} ({each})"), ("disk", human_bytes(found.bytes))]
     if found.failed:
         rows.append(("failed in the trial", reasons(found.failed)))
+    rows += _call_rows(found.calls)
     echo(f"{task.recipe.folder} (dry run: nothing was written){_part_line(catalog, task.settings.part)}\n{table(rows)}")
     return 0
+
+
+def _call_rows(calls: "CallCount") -> list[tuple[str, object]]:
+    """How many calls a run takes, and what could be saved where images of rare shapes are filled up to batches."""
+    if not calls.calls:
+        return []
+    least = "" if calls.is_exact else ", at least: there was no time to look at all images"
+    shapes = f"{counted(calls.shapes, 'shape')} of images{' were met' if not calls.is_exact else ''}"
+    rows: list[tuple[str, object]] = [("engine calls", f"{calls.calls} ({shapes}{least})")]
+    if not calls.filling:
+        return rows
+    share = percent(calls.filling / calls.computed, 0)
+    rows.append(("filling up", f"{calls.filling} of {calls.computed} images that the engine is given ({share})"))
+    if calls.rare:
+        some = ", ".join(f"{one.shape[1]}×{one.shape[0]} ({one.images} of {one.batch})" for one in calls.rare[:_SHOWN])
+        more = ", …" if len(calls.rare) > _SHOWN else ""
+        rows.append(("rare shapes", f"{len(calls.rare)}, with fewer images than a batch: {some}{more}"))
+    saved = f"computes {calls.images} images instead of {calls.computed}; on a GPU each of them takes longer then,"
+    rows.append(("--batch 1", f"{saved} and pixels move by rounding (the receipt says which batch it was)"))
+    return rows

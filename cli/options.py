@@ -190,6 +190,12 @@ def set_option(help_text: str) -> Callable[[_Command], _Command]:
     )
 
 
+def batch_option(command: _Command) -> _Command:
+    """`--batch`, how many images an engine gets at once."""
+    text = "Images per engine call, whatever their size; if left out, what the engine advises for each size."
+    return click.option("--batch", type=click.IntRange(1), help=text)(command)
+
+
 def device_option(default: str = "auto") -> Callable[[_Command], _Command]:
     """`--device`, where an engine or a network runs."""
     return click.option(

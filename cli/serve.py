@@ -8,7 +8,7 @@ from srcache.errors import ConfigError
 from srcache.stores import KINDS
 from srcache.wording import counted
 
-from .options import BYTES, EXISTING_FILE, FOLDER, SOURCE, common, device_option, set_option
+from .options import BYTES, EXISTING_FILE, FOLDER, SOURCE, batch_option, common, device_option, set_option
 from .output import attributes, document, echo, reasons, table
 from .progress_bar import progress_bar
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--store", type=click.Choice(KINDS), help="The kind of store of a new cache.")
 @click.option("--source", type=SOURCE, help="Images that may be prefetched by their keys: a folder or a CSV file.")
 @click.option("--retry-failed", is_flag=True, help="Try again the images that failed in earlier runs.")
-@click.option("--batch", type=click.IntRange(1), help="Images per engine call; if left out, what the engine advises.")
+@batch_option
 @click.option(
     "--deadline",
     type=click.FloatRange(0, 60_000),

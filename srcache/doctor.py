@@ -14,7 +14,7 @@ from srcache.engine.registry import engine_names, find_engine
 from srcache.errors import DamagedError, EngineError, extra_advice, extra_command
 from srcache.files import user_folder, yaml_mapping
 from srcache.images import Decoder, decoders_in_use
-from srcache.machine import NETWORK, cores, file_system, usable_memory, versions
+from srcache.machine import NETWORK, TRIED, accelerators, cores, device_name, file_system, usable_memory, versions
 from srcache.recipe.reading import shipped_recipes
 from srcache.weights.manifest import shipped_manifests
 from srcache.weights.status import bundle_state, engine_weights
@@ -210,7 +210,14 @@ def _devices() -> tuple[tuple[str, ...], list[str]]:
         return (), [f"torch does not load ({error}); reinstall it: https://pytorch.org/get-started"]
     cards = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
     found = [f"cuda:{number} {card.name}, {card.total_memory >> 20} MiB" for number, card in enumerate(cards)]
-    return ("cpu", *found), []
+    found += [device_name(kind) for kind in accelerators() if kind != "cuda"]
+    return ("cpu", *(f"{one}{_untried(one)}" for one in found)), []
+
+
+def _untried(device: str) -> str:
+    """What is to be said of a device of a kind on which nobody has run srcache's tests."""
+    kind = re.split(r"[: ]", device)[0]
+    return "" if kind in TRIED else f" (srcache was never tried on {kind}: compare some images with --device cpu)"
 
 
 def _place(path: Path) -> Place:

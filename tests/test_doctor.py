@@ -3,8 +3,10 @@
 import contextlib
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
+import torch
 from engines import Noise
 
 from srcache import doctor
@@ -157,3 +159,19 @@ def test_a_folder_that_machines_share_is_pointed_out(tmp_path, monkeypatch):
     assert found.problems == ()
     assert found.cache.network
     assert [text for text in found.advice if "keep LMDB caches on a local disk" in text]
+
+
+def test_kinds_of_device_that_nobody_has_tried_say_so(monkeypatch):
+    card = SimpleNamespace(name="Model 9", total_memory=80 << 30)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: card)
+    monkeypatch.setattr(doctor, "accelerators", lambda: ["mps"])
+    monkeypatch.setattr(doctor, "device_name", lambda kind: f"{kind} M9")
+    untried = "(srcache was never tried on {}: compare some images with --device cpu)"
+    assert doctor._devices()[0] == (
+        "cpu",
+        f"cuda:0 Model 9, 81920 MiB {untried.format('cuda')}",
+        f"mps M9 {untried.format('mps')}",
+    )
+    monkeypatch.setattr(doctor, "TRIED", ("cpu", "cuda"))
+    assert doctor._devices()[0][1] == "cuda:0 Model 9, 81920 MiB"

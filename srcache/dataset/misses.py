@@ -168,7 +168,7 @@ def _device(recipe: Recipe) -> str:
     import torch
 
     if not torch.cuda._is_in_bad_fork():
-        return resolve_device("auto")
+        return resolve_device("auto", find_engine(recipe.engine).info.devices)
     if recipe.weights is None:
         return "cpu"
     raise DeviceError(

@@ -6,6 +6,7 @@ from typing import Any
 
 from srcache.engine.interface import EngineInfo, Setup, SREngine
 from srcache.engine.offline import hub_offline
+from srcache.engine.running import on_device
 from srcache.errors import EngineError
 
 GROUP = "srcache.engines"
@@ -44,6 +45,6 @@ def open_engine(name: str, setup: Setup) -> SREngine:
         EngineError: no such engine, or it refuses the setup.
     """
     build: Any = find_engine(name)
-    with hub_offline():
+    with hub_offline(), on_device(setup.device):
         engine: SREngine = build(replace(setup, options=build.info.resolved(setup.options)))
     return engine

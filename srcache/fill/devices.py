@@ -65,7 +65,7 @@ def fill_on_devices(
     settings = settings or FillSettings()
     if len(devices) == 1:
         return fill(catalog, recipe, cache, replace(settings, device=devices[0]), progress)
-    require_devices(devices)
+    require_devices(devices, recipe)
     settings = for_several(cache, settings)
     opened, folder = open_folder(recipe, cache, settings)
     parts = (settings.part or Part(0, 1)).split(len(devices))

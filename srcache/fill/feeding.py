@@ -14,13 +14,13 @@ from srcache.cache.failures import FailedEntry
 from srcache.cache.manifest import RecipeFolder
 from srcache.catalog.rows import Catalog
 from srcache.engine.interface import SREngine
-from srcache.engine.registry import open_engine
+from srcache.engine.registry import find_engine, open_engine
 from srcache.errors import ImageError
 from srcache.fill.plan import Plan
-from srcache.fill.settings import FillSettings
+from srcache.fill.settings import FillSettings, engine_device
 from srcache.images import Decoded, one_image
 from srcache.keys import entry_name
-from srcache.machine import device_name, resolve_device
+from srcache.machine import device_name
 from srcache.progress import Progress
 from srcache.recipe.recipe import Recipe
 from srcache.service.device_memory import cuda_gauge
@@ -127,14 +127,15 @@ class FillCounts:
 
 def load_engine(recipe: Recipe, settings: FillSettings) -> SREngine:
     """Load the recipe's engine on the device that the settings name."""
-    return open_engine(recipe.engine, recipe.setup(resolve_device(settings.device), settings.compiled))
+    device = engine_device(find_engine(recipe.engine).info, settings.device)
+    return open_engine(recipe.engine, recipe.setup(device, settings.compiled))
 
 
 def start_service(
     engine: SREngine, recipe: Recipe, store: Store, settings: FillSettings, codec: str = "qoi"
 ) -> SRService:
     """Start a service that is tuned for throughput: short batches run only if they must."""
-    device = resolve_device(settings.device)
+    device = engine_device(engine.info, settings.device)
     how = replace(service_settings(settings, device, device_name(device)), codec=codec)
     return SRService(engine, recipe, store, how)
 

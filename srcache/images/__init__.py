@@ -29,6 +29,7 @@ from srcache.images.pillow import Decoded as Decoded
 from srcache.images.pillow import decode_pillow as decode_pillow
 from srcache.images.pillow import header_notes as header_notes
 from srcache.images.pillow import image_sides as image_sides
+from srcache.images.pillow import shown_sides as shown_sides
 from srcache.images.pillow import to_pixels as to_pixels
 from srcache.images.pixels import FILTERS as FILTERS
 from srcache.images.pixels import PIXEL_LIMIT as PIXEL_LIMIT

@@ -22,6 +22,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_QUARTERS = (Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_270)
 
 
 def turn_of(image: Image.Image) -> Image.Transpose | None:
@@ -33,6 +34,17 @@ def turn_of(image: Image.Image) -> Image.Transpose | None:
         found = _XMP.search(_xmp(image.info))
         _leave(image, int(found[1]) if found else 1)
         return _TURNS.get(int(found[1])) if found else None
+
+
+def is_said_in_header(image: Image.Image) -> bool:
+    """Whether an image's header says all that is to be known of its orientation; of a PNG that may stand at its end."""
+    return image.format != "PNG" or "exif" in image.info
+
+
+def is_sideways(image: Image.Image) -> bool:
+    """Whether an image's header says that height and width change places when it is turned upright."""
+    sideways = (Image.Transpose.TRANSPOSE, Image.Transpose.TRANSVERSE, *_QUARTERS)
+    return is_said_in_header(image) and turn_of(image) in sideways
 
 
 def upright(image: Image.Image) -> Image.Image:

@@ -14,7 +14,7 @@ from srcache.files.regular import open_regular
 from srcache.images.apart import apart
 from srcache.images.colors import AS_EVER, Colors, Reading, note_header, note_profile, to_rgb
 from srcache.images.opening import open_image, pixels_ahead
-from srcache.images.orientation import turn_of, upright
+from srcache.images.orientation import is_said_in_header, is_sideways, turn_of, upright
 from srcache.images.pixels import Pixels, pixel_limit, require_pixels
 from srcache.images.room import BY_PILLOW, NO_MEMORY, kept, room
 
@@ -75,7 +75,7 @@ def header_notes(path: Path, colors: Colors = AS_EVER) -> frozenset[str]:
             note_header(image, reading.notes)
             if image.has_transparency_data:
                 reading.notes.add("alpha")
-            if (image.format != "PNG" or "exif" in image.info) and turn_of(image) is not None:
+            if is_said_in_header(image) and turn_of(image) is not None:
                 reading.notes.add("rotated")
             note_profile(image.info.get("icc_profile"), image.mode, reading)
     except (OSError, ImageError):
@@ -105,6 +105,18 @@ def image_sides(data: bytes | memoryview) -> tuple[int, int]:
     with opened(data) as image:
         require_pixels(image.width, image.height)
         return image.height, image.width
+
+
+def shown_sides(data: bytes | memoryview) -> tuple[int, int]:
+    """The (height, width) of what `decode` makes of a file, by its header: turned if it has such an orientation.
+
+    Raises:
+        ImageError: as `image_sides`.
+    """
+    with opened(data, counted=False) as image:
+        require_pixels(image.width, image.height)
+        sides = image.height, image.width
+        return sides[::-1] if is_sideways(image) else sides
 
 
 def to_pixels(image: "Image.Image", colors: Colors = AS_EVER) -> Pixels:

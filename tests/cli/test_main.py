@@ -123,7 +123,7 @@ def _is_plain(engine):
 
 def _first_fields(engine):
     """What an engine's info had from the start; fields that came later hurt no script."""
-    later = {"loads", "compiles"}
+    later = {"loads", "compiles", "devices"}
     return {**engine, "info": {name: value for name, value in engine["info"].items() if name not in later}}
 
 

@@ -102,8 +102,9 @@ def test_the_engine_is_loaded_once(photos, tmp_path, monkeypatch):
 
 def test_the_engine_s_time_is_shared_out_over_what_it_was_given():
     """12 images in a batch of 48: the engine took 24 s for 48, everything else 6 s for 12."""
-    each = _seconds_each(engine_seconds=24.0, computed=48, seconds=30.0, count=12)
-    assert each == 0.5 + 0.5
+    assert _seconds_each(24.0 / 48, 1.0, 6.0 / 12) == 0.5 + 0.5
+    assert _seconds_each(24.0 / 48, 4.0, 6.0 / 12) == 2.0 + 0.5, "where the run fills up as much, too"
+    each = _seconds_each(24.0 / 48, 1.0, 6.0 / 12)
     found = FillEstimate(wanted=12, stored=0, skipped=0, missing=12, seconds_each=each, startup_seconds=40.0)
     assert found.hours == 52 / 3600
 

@@ -179,3 +179,12 @@ def test_failures_are_noted_in_the_recipe_s_folder_as_they_happen(tmp_path):
     counts, failed = FillCounts(folder, 1, None), FailedEntry(f"{'0' * 32}-000", "a.png", "blank", "one flat colour")
     counts.fail(failed)
     assert [(note.source, note.reason) for note in folder.failures().values()] == [("a.png", "blank")]
+
+
+def test_a_device_of_another_kind_than_the_engine_runs_on_is_refused_in_words(photos, tmp_path):
+    with pytest.raises(DeviceError, match="cuda:1 or auto, but got 'mps', on which engine test-noise does not run"):
+        fill(scan(photos), recipe_of("test-noise"), tmp_path / "cache", FillSettings(device="mps"))
+    with pytest.raises(DeviceError, match="torch finds no MPS device here; use --device cpu"):
+        fill(scan(photos), load_recipe("bicubic"), tmp_path / "cache", FillSettings(device="mps"))
+    with pytest.raises(DeviceError, match=r"but got 'gpu' \(engine resample also runs on mps and xpu\)"):
+        fill(scan(photos), load_recipe("bicubic"), tmp_path / "cache", FillSettings(device="gpu"))

@@ -9,7 +9,7 @@ from image_files import over_white, plainly, refused, saved
 from PIL import Image
 
 from srcache.errors import ImageError
-from srcache.images import Pixels, decode, decode_both, image_sides, to_pixels
+from srcache.images import Pixels, decode, decode_both, image_sides, shown_sides, to_pixels
 
 ORIENTATION = 0x0112
 
@@ -49,6 +49,7 @@ def test_orientation_of_a_jpeg(rgb: Pixels, orientation: int) -> None:
     np.testing.assert_array_equal(both.rgb, turned(both.plain, orientation))
     np.testing.assert_array_equal(both.plain, plainly(data))
     assert (both.rgb is both.plain) == (orientation == 1)
+    assert shown_sides(data) == both.rgb.shape[:2], "by the header alone"
 
 
 def test_a_image_in_memory_that_still_has_its_orientation_is_turned_like_its_file(rgb: Pixels) -> None:
