@@ -16,6 +16,7 @@ class HuggingFaceSource:
 
     Attributes:
         dropped: what the data set would do to its rows and is not done, in words; empty if there is nothing.
+        unlabelled: whether no column holds labels.
     """
 
     def __init__(self, dataset: Any) -> None:
@@ -30,6 +31,7 @@ class HuggingFaceSource:
             self.dropped = "the data set has a with_transform (or set_transform), which works on rows"
         self._image = _image_column(features)
         self._label = _label_column(features)
+        self.unlabelled = self._label is None
         feature = features[self._label] if self._label else None
         self._names = tuple(feature.names) if feature and type(feature).__name__ == "ClassLabel" else None
         plain = dataset.with_format(None)

@@ -131,6 +131,7 @@ class _Subset:
         self.transform = inner.transform
         self.root = inner.root
         self.dropped = getattr(inner, "dropped", "")
+        self.unlabelled = getattr(inner, "unlabelled", False)
         self.inner = inner
         self._indices = indices
 

@@ -32,7 +32,7 @@ _EPOCH, _SERVED_BEFORE, _WARNED, _CALLS, _LONGEST = range(5)
 """What the first row holds: the epoch, what was served before it, whether a warning was given, how often an epoch was
 set, and the most items of an epoch so far, or what a loader's sampler says."""
 
-_FIRST = 10
+_FIRST = 3
 """How many times longer an epoch may be while nobody knows how long one is: samplers may draw items several times."""
 
 

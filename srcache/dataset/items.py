@@ -66,6 +66,7 @@ class Items:
         self.left_out = catalog.problems if catalog else ()
         self.dropped: str = getattr(source, "dropped", "")
         self._source, self._degradation, self._colors = source, degradation, colors
+        self._unlabelled = bool(getattr(source, "unlabelled", False))
         self._names = _PackedTexts(row.name for row in rows) if catalog else None
         self._keys = bytearray.fromhex("".join(row.key for row in rows)) or bytearray(_KEY_BYTES * len(source))
         self._hr = _PackedTexts(map(str, hr)) if hr is not None else None
@@ -97,7 +98,7 @@ class Items:
 
     def label(self, index: int) -> Any:
         """The label as the base gives it: a class's number for a folder, -1 where there are none."""
-        return self._source.label(index)
+        return NO_LABEL if self._unlabelled else self._source.label(index)
 
     def decoded(self, index: int) -> Decoded:
         """The base's image: HR if the recipe degrades, else LR.

@@ -149,7 +149,10 @@ def _sources(choice: DataChoice, samples: Path) -> dict[str, Catalog]:
         found = {name: scan(folder / name) for name in SAMPLE_SPLITS}
     for name, catalog in found.items():
         if not catalog.classes:
-            raise CatalogError(f"an experiment needs a folder for each class, but {catalog.root} ({name}) has none")
+            why = f"; {catalog.unclassed}" if catalog.unclassed else ""
+            raise CatalogError(
+                f"an experiment needs a folder for each class, but {catalog.root} ({name}) has none{why}"
+            )
     return found
 
 

@@ -124,7 +124,10 @@ def _link(source: Path, path: Path) -> None:
 def _names_in_split(catalog: Catalog) -> list[str]:
     """`names_by_class` of files whose labels can be folders."""
     if any(row.label is None or row.path is None for row in catalog.rows):
-        raise CatalogError("a split needs files with labels: one folder per class, or a CSV with a column `label`")
+        why = f"; {catalog.unclassed}" if catalog.unclassed else ""
+        raise CatalogError(
+            f"a split needs files with labels: one folder per class, or a CSV with a column `label`{why}"
+        )
     odd = sorted({row.label for row in catalog.rows if row.label and not _is_folder_name(row.label)})
     if odd:
         raise CatalogError(f"labels become folders, so they must be names of folders, but are: {listed(odd)}")
