@@ -44,6 +44,9 @@ READING = frozenset(LIMITS | _FORBIDDEN | _FAILING)
 STORING = frozenset(READING | _ROOM)
 """Errors of a store's file that say nothing about what is in it."""
 
+DISK = frozenset(_ROOM | _FORBIDDEN | LIMITS | {errno.EIO})
+"""Errors of writing that no network makes."""
+
 LOCKING = frozenset(_FORBIDDEN | _ROOM | {errno.EIO})
 """Errors of making a lock file beside what may only be read."""
 

@@ -10,7 +10,6 @@ import json
 import os
 import re
 import shutil
-import tempfile
 import zipfile
 from collections import Counter
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ from srcache.files import disk_errors, user_folder, write_atomic
 from srcache.files.documents import Shape, parse_json
 from srcache.files.folders import paths_in
 from srcache.files.regular import regular_status
+from srcache.files.scratch import scratch_folder
 from srcache.progress import Say
 from srcache.weights.disguises import disguise
 
@@ -119,16 +119,14 @@ def adopt(path: Path, say: Say | None = None) -> str:
     except OSError as error:
         raise WeightsError(f"{path} cannot be read: {error.strerror or error}; name a checkpoint's file") from error
     folder = weights_folder()
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".adopting.", dir=folder) as work:
-            copy = Path(work) / "copy"
-            if kind_of(path) == ".safetensors":
-                require_tensors(path)
-                shutil.copyfile(path, copy)
-            else:
-                _convert(path, copy, say)
-            return _move_in(copy, path.name)
+    with disk_errors(folder), scratch_folder(folder, "adopting") as work:
+        copy = work / "copy"
+        if kind_of(path) == ".safetensors":
+            require_tensors(path)
+            shutil.copyfile(path, copy)
+        else:
+            _convert(path, copy, say)
+        return _move_in(copy, path.name)
 
 
 def _move_in(file: Path, origin: str) -> str:
