@@ -150,9 +150,12 @@ def _read(memo: Path) -> dict[str, tuple[Stamp, ImageKey]]:
         return {}
     if head != _HEAD + _checksum(body):
         return {}
-    names, sizes, mtimes, inodes, ctimes, keys = json.loads(body)
-    stamps = zip(sizes, mtimes, inodes, ctimes, strict=True)
-    return dict(zip(names, zip(stamps, map(ImageKey, keys), strict=True), strict=True))
+    try:
+        names, sizes, mtimes, inodes, ctimes, keys = json.loads(body)
+        stamps = zip(sizes, mtimes, inodes, ctimes, strict=True)
+        return dict(zip(names, zip(stamps, map(ImageKey, keys), strict=True), strict=True))
+    except (ValueError, TypeError, RecursionError):  # it has its checksum, but nobody here wrote it
+        return {}
 
 
 def _write(memo: Path, memory: dict[str, tuple[Stamp, ImageKey]]) -> None:

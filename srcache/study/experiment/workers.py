@@ -193,7 +193,7 @@ def _epochs(trial: Trial) -> tuple[list[EpochLine], int]:
         with (trial.folder / HISTORY).open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         lines = [EpochLine(**{k: int(v) if k == "epoch" else float(v) for k, v in row.items()}) for row in rows]  # type: ignore[arg-type]
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, csv.Error):
         return [], 0
     return lines, len(lines)
 
