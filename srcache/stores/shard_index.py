@@ -128,7 +128,7 @@ class Table:
         Raises:
             DamagedError: it was.
         """
-        if isinstance(self.rows, mmap.mmap) and self.rows.size() < len(self.rows):
+        if not isinstance(self.rows, bytes) and self.rows.size() < len(self.rows):
             raise DamagedError("the table of shards was cut off while it was open; run the same command again")
 
     @property

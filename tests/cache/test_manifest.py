@@ -178,11 +178,22 @@ def test_receipts_are_in_the_order_in_which_they_were_written_whatever_the_clock
     assert [receipt["ended"][:4] for receipt in receipts] == ["2033", "2001", "2001", "2033", "2065"]
 
 
-def test_a_broken_receipt_is_damage(folder):
+def test_a_broken_receipt_is_left_out(folder):
     folder.write_receipt({"samples": 1})
     next((folder.path / "receipts").iterdir()).write_text('{"samples"')
-    with pytest.raises(DamagedError, match=r"receipts/.*json cannot be read"):
-        folder.receipts()
+    folder.write_receipt({"samples": 3})
+    assert folder.receipts() == [{"samples": 3}]
+    assert folder.samples == 3
+
+
+def test_a_damaged_recipe_keeps_nobody_from_the_others(cache):
+    own, other = cache.add(BICUBIC), cache.add(LANCZOS)
+    (other.path / "recipe.yaml").write_bytes(b"\xff")
+    assert cache.add(BICUBIC) == own
+    assert cache.readable() == [own]
+    with pytest.raises(DamagedError, match=r"recipe\.yaml is not a recipe"):
+        cache.add(LANCZOS)
+    assert cache.add(BICUBIC_X2).path.is_dir()
 
 
 def test_one_process_fills_a_folder(folder):

@@ -40,6 +40,7 @@ from srcache.study.train.batches import (
     make_loader,
     out_of_memory_errors,
     seed_from,
+    worker_ends,
 )
 from srcache.study.train.checkpoint import (
     TrainProgress,
@@ -205,24 +206,25 @@ class _Training:
         order = self._order(number)
         loader = make_loader(self._examples, self._settings, order)
         losses, right, steps = list[float](), 0, len(loader)
-        for step, (images, labels) in enumerate(loader, number * steps):
-            images, labels = images.to(self._device), labels.to(self._device)
-            set_rate(self._optimizer, rate_at(self._settings, step, steps * self._settings.epochs))
-            with out_of_memory_errors():
-                with autocast(self._device, self._settings.precision):
-                    given = self._answers(images)
-                    loss = entropy(given, labels)
-                value = loss.item()
-                if not math.isfinite(value):
-                    raise self._not_finite(f"loss at step {step + 1 - number * steps} of {steps}", number)
-                self._optimizer.zero_grad()
-                self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-                self._scaler.step(self._optimizer)
-                self._scaler.update()
-            losses.append(value * len(labels))
-            right += int((given.argmax(1) == labels).sum())
-            if progress is not None:
-                progress(step + 1, steps * self._settings.epochs)
+        with worker_ends():
+            for step, (images, labels) in enumerate(loader, number * steps):
+                images, labels = images.to(self._device), labels.to(self._device)
+                set_rate(self._optimizer, rate_at(self._settings, step, steps * self._settings.epochs))
+                with out_of_memory_errors():
+                    with autocast(self._device, self._settings.precision):
+                        given = self._answers(images)
+                        loss = entropy(given, labels)
+                    value = loss.item()
+                    if not math.isfinite(value):
+                        raise self._not_finite(f"loss at step {step + 1 - number * steps} of {steps}", number)
+                    self._optimizer.zero_grad()
+                    self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+                    self._scaler.step(self._optimizer)
+                    self._scaler.update()
+                losses.append(value * len(labels))
+                right += int((given.argmax(1) == labels).sum())
+                if progress is not None:
+                    progress(step + 1, steps * self._settings.epochs)
         return math.fsum(losses) / len(order), right / len(order)
 
     def _answers(self, images: "Tensor") -> "Tensor":
