@@ -14,7 +14,7 @@ from .output import attributes, document, echo, finding_lines, reasons, table
 if TYPE_CHECKING:
     from srcache.maintain.info import CacheInfo, RecipeInfo
 
-_USUAL = {"size": "scale", "precision": "fp32", "seed": 0}
+_USUAL = {"size": "scale", "precision": "fp32", "seed": 0, "color_profile": "ignore", "background": "white"}
 
 
 @click.command("info", short_help="What is in a cache: recipes, images, failures, runs.")

@@ -37,7 +37,7 @@ def test_equal_files_in_different_classes_are_named(photos, tmp_path, srcache):
     printed = srcache("prepare", "split", photos, tmp_path / "data")
     assert printed.code == 0
     assert "\nsame bytes in different classes: bark/bark0.png, moss/copy.png\n" in printed.out
-    assert printed.out.endswith("too few for its share: test/bark, test/gravel, test/moss\n")
+    assert printed.out.endswith("too few usable ones for its share: test/bark, test/gravel, test/moss\n")
 
 
 def test_links_share_their_bytes_with_the_source(photos, tmp_path, srcache):
