@@ -26,6 +26,9 @@ PATH_COLUMNS = ("path", "file", "filename", "image", "name")
 CACHE_MARK = "srcache.json"
 """The file that makes a folder a cache; see `srcache.cache.manifest`."""
 
+OWN_FILES = frozenset({"prepare.json", "samples.json", "records.jsonl"})
+"""What srcache itself leaves beside images that it wrote; it is not told of as passed over."""
+
 LOOP = "loop"
 """The reason of a link that leads back to a folder above it: nothing is lost with it."""
 
@@ -230,7 +233,7 @@ class _Folder(NamedTuple):
 def _visit(entry: "os.DirEntry[str]", folder: str, found: Listing) -> str | None:
     """Note one entry of a folder in `found`; if it is a folder that shall be visited too, return its name."""
     name = f"{folder}/{entry.name}" if folder else entry.name
-    if entry.name.startswith("."):
+    if entry.name.startswith(".") or entry.name in OWN_FILES:
         return None
     is_folder = os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir(follow_symlinks=False)
     if not is_folder and os.path.splitext(entry.name)[1].lower() not in SUFFIXES:
