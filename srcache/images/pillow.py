@@ -1,7 +1,7 @@
 """Any image file by Pillow, settled as `decode` promises; also images that Pillow holds in memory."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -150,19 +150,27 @@ def opened(data: bytes | memoryview | IO[bytes], counted: bool = True) -> Iterat
         yield image
 
 
-@contextmanager
-def decoding() -> Iterator[None]:
-    """Around a decoder: whatever it raises is one image's failure.
+class _Decoding:
+    """See `decoding`. A class, since it stands around every image that is served."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Exception) and not isinstance(error, SrcacheError):
+            raise image_error(error) from error
+
+
+_DECODING = _Decoding()
+
+
+def decoding() -> AbstractContextManager[None]:
+    """Around a decoder: whatever it raises is one image's failure, since decoders are other people's code.
 
     Raises:
         ImageError: with a reason and a sentence.
     """
-    try:
-        yield
-    except SrcacheError:
-        raise
-    except Exception as error:  # decoders are other people's code, and raise what they like over broken bytes
-        raise image_error(error) from error
+    return _DECODING
 
 
 def _decoded(image: Image.Image, reading: Reading) -> Decoded:

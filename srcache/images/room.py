@@ -15,7 +15,7 @@ import time
 import weakref
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 
 from srcache.errors import ConfigError, ImageError
@@ -54,13 +54,14 @@ def budget() -> int:
     return int(text)
 
 
-@contextmanager
-def room(pixels: int, bytes_each: int) -> Iterator[None]:
+def room(pixels: int, bytes_each: int) -> AbstractContextManager[None]:
     """Around decoding so many pixels: waits until the budget has room for them."""
     need = pixels * bytes_each
-    if need < SMALL:
-        yield
-        return
+    return _NO_WAIT if need < SMALL else _taken(need)
+
+
+@contextmanager
+def _taken(need: int) -> Iterator[None]:
     _USE.enter(need)
     try:
         yield
@@ -153,5 +154,6 @@ class _Use:
 
 
 _USE = _Use()
+_NO_WAIT = nullcontext()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_USE.forget)

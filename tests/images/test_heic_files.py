@@ -74,10 +74,8 @@ def test_without_it_files_are_told_and_classes_keep_their_numbers(tmp_path: Path
     catalog = scan(tmp_path)
     assert catalog.classes == ("cat", "dog")
     assert [(one.name, one.reason) for one in catalog.problems] == [("cat/IMG_1.HEIC", "unsupported")]
-    assert re.fullmatch(
-        r"reading HEIC images needs pi-heif, which is not installed; run.*pip install .*heic.*",
-        catalog.problems[0].detail,
-    )
+    words = catalog.problems[0].detail
+    assert re.fullmatch(r"reading HEIC images needs pi-heif, which is not installed; run.*pip install .*heic.*", words)
     (tmp_path / "dog/d.png").unlink()
     with pytest.raises(CatalogError, match=r"IMG_1.HEIC is unsupported .reading HEIC images needs pi-heif"):
         scan(tmp_path)
