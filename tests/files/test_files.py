@@ -416,3 +416,18 @@ def test_nothing_else_writes_csv() -> None:
     sources = (path for folder in ("srcache", "cli", "plugins") for path in (ROOT / folder).rglob("*.py"))
     used = [path for path in sources if any(call in path.read_text() for call in ("csv.writer(", "csv.DictWriter("))]
     assert [path.relative_to(ROOT).as_posix() for path in used] == [], "files.csv_text is the one writer"
+
+
+def test_the_users_folder_stays_where_it_was_when_the_process_changes_its_folder(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for variable, value, folder in (
+        ("SRCACHE_HOME", f"mine-{tmp_path.name}", f"mine-{tmp_path.name}"),
+        ("XDG_CACHE_HOME", f"cache-{tmp_path.name}", f"cache-{tmp_path.name}/srcache"),
+    ):
+        monkeypatch.delenv("SRCACHE_HOME", raising=False)
+        monkeypatch.setenv(variable, value)
+        monkeypatch.chdir(tmp_path)
+        assert user_folder() == tmp_path / folder
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        assert user_folder() == tmp_path / folder
