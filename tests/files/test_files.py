@@ -453,3 +453,18 @@ def test_a_folder_is_made_or_it_is_said_why_not(tmp_path):
     for place in (tmp_path / "file", tmp_path / "file/x", Path("/proc/self/x/y"), tmp_path / ("x" * 300)):
         with pytest.raises(DiskFullError, match=r"could not be written .*choose another place"):
             make_folder(place)
+
+
+def test_the_users_folder_stays_where_it_was_when_the_process_changes_its_folder(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for variable, value, folder in (
+        ("SRCACHE_HOME", f"mine-{tmp_path.name}", f"mine-{tmp_path.name}"),
+        ("XDG_CACHE_HOME", f"cache-{tmp_path.name}", f"cache-{tmp_path.name}/srcache"),
+    ):
+        monkeypatch.delenv("SRCACHE_HOME", raising=False)
+        monkeypatch.setenv(variable, value)
+        monkeypatch.chdir(tmp_path)
+        assert user_folder() == tmp_path / folder
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        assert user_folder() == tmp_path / folder

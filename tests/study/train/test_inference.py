@@ -57,6 +57,14 @@ def test_every_domain_can_be_asked_about_and_joins_by_name(home, tmp_path):
     assert read_predictions(tmp_path / "sr.csv") == grid["sr"]
 
 
+def test_a_run_is_found_again_after_the_process_has_changed_its_folder(home, tmp_path, monkeypatch):
+    monkeypatch.chdir(home)
+    run = open_run("run")
+    monkeypatch.chdir(tmp_path)
+    assert run.folder == home / "run"
+    assert len(predict(run, home / "hr/test").rows) == 6
+
+
 def test_a_folder_is_taken_as_it_is(home):
     found = predict(home / "run", home / "hr/test")
     assert [row.probabilities for row in found.rows] == [
