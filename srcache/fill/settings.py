@@ -44,7 +44,7 @@ class FillSettings:
         take_over: there too, the id of a writer that is gone, whose unfinished shard this run shall continue.
         spool: where the cache lies below a URL, a folder of this machine for what is not uploaded yet; None: the user's
             own.
-        batch: images per engine call, whatever their shape; None takes the engine's advice for each shape, or less where
+        batch: images per engine call, whatever their shape; None takes the engine's advice for each, or less where
             a GPU's memory asks for it.
         device: `cpu`, `cuda`, `cuda:1`, …, any other that the engine runs on, or `auto`.
         workers: threads that decode, and as many that encode.
