@@ -13,7 +13,7 @@ from typing import Any
 from xxhash import xxh3_64_hexdigest
 
 from srcache.errors import ChecksumError
-from srcache.keys import image_key
+from srcache.keys import image_key, split_name
 from srcache.stores.interface import Record, Store
 
 
@@ -28,7 +28,7 @@ def with_checksums(record: Mapping[str, Any], payload: bytes) -> Record:
 
 
 def whole(store: Store, name: str, where: object) -> tuple[bytes, Record]:
-    """An entry of which both checksums hold.
+    """An entry of which both checksums hold, and whose record is its own.
 
     Args:
         store: has it.
@@ -36,13 +36,17 @@ def whole(store: Store, name: str, where: object) -> tuple[bytes, Record]:
         where: the store's place, for the message.
 
     Raises:
-        ChecksumError: one of them does not, or the entry is gone.
+        ChecksumError: one of them does not, the record is another's, or the entry is gone.
         DamagedError: it cannot be read.
     """
     payload, record = store.get(name), store.record(name)
-    if payload is None or record is None or image_key(payload) != record.get("checksum"):
+    if payload is None or record is None or (image_key(payload), *split_name(name)) != _said(record):
         raise checksum_error(name, where, "BLAKE2b")
     return payload, record
+
+
+def _said(record: Record) -> tuple[Any, Any, Any]:
+    return record.get("checksum"), record.get("key"), record.get("sample")
 
 
 def checksum_error(name: str, where: object, what: str = "xxh3") -> ChecksumError:

@@ -22,11 +22,15 @@ def test_a_record_that_has_them_stays_as_it_is():
     assert json.dumps(with_checksums(once, b"payload")) == json.dumps(once)
 
 
-@pytest.mark.parametrize("record", [{"checksum": image_key(b"other")}, {}, None])
-def test_an_entry_is_whole_if_the_slow_checksum_holds_too(record):
-    store = open_store("memory", Path("memory"), writable=True)
-    good = with_checksums({"key": "k"}, b"payload")
-    store.put_many([Entry("good", b"payload", good)] + ([] if record is None else [Entry("bad", b"payload", record)]))
-    assert whole(store, "good", "cache") == (b"payload", good)
-    with pytest.raises(ChecksumError, match=r"^bad in cache is not what was written \(BLAKE2b\); run `srcache repair`"):
-        whole(store, "bad", "cache")
+KEY, OTHER = image_key(b"image"), image_key(b"other image")
+RIGHT = {"key": OTHER, "sample": 0, "checksum": image_key(b"payload")}
+
+
+@pytest.mark.parametrize("record", [{**RIGHT, "checksum": image_key(b"other")}, {**RIGHT, "key": KEY}, {}, None])
+def test_an_entry_is_whole_if_the_slow_checksum_holds_too_and_the_record_is_its_own(record):
+    store, bad = open_store("memory", Path("memory"), writable=True), f"{OTHER}-000"
+    good = Entry(f"{KEY}-000", b"payload", with_checksums({"key": KEY, "sample": 0}, b"payload"))
+    store.put_many([good] + ([] if record is None else [Entry(bad, b"payload", record)]))
+    assert whole(store, good.name, "cache") == (b"payload", good.record)
+    with pytest.raises(ChecksumError, match=rf"^{bad} in cache is not what was written \(BLAKE2b\); run `srcache rep"):
+        whole(store, bad, "cache")
