@@ -13,7 +13,7 @@ from uuid import uuid4
 from srcache.errors import BusyError, ConfigError
 from srcache.files.file_locks import FCNTL, NO_LOCKS, is_running, take, taken_elsewhere
 from srcache.files.file_locks import brief_lock as brief_lock
-from srcache.files.system_errors import WRITING, not_written, reading
+from srcache.files.system_errors import WRITING, from_words, not_written, reading
 
 _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
@@ -119,10 +119,11 @@ def disk_errors(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as error:
-        if error.errno not in WRITING:
+    except Exception as error:
+        found = from_words(error) or error
+        if not isinstance(found, OSError) or found.errno not in WRITING:
             raise
-        raise not_written(error, path) from error
+        raise not_written(found, path) from error
 
 
 def make_folder(path: Path) -> None:
