@@ -16,7 +16,7 @@ from srcache.files.documents import parse_yaml
 from srcache.files.file_locks import FCNTL, NO_LOCKS, is_running, take, taken_elsewhere
 from srcache.files.file_locks import brief_lock as brief_lock
 from srcache.files.regular import read_regular
-from srcache.files.system_errors import WRITING, not_written, reading
+from srcache.files.system_errors import WRITING, from_words, not_written, reading
 
 _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
@@ -136,10 +136,11 @@ def disk_errors(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as error:
-        if error.errno not in WRITING:
+    except Exception as error:
+        found = from_words(error) or error
+        if not isinstance(found, OSError) or found.errno not in WRITING:
             raise
-        raise not_written(error, path) from error
+        raise not_written(found, path) from error
 
 
 def make_folder(path: Path) -> None:

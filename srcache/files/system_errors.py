@@ -7,11 +7,12 @@ is not there, a folder in its place) for what it means where it is read. What no
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from srcache.errors import LIMITS, DiskFullError, MachineError
+from srcache.errors import LIMITS, DiskFullError, MachineError, SrcacheError
 
 _ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -23,6 +24,8 @@ _PLACES = {
     *(errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTEMPTY),
     *(errno.EXDEV, errno.EMLINK, errno.EINVAL),
 }
+
+_IN_WORDS = re.compile(r"\(os error (\d+)\)")
 
 _ADVICE = {
     **dict.fromkeys(_ROOM, "so make room, or raise the quota or the limit of a file's size (ulimit -f)"),
@@ -52,9 +55,19 @@ LOCKING = frozenset(_FORBIDDEN | _ROOM | {errno.EIO})
 
 
 def number_of(error: BaseException) -> int | None:
-    """The system's number of an error of Python's or of LMDB's; None if it has none."""
+    """The system's number of an error of Python's, of LMDB's, or of a library's in Rust, which tells it in words alone;
+    None if it has none."""
     number = getattr(error, "code", None) or getattr(error, "errno", None)
-    return number if isinstance(number, int) else None
+    if isinstance(number, int):
+        return number
+    told = None if isinstance(error, SrcacheError | OSError) else _IN_WORDS.search(str(error))
+    return int(told[1]) if told else None
+
+
+def from_words(error: Exception) -> OSError | None:
+    """The system's error that a library raised as one of its own kind; None if it is none."""
+    number = None if isinstance(error, OSError) else number_of(error)
+    return OSError(number, os.strerror(number)) if number in _ADVICE else None
 
 
 def not_written(error: Exception, path: Path | str, doing: str = "written") -> MachineError:
@@ -73,6 +86,7 @@ def from_system(error: Exception) -> MachineError | None:
         return MachineError(
             "memory ran out, so give it more, or ask for less at a time, and run the same command again"
         )
+    error = from_words(error) or error
     if not isinstance(error, OSError) or error.errno not in _ADVICE:
         return None
     names = [

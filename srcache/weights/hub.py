@@ -5,7 +5,6 @@ HF_HUB_OFFLINE, HF_ENDPOINT, HF_TOKEN, proxies.
 """
 
 import os
-import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from srcache.errors import DiskFullError, needs_extra
-from srcache.files.system_errors import DISK, not_written
+from srcache.files.system_errors import DISK, not_written, number_of
 from srcache.weights.manifest import BundlePart, Repository
 
 EXTRA = "seesr"
@@ -130,10 +129,9 @@ class Hub:
 
 
 def _disk_error(error: BaseException | None) -> OSError | None:
-    """The disk's error that a download ended by, if it did; the hub's faster client tells it in words alone."""
+    """The disk's error that a download ended by, if it did."""
     while error is not None:
-        told = re.search(r"\(os error (\d+)\)", str(error))
-        number = error.errno if isinstance(error, OSError) and error.errno else int(told[1]) if told else None
+        number = number_of(error)
         if number in DISK:
             return OSError(number, os.strerror(number))
         error = error.__cause__ or error.__context__

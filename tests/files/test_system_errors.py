@@ -63,6 +63,20 @@ def test_bugs_stay_bugs():
     assert str(from_system(OSError(errno.EXDEV, "x", b"a\xff", None, "b"))).startswith("a\udcff → b could not be used")
 
 
+class _RustError(Exception):
+    """As safetensors raises it."""
+
+
+def test_a_full_disk_that_a_library_tells_in_words_is_one(tmp_path):
+    error = _RustError("Error while serializing: I/O error: No space left on device (os error 28)")
+    assert number_of(error) == errno.ENOSPC
+    assert "make room" in str(from_system(error))
+    with pytest.raises(DiskFullError, match=r"x could not be written \(No space left"), disk_errors(tmp_path / "x"):
+        raise error
+    with pytest.raises(MachineError, match="no more"), disk_errors(tmp_path / "x"):
+        raise MachineError("no more (os error 28)")
+
+
 def test_the_number_of_an_error_is_found_wherever_it_is_kept():
     assert number_of(OSError(errno.EIO, "x")) == errno.EIO
     assert number_of(ValueError()) is None
