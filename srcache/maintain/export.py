@@ -144,7 +144,9 @@ def _is_unfinished(target: Cache, folder: RecipeFolder) -> bool:
     homes = target.paths()
     receipts = readable_receipts(folder.path)[0]
     copied = {path.name for home in homes for path in (home / "receipts").glob("*.json")}
-    return all(home.name == folder.path.name for home in homes) and not (homes and copied.issuperset(receipts))
+    return all(home.name == folder.path.name for home in homes) and not (
+        homes and receipts and copied.issuperset(receipts)
+    )
 
 
 def filled_recipe(cache: Cache, recipe: str | None) -> tuple[RecipeFolder, Store]:
