@@ -26,7 +26,13 @@ _QUARTERS = (Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_270)
 
 
 def turn_of(image: Image.Image) -> Image.Transpose | None:
-    """How an image's pixels are to be turned so that it stands upright; None if they stay."""
+    """How an image's pixels are to be turned so that it stands upright; None if they stay.
+
+    Raises:
+        Exception: the image had to be read for this, and is damaged; see `is_said_in_header`.
+    """
+    if not is_said_in_header(image):
+        image.load()  # as `getexif` would; but what it raises is no matter of EXIF data
     try:
         value: Any = image.getexif().get(_TAG, 1)
         return _TURNS.get(value)
@@ -47,14 +53,16 @@ def is_sideways(image: Image.Image) -> bool:
     return is_said_in_header(image) and turn_of(image) in sideways
 
 
-def upright(image: Image.Image) -> Image.Image:
-    """An image as it is to be seen, loaded; the same one if it is not turned."""
+def upright(image: Image.Image) -> tuple[Image.Image, bool]:
+    """An image as it is to be seen, loaded, and whether it was turned; the same one if it was not."""
+    turned = False
     if image.format == "TIFF":  # Pillow turns it while it loads, and would write the rest of its EXIF data anew
         turn = turn_of(image)
+        turned = turn is not None
         _leave(image, next((value for value, way in _TURNS.items() if way == turn), 1))
     image.load()
     turn = turn_of(image)
-    return image if turn is None else image.transpose(turn)
+    return (image, turned) if turn is None else (image.transpose(turn), True)
 
 
 def _leave(image: Image.Image, orientation: int) -> None:

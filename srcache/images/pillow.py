@@ -176,9 +176,9 @@ def decoding() -> AbstractContextManager[None]:
 def _decoded(image: Image.Image, reading: Reading) -> Decoded:
     """An image that was opened or made: loaded, turned upright, and converted to RGB."""
     note_header(image, reading.notes)
-    if turn_of(image) is not None:
+    stands, turned = upright(image)
+    if turned:
         reading.notes.add("rotated")
-    stands = upright(image)
     rgb = kept(np.asarray(to_rgb(stands, reading)))
     plain = rgb if _is_plain(image) and reading.colors == AS_EVER else kept(np.asarray(image.convert("RGB")))
     differs = reading.notes & {"profile_applied", "alpha"} and reading.colors != AS_EVER

@@ -45,7 +45,8 @@ def problem(pages: Pages, head: Head, tables: Iterable[bytes], *, deep: bool = F
     Args:
         pages: of the file; nobody may write over the state meanwhile, which a read transaction sees to.
         head: the head.
-        tables: the names of the tables that a store has.
+        tables: the names of the tables that a store has; where a disk got full while they were made, some are not
+            there, and the others are empty.
         deep: look at the heads of big values too, which are as many as images.
     """
     look = _Look(pages, head, deep)
@@ -56,7 +57,7 @@ def problem(pages: Pages, head: Head, tables: Iterable[bytes], *, deep: bool = F
     except UnsoundError as error:
         return str(error)
     lacking = [name.decode() for name in tables if name not in found]
-    if lacking and (found or head.main.entries):
+    if lacking and any(found[name].entries for name in tables if name in found):
         return f"it has no table {', '.join(lacking)}"
     return None
 

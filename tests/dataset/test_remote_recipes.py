@@ -111,7 +111,7 @@ DEEP = json.loads("[" * 300 + "]" * 300)
         (changed(numerics="x", scale=-1), r"cannot be used"),
         (changed(more=1), "unknown field more"),
         (changed(options={"a": "x" * 100_000}), "described by nothing that could be a recipe"),
-        (changed(options=DEEP), "cannot be used|described by nothing"),
+        (changed(options=DEEP), "cannot be used|described by nothing|expected JSON"),
         (changed(engine="!!python/object/apply:os.system [id]"), "is not what its description says"),
         ({**changed(), "document": None}, "described by nothing"),
         ({**changed(), "document": "engine: x"}, "described by nothing"),

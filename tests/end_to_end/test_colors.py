@@ -173,15 +173,15 @@ def test_a_cache_is_measured_in_the_colours_of_its_recipe(photos: Path, tmp_path
 
 def test_the_command_line_says_what_was_done(photos: Path, tmp_path: Path, srcache: Any) -> None:
     (photos / "owl").mkdir()
-    (photos / "owl/c.heic").write_bytes(b"none")
+    (photos / "owl/c.psd").write_bytes(b"none")
     words = ["build", photos, "--cache", tmp_path / "cache", "--recipe", "bicubic", "--set", "background=#ff0000"]
     code, out, err = srcache(*words)
-    line = "images: 1 file passed over (.heic 1); 1 laid over #ff0000 for transparency; 2 with an ICC profile that was"
+    line = "images: 1 file passed over (.psd 1); 1 laid over #ff0000 for transparency; 2 with an ICC profile that was"
     assert code == 0
     assert line in out
     assert "class owl has no image" in err
     again = json.loads(srcache(*words, "--json")[1])
-    assert again["result"]["treated"] == {"passed_over": {".heic": 1}, "empty_classes": {"owl": {".heic": 1}}}
+    assert again["result"]["treated"] == {"passed_over": {".psd": 1}, "empty_classes": {"owl": {".psd": 1}}}
     (receipt, *_) = open_cache(tmp_path / "cache").folders()[0].receipts()
     assert receipt["notes"] == {"alpha": 1, "profile_ignored": 2}
     code, _, err = srcache(*words[:-1], "background=grey")

@@ -191,3 +191,19 @@ def test_sides_above_the_limit_are_refused_before_anything_is_decoded(monkeypatc
     monkeypatch.setenv("SRCACHE_MAX_PIXELS", "500")
     with pytest.raises(ImageError, match="31×17"):
         image_sides(out.getvalue())
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "GIF", "BMP"])
+def test_what_pillow_refuses_to_read_is_refused_wherever_the_damage_lies(kind: str) -> None:
+    rgb = np.zeros((9, 12, 3), np.uint8) + np.arange(12, dtype=np.uint8)[None, :, None] * 20
+    data, count = saved(Image.fromarray(rgb), kind), 0
+    for place in range(len(data)):
+        broken = data[:place] + bytes([data[place] ^ 0x5A]) + data[place + 1 :]
+        try:
+            with Image.open(io.BytesIO(broken)) as image:
+                image.convert("RGB")
+        except Exception:
+            count += 1
+            with pytest.raises(ImageError):
+                decode(broken)
+    assert count > 10

@@ -113,7 +113,7 @@ def test_whatever_reading_makes_of_damaged_bytes_is_a_finding(cache, capsys, mon
 
         get = record
 
-    monkeypatch.setattr(checks.resource, "setrlimit", lambda *_: None)
+    monkeypatch.setattr("resource.setrlimit", lambda *_: None)
     monkeypatch.setattr(RecipeFolder, "store_kind", property(lambda _: Odd()))
     monkeypatch.setattr(sys, "argv", ["check", "check", str(cache), caches.home(cache).name])
     checks.main()

@@ -194,7 +194,7 @@ def test_a_bundle_that_is_not_here_is_named_with_what_brings_it():
 def test_a_missing_extra_is_named(package, recipe, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, package, None)
     for act in (lambda: SeeSR(recipe.setup("cpu")), lambda: SeeSR.make_weights("seesr-tiny", tmp_path)):
-        with pytest.raises(MissingExtraError, match=rf"engine seesr needs {package}, .*srcache\[seesr\]"):
+        with pytest.raises(MissingExtraError, match=rf"engine seesr needs {package}, .*\.\[seesr\]"):
             act()
 
 
