@@ -27,8 +27,8 @@ from srcache.errors import CacheError
 from srcache.fill.feeding import FillCounts, FillJob, load_engine, start_service, submit_all
 from srcache.fill.plan import make_plan, scattered
 from srcache.fill.ray_run import fill_on_ray, settings_on_ray
-from srcache.fill.settings import FillInterrupted, FillReport, FillSettings, for_several, require_possible
-from srcache.machine import NETWORK, file_system, resolve_device, versions
+from srcache.fill.settings import FillInterrupted, FillReport, FillSettings, engine_device, for_several, require_possible
+from srcache.machine import NETWORK, file_system, versions
 from srcache.progress import Progress
 from srcache.recipe.recipe import Recipe
 from srcache.service.service import SRService
@@ -90,7 +90,7 @@ def open_folder(recipe: Recipe, cache: str | Path, settings: FillSettings) -> tu
     if settings.take_over is not None:
         _require_shared(open_cache(cache, spool=settings.spool).find(recipe))
     if settings.ray is None and settings.device != "auto" and _is_new(recipe, cache, settings):
-        resolve_device(settings.device)  # one that is not there shall leave no empty cache behind
+        engine_device(find_engine(recipe.engine).info, settings.device)  # none here shall leave no empty cache behind
     opened = create_cache(cache, settings.store, spool=settings.spool)
     return opened, opened.add(recipe)
 
