@@ -27,7 +27,14 @@ from srcache.errors import CacheError
 from srcache.fill.feeding import FillCounts, FillJob, load_engine, start_service, submit_all
 from srcache.fill.plan import make_plan, scattered
 from srcache.fill.ray_run import fill_on_ray, settings_on_ray
-from srcache.fill.settings import FillInterrupted, FillReport, FillSettings, engine_device, for_several, require_possible
+from srcache.fill.settings import (
+    FillInterrupted,
+    FillReport,
+    FillSettings,
+    engine_device,
+    for_several,
+    require_possible,
+)
 from srcache.machine import NETWORK, file_system, versions
 from srcache.progress import Progress
 from srcache.recipe.recipe import Recipe
