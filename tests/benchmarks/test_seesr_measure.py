@@ -9,6 +9,7 @@ from benchmarks import seesr_full, seesr_gpu, seesr_measure
 from benchmarks.seesr_gpu import Shape
 
 
+@pytest.mark.slow
 def test_stage_timers_leave_the_engine_as_it_was(tiny_run):
     runner = seesr_gpu.CaseRunner(tiny_run, Shape(steps=1))
     pipeline = runner.engine._pipeline
@@ -54,6 +55,7 @@ def test_what_waits_is_the_whole_call_s_time_less_what_ran(tiny_run):
     assert seesr_measure.share_waited(act, tiny_run.device, wall=1e-9) == 0
 
 
+@pytest.mark.slow
 def test_a_whole_call_is_watched_on_images_prepared_beforehand(tiny_run, monkeypatch):
     runner = seesr_gpu.CaseRunner(tiny_run, Shape(steps=1))
     images = runner.images()

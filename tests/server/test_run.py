@@ -27,7 +27,7 @@ def slow(recipe_file, milliseconds=300, **fields):
     return recipe_file("test-sleepy", options=f"{{milliseconds: {milliseconds}}}", **fields)
 
 
-@pytest.mark.parametrize("store", ["lmdb", "shards"])
+@pytest.mark.parametrize("store", ["lmdb", pytest.param("shards", marks=pytest.mark.slow)])
 def test_sigterm_finishes_what_was_asked_refuses_what_is_new_and_leaves_a_receipt(tmp_path, recipe_file, store):
     cache = tmp_path / "cache"
     with served(cache, slow(recipe_file, 700), batch=2, store=store) as server, ThreadPoolExecutor(8) as clients:

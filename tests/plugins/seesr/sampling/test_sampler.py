@@ -135,7 +135,11 @@ class Batch:
 
 @pytest.mark.parametrize(
     ("size", "tiling", "guidance"),
-    [((8, 10), None, 1.0), ((8, 10), None, 5.5), ((8, 13), Tiling(size=8, overlap=4), 5.5)],
+    [
+        ((8, 10), None, 1.0),
+        ((8, 10), None, 5.5),
+        pytest.param((8, 13), Tiling(size=8, overlap=4), 5.5, marks=pytest.mark.slow),
+    ],
 )
 def test_an_image_has_the_same_bits_at_every_place_and_with_all_company(size, tiling, guidance, networks):
     sampler = Sampler(*networks(), make_schedule(CONFIG, 2), guidance, drawn(1, 77, 24, seed=9))
