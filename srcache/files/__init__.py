@@ -32,10 +32,14 @@ def user_folder() -> Path:
     return first_meaning(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "srcache"
 
 
-@cache
 def first_meaning(path: str) -> Path:
     """An absolute path for one that the environment gives; it stays so if the process changes its folder later."""
-    return Path(os.path.abspath(os.path.expanduser(path)))
+    return _first_absolute(os.path.expanduser(path))
+
+
+@cache
+def _first_absolute(path: str) -> Path:
+    return Path(os.path.abspath(path))
 
 
 def write_atomic(path: Path, data: bytes | str, *, sync: bool = True) -> None:

@@ -102,6 +102,7 @@ def test_what_contradicts_itself_is_refused_all_at_once(tmp_path):
     assert not (tmp_path / "c").exists()
 
 
+@pytest.mark.slow
 def test_hits_are_answered_and_misses_refused_while_the_engine_loads(tmp_path, recipe_file, monkeypatch):
     recipe, cache = recipe_file("test-faulty"), tmp_path / "cache"
     with served(cache, recipe) as server:

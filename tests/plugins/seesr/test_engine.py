@@ -57,6 +57,7 @@ def open_changed(_shared, monkeypatch):
     return act
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

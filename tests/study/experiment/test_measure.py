@@ -56,6 +56,7 @@ def test_a_domain_of_which_nothing_was_predicted_is_an_error(out: Path, images: 
         make_grid(tiny(images), trials_of(out, images))
 
 
+@pytest.mark.slow
 def test_the_comparison_is_written_beside_its_files(out: Path, images: Path, first: ExperimentResult) -> None:
     (out / "compare.json").unlink()
     found = compare_arms(tiny(images), trials_of(out, images))
