@@ -221,9 +221,15 @@ def interval(values: Sequence[float], seed: int) -> tuple[float, float] | None:
 
 
 def mean_text(plain: Mapping[str, Any], pairs: int) -> str:
-    """A summary's mean in a few digits, never without its n, from its JSON values: 25.34 (n 33), 23.27 (n 7 of 33)."""
-    mean = "identical" if plain["mean"] is None else f"{plain['mean']:.4g}"
-    return f"{mean} (n {of_all(plain['n'], pairs)})"
+    """A summary's mean in a few digits, never without its n, from its JSON values: 25.34 (n 33), 23.27 (n 7 of 33).
+
+    One pair of equal images makes a mean of PSNR infinite, which says nothing of the others; the median then does.
+    """
+    mean, median = plain["mean"], plain.get("median")
+    if mean is None:
+        words = "identical" if median is None else f"infinite, median {median:.4g}"
+        return f"{words} (n {of_all(plain['n'], pairs)})"
+    return f"{mean:.4g} (n {of_all(plain['n'], pairs)})"
 
 
 def part_note(count: int, pairs: int) -> str:

@@ -12,7 +12,7 @@ from quality_folders import BASIC, RGB, noisy, rows_of, save
 from srcache.errors import ConfigError
 from srcache.study.quality.measure import measure_folders
 from srcache.study.quality.psnr_ssim import Convention
-from srcache.study.quality.report import RESAMPLES, interval
+from srcache.study.quality.report import RESAMPLES, interval, mean_text
 
 
 def test_a_summary_is_that_of_the_rows(folders):
@@ -142,3 +142,9 @@ def test_identical_images_are_infinite_and_said_to_be(folders):
     plain = report.plain()["metrics"]["psnr"]
     assert (plain["mean"], plain["mean_reason"]) == (None, "identical pictures: infinite")
     assert rows_of(report)[0] == {"name": "b/2", "psnr": "inf", "ssim": "1.0"}
+
+
+def test_one_pair_of_equal_images_does_not_make_a_mean_look_as_if_all_were_equal() -> None:
+    found = {"mean": None, "mean_reason": "identical pictures: infinite", "n": 4}
+    assert mean_text({**found, "median": 24.128}, 5) == "infinite, median 24.13 (n 4 of 5)"
+    assert mean_text({**found, "median": None, "median_reason": "identical pictures: infinite"}, 4) == "identical (n 4)"
