@@ -41,7 +41,7 @@ types: $(READY)  ## mypy --strict
 	@$(BIN)/mypy srcache cli plugins
 
 test: $(READY) lint types  ## lint, types and all tests but the slow ones: what .ci/run runs
-	@$(BIN)/python -m pytest -n 2 --dist worksteal
+	@$(BIN)/python -m pytest -n 3 --dist worksteal
 
 test-slow: $(READY)  ## the long tests: faults, scale, complete studies, browsers
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -m slow

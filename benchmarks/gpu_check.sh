@@ -107,7 +107,7 @@ sys.path.insert(0, os.getcwd())
 import torch
 from benchmarks import bench_seesr as bench, seesr_gpu as gpu, seesr_measure as measure
 if os.environ["DRY"] == "imports":
-    bench.main, gpu.CaseRunner.call, gpu.CaseRunner.predicted, gpu.CaseRunner.images, measure.OperationCounter.ours, measure.share_waited
+    bench.main, gpu.CaseRunner.call, gpu.CaseRunner.predicted, gpu.CaseRunner.images, measure.OperationCounter.ours
     sys.exit()
 name, words, W = sys.argv[1], sys.argv[2:], Path(os.environ["W"])
 def report(text): print(f"# {name}: {text}", flush=True)
@@ -118,8 +118,8 @@ try:
         return kept[what]
     measure.OperationCounter.ours = lambda self: once((self.latent.shape[-1], self.guidance, bool(self.windows)), lambda: ours(self))
     gpu.CaseRunner.predicted = lambda self: once("memory", lambda: predicted(self))
-    def call(self):
-        if kept.get("called"): return plain(self)
+    def call(self, *given):
+        if kept.get("called"): return plain(self, *given)
         kept["called"] = True
         started = time.perf_counter(); one, other = self.images(), self.images(); n = len(one)
         first = self.engine.upscale(one, list(range(n)))
@@ -134,11 +134,6 @@ try:
         while not (W / f"turn.{name}").exists(): time.sleep(0.2)
         return plain(self)
     gpu.CaseRunner.call = call
-    def waited(act, device):  # the project's own waits for the device inside `act`, so what it reports is about 0 whatever is true
-        torch.cuda.synchronize(); t = time.perf_counter(); act(); handed = time.perf_counter() - t; torch.cuda.synchronize(); wall = time.perf_counter() - t
-        report(f"the loop was handed over in {handed:.2f} s of {wall:.2f} s: {'the host is ahead' if handed < 0.9 * wall else 'THE HOST IS BEHIND'}")
-        return 0.0 if handed < 0.9 * wall else 100.0
-    measure.share_waited = waited
 except AttributeError as error:
     report(f"runs as it is, names have changed: {error}"); (W / f"ready.{name}").touch()
 sys.exit(bench.main(["--case", name, *words]))
@@ -154,7 +149,7 @@ turn() {
   touch "$W/turn.$name"
   while kill -0 "$pid" 2>/dev/null && [ $SECONDS -lt $until ] && [ "$(left)" -gt 3 ]; do sleep 0.5; done
   if kill -0 "$pid" 2>/dev/null; then kill "$pid" 2>/dev/null; sleep 1; kill -9 "$pid" 2>/dev/null; say "$name: STOPPED while it was timed"; else wait "$pid"; rc=$?; say "$name: $([ $rc = 0 ] && echo "ok, bars met" || { [ $rc = 1 ] && echo "done, a bar MISSED (or it failed)" || echo "FAILED, exit $rc"; })"; fi
-  { echo; cat "$W/$name.log"; } >>"$OUT/bench.log"; grep -E "time per image|rate of the steps|peak reserved|another place|handed over|Error" "$W/$name.log" | cut -c1-170 | tee -a "$OUT/summary.txt"
+  { echo; cat "$W/$name.log"; } >>"$OUT/bench.log"; grep -E "time per image|rate of the steps|peak reserved|another place|waiting for the host|Error" "$W/$name.log" | cut -c1-170 | tee -a "$OUT/summary.txt"
 }
 if [ "$DRY" = imports ]; then CASES='' EXTRA='' SKIP=" build "; step "imports of the cases" 60 "$OUT/bench.log" $PY "$W/case.py" none
 else for name in $CASES; do begin "$name"; done; say "cases begun: $CASES"; fi
@@ -164,7 +159,7 @@ if want tests; then
   FILES=$(grep -rl --include='test_*.py' "pytest.mark.gpu" tests)
   if [ -z "$FILES" ]; then say "gpu tests: THERE ARE NONE"; else
     ONLY=; [ -n "$DRY" ] && ONLY=--collect-only
-    step "gpu tests ($(grep -h -A3 "pytest.mark.gpu" $FILES | grep -c "^def ") functions in $(echo $FILES | wc -w) files)" 90 "$OUT/tests.log" $PY -m pytest -m gpu $ONLY $FILES -p no:cacheprovider -v -rA --tb=short --durations=5
+    step "gpu tests ($(echo $FILES | wc -w) files)" 90 "$OUT/tests.log" $PY -m pytest -m gpu $ONLY $FILES -p no:cacheprovider -v -rA --tb=short --durations=5
     grep -E "^(FAILED|ERROR)|passed|failed" "$OUT/tests.log" | cut -c1-200 | tee -a "$OUT/summary.txt"
   fi
 fi
@@ -186,7 +181,7 @@ from srcache_plugins.seesr.loading import DTYPES, Loading, load_networks
 from srcache_plugins.seesr.networks.stock import load_controlnet, load_unet
 from srcache_plugins.seesr.sampling.sampler import Prompts
 from srcache_plugins.seesr.sampling.windows import lay_windows
-if os.environ["DRY"] == "imports": P.Pipeline._sample, P.Pipeline.upscale, P.Noise, P.Settings; sys.exit()
+if os.environ["DRY"] == "imports": P.Pipeline.sample, P.Pipeline.upscale, P.NoiseSource, P.Settings; sys.exit()
 D = torch.device(os.environ["DEVICE"]); cuda = D.type == "cuda"; bad = 0
 @cache
 def networks(dtype, scale, tiles, antialias):
@@ -216,10 +211,9 @@ def loop(kind, name):
     found = {}
     for mode in ("eager", "recorded") if cuda else ("eager",):
         stand = SimpleNamespace(unet=nets.unet, controlnet=nets.controlnet, vae=nets.vae, text=SimpleNamespace(encode=lambda texts: negative.to(D)), scheduler=meta["scheduler"])
-        pipe = P.Pipeline(stand, settings(kind, steps=call["steps"], guidance=call["guidance"], start=call["start_point"], tiling=tiling), D, mode, GraphedCallable if mode == "recorded" else None)
-        kept = P.Noise; P.Noise = lambda *_, **__: RecordedNoise([x.to(D) for x in (t["rand.initial"], *t["rand.steps"])], t["rand.posterior"].to(D) if "rand.posterior" in t else None)
-        try: found[mode] = pipe._sample(t["in.image"].permute(2, 0, 1)[None].to(D), Prompts(positive.to(D), t["in.ram_embeds"].to(D)), [0], windows) * nets.vae.scaling_factor
-        finally: P.Noise = kept
+        noise = RecordedNoise([x.to(D) for x in (t["rand.initial"], *t["rand.steps"])], t["rand.posterior"].to(D) if "rand.posterior" in t else None)
+        pipe = P.Pipeline(stand, settings(kind, steps=call["steps"], guidance=call["guidance"], start=call["start_point"], tiling=tiling), D, mode, GraphedCallable if mode == "recorded" else None, lambda *_: noise)
+        found[mode] = pipe.sample(t["in.image"].permute(2, 0, 1)[None].to(D), Prompts(positive.to(D), t["in.ram_embeds"].to(D)), [0], windows) * nets.vae.scaling_factor
     wanted = t["expect.latents_per_step"][-1]; away = ((found["eager"].cpu() - wanted).abs().max() / t["expect.latents_per_step"].abs().max()).item(); most = meta["tolerance"]["latents_rel_to_max"]
     same = "" if not cuda else f"; recorded {'same bits' if torch.equal(found['eager'], found['recorded']) else 'OTHER bits by %.2g' % (found['eager'] - found['recorded']).abs().max().item()}"
     report(kind, name, f"last latent {away:.2g} of the largest ({most:.2g} allowed on a CPU){same}", (kind != "fp32" or away <= 4 * most) and "OTHER" not in same)
@@ -227,10 +221,9 @@ def complete(kind, name):
     meta, t = case(name); g = meta["args"]
     nets = loaded(meta["scheduler"], DTYPES[kind], g["conditioning_scale"], (g["vae_encoder_tile_px"], g["vae_decoder_tile_latent"]), g["ram_resize_antialias"])
     chosen = settings(kind, scale=g["upscale"], process_size=g["process_size"], steps=g["num_inference_steps"], guidance=g["guidance_scale"], start=g["start_point"], prompt=g["user_prompt"], added_prompt=g["added_prompt"], negative_prompt=meta["negative_prompt"], tiling=Tiling(size=g["latent_tile"], overlap=g["latent_overlap"]), color_fix=g["align_method"])
-    pipe = P.Pipeline(nets, chosen, D, "recorded", GraphedCallable if cuda else None)
-    kept = P.Noise; P.Noise = lambda *_, **__: RecordedNoise([x.to(D) for x in (t["rand.initial"], *t["rand.steps"])], t["rand.posterior"].to(D))
-    try: (made,) = pipe.upscale(t["in.image_uint8"].permute(2, 0, 1)[None].float() / 255, [g["seed"]])
-    finally: P.Noise = kept
+    noise = RecordedNoise([x.to(D) for x in (t["rand.initial"], *t["rand.steps"])], t["rand.posterior"].to(D))
+    pipe = P.Pipeline(nets, chosen, D, "recorded", GraphedCallable if cuda else None, lambda *_: noise)
+    (made,) = pipe.upscale(t["in.image_uint8"].permute(2, 0, 1)[None].float() / 255, [g["seed"]])
     if isinstance(made, Failure): return report(kind, name, repr(made), False)
     away = ((made.image * 255).round().permute(1, 2, 0) - t["expect.out_uint8"].float()).abs()
     report(kind, name, f"prompt {'same' if made.notes['prompt'] == meta['prompt'] else 'OTHER: ' + made.notes['prompt']}; values within 1: {100 * (away <= 1).float().mean():.2f} %, largest {away.max():.0f} of {meta['tolerance']['out_uint8_max']}; decoded in {made.notes['decoded_in']}", (kind != "fp32" or away.max() <= meta["tolerance"]["out_uint8_max"]) and made.notes["prompt"] == meta["prompt"])

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 from srcache_plugins.seesr.loading import Networks
-from srcache_plugins.seesr.memory import predicted_memory
+from srcache_plugins.seesr.memory import MemoryPredictor
 from srcache_plugins.seesr.networks.denoiser import ControlNet, UNet
 from srcache_plugins.seesr.networks.stock import load_controlnet, load_unet
 from srcache_plugins.seesr.networks.tagger import load_tagger
@@ -75,7 +75,7 @@ def predicted(run: RunSettings, name: str) -> list[Bar]:
     bars = []
     for text, size, batch, tiling, most in shapes[:1] if run.tiny else shapes:
         settings = replace(measure.SETTINGS, tiling=tiling)
-        found = predicted_memory(networks, settings, size, batch, in_graphs=True)
+        found = MemoryPredictor(networks, settings, in_graphs=True).predicted(*size, batch)
         shown = f"{name}: {text}, fp16 in CUDA graphs"
         bars.append(Bar(case=shown, value=found.total / GB, unit="GB", bar=most))
         bars.append(Bar(case=f"{shown}: tensors alive at once", value=found.tensors / GB, unit="GB"))

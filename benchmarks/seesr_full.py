@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from srcache_plugins.seesr.loading import DTYPES, Networks
+from srcache_plugins.seesr.networks.convolutions import make_exact
 from srcache_plugins.seesr.networks.denoiser import ControlNet, UNet
 from srcache_plugins.seesr.networks.stock import known_settings, load_controlnet, load_unet, with_image_transformers
 from srcache_plugins.seesr.networks.tagger import Tagger, load_tagger, published_shapes
@@ -54,11 +55,15 @@ class StockNetworks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """The device and precision of networks; with `like_cuda` they are laid out as on a GPU, whatever the device."""
+    """The device and precision of networks; with `like_cuda` they are laid out as on a GPU, whatever the device.
+
+    `park` is that of the VAE there.
+    """
 
     device: torch.device
     precision: str
     like_cuda: bool
+    park: bool | None = None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -141,7 +146,7 @@ def own_networks(stock: StockNetworks, where: Placement) -> tuple[UNet, ControlN
     """The project's own UNet and ControlNet over the same modules, which are moved to the layout of the placement."""
     unet, controlnet = UNet(stock.unet), ControlNet(stock.controlnet, 1.0)
     for network in (unet, controlnet):
-        network.to(device=where.device, memory_format=where.layout).eval()  # type: ignore[call-overload]
+        make_exact(network).to(device=where.device, memory_format=where.layout).eval()
     return unet, controlnet
 
 
@@ -154,7 +159,7 @@ def autoencoder(sizes: Sizes, where: Placement, *, tiles: tuple[int, int] = (102
         _random_tensors(shapes, where.device, where.dtype),
         encoder_tile=tiles[0],
         decoder_tile=tiles[1],
-        park=where.like_cuda,
+        park=where.park if where.like_cuda else False,
     )
     return vae.to(where.device, where.dtype, where.layout)
 
@@ -170,12 +175,26 @@ def text_encoder(sizes: Sizes, where: Placement) -> TextEncoder:
         return load_text_encoder(sizes.text, tensors, *files, where.dtype, width).to(where.device)
 
 
+TAGS = 10
+"""About as many as RAM finds in a photograph."""
+
+
+class _TenTags(Tagger):
+    """A tagger that tells the likeliest tags: of random weights, thresholds would let through none or thousands."""
+
+    def chosen(self, probabilities: Tensor) -> Tensor:
+        best = probabilities.topk(min(TAGS, probabilities.shape[1]), dim=1).indices
+        return torch.zeros_like(probabilities, dtype=torch.bool).scatter_(1, best, True)
+
+
 def tagger(sizes: Sizes, where: Placement) -> Tagger:
-    """RAM with additions of zeros, in float32."""
+    """RAM with additions of zeros, in float32; it tells as many tags as the real one does."""
     shapes = published_shapes(sizes.ram)
     ram = _random_tensors(shapes, where.device, torch.float32)
     dape = {name: torch.zeros(shape, device=where.device) for name, shape in lora_shapes(shapes).items()}
-    return load_tagger(ram, dape, sizes.ram, sizes.tags).to(where.device)
+    made = load_tagger(ram, dape, sizes.ram, sizes.tags).to(where.device)
+    made.__class__ = _TenTags
+    return made
 
 
 def _shapes(model: nn.Module) -> Shapes:

@@ -14,11 +14,10 @@ from typing import Any
 
 import torch
 from srcache_plugins.seesr.loading import Networks
-from srcache_plugins.seesr.memory import Memory, predicted_memory
+from srcache_plugins.seesr.memory import Memory, MemoryPredictor
 from srcache_plugins.seesr.sampling.schedule import make_schedule
 from srcache_plugins.seesr.sampling.windows import Windows, lay_windows
 from torch import Tensor
-from torch.autograd import DeviceType
 
 from benchmarks import seesr_full as full
 from benchmarks import seesr_measure as measure
@@ -83,7 +82,11 @@ class RunSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """The images of one call, and how they are computed; `kind` is how the inner call is run, see `measure.wrapper`."""
+    """The images of one call, and how they are computed.
+
+    `kind` is how the inner call is run, see `measure.wrapper`; `park`, whether the VAE's tiles wait on the host (None:
+    where they do not fit).
+    """
 
     kind: str = "graph"
     batch: int = 1
@@ -92,6 +95,7 @@ class Shape:
     guidance: float = 5.5
     turbo: bool = False
     tiling: Tiling | None = None
+    park: bool | None = None
 
     def fitted(self, run: RunSettings) -> "Shape":
         """The same shape, or one an eighth as large for small networks."""
@@ -124,8 +128,9 @@ class CaseRunner:
         self.numbers = count()
         torch.manual_seed(0)
         found: list[Networks] = []
+        place = replace(run.placement, park=shape.park)
         self.load = measure.seconds(
-            lambda: found.append(full.networks(run.sizes, run.placement, turbo=shape.turbo)), run.device
+            lambda: found.append(full.networks(run.sizes, place, turbo=shape.turbo)), run.device
         )
         (self.networks,) = found
         if run.device.type == "cuda":
@@ -138,13 +143,13 @@ class CaseRunner:
         rng = torch.Generator().manual_seed(next(self.numbers))
         return torch.rand(self.shape.batch, 3, *self.shape.size, generator=rng).mul(255).round() / 255
 
-    def call(self) -> None:
-        """One batch, from images to images.
+    def call(self, images: Tensor | None = None) -> None:
+        """One batch, from images (new ones, if none are given) to images.
 
         Raises:
             RuntimeError: an image failed.
         """
-        images = self.images()
+        images = self.images() if images is None else images
         self.networks.text.forget()  # as if all words were new, whatever a tagger of random weights says
         for outcome in self.engine.upscale(images, range(len(images))):
             if isinstance(outcome, Failure):
@@ -154,7 +159,8 @@ class CaseRunner:
         """What the batch should take, the inner call recorded as on a GPU."""
         settings = self.shape.settings(self.run)
         batch = 1 if self.run.device.type == "cpu" else self.shape.batch
-        return predicted_memory(self.networks, settings, self.shape.size, batch, in_graphs=self.shape.kind != "eager")
+        predictor = MemoryPredictor(self.networks, settings, in_graphs=self.shape.kind != "eager")
+        return predictor.predicted(*self.shape.size, batch)
 
     def reference(self) -> Callable[[], None]:
         """One image in the reference way, on modules of its own."""
@@ -183,6 +189,8 @@ def speed(
     spent["load"] = runner.load
     loop = measure.last_sample(runner.engine, runner.call)
     rest = _loop(run, name, shape, loop, least)
+    if device.type == "cuda":
+        rest.append(_waiting(runner, name))
     peer = runner.reference()
     peer()
     columns = interleaved(
@@ -197,25 +205,29 @@ def speed(
     return [each, pace, begin, *parts, *held, *rest]
 
 
+def _waiting(runner: CaseRunner, name: str) -> Bar:
+    """The share of a whole call, its images prepared beforehand, that the device waits for the host."""
+    images, run = runner.images(), runner.run
+    wall = min(measure.seconds(lambda: runner.call(images), run.device) for _ in range(3))
+    waited = measure.share_waited(lambda: runner.call(images), run.device, wall)
+    return Bar(case=f"{name}: waiting for the host, of a whole call", value=waited, unit="%", bar=run.limit(3))
+
+
 STAGES = ("load", "tag", "text", "encode", "sample", "decode", "colour fix and host")
 
 
 def _loop(run: RunSettings, name: str, shape: Shape, loop: Callable[[], object], least: float | None) -> list[Bar]:
-    """The rate of the loop over the steps, and what the device waits in it."""
+    """The rate of the loop over the steps."""
     counted = measure.OperationCounter(run.sizes, shape.size[0] // 2, shape.guidance, shape.windows())
     once, step = counted.ours()
     work = shape.batch * (once + shape.steps * step)
     loop()
     took = min(measure.seconds(loop, run.device) for _ in range(3))
     peer = {"peer": PRODUCT, "peer_value": measure.best_rate(run.device)}
-    bars = [Bar(case=f"{name}: rate of the steps", value=work / took, unit="TFLOP/s", least=run.limit(least), **peer)]
-    if run.device.type == "cuda":
-        waited = measure.share_waited(loop, run.device)
-        bars.append(Bar(case=f"{name}: waiting for the host", value=waited, unit="%", bar=run.limit(3)))
-    return bars
+    return [Bar(case=f"{name}: rate of the steps", value=work / took, unit="TFLOP/s", least=run.limit(least), **peer)]
 
 
-def memory(run: RunSettings, name: str, shape: Shape, most: float) -> list[Bar]:
+def memory(run: RunSettings, name: str, shape: Shape, most: float | None) -> list[Bar]:
     """Peak memory of two calls beside its prediction. `most` is the bar, in GB."""
     runner = CaseRunner(run, shape)
     first = measure.seconds(runner.call, run.device)
@@ -282,16 +294,7 @@ def profile(run: RunSettings, name: str, shape: Shape) -> list[Bar]:
     runner.call()
     loop = measure.last_sample(runner.engine, runner.call)
     loop()
-    measure.synchronise(run.device)
-    kinds = [torch.profiler.ProfilerActivity.CPU]
-    if run.device.type == "cuda":
-        kinds.append(torch.profiler.ProfilerActivity.CUDA)
-    with torch.profiler.profile(activities=kinds) as profiler:
-        loop()
-        measure.synchronise(run.device)
-    wanted = DeviceType.CUDA if run.device.type == "cuda" else DeviceType.CPU
-    events = [event for event in profiler.events() if event.device_type == wanted]
-    spans = [(event.name, event.time_range.start, event.time_range.end) for event in events]
+    spans = measure.spans_of(loop, run.device)
     table, sums = by_class(spans)
     run.out.mkdir(parents=True, exist_ok=True)
     (run.out / f"{name}.md").write_text(table, encoding="utf-8")
@@ -302,11 +305,7 @@ def profile(run: RunSettings, name: str, shape: Shape) -> list[Bar]:
     return [*bars, busy] if run.device.type == "cuda" else bars
 
 
-Span = tuple[str, float, float]
-"""A kernel's name, start and end in microseconds."""
-
-
-def by_class(spans: list[Span]) -> tuple[str, dict[str, float]]:
+def by_class(spans: list[measure.Span]) -> tuple[str, dict[str, float]]:
     """A table of kernels by class, those that take longest first; and the sum of each class, in microseconds."""
     sums: dict[str, float] = defaultdict(float)
     names: dict[tuple[str, str], list[float]] = defaultdict(list)
@@ -330,11 +329,7 @@ def kind_of(kernel: str) -> str:
     return next((kind for kind, parts in KINDS.items() if any(part in lower for part in parts)), "other")
 
 
-def share_busy(spans: list[Span]) -> float:
+def share_busy(spans: list[measure.Span]) -> float:
     """The share of the time, from the first start to the last end, in which at least one kernel runs."""
-    reached = begin = min(start for _, start, _ in spans)
-    busy = 0.0
-    for _, start, end in sorted(spans, key=lambda span: span[1]):
-        busy += max(0.0, end - max(start, reached))
-        reached = max(reached, end)
-    return busy / max(reached - begin, 1e-9)
+    whole = max(end for _, _, end in spans) - min(start for _, start, _ in spans)
+    return 1e6 * measure.seconds_busy(spans) / max(whole, 1e-9)

@@ -1,5 +1,6 @@
 """Instruments for the benchmarks of SeeSR: counted operations, timed stages, a device's waits and its best rate."""
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from srcache_plugins.seesr.sampling.sampler import Prompts, Sampler
 from srcache_plugins.seesr.sampling.schedule import make_schedule
 from srcache_plugins.seesr.sampling.windows import Windows
 from torch import Tensor
+from torch.autograd import DeviceType
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import seesr_reference as reference
@@ -52,7 +54,7 @@ def make_engine(networks: Networks, settings: Settings, kind: str, device: torch
     engine = object.__new__(SeeSR)
     with torch.inference_mode():
         engine._pipeline = Pipeline(networks, settings, device, kind, wrapper(kind, device))
-    engine._one_by_one = device.type == "cpu"
+    engine._device, engine._one_by_one = str(device), device.type == "cpu"
     return engine
 
 
@@ -129,30 +131,47 @@ def last_sample(engine: SeeSR, act: Callable[[], object]) -> Callable[[], Tensor
     return again
 
 
-def share_waited(act: Callable[[], object], device: torch.device) -> float:
-    """The share of `act`'s time, in percent, that a CUDA device spends waiting for the host.
+Span = tuple[str, float, float]
+"""What ran on a device: its name, start and end in microseconds."""
 
-    The same is run twice: as it is; and behind a pause of the device, so that all of it is handed over before the
-    first part begins. What the second takes less was waiting.
+
+def spans_of(act: Callable[[], object], device: torch.device) -> list[Span]:
+    """What ran on a device while `act` did, copies included; on a CPU, torch's own operations."""
+    kinds = [torch.profiler.ProfilerActivity.CPU]
+    if device.type == "cuda":
+        kinds.append(torch.profiler.ProfilerActivity.CUDA)
+    synchronise(device)
+    with torch.profiler.profile(activities=kinds, acc_events=True) as profiler:
+        act()
+        synchronise(device)
+    wanted = DeviceType.CUDA if device.type == "cuda" else DeviceType.CPU
+    events = profiler.profiler.kineto_results.events()  # `profiler.events()` takes minutes for a whole call
+    ran = [each for each in events if each.device_type() == wanted and each.duration_ns() > 0]
+    begin = min((each.start_ns() for each in ran), default=0)  # nanoseconds since 1970 are too many for a float
+    starts = [each.start_ns() - begin for each in ran]
+    return [
+        (each.name(), start / 1000, (start + each.duration_ns()) / 1000)
+        for each, start in zip(ran, starts, strict=True)
+    ]
+
+
+def seconds_busy(spans: list[Span]) -> float:
+    """Seconds in which at least one of them ran."""
+    reached, busy = -math.inf, 0.0
+    for _, start, end in sorted(spans, key=lambda span: span[1]):
+        busy += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return busy / 1e6
+
+
+def share_waited(act: Callable[[], object], device: torch.device, wall: float | None = None) -> float:
+    """The share of `act`'s time, in percent, in which nothing ran on the device: it waited for the host.
+
+    The time is that of a run by itself, which took `wall` seconds if that is known. What ran is what a second run shows
+    that is watched: that makes the host slower, but nothing on the device longer.
     """
-    for _ in range(2):
-        act()
-    torch.cuda.synchronize(device)
-    started = time.perf_counter()
-    act()
-    handed = time.perf_counter() - started
-    torch.cuda.synchronize(device)
-    wall = time.perf_counter() - started
-    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    busy = wall
-    for _ in range(2):  # at the first, buffers for all steps at once are made
-        torch.cuda._sleep(int(2.2e9 * min(1.5 * handed, 8)))
-        begin.record()
-        act()
-        end.record()
-        torch.cuda.synchronize(device)
-        busy = begin.elapsed_time(end) / 1000
-    return 100 * max(0.0, 1 - busy / wall)
+    wall = seconds(act, device) if wall is None else wall
+    return 100 * max(0.0, 1 - seconds_busy(spans_of(act, device)) / wall)
 
 
 def best_rate(device: torch.device, side: int = 8192) -> float:

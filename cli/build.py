@@ -9,15 +9,40 @@ from srcache.progress import Progress
 from srcache.stores import KINDS
 from srcache.wording import counted, duration, human_bytes, percent
 
-from .options import BYTES, CACHE, DEVICES, FOLDER, IMAGES, PART, Place, common, device_option, recipe_options
-from .output import attributes, document, failure_lines, left_out, left_out_rows, nothing_lost, reasons, table
+from .options import (
+    BYTES,
+    CACHE,
+    DEVICES,
+    FOLDER,
+    IMAGES,
+    PART,
+    Place,
+    batch_option,
+    common,
+    device_option,
+    recipe_options,
+)
+from .output import (
+    attributes,
+    document,
+    echo,
+    failure_lines,
+    left_out,
+    left_out_rows,
+    nothing_lost,
+    reasons,
+    table,
+    treatment_lines,
+)
 from .progress_bar import progress_bar
 from .ray_options import ray_options, ray_settings
 
 if TYPE_CHECKING:
+    from srcache.cache import FailedEntry
     from srcache.catalog import Catalog
     from srcache.catalog.parts import Part
     from srcache.fill import FillReport, FillSettings
+    from srcache.fill.shapes import CallCount
     from srcache.recipe import Recipe
 
 _REPORTED = (
@@ -28,8 +53,12 @@ _REPORTED = (
 
 _ESTIMATED = (
     *("wanted", "stored", "skipped", "missing", "probed", "seconds_each", "bytes_each", "hours", "bytes", "failed"),
+    "calls",
 )
 """What the document says of a dry run."""
+
+_SHOWN = 4
+"""Rare shapes that a dry run names."""
 
 
 @click.command("build", short_help="Fill a cache with SR images; a second run makes what is missing.")
@@ -51,7 +80,7 @@ _ESTIMATED = (
 @click.option("--shard", "part", type=PART, help="Make only this part of the images, counted from 0, such as 0/8.")
 @click.option("--retry-failed", is_flag=True, help="Try again the images that failed in earlier runs.")
 @click.option("--dry-run", is_flag=True, help="Predict time and disk space from a few images; write nothing.")
-@click.option("--batch", type=click.IntRange(1), help="Images per engine call; if left out, what the engine advises.")
+@batch_option
 @device_option()
 @click.option("--devices", type=DEVICES, help="Several devices at once, a process each, such as cuda:0,cuda:1.")
 @click.option(
@@ -128,7 +157,7 @@ def _scan(src: Place, rehash: bool, task: _Task) -> "Catalog":
     from srcache.fill.settings import for_several, require_devices
 
     if len(task.devices) > 1:
-        require_devices(task.devices)
+        require_devices(task.devices, task.recipe)
     if task.settings.part is not None or len(task.devices) > 1:
         for_several(task.cache, task.settings)
     if task.settings.part is not None:
@@ -153,7 +182,7 @@ def _warn_of_hashing(src: Place, rehash: bool) -> None:
     if rehash or not scanned:
         known = f"run `srcache scan {src} --out catalog.csv` once, and build catalog.csv"
         advice = "leave --rehash out" if scanned else known
-        click.echo(f"srcache: each part of a build hashes all images of {src} again; {advice}", err=True)
+        echo(f"srcache: each part of a build hashes all images of {src} again; {advice}", err=True)
 
 
 def _fill(catalog: "Catalog", task: _Task, progress: Progress) -> "FillReport":
@@ -165,21 +194,26 @@ def _fill(catalog: "Catalog", task: _Task, progress: Progress) -> "FillReport":
 
 
 def _build(catalog: "Catalog", task: _Task, as_json: bool) -> int:
+    from srcache.catalog.treated import treatment
+
     with progress_bar("build") as show:
         report = _fill(catalog, task, show)
     problems = left_out(catalog)
     failures = [*problems, *report.failures]
     ok = nothing_lost(failures) and report.left == 0
+    treated = treatment(catalog, report.notes, task.recipe.colors)
     if as_json:
-        click.echo(document("build", attributes(report, *_REPORTED, *_part_names(task.settings.part)), failures, ok))
+        result = attributes(report, *_REPORTED, *_part_names(task.settings.part))
+        echo(document("build", {**result, "treated": treated.plain()}, failures, ok))
     else:
-        click.echo(f"{report.folder}{_part_line(catalog, task.settings.part)}\n{_text(report, len(problems))}")
+        echo(f"{report.folder}{_part_line(catalog, task.settings.part)}\n{_text(report, problems)}")
+        treatment_lines(treated)
         if failures:
-            click.echo(failure_lines(failures), err=True)
+            echo(failure_lines(failures), err=True)
     return 0 if ok else 1
 
 
-def _text(report: "FillReport", problems: int) -> str:
+def _text(report: "FillReport", problems: "list[FailedEntry]") -> str:
     rate = f"{duration(report.seconds)}, {report.added / report.seconds:.1f} images/s" if report.seconds else ""
     rows: list[tuple[str, int, str]] = [
         ("wanted", report.wanted, ""),
@@ -222,7 +256,7 @@ def _dry_run(catalog: "Catalog", task: _Task, as_json: bool) -> int:
     found = estimate(catalog, task.recipe, task.cache, task.settings, task.devices)
     if as_json:
         names = (*_ESTIMATED, *_part_names(task.settings.part))
-        click.echo(document("build", {"dry_run": True, **attributes(found, *names)}))
+        echo(document("build", {"dry_run": True, **attributes(found, *names)}))
         return 0
     rows: list[tuple[str, object]] = [
         ("wanted", found.wanted),
@@ -234,7 +268,26 @@ def _dry_run(catalog: "Catalog", task: _Task, as_json: bool) -> int:
         rows += [("time", f"{duration(3600 * found.hours)} ({each})"), ("disk", human_bytes(found.bytes))]
     if found.failed:
         rows.append(("failed in the trial", reasons(found.failed)))
-    click.echo(
-        f"{task.recipe.folder} (dry run: nothing was written){_part_line(catalog, task.settings.part)}\n{table(rows)}"
-    )
+    rows += _call_rows(found.calls)
+    echo(f"{task.recipe.folder} (dry run: nothing was written){_part_line(catalog, task.settings.part)}\n{table(rows)}")
     return 0
+
+
+def _call_rows(calls: "CallCount") -> list[tuple[str, object]]:
+    """How many calls a run takes, and what could be saved where images of rare shapes are filled up to batches."""
+    if not calls.calls:
+        return []
+    least = "" if calls.is_exact else ", at least: there was no time to look at all images"
+    shapes = f"{counted(calls.shapes, 'shape')} of images{' were met' if not calls.is_exact else ''}"
+    rows: list[tuple[str, object]] = [("engine calls", f"{calls.calls} ({shapes}{least})")]
+    if not calls.filling:
+        return rows
+    share = percent(calls.filling / calls.computed, 0)
+    rows.append(("filling up", f"{calls.filling} of {calls.computed} images that the engine is given ({share})"))
+    if calls.rare:
+        some = ", ".join(f"{one.shape[1]}×{one.shape[0]} ({one.images} of {one.batch})" for one in calls.rare[:_SHOWN])
+        more = ", …" if len(calls.rare) > _SHOWN else ""
+        rows.append(("rare shapes", f"{len(calls.rare)}, with fewer images than a batch: {some}{more}"))
+    saved = f"computes {calls.images} images instead of {calls.computed}; on a GPU each of them takes longer then,"
+    rows.append(("--batch 1", f"{saved} and pixels move by rounding (the receipt says which batch it was)"))
+    return rows

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from srcache.errors import extra_advice
 from srcache.wording import counted, human_bytes
 
-from .options import common
-from .output import document, table
+from .options import PLACE, common
+from .output import document, echo, table
 
 if TYPE_CHECKING:
     from srcache.doctor import Checkup, Extra, Place
@@ -16,9 +17,10 @@ if TYPE_CHECKING:
 
 
 @click.command("doctor", short_help="What this machine can do, and what is missing.")
-@click.option("--cache", type=click.Path(path_type=Path), help="Check the disk of this folder, too.")
+@click.option("--cache", type=PLACE, help="Check the disk of this folder, too; with --clean, clean this cache, too.")
+@click.option("--clean", is_flag=True, help="Only remove what killed processes left in your folders, and say how much.")
 @common
-def command(cache: Path | None, as_json: bool) -> int:
+def command(cache: Path | None, clean: bool, as_json: bool) -> int:
     """Check what this machine can do for srcache, which recipes can be used, and how to install what is missing.
 
     The exit code is 4 if something is missing without which srcache cannot work.
@@ -26,19 +28,38 @@ def command(cache: Path | None, as_json: bool) -> int:
     \b
     srcache doctor
     srcache doctor --cache /data/cache
+    srcache doctor --clean
     """
     from srcache.doctor import check_machine
 
+    if clean:
+        return _clean(cache, as_json)
     found = check_machine(cache)
     if as_json:
-        click.echo(document("doctor", found, ok=not found.problems))
+        echo(document("doctor", found, ok=not found.problems))
     else:
-        click.echo(table(_rows(found)))
+        echo(table(_rows(found)))
         for text in found.advice:
-            click.echo(f"note: {text}")
+            echo(f"note: {text}")
         for text in found.problems:
-            click.echo(f"problem: {text}", err=True)
+            echo(f"problem: {text}", err=True)
     return 4 if found.problems else 0
+
+
+def _clean(cache: Path | None, as_json: bool) -> int:
+    from srcache.cache import open_cache
+    from srcache.files import user_folder
+    from srcache.files.scratch import remove_leftovers
+
+    removed = remove_leftovers([user_folder(), *([open_cache(cache).path] if cache else [])])
+    size = sum(left.bytes for left in removed)
+    if as_json:
+        echo(document("doctor", {"removed": removed, "bytes": size}))
+        return 0
+    if removed:
+        echo(table([(str(left.path), human_bytes(left.bytes)) for left in removed]))
+    echo(f"{counted(len(removed), 'leftover')} of killed processes removed, {human_bytes(size)}")
+    return 0
 
 
 def _rows(found: "Checkup") -> list[tuple[str, str]]:
@@ -59,7 +80,7 @@ def _decoder(decoder: "Decoder") -> str:
 
 
 def _extra(extra: "Extra") -> str:
-    state = f"lacks {', '.join(extra.missing)}; run: {extra.command}" if extra.missing else "installed"
+    state = f"lacks {', '.join(extra.missing)}; {extra_advice(extra.name)}" if extra.missing else "installed"
     return f"{extra.name}: {state}"
 
 

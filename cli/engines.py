@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .options import common
-from .output import document, table
+from .output import document, echo, table
 
 if TYPE_CHECKING:
     from srcache.engine import EngineInfo, Option
@@ -28,13 +28,13 @@ def command(as_json: bool) -> int:
 
     engines = list(list_engines())
     if as_json:
-        click.echo(document("engines", {"engines": [asdict(engine) for engine in engines]}))
+        echo(document("engines", {"engines": [asdict(engine) for engine in engines]}))
         return 0
     blocks = [
         f"{engine.name}\n{table(_rows(engine.info) if engine.info else [('broken', str(engine.error))])}"
         for engine in engines
     ]
-    click.echo("\n\n".join(blocks))
+    echo("\n\n".join(blocks))
     return 0
 
 

@@ -10,7 +10,7 @@ import click
 from srcache.wording import NOTHING, number, p_value
 
 from .options import FOLDER, common
-from .output import document, table
+from .output import document, echo, table
 
 if TYPE_CHECKING:
     from srcache.study.compare import Predictions, SeedComparison
@@ -67,11 +67,11 @@ def command(
     files = write_comparison(out, found, joined[0]) if out else ()
     if as_json:
         result = {"command": "classifiers", "comparison": plain(found), "files": list(files)}
-        click.echo(document("eval", result))
+        echo(document("eval", result))
         return
-    click.echo(_text(found))
+    echo(_text(found))
     for file in files:
-        click.echo(f"wrote {file}")
+        echo(f"wrote {file}")
 
 
 def _read(words: Sequence[str]) -> dict[str, list["Predictions"]]:

@@ -8,11 +8,12 @@ import click
 
 from srcache.wording import NOTHING, counted, of_all
 
-from .options import EXISTING_FOLDER, FOLDER, common, device_option
-from .output import document, failure_lines, first_lines, table
+from .options import EXISTING_FOLDER, FOLDER, color_options, common, device_option
+from .output import document, echo, failure_lines, first_lines, table
 from .progress_bar import progress_bar
 
 if TYPE_CHECKING:
+    from srcache.images import Colors
     from srcache.study.quality import Convention, QualityReport, QualitySettings, Summary
     from srcache.study.quality.versus import Versions, Versus
 
@@ -72,6 +73,7 @@ _WHAT = "say what to measure: either --test DIR with one --recipe at most, or --
     metavar="FACTOR",
     help="Cut references at the right and below to multiples of this; auto: as the sizes tell; none: never.",
 )
+@color_options
 @device_option()
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the bootstrap intervals.")
 @click.option("--allow-code", is_flag=True, help="Run code that comes with metrics' weights, and unpickle them.")
@@ -91,6 +93,8 @@ def command(
     crop_border: int | None,
     resize: str,
     mod_crop: str,
+    color_profile: str | None,
+    background: str | None,
     device: str,
     seed: int,
     allow_code: bool,
@@ -102,7 +106,7 @@ def command(
     --compare measures two of them and prints each metric's paired difference, A minus B, with a bootstrap interval.
 
     Missing or surplus images are an error that lists them. psnr and ssim are computed by scikit-image. All others are
-    computed by pyiqa, under PolyForm Noncommercial 1.0.0, an extra of its own: pip install 'srcache[iqa]'. Nothing is
+    computed by pyiqa, under PolyForm Noncommercial 1.0.0, an extra of its own: pip install '.[iqa]'. Nothing is
     downloaded: if the weights of a metric in --metrics are missing, the error names the files and how to get them.
 
     \b
@@ -114,7 +118,7 @@ def command(
     srcache eval images --reference hr --test sr --mod-crop 4 --crop-border 4 --channel y
     srcache eval images --reference hr --test lr --resize picture:bicubic --channel y --metrics psnr,ssim,lpips
     """
-    from srcache.study.quality import PRESETS, Pick, QualitySettings, measure_folders, require_free
+    from srcache.study.quality import PRESETS, Pick, QualitySettings
 
     names = [name.strip() for name in (metrics or "").split(",") if name.strip()]
     settings = QualitySettings(
@@ -127,15 +131,29 @@ def command(
     )
     chosen = names or list(PRESETS[preset].metrics if preset else _DEFAULT)
     convention = _convention(preset, channel, crop_border, resize, _factor(mod_crop))
+    convention = replace(convention, colors=_colors(color_profile, background))
     if compare is not None and test is None and len(recipes) <= 2:
         how = chosen, convention, _for_each(compare, recipes, settings)
         return _compare(reference, compare, how, out, as_json)
     if test is None or compare is not None or len(recipes) > 1:
         raise click.UsageError(_WHAT)
+    return _measure(reference, test, (chosen, convention, settings), out, as_json)
+
+
+def _measure(
+    reference: Path | None,
+    test: Path,
+    how: "tuple[list[str], Convention, QualitySettings]",
+    out: Path | None,
+    as_json: bool,
+) -> int:
+    """`--test`: one set measured and printed."""
+    from srcache.study.quality import measure_folders, require_free
+
     if out is not None:
         require_free(out, "quality")
     with progress_bar("measure") as show:
-        report = measure_folders(reference, test, chosen, convention, settings, show)
+        report = measure_folders(reference, test, *how, show)
     return _print(report, report.write(out) if out is not None else (), as_json)
 
 
@@ -174,28 +192,28 @@ def _compare(
     failures = plain.pop("failures")
     if as_json:
         result = {"command": "images", **plain, "files": [str(path) for path in files]}
-        click.echo(document("eval", result, failures, ok=not failures))
+        echo(document("eval", result, failures, ok=not failures))
         return 1 if failures else 0
     _print_versions(found, files)
     if failures:
         lines = [f"{one['set']}: {one['source']}: {one['detail']}" for one in failures]
-        click.echo(f"{counted(len(lines), 'image')} not measured\n{first_lines(lines)}", err=True)
+        echo(f"{counted(len(lines), 'image')} not measured\n{first_lines(lines)}", err=True)
     return 1 if failures else 0
 
 
 def _print_versions(found: "Versions", files: tuple[Path, ...]) -> None:
-    click.echo(f"A: {_source(found.first)}\nB: {_source(found.second)}\n")
+    echo(f"A: {_source(found.first)}\nB: {_source(found.second)}\n")
     heads = ("metric", "A", "B", "A − B", "95 %", "better on", "n", "outcome")
-    click.echo(table([_versus_row(one) for one in found.metrics], heads))
+    echo(table([_versus_row(one) for one in found.metrics], heads))
     count = sum(one.low is not None for one in found.metrics)
     if count > 1:
-        click.echo(f"outcome: by intervals that hold for all {count} metrics together; 95 %: of each metric alone")
+        echo(f"outcome: by intervals that hold for all {count} metrics together; 95 %: of each metric alone")
     for one in found.metrics:
-        click.echo(f"{one.metric}: {one.text}{'; ' if one.note else ''}{one.note}")
+        echo(f"{one.metric}: {one.text}{'; ' if one.note else ''}{one.note}")
     for path in files:
-        click.echo(str(path))
+        echo(str(path))
     for skip in found.first.skipped:
-        click.echo(f"skipped: {skip.reason}", err=True)
+        echo(f"skipped: {skip.reason}", err=True)
 
 
 def _versus_row(one: "Versus") -> tuple[object, ...]:
@@ -210,6 +228,15 @@ def _versus_row(one: "Versus") -> tuple[object, ...]:
 
 def _source(report: "QualityReport") -> str:
     return report.test if report.recipe is None else f"{report.test}, {report.recipe}"
+
+
+def _colors(color_profile: str | None, background: str | None) -> "Colors | None":
+    """How colours become RGB; None where no option says so, and a cache's recipe may."""
+    from srcache.images import AS_EVER, Colors
+
+    if color_profile is None and background is None:
+        return None
+    return Colors(profile=color_profile or AS_EVER.profile, background=background or AS_EVER.background)
 
 
 def _factor(text: str) -> int | None:
@@ -242,19 +269,19 @@ def _print(report: "QualityReport", files: tuple[Path, ...], as_json: bool) -> i
     if as_json:
         result = {"command": "images", **report.plain(), "files": [str(path) for path in files]}
         failures = result.pop("failures")
-        click.echo(document("eval", result, failures, ok=not report.failures))
+        echo(document("eval", result, failures, ok=not report.failures))
         return 1 if report.failures else 0
-    click.echo(
+    echo(
         table([_row(one, report.pairs) for one in report.summaries], ("metric", "mean", "95 %", "median", "n", "worst"))
     )
     for one in report.summaries:
-        click.echo(f"{one.metric}: {one.text}{'; ' if one.note else ''}{one.note}")
+        echo(f"{one.metric}: {one.text}{'; ' if one.note else ''}{one.note}")
     for path in files:
-        click.echo(str(path))
+        echo(str(path))
     for skip in report.skipped:
-        click.echo(f"skipped: {skip.reason}", err=True)
+        echo(f"skipped: {skip.reason}", err=True)
     if report.failures:
-        click.echo(f"{counted(len(report.failures), 'image')} not measured\n{failure_lines(report.failures)}", err=True)
+        echo(f"{counted(len(report.failures), 'image')} not measured\n{failure_lines(report.failures)}", err=True)
     return 1 if report.failures else 0
 
 

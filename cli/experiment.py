@@ -10,7 +10,7 @@ import click
 from srcache.wording import NOTHING, counted, duration, of_all, percent
 
 from .options import FOLDER, common, set_option
-from .output import document, first_lines, table
+from .output import document, echo, first_lines, table
 
 if TYPE_CHECKING:
     from srcache.study.experiment import Experiment, ExperimentResult
@@ -57,7 +57,7 @@ def run(
     return run_experiment(
         experiment,
         out,
-        lambda line: click.echo(line, err=as_json),
+        lambda line: echo(line, err=as_json),
         jobs=jobs or _jobs(experiment),
         commands=commands,
     )
@@ -67,31 +67,31 @@ def show(name: str, result: "ExperimentResult", as_json: bool) -> int:
     """Print the result; returns the exit code."""
     ok = not result.failures
     if as_json:
-        click.echo(document(name, _summary(result), result.failures, ok))
+        echo(document(name, _summary(result), result.failures, ok))
         return 0 if ok else 1
-    click.echo(f"\n{_arms(result.results)}\n\n{_quality(result.results)}\n")
+    echo(f"\n{_arms(result.results)}\n\n{_quality(result.results)}\n")
     if result.results.get("answer"):
-        click.echo(result.results["answer"])
-    click.echo(f"Verdict: {result.verdict}")
+        echo(result.results["answer"])
+    echo(f"Verdict: {result.verdict}")
     if len(result.results["config"]["seeds"]) == 1:
-        click.echo(f"{result.results['seeds']['verdict']}")
+        echo(f"{result.results['seeds']['verdict']}")
     if result.failures:
         lines = [f"{one['step']}: {one['reason']}: {one['source']}: {one['detail']}" for one in result.failures]
-        click.echo(f"\n{counted(len(lines), 'image')} could not be used:\n{first_lines(lines)}", err=True)
-    click.echo(f"\n{counted(result.trained, 'network')} trained, {result.reused} there already; everything is in")
-    click.echo(f"{result.out}, the report is {result.report}")
-    click.echo(f"done in {duration(result.seconds)}")
+        echo(f"\n{counted(len(lines), 'image')} could not be used:\n{first_lines(lines)}", err=True)
+    echo(f"\n{counted(result.trained, 'network')} trained, {result.reused} there already; everything is in")
+    echo(f"{result.out}, the report is {result.report}")
+    echo(f"done in {duration(result.seconds)}")
     return 0 if ok else 1
 
 
 def _jobs(experiment: "Experiment") -> int:
     """Trainings at the same time: cores divided by the threads of one training; one if they share an accelerator."""
-    import os
+    from srcache.machine import cores
 
     if any(arm.settings.device != "cpu" for arm in experiment.arms):
         return 1
     threads = max(arm.settings.threads for arm in experiment.arms)
-    return max(1, len(os.sched_getaffinity(0)) // threads)
+    return max(1, cores() // threads)
 
 
 def _word(value: Any) -> str:
@@ -113,6 +113,7 @@ def _summary(result: "ExperimentResult") -> dict[str, Any]:
         "verdict": result.verdict,
         "arms": arms,
         "grid": result.results["grid"],
+        "treated": result.results["data"].get("treated", {}),
         "trained": result.trained,
         "reused": result.reused,
         "seconds": result.seconds,

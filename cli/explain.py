@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .options import CACHE, EXISTING_FILE, Place, common, recipe_options
-from .output import document, table
+from .output import document, echo, table
 
 if TYPE_CHECKING:
     from srcache.maintain.explain import Explanation
@@ -30,9 +30,9 @@ def command(cache: Place, image: Path, recipe: str, changes: dict[str, Any], as_
 
     found = explain(cache, image, recipe, changes)
     if as_json:
-        click.echo(document("explain", {"hit": found.hit, "why": found.why, **asdict(found)}))
+        echo(document("explain", {"hit": found.hit, "why": found.why, **asdict(found)}))
     else:
-        click.echo(f"{'hit' if found.hit else 'miss'}: {found.why}\n{table(_rows(found))}")
+        echo(f"{'hit' if found.hit else 'miss'}: {found.why}\n{table(_rows(found))}")
     return 0
 
 

@@ -13,7 +13,7 @@ from srcache.wording import counted, human_bytes
 
 from .merge import merged_text
 from .options import BYTES, CACHE, FOLDER, Place, common
-from .output import attributes, document, failure_lines, finding_lines
+from .output import attributes, document, echo, failed_code, failure_lines, finding_lines
 from .progress_bar import progress_bar
 
 if TYPE_CHECKING:
@@ -118,9 +118,9 @@ def _files(cache: Place, dst: Place, recipe: str | None, names: bool, catalog: s
         report = export(cache, dst, recipe, names=names, catalog=catalog, progress=show)
     failures = [FailedEntry("", name, "absent", "the cache has no image of it") for name in report.absent]
     if as_json:
-        click.echo(document("export", attributes(report, *_REPORTED), failures, ok=not failures))
-        return 1 if failures else 0
-    click.echo(f"{dst}: {counted(report.files, 'image')} of {report.recipe}, {human_bytes(report.bytes)}")
+        echo(document("export", attributes(report, *_REPORTED), failures, ok=not failures))
+        return failed_code(failures)
+    echo(f"{dst}: {counted(report.files, 'image')} of {report.recipe}, {human_bytes(report.bytes)}")
     return _failed(failures)
 
 
@@ -131,15 +131,15 @@ def _cache(cache: Place, dst: Place, recipe: str | None, kind: str, shard_bytes:
         report = export_cache(cache, dst, recipe, kind=kind, shard_bytes=shard_bytes, progress=show)
     if as_json:
         result = attributes(report, "path", "store", "recipes", "notes")
-        click.echo(document("export", result, report.failures, ok=not report.failures))
-        return 1 if report.failures else 0
+        echo(document("export", result, report.failures, ok=not report.failures))
+        return failed_code(report.failures)
     for one in report.recipes:
-        click.echo(f"{dst}/{merged_text(one)}")
+        echo(f"{dst}/{merged_text(one)}")
     for note in report.notes:
-        click.echo(note)
+        echo(note)
     if report.failures:
-        click.echo(f"not exported\n{finding_lines(report.failures)}", err=True)
-    return 1 if report.failures else 0
+        echo(f"not exported\n{finding_lines(report.failures)}", err=True)
+    return failed_code(report.failures)
 
 
 def _join(cache: Place, dst: Place, settings: "JoinSettings", as_json: bool) -> int:
@@ -149,19 +149,19 @@ def _join(cache: Place, dst: Place, settings: "JoinSettings", as_json: bool) -> 
         report = export_join(cache, dst, settings, show)
     if as_json:
         result = {"path": report.path, "bytes": report.bytes, **asdict(report.content), "others": report.others}
-        click.echo(document("export", result, report.failures, ok=not report.failures))
-        return 1 if report.failures else 0
+        echo(document("export", result, report.failures, ok=not report.failures))
+        return failed_code(report.failures)
     content = report.content
     shards = f"{counted(len(content.shards), 'shard')}, {human_bytes(report.bytes)}"
-    click.echo(f"{dst}: {counted(content.samples, 'sample')} ({', '.join(content.members)}) in {shards}")
-    click.echo(f"of {content.recipe}-{content.fingerprint}, catalog {content.catalog[:8]}")
+    echo(f"{dst}: {counted(content.samples, 'sample')} ({', '.join(content.members)}) in {shards}")
+    echo(f"of {content.recipe}-{content.fingerprint}, catalog {content.catalog[:8]}")
     if report.others:
         others = ", ".join(digest[:8] for digest in report.others)
-        click.echo(f"left out: images that only other catalogs have ({others}); --catalog chooses one")
+        echo(f"left out: images that only other catalogs have ({others}); --catalog chooses one")
     return _failed(report.failures)
 
 
 def _failed(failures: "Sequence[FailedEntry]") -> int:
     if failures:
-        click.echo(f"{counted(len(failures), 'image')} not exported\n{failure_lines(failures)}", err=True)
-    return 1 if failures else 0
+        echo(f"{counted(len(failures), 'image')} not exported\n{failure_lines(failures)}", err=True)
+    return failed_code(failures)

@@ -9,12 +9,12 @@ from srcache.errors import listed
 from srcache.wording import counted, duration, human_bytes
 
 from .options import CACHE, Place, common
-from .output import attributes, document, finding_lines, reasons, table
+from .output import attributes, document, echo, finding_lines, reasons, table
 
 if TYPE_CHECKING:
     from srcache.maintain.info import CacheInfo, RecipeInfo
 
-_USUAL = {"size": "scale", "precision": "fp32", "seed": 0}
+_USUAL = {"size": "scale", "precision": "fp32", "seed": 0, "color_profile": "ignore", "background": "white"}
 
 
 @click.command("info", short_help="What is in a cache: recipes, images, failures, runs.")
@@ -31,11 +31,11 @@ def command(cache: Place, as_json: bool) -> int:
     found = info(cache)
     if as_json:
         result = attributes(found, "path", "store", "bytes", "recipes")
-        click.echo(document("info", result, found.damaged, ok=not found.damaged))
+        echo(document("info", result, found.damaged, ok=not found.damaged))
     else:
-        click.echo(_text(found))
+        echo(_text(found))
         if found.damaged:
-            click.echo(finding_lines(found.damaged), err=True)
+            echo(finding_lines(found.damaged), err=True)
     return 3 if found.damaged else 0
 
 

@@ -5,18 +5,21 @@ Exit codes: 0 ok · 1 some inputs failed (listed) · 2 usage or configuration ·
 """
 
 import os
-import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 import click
 
 import srcache
-from srcache.errors import SrcacheError
+from srcache.errors import MachineError, SrcacheError
+from srcache.wording import counted
 
+from .interrupts import AGAIN, INTERRUPTED, Stopping, command_of, is_resumed
 from .lazy import LazyGroup
-from .output import error_document
+from .output import echo, error_document
+from .streams import open_streams, silence
 
 COMMANDS = (
     "quickstart",
@@ -45,7 +48,8 @@ COMMANDS = (
 )
 """In the order in which people need them; each is `command` in the module of its name."""
 
-INTERNAL, INTERRUPTED = 70, 130
+INTERNAL = 70
+_AT_ONCE = "interrupted twice; it stopped at once"
 
 
 @click.group(
@@ -69,43 +73,72 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command line (without the program's name); returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        return _run(words)
+    finally:
+        _tell_warnings()
+
+
+def _run(words: list[str]) -> int:
+    try:
         code = cli.main(args=words, prog_name="srcache", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
+        echo(error.format_message(), err=True)
         return 2
     except click.ClickException as error:
         return _fail(words, error.format_message(), "UsageError", 2, _usage(error))
     except SrcacheError as error:
-        return _fail(words, str(error), type(error).__name__, error.exit_code)
+        return _fail(words, str(error), type(error).__name__, error.exit_code, failures=getattr(error, "failures", ()))
     except (KeyboardInterrupt, click.Abort) as stop:
-        return _fail(words, _interrupted(stop), "Interrupted", INTERRUPTED)
+        return _fail(words, _interrupted(stop, words), "Interrupted", INTERRUPTED)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence(1)
         return 1
     except Exception as error:
         if os.environ.get("SRCACHE_DEBUG"):
             raise
-        text = f"internal error ({type(error).__name__}: {error}); this is a bug in srcache; "
-        return _fail(words, text + "SRCACHE_DEBUG=1 shows where it happened", "InternalError", INTERNAL)
+        return _unexplained(words, error)
+
+
+def _unexplained(words: list[str], error: Exception) -> int:
+    """The exit code of an error that no function explained: the system's, or a bug."""
+    from srcache.files.system_errors import from_system
+
+    if (found := from_system(error)) is not None:
+        return _fail(words, str(found), type(found).__name__, found.exit_code)
+    text = f"internal error ({type(error).__name__}: {error}); this is a bug in srcache; "
+    return _fail(words, text + "SRCACHE_DEBUG=1 shows where it happened", "InternalError", INTERNAL)
 
 
 def main() -> NoReturn:
     """The console script. SIGTERM, which clusters send before they kill a process, is handled like Ctrl-C."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    sys.exit(run())
+    words = sys.argv[1:]
+    open_streams("--json" in words)
+    command = command_of(words, COMMANDS)
+    document = error_document(command, _AT_ONCE, "Interrupted", INTERRUPTED) + "\n" if "--json" in words else None
+    stopping = Stopping(command, _advice(words), document)
+    stopping.install()
+    stopping.code = run()
+    sys.exit(stopping.code)
 
 
-def _interrupt(_number: int, _frame: object) -> NoReturn:
-    raise KeyboardInterrupt
+def _tell_warnings() -> None:
+    """What Pillow had to say of images that were read, once, and counted."""
+    apart = sys.modules.get("srcache.images.apart")
+    told = apart.told_of() if apart is not None else {}
+    for text, images in sorted(told.items(), key=lambda item: (-item[1], item[0])):
+        echo(f"note: Pillow says of {counted(images, 'image')}, used all the same: {text}", err=True)
 
 
-def _fail(words: list[str], message: str, kind: str, code: int, usage: str = "") -> int:
+def _fail(
+    words: list[str], message: str, kind: str, code: int, usage: str = "", failures: Sequence[object] = ()
+) -> int:
     if "--json" in words:
-        click.echo(error_document(_command_of(words), message, kind, code))
-    click.echo(f"{usage}srcache: {message}", err=True)
+        with suppress(MachineError):  # the message below is all that can be said
+            echo(error_document(command_of(words, COMMANDS), message, kind, code, failures))
+    echo(f"{usage}srcache: {message}", err=True)
     return code
 
 
@@ -116,18 +149,15 @@ def _usage(error: click.ClickException) -> str:
     return f"{context.get_usage()}\nTry '{context.command_path} --help'.\n"
 
 
-def _interrupted(stop: BaseException) -> str:
+def _interrupted(stop: BaseException, words: Sequence[str]) -> str:
     report = getattr(stop, "report", None) or getattr(stop.__cause__, "report", None)  # click wraps what it catches
     if report is None:
-        return "interrupted"
-    return (
-        f"interrupted; the batch in hand was finished: {report.added} added, {report.left} left. "
-        "Run the same command again to go on"
-    )
+        return f"interrupted{_advice(words)}"
+    return f"interrupted; the batch in hand was finished: {report.added} added, {report.left} left{AGAIN}"
 
 
-def _command_of(words: list[str]) -> str:
-    return next((word for word in words if word in COMMANDS), "srcache")
+def _advice(words: Sequence[str]) -> str:
+    return AGAIN if is_resumed(command_of(words, COMMANDS), words) else ""
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from srcache.stores import KINDS
 from srcache.wording import counted
 
 from .options import BYTES, CACHE, Place, common
-from .output import attributes, document, finding_lines, reasons
+from .output import attributes, document, echo, failed_code, finding_lines, reasons
 from .progress_bar import progress_bar
 
 if TYPE_CHECKING:
@@ -46,15 +46,15 @@ def command(
         report = merge(caches, into, recipe, store=store, shard_bytes=shard_bytes, progress=show)
     failures = report.failures
     if as_json:
-        click.echo(document("merge", attributes(report, "path", "store", "recipes", "notes"), failures, not failures))
-        return 1 if failures else 0
+        echo(document("merge", attributes(report, "path", "store", "recipes", "notes"), failures, not failures))
+        return failed_code(failures)
     for one in report.recipes:
-        click.echo(f"{into}/{merged_text(one)}")
+        echo(f"{into}/{merged_text(one)}")
     for note in report.notes:
-        click.echo(note)
+        echo(note)
     if failures:
-        click.echo(f"not merged\n{finding_lines(failures)}", err=True)
-    return 1 if failures else 0
+        echo(f"not merged\n{finding_lines(failures)}", err=True)
+    return failed_code(failures)
 
 
 def merged_text(one: "MergedRecipe") -> str:

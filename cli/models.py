@@ -9,7 +9,7 @@ import click
 from srcache.wording import counted, human_bytes
 
 from .options import EXISTING_FILE, EXISTING_FOLDER, common
-from .output import attributes, document, table
+from .output import attributes, document, echo, table
 from .progress_bar import say
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ def list_command(as_json: bool) -> int:
     rows = [(one.digest, human_bytes(one.bytes), one.origin) for one in checkpoints]
     rows += [(str(one.digest), "", f"{one.engine}: {one.problem or one.path or 'in its package'}") for one in engines]
     rows += [(one.digest or "", human_bytes(one.bytes), f"{_titled(one)}: {_bundle(one)}") for one in bundles]
-    click.echo(table(rows, ("sha256", "size", "from")))
-    click.echo(f"{counted(len(checkpoints), 'checkpoint')} in {weights_folder()}")
+    echo(table(rows, ("sha256", "size", "from")))
+    echo(f"{counted(len(checkpoints), 'checkpoint')} in {weights_folder()}")
     return 0
 
 
@@ -90,11 +90,11 @@ def convert_command(files: tuple[Path, ...], as_json: bool) -> int:
         _document("convert", {"checkpoints": [attributes(one, *names) for one in taken]}, failures)
         return 1 if failures else 0
     for one in taken:
-        click.echo(f"{one.digest}  {one.file}{_checked(one)}")
+        echo(f"{one.digest}  {one.file}{_checked(one)}")
         for note in one.notes:
-            click.echo(f"  {note}", err=True)
+            echo(f"  {note}", err=True)
     for failure in failures:
-        click.echo(f"  {failure['detail']}", err=True)
+        echo(f"  {failure['detail']}", err=True)
     return 1 if failures else 0
 
 
@@ -135,9 +135,9 @@ def verify_command(words: tuple[str, ...], as_json: bool) -> int:
         names = [*(one.digest for one in checkpoints), *(one.digest for one in engines), *bundles]
         _document("verify", {"checked": names}, failures)
         return worst if failures else 0
-    click.echo(f"{counted(files, 'file')} checked, {len(failures)} damaged{' or missing' if bundles else ''}")
+    echo(f"{counted(files, 'file')} checked, {len(failures)} damaged{' or missing' if bundles else ''}")
     for failure in failures:
-        click.echo(f"  {failure['detail']}", err=True)
+        echo(f"  {failure['detail']}", err=True)
     return worst if failures else 0
 
 
@@ -182,8 +182,8 @@ def fetch_command(name: str, folders: tuple[Path, ...], as_json: bool) -> int:
     if as_json:
         _document("fetch", {**asdict(state), "digest": digest, "state": _bundle(state)})
         return 0
-    click.echo(f"{digest}  {name}")
-    click.echo(f"{_bundle(state)}, {human_bytes(state.bytes)}; licences: {'; '.join(state.licences)}")
+    echo(f"{digest}  {name}")
+    echo(f"{_bundle(state)}, {human_bytes(state.bytes)}; licences: {'; '.join(state.licences)}")
     return 0
 
 
@@ -204,7 +204,7 @@ def _fetch_engine(name: str, as_json: bool) -> int:
     if as_json:
         _document("fetch", {**asdict(found), "state": _state(found)})
         return 0
-    click.echo(f"{name}: {_state(found)}")
+    echo(f"{name}: {_state(found)}")
     return 0
 
 
@@ -231,7 +231,7 @@ def _state(found: "EngineWeights") -> str:
 
 
 def _document(action: str, result: dict[str, Any], failures: Sequence[dict[str, Any]] = ()) -> None:
-    click.echo(document("models", {"command": action, **result}, failures, ok=not failures))
+    echo(document("models", {"command": action, **result}, failures, ok=not failures))
 
 
 def _checked(one: "Converted") -> str:

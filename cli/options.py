@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import click
 
 from srcache.errors import ConfigError
+from srcache.files.documents import parse_yaml, short
+from srcache.files.regular import read_regular
+from srcache.files.system_errors import reading
 from srcache.files.urls import checked_url, is_url
 
 if TYPE_CHECKING:
@@ -20,10 +23,12 @@ Place: TypeAlias = Path | str
 
 
 class _Local(click.Path):
-    """A path of this machine; a URL would be taken for one, and lose a slash."""
+    """A path of this machine; a URL would be taken for one, and lose a slash, and no text for the current folder."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Text → path."""
+        if value == "":
+            self.fail("expected a path, but got an empty text; a dot stands for the current folder", param, ctx)
         if is_url(value):
             self.fail(f"expected a path of this machine, but got a URL ({value.partition('://')[0]}://…)", param, ctx)
         return super().convert(value, param, ctx)
@@ -61,6 +66,12 @@ EXISTING_FOLDER = _Local(exists=True, file_okay=False, path_type=Path)
 
 FOLDER = _Local(file_okay=False, path_type=Path)
 """A folder that is written to, or of which the command itself says what is wrong with it."""
+
+FILE = _Local(dir_okay=False, path_type=Path)
+"""A file that is written."""
+
+PLACE = _Local(path_type=Path)
+"""A file or a folder, of which the command itself says what is wrong with it."""
 
 CACHE = _Place(FOLDER)
 """A cache: a folder or a URL, of which the command itself says what is wrong with it."""
@@ -130,7 +141,7 @@ def common(command: _Command) -> _Command:
         click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout instead of text."),
         click.option(
             "--config",
-            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            type=EXISTING_FILE,
             callback=_read_config,
             is_eager=True,
             expose_value=False,
@@ -151,6 +162,22 @@ def recipe_options(command: _Command) -> _Command:
     return command
 
 
+def color_options(command: _Command) -> _Command:
+    """`--color-profile` and `--background`, as the recipe's fields of these names, for commands that have no recipe."""
+    for option in (
+        click.option(
+            "--background", help="What lies under transparent parts: white, black or #rrggbb.  [default: white]"
+        ),
+        click.option(
+            "--color-profile",
+            type=click.Choice(["ignore", "srgb"]),
+            help="Ignore embedded ICC profiles, or convert to sRGB by them.  [default: ignore]",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 def set_option(help_text: str) -> Callable[[_Command], _Command]:
     """`--set KEY=VALUE`, which a command gets as a mapping `changes`."""
     return click.option(
@@ -161,6 +188,12 @@ def set_option(help_text: str) -> Callable[[_Command], _Command]:
         callback=lambda _context, _option, words: parse_changes(words),
         help=help_text,
     )
+
+
+def batch_option(command: _Command) -> _Command:
+    """`--batch`, how many images an engine gets at once."""
+    text = "Images per engine call, whatever their size; if left out, what the engine advises for each size."
+    return click.option("--batch", type=click.IntRange(1), help=text)(command)
 
 
 def device_option(default: str = "auto") -> Callable[[_Command], _Command]:
@@ -198,17 +231,18 @@ def parse_changes(words: Sequence[str]) -> dict[str, Any]:
     Raises:
         BadParameter: a word of another form, or a value that is not YAML.
     """
-    import yaml
-
     changes: dict[str, Any] = {}
     for word in words:
         key, equals, value = word.partition("=")
         if not equals or not key:
             raise click.BadParameter(f"expected key=value, such as scale=2, but got {word!r}")
+        if value.startswith("#"):  # a colour; YAML would take it for a comment
+            changes[key] = value
+            continue
         try:
-            changes[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise click.BadParameter(f"the value of {key} is not YAML: {value!r}") from error
+            changes[key] = parse_yaml(value)
+        except ValueError as error:
+            raise click.BadParameter(f"the value of {key} is not YAML: {short(value)} ({error})") from error
     return changes
 
 
@@ -218,7 +252,8 @@ def _read_config(context: click.Context, _option: click.Parameter, path: Path | 
         return
     values = _mapping(path)
     known = _option_names(context.command)
-    values = {str(key).replace("_", "-"): _as_words(value) for key, value in values.items()}
+    given = {str(key).replace("_", "-"): _as_words(value) for key, value in values.items()}
+    values = {key: value for key, value in given.items() if value is not None}  # null stands for: not said
     unknown = sorted(set(values) - set(known))
     if unknown:
         raise ConfigError(f"{path} has unknown options {', '.join(unknown)}; known: {', '.join(sorted(known))}")
@@ -230,11 +265,12 @@ def _read_config(context: click.Context, _option: click.Parameter, path: Path | 
 
 def _mapping(path: Path) -> dict[Any, Any]:
     """What a file of options says; a file with comments only, or nothing, changes no option."""
-    import yaml
-
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        with reading(path):
+            values = parse_yaml(read_regular(path).decode("utf-8")) or {}
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror or error}); name a file of options") from error
+    except ValueError as error:
         raise ConfigError(f"{path} is not YAML: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must be a mapping of option names to values")

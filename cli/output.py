@@ -7,13 +7,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any
 
+import click
+
+from srcache.errors import MachineError
+from srcache.wording import printable, printable_json
+
+from .streams import silence
+
 if TYPE_CHECKING:
     from srcache.cache import FailedEntry
     from srcache.catalog import Catalog
+    from srcache.catalog.treated import Treatment
 
 _MOST = 10
 _NUMBER = re.compile(r"[+−-]?\d+(\.\d+)?( %)?|< 0\.0001|inf|nan|[–∞]")
 """What is aligned to the right in a table: a number as `srcache.wording` writes it, and the signs for none."""
+
+_DAMAGE = ("bad_record", "checksum", "damaged", "damaged_before")
+"""Reasons for which an entry or a file of a cache was left out: it is not what was written."""
 
 
 def document(command: str, result: Any, failures: Iterable[Any] = (), ok: bool = True) -> str:
@@ -29,9 +40,28 @@ def document(command: str, result: Any, failures: Iterable[Any] = (), ok: bool =
     return _json(command, ok, _plain(result), [_plain(failure) for failure in failures])
 
 
-def error_document(command: str, message: str, kind: str, code: int) -> str:
-    """The JSON document of a command that could not do its work."""
-    return _json(command, False, None, [], error={"kind": kind, "message": message, "exit_code": code})
+def error_document(command: str, message: str, kind: str, code: int, failures: Iterable[Any] = ()) -> str:
+    """The JSON document of a command that could not do its work; `failures` if that is because of some images."""
+    failed = [_plain(failure) for failure in failures]
+    return _json(command, False, None, failed, error={"kind": kind, "message": message, "exit_code": code})
+
+
+def echo(text: str, err: bool = False) -> None:
+    """Print a text, in which names of files may be: what a terminal would take for a command is shown, not sent.
+
+    Raises:
+        MachineError: stdout takes nothing more; on stderr that is passed over, for nobody is there to read it.
+        BrokenPipeError: nobody reads stdout any more.
+    """
+    try:
+        click.echo(printable(text), err=err)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        silence(2 if err else 1)
+        if not err:
+            what = f"what the command had to say could not be written to stdout ({error.strerror})"
+            raise MachineError(f"{what}, but what was done is kept") from error
 
 
 def attributes(value: object, *names: str) -> dict[str, Any]:
@@ -60,6 +90,14 @@ def first_lines(items: Sequence[object], most: int = _MOST) -> str:
     return "\n".join(shown if len(items) <= most else [*shown, f"  … and {len(items) - most} more (--json lists all)"])
 
 
+def treatment_lines(done: "Treatment") -> None:
+    """Say what was done to images beside what was asked for, and warn of classes without images; nothing else."""
+    if str(done):
+        echo(str(done))
+    for warning in done.warnings:
+        echo(f"srcache: {warning}", err=True)
+
+
 def left_out(catalog: "Catalog") -> "list[FailedEntry]":
     """The files that a catalog lacks, as failures."""
     from srcache.cache import FailedEntry
@@ -74,14 +112,26 @@ def nothing_lost(failures: "Sequence[FailedEntry]") -> bool:
     return all(failure.reason == LOOP for failure in failures)
 
 
-def left_out_rows(count: int) -> list[tuple[str, int, str]]:
-    """The row of a table that counts the files which a catalog lacks; none if it lacks none."""
-    return [("not catalogued", count, "files that could not be read or are outside the folder")] if count else []
+def left_out_rows(failures: "Sequence[FailedEntry]") -> list[tuple[str, int, str]]:
+    """The rows of a table that count the files which a catalog lacks, and links that are not followed; none without."""
+    from srcache.catalog.listing import LOOP
+
+    loops = sum(failure.reason == LOOP for failure in failures)
+    counts = (
+        ("not catalogued", len(failures) - loops, "files that could not be read or are outside the folder"),
+        ("not followed", loops, "links that lead back to a folder above them; nothing is lost with those"),
+    )
+    return [row for row in counts if row[1]]
 
 
 def failure_lines(failures: Sequence[Any]) -> str:
     """The first few failures as `reason: source: detail`, one a line, and how many more there are."""
     return first_lines([f"{one.reason}: {one.source}: {one.detail}" for one in failures])
+
+
+def failed_code(failures: Sequence[Any]) -> int:
+    """The exit code of a command that went on beside failures: 0 without any, 3 if a cache is damaged, else 1."""
+    return (3 if any(one.reason in _DAMAGE for one in failures) else 1) if failures else 0
 
 
 def finding_lines(findings: Sequence[Any]) -> str:
@@ -96,7 +146,7 @@ def reasons(counts: Mapping[str, int]) -> str:
 
 def _json(command: str, ok: bool, result: Any, failures: list[Any], **more: Any) -> str:
     plain = {"schema": f"srcache.{command}/1", "ok": ok, "result": result, "failures": failures, **more}
-    return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False)
+    return printable_json(json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def _cell(value: object) -> str:

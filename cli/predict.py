@@ -7,8 +7,8 @@ import click
 
 from srcache.wording import counted, percent
 
-from .options import EXISTING_CACHE, EXISTING_FOLDER, SOURCE, Place, common, device_option
-from .output import document, table
+from .options import EXISTING_CACHE, EXISTING_FOLDER, FILE, SOURCE, Place, common, device_option
+from .output import document, echo, failure_lines, reasons, table
 from .progress_bar import progress_bar
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.command("predict", short_help="Classify images with a trained run.")
 @click.argument("run", type=EXISTING_FOLDER)
 @click.argument("data", type=SOURCE)
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The CSV file to write.")
+@click.option("--out", required=True, type=FILE, help="The CSV file to write.")
 @click.option(
     "--domain",
     metavar="lr|hr|sr|bicubic|POLICY",
@@ -47,7 +47,8 @@ def command(
     """Classify DATA (a folder, class folders, or a CSV file) with the network in the folder RUN of `srcache train`.
 
     Class folders are matched with the run's classes by name; a class that the run does not know is an error, unless
-    --unlabelled is given. OUT has the columns name, key, label, prediction, and a probability for each class.
+    --unlabelled is given. OUT has the columns name, key, label, prediction, and a probability for each class. Images
+    that cannot be used are listed, and have no row.
 
     \b
     srcache predict runs/hr photos --out photos.csv
@@ -64,18 +65,23 @@ def command(
     with progress_bar("predict") as show:
         found = predict(run, base, labels=labels, device=device, batch_size=batch, progress=show)
     write_predictions(out, found)
-    result = _result(found, out)
-    click.echo(document("predict", result) if as_json else _text(result))
-    return 0
+    result, failures = _result(found, out), found.failures
+    echo(document("predict", result, failures, ok=not failures) if as_json else _text(result))
+    if failures and not as_json:
+        echo(failure_lines(failures), err=True)
+    return 1 if failures else 0
 
 
 def _result(found: "Predictions", out: Path) -> dict[str, Any]:
+    from srcache.cache.failures import failures_by_reason
+
     labelled = [row for row in found.rows if row.label is not None]
     right = sum(row.right for row in labelled)
     counts = {name: sum(row.prediction == name for row in found.rows) for name in found.classes}
     return {
         "out": out,
         "images": len(found.rows),
+        "failed": failures_by_reason(found.failures),
         "labelled": len(labelled),
         "right": right,
         "accuracy": right / len(labelled) if labelled else None,
@@ -88,5 +94,6 @@ def _text(result: dict[str, Any]) -> str:
     score = "no labels"
     if result["labelled"]:
         score = f"{result['right']} of {result['labelled']} right ({percent(result['accuracy'])})"
-    head = f"{result['out']}: {counted(result['images'], 'image')}, {score}"
+    failed = f"; failed: {reasons(result['failed'])}" if result["failed"] else ""
+    head = f"{result['out']}: {counted(result['images'], 'image')}, {score}{failed}"
     return f"{head}\n{table(rows, ('class', 'predicted'))}"

@@ -5,14 +5,16 @@ from typing import TYPE_CHECKING
 
 import click
 
+from srcache.errors import listed
 from srcache.wording import counted
 
-from .options import FOLDER, SOURCE, common
-from .output import attributes, document, first_lines, table
+from .options import FOLDER, SOURCE, color_options, common
+from .output import attributes, document, echo, first_lines, table, treatment_lines
 from .progress_bar import progress_bar
 
 if TYPE_CHECKING:
     from srcache.catalog import Catalog
+    from srcache.catalog.treated import Treatment
     from srcache.study.prepare import Prepared
 
 
@@ -59,7 +61,9 @@ def split_command(src: Path, dst: Path, ratios: str, seed: int, link: str, as_js
     text = table(rows, ("split", "class", "images"))
     for names in done.doubles:
         text += f"\nsame bytes in different classes: {', '.join(names)}"
-    return _show("split", done, text, as_json)
+    if done.lacking:
+        text += f"\nwithout any image, since the class has too few usable ones for its share: {listed(done.lacking)}"
+    return _show("split", done, _treated(catalog, done), text, as_json)
 
 
 @command.command("lr", short_help="An LR copy of a tree, same names, PNG.")
@@ -75,19 +79,30 @@ def split_command(src: Path, dst: Path, ratios: str, seed: int, link: str, as_js
     show_default=True,
     help="Cut sides that the factor does not divide at the right and below first; or else round.",
 )
+@color_options
 @common
-def lr_command(src: Path, dst: Path, factor: int, filter: str, mod_crop: bool, as_json: bool) -> int:
+def lr_command(
+    src: Path,
+    dst: Path,
+    factor: int,
+    filter: str,
+    mod_crop: bool,
+    color_profile: str | None,
+    background: str | None,
+    as_json: bool,
+) -> int:
     """Write a smaller copy of every image in SRC to DST, under the same relative name, as PNG.
 
     \b
     srcache prepare lr data/train lr/train --factor 6
     """
-    from srcache.study.prepare import make_lr
+    from srcache.study.prepare import Shrinking, make_lr
 
-    catalog = _scan(src)
+    colors = _colors(color_profile, background)
+    how, catalog = Shrinking(factor=factor, filter=filter, mod_crop=mod_crop, **colors), _scan(src)
     with progress_bar("lr") as show:
-        done = make_lr(catalog, dst, factor, filter, show, mod_crop=mod_crop)
-    return _show("lr", done, "", as_json)
+        done = make_lr(catalog, dst, how, progress=show)
+    return _show("lr", done, _treated(catalog, done, how.background), "", as_json)
 
 
 @command.command("crops", short_help="Paired random crops: HR and LR.")
@@ -100,9 +115,19 @@ def lr_command(src: Path, dst: Path, factor: int, filter: str, mod_crop: bool, a
 )
 @click.option("--per-image", type=click.IntRange(1), default=30, show_default=True, help="Crops per image.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed gives other crops.")
+@color_options
 @common
 def crops_command(
-    src: Path, hr_dst: Path, lr_dst: Path, size: int, factor: int, per_image: int, seed: int, as_json: bool
+    src: Path,
+    hr_dst: Path,
+    lr_dst: Path,
+    size: int,
+    factor: int,
+    per_image: int,
+    seed: int,
+    color_profile: str | None,
+    background: str | None,
+    as_json: bool,
 ) -> int:
     """Cut random squares from every image in SRC into HR_DST, and their bicubic LR versions into LR_DST.
 
@@ -111,10 +136,11 @@ def crops_command(
     """
     from srcache.study.prepare import CropSettings, make_crops
 
-    squares, catalog = CropSettings(size=size, factor=factor, per_image=per_image, seed=seed), _scan(src)
+    colors = _colors(color_profile, background)
+    squares, catalog = CropSettings(size=size, factor=factor, per_image=per_image, seed=seed, **colors), _scan(src)
     with progress_bar("crops") as show:
         done = make_crops(catalog, hr_dst, lr_dst, squares, show)
-    return _show("crops", done, "", as_json)
+    return _show("crops", done, _treated(catalog, done, squares.background), "", as_json)
 
 
 def _numbers(text: str) -> list[float]:
@@ -133,16 +159,31 @@ def _scan(src: Path) -> "Catalog":
         return scan(src, progress=show)
 
 
-def _show(name: str, done: "Prepared", text: str, as_json: bool) -> int:
+def _colors(color_profile: str | None, background: str | None) -> dict[str, str]:
+    """The colours that were asked for, as keyword arguments."""
+    given = {"color_profile": color_profile, "background": background}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _treated(catalog: "Catalog", done: "Prepared", background: str = "white") -> "Treatment":
+    from srcache.catalog.treated import treatment
+    from srcache.images import Colors
+
+    return treatment(catalog, done.notes, Colors(background=background))
+
+
+def _show(name: str, done: "Prepared", treated: "Treatment", text: str, as_json: bool) -> int:
     if as_json:
-        result = {"command": name, **attributes(done, "folders", "written", "kept", "failed", "counts", "doubles")}
-        click.echo(document("prepare", result, done.failures, ok=not done.failures))
+        names = ("folders", "written", "kept", "failed", "counts", "doubles", "lacking")
+        result = {"command": name, **attributes(done, *names), "treated": treated.plain()}
+        echo(document("prepare", result, done.failures, ok=not done.failures))
         return 1 if done.failures else 0
     folders = ", ".join(str(folder) for folder in done.folders)
     nothing = " (nothing to do)" if done.kept and not done.written else ""
-    click.echo(f"{folders}: {counted(done.written, 'file')} written, {done.kept} there already{nothing}")
+    echo(f"{folders}: {counted(done.written, 'file')} written, {done.kept} there already{nothing}")
+    treatment_lines(treated)
     if text:
-        click.echo(text)
+        echo(text)
     if done.failures:
-        click.echo(first_lines([f"{one.reason}: {one.name}: {one.detail}" for one in done.failures]), err=True)
+        echo(first_lines([f"{one.reason}: {one.name}: {one.detail}" for one in done.failures]), err=True)
     return 1 if done.failures else 0

@@ -4,9 +4,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import click
-
 from srcache.progress import Progress
+
+from .output import echo
 
 
 @contextmanager
@@ -26,4 +26,4 @@ def progress_bar(label: str, unit: str = "image") -> Iterator[Progress]:
 def say(text: str) -> None:
     """A line on stderr about what is being done now; nothing where stderr is no terminal."""
     if sys.stderr.isatty():
-        click.echo(text, err=True)
+        echo(text, err=True)

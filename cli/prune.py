@@ -5,7 +5,7 @@ import click
 from srcache.wording import human_bytes
 
 from .options import CACHE, Place, common
-from .output import document
+from .output import document, echo
 
 
 @click.command("prune", short_help="Remove recipes with all their images from a cache.")
@@ -27,11 +27,11 @@ def command(cache: Place, recipes: tuple[str, ...], catalogs: bool, yes: bool, a
         raise click.UsageError("expected a RECIPE to remove, or --catalogs; `srcache info CACHE` lists recipes")
     report = prune(cache, recipes, catalogs=catalogs, yes=yes)
     if as_json:
-        click.echo(document("prune", report))
+        echo(document("prune", report))
         return 0
     verb = "removed" if report.done else "would remove"
-    click.echo("\n".join(f"{verb} {cache}/{name}" for name in report.removed) or "nothing to remove")
+    echo("\n".join(f"{verb} {cache}/{name}" for name in report.removed) or "nothing to remove")
     if report.removed:
         hint = "freed" if report.done else "would be freed; add --yes to remove"
-        click.echo(f"{human_bytes(report.bytes)} {hint}")
+        echo(f"{human_bytes(report.bytes)} {hint}")
     return 0

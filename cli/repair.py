@@ -7,7 +7,7 @@ import click
 from srcache.wording import counted
 
 from .options import CACHE, Place, common
-from .output import document, finding_lines
+from .output import document, echo, finding_lines
 from .progress_bar import progress_bar
 
 if TYPE_CHECKING:
@@ -40,15 +40,15 @@ def command(cache: Place, recipe: str | None, checksums: bool, as_json: bool) ->
         report = (add_checksums if checksums else repair)(cache, recipe, show)
     if as_json:
         result = {"path": report.path, "recipes": report.recipes, "set_aside": report.set_aside}
-        click.echo(document("repair", result, report.left, ok=not report.left))
+        echo(document("repair", result, report.left, ok=not report.left))
         return 3 if report.left else 0
     for one in report.recipes:
-        click.echo(_stamped(one) if checksums else _text(one, cache))
+        echo(_stamped(one) if checksums else _text(one, cache))
     for file in report.set_aside:
-        click.echo(f"set aside because it cannot be read: {cache}/{file}")
+        echo(f"set aside because it cannot be read: {cache}/{file}")
     if report.left:
         head = f"damaged; `srcache repair {cache}` keeps what is intact" if checksums else "cannot be repaired"
-        click.echo(f"{head}:\n{finding_lines(report.left)}", err=True)
+        echo(f"{head}:\n{finding_lines(report.left)}", err=True)
     return 3 if report.left else 0
 
 

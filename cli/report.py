@@ -6,8 +6,8 @@ import click
 
 from srcache.wording import human_bytes
 
-from .options import FOLDER, common
-from .output import document
+from .options import FOLDER, PLACE, common
+from .output import document, echo
 
 
 @click.command("report", short_help="One HTML page from an experiment's folder.")
@@ -15,7 +15,7 @@ from .output import document
 @click.option(
     "--out",
     "target",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     help="The file to write; by default OUT/report.html. Needed for several experiments.",
 )
 @common
@@ -32,11 +32,11 @@ def command(outs: tuple[Path, ...], target: Path | None, as_json: bool) -> int:
 
     done = summarise(outs, target)
     if as_json:
-        click.echo(document("report", done))
+        echo(document("report", done))
         return 0
-    click.echo(f"{done.path} ({human_bytes(done.bytes)})")
+    echo(f"{done.path} ({human_bytes(done.bytes)})")
     for study in done.studies:
-        click.echo(f"{study['title']}: {study['answer'] or study['verdict'] or 'no verdict'}")
+        echo(f"{study['title']}: {study['answer'] or study['verdict'] or 'no verdict'}")
         if not study["complete"]:
-            click.echo(f"{study['title']} is incomplete; the report says what is missing", err=True)
+            echo(f"{study['title']} is incomplete; the report says what is missing", err=True)
     return 0

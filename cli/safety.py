@@ -8,7 +8,7 @@ import click
 from srcache.wording import counted, number, percent
 
 from .options import CACHE, SOURCE, Place, common, device_option
-from .output import document, failure_lines, first_lines, reasons, table
+from .output import document, echo, failed_code, failure_lines, first_lines, reasons, table
 from .progress_bar import progress_bar
 
 if TYPE_CHECKING:
@@ -66,12 +66,12 @@ def command(
     removed = [filter_effect(report.rows, text) for text in filters]
     if as_json:
         result = {**report.plain(), "filters": removed}
-        click.echo(document("safety", result, report.failures, ok=not report.failures))
+        echo(document("safety", result, report.failures, ok=not report.failures))
     else:
-        click.echo(_text(report.plain(), removed))
+        echo(_text(report.plain(), removed))
         if report.failures:
-            click.echo(failure_lines(report.failures), err=True)
-    return 1 if report.failures else 0
+            echo(failure_lines(report.failures), err=True)
+    return failed_code(report.failures)
 
 
 def _folder(cache: Place, recipe: str | None) -> "RecipeFolder":
@@ -105,7 +105,7 @@ def _show_table(folder: "RecipeFolder", filters: tuple[str, ...], as_json: bool)
         raise CacheError(f"nothing was measured of the SR images in {folder.path} yet; give --lr, or --hr, or both")
     removed = [filter_effect(found, text) for text in filters]
     result = {"table": str(found.path), "convention": found.convention, **summary(found.rows)}
-    click.echo(document("safety", {**result, "filters": removed}) if as_json else _text(result, removed))
+    echo(document("safety", {**result, "filters": removed}) if as_json else _text(result, removed))
     return 0
 
 

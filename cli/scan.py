@@ -4,14 +4,14 @@ from pathlib import Path
 
 import click
 
-from .options import SOURCE, common
-from .output import document, failure_lines, left_out, left_out_rows, nothing_lost, table
+from .options import PLACE, SOURCE, common
+from .output import document, echo, failure_lines, left_out, left_out_rows, nothing_lost, table, treatment_lines
 from .progress_bar import progress_bar
 
 
 @click.command("scan", short_help="Hash all images once, into a catalog that builds and trainings read.")
 @click.argument("src", type=SOURCE)
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The catalog to write, a .csv file.")
+@click.option("--out", required=True, type=PLACE, help="The catalog to write, a .csv file.")
 @click.option("--force", is_flag=True, help="Replace a file at --out that is no scanned catalog.")
 @click.option(
     "--rehash", is_flag=True, help="Hash every file again, also those that have not changed since the last run."
@@ -29,6 +29,7 @@ def command(src: Path, out: Path, force: bool, rehash: bool, as_json: bool) -> i
     """
     from srcache.catalog import scan
     from srcache.catalog.scanned import require_writable, write_scanned
+    from srcache.catalog.treated import treatment
 
     require_writable(out, force)
     with progress_bar("scan", "file") as show:
@@ -36,18 +37,18 @@ def command(src: Path, out: Path, force: bool, rehash: bool, as_json: bool) -> i
     changed = write_scanned(catalog, out, force=force)
     failures = left_out(catalog)
     ok = nothing_lost(failures)
-    images, classes = len(catalog), len(catalog.classes)
+    images, classes, treated = len(catalog), len(catalog.classes), treatment(catalog, {})
     if as_json:
         found = {"catalog": out, "digest": catalog.digest, "images": images, "classes": classes}
-        click.echo(document("scan", {**found, "ignored": catalog.ignored, "changed": changed}, failures, ok))
+        found |= {"ignored": catalog.ignored, "changed": changed, "treated": treated.plain()}
+        echo(document("scan", found, failures, ok))
         return 0 if ok else 1
     rows: list[tuple[str, int, str]] = [("images", images, "" if changed else "as the catalog has them already")]
     if classes:
         rows.append(("classes", classes, ""))
-    rows += left_out_rows(len(failures))
-    if catalog.ignored:
-        rows.append(("ignored", catalog.ignored, "other files"))
-    click.echo(f"{out}: catalog {catalog.digest[:8]}\n{table(rows)}")
+    rows += left_out_rows(failures)
+    echo(f"{out}: catalog {catalog.digest[:8]}\n{table(rows)}")
+    treatment_lines(treated)
     if failures:
-        click.echo(failure_lines(failures), err=True)
+        echo(failure_lines(failures), err=True)
     return 0 if ok else 1

@@ -8,8 +8,8 @@ from srcache.errors import ConfigError
 from srcache.stores import KINDS
 from srcache.wording import counted
 
-from .options import BYTES, EXISTING_FILE, FOLDER, SOURCE, common, device_option, set_option
-from .output import attributes, document, reasons, table
+from .options import BYTES, EXISTING_FILE, FOLDER, SOURCE, batch_option, common, device_option, set_option
+from .output import attributes, document, echo, reasons, table
 from .progress_bar import progress_bar
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--store", type=click.Choice(KINDS), help="The kind of store of a new cache.")
 @click.option("--source", type=SOURCE, help="Images that may be prefetched by their keys: a folder or a CSV file.")
 @click.option("--retry-failed", is_flag=True, help="Try again the images that failed in earlier runs.")
-@click.option("--batch", type=click.IntRange(1), help="Images per engine call; if left out, what the engine advises.")
+@batch_option
 @click.option(
     "--deadline",
     type=click.FloatRange(0, 60_000),
@@ -115,16 +115,16 @@ def command(recipes: tuple[str, ...], changes: dict[str, Any], log_json: bool, a
     with progress_bar("scan", "file") as show:
         report = serve(settings, lambda found: _announce(found, as_json), log_json=log_json, progress=show)
     if as_json:
-        click.echo(document("serve", attributes(report, "requests", "recipes")))
+        echo(document("serve", attributes(report, "requests", "recipes")))
     else:
-        click.echo(_text(report))
+        echo(_text(report))
     return 0
 
 
 def _announce(found: "Listening", as_json: bool) -> None:
     for warning in found.warnings:
-        click.echo(f"warning: {warning}", err=True)
-    click.echo(f"listening on {found.url}", err=as_json)
+        echo(f"warning: {warning}", err=True)
+    echo(f"listening on {found.url}", err=as_json)
 
 
 def _text(report: "ServeReport") -> str:

@@ -10,10 +10,11 @@ import click
 from srcache.wording import duration, percent
 
 from .options import EXISTING_CACHE, FOLDER, SOURCE, Place, common, set_option
-from .output import attributes, document, table
+from .output import attributes, document, echo, table, treatment_lines
 from .progress_bar import progress_bar
 
 if TYPE_CHECKING:
+    from srcache.catalog.treated import Treatment
     from srcache.study.arms import ArmDataset, ArmSets
     from srcache.study.train import EpochLine, TrainRun
 
@@ -59,7 +60,8 @@ def command(
 
     The setting `monitor` decides which epoch is best: val_loss (the default), val_accuracy, or last. Validation and
     test images belong to the same arm as training images; DIR is laid out like --lr (like --hr, if there is no --lr).
-    The same command resumes a training that was killed; one that is finished is not repeated.
+    The same command resumes a training that was killed; one that is finished is not repeated. All images are read
+    before the first epoch: if some cannot be used, all of them are listed, and nothing is trained.
 
     \b
     srcache train --lr lr/train --validation lr/validation --arm lr --out runs/lr --set network=thesis-lr
@@ -88,12 +90,25 @@ def command(
         if not as_json:
             tqdm.write(_line(line, settings.epochs))
 
+    treated = _treated(sources)
     if not as_json:
-        click.echo(_balance({name: data.balance for name, data in sets.named.items()}))
+        echo(_balance({name: data.balance for name, data in sets.named.items()}))
+        treatment_lines(treated)
+    _check(sets, out, settings.epochs)
     with progress_bar("train", "step") as show:
         run = train_run(sets, out, settings, show, print_epoch, replace=replace)
-    click.echo(document("train", _result(run)) if as_json else _text(run))
+    echo(document("train", {**_result(run), "treated": treated.plain()}) if as_json else _text(run))
     return 0
+
+
+def _check(sets: "ArmSets", out: Path, epochs: int) -> None:
+    """Read all images once before a training begins, so that it does not end hours later at one that is damaged."""
+    from srcache.study.arms import require_usable
+    from srcache.study.train.runs import RECORD
+
+    if not (out / RECORD).exists():
+        with progress_bar("check") as show:
+            require_usable(sets, epochs, show)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +145,16 @@ def _open_sets(sources: _Sources, seed: int) -> "ArmSets":
         validation = open_arm(Path(sources.validation), sources.validation_hr)
     test = open_arm(sources.test, sources.test_hr) if sources.test else None
     return ArmSets(train=train, validation=validation, test=test)
+
+
+def _treated(sources: _Sources) -> "Treatment":
+    """What is done to the images of a training, as their headers say."""
+    from srcache.catalog import scan
+    from srcache.catalog.treated import by_headers
+
+    validation = None if _share(sources.validation) is not None else Path(sources.validation)
+    given = (sources.lr, sources.hr, validation, sources.validation_hr, sources.test, sources.test_hr)
+    return by_headers(scan(path) for path in dict.fromkeys(given) if path is not None)
 
 
 def _share(text: str) -> float | None:

@@ -7,8 +7,8 @@ import click
 
 from srcache.wording import counted, duration
 
-from .options import EXISTING_FILE, FOLDER, common, device_option, recipe_options
-from .output import attributes, document, failure_lines
+from .options import EXISTING_FILE, FOLDER, batch_option, common, device_option, recipe_options
+from .output import attributes, document, echo, failure_lines
 from .progress_bar import progress_bar
 
 
@@ -17,6 +17,7 @@ from .progress_bar import progress_bar
 @recipe_options
 @click.option("--out", required=True, type=FOLDER, help="The folder to write into.")
 @click.option("--samples", type=click.IntRange(1, 1000), default=1, show_default=True, help="SR images per image.")
+@batch_option
 @device_option()
 @click.option("--force", is_flag=True, help="Overwrite files that are there.")
 @common
@@ -26,11 +27,15 @@ def command(
     changes: dict[str, Any],
     out: Path,
     samples: int,
+    batch: int | None,
     device: str,
     force: bool,
     as_json: bool,
 ) -> int:
     """Upscale each file of IMAGES to a PNG of the same name, with exactly the pixels that `srcache build` would store.
+
+    Where an engine's bits depend on the width of a batch, that is also the width of a build: one image alone costs as
+    much as a batch that just fills the GPU. --batch 1 costs less, and moves pixels by rounding.
 
     \b
     srcache upscale cat.jpg dog.png --recipe bicubic --out larger
@@ -40,17 +45,17 @@ def command(
     from srcache.fill.upscale import upscale
     from srcache.recipe import load_recipe
 
-    settings = FillSettings(samples=samples, device=device)
+    settings = FillSettings(samples=samples, batch=batch, device=device)
     with progress_bar("upscale") as show:
         report = upscale(images, load_recipe(recipe, changes), out, settings, force=force, progress=show)
     ok = not report.failures
     if as_json:
         result = attributes(report, "out", "recipe", "files", "seconds", "device")
-        click.echo(document("upscale", result, report.failures, ok))
+        echo(document("upscale", result, report.failures, ok))
         return 0 if ok else 1
     for file in report.files:
-        click.echo(file)
-    click.echo(f"{counted(len(report.files), 'image')} by {report.recipe} in {duration(report.seconds)}", err=True)
+        echo(str(file))
+    echo(f"{counted(len(report.files), 'image')} by {report.recipe} in {duration(report.seconds)}", err=True)
     if report.failures:
-        click.echo(f"{counted(len(report.failures), 'image')} failed\n{failure_lines(report.failures)}", err=True)
+        echo(f"{counted(len(report.failures), 'image')} failed\n{failure_lines(report.failures)}", err=True)
     return 0 if ok else 1

@@ -5,7 +5,7 @@ import click
 from srcache.wording import counted, human_bytes
 
 from .options import CACHE, Place, common
-from .output import attributes, document, finding_lines
+from .output import attributes, document, echo, finding_lines
 from .progress_bar import progress_bar
 
 
@@ -29,18 +29,16 @@ def command(cache: Place, recipe: str | None, as_json: bool) -> int:
         report = verify(cache, recipe, show)
     if as_json:
         result = attributes(report, "path", "recipes", "entries", "bytes", "absent", "repeated")
-        click.echo(document("verify", result, report.findings, report.ok))
+        echo(document("verify", result, report.findings, report.ok))
         return 0 if report.ok else 3
     checked = f"{counted(report.entries, 'SR image')} in {counted(len(report.recipes), 'recipe')}"
     absent = f"; {report.absent} more asked for, but failed or not made yet"
-    click.echo(f"{cache}: {checked} checked, {human_bytes(report.bytes)}{absent if report.absent else ''}")
+    echo(f"{cache}: {checked} checked, {human_bytes(report.bytes)}{absent if report.absent else ''}")
     if report.repeated:
-        click.echo(
-            f"{counted(report.repeated, 'name')} in more than one shard, which is harmless: the lowest is served"
-        )
+        echo(f"{counted(report.repeated, 'name')} in more than one shard, which is harmless: the lowest is served")
     if report.ok:
-        click.echo("no damage found")
+        echo("no damage found")
         return 0
-    click.echo(f"{counted(len(report.findings), 'problem')}; `srcache repair {cache}` keeps what is intact", err=True)
-    click.echo(finding_lines(report.findings), err=True)
+    echo(f"{counted(len(report.findings), 'problem')}; `srcache repair {cache}` keeps what is intact", err=True)
+    echo(finding_lines(report.findings), err=True)
     return 3

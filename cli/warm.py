@@ -9,10 +9,11 @@ from srcache.stores import KINDS
 from srcache.wording import duration
 
 from .options import FOLDER, SOURCE, common, service_options
-from .output import attributes, document, failure_lines, left_out, left_out_rows, nothing_lost, reasons, table
+from .output import attributes, document, echo, failure_lines, left_out, left_out_rows, nothing_lost, reasons, table
 from .progress_bar import progress_bar
 
 if TYPE_CHECKING:
+    from srcache.cache import FailedEntry
     from srcache.catalog import Catalog
     from srcache.dataset.warming import WarmReport
 
@@ -117,15 +118,15 @@ def _show(report: "WarmReport", catalog: "Catalog", ask_only: bool, as_json: boo
     failures = [*problems, *report.failures]
     ok = nothing_lost(failures) and not report.failed and (ask_only or report.left == 0)
     if as_json:
-        click.echo(document("warm", attributes(report, *_REPORTED), failures, ok))
+        echo(document("warm", attributes(report, *_REPORTED), failures, ok))
     else:
-        click.echo(_text(report, len(problems), ask_only))
+        echo(_text(report, problems, ask_only))
         if failures:
-            click.echo(failure_lines(failures), err=True)
+            echo(failure_lines(failures), err=True)
     return 0 if ok else 1
 
 
-def _text(report: "WarmReport", problems: int, ask_only: bool) -> str:
+def _text(report: "WarmReport", problems: "list[FailedEntry]", ask_only: bool) -> str:
     rate = f"{duration(report.seconds)}, {report.added / report.seconds:.1f} images/s" if report.added else ""
     rows: list[tuple[str, int, str]] = [
         ("wanted", report.wanted, ""),

@@ -15,7 +15,7 @@ from srcache.catalog.names import stem_of
 from srcache.catalog.scanning import open_catalog
 from srcache.dataset.augmented import SRAugmentedDataset
 from srcache.dataset.by_content import VariantFinder
-from srcache.dataset.items import require_complete
+from srcache.dataset.items import NO_LABEL, require_complete
 from srcache.dataset.policy import Policy
 from srcache.errors import CatalogError, ConfigError, ImageError, SrcacheError, listed, needs_extra
 from srcache.files import disk_errors
@@ -216,7 +216,7 @@ def _label_feature(data: SRAugmentedDataset) -> Any:
     import datasets
 
     labels = data.targets
-    if all(label is None for label in labels):
+    if all(label is None or (isinstance(label, int) and label == NO_LABEL) for label in labels):
         return None
     if data.classes and all(isinstance(label, int | np.integer) for label in labels):
         return datasets.ClassLabel(names=list(data.classes))

@@ -26,6 +26,7 @@ class Resample:
         },
         pads=False,
         batch=16,
+        devices=("cpu", "cuda", "mps", "xpu"),
     )
 
     def __init__(self, setup: Setup) -> None:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from srcache.engine.interface import EngineInfo
 from srcache.engine.registry import engine_names, find_engine
-from srcache.errors import DamagedError, EngineError
+from srcache.errors import DamagedError, EngineError, extra_advice, extra_command
 from srcache.files import user_folder, yaml_mapping
 from srcache.images import Decoder, decoders_in_use
-from srcache.machine import NETWORK, file_system, versions
+from srcache.machine import NETWORK, TRIED, accelerators, cores, device_name, file_system, usable_memory, versions
 from srcache.recipe.reading import shipped_recipes
 from srcache.weights.manifest import shipped_manifests
 from srcache.weights.status import bundle_state, engine_weights
@@ -110,8 +110,8 @@ def check_machine(cache: Path | None = None) -> Checkup:
         advice.append(f"{home.path} cannot be written to, so every scan hashes all files anew; set SRCACHE_HOME")
     return Checkup(
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
-        cores=len(os.sched_getaffinity(0)),
-        memory=_memory(),
+        cores=cores(),
+        memory=usable_memory(),
         versions=versions(),
         devices=devices,
         decoders=decoders_in_use(),
@@ -146,7 +146,7 @@ def _obstacle(engine: str, weights: str | None) -> str | None:
     """What keeps an engine from running a recipe's weights."""
     lacking = [extra for extra in _extras() if extra.name == engine and extra.missing]
     if lacking:
-        return f"lacks {', '.join(lacking[0].missing)}; run: {lacking[0].command}"
+        return f"lacks {', '.join(lacking[0].missing)}; {extra_advice(lacking[0].name)}"
     try:
         if weights in shipped_manifests():
             return bundle_state(str(weights)).problem
@@ -199,7 +199,7 @@ def _extras() -> Iterator[Extra]:
     names = dict.fromkeys(name for name, _, _ in _requirements() if name and name not in _DEVELOPERS)
     for name in sorted(names):
         missing = tuple(package for package, _, _ in _missing_packages(name))
-        yield Extra(name=name, missing=missing, command=f"pip install 'srcache[{name}]'")
+        yield Extra(name=name, missing=missing, command=extra_command(name))
 
 
 def _devices() -> tuple[tuple[str, ...], list[str]]:
@@ -210,15 +210,14 @@ def _devices() -> tuple[tuple[str, ...], list[str]]:
         return (), [f"torch does not load ({error}); reinstall it: https://pytorch.org/get-started"]
     cards = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
     found = [f"cuda:{number} {card.name}, {card.total_memory >> 20} MiB" for number, card in enumerate(cards)]
-    return ("cpu", *found), []
+    found += [device_name(kind) for kind in accelerators() if kind != "cuda"]
+    return ("cpu", *(f"{one}{_untried(one)}" for one in found)), []
 
 
-def _memory() -> int:
-    """Bytes of memory that this process may use: the machine's, or a container's limit."""
-    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    limit = Path("/sys/fs/cgroup/memory.max")
-    text = limit.read_text().strip() if limit.is_file() else ""
-    return min(machine, int(text)) if text.isdecimal() else machine
+def _untried(device: str) -> str:
+    """What is to be said of a device of a kind on which nobody has run srcache's tests."""
+    kind = re.split(r"[: ]", device)[0]
+    return "" if kind in TRIED else f" (srcache was never tried on {kind}: compare some images with --device cpu)"
 
 
 def _place(path: Path) -> Place:

@@ -8,6 +8,7 @@
     │   ├── EngineError            no such engine, or options that it does not take
     │   └── CacheError             no such cache, recipe or entry; or a folder that is no cache
     ├── ImageError             1   one image cannot be used; carries a `reason`
+    ├── ImagesError            1   several images cannot be used, all of which the work needs; carries `failures`
     ├── MissError              1   a training loop asked for a variant that the cache lacks
     ├── ConformanceError       1   a plug-in breaks a promise of its interface
     ├── DamagedError           3   bytes on disk are not what was written
@@ -24,8 +25,13 @@
 A message says what was expected, what was got, and what to do.
 """
 
+import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+
+LIMITS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOLCK})
+"""The system's numbers of errors by which a limit of the process or the machine is in the way: they say nothing about
+one file. What all other numbers mean is in `srcache.files.system_errors`."""
 
 
 class SrcacheError(Exception):
@@ -61,16 +67,32 @@ class CacheError(ConfigError):
 
 
 class ImageError(SrcacheError):
-    """One image cannot be used. `reason` is one word of a small vocabulary, for counting."""
+    """One image cannot be used. `reason` is one word of a small vocabulary, for counting.
+
+    A DataLoader raises an error of its workers again from the text alone, so a lone text is the detail.
+    """
 
     exit_code = 1
 
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
+    def __init__(self, reason: str, detail: str | None = None) -> None:
+        super().__init__(reason if detail is None else detail)
+        self.reason = "unreadable" if detail is None else reason
 
     def __reduce__(self) -> tuple[type["ImageError"], tuple[str, str]]:
         return type(self), (self.reason, str(self))
+
+
+class ImagesError(SrcacheError):
+    """Images cannot be used, and the work makes no sense without them. `failures` lists all, the message the first."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, failures: Sequence[object] = ()) -> None:
+        super().__init__(message)
+        self.failures = tuple(failures)
+
+    def __reduce__(self) -> tuple[type["ImagesError"], tuple[str, tuple[object, ...]]]:
+        return type(self), (str(self), self.failures)
 
 
 class MissError(SrcacheError):
@@ -135,12 +157,22 @@ class MissingExtraError(MachineError):
     """
 
     def __init__(self, package: str, extra: str | None, purpose: str) -> None:
-        wanted = f"'srcache[{extra}]'" if extra else package
-        super().__init__(f"{purpose} needs {package}, which is not installed; run: pip install {wanted}")
+        advice = extra_advice(extra) if extra else f"run: pip install {package}"
+        super().__init__(f"{purpose} needs {package}, which is not installed; {advice}")
         self._args = (package, extra, purpose)
 
     def __reduce__(self) -> tuple[type["MissingExtraError"], tuple[str, str | None, str]]:
         return type(self), self._args
+
+
+def extra_command(extra: str) -> str:
+    """The command that installs an extra, given where srcache was cloned to; srcache is on no package index."""
+    return f"pip install '.[{extra}]'"
+
+
+def extra_advice(extra: str) -> str:
+    """What to do where an extra is missing, for a message."""
+    return f"run, in a clone of srcache: {extra_command(extra)}"
 
 
 @contextmanager

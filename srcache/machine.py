@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,39 +15,75 @@ NETWORK = {"nfs", "nfs4", "cifs", "smb3", "9p", "afs", "lustre", "gpfs", "beegfs
 REPORTED = ("srcache", "torch", "torchvision", "numpy", "pillow", "lmdb", "qoi", "diffusers", "transformers", "timm")
 """Packages whose versions are reported."""
 
+TRIED = ("cpu",)
+"""Kinds of device on which srcache's tests have run. Whoever adds one has run those that are marked `gpu` there."""
+
 _MOUNTS = Path("/proc/self/mounts")
 
 
-def resolve_device(device: str) -> str:
-    """`auto` → `cuda` if there is one, else `cpu`; anything else must be a device that torch knows and finds.
+def accelerators() -> list[str]:
+    """The kinds of accelerator that torch finds here, such as `cuda`, `xpu` or `mps`; the one that it prefers first."""
+    import torch
+
+    preferred = torch.accelerator.current_accelerator()
+    kinds = dict.fromkeys([*([preferred.type] if preferred else []), "cuda"])
+    return [kind for kind in kinds if torch.get_device_module(kind).is_available()]
+
+
+def resolve_device(device: str, kinds: Sequence[str] = ("cpu", "cuda"), who: str = "") -> str:
+    """`auto` → the accelerator, if there is one of these kinds, else `cpu`; anything else must be there.
+
+    Args:
+        device: as torch names it, or `auto`.
+        kinds: of devices, that what shall run there can run on.
+        who: what shall run there, for messages.
 
     Raises:
-        DeviceError: there is no such device here.
+        DeviceError: there is no such device here, or it is of another kind.
     """
     import torch
 
     if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return next((kind for kind in accelerators() if kind in kinds), "cpu")
+    refusal = f"a device is cpu, cuda, cuda:1 or auto, but got {device!r}"
+    more = " and ".join(kind for kind in kinds if kind not in ("cpu", "cuda"))
+    refusal += f" ({who or 'this'} also runs on {more})" if more else ""
     try:
         found = torch.device(device)
     except RuntimeError as error:
-        raise DeviceError(f"a device is cpu, cuda, cuda:1 or auto, but got {device!r}") from error
-    if found.type not in ("cpu", "cuda"):
-        raise DeviceError(f"a device is cpu, cuda, cuda:1 or auto, but got {device!r}")
-    if found.type == "cuda" and not torch.cuda.is_available():
-        raise DeviceError(f"device {device} was asked for, but torch finds no CUDA device here; use --device cpu")
-    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
-        raise DeviceError(f"device {device} was asked for, but torch finds only {torch.cuda.device_count()} of them")
+        raise DeviceError(refusal) from error
+    if found.type not in kinds:
+        raise DeviceError(refusal + (f", on which {who} does not run" if who else ""))
+    if found.type == "cpu":
+        return device
+    module = torch.get_device_module(found.type)
+    if not module.is_available():
+        raise DeviceError(
+            f"device {device} was asked for, but torch finds no {found.type.upper()} device here; use --device cpu"
+        )
+    if (found.index or 0) >= module.device_count():
+        raise DeviceError(f"device {device} was asked for, but torch finds only {module.device_count()} of them")
     return device
 
 
 def device_name(device: str) -> str:
-    """The name of a resolved device in a record: its type, and for an accelerator its model."""
-    if not device.startswith("cuda"):
+    """The name of a resolved device in a record: its type, and for an accelerator its model, if torch knows it."""
+    if device.startswith("cpu"):
         return device
     import torch
 
-    return f"{device} {torch.cuda.get_device_name(device)}"
+    ask = getattr(torch.get_device_module(torch.device(device).type), "get_device_name", None)
+    return f"{device} {ask(device)}" if ask else device
+
+
+def usable_memory() -> int:
+    """Bytes of memory that this process may use: the machine's, or a container's limit; 0 where nobody says."""
+    if not hasattr(os, "sysconf"):
+        return 0
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limit = Path("/sys/fs/cgroup/memory.max")
+    text = limit.read_text().strip() if limit.is_file() else ""
+    return min(machine, int(text)) if text.isdecimal() else machine
 
 
 def versions() -> dict[str, str]:
@@ -56,6 +93,11 @@ def versions() -> dict[str, str]:
         with suppress(PackageNotFoundError):
             found[package] = version(package)
     return found
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def file_system(path: Path) -> str:

@@ -1,11 +1,33 @@
 """Numbers, times, sizes and lists as text for people: tables, reports and messages; anything else becomes a dash."""
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What is no character to be seen: controls, of which a terminal makes commands, others that turn a line's direction,
+and the bytes of a name that are not UTF-8, as Python keeps them. Line breaks and tabs are seen."""
+
 NOTHING = "–"
 """Stands for a value that is missing, or is no finite number."""
+
+
+def printable(text: str) -> str:
+    """Text as a terminal may have it: what a file's name makes of it cannot be a command; ESC becomes `\\x1b`."""
+    return _UNSEEN.sub(_escaped, text)
+
+
+def printable_json(text: str) -> str:
+    """The same for a JSON document, in which such characters have a form of their own that means the same."""
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    number = ord(found[0])
+    if 0xDC80 <= number <= 0xDCFF:  # a byte
+        number -= 0xDC00
+    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"
 
 
 def real(value: Any) -> float | None:

@@ -17,7 +17,8 @@ PACKAGES = {"srcache": "srcache", "srcache_cli": "cli", "srcache_plugins": "plug
 
 FLOORS = [
     ["errors", "keys", "progress", "wording"],
-    ["files", "images", "machine", "study.statistics", "html"],
+    ["files", "machine", "study.statistics", "html"],
+    ["images"],
     ["engine", "stores", "catalog"],
     ["weights", "conformance", "study.compare"],
     ["recipe", "study.report.data"],

@@ -3,8 +3,10 @@
 import contextlib
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
+import torch
 from engines import Noise
 
 from srcache import doctor
@@ -71,7 +73,7 @@ def test_every_shipped_recipe_is_listed_as_ready_or_with_what_helps(monkeypatch,
     assert found["large"] == "lacks 13 of 13 files; run: srcache models fetch seesr"
     assert "no engine is named 'no-such-engine'" in found["strange"]
     monkeypatch.setattr(doctor, "requires", lambda _: ['noise-weights>=2; extra == "test-noise"'])
-    assert _problems()["own"] == "lacks noise-weights; run: pip install 'srcache[test-noise]'"
+    assert _problems()["own"] == "lacks noise-weights; run, in a clone of srcache: pip install '.[test-noise]'"
     assert _problems()["easy"] is None
 
 
@@ -107,7 +109,7 @@ def test_missing_packages_name_the_command_that_installs_them(monkeypatch):
     found = check_machine()
     assert found.problems == ("numpy 1.25.2 is too old; run: pip install -U 'numpy>=1.26'",)
     assert [(extra.name, extra.missing, extra.command) for extra in found.extras] == [
-        ("samples", ("scikit-image",), "pip install 'srcache[samples]'")
+        ("samples", ("scikit-image",), "pip install '.[samples]'")
     ]
     installed["numpy"] = None
     assert check_machine().problems == ("numpy is not installed; run: pip install 'numpy>=1.26'",)
@@ -157,3 +159,19 @@ def test_a_folder_that_machines_share_is_pointed_out(tmp_path, monkeypatch):
     assert found.problems == ()
     assert found.cache.network
     assert [text for text in found.advice if "keep LMDB caches on a local disk" in text]
+
+
+def test_kinds_of_device_that_nobody_has_tried_say_so(monkeypatch):
+    card = SimpleNamespace(name="Model 9", total_memory=80 << 30)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: card)
+    monkeypatch.setattr(doctor, "accelerators", lambda: ["mps"])
+    monkeypatch.setattr(doctor, "device_name", lambda kind: f"{kind} M9")
+    untried = "(srcache was never tried on {}: compare some images with --device cpu)"
+    assert doctor._devices()[0] == (
+        "cpu",
+        f"cuda:0 Model 9, 81920 MiB {untried.format('cuda')}",
+        f"mps M9 {untried.format('mps')}",
+    )
+    monkeypatch.setattr(doctor, "TRIED", ("cpu", "cuda"))
+    assert doctor._devices()[0][1] == "cuda:0 Model 9, 81920 MiB"

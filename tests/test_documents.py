@@ -19,6 +19,7 @@ DOCUMENTS = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
+    "SECURITY.md",
     "CHANGELOG.md",
     "plugins/README.md",
     "plugins/seesr/README.md",
@@ -28,7 +29,7 @@ DOCUMENTS = [
     "configs/experiments/README.md",
     "benchmarks/README.md",
 ]
-GUIDES = ["ARCHITECTURE.md", "CONTRIBUTING.md"]
+GUIDES = ["ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"]
 FOLDERS = ("srcache", "cli", "plugins", "configs", "tests", "benchmarks")
 
 
@@ -106,6 +107,12 @@ def test_the_modules_and_functions_that_it_names_can_be_imported(name: str) -> N
             continue
         module, _, last = dotted.rpartition(".")
         assert is_there(module, last), dotted
+
+
+def test_every_claim_about_security_has_a_test() -> None:
+    claims = re.findall(r"^\| (?!…)(?!-)(.*?) \| (.*) \|$", read("SECURITY.md"), re.MULTILINE)
+    assert len(claims) >= 30
+    assert [claim for claim, test in claims if not re.fullmatch(r"`tests/\S+\.py: test_\w+`", test)] == []
 
 
 def test_the_drawing_of_the_floors_is_that_of_the_test() -> None:

@@ -59,7 +59,8 @@ def test_errors_survive_pickling_with_their_words(kind):
 def test_a_missing_extra_says_the_command_that_installs_it():
     error = MissingExtraError("scikit-image", "samples", "the sample `textures`")
     assert str(error) == (
-        "the sample `textures` needs scikit-image, which is not installed; run: pip install 'srcache[samples]'"
+        "the sample `textures` needs scikit-image, which is not installed; "
+        "run, in a clone of srcache: pip install '.[samples]'"
     )
 
 
@@ -70,12 +71,13 @@ def test_long_lists_are_cut_and_counted():
 
 
 @pytest.mark.parametrize(
-    ("extra", "command"), [("eval", "pip install 'srcache[eval]'"), (None, "pip install no-such-package")]
+    ("extra", "advice"),
+    [("eval", "run, in a clone of srcache: pip install '.[eval]'"), (None, "run: pip install no-such-package")],
 )
-def test_an_import_that_fails_names_the_command_that_installs_the_package(extra, command):
+def test_an_import_that_fails_names_the_command_that_installs_the_package(extra, advice):
     with pytest.raises(MissingExtraError) as caught, needs_extra("no-such-package", extra, "a test"):
         import no_such_package  # noqa: F401
-    assert str(caught.value) == f"a test needs no-such-package, which is not installed; run: {command}"
+    assert str(caught.value) == f"a test needs no-such-package, which is not installed; {advice}"
     assert isinstance(caught.value.__cause__, ModuleNotFoundError)
 
 

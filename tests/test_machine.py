@@ -8,7 +8,34 @@ import torch
 
 from srcache import machine
 from srcache.errors import DeviceError
-from srcache.machine import device_name, resolve_device, versions
+from srcache.machine import accelerators, device_name, resolve_device, versions
+
+
+class Module:
+    """Stands for torch's module of a kind of accelerator, of which there are so many."""
+
+    def __init__(self, count=1):
+        self._count = count
+
+    def is_available(self):
+        return self._count > 0
+
+    def device_count(self):
+        return self._count
+
+
+@pytest.fixture
+def has(monkeypatch):
+    """A function: torch prefers an accelerator of a kind, and finds so many of it."""
+    ask = torch.get_device_module
+
+    def put(kind, count=1):
+        preferred = torch.device(kind) if kind else None
+        monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: preferred)
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: kind == "cuda" and count > 0)
+        monkeypatch.setattr(torch, "get_device_module", lambda name: Module(count) if name == kind else ask(name))
+
+    return put
 
 
 def test_auto_takes_an_accelerator_if_there_is_one(monkeypatch):
@@ -16,6 +43,26 @@ def test_auto_takes_an_accelerator_if_there_is_one(monkeypatch):
     assert resolve_device("auto") == "cpu"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert resolve_device("auto") == "cuda"
+
+
+@pytest.mark.parametrize("kind", ["mps", "xpu"])
+def test_auto_takes_any_kind_that_what_shall_run_runs_on(kind, has):
+    has(kind)
+    assert accelerators() == [kind]
+    assert resolve_device("auto", ("cpu", "cuda", "mps", "xpu")) == kind
+    assert resolve_device(kind, ("cpu", kind)) == kind
+    assert resolve_device("auto") == "cpu", "training and SeeSR do not run there"
+    with pytest.raises(DeviceError, match=f"but got '{kind}', on which engine e does not run"):
+        resolve_device(kind, who="engine e")
+    has(kind, 0)
+    assert (accelerators(), resolve_device("auto", ("cpu", kind))) == ([], "cpu")
+    with pytest.raises(DeviceError, match=f"torch finds no {kind.upper()} device here; use --device cpu"):
+        resolve_device(kind, ("cpu", kind))
+
+
+def test_without_any_accelerator_in_torch_there_is_the_cpu(has):
+    has(None)
+    assert (accelerators(), resolve_device("auto", ("cpu", "cuda", "mps"))) == ([], "cpu")
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:x", "", "meta", "mps"])

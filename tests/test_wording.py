@@ -1,5 +1,7 @@
 """Numbers, times, sizes and lists as people read them."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +20,8 @@ from srcache.wording import (
     percent_range,
     points,
     points_range,
+    printable,
+    printable_json,
     real,
 )
 
@@ -128,3 +132,12 @@ def test_a_time_that_is_only_roughly_known(seconds: float, text: str) -> None:
 
 def test_a_count_says_of_how_many_unless_it_is_all() -> None:
     assert (of_all(33, 33), of_all(7, 33), of_all(0, 0)) == ("33", "7 of 33", "0")
+
+
+def test_what_a_terminal_takes_for_a_command_is_shown():
+    name = "red\x1b[31m\r\x7f\x9b\u202egnp.\udcff\x00"
+    assert printable(name) == r"red\x1b[31m\x0d\x7f\x9b\u202egnp.\xff\x00"
+    assert printable("größe\t1\n – 日本語 🎉") == "größe\t1\n – 日本語 🎉"
+    document = json.dumps({"name": name}, ensure_ascii=False)
+    assert json.loads(printable_json(document).encode("utf-8")) == {"name": name}
+    assert "\x9b" not in printable_json(document)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SCALES = (2, 4)
+FULL_PIXELS = 131_072
+"""Pixels of LR images in one call that just fill a GPU: eight of 128x128. An estimate, not measured."""
+
 _FOLDER = files(__name__)
 
 
@@ -37,6 +40,7 @@ class Compact:
         precisions=("fp32", "bf16"),
         pads_on_cpu=False,
         batch=16,
+        devices=("cpu", "cuda", "mps", "xpu"),
         weights=_weights_digest(),
         weights_licenses=("Apache-2.0",),
     )
@@ -53,6 +57,11 @@ class Compact:
         self._device = torch.device(setup.device)
         network = load_network(_FOLDER / f"compact-x{scale}.safetensors", scale).to(self._device, dtype)
         self._network = network.to(memory_format=torch.channels_last)
+
+    def batch_width(self, height: int, width: int) -> int:
+        """How many images of a size one call should have."""
+        most = self.info.batch
+        return most if self._device.type == "cpu" else max(1, min(most, FULL_PIXELS // (height * width)))
 
     def upscale(self, images: "Tensor", seeds: Sequence[int]) -> list[Upscaled | Failure]:
         """See `SREngine.upscale`; seeds change nothing."""

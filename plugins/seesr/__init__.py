@@ -5,15 +5,18 @@ own. The way of an image through it is in `pipeline`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srcache.engine.interface import EngineInfo, Failure, Option, Setup, Upscaled
+from srcache.engine.running import on_device
 from srcache.errors import EngineError, needs_extra
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from .memory import MemoryPredictor
     from .pipeline import Settings
 
 OPTIONS = {
@@ -28,6 +31,17 @@ OPTIONS = {
     "encoder_tile": Option(default=1024, help="pixels; larger images are encoded in tiles of this side"),
     "decoder_tile": Option(default=224, help="latent cells of 8 pixels; larger ones are decoded in tiles of this side"),
     "antialias": Option(default=False, help="smooth when the tagger's image is shrunk; as published: no"),
+    "solver": Option(
+        default="ddpm",
+        help="the authors' sampler, or DPM-Solver++, for which some 20 steps are enough",
+        choices=("ddpm", "dpm++"),
+        late=True,
+    ),
+    "guided_share": Option(
+        default=1.0,
+        help="the share of the steps, from the first on, that is guided; later ones take half as long",
+        late=True,
+    ),
     "parity": Option(default=False, help="noise as the authors' program draws it for the one image of a run"),
 }
 
@@ -56,11 +70,14 @@ class SeeSR:
     )
 
     def __init__(self, setup: Setup) -> None:
+        setup = replace(setup, options=self.info.resolved(setup.options))
         _check_options(setup)
         _require_packages()
-        self._pipeline = _open_pipeline(setup)
+        with on_device(setup.device):
+            self._pipeline = _open_pipeline(setup)
         self.mode = self._pipeline.mode
-        self._one_by_one = setup.device.startswith("cpu")
+        self._device, self._one_by_one = setup.device, setup.device.startswith("cpu")
+        self._memory: MemoryPredictor | None = None
 
     @staticmethod
     def make_weights(name: str, folder: Path) -> None:
@@ -83,22 +100,26 @@ class SeeSR:
         import torch
 
         size = 1 if self._one_by_one else max(1, len(images))
-        exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-        with torch.inference_mode(), exact:
+        with torch.inference_mode(), on_device(self._device):
             return [
                 outcome
                 for start in range(0, len(images), size)
                 for outcome in self._pipeline.upscale(images[start : start + size], seeds[start : start + size])
             ]
 
+    def batch_width(self, height: int, width: int) -> int:
+        """How many LR images of a size one call should have: one on a CPU, and on a GPU what fills it."""
+        return 1 if self._one_by_one else self._pipeline.width(height, width)
+
     def predicted_memory(self, height: int, width: int, batch: int) -> int:
         """Bytes that a call takes beside the weights, for LR images of a size; how it is found is in `memory`."""
-        from .memory import predicted_memory
+        from .memory import MemoryPredictor
 
-        pipeline, count = self._pipeline, 1 if self._one_by_one else batch
-        found = predicted_memory(
-            pipeline.networks, pipeline.settings, (height, width), count, in_graphs=pipeline.in_graphs
-        )
+        with on_device(self._device):
+            if self._memory is None:
+                pipeline = self._pipeline
+                self._memory = MemoryPredictor(pipeline.networks, pipeline.settings, in_graphs=pipeline.in_graphs)
+            found = self._memory.predicted(height, width, 1 if self._one_by_one else batch)
         return found.total - found.weights
 
 
@@ -127,6 +148,8 @@ def _check_options(setup: Setup) -> None:
         for name, least in (("steps", 1), ("process_size", 8 * setup.scale), ("encoder_tile", 64), ("decoder_tile", 8))
         if float(setup.options[name]) < least
     ]
+    if not 0 <= float(setup.options["guided_share"]) <= 1:
+        wrong.append(f"guided_share must be from 0 to 1, but is {setup.options['guided_share']}")
     if wrong:
         raise EngineError("options of seesr: " + "; ".join(wrong))
 
@@ -179,6 +202,8 @@ def _settings(setup: Setup) -> "Settings":
         added_prompt=str(options["added_prompt"]),
         negative_prompt=str(options["negative_prompt"]),
         parity=bool(options["parity"]),
+        solver=str(options["solver"]),
+        guided_share=float(options["guided_share"]),
         precision=setup.precision,
         tiling=setup.tiling,
         color_fix=setup.color_fix,

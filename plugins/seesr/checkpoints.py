@@ -1,6 +1,5 @@
 """Files of a checkpoint: configurations and tensors are read, and every tensor is put in its place in a module."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from srcache.errors import SrcacheError, WeightsError, listed
+from srcache.weights import parse_json
 from srcache.weights.bundle import fetch_command
 from srcache.weights.contents import how_to_get_again
 from srcache.weights.digests import bundle_of
@@ -64,8 +64,8 @@ def read_json(path: Path) -> dict[str, Any]:
         WeightsError: it cannot be read, or it is no JSON object.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        found = parse_json(path.read_bytes())
+    except (OSError, ValueError) as error:
         raise WeightsError(f"{path} cannot be read as JSON ({disguise(path) or error}); {again(path)}") from error
     if not isinstance(found, dict):
         raise WeightsError(f"expected a JSON object in {path}, but got a {type(found).__name__}; {again(path)}")

@@ -1,6 +1,7 @@
 """Faster ways to run a function of tensors: compiled, and from a CUDA graph, which one call hands to the device."""
 
 import os
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -8,70 +9,129 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from srcache.engine.running import allow_many_shapes
+from srcache.errors import EngineError
 from srcache.weights.checkpoint import weights_folder
 
-COMPILED_SHAPES = 1000
-"""How many shapes may be compiled in one process; torch's own limits are meant for shapes that change by mistake."""
+from .networks.convolutions import exact_convolutions
 
-RECORDED_SHAPES = 3
-"""How many recordings are kept; each holds on to the memory of a call."""
+RECORDED_SHAPES = 16
+"""How many recordings are kept. All of them compute in one piece of memory, as large as the largest needs; each has its
+inputs to itself."""
 
 
 def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """`function` through torch.compile: minutes at the first call of each shape, and less time at all others.
 
     What is compiled is kept in the user's cache folder, by torch: per device, versions and shape. So the minutes are
-    spent once on a machine.
+    spent once on a machine. Compiled convolutions take no settings of their own, so cuDNN's are set while one runs, for
+    the whole process; in a CUDA graph that is only while it is recorded.
     """
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(weights_folder().parent / "compiled"))
-    limits = torch._dynamo.config
-    limits.recompile_limit = max(limits.recompile_limit, COMPILED_SHAPES)
-    limits.accumulated_recompile_limit = max(limits.accumulated_recompile_limit, COMPILED_SHAPES)
-    return torch.compile(function, fullgraph=True, dynamic=False)
+    made: Callable[..., Tensor] = torch.compile(function, fullgraph=True, dynamic=False)
+
+    def run(*tensors: Tensor) -> Tensor:
+        allow_many_shapes()
+        with exact_convolutions():
+            return made(*tensors)
+
+    return run
 
 
 class GraphedCallable:
     """Runs a function of tensors from CUDA graphs, one recorded for each set of shapes; those used last are kept.
 
+    All graphs share their memory, which is safe because they run on one stream, and a result is copied out of it before
+    the next one runs.
+
     Args:
-        function: of tensors on one CUDA device; it neither waits for the device nor branches on values.
+        function: of tensors on the current CUDA device; it neither waits for the device nor branches on values.
     """
 
     def __init__(self, function: Callable[..., Tensor]) -> None:
         self._function = function
         self._recordings: OrderedDict[tuple[torch.Size, ...], _Recording] = OrderedDict()
+        self._place: tuple[Any, Any] | None = None
 
     def __call__(self, *tensors: Tensor) -> Tensor:
-        """The result of the function."""
+        """The result of the function.
+
+        Raises:
+            EngineError: nothing was recorded.
+        """
         shapes = tuple(tensor.shape for tensor in tensors)
         if shapes not in self._recordings:
             while len(self._recordings) >= RECORDED_SHAPES:
                 self._recordings.popitem(last=False)
-            self._recordings[shapes] = _Recording(self._function, tensors)
+            self._recordings[shapes] = self._recorded(tensors)
         self._recordings.move_to_end(shapes)
         return self._recordings[shapes].replay(tensors)
+
+    def _recorded(self, tensors: tuple[Tensor, ...]) -> "_Recording":
+        """A recording; where there is no memory for one more, the others are given up for it."""
+        if self._place is None:
+            self._place = torch.cuda.Stream(), torch.cuda.graph_pool_handle()  # type: ignore[no-untyped-call]
+        try:
+            return _Recording(self._function, tensors, *self._place)
+        except torch.OutOfMemoryError:
+            if not self._recordings:
+                raise
+        self._recordings.clear()
+        return _Recording(self._function, tensors, *self._place)
 
 
 class _Recording:
     """One CUDA graph, with the memory of its inputs and its output."""
 
-    def __init__(self, function: Callable[..., Tensor], tensors: tuple[Tensor, ...]) -> None:
+    def __init__(self, function: Callable[..., Tensor], tensors: tuple[Tensor, ...], stream: Any, pool: Any) -> None:
+        _require_current_device(tensors)
         self._inputs = [tensor.clone() for tensor in tensors]
-        self._held: list[Any] = [None] * len(tensors)
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        self._held: list[Any] = [lambda: None] * len(tensors)
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            function(*self._inputs)  # whatever is chosen, compiled or allocated at a first call
+            expected = function(*self._inputs)  # whatever is chosen, compiled or allocated at a first call
         torch.cuda.current_stream().wait_stream(stream)
+        expected = expected.clone()
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+        with torch.cuda.graph(self._graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
             self._output = function(*self._inputs)
+        self._output.fill_(float("nan"))
+        self._graph.replay()
+        _require_result(self._output, expected)
 
     def replay(self, tensors: tuple[Tensor, ...]) -> Tensor:
         """Run the graph; inputs that are the same objects as at the last call are not copied again."""
         for place, tensor in enumerate(tensors):
-            if self._held[place] is not tensor:
+            if self._held[place]() is not tensor:
                 self._inputs[place].copy_(tensor, non_blocking=True)
-                self._held[place] = tensor
+                self._held[place] = weakref.ref(tensor)
         self._graph.replay()
         return self._output.clone()
+
+
+def _require_current_device(tensors: tuple[Tensor, ...]) -> None:
+    """Refuse to record for a device that is not the current one: the graph would be empty.
+
+    Raises:
+        EngineError: a tensor is elsewhere.
+    """
+    current = torch.cuda.current_device()
+    places = sorted({str(tensor.device) for tensor in tensors if tensor.device.index != current})
+    if places:
+        raise EngineError(
+            f"a CUDA graph was to be recorded on {', '.join(places)}, but cuda:{current} is this thread's current "
+            "device; call the engine within `srcache.engine.on_device`"
+        )
+
+
+def _require_result(found: Tensor, expected: Tensor) -> None:
+    """Refuse a graph that leaves its output as it was before: it was filled with values that are no numbers.
+
+    Raises:
+        EngineError: nothing was recorded.
+    """
+    if bool(found.isnan().all()) and not bool(expected.isnan().all()):
+        raise EngineError(
+            f"the CUDA graph that was recorded on {found.device} computes nothing; this is a fault of srcache's engine "
+            "or of torch: report it, with the versions that `srcache doctor` shows"
+        )

@@ -10,6 +10,7 @@ import torch
 from srcache.errors import WeightsError
 
 from .checkpoints import made_from, read_json, read_shapes, read_tensors, require_settings
+from .networks.convolutions import make_exact
 from .sampling.schedule import require_schedule
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ def _load_vae(parts: Mapping[str, Path], how: Loading) -> "Autoencoder":
             read_tensors(parts["vae"], torch.float32),
             encoder_tile=how.encoder_tile,
             decoder_tile=how.decoder_tile,
-            park=how.device.type != "cpu",
+            park=False if how.device.type == "cpu" else None,
         )
     return vae.to(how.device, how.dtype, _layout(how))
 
@@ -198,7 +199,7 @@ def _tagger_config(parts: Mapping[str, Path]) -> dict[str, Any] | None:
 
 
 def _to_device(network: Any, how: Loading) -> Any:
-    return network.to(device=how.device, memory_format=_layout(how)).eval()
+    return make_exact(network).to(device=how.device, memory_format=_layout(how)).eval()
 
 
 def _layout(how: Loading) -> torch.memory_format:

@@ -1,7 +1,8 @@
 """How much of a device's memory a batch takes, found by running the batch on tensors without data.
 
 The engine's own code runs once, with one sampling step, on PyTorch's meta device; whatever it allocates is entered in
-a ledger until nothing refers to it any more. So the figure follows the code, and costs a second or two.
+a ledger until nothing refers to it any more. So the figure follows the code. It costs some tenths of a second for a
+shape, because networks repeat themselves: the shape of a result is worked out once for all operations that are alike.
 
 What such a run cannot see is stated here and added: the libraries' workspaces, the gaps between blocks of memory, and
 what a recorded inner call keeps aside (its peak, and copies of its inputs). Two things are set as they are on a GPU,
@@ -21,8 +22,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
+
+from .networks.vae import Autoencoder
 
 if TYPE_CHECKING:
     from .loading import Networks
@@ -35,6 +37,15 @@ LIBRARIES = 512 * 2**20
 
 GAPS = 0.1
 """What is lost between blocks, as a share of all that is no weight."""
+
+_KEPT = 4096
+"""Sizes of images and batches whose memory is remembered."""
+
+_IN_PLACE = {
+    *(torch.ops.aten.add_.Tensor, torch.ops.aten.mul_.Tensor, torch.ops.aten.div_.Tensor, torch.ops.aten.sub_.Tensor),
+    *(torch.ops.aten.copy_.default, torch.ops.aten.silu_.default, torch.ops.aten.fill_.Scalar),
+}
+"""Operations that give back their first argument, whose shape they leave as it is."""
 
 _PLAIN_HEADS = 128
 """The widest attention head whose sum needs no float32 copy beside an output in half precision."""
@@ -64,36 +75,94 @@ class Memory:
         return self.reserved + self.allowance
 
 
-def predicted_memory(
-    networks: "Networks", settings: "Settings", size: tuple[int, int], batch: int, *, in_graphs: bool
-) -> Memory:
-    """What a batch takes on the device that the networks are on, or would take if they are on the meta device.
+class MemoryPredictor:
+    """What batches take on the device that networks are on, or would take if they are on the meta device.
+
+    Each size and batch is worked out once.
 
     Args:
         networks: loaded; they are not touched.
         settings: as the pipeline has them. The number of steps does not matter here.
-        size: height and width of the LR images, in pixels.
-        batch: how many images go at once.
         in_graphs: whether the inner call is run from CUDA graphs, see `cuda_graphs`.
     """
-    from .pipeline import Pipeline
 
-    ledger, meta = Ledger(), torch.device("meta")
-    plain = torch.inference_mode(False)  # in inference mode, calls would come in coarser pieces
-    with plain, torch.no_grad(), _GPUAttention(ledger), ledger:
-        twin = _on_meta(networks)
-        for tensor in _all_tensors(twin):
-            ledger.enter(tensor)
-        weights = ledger.live
-        wrap = ledger.recorded_call if in_graphs else None
-        stand_in = replace(twin, tagger=_MetaTagger(twin.tagger), text=_MetaTextEncoder(twin.text))  # type: ignore[arg-type]
-        pipeline = Pipeline(stand_in, replace(settings, steps=1), meta, "meta", wrap)
-        pipeline.upscale(torch.zeros((1, 3, *size)).expand(batch, -1, -1, -1), [0] * batch)
-    inner, kept = ledger.inner, ledger.inputs
-    reserved = ledger.peak + inner + kept
-    tensors = max(ledger.peak, ledger.peak_inner) + kept
-    spare = int(LIBRARIES + GAPS * (reserved - weights))
-    return Memory(weights=weights, tensors=tensors, recorded=inner + kept, reserved=reserved, allowance=spare)
+    def __init__(self, networks: "Networks", settings: "Settings", *, in_graphs: bool) -> None:
+        guided = 1.0 if settings.guided_share else 0.0
+        self._settings, self._in_graphs = replace(settings, steps=1, guided_share=guided), in_graphs
+        self._known, self._shapes = dict[tuple[int, int, int], Memory](), _Shapes()
+        with torch.inference_mode(False):
+            self._twin = _on_meta(networks)
+        self._twin.vae.__class__ = _MetaAutoencoder
+
+    def predicted(self, height: int, width: int, batch: int) -> Memory:
+        """What a call on `batch` LR images of this size takes."""
+        asked = height, width, batch
+        if asked not in self._known:
+            if len(self._known) >= _KEPT:
+                self._known.clear()
+            self._known[asked] = self._worked_out(*asked)
+        return self._known[asked]
+
+    def _worked_out(self, height: int, width: int, batch: int) -> Memory:
+        from .pipeline import Pipeline
+
+        ledger, meta, twin = Ledger(self._shapes), torch.device("meta"), self._twin
+        plain = torch.inference_mode(False)  # in inference mode, calls would come in coarser pieces
+        with plain, torch.no_grad(), _GPUAttention(ledger), ledger:
+            for tensor in _all_tensors(twin):
+                ledger.enter(tensor)
+            weights = ledger.live
+            wrap = ledger.recorded_call if self._in_graphs else None
+            stand_in = replace(twin, tagger=_MetaTagger(twin.tagger), text=_MetaTextEncoder(twin.text))  # type: ignore[arg-type]
+            pipeline = Pipeline(stand_in, self._settings, meta, "meta", wrap)
+            pipeline.upscale(torch.zeros((1, 3, height, width)).expand(batch, -1, -1, -1), [0] * batch)
+        inner, kept = ledger.inner, ledger.inputs
+        reserved = ledger.peak + inner + kept
+        tensors = max(ledger.peak, ledger.peak_inner) + kept
+        spare = int(LIBRARIES + GAPS * (reserved - weights))
+        return Memory(weights=weights, tensors=tensors, recorded=inner + kept, reserved=reserved, allowance=spare)
+
+
+class _Shapes:
+    """The shapes of operations' results by those of their arguments: on the meta device torch is slow to find them."""
+
+    def __init__(self) -> None:
+        self._found: dict[Any, list[tuple[Any, ...]]] = {}
+        self._pure: dict[Any, bool] = {}
+
+    def result(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """What `func` gives of tensors on the meta device; new tensors, if it changes and returns none of its own."""
+        if func not in self._pure:
+            returned, given = func._schema.returns, func._schema.arguments
+            self._pure[func] = all(each.alias_info is None for each in (*returned, *given))
+        if not self._pure[func]:
+            return args[0] if func in _IN_PLACE else func(*args, **kwargs)
+        key = func, _described(args), _described(kwargs)
+        if key not in self._found:
+            found = func(*args, **kwargs)
+            if not _is_on_meta(found):
+                return found
+            several = found if isinstance(found, tuple | list) else [found]
+            self._found[key] = [(each.shape, each.stride(), each.dtype) for each in several]
+            return found
+        made = [torch.empty_strided(*each[:2], dtype=each[2], device="meta") for each in self._found[key]]
+        return made[0] if len(func._schema.returns) == 1 else tuple(made)
+
+
+def _described(value: Any) -> Any:
+    """What of an argument decides on the shape of a result, hashable."""
+    if isinstance(value, Tensor):
+        return value.shape, value.stride(), value.dtype, value.device.type
+    if isinstance(value, list | tuple):
+        return tuple(map(_described, value))
+    if isinstance(value, dict):
+        return tuple((name, _described(each)) for name, each in value.items())
+    return type(value), value
+
+
+def _is_on_meta(found: Any) -> bool:
+    several = found if isinstance(found, tuple | list) else [found]
+    return all(isinstance(each, Tensor) and each.device.type == "meta" for each in several)
 
 
 class Ledger(TorchDispatchMode):
@@ -109,22 +178,22 @@ class Ledger(TorchDispatchMode):
         inputs: bytes of the inputs of one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, shapes: _Shapes | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._shapes = shapes or _Shapes()
         self.live = self.peak = self.inner = self.peak_inner = self.inputs = 0
         self._known: set[int] = set()
         self._layouts: Any = WeakIdKeyDictionary()
-        self._held: tuple[Tensor, ...] = ()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func is torch.ops.aten._to_copy.default:
             found = self._copy(func, args[0], kwargs)
-        elif func is torch.ops.aten.convolution.default:
-            found = self._convolution(func(*args, **kwargs), *args[:2])
+        elif func in (torch.ops.aten.convolution.default, torch.ops.aten._convolution.default):
+            found = self._convolution(self._shapes.result(func, args, kwargs), *args[:2])
         else:
-            found = func(*args, **kwargs)
-        for leaf in tree_leaves(found):
+            found = self._shapes.result(func, args, kwargs)
+        for leaf in found if isinstance(found, tuple | list) else (found,):
             if isinstance(leaf, Tensor):
                 self.enter(leaf)
         return found
@@ -144,7 +213,7 @@ class Ledger(TorchDispatchMode):
         self.peak = max(self.peak, self.live + size)
 
     def recorded_call(self, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        """`function` as a recorded call: what it needs within is counted apart, and its last inputs are kept alive."""
+        """`function` as a recorded call: what it needs within, and copies of its inputs, are counted apart."""
 
         def run(*tensors: Tensor) -> Tensor:
             before, peak = self.live, self.peak
@@ -152,7 +221,7 @@ class Ledger(TorchDispatchMode):
             found = function(*tensors)
             self.inner, self.peak_inner = max(self.inner, self.peak - before), max(self.peak_inner, self.peak)
             self.inputs = max(self.inputs, sum(tensor.nbytes for tensor in tensors))
-            self.peak, self._held = max(peak, self.live), tensors
+            self.peak = max(peak, self.live)
             return found
 
         return run
@@ -229,6 +298,17 @@ class _MetaTextEncoder:
         tokens = torch.zeros((self._width, length), dtype=torch.int64, device="meta")
         calls = [self._model(input_ids=tokens).last_hidden_state for _ in range(0, len(prompts), self._width)]
         return torch.cat(calls)[: len(prompts)].clone()
+
+
+class _MetaAutoencoder(Autoencoder):
+    """A VAE of which a batch's first and last image stand for all: they go through it one by one."""
+
+    def _one_by_one(self, ready: list[Tensor], act: Callable[[Tensor], Tensor]) -> Tensor:
+        found = [act(ready[0])]
+        if len(ready) > 1:
+            found += [torch.empty_like(found[0]) for _ in ready[2:]]
+            found.append(act(ready[-1]))
+        return torch.cat(found)
 
 
 def _on_meta(networks: "Networks") -> "Networks":

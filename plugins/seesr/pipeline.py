@@ -1,6 +1,7 @@
 """From LR images to SR images, a batch of one shape at a time: tag, prompt, sample, decode, mend the colours."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +13,17 @@ from srcache.engine.interface import Failure, Tiling, Upscaled, upscaled_side
 from srcache.errors import ImageError
 
 from .colorfix import FIXES
-from .geometry import CELL, control_image, final_image
+from .geometry import CELL, control_image, final_image, resize_steps
 from .loading import Networks
 from .networks.text import prompt_text
-from .sampling.noise import Noise, seed_of_reference
+from .sampling.noise import Noise, NoiseSource, seed_of_reference
 from .sampling.sampler import Prompts, Sampler
-from .sampling.schedule import make_schedule
+from .sampling.schedule import Schedule, make_schedule
+from .sampling.solver import make_solver
 from .sampling.windows import Windows, lay_windows
+
+SOLVERS: dict[str, Callable[[Mapping[str, Any], int], Schedule]] = {"ddpm": make_schedule, "dpm++": make_solver}
+"""What makes the steps of a sampler, by the names that recipes give them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +41,8 @@ class Settings:
         negative_prompt: what to lead away from.
         parity: draw noise as the authors' program does for the one image of a run.
         precision: fp32, bf16 or fp16.
+        solver: `ddpm`, the authors', or `dpm++`.
+        guided_share: the share of the steps, from the first on, that is guided.
         tiling: windows of large latents, in cells of 8 pixels; None for latents in one piece.
         color_fix: adain, wavelet or None.
     """
@@ -52,6 +59,13 @@ class Settings:
     precision: str
     tiling: Tiling | None
     color_fix: str | None
+    solver: str = "ddpm"
+    guided_share: float = 1.0
+
+    @property
+    def guided_steps(self) -> int:
+        """How many of the first steps are guided."""
+        return math.ceil(self.guided_share * self.steps - 1e-9)
 
 
 class Pipeline:
@@ -63,6 +77,8 @@ class Pipeline:
         device: where everything is computed.
         mode: how the inner call of the loop is run, in words, for the records.
         wrap: what makes the inner call, the prediction of noise, faster: CUDA graphs, compiled code, or nothing.
+        noise: makes the noise of a call, of its seeds and the (height, width) of its latents; if left out, `Noise` as
+            the settings say. Whoever compares with another program gives it that program's noise here.
 
     Attributes:
         in_graphs: whether the inner call is run from CUDA graphs, which keep memory aside.
@@ -75,29 +91,32 @@ class Pipeline:
         device: torch.device,
         mode: str = "eager",
         wrap: Callable[[Callable[..., Tensor]], Callable[..., Tensor]] | None = None,
+        noise: Callable[[Sequence[int], tuple[int, int]], NoiseSource] | None = None,
     ) -> None:
         self.networks, self.settings, self._device, self.mode = networks, settings, device, mode
-        schedule = make_schedule(networks.scheduler, settings.steps)
+        self._noise = noise
+        schedule = SOLVERS[settings.solver](networks.scheduler, settings.steps)
         negative = networks.text.encode([settings.negative_prompt])
-        self.sampler = Sampler(networks.unet, networks.controlnet, schedule, settings.guidance, negative)
+        denoisers = networks.unet, networks.controlnet
+        self.sampler = Sampler(*denoisers, schedule, settings.guidance, negative, settings.guided_steps)
         self.in_graphs = wrap is not None and device.type == "cuda"
         if wrap is not None:
             self.sampler.run = wrap(self.sampler.predict)
 
     def upscale(self, images: Tensor, seeds: Sequence[int]) -> list[Upscaled | Failure]:
         """Upscale images of one size; arguments and outcomes as in `SREngine.upscale`."""
-        control = self._control_images(images)
+        control = self.control_images(images)
         try:
             windows = lay_windows(control.shape[-2] // CELL, control.shape[-1] // CELL, self.settings.tiling)
         except ImageError as error:
             return [Failure(error.reason, str(error))] * len(images)
         tags, embeds = self.networks.tagger(images.to(self._device))
         prompts = [prompt_text(each, self.settings.prompt, self.settings.added_prompt) for each in tags]
-        latents = self._sample(control, Prompts(self.networks.text.encode(prompts), embeds), seeds, windows)
+        latents = self.sample(control, Prompts(self.networks.text.encode(prompts), embeds), seeds, windows)
         height, width = (upscaled_side(side, self.settings.scale) for side in images.shape[-2:])
         shared = {"network": list(control.shape[-2:]), "windows": len(windows.places) if windows else 1}
         outcomes: list[Upscaled | Failure] = []
-        for number, (decoded, decoding) in enumerate(self._decode(latents)):
+        for number, (decoded, decoding) in enumerate(self.decode(latents)):
             if isinstance(decoded, Failure):
                 outcomes.append(decoded)
                 continue
@@ -106,22 +125,34 @@ class Pipeline:
             outcomes.append(Upscaled(self._finish(decoded, control[number], (height, width)), notes))
         return outcomes
 
-    def _control_images(self, images: Tensor) -> Tensor:
+    def width(self, height: int, width: int) -> int:
+        """How many LR images of a size fill a GPU together; it follows from the size and the settings alone."""
+        sides = resize_steps(height, width, self.settings.scale, self.settings.process_size)[-1]
+        size = sides[0] // CELL, sides[1] // CELL
+        try:
+            return self.sampler.width(*size, lay_windows(*size, self.settings.tiling))
+        except ImageError:  # the call says what is wrong with them
+            return 1
+
+    def control_images(self, images: Tensor) -> Tensor:
         """LR images as the ControlNet and the VAE see them: uint8 (N, 3, H, W)."""
         pixels = _to_uint8(images).permute(0, 2, 3, 1).contiguous().numpy()
         controls = [control_image(each, self.settings.scale, self.settings.process_size) for each in pixels]
         return torch.from_numpy(np.stack(controls)).permute(0, 3, 1, 2).contiguous().to(self._device)
 
-    def _sample(self, control: Tensor, prompts: Prompts, seeds: Sequence[int], windows: Windows | None) -> Tensor:
+    def sample(self, control: Tensor, prompts: Prompts, seeds: Sequence[int], windows: Windows | None) -> Tensor:
         """The latents of a batch, denoised, in the VAE's own units."""
         control_images = control.float() / 255
         size = control.shape[-2] // CELL, control.shape[-1] // CELL
-        noise = Noise(seeds, size, self._device, parity=self.settings.parity, guided=self.sampler.is_guided)
+        noise = (self._noise or self._own_noise)(seeds, size)
         start = noise.draw()
         if self.settings.start == "lr":
             encoded = self._encode(control_images, noise.draw_posterior())
             start = self.sampler.schedule.start_latent(encoded * self.networks.vae.scaling_factor, start)
         return self.sampler.sample(control_images, prompts, start, noise, windows) / self.networks.vae.scaling_factor
+
+    def _own_noise(self, seeds: Sequence[int], size: tuple[int, int]) -> NoiseSource:
+        return Noise(seeds, size, self._device, parity=self.settings.parity, guided=self.sampler.is_guided)
 
     def _encode(self, images: Tensor, noise: Tensor) -> Tensor:
         """A sample of the VAE's posterior for each image."""
@@ -129,7 +160,7 @@ class Pipeline:
         mean, log_variance = moments.chunk(2, dim=1)
         return mean + (0.5 * log_variance.clamp(-30, 20)).exp() * noise
 
-    def _decode(self, latents: Tensor) -> list[tuple[Tensor | Failure, str]]:
+    def decode(self, latents: Tensor) -> list[tuple[Tensor | Failure, str]]:
         """Each image, uint8 (3, H, W), and the precision of its decoding: float32 if half precision overflowed."""
         images = self.networks.vae.decode(latents)
         found: list[tuple[Tensor | Failure, str]] = []

@@ -32,6 +32,7 @@ class Spandrel:
         tiles=True,
         pads_on_cpu=False,
         batch=8,
+        devices=("cpu", "cuda", "mps", "xpu"),
         weights_licenses=("as the checkpoint's author says",),
     )
 
@@ -48,6 +49,10 @@ class Spandrel:
             MissingExtraError: spandrel is not installed.
         """
         return Setup(scale=detect(load_tensors(digest)).scale, weights=digest)
+
+    def batch_width(self, height: int, width: int) -> int:
+        """How many images of a size one call should have, see `SpandrelNetwork.width`."""
+        return self._network.width(height, width, self.info.batch)
 
     def upscale(self, images: "Tensor", seeds: Sequence[int]) -> list[Upscaled | Failure]:
         """See `SREngine.upscale`; seeds change nothing, but for a network that draws noise."""

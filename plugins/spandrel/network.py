@@ -6,10 +6,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from srcache.engine.interface import Failure, Setup, Upscaled
+from srcache.engine.running import allow_many_shapes, on_device
 from srcache.engine.tiles import upscale_tiled
 from srcache.errors import EngineError, needs_extra
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 PRECISIONS = ("fp32", "bf16", "fp16")
@@ -23,6 +25,10 @@ data parallelism, Lightning, and trainers of GANs."""
 
 TILES_AT_ONCE = 4
 """Tiles in one call of the network."""
+
+FULL_PIXELS = 65536
+"""Pixels of LR images in one call that just fill a GPU: four of 128x128, each of which gives a convolution as many
+tiles of work as an H100 has processors. An estimate, not measured."""
 
 
 class SpandrelNetwork:
@@ -54,12 +60,19 @@ class SpandrelNetwork:
         self._model.to(self._device, self._dtype).eval()
         if self._device.type == "cuda":
             self._model.model.to(memory_format=torch.channels_last)
+        self._place, self._compiled = setup.device, setup.compiled
         if setup.compiled:
-            self._model.model.compile()
+            self._model.model.compile(dynamic=False)  # each shape by itself, whatever shapes came before it
         self.draws = False
 
     def upscale(self, images: "Tensor", seeds: Sequence[int]) -> list[Upscaled | Failure]:
         """Float tensor (N, 3, H, W) in [0, 1] and a seed for each image → one outcome per image."""
+        if self._compiled:
+            allow_many_shapes()
+        with on_device(self._place):
+            return self._outcomes(images, seeds)
+
+    def _outcomes(self, images: "Tensor", seeds: Sequence[int]) -> list[Upscaled | Failure]:
         if not self.draws:
             before = self._generators()
             outcomes = self._run(images)
@@ -68,20 +81,37 @@ class SpandrelNetwork:
                 return outcomes
         return [self._seeded(image[None], seed) for image, seed in zip(images, seeds, strict=True)]
 
+    def width(self, height: int, width: int, most: int) -> int:
+        """How many images of a size one call should have; tiled ones go through the network one by one."""
+        if self._device.type == "cpu":
+            return most
+        return 1 if self._tiling or self.draws else max(1, min(most, FULL_PIXELS // (height * width)))
+
     def _seeded(self, image: "Tensor", seed: int) -> Upscaled | Failure:
         """One image, with noise from its seed alone; the generators are left as they were."""
         import torch
 
-        with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
-            torch.manual_seed(seed)
+        before = self._generators()
+        torch.manual_seed(seed)
+        try:
             return self._run(image)[0]
+        finally:
+            torch.random.set_rng_state(before[0])
+            for state in before[1:]:
+                torch.get_device_module(self._device.type).set_rng_state(state, *self._numbered())
 
     def _generators(self) -> "list[Tensor]":
         """The states of the generators that a network may draw from."""
         import torch
 
-        on_device = [torch.cuda.get_rng_state(self._device)] if self._device.type == "cuda" else []
-        return [torch.random.get_rng_state(), *on_device]
+        states = [torch.random.get_rng_state()]
+        if self._device.type != "cpu":
+            states.append(torch.get_device_module(self._device.type).get_rng_state(*self._numbered()))
+        return states
+
+    def _numbered(self) -> "list[torch.device]":
+        """The device, for functions of torch that take it where there may be several of a kind."""
+        return [] if self._device.type == "mps" else [self._device]
 
     def _run(self, images: "Tensor") -> list[Upscaled | Failure]:
         ready = images.to(self._device, self._dtype)

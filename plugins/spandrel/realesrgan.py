@@ -45,6 +45,7 @@ class RealESRGAN:
         tiles=True,
         pads_on_cpu=False,
         batch=8,
+        devices=("cpu", "cuda", "mps", "xpu"),
         weights_licenses=("BSD-3-Clause (Real-ESRGAN); the package that carries them says MIT",),
     )
 
@@ -55,6 +56,10 @@ class RealESRGAN:
     def weights_file() -> Path:
         """The file of the weights, for `srcache.weights`; raises as the function `weights_file` of this module."""
         return weights_file()
+
+    def batch_width(self, height: int, width: int) -> int:
+        """How many images of a size one call should have, see `SpandrelNetwork.width`."""
+        return self._network.width(height, width, self.info.batch)
 
     def upscale(self, images: "Tensor", seeds: Sequence[int]) -> list[Upscaled | Failure]:
         """See `SREngine.upscale`; seeds change nothing."""

@@ -1,20 +1,27 @@
 """One recipe's folder in a cache: its store, its receipts, its journals of failures and its lock."""
 
+import calendar
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from srcache.cache.failures import FailedEntry, append_failure, read_failures
+from srcache.cache.failures import FailedEntry, append_failure, journals_of, read_failures
 from srcache.cache.mirror import Mirror
 from srcache.errors import BusyError, DamagedError, MachineError
 from srcache.files import disk_errors, lock, write_atomic
+from srcache.files.documents import parse_json
+from srcache.files.folders import paths_in
+from srcache.files.system_errors import reading
 from srcache.recipe.recipe import Recipe
 from srcache.stores import Store, StoreKind, StoreOptions, store_kind
+
+_STAMP = "%Y%m%dT%H%M%SZ"
+"""The time (UTC) in a receipt's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +43,15 @@ class RecipeFolder:
     mirror: Mirror | None = None
 
     def store(self, *, writable: bool = False, shard_bytes: int | None = None, take_over: str | None = None) -> Store:
-        """Open the entries; `shard_bytes` and `take_over` as in `StoreOptions`."""
+        """Open the entries, after a look at what leads to them; `shard_bytes` and `take_over` as in `StoreOptions`.
+
+        Raises:
+            MachineError: the folder was taken away, and is not made again by whoever would write to it.
+        """
+        if writable and not self.path.is_dir():
+            raise self._taken_away
         options = StoreOptions(
-            writable=writable, fingerprint=self.recipe.fingerprint, writer=self.writer, take_over=take_over
+            writable=writable, fingerprint=self.recipe.fingerprint, look=True, writer=self.writer, take_over=take_over
         )
         if shard_bytes is not None:
             options = replace(options, shard_bytes=shard_bytes)
@@ -81,32 +94,42 @@ class RecipeFolder:
         return self.path / f"data.{self.kind}"
 
     def receipts(self) -> list[dict[str, Any]]:
-        """What earlier runs wrote down, oldest first."""
-        return [read_json(path) for path in sorted((self.path / "receipts").glob("*.json"))]
+        """What earlier runs wrote down, oldest first; what cannot be read is left out, for it is a log."""
+        found = list[dict[str, Any]]()
+        for path in paths_in(self.path / "receipts", "*.json"):
+            with suppress(DamagedError):
+                found.append(read_json(path))
+        return found
 
     def write_receipt(self, receipt: dict[str, Any]) -> None:
         """Keep what a run did; a receipt is written once and never changed. Where the cache lies below a URL, it is
         uploaded, and failures that were noted are too.
+
+        Receipts are in the order of their names, which begin with the time; where a clock went back, the time in a name
+        does not: it is then just after that of the last receipt. `ended` inside says what the clock said.
 
         Raises:
             MachineError: the folder was taken away.
         """
         if not self.path.is_dir():
             raise self._taken_away
-        seconds, nanoseconds = divmod(time.time_ns(), 10**9)  # one look at one clock: others may be a tick behind
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(seconds))
-        name = f"{stamp}-{nanoseconds:09d}-{uuid4().hex[:8]}.json"
-        write_atomic(self.path / "receipts" / name, json.dumps(receipt, indent=1, sort_keys=True) + "\n")
+        now = time.time_ns()  # one look at one clock: others may be a tick behind
+        last = max(map(_time_in, (self.path / "receipts").glob("*.json")), default=0)
+        seconds, nanoseconds = divmod(max(now, last + 1), 10**9)
+        name = f"{time.strftime(_STAMP, time.gmtime(seconds))}-{nanoseconds:09d}-{uuid4().hex[:8]}.json"
+        known = {"ended": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now // 10**9)), **receipt}
+        write_atomic(self.path / "receipts" / name, json.dumps(known, indent=1, sort_keys=True) + "\n")
         self.push()
 
     @property
     def samples(self) -> int:
         """Samples per image that this folder was built with, as far as receipts tell; at least 1."""
-        return max((int(receipt.get("samples", 1)) for receipt in self.receipts()), default=1)
+        asked = (receipt.get("samples") for receipt in self.receipts())
+        return max((samples for samples in asked if isinstance(samples, int)), default=1)
 
     def failures(self) -> dict[str, FailedEntry]:
         """The latest failure of each entry, with the number of tries; entries made since then are still listed."""
-        return read_failures([self.path / "failures.jsonl", *sorted((self.path / "failures").glob("*.jsonl"))])
+        return read_failures(journals_of(self.path))
 
     def note_failure(self, failed: FailedEntry) -> None:
         """Append one failure to the journal, or to the writer's own where several fill the folder.
@@ -144,12 +167,21 @@ def read_json(path: Path) -> dict[str, Any]:
     """The JSON object that a file of a cache holds.
 
     Raises:
-        DamagedError: it cannot be read, or holds something else.
+        DamagedError: it is not there, or holds something else.
+        MachineError: it may not be read.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        with reading(path):
+            found: dict[str, Any] = parse_json(path.read_bytes(), {})
     except (OSError, ValueError) as error:
-        raise DamagedError(f"{path} cannot be read: {error}") from error
-    if not isinstance(found, dict):
-        raise DamagedError(f"{path} must hold a JSON object, but holds {type(found).__name__}")
+        raise DamagedError(f"{path} must hold a JSON object, but cannot be read: {error}") from error
     return found
+
+
+def _time_in(receipt: Path) -> int:
+    """The time that a receipt's name begins with, in nanoseconds since 1970; 0 where it has none."""
+    stamp, _, rest = receipt.name.partition("-")
+    try:
+        return calendar.timegm(time.strptime(stamp, _STAMP)) * 10**9 + int(rest[:9])
+    except ValueError:
+        return 0

@@ -14,7 +14,9 @@ A cache may lie below a URL (s3://bucket/folder) too, with the same names; it is
 
 import json
 import os
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +24,10 @@ from typing import Any
 from srcache.cache.folder import RecipeFolder as RecipeFolder
 from srcache.cache.folder import read_json
 from srcache.cache.mirror import Mirror, mirror_of
-from srcache.errors import CacheError, DamagedError, RecipeError, listed
-from srcache.files import brief_lock, disk_errors, size_of, write_atomic
+from srcache.errors import CacheError, DamagedError, MachineError, RecipeError, listed
+from srcache.files import brief_lock, make_folder, size_of, write_atomic
+from srcache.files.folders import paths_in
+from srcache.files.system_errors import reading
 from srcache.files.urls import is_url
 from srcache.recipe.reading import dump, restore
 from srcache.recipe.recipe import Recipe
@@ -31,6 +35,8 @@ from srcache.stores import KINDS, store_kind
 
 FORMAT = 1
 MARK = "srcache.json"
+_NAME = re.compile(r"-[0-9a-f]{16}$")
+"""What the name of a recipe's folder ends with: its fingerprint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +73,23 @@ class Cache:
 
     def folders(self) -> list[RecipeFolder]:
         """Every recipe in the cache, by folder name."""
-        return [self.folder(path) for path in self.paths() if (path / "recipe.yaml").exists()]
+        return [self.folder(path) for path in self.described()]
+
+    def readable(self) -> list[RecipeFolder]:
+        """`folders`, but for those that are damaged, of which the others should know nothing."""
+        found = list[RecipeFolder]()
+        for path in self.paths():
+            with suppress(DamagedError):
+                found.append(self.folder(path))
+        return found
 
     def paths(self) -> list[Path]:
         """The folders that hold a recipe or images, readable or not; a hidden one is on its way out."""
-        found = {path.parent for name in ("recipe.yaml", "data.*") for path in self.path.glob(f"*/{name}")}
-        return sorted(path for path in found if not path.name.startswith("."))
+        return [path for path in paths_in(self.path, "[!.]*") if _holds(path, "recipe.yaml", "data.*")]
+
+    def described(self) -> list[Path]:
+        """Those of them that hold a recipe; one that may not be entered counts, and says so when it is opened."""
+        return [path for path in paths_in(self.path, "[!.]*") if _holds(path, "recipe.yaml")]
 
     def find(self, recipe: str | Recipe | None = None) -> RecipeFolder:
         """A recipe's folder: by the recipe, its name, its fingerprint or the folder's name; None means the only one.
@@ -81,7 +98,7 @@ class Cache:
             CacheError: none or several fit.
             DamagedError: its description cannot be read.
         """
-        return self.folder(self.path_of(recipe, [path for path in self.paths() if (path / "recipe.yaml").exists()]))
+        return self.folder(self.path_of(recipe, self.described()))
 
     def path_of(self, recipe: str | Recipe | None = None, among: Sequence[Path] | None = None) -> Path:
         """The path of a recipe's folder, as `find` takes it; the recipe need not be readable. Chosen from `among`.
@@ -93,7 +110,9 @@ class Cache:
         held = listed([path.name for path in paths]) or "no recipe yet"
         if recipe is None:
             if len(paths) != 1:
-                raise CacheError(f"{self.place} holds {len(paths)} recipes ({held}); say which (recipe=, or --recipe)")
+                raise CacheError(
+                    f"{self.place} holds {len(paths)} recipes ({held}); say which recipe is meant (--recipe)"
+                )
             return paths[0]
         if isinstance(recipe, Recipe):
             fits = [path for path in paths if path.name.endswith(f"-{recipe.fingerprint}")]
@@ -120,7 +139,8 @@ class Cache:
         return folder
 
     def _held(self, recipe: Recipe) -> RecipeFolder | None:
-        return next((one for one in self.folders() if one.recipe.fingerprint == recipe.fingerprint), None)
+        held = (self.folder(path) for path in self.described() if path.name.endswith(f"-{recipe.fingerprint}"))
+        return next(held, None)
 
     def keep_catalog(self, digest: str, text: str) -> None:
         """Keep a catalog's CSV under its digest."""
@@ -131,7 +151,7 @@ class Cache:
 
     def catalogs(self) -> dict[str, Path]:
         """The kept catalogs: digest → CSV file with the columns key, name, label (see `kept`)."""
-        return {path.stem: path for path in sorted((self.path / "catalogs").glob("*.csv"))}
+        return {path.stem: path for path in paths_in(self.path / "catalogs", "*.csv")}
 
     def push(self) -> None:
         """Where it lies below a URL, upload the small files that were made or changed here; see `RecipeFolder.push`."""
@@ -146,7 +166,8 @@ class Cache:
         """
         file = path / "recipe.yaml"
         try:
-            recipe = restore(file.read_text(encoding="utf-8"), str(file))
+            with reading(file):
+                recipe = restore(file.read_text(encoding="utf-8"), str(file))
         except (OSError, UnicodeDecodeError, RecipeError) as error:
             raise DamagedError(f"{file} is not a recipe that this srcache can read: {error}") from error
         if not path.name.endswith(recipe.fingerprint):
@@ -163,7 +184,8 @@ def is_cache(path: str | Path) -> bool:
         mirror = mirror_of(str(path))
         mirror.pull(notes=False)
         path = mirror.path
-    return (Path(path) / MARK).is_file()
+    with reading(Path(path)):
+        return (Path(path) / MARK).is_file()
 
 
 def open_cache(path: str | Path, *, notes: bool = True, spool: Path | None = None) -> Cache:
@@ -227,8 +249,7 @@ def create_cache(path: str | Path, kind: str | None = None, *, spool: Path | Non
     _require_free(path)
     wanted = kind or default_kind(path)
     store_kind(wanted).refuse(path)
-    with disk_errors(path / MARK):
-        path.mkdir(parents=True, exist_ok=True)
+    make_folder(path)
     with brief_lock(path):
         if is_cache(path):  # another process made it just now
             return _of_kind(open_cache(path), kind)
@@ -273,9 +294,24 @@ def _of_kind(cache: Cache, kind: str | None) -> Cache:
 
 def _require_free(path: Path) -> None:
     """Refuse a folder that holds something and is no cache."""
-    occupied = path.exists() and (not path.is_dir() or any(not _is_torn_mark(inner) for inner in path.iterdir()))
+    with reading(path):
+        occupied = path.exists() and (not path.is_dir() or any(not _is_torn_mark(inner) for inner in path.iterdir()))
     if occupied and not is_cache(path):
         raise CacheError(f"{path} exists, is not empty, and is no srcache cache; choose a new or an empty folder")
+
+
+def _holds(path: Path, *patterns: str) -> bool:
+    """Whether a folder holds such a file; of one that may not be entered, whether it is named like a recipe's.
+
+    Raises:
+        MachineError: a limit of the system is in the way.
+    """
+    try:
+        return any(paths_in(path, pattern) for pattern in patterns)
+    except MachineError as error:
+        if not isinstance(error.__cause__, PermissionError):
+            raise
+        return bool(_NAME.search(path.name))
 
 
 def _is_torn_mark(path: Path) -> bool:

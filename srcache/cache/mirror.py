@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 from srcache.errors import CacheError
 from srcache.files import brief_lock, disk_errors, user_folder, write_atomic
+from srcache.files.documents import parse_json
 from srcache.files.objects import ObjectFolder, ObjectInfo, object_folder
 from srcache.files.urls import checked_url, local_name
 
@@ -172,7 +173,7 @@ class Mirror:
 
     def _synced(self) -> dict[str, _Version]:
         try:
-            said = json.loads((self.path / _SYNCED).read_text(encoding="utf-8"))
+            said = parse_json((self.path / _SYNCED).read_bytes())
             return {
                 str(name): _Version(str(stamp), int(size), int(mtime)) for name, (stamp, size, mtime) in said.items()
             }

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,20 +12,26 @@ from typing import Any, NamedTuple
 from srcache.cache.manifest import Cache, RecipeFolder
 from srcache.catalog.parts import Part
 from srcache.errors import CacheError, ConfigError, DamagedError
+from srcache.files.documents import Shape, parse_json
+from srcache.files.folders import paths_in
+from srcache.files.system_errors import reading
 from srcache.keys import ImageKey, entry_name, is_key
 from srcache.stores import Store
 
 _COLUMNS = ["key", "name", "label"]
-_RECEIPT: dict[str, type | tuple[type, ...]] = {
+_RECEIPT: Shape = {
     "catalog": str,
     "samples": int,
     "added": int,
-    "failed": dict,
-    "seconds": (int, float),
+    "failed": {...: int},
+    "seconds": float,
     "device": (str, type(None)),
     "interrupted": bool,
 }
 """What is read of a receipt; there is more in it."""
+
+_MOST_SAMPLES = 1000
+"""What names of entries have room for."""
 
 
 class KeptRow(NamedTuple):
@@ -65,7 +70,8 @@ def read_kept(path: Path) -> KeptCatalog:
         DamagedError: it is not what was written.
     """
     try:
-        data = path.read_bytes()
+        with reading(path):
+            data = path.read_bytes()
         table = list(csv.reader(io.StringIO(data.decode(), newline=""), strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DamagedError(f"{path} cannot be read: {error}; `srcache repair` sets it aside") from error
@@ -90,19 +96,19 @@ def readable_catalogs(cache: Cache) -> tuple[list[KeptCatalog], dict[Path, Damag
 def readable_receipts(home: Path) -> tuple[dict[str, dict[str, Any]], dict[Path, DamagedError]]:
     """The receipts of a recipe's folder that can be read, by file name (oldest first), and what ails the others."""
     found, damaged = dict[str, dict[str, Any]](), dict[Path, DamagedError]()
-    for path in sorted((home / "receipts").glob("*.json")):
+    for path in paths_in(home / "receipts", "*.json"):
         try:
-            found[path.name] = _receipt(path)
+            with reading(path):
+                found[path.name] = _receipt(path)
         except (OSError, ValueError, KeyError, TypeError) as error:
             damaged[path] = DamagedError(f"{path} is not a receipt ({error!r}); `srcache repair` sets it aside")
     return found, damaged
 
 
 def _receipt(path: Path) -> dict[str, Any]:
-    receipt: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    wrong = [name for name, kind in _RECEIPT.items() if not isinstance(receipt[name], kind)]
-    if wrong:
-        raise ValueError(f"{', '.join(wrong)} of another type")
+    receipt: dict[str, Any] = parse_json(path.read_bytes(), _RECEIPT)
+    if not 0 < receipt["samples"] <= _MOST_SAMPLES:
+        raise ValueError("numbers that cannot be")
     return receipt
 
 

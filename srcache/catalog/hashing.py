@@ -17,8 +17,9 @@ from pathlib import Path
 from time import time_ns
 from typing import Generic, Protocol, TypeVar
 
-from srcache.errors import DiskFullError
+from srcache.errors import LIMITS, MachineError
 from srcache.files import user_folder, write_atomic
+from srcache.files.regular import regular_status
 from srcache.keys import ImageKey, file_key
 from srcache.progress import Progress, throttled
 
@@ -66,7 +67,7 @@ class DiskFiles:
 
     def stamp(self, file: Path) -> tuple[Stamp, bool]:
         """See `Files.stamp`."""
-        now, status = time_ns(), os.stat(file)
+        now, status = time_ns(), regular_status(file)
         stamp = (status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns)
         return stamp, max(status.st_mtime_ns, status.st_ctime_ns) < now - SETTLED_NS
 
@@ -102,6 +103,9 @@ class Hasher(Generic[_File]):
             files: (relative name, file) of each.
             progress: called while they are hashed.
             complete: these are all files of the root, so that others may be forgotten.
+
+        Raises:
+            OSError: a limit of the system, such as that of open files, is in the way.
         """
         chunks = [files[start : start + _CHUNK] for start in range(0, len(files), _CHUNK)]
         found: list[ImageKey | OSError] = []
@@ -125,6 +129,8 @@ class Hasher(Generic[_File]):
             known = old is not None and old[0] == stamp
             key = old[1] if old is not None and known else self._where.key(file)
         except OSError as error:
+            if error.errno in LIMITS:
+                raise
             return error
         if known or settled:
             self._new[name] = (stamp, key)
@@ -144,9 +150,12 @@ def _read(memo: Path) -> dict[str, tuple[Stamp, ImageKey]]:
         return {}
     if head != _HEAD + _checksum(body):
         return {}
-    names, sizes, mtimes, inodes, ctimes, keys = json.loads(body)
-    stamps = zip(sizes, mtimes, inodes, ctimes, strict=True)
-    return dict(zip(names, zip(stamps, map(ImageKey, keys), strict=True), strict=True))
+    try:
+        names, sizes, mtimes, inodes, ctimes, keys = json.loads(body)
+        stamps = zip(sizes, mtimes, inodes, ctimes, strict=True)
+        return dict(zip(names, zip(stamps, map(ImageKey, keys), strict=True), strict=True))
+    except (ValueError, TypeError, RecursionError):  # it has its checksum, but nobody here wrote it
+        return {}
 
 
 def _write(memo: Path, memory: dict[str, tuple[Stamp, ImageKey]]) -> None:
@@ -154,7 +163,7 @@ def _write(memo: Path, memory: dict[str, tuple[Stamp, ImageKey]]) -> None:
     stamps = [stamp for stamp, _ in memory.values()]
     columns = [list(memory), *([stamp[i] for stamp in stamps] for i in range(4)), [key for _, key in memory.values()]]
     body = json.dumps(columns, separators=(",", ":")).encode()
-    with suppress(OSError, DiskFullError):
+    with suppress(OSError, MachineError):
         write_atomic(memo, _HEAD + _checksum(body) + b"\n" + body, sync=False)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from srcache.errors import CatalogError, ImageError
-from srcache.images import Decoded, decode_both, read_file
+from srcache.images import AS_EVER, Colors, Decoded, decode_both, read_file
 
 
 class HuggingFaceSource:
@@ -16,6 +16,7 @@ class HuggingFaceSource:
 
     Attributes:
         dropped: what the data set would do to its rows and is not done, in words; empty if there is nothing.
+        unlabelled: whether no column holds labels.
     """
 
     def __init__(self, dataset: Any) -> None:
@@ -30,6 +31,7 @@ class HuggingFaceSource:
             self.dropped = "the data set has a with_transform (or set_transform), which works on rows"
         self._image = _image_column(features)
         self._label = _label_column(features)
+        self.unlabelled = self._label is None
         feature = features[self._label] if self._label else None
         self._names = tuple(feature.names) if feature and type(feature).__name__ == "ClassLabel" else None
         plain = dataset.with_format(None)
@@ -58,9 +60,9 @@ class HuggingFaceSource:
         """The target of an item; see `Source`."""
         return self._labels[index][self._label] if self._labels is not None else None
 
-    def load(self, index: int) -> Decoded:
+    def load(self, index: int, colors: Colors = AS_EVER) -> Decoded:
         """The image of an item; see `Source`."""
-        return decode_both(self.data(index) or b"")
+        return decode_both(self.data(index) or b"", colors)
 
     def classes(self) -> tuple[str, ...] | None:
         """The names of the labels 0, 1, …; see `Source`."""
@@ -70,7 +72,11 @@ class HuggingFaceSource:
         """One row, kept until another is asked for, so that `path` and then `data` read it once."""
         last, item = self._last
         if last != index:
-            item = self._images[index][self._image] or {"bytes": None, "path": None}
+            try:
+                item = self._images[index][self._image] or {"bytes": None, "path": None}
+            except Exception as error:  # a damaged file of the data set's breaks its readers in many ways
+                what = f"{type(error).__name__}: {str(error).strip()}"
+                raise ImageError("unreadable", f"the data set cannot give its row {index} ({what})") from error
             self._last = (index, item)
         return item
 

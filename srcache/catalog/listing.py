@@ -8,21 +8,26 @@ not, and reported. A CSV file may come from somebody else, so links out of its f
 """
 
 import os
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from srcache.catalog.classes import classes_of_folders, classes_of_labels
-from srcache.catalog.names import SUFFIXES
+from srcache.catalog.names import SUFFIXES, is_heic_name
 from srcache.catalog.tables import csv_rows
-from srcache.errors import CatalogError, Mistakes, listed
+from srcache.errors import LIMITS, CatalogError, Mistakes, listed
+from srcache.images import can_read_heic, heic_advice
 
 PATH_COLUMNS = ("path", "file", "filename", "image", "name")
 """Names of the column that holds the paths; the first one that a CSV file has counts."""
 
 CACHE_MARK = "srcache.json"
 """The file that makes a folder a cache; see `srcache.cache.manifest`."""
+
+OWN_FILES = frozenset({"prepare.json", "samples.json", "records.jsonl"})
+"""What srcache itself leaves beside images that it wrote; it is not told of as passed over."""
 
 LOOP = "loop"
 """The reason of a link that leads back to a folder above it: nothing is lost with it."""
@@ -54,6 +59,17 @@ class Listed(NamedTuple):
     path: Path
 
 
+class PassedOver(NamedTuple):
+    """Files that were passed over, since by their suffix (in lower case) they are no images.
+
+    `folder` is the first folder below the root that they lie in; empty for the root itself.
+    """
+
+    folder: str
+    suffix: str
+    files: int
+
+
 @dataclass(slots=True)
 class Listing:
     """What was found in a folder or a CSV file so far.
@@ -61,16 +77,32 @@ class Listing:
     Attributes:
         files: the images.
         problems: what was left out, and why.
-        ignored: how many files are no images.
+        others: how many files are no images, by (folder, suffix); see `PassedOver`.
         classes: the names of the classes in the order of their numbers, whether or not they have images.
         unclassed: why there are no classes where some could be meant, in words that go on after the root's name.
     """
 
     files: list[Listed] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-    ignored: int = 0
+    others: Counter[tuple[str, str]] = field(default_factory=Counter)
     classes: tuple[str, ...] = ()
     unclassed: str = ""
+
+    @property
+    def ignored(self) -> int:
+        """How many files are no images."""
+        return self.others.total()
+
+    @property
+    def passed_over(self) -> tuple[PassedOver, ...]:
+        """The files that are no images."""
+        return tuple(PassedOver(*place, count) for place, count in sorted(self.others.items()))
+
+    def pass_over(self, name: str) -> None:
+        """Count a file that is no image."""
+        folder, found, _ = name.partition("/")
+        shown = bad_name(os.path.splitext(name)[1].lower()).name
+        self.others[bad_name(folder).name if found else "", shown] += 1
 
 
 def list_folder(base: Path) -> Listing:
@@ -87,6 +119,8 @@ def list_folder(base: Path) -> Listing:
             with os.scandir(base / folder.name) as entries:
                 inner = [name for entry in entries if (name := _visit(entry, folder.name, found))]
         except OSError as error:
+            if error.errno in LIMITS:
+                raise
             found.problems.append(unreadable(folder.name or ".", error))
             continue
         folders += [_Folder(name, above) for name in inner]
@@ -137,10 +171,12 @@ def list_csv(path: Path) -> Listing:
             continue
         labels |= {label} - {""}
         file = path.parent / name
-        if not file.is_file():
+        if not os.path.isfile(file):
             found.problems.append(Problem(name, "missing", f"line {line} names a file that does not exist"))
         elif not _is_inside(os.path.realpath(file), real):
             found.problems.append(_outside(name))
+        elif (problem := lacking_decoder(name)) is not None:
+            found.problems.append(problem)
         else:
             found.files.append(Listed(name, label or None, file))
     mistakes.raise_as(CatalogError, f"{path} has mistakes", most=MOST_MISTAKES)
@@ -164,6 +200,11 @@ def bad_name(name: str) -> Problem:
     return Problem(shown, "bad_name", "the name is not UTF-8; rename it")
 
 
+def lacking_decoder(name: str) -> Problem | None:
+    """The problem of a file that could be read if an extra were installed; it is told by its name, and not opened."""
+    return Problem(name, "unsupported", heic_advice()) if is_heic_name(name) and not can_read_heic() else None
+
+
 def unreadable(name: str, error: OSError) -> Problem:
     """The problem of a file or a folder that cannot be read."""
     return Problem(name, "unreadable", f"it cannot be read ({error.strerror or error})")
@@ -172,7 +213,8 @@ def unreadable(name: str, error: OSError) -> Problem:
 def problem_summary(problems: Sequence[Problem]) -> str:
     """The first few problems, to end a message with."""
     words = [f"{problem.name} is {problem.reason}" for problem in problems]
-    return f"; {listed(words)}" if words else ""
+    why = f" ({problems[0].detail})" if len({problem.detail for problem in problems}) == 1 else ""
+    return f"; {listed(words)}{why}" if words else ""
 
 
 class _Folder(NamedTuple):
@@ -191,19 +233,21 @@ class _Folder(NamedTuple):
 def _visit(entry: "os.DirEntry[str]", folder: str, found: Listing) -> str | None:
     """Note one entry of a folder in `found`; if it is a folder that shall be visited too, return its name."""
     name = f"{folder}/{entry.name}" if folder else entry.name
-    if entry.name.startswith("."):
+    if entry.name.startswith(".") or entry.name in OWN_FILES:
         return None
     is_folder = os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir(follow_symlinks=False)
     if not is_folder and os.path.splitext(entry.name)[1].lower() not in SUFFIXES:
-        found.ignored += 1
+        found.pass_over(name)
     elif is_bad_name(name):
         found.problems.append(bad_name(name))
     elif is_folder:
         return name
+    elif (problem := lacking_decoder(name)) is not None:
+        found.problems.append(problem)
     elif os.path.isfile(entry.path) or not os.path.exists(entry.path):  # a link to nothing is told when it is hashed
         found.files.append(Listed(name, None, Path(entry.path)))
     else:
-        found.ignored += 1
+        found.pass_over(name)
     return None
 
 

@@ -10,7 +10,16 @@ from typing import Any
 
 from srcache.catalog.classes import classes_of_folders
 from srcache.catalog.hashing import Hasher, Stamp
-from srcache.catalog.listing import CACHE_MARK, Listing, Problem, labelled, problem_summary, unreadable, why_unclassed
+from srcache.catalog.listing import (
+    CACHE_MARK,
+    Listing,
+    Problem,
+    labelled,
+    lacking_decoder,
+    problem_summary,
+    unreadable,
+    why_unclassed,
+)
 from srcache.catalog.names import SUFFIXES
 from srcache.catalog.rows import Catalog, Row
 from srcache.catalog.sources import NO_LABEL
@@ -18,7 +27,7 @@ from srcache.errors import CatalogError, ImageError
 from srcache.files import user_folder
 from srcache.files.objects import ObjectFolder, ObjectInfo, object_folder
 from srcache.files.urls import checked_url, local_name
-from srcache.images import Decoded, decode_both
+from srcache.images import AS_EVER, Colors, Decoded, decode_both
 from srcache.keys import ImageKey, image_key
 from srcache.progress import Progress
 
@@ -67,9 +76,9 @@ class ObjectSource:
         """See `Source.label`."""
         return self._labels[index]
 
-    def load(self, index: int) -> Decoded:
+    def load(self, index: int, colors: Colors = AS_EVER) -> Decoded:
         """See `Source.load`."""
-        return decode_both(self.data(index) or b"")
+        return decode_both(self.data(index) or b"", colors)
 
     def classes(self) -> tuple[str, ...] | None:
         """See `Source.classes`."""
@@ -118,7 +127,7 @@ def scan_objects(
         classes=classes,
         unclassed=f"{url}: {unclassed}" if unclassed else "",
         problems=tuple(sorted(found.problems, key=lambda problem: problem.name)),
-        ignored=found.ignored,
+        passed_over=found.passed_over,
         source=ObjectSource(url, [row.name for row in rows], labels, classes or None),
     )
 
@@ -147,9 +156,11 @@ def _images_among(listing: dict[str, ObjectInfo]) -> tuple[Listing, list[str]]:
         if any(part.startswith(".") and part not in (".", "..") for part in parts):
             continue
         if os.path.splitext(name)[1].lower() not in SUFFIXES:
-            found.ignored += 1
+            found.pass_over(name)
         elif any(part in ("", ".", "..") for part in parts) or "\0" in name:
             found.problems.append(Problem(name, "bad_name", "the name is none of a file in a folder; rename it"))
+        elif (problem := lacking_decoder(name)) is not None:
+            found.problems.append(problem)
         else:
             names.append(name)
     return found, names

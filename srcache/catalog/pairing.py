@@ -1,4 +1,7 @@
-"""Which HR image belongs to which image of a catalog: that of the same relative name without suffix."""
+"""Which HR image belongs to which image of a catalog: that of the same relative name without suffix.
+
+Where two names of a folder differ in the suffix alone, these count with it, on both sides.
+"""
 
 import os
 from collections.abc import Sequence
@@ -6,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from srcache.catalog.listing import list_csv, list_folder
-from srcache.catalog.names import pairing_name
+from srcache.catalog.names import in_one_form, pairing_names, stem_of
 from srcache.catalog.scanned import is_scanned
 from srcache.catalog.scanning import open_catalog
 from srcache.errors import CatalogError, listed
@@ -38,10 +41,15 @@ def hr_candidates(names: Sequence[str], hr: Any) -> list[Path | None]:
     Raises:
         CatalogError: a name stands for more than one HR image, or `hr` has no files.
     """
-    places: dict[str, list[tuple[str, Path]]] = {}
-    for name, path in _files_in(hr):
-        places.setdefault(pairing_name(name), []).append((name, path))
-    found = [places.get(pairing_name(name), []) for name in names]
+    files = _files_in(hr)
+    places, alike = dict[str, list[tuple[str, Path]]](), dict[str, list[tuple[str, Path]]]()
+    for pairing, file in zip(pairing_names([name for name, _ in files]), files, strict=True):
+        places.setdefault(pairing, []).append(file)
+        alike.setdefault(in_one_form(stem_of(file[0])), []).append(file)
+    found = []
+    for pairing, name in zip(pairing_names(names), names, strict=True):
+        several = alike.get(in_one_form(stem_of(name)), [])
+        found.append(places.get(pairing) or (several if len(several) > 1 else []))
     twice = [" and ".join(name for name, _ in fits) for fits in found if len(fits) > 1]
     if twice:
         raise CatalogError(f"{len(twice)} names stand for more than one HR image: {listed(twice)}; leave one of each")

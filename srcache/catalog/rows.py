@@ -6,11 +6,11 @@ from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 
-from srcache.catalog.listing import Problem
+from srcache.catalog.listing import PassedOver, Problem
 from srcache.catalog.sources import Source, relabelled
 from srcache.errors import CatalogError, ImageError, listed
 from srcache.files import csv_text
-from srcache.images import Decoded, decode_both, read_file
+from srcache.images import AS_EVER, Colors, Decoded, decode_both, read_file
 from srcache.keys import ImageKey, image_key, pixel_key
 
 
@@ -41,7 +41,7 @@ class Catalog:
             labels, or if they cannot be classes.
         root: the folder that names are relative to, if there is one.
         problems: what was left out, and why. A catalog of a data set without problems has a row per item.
-        ignored: how many files were skipped because they are no images.
+        passed_over: files that were skipped because they are no images.
         source: where rows without a file come from.
         unclassed: a sentence that says why there are no classes, where some could be meant.
     """
@@ -50,19 +50,25 @@ class Catalog:
     classes: tuple[str, ...] = ()
     root: Path | None = None
     problems: tuple[Problem, ...] = ()
-    ignored: int = 0
+    passed_over: tuple[PassedOver, ...] = ()
     source: Source | None = field(default=None, repr=False, compare=False)
     unclassed: str = field(default="", repr=False)
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def load(self, index: int, check: bool = False) -> Decoded:
+    @property
+    def ignored(self) -> int:
+        """How many files were skipped because they are no images."""
+        return sum(one.files for one in self.passed_over)
+
+    def load(self, index: int, check: bool = False, colors: Colors = AS_EVER) -> Decoded:
         """The image of a row.
 
         Args:
             index: the row's place.
             check: compare what was read with the row's key, which takes the time to hash it.
+            colors: how its colours become RGB.
 
         Raises:
             ImageError: it cannot be read (`unreadable`) or decoded, or, if checked, is not what was catalogued
@@ -72,11 +78,11 @@ class Catalog:
         data = self.data(index)
         if data is not None:
             _require_key(row, image_key(data) if check else row.key)
-            return decode_both(data)
+            return decode_both(data, colors)
         if self.source is None:
             raise ImageError("unreadable", f"{row.name} has no file in this catalog")
-        decoded = self.source.load(index)
-        _require_key(row, pixel_key(decoded.rgb) if check else row.key)
+        decoded = self.source.load(index, colors)
+        _require_key(row, pixel_key(decoded.keyed) if check else row.key)
         return decoded
 
     def with_classes(self, names: Sequence[str]) -> "Catalog":

@@ -104,7 +104,7 @@ def scan(
         unclassed=f"{root}: {found.unclassed}" if found.unclassed else "",
         root=base,
         problems=tuple(sorted(found.problems, key=lambda problem: problem.name)),
-        ignored=found.ignored,
+        passed_over=found.passed_over,
     )
 
 
@@ -178,7 +178,10 @@ def _item(source: Source, index: int, classes: Sequence[str] | None, show: Progr
         key = _key_in_memory(source, index, name)
         show(index + 1, len(source))
     if not isinstance(key, Problem):
-        label = label_text(source.label(index), classes)
+        try:
+            label = label_text(source.label(index), classes)
+        except ImageError as error:
+            key = Problem(name, error.reason, str(error))
     return _Item(name, label, path, key)
 
 

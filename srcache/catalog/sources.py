@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from srcache.catalog.huggingface_source import HuggingFaceSource
 from srcache.catalog.torch_source import FolderSource, ItemsSource, is_asked_as, is_of, is_plain_folder
 from srcache.errors import CatalogError, listed
-from srcache.images import Decoded
+from srcache.images import AS_EVER, Colors, Decoded, refuse_in_memory
 
 NO_LABEL = -1
 """The label of an image in a folder without class folders, or below a URL without such."""
@@ -53,8 +53,8 @@ class Source(Protocol):
         """The target as the data set would give it, its target transform applied; None if there are none."""
         ...
 
-    def load(self, index: int) -> Decoded:
-        """The image of an item.
+    def load(self, index: int, colors: Colors = AS_EVER) -> Decoded:
+        """The image of an item, its colours made RGB in this way.
 
         Raises:
             ImageError: it cannot be used; the reasons are those of `images`.
@@ -91,6 +91,18 @@ def open_source(dataset: Any) -> Source:
     return FolderSource(dataset) if is_plain_folder(dataset) else ItemsSource(dataset)
 
 
+def require_profiles(source: Source | None, colors: Colors) -> None:
+    """Refuse to follow ICC profiles in a source of images in memory; None stands for the files of a catalog.
+
+    Raises:
+        ConfigError: profiles are to be followed, and the images are in memory.
+    """
+    while isinstance(source, _Subset):
+        source = source.inner
+    if isinstance(source, ItemsSource):
+        refuse_in_memory(colors)
+
+
 def subset(source: Source, indices: Sequence[int]) -> Source:
     """A source of some items of another one."""
     return _Subset(source, indices)
@@ -119,26 +131,27 @@ class _Subset:
         self.transform = inner.transform
         self.root = inner.root
         self.dropped = getattr(inner, "dropped", "")
-        self._inner = inner
+        self.unlabelled = getattr(inner, "unlabelled", False)
+        self.inner = inner
         self._indices = indices
 
     def __len__(self) -> int:
         return len(self._indices)
 
     def path(self, index: int) -> Path | None:
-        return self._inner.path(self._indices[index])
+        return self.inner.path(self._indices[index])
 
     def data(self, index: int) -> bytes | None:
-        return self._inner.data(self._indices[index])
+        return self.inner.data(self._indices[index])
 
     def label(self, index: int) -> Any:
-        return self._inner.label(self._indices[index])
+        return self.inner.label(self._indices[index])
 
-    def load(self, index: int) -> Decoded:
-        return self._inner.load(self._indices[index])
+    def load(self, index: int, colors: Colors = AS_EVER) -> Decoded:
+        return self.inner.load(self._indices[index], colors)
 
     def classes(self) -> tuple[str, ...] | None:
-        return self._inner.classes()
+        return self.inner.classes()
 
 
 class _Relabelled(_Subset):

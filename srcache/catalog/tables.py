@@ -1,10 +1,13 @@
 """CSV files as srcache reads them: in UTF-8, row by row; `srcache.files.csv_text` writes them."""
 
 import csv
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
 from srcache.errors import CatalogError
+from srcache.files.regular import open_regular
+from srcache.files.system_errors import reading
 
 
 def csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -14,7 +17,7 @@ def csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         CatalogError: it cannot be read.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with reading(path), io.TextIOWrapper(open_regular(path), encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
             for cells in reader:
                 if cells:

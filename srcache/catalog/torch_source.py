@@ -10,7 +10,7 @@ from PIL import Image
 from srcache.catalog.base_transform import TakenOff
 from srcache.errors import CatalogError, ImageError, SrcacheError
 from srcache.files.locks import ForkLock
-from srcache.images import Decoded, Pixels, decode_both, read_file, to_pixels
+from srcache.images import AS_EVER, Colors, Decoded, Pixels, decode_both, decode_pillow, read_file
 
 _ONE_AT_A_TIME = ForkLock(patience=5)
 """Held while any data set is asked for an item; what a data set holds in turn, such as a zip's lock, is free then."""
@@ -75,11 +75,12 @@ class FolderSource:
     def label(self, index: int) -> Any:
         """The target of an item; see `Source`."""
         target = self._samples[index][1]
-        return self._target_transform(target) if self._target_transform else target
+        change = self._target_transform
+        return _asked(index, lambda: change(target)) if change else target
 
-    def load(self, index: int) -> Decoded:
+    def load(self, index: int, colors: Colors = AS_EVER) -> Decoded:
         """The image of an item; see `Source`."""
-        return decode_both(read_file(self._home / self._samples[index][0]))
+        return decode_both(read_file(self._home / self._samples[index][0]), colors)
 
     def classes(self) -> tuple[str, ...] | None:
         """The names of the labels 0, 1, …; see `Source`."""
@@ -126,18 +127,16 @@ class ItemsSource:
         if self._targets is None:
             return self._item(index)[1]
         target, change = int(self._targets[index]), self._dataset.target_transform
-        return change(target) if change else target
+        return _asked(index, lambda: change(target)) if change else target
 
-    def load(self, index: int) -> Decoded:
+    def load(self, index: int, colors: Colors = AS_EVER) -> Decoded:
         """The image of an item; see `Source`."""
         image = self._item(index)[0]
         if not isinstance(image, Image.Image):
-            pixels = _pixels(image)
+            pixels = _asked(index, lambda: _pixels(image))
             return Decoded(pixels, pixels)
-        try:
-            return Decoded(to_pixels(image), np.asarray(image.convert("RGB")))
-        except OSError as error:  # Pillow reads a file when its pixels are asked for
-            raise _no_item(index, error) from error
+        found: Decoded = _asked(index, lambda: decode_pillow(image, colors))
+        return found
 
     def classes(self) -> tuple[str, ...] | None:
         """The names of the labels 0, 1, …; see `Source`."""
@@ -159,27 +158,28 @@ class ItemsSource:
         with _ONE_AT_A_TIME:
             last, item = self._last
             if last != index:
-                item = _checked(self._asked(index), index)
+                item = _checked(_asked(index, lambda: self._dataset[index]), index)
                 self._last = (index, item)
             return item
-
-    def _asked(self, index: int) -> Any:
-        try:
-            return self._dataset[index]
-        except SrcacheError:
-            raise
-        except Exception as error:  # somebody else's code; another item may be good
-            raise _no_item(index, error) from error
 
 
 def _is_class(kind: type, package: str, name: str) -> bool:
     return kind.__name__ == name and f"{kind.__module__}.".startswith(f"{package}.")
 
 
-def _no_item(index: int, error: Exception) -> ImageError:
-    return ImageError(
-        "unreadable", f"the data set cannot give its item {index} ({type(error).__name__}: {str(error).strip()})"
-    )
+def _asked(index: int, ask: Callable[[], Any]) -> Any:
+    """What a data set, or a decoder, gives when it is asked for an item.
+
+    Raises:
+        ImageError: it raised something; another item may be good.
+    """
+    try:
+        return ask()
+    except SrcacheError:
+        raise
+    except Exception as error:  # somebody else's code
+        what = f"{type(error).__name__}: {str(error).strip()}"
+        raise ImageError("unreadable", f"the data set cannot give its item {index} ({what})") from error
 
 
 def _checked(item: Any, index: int) -> tuple[Any, Any]:

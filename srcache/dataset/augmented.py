@@ -106,7 +106,7 @@ class SRAugmentedDataset(_TorchDataset):
         self._size = valid_size(size)
         filler = open_miss_filler(on_miss, folder)
         chooser = Chooser(wanted, images := SRImages(folder))
-        items = open_items(base, hr, folder.recipe.degradation, classes)
+        items = open_items(base, hr, folder.recipe.degradation, classes, folder.recipe.colors)
         fallback = fallback_of(on_miss)
         if "hr" in wanted.kinds or fallback == "hr":
             items.require_hr()

@@ -13,8 +13,9 @@ from srcache.dataset.lookup import SRImages
 from srcache.dataset.misses import fallback_of, miss_folder, open_miss_filler, settled
 from srcache.dataset.missing import Missing
 from srcache.dataset.policy import Policy, Variant
+from srcache.dataset.reading import filling_call
 from srcache.errors import ImageError, MissError, PolicyError
-from srcache.images import Decoded, Pixels, decode_both, to_pixels
+from srcache.images import Colors, Decoded, Pixels, decode_both, decode_pillow, refuse_in_memory
 from srcache.keys import ImageKey, entry_name, image_key, pixel_key
 from srcache.recipe.recipe import Recipe
 
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from srcache.engine.interface import SREngine
     from srcache.service.remote import RemoteService
 
-Findable = bytes | Image.Image | Pixels
-"""A file's bytes; or an image in memory, in the size that it was made in: Pillow's, or RGB pixels."""
+Findable = bytes | Image.Image | Pixels | Decoded
+"""A file's bytes; or an image in memory, in the size that it was made in: Pillow's, RGB pixels, or settled already."""
 
 SKIP = "skip"
 """What `on_miss` may say beside what it says to a data set: an image whose SR the cache lacks is not served."""
@@ -70,7 +71,7 @@ class VariantFinder:
         self._filler = None if on_miss == SKIP else open_miss_filler(on_miss, folder)
         self._images, self._on_miss, self._advice = SRImages(folder), fallback_of(on_miss), advice
         self._chooser = Chooser(wanted, self._images)
-        self._degradation = folder.recipe.degradation
+        self._degradation, self.colors = folder.recipe.degradation, folder.recipe.colors
         if self._degradation is None and ("hr" in wanted.kinds or self._on_miss == "hr"):
             raise PolicyError(
                 f"HR was asked for, but recipe {folder.recipe.folder} has no degradation, so the images that come in "
@@ -134,30 +135,30 @@ class VariantFinder:
         return 1.5 * max(1, self._images.count // self._chooser.samples)
 
     def _key(self, image: Findable, name: str) -> ImageKey:
-        return image_key(image) if isinstance(image, bytes) else self._file_of(_decoded(image, name).rgb)
+        return image_key(image) if isinstance(image, bytes) else self._file_of(_decoded(image, name, self.colors).keyed)
 
     def _file_of(self, pixels: Pixels) -> ImageKey:
         """The key of the file that pixels are of, if the cache knows it; else their own."""
         return ImageKey(self._images.file_key(pixel_key(pixels)))
 
     def _served_as(self, kind: str, image: Findable, name: str) -> Pixels:
-        pixels = _decoded(image, name).rgb
+        pixels = _decoded(image, name, self.colors).rgb
         return self._degradation.apply(pixels) if kind == "lr" and self._degradation else pixels
 
     def _sr(self, key: ImageKey, sample: int, image: Findable, name: str) -> Pixels | None:
         """The SR image: stored under the key, or under another file of the same pixels, or made now."""
         found = self._stored(key, sample, name)
         if found is None and isinstance(image, bytes):
-            found = self._stored(self._file_of(_decoded(image, name).rgb), sample, name)
+            found = self._stored(self._file_of(_decoded(image, name, self.colors).keyed), sample, name)
         if found is None and not isinstance(image, bytes):
-            found = self._stored(pixel_key(_decoded(image, name).rgb), sample, name)
+            found = self._stored(pixel_key(_decoded(image, name, self.colors).keyed), sample, name)
         return found if found is not None or self._filler is None else self._made(key, sample, image, name)
 
     def _made(self, key: ImageKey, sample: int, image: Findable, name: str) -> Pixels | None:
         """The SR image, made now; None if it could not be made, and a fallback is served."""
         assert self._filler is not None
         data = image if isinstance(image, bytes) else None
-        missing = Missing(entry_name(key, sample), name, lambda: data, lambda: _decoded(image, name))
+        missing = Missing(entry_name(key, sample), name, lambda: data, lambda: _decoded(image, name, self.colors))
         made = self._filler.make([missing])
         self._counters.count(self._filler.counted, made.added)
         if missing.name in made.given:
@@ -173,11 +174,12 @@ class VariantFinder:
 
     def _missing(self, key: ImageKey, sample: int, image: Findable, name: str) -> MissError:
         folder = self._images.folder
-        pixels = _decoded(image, name).rgb
+        pixels = _decoded(image, name, self.colors).rgb
         if not isinstance(image, bytes) and key == pixel_key(pixels):
             return MissError(
                 f"the cache {folder.path} knows no image with the pixels of {name} (pixel key {key}): "
-                f"{self._advice}; or run `srcache build`, or choose on_miss="
+                f"{self._advice}; or run `srcache build` (of images that are no files, "
+                f"{filling_call(folder.recipe.name, self._chooser.samples)}), or choose on_miss="
             )
         samples = f" --samples {self._chooser.samples}" if self._chooser.samples > 1 else ""
         return MissError(
@@ -186,11 +188,15 @@ class VariantFinder:
         )
 
 
-def _decoded(image: Findable, name: str) -> Decoded:
+def _decoded(image: Findable, name: str, colors: Colors) -> Decoded:
     try:
         if isinstance(image, bytes):
-            return decode_both(image)
-        pixels = to_pixels(image) if isinstance(image, Image.Image) else image
+            return decode_both(image, colors)
+        if isinstance(image, Image.Image):
+            return decode_pillow(image, colors)
     except ImageError as error:
         raise ImageError(error.reason, f"{name}: {error}") from error
-    return Decoded(pixels, pixels)
+    if isinstance(image, Decoded):
+        return image
+    refuse_in_memory(colors)
+    return Decoded(image, image)

@@ -6,17 +6,17 @@ one process take turns. A row whose process has ended goes to the next one, whic
 show that `set_epoch` is not called.
 """
 
-import fcntl
 import operator
 import os
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from srcache.errors import ConfigError
+from srcache.files.file_locks import is_running, process_lock
 from srcache.files.locks import ForkLock
 
 COUNTED = ("hr", "lr", "sr", "missed_to_lr", "missed_to_hr", "computed", "fetched")
@@ -32,7 +32,7 @@ _EPOCH, _SERVED_BEFORE, _WARNED, _CALLS, _LONGEST = range(5)
 """What the first row holds: the epoch, what was served before it, whether a warning was given, how often an epoch was
 set, and the most items of an epoch so far, or what a loader's sampler says."""
 
-_FIRST = 10
+_FIRST = 3
 """How many times longer an epoch may be while nobody knows how long one is: samplers may draw items several times."""
 
 
@@ -118,7 +118,7 @@ class Counters:
         owners = self._cells[1:, _OWNER].tolist()
         place = owners.index(process) if process in owners else None
         if place is None:
-            place = next((place for place, owner in enumerate(owners) if not _is_alive(owner)), process % len(owners))
+            place = next((place for place, owner in enumerate(owners) if not is_running(owner)), process % len(owners))
             self._cells[1 + place, _OWNER] = process
         return self._cells[1 + place]
 
@@ -166,27 +166,9 @@ def _only_process() -> Iterator[None]:
 
     It is a lock of the process, not of the open file, so a process that is forked meanwhile does not keep it.
     """
-    path = Path(tempfile.gettempdir()) / f"srcache-{os.getuid()}.lock"
-    try:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except OSError:
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    path = Path(tempfile.gettempdir()) / f"srcache-{user}.lock"
+    with ExitStack() as stack:
+        with suppress(OSError):
+            stack.enter_context(process_lock(path))
         yield
-        return
-    try:
-        fcntl.lockf(file, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(file)
-
-
-def _is_alive(process: int) -> bool:
-    """Whether a process runs; number 0 stands for none."""
-    if process == 0:
-        return False
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

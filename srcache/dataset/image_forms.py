@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from srcache.errors import ConfigError
-from srcache.images import Pixels, to_pixels
+from srcache.images import AS_EVER, Colors, Decoded, Pixels, decode_pillow, refuse_in_memory
 
 
 def swap_image(sample: Any, change: Callable[[Any], Any]) -> Any:
@@ -31,16 +31,18 @@ def swap_image(sample: Any, change: Callable[[Any], Any]) -> Any:
     return _replaced(sample, images[0], change(images[0]))
 
 
-def pixels_of(image: Any) -> Pixels:
+def decoded_of(image: Any, colors: Colors = AS_EVER) -> Decoded:
     """The pixels of an image in any form.
 
     Raises:
         ImageError: they cannot be used; see `images.to_pixels`.
+        ConfigError: colours are to be made by the ICC profile, which only a Pillow image may have.
     """
     if not isinstance(image, Image.Image):
+        refuse_in_memory(colors)
         array = image if isinstance(image, np.ndarray) else image.detach().cpu().permute(1, 2, 0).numpy()
         image = Image.fromarray(np.ascontiguousarray(array[..., 0] if array.shape[-1] == 1 else array))
-    return to_pixels(image)
+    return decode_pillow(image, colors)
 
 
 def as_form_of(image: Any, pixels: Pixels) -> Any:

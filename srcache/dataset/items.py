@@ -22,9 +22,9 @@ from srcache.catalog.pairing import hr_paths
 from srcache.catalog.rows import Catalog
 from srcache.catalog.scanning import from_dataset, scan
 from srcache.catalog.sources import NO_LABEL as NO_LABEL
-from srcache.catalog.sources import Source, open_source
+from srcache.catalog.sources import Source, open_source, require_profiles
 from srcache.errors import CatalogError, ImageError, PolicyError, listed
-from srcache.images import Decoded, Pixels, decode_both, decode_into, read_file
+from srcache.images import AS_EVER, Colors, Decoded, Pixels, decode_both, decode_into, read_file
 from srcache.keys import ImageKey, image_key, pixel_key
 from srcache.recipe.degradation import Degradation
 
@@ -43,10 +43,12 @@ class Items:
         catalog: keys and names; None for images that exist only in memory, whose keys are made when they are needed.
         hr: of each item its HR file; None if the base itself is HR, or there are none.
         degradation: makes LR of the base; None if the base is LR.
+        colors: how colours become RGB.
 
     Attributes:
         transform: the base's own transform, which was taken off it; None if it has none.
         classes: the names of the labels 0, 1, …; None if the base has none.
+        left_out: what could not be catalogued, and is no item.
         dropped: what the base would do to its items and cannot be done here, in words; empty if there is nothing.
     """
 
@@ -56,12 +58,15 @@ class Items:
         catalog: Catalog | None,
         hr: "Sequence[Path] | None",
         degradation: Degradation | None,
+        colors: Colors = AS_EVER,
     ) -> None:
         rows = catalog.rows if catalog else ()
         self.transform: Callable[[Any], Any] | None = source.transform
         self.classes = source.classes()
+        self.left_out = catalog.problems if catalog else ()
         self.dropped: str = getattr(source, "dropped", "")
-        self._source, self._degradation = source, degradation
+        self._source, self._degradation, self._colors = source, degradation, colors
+        self._unlabelled = bool(getattr(source, "unlabelled", False))
         self._names = _PackedTexts(row.name for row in rows) if catalog else None
         self._keys = bytearray.fromhex("".join(row.key for row in rows)) or bytearray(_KEY_BYTES * len(source))
         self._hr = _PackedTexts(map(str, hr)) if hr is not None else None
@@ -78,7 +83,7 @@ class Items:
         place = slice(_KEY_BYTES * index, _KEY_BYTES * (index + 1))
         if self._keys[place] == _UNKNOWN:
             data = self._source.data(index)
-            known = image_key(data) if data is not None else pixel_key(self.decoded(index).rgb)
+            known = image_key(data) if data is not None else pixel_key(self.decoded(index).keyed)
             self._keys[place] = bytes.fromhex(known)
         return ImageKey(self._keys[place].hex())
 
@@ -86,9 +91,14 @@ class Items:
         """What to call an item in a message."""
         return self._names[index] if self._names is not None else f"item {index}"
 
+    @property
+    def are_files(self) -> bool:
+        """Whether the items are files, which the command line can read too; else they exist only in memory."""
+        return self._names is not None
+
     def label(self, index: int) -> Any:
         """The label as the base gives it: a class's number for a folder, -1 where there are none."""
-        return self._source.label(index)
+        return NO_LABEL if self._unlabelled else self._source.label(index)
 
     def decoded(self, index: int) -> Decoded:
         """The base's image: HR if the recipe degrades, else LR.
@@ -97,7 +107,7 @@ class Items:
             ImageError: it cannot be used; the message names it.
         """
         try:
-            return self._source.load(index)
+            return self._source.load(index, self._colors)
         except ImageError as error:
             raise ImageError(error.reason, f"{self.name(index)}: {error}") from error
 
@@ -125,14 +135,16 @@ class Items:
             return self._base(index, out)
         path = Path(self._hr[index])
         try:
-            return decode_into(read_file(path), out)
+            return decode_into(read_file(path), out, self._colors)
         except ImageError as error:
             raise ImageError(error.reason, f"{path}: {error}") from error
 
     def _base(self, index: int, out: Pixels | None = None) -> Pixels:
         try:
             data = self._source.data(index)
-            return decode_into(data, out) if data is not None else _shared(self._source.load(index).rgb)
+            if data is not None:
+                return decode_into(data, out, self._colors)
+            return _shared(self._source.load(index, self._colors).rgb)
         except ImageError as error:
             raise ImageError(error.reason, f"{self.name(index)}: {error}") from error
 
@@ -153,11 +165,18 @@ def _shared(pixels: Pixels) -> Pixels:
     return view
 
 
-def open_items(base: Any, hr: Any, degradation: Degradation | None, classes: Sequence[str] | None = None) -> Items:
+def open_items(
+    base: Any,
+    hr: Any,
+    degradation: Degradation | None,
+    classes: Sequence[str] | None = None,
+    colors: Colors = AS_EVER,
+) -> Items:
     """Look into a base: a folder, a CSV file, a Catalog, or a map-style data set; and pair HR images with it.
 
     Args:
         classes: names of classes in the order of their numbers, instead of those that the base has.
+        colors: how the colours of base and HR become RGB.
 
     Raises:
         CatalogError: the base cannot be used, has files that cannot be read, or HR images are missing.
@@ -181,11 +200,13 @@ def open_items(base: Any, hr: Any, degradation: Degradation | None, classes: Seq
         if source.path(0) is None:
             if hr is not None:
                 raise CatalogError("hr= pairs by file name, but the base's images have none; use a folder as base")
-            return Items(source, None, None, degradation)
+            require_profiles(source, colors)
+            return Items(source, None, None, degradation, colors)
         catalog = require_complete(from_dataset(base), _ADVICE)
     catalog = catalog if classes is None else catalog.with_classes(classes)
     hr_files = hr_paths([row.name for row in catalog.rows], hr) if hr is not None else None
-    return Items(catalog.source or _CatalogFiles(catalog), catalog, hr_files, degradation)
+    require_profiles(catalog.source, colors)
+    return Items(catalog.source or _CatalogFiles(catalog), catalog, hr_files, degradation, colors)
 
 
 def require_complete(catalog: Catalog, advice: str = "repair or remove them") -> Catalog:
@@ -246,5 +267,5 @@ class _CatalogFiles:
             raise ImageError("unreadable", "it has no file in this catalog")
         return read_file(Path(self._paths[index]))
 
-    def load(self, index: int) -> Decoded:
-        return decode_both(self.data(index))
+    def load(self, index: int, colors: Colors = AS_EVER) -> Decoded:
+        return decode_both(self.data(index), colors)

@@ -36,7 +36,8 @@ _PATIENCE = 60.0
 class MissFiller:
     """Makes the SR images that a recipe's folder lacks, and stores them there.
 
-    Picklable if its engine is; forked and spawned copies open an engine of their own.
+    Picklable if its engine is; forked and spawned copies open an engine of their own. From the first image that it
+    stores until its process ends, `repair` and `prune` are refused; a build is not (see `stores.lmdb_writers`).
 
     Args:
         folder: where the recipe stands, and the results go.
@@ -167,7 +168,7 @@ def _device(recipe: Recipe) -> str:
     import torch
 
     if not torch.cuda._is_in_bad_fork():
-        return resolve_device("auto")
+        return resolve_device("auto", find_engine(recipe.engine).info.devices)
     if recipe.weights is None:
         return "cpu"
     raise DeviceError(

@@ -111,6 +111,16 @@ class BatchReader:
                     self.counters.count(kind, number)
                 self.counters.count(kind.removeprefix("missed_to_"), number)
 
+    def look(self, place: int, variant: Variant) -> None:
+        """Read one variant of an item, to see whether it can be read; it counts as nothing served.
+
+        Raises:
+            MissError, ImageError, DamagedError: as `read`.
+        """
+        item = Chosen(place, self.items.key(place), variant)
+        with self.images.view() as view:
+            self._pixels(item, self._find(view, [item]).get(0), None)
+
     def _choose(self, places: Sequence[int], epoch: int) -> list[Chosen]:
         """Before the store is looked at: a choice by measurements asks it for the keys of files."""
         keyed = [(place, self.items.key(place)) for place in places]
@@ -145,11 +155,14 @@ class BatchReader:
         raise self._missing(name, place)
 
     def _missing(self, name: str, place: int) -> MissError:
-        samples = f" --samples {self.chooser.samples}" if self.chooser.samples > 1 else ""
+        if self.items.are_files:
+            samples = f" --samples {self.chooser.samples}" if self.chooser.samples > 1 else ""
+            advice = f"run `srcache build{samples}` (`srcache explain` says why it is missing)"
+        else:
+            advice = f"run {filling_call(self.images.folder.recipe.name, self.chooser.samples)}"
         return MissError(
             f"the cache has no SR image {name} of {self.items.name(place)} by recipe "
-            f"{self.images.folder.recipe.folder}; run `srcache build{samples}` (`srcache explain` says why it is "
-            "missing), or choose on_miss="
+            f"{self.images.folder.recipe.folder}; {advice}, or choose on_miss="
         )
 
     def _make_missing(self, chosen: Sequence[Chosen], filler: Filler) -> Mapping[str, bytes]:
@@ -172,6 +185,12 @@ class BatchReader:
     def _missing_image(self, name: str, place: int) -> Missing:
         items = self.items
         return Missing(name, items.name(place), partial(items.data, place), partial(items.decoded, place))
+
+
+def filling_call(recipe: str, samples: int) -> str:
+    """How to fill a cache with a data set whose images are in no folder, which no command can read."""
+    settings = f", FillSettings(samples={samples})" if samples > 1 else ""
+    return f"`srcache.fill.fill(from_dataset(data), load_recipe({recipe!r}), cache{settings})` with the data set"
 
 
 def _or_given(found: "Found", given: Mapping[str, bytes]) -> "Found":

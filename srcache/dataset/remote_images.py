@@ -13,7 +13,7 @@ import numpy as np
 
 from srcache.dataset.missing import Missing
 from srcache.errors import ImageError
-from srcache.images import Decoded, decode_both, encode
+from srcache.images import Colors, Decoded, decode_both, encode
 from srcache.keys import ImageKey, entry_name, image_key, noise_seed, pixel_key, split_name
 from srcache.recipe.recipe import Recipe
 from srcache.service.protocol import Prefetched
@@ -54,7 +54,7 @@ class RemoteImages:
         Raises:
             ImageError: the source cannot be used, or is not the one that its key names.
         """
-        key, decoded, image = _opened(missing)
+        key, decoded, image = _opened(missing, self._recipe.colors)
         sample = split_name(missing.name)[1]
         request = make_request(key, decoded, self._recipe, sample)
         wanted = wanted_of(request, self._recipe.fingerprint, by_pixels=image.as_pixels)
@@ -68,7 +68,9 @@ class RemoteImages:
             UnavailableError, ServiceError, ImageError: as `take`.
         """
         sample = split_name(missing.name)[1]
-        return self.client.hand_over(self._recipe.fingerprint, sample, _opened(missing)[2]).result()
+        return self.client.hand_over(
+            self._recipe.fingerprint, sample, _opened(missing, self._recipe.colors)[2]
+        ).result()
 
     def take(self, coming: Coming) -> Entry:
         """Wait for an image, and check it.
@@ -100,7 +102,7 @@ def _renamed(request: Request, key: ImageKey, recipe: Recipe) -> Request:
     )
 
 
-def _opened(missing: Missing) -> tuple[ImageKey, Decoded, Sent]:
+def _opened(missing: Missing, colors: Colors) -> tuple[ImageKey, Decoded, Sent]:
     """A source image's key, the image itself, and what to send of it.
 
     Raises:
@@ -109,11 +111,13 @@ def _opened(missing: Missing) -> tuple[ImageKey, Decoded, Sent]:
     key, data = split_name(missing.name)[0], missing.data()
     if data is None:
         decoded = missing.decoded()
+        if decoded.as_ever is not None:
+            raise ImageError("unsupported", f"{missing.title}: a service gets no image in memory with transparency")
         return pixel_key(decoded.rgb), decoded, Sent(data=partial(encode, decoded.rgb, "png:1"), as_pixels=True)
     if (found := image_key(data)) != key:
         detail = f"{missing.title}: it is not what was catalogued (its key was {key}, now it is {found})"
         raise ImageError("changed", detail)
     try:
-        return key, decode_both(data), Sent(data=lambda: data)
+        return key, decode_both(data, colors), Sent(data=lambda: data)
     except ImageError as error:
         raise ImageError(error.reason, f"{missing.title}: {error}") from error

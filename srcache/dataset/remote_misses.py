@@ -78,10 +78,15 @@ class RemoteFiller:
 
 
 def _writable(folder: RecipeFolder) -> Store | None:
-    """The store, made if it is not there; None if it takes no images from a training."""
+    """The store, made if it is not there; None if it takes no images from a training.
+
+    It is closed until there is something to store: a training that misses nothing is in nobody's way.
+    """
     if folder.store_kind.misses:
         try:
-            return folder.store(writable=True)
+            store = folder.store(writable=True)
+            store.close()
+            return store
         except DiskFullError:  # it may not be written to, but what it holds can be read
             folder.store().close()
             return None

@@ -33,7 +33,7 @@ def remote_folder(cache: str | Path | Cache, recipe: str | Recipe | None, client
         ServiceError: it does not answer, or what it describes is not what it says.
     """
     opened = cache if isinstance(cache, Cache) else create_cache(cache)
-    held = [path for path in opened.paths() if (path / "recipe.yaml").exists()]
+    held = opened.described()
     if held if recipe is None else _fits(held, recipe):
         return opened.find(recipe)
     return opened.add(recipe if isinstance(recipe, Recipe) else fetch_recipe(recipe, client))
@@ -51,7 +51,7 @@ def fetch_recipe(wanted: str | None, client: RemoteClient) -> Recipe:
     fits = [one for one in offered if wanted in (None, one.get("name"), one.get("fingerprint"), one.get("folder"))]
     if len(fits) != 1:
         what = "a recipe" if wanted is None else f"recipe {wanted!r}"
-        count = "several that fit; say which by recipe= (--recipe)" if fits else "none such"
+        count = "several that fit; say which recipe is meant (--recipe)" if fits else "none such"
         raise CacheError(f"the cache lacks {what}, and the SR service at {url} has {count}: {listed(titles) or 'none'}")
     return _checked(fits[0], wanted, url)
 

@@ -25,6 +25,8 @@ from typing import Any
 from srcache.dataset.policy import COLUMNS, Filter, filter_text, parse_filter
 from srcache.errors import DamagedError, PolicyError
 from srcache.files import csv_text, disk_errors, write_atomic
+from srcache.files.documents import parse_json
+from srcache.files.system_errors import reading
 from srcache.keys import ImageKey, entry_name, split_name
 
 TABLE, ABOUT = "safety.csv", "safety.json"
@@ -232,7 +234,8 @@ def _packed(key: str, sample: int) -> bytes:
 def _about(folder: Path) -> dict[str, Any]:
     path = folder / ABOUT
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
+        with reading(path):
+            about = parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise DamagedError(f"{path} says how {TABLE} was measured, but cannot be read: {error}; {_AGAIN}") from error
     if not isinstance(about, dict) or not isinstance(about.get("convention"), dict) or "schema" not in about:
@@ -244,7 +247,8 @@ def _about(folder: Path) -> dict[str, Any]:
 
 def _data(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        with reading(path):
+            return path.read_bytes()
     except OSError as error:
         raise DamagedError(f"{path} cannot be read: {error}; {_AGAIN}") from error
 

@@ -12,7 +12,7 @@ from srcache.cache.manifest import Cache
 from srcache.dataset.augmented import valid_size
 from srcache.dataset.by_content import SKIP, VariantFinder
 from srcache.dataset.counters import COUNTED
-from srcache.dataset.image_forms import as_form_of, pixels_of, swap_image
+from srcache.dataset.image_forms import as_form_of, decoded_of, swap_image
 from srcache.dataset.policy import Policy, Variant
 from srcache.errors import ConfigError
 from srcache.images import Pixels, resize
@@ -100,12 +100,12 @@ class SRAugment:
 
     def variant(self, image: Any) -> Variant:
         """The variant that an image has in the present epoch, whether or not the cache holds it."""
-        pixels = pixels_of(image)
-        return self._finder.variant(pixels, _title(pixels))
+        decoded = decoded_of(image, self._finder.colors)
+        return self._finder.variant(decoded, _title(decoded.rgb))
 
     def _served(self, image: Any) -> Any:
-        pixels = pixels_of(image)
-        found = self._finder.find(pixels, _title(pixels))
+        decoded = decoded_of(image, self._finder.colors)
+        found = self._finder.find(decoded, _title(decoded.rgb))
         assert found is not None  # nothing is skipped
         served = found.pixels if self._size is None else resize(found.pixels, self._size, "bicubic")
         return as_form_of(image, served)

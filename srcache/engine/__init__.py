@@ -15,3 +15,5 @@ from srcache.engine.interface import upscaled_side as upscaled_side
 from srcache.engine.registry import engine_names as engine_names
 from srcache.engine.registry import find_engine as find_engine
 from srcache.engine.registry import open_engine as open_engine
+from srcache.engine.running import allow_many_shapes as allow_many_shapes
+from srcache.engine.running import on_device as on_device

@@ -66,11 +66,12 @@ class EngineInfo:
         stochastic: whether its results depend on the seeds.
         pads: whether its results may depend on the batch's shape, so that a short batch must be filled up.
         pads_on_cpu: False if, on the CPU, they do not, because there the engine takes one image at a time.
-        batch: its advice for images per call.
+        batch: its advice for images per call; see also `SREngine` on `batch_width`.
         weights: the SHA-256 over the files that it loads, if it has any of its own.
         loads: whether it runs a checkpoint that the recipe names instead (`Setup.weights`, a digest for
             `srcache.weights`).
         compiles: whether it makes use of `Setup.compiled`.
+        devices: the kinds of device that it runs on, by torch's names.
         code_license, weights_licenses: the licences of its code, and of the weights that it loads.
     """
 
@@ -89,6 +90,7 @@ class EngineInfo:
     weights: str | None = None
     loads: bool = False
     compiles: bool = False
+    devices: tuple[str, ...] = ("cpu", "cuda")
     code_license: str = "Apache-2.0"
     weights_licenses: tuple[str, ...] = ()
 
@@ -206,9 +208,12 @@ class Failure:
 class SREngine(Protocol):
     """An engine: low-resolution images in, high-resolution images out.
 
-    An engine may also have a method `predicted_memory(height, width, batch)`: the bytes of device memory that a call on
-    `batch` images of this size takes at most, beside what the engine holds anyway; without it, a call is measured. And
-    it may have an attribute `mode`: a few words for receipts on how it runs, if not simply eager or compiled.
+    An engine may also have methods that say how it is to be called. `predicted_memory(height, width, batch)`: the bytes
+    of device memory that a call on `batch` images of this size takes at most, beside what the engine holds anyway;
+    without it, a call is measured. `batch_width(height, width)`: how many images of this size just fill its device, so
+    that a call on more is hardly faster for each; without it, as many as `info.batch`. Short batches are filled up to
+    this width where bits depend on it (`pads`), so it must follow from size, setup and kind of device alone. And an
+    engine may have an attribute `mode`: a few words for receipts on how it runs, if not simply eager or compiled.
 
     Its class may have static methods that concern weights: `weights_file()` finds and checks those of its own,
     `make_weights(name, folder)` writes those of a bundle, `check_weights(parts)` raises a WeightsError where a bundle's

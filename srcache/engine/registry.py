@@ -5,6 +5,8 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from srcache.engine.interface import EngineInfo, Setup, SREngine
+from srcache.engine.offline import hub_offline
+from srcache.engine.running import on_device
 from srcache.errors import EngineError
 
 GROUP = "srcache.engines"
@@ -37,11 +39,12 @@ def find_engine(name: str) -> type[SREngine]:
 
 
 def open_engine(name: str, setup: Setup) -> SREngine:
-    """Build an installed engine; loads its weights.
+    """Build an installed engine; loads its weights, with the Hugging Face hub's offline switch on.
 
     Raises:
         EngineError: no such engine, or it refuses the setup.
     """
     build: Any = find_engine(name)
-    engine: SREngine = build(replace(setup, options=build.info.resolved(setup.options)))
+    with hub_offline(), on_device(setup.device):
+        engine: SREngine = build(replace(setup, options=build.info.resolved(setup.options)))
     return engine

@@ -62,10 +62,15 @@ def upscale_tiled(
         for (top, left, tall, wide), tile in zip(some, tiles, strict=False):
             if total is None:
                 total = tile.new_zeros((tile.shape[0], scale * height, scale * width))
-            weight = rows[top].to(tile)[:, None] * columns[left].to(tile)[None, :]
+            weight = _like(tile, rows[top])[:, None] * _like(tile, columns[left])[None, :]
             total[:, scale * top : scale * (top + tall), scale * left : scale * (left + wide)] += weight * tile
     assert total is not None  # there is at least one tile
     return total
+
+
+def _like(tile: "Tensor", weights: "Tensor") -> "Tensor":
+    """Weights in a tile's type, and then on its device, which may not have float64."""
+    return weights.to(tile.dtype).to(tile.device)
 
 
 def _weights(side: int, tiling: Tiling, scale: int) -> "dict[int, Tensor]":

@@ -1,33 +1,45 @@
 """Files and folders: written so that a crash leaves no half of a file, locked, measured, and read with clear errors."""
 
-import errno
-import fcntl
 import os
-import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from hashlib import blake2b
 from importlib.resources import files
 from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
 
-from srcache.errors import BusyError, ConfigError, DiskFullError
+from srcache.errors import BusyError, ConfigError
+from srcache.files.documents import parse_yaml
+from srcache.files.file_locks import FCNTL, NO_LOCKS, is_running, take, taken_elsewhere
+from srcache.files.file_locks import brief_lock as brief_lock
+from srcache.files.regular import read_regular
+from srcache.files.system_errors import WRITING, from_words, not_written, reading
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
-_FULL |= {errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ESTALE}
+_BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
-NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF}
-"""What file systems say that have no locks."""
+PART = ".part"
+"""How the names end that `atomic_path` gives while a file is made."""
 
 
 def user_folder() -> Path:
     """Where a user's files are kept between runs: SRCACHE_HOME, else XDG_CACHE_HOME/srcache, else ~/.cache/srcache."""
     home = os.environ.get("SRCACHE_HOME")
     if home:
-        return Path(home)
-    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "srcache"
+        return first_meaning(home)
+    return first_meaning(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "srcache"
+
+
+def first_meaning(path: str) -> Path:
+    """An absolute path for one that the environment gives; it stays so if the process changes its folder later."""
+    return _first_absolute(os.path.expanduser(path))
+
+
+@cache
+def _first_absolute(path: str) -> Path:
+    return Path(os.path.abspath(path))
 
 
 def write_atomic(path: Path, data: bytes | str, *, sync: bool = True) -> None:
@@ -40,6 +52,8 @@ def write_atomic(path: Path, data: bytes | str, *, sync: bool = True) -> None:
 def atomic_file(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
     """A binary file to write, which replaces `path` when it is complete; if writing fails, nothing of it is left.
 
+    What is at `path` and is neither a file nor a folder (/dev/null, a pipe) is written to, and stays.
+
     Args:
         path: where the file shall be; its folders are created.
         sync: wait until the bytes are on the disk. Without it, a power failure may leave an empty file at `path`.
@@ -47,19 +61,23 @@ def atomic_file(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
     Raises:
         DiskFullError: no room, or no permission.
     """
+    make_folder(path.parent)
     with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            with path.open("wb") as file:
+                yield file
+            return
+        temporary = path.with_name(f".{_beginning(path.name)}.{uuid4().hex[:8]}")
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
         try:
             with os.fdopen(handle, "wb") as file:
                 yield file
                 file.flush()
                 if sync:
                     os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)
             os.replace(temporary, path)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
 
 
@@ -67,18 +85,23 @@ def atomic_file(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
 def atomic_path(path: Path) -> Iterator[Path]:
     """A free path beside `path`, for a link or a copy; at the end, what was made there is renamed to `path`.
 
-    The name beside is hidden, and the same each time, so that a later run replaces what a crash left behind. Two
-    processes that write the same `path` therefore need a lock. Nothing is synced to the disk.
+    The name beside is hidden and nobody else's, so two processes may write the same `path`; what a crash left behind,
+    `remove_parts` removes. Nothing is synced to the disk.
     """
-    beside = path.with_name(f".{blake2b(os.fsencode(path.name), digest_size=8).hexdigest()}.part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside.unlink(missing_ok=True)
+    beside = path.with_name(f".{blake2b(os.fsencode(path.name), digest_size=8).hexdigest()}-{uuid4().hex[:8]}{PART}")
+    make_folder(path.parent)
     try:
         yield beside
         os.replace(beside, path)
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+def remove_parts(folder: Path) -> None:
+    """Delete what `atomic_path` left below a folder where a process was killed; nobody may be writing there."""
+    for left in folder.rglob(f".*{PART}"):
+        left.unlink(missing_ok=True)
 
 
 def append_line(path: Path, line: str) -> None:
@@ -109,20 +132,32 @@ def _csv_cell(value: object) -> str:
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Around code that writes: a full disk or a missing permission becomes a DiskFullError.
+    """Around code that writes: what the disk, its permissions or the place forbid becomes an error that says so.
 
     Raises:
-        DiskFullError: the disk, or its permissions, did not allow it.
+        DiskFullError: no room, no permission, or a place where nothing can be written.
+        MachineError: a limit of the system, such as that of open files, is in the way.
     """
     try:
         yield
-    except OSError as error:
-        if error.errno not in _FULL:
+    except Exception as error:
+        found = from_words(error) or error
+        if not isinstance(found, OSError) or found.errno not in WRITING:
             raise
-        raise DiskFullError(
-            f"{path} could not be written ({error.strerror}); what was stored is safe, "
-            "so make room or give permission, and run the same command again"
-        ) from error
+        raise not_written(found, path) from error
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, unless it is there.
+
+    Raises:
+        DiskFullError: there can be none: no room, no permission, or something else has its name.
+    """
+    try:
+        with disk_errors(path):
+            path.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError as error:
+        raise not_written(error, path) from error
 
 
 @contextmanager
@@ -142,19 +177,15 @@ def lock(folder: Path, doing: str = "filled", *, shared: bool = False) -> Iterat
     Raises:
         BusyError: another process holds the lock.
     """
-    path, held = folder / "lock", True
+    path = folder / "lock"
+    if FCNTL is None:
+        with _lock_elsewhere(path, doing):
+            yield True
+        return
     with disk_errors(path):
-        file = path.open("a+")
+        file = path.open("a+", encoding="utf-8", errors="replace")
     with file:
-        try:
-            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holders = ", ".join(map(str, _living(file) or _noted(file))) or "?"
-            raise BusyError(f"{folder} is being {doing} by process {holders}; wait for it, or stop it") from error
-        except OSError as error:
-            if error.errno not in NO_LOCKS:
-                raise
-            held = False
+        held = _held(file, folder, doing, shared)
         if held and not shared:
             file.truncate(0)
         file.write(str(os.getpid()) if held and not shared else f"\n{os.getpid()}\n")
@@ -162,26 +193,45 @@ def lock(folder: Path, doing: str = "filled", *, shared: bool = False) -> Iterat
         yield not (shared and _living(file))
 
 
+def _held(file: IO[str], folder: Path, doing: str, shared: bool) -> bool:
+    """Whether the lock of an open file is ours now; false where the file system has no locks.
+
+    Raises:
+        BusyError: it is another process's.
+    """
+    try:
+        take(file.fileno(), shared=shared)
+    except BlockingIOError as error:
+        holders = ", ".join(map(str, _living(file) or _noted(file))) or "?"
+        raise BusyError(f"{folder} is being {doing} by process {holders}; wait for it, or stop it") from error
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        return False
+    return True
+
+
+@contextmanager
+def _lock_elsewhere(path: Path, doing: str) -> Iterator[None]:
+    """The same file's lock where there is no `flock`: always of one process, which the file does not name."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(taken_elsewhere(path))
+        except BlockingIOError as error:
+            raise BusyError(f"{path.parent} is being {doing} by another process; wait for it, or stop it") from error
+        except OSError as error:
+            raise not_written(error, path) from error
+        yield
+
+
 def _living(file: IO[str]) -> list[int]:
     """The processes that a lock's file names and that are still there, but for this one."""
-    return [number for number in _noted(file) if number != os.getpid() and os.path.exists(f"/proc/{number}")]
+    return [number for number in _noted(file) if number != os.getpid() and is_running(number)]
 
 
 def _noted(file: IO[str]) -> list[int]:
     file.seek(0)
-    return sorted({int(word) for word in file.read().split() if word.isdecimal()})
-
-
-@contextmanager
-def brief_lock(path: Path) -> Iterator[None]:
-    """Hold a lock on a folder or file itself for a moment, and wait for whoever holds it; nothing without locks."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        with suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
+    return sorted({int(word) for word in file.read().split() if word.isascii() and word.isdecimal()})
 
 
 def sync_folder(folder: Path) -> None:
@@ -191,6 +241,11 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def real_path(path: Path) -> Path:
+    """A path from the root without links; unlike `Path.resolve`, it bears links that lead in circles."""
+    return Path(os.path.realpath(path))
 
 
 def damaged_path(path: Path) -> Path:
@@ -225,7 +280,8 @@ def read_text(path: Path, what: str, error: type[ConfigError] = ConfigError) -> 
         ConfigError: of the type `error`: the file cannot be read.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        with reading(path):
+            return read_regular(path).decode("utf-8")
     except (OSError, UnicodeDecodeError) as reason:
         raise error(f"{what} {path} cannot be read: {reason}") from reason
 
@@ -242,15 +298,18 @@ def yaml_mapping(text: str, origin: str, of: str = "", error: type[ConfigError] 
     Raises:
         ConfigError: of the type `error`: the text is not YAML, or not a mapping.
     """
-    import yaml
-
     try:
-        plain = yaml.safe_load(text)
-    except yaml.YAMLError as reason:
+        plain = parse_yaml(text)
+    except ValueError as reason:
         raise error(f"{origin} is not YAML: {reason}") from reason
     if not isinstance(plain, dict):
         raise error(f"{origin} must be a YAML mapping{of}")
     return plain
+
+
+def _beginning(name: str) -> str:
+    """As much of a name as leaves room, of the 255 bytes that file systems give a name, for what is added to it."""
+    return os.fsdecode(os.fsencode(name)[:100])
 
 
 def _last_byte(path: Path) -> bytes:

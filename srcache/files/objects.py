@@ -296,7 +296,7 @@ def _is_local(files: Any) -> bool:
 
 
 def _put_locally(path: Path, data: bytes | Path, replace: bool) -> None:
-    """Put a file so that a reader sees all of it or none; fsspec's own put is neither that nor exclusive."""
+    """Put a file so that a reader sees all of it or none, or leave what is there; fsspec's own put does neither."""
     with disk_errors(path):
         if replace:
             write_atomic(path, data if isinstance(data, bytes) else data.read_bytes())
@@ -308,7 +308,8 @@ def _put_locally(path: Path, data: bytes | Path, replace: bool) -> None:
             else:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 _copy_synced(data, hidden)
-            os.link(hidden, path)
+            with suppress(FileExistsError):  # what is there stays
+                os.link(hidden, path)
         finally:
             hidden.unlink(missing_ok=True)
 

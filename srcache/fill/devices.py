@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 import traceback
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
@@ -31,7 +32,7 @@ from srcache.recipe.recipe import Recipe
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
 
-_STOPS = {signal.SIGINT, signal.SIGTERM}
+_STOPS = {getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)}
 
 
 def fill_on_devices(
@@ -64,7 +65,7 @@ def fill_on_devices(
     settings = settings or FillSettings()
     if len(devices) == 1:
         return fill(catalog, recipe, cache, replace(settings, device=devices[0]), progress)
-    require_devices(devices)
+    require_devices(devices, recipe)
     settings = for_several(cache, settings)
     opened, folder = open_folder(recipe, cache, settings)
     parts = (settings.part or Part(0, 1)).split(len(devices))
@@ -189,7 +190,7 @@ class _Child:
         code = self.process.exitcode or 0
         if code >= 0:
             return f"ended early (exit code {code})"
-        hint = " (as the system does when memory runs out)" if -code == signal.SIGKILL else ""
+        hint = " (as the system does when memory runs out)" if -code == 9 else ""
         return f"was killed by {signal.Signals(-code).name}{hint}"
 
 
@@ -233,6 +234,9 @@ def _run(children: Sequence[_Child]) -> bool:
 def _deaf() -> Iterator[None]:
     """Signals wait, and processes that are started meanwhile do not hear them until they say so."""
     resource_tracker.ensure_running()  # which would let them in again
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
     try:
         yield
@@ -286,6 +290,7 @@ def _sum(reports: Sequence[FillReport], settings: FillSettings) -> FillReport:
         seconds=max(report.seconds for report in reports),
         engine_seconds=engine_seconds,
         padding=wasted / engine_seconds if engine_seconds else 0.0,
+        notes=dict(sum((Counter(report.notes) for report in reports), Counter())),
         device=", ".join(report.device for report in reports if report.device) or None,
         mode=next((report.mode for report in reports if report.mode), None),
         part=settings.part,
@@ -307,7 +312,8 @@ def _work(channel: Connection) -> None:
 def _filled(order: _Order, progress: Progress) -> tuple[FillReport | None, Exception | None]:
     """Fill; the report, or why there is none (neither: it was told to stop early)."""
     try:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         folder = open_cache(order.cache, spool=order.settings.spool).find(order.recipe)
         return fill_share(folder, Share(order.images, order.digest), order.settings, progress), None
     except FillInterrupted as stop:

@@ -12,7 +12,8 @@ from srcache.catalog.rows import Catalog
 from srcache.engine.interface import SREngine
 from srcache.fill.feeding import FillCounts, FillJob, load_engine, start_service, submit_all
 from srcache.fill.plan import plan_only
-from srcache.fill.settings import FillSettings, for_several, kind_for, require_devices, require_possible
+from srcache.fill.settings import FillSettings, engine_device, for_several, kind_for, require_devices, require_possible
+from srcache.fill.shapes import CallCount, count_calls
 from srcache.recipe.recipe import Recipe
 from srcache.service.runner import EngineRunner
 from srcache.stores import Store, open_store, store_kind
@@ -31,7 +32,9 @@ class FillEstimate:
     Attributes:
         wanted, stored, skipped: as in `FillReport`; `missing` is what would be computed.
         probed: entries that were computed for the probe.
-        seconds_each, bytes_each: the probe's means, if batches are full; None if nothing had to be probed.
+        seconds_each, bytes_each: by the probe, with what only fills batches up in the complete run; None if nothing had
+            to be probed.
+        calls: the engine calls of the run, and what of them only fills batches up.
         startup_seconds: loading the engine.
         failed: the probe's failures, counted by reason.
         part: which part of the images all this is about; None for all.
@@ -49,6 +52,7 @@ class FillEstimate:
     failed: dict[str, int] = field(default_factory=dict)
     part: Part | None = None
     devices: int = 1
+    calls: CallCount = field(default_factory=CallCount)
 
     @property
     def hours(self) -> float | None:
@@ -81,7 +85,7 @@ def estimate(
     """
     settings = settings or FillSettings()
     if len(devices) > 1:
-        require_devices(devices)
+        require_devices(devices, recipe)
     if settings.part is not None or len(devices) > 1:
         settings = for_several(cache, settings)
     if settings.part is not None:
@@ -125,10 +129,15 @@ def _probe(job: FillJob, found: FillEstimate) -> FillEstimate:
         count, computed, engine_seconds = count + len(some), computed + calls.computed, engine_seconds + calls.seconds
         size += sum(len(store.get(name) or b"") for name in store.names())
         failures += counts.failures
+    seconds = time.perf_counter() - ready
+    pads = engine.info.pads_on(engine_device(engine.info, job.settings.device))
+    planned = count_calls(job.catalog, job.recipe, job.plan, engine, job.settings.batch, pads=pads)
+    filled = planned.computed / planned.images if planned.images else 1.0
     return replace(
         found,
         probed=count,
-        seconds_each=_seconds_each(engine_seconds, computed, time.perf_counter() - ready, count),
+        calls=planned,
+        seconds_each=_seconds_each(engine_seconds / max(1, computed), filled, (seconds - engine_seconds) / count),
         bytes_each=size / count,
         startup_seconds=ready - started,
         failed=failures_by_reason(failures),
@@ -139,13 +148,16 @@ def _part(job: FillJob, missing: "array[int]") -> FillJob:
     return replace(job, plan=replace(job.plan, missing=missing))
 
 
-def _seconds_each(engine_seconds: float, computed: int, seconds: float, count: int) -> float:
-    """Seconds per image in a run with full batches, by a probe of `count` images that took `seconds`.
+def _seconds_each(engine: float, filled: float, rest: float) -> float:
+    """Seconds per image in a complete run.
 
-    The engine's time is shared out over all images that it was given, those that only filled a batch up too, because
-    a complete run rarely has such; the rest of the time over those that were asked for.
+    Args:
+        engine: the probe's seconds for each image that the engine was given, those that only filled a batch up too,
+            for a probe of a few images has more such than a run.
+        filled: images that the engine gets in the run for each one that is asked for.
+        rest: all other seconds for an image.
     """
-    return engine_seconds / max(1, computed) + (seconds - engine_seconds) / count
+    return engine * filled + rest
 
 
 def _compute(job: FillJob, engine: SREngine, store: Store, counts: FillCounts) -> EngineRunner:

@@ -6,7 +6,7 @@ Also where engine and service of a fill are opened, on the device that its setti
 import itertools
 import math
 import threading
-from collections import deque
+from collections import Counter, deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -14,12 +14,13 @@ from srcache.cache.failures import FailedEntry
 from srcache.cache.manifest import RecipeFolder
 from srcache.catalog.rows import Catalog
 from srcache.engine.interface import SREngine
-from srcache.engine.registry import open_engine
+from srcache.engine.registry import find_engine, open_engine
 from srcache.errors import ImageError
 from srcache.fill.plan import Plan
-from srcache.fill.settings import FillSettings
+from srcache.fill.settings import FillSettings, engine_device
+from srcache.images import Decoded, one_image
 from srcache.keys import entry_name
-from srcache.machine import device_name, resolve_device
+from srcache.machine import device_name
 from srcache.progress import Progress
 from srcache.recipe.recipe import Recipe
 from srcache.service.device_memory import cuda_gauge
@@ -55,12 +56,14 @@ class FillCounts:
     Attributes:
         added: entries that were stored anew.
         meanwhile: entries that another process had stored by the time it was their turn.
+        notes: how many of the images that were decoded took what to become RGB; see `srcache.images.NOTES`.
         failures: the failures, in the order in which they came.
     """
 
     def __init__(self, folder: RecipeFolder | None, total: int, progress: Progress | None) -> None:
         self.added = self.meanwhile = 0
         self.failures: list[FailedEntry] = []
+        self.notes = Counter[str]()
         self._done = 0
         self._error: Exception | None = None
         self._folder, self._total, self._progress = folder, total, progress
@@ -78,6 +81,12 @@ class FillCounts:
             if self._folder is not None:
                 self._folder.note_failure(failed)
             self._step()
+
+    def note(self, decoded: Decoded) -> None:
+        """Count what an image took to become RGB."""
+        if decoded.notes:
+            with self._lock:
+                self.notes.update(decoded.notes)
 
     def find(self) -> None:
         """Count an entry that another process has stored since the plan was made."""
@@ -118,14 +127,15 @@ class FillCounts:
 
 def load_engine(recipe: Recipe, settings: FillSettings) -> SREngine:
     """Load the recipe's engine on the device that the settings name."""
-    return open_engine(recipe.engine, recipe.setup(resolve_device(settings.device), settings.compiled))
+    device = engine_device(find_engine(recipe.engine).info, settings.device)
+    return open_engine(recipe.engine, recipe.setup(device, settings.compiled))
 
 
 def start_service(
     engine: SREngine, recipe: Recipe, store: Store, settings: FillSettings, codec: str = "qoi"
 ) -> SRService:
     """Start a service that is tuned for throughput: short batches run only if they must."""
-    device = resolve_device(settings.device)
+    device = engine_device(engine.info, settings.device)
     how = replace(service_settings(settings, device, device_name(device)), codec=codec)
     return SRService(engine, recipe, store, how)
 
@@ -152,7 +162,8 @@ def submit_all(job: FillJob, service: SRService, counts: FillCounts) -> None:
     try:
         while True:
             for index, samples in itertools.islice(rows, depth - len(ahead)):
-                ahead.append((index, samples, pool.submit(_make_requests, job, service, index, samples)))
+                loading = pool.submit(_make_requests, job, service, counts, (index, samples))
+                ahead.append((index, samples, loading))
             if not ahead:
                 break
             _submit(job, ahead.popleft(), service, counts)
@@ -162,14 +173,19 @@ def submit_all(job: FillJob, service: SRService, counts: FillCounts) -> None:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _make_requests(job: FillJob, service: SRService, index: int, samples: list[int]) -> list[Request]:
+def _make_requests(
+    job: FillJob, service: SRService, counts: FillCounts, wanted: tuple[int, list[int]]
+) -> list[Request]:
     """Decode and degrade one image, unless others have stored it meanwhile; in a thread, ahead of time."""
+    index, samples = wanted
     key = job.catalog.rows[index].key
     missing = [sample for sample in samples if not service.has(entry_name(key, sample))]
-    try:
-        return make_requests(key, job.catalog.load(index, check=True), job.recipe, missing) if missing else []
-    except MemoryError as error:
-        raise ImageError("out_of_memory", "the image does not fit into this machine's memory") from error
+    with one_image():
+        if not missing:
+            return []
+        decoded = job.catalog.load(index, check=True, colors=job.recipe.colors)
+        counts.note(decoded)
+        return make_requests(key, decoded, job.recipe, missing)
 
 
 def _submit(

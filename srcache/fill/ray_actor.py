@@ -115,6 +115,7 @@ class RayActor:
             seconds=calls.seconds - before[0],
             computed=calls.computed - before[1],
             padded=calls.padded - before[2],
+            notes=tuple(counts.notes.elements()),
             device=self._service.settings.device,
             mode=str(getattr(self._engine, "mode", "compiled" if settings.compiled else "eager")),
             error=_words(error) if error else "",

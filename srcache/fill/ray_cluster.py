@@ -174,8 +174,9 @@ def _cause(error: BaseException) -> str:
 def _words(error: Exception) -> str:
     """What to say where Ray gave up."""
     return (
-        f"Ray ended the run ({type(error).__name__}: {_cause(error)}); what was stored is safe. srcache[ray] and the "
-        "engine's package must be installed on every machine of the cluster; then run the same command again"
+        f"Ray ended the run ({type(error).__name__}: {_cause(error)}); what was stored is safe. srcache with its "
+        "extra ray and the engine's package must be installed on every machine of the cluster; then run the same "
+        "command again"
     )
 
 

@@ -47,6 +47,7 @@ class Outcome:
         added, found: entries that this run stored, and those that others had stored by the time it was their turn.
         failures: of single images; they are in the writer's journal already.
         seconds, computed, padded: of the engine, as `EngineRunner` counts them.
+        notes: of the images that were decoded, what each took to become RGB; see `srcache.images.NOTES`.
         device, mode: what its engine runs on, and how.
         error, kind: the message and the class of an error that is no image's fault; empty for none.
     """
@@ -58,6 +59,7 @@ class Outcome:
     seconds: float = 0.0
     computed: int = 0
     padded: int = 0
+    notes: tuple[str, ...] = ()
     device: str = ""
     mode: str = ""
     error: str = ""
@@ -121,6 +123,7 @@ def outcome_table(outcomes: Sequence[Outcome]) -> "Table":
         **dict.fromkeys(("block", "added", "found", "computed", "padded"), number),
         **dict.fromkeys(("device", "mode", "error", "kind"), text),
         "seconds": pyarrow.float64(),
+        "notes": pyarrow.list_(text),
         "failures": pyarrow.list_(pyarrow.struct(failure)),
     }
     return pyarrow.Table.from_pylist([asdict(outcome) for outcome in outcomes], pyarrow.schema(columns))
@@ -130,7 +133,7 @@ def outcomes_of(table: "Table") -> Iterator[Outcome]:
     """The outcomes in a table."""
     for row in table.to_pylist():
         failures = tuple(FailedEntry(**failure) for failure in row["failures"])
-        yield Outcome(**{**row, "failures": failures})
+        yield Outcome(**{**row, "failures": failures, "notes": tuple(row["notes"])})
 
 
 def _catalog(rows: Sequence[dict[str, Any]], url: str | None) -> Catalog:

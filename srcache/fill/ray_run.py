@@ -13,6 +13,7 @@ import gc
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
@@ -108,6 +109,7 @@ def fill_on_ray(
         meanwhile=books.found,
         failed=failures_by_reason(books.failures),
         failures=tuple(books.failures),
+        notes=dict(books.notes),
         seconds=books.seconds,
         engine_seconds=books.engine_seconds,
         padding=books.padded / max(1, books.computed),
@@ -131,6 +133,7 @@ class _Books:
         self.added = self.found = self.computed = self.padded = 0
         self.seconds = self.engine_seconds = 0.0
         self.failures: list[FailedEntry] = []
+        self.notes = Counter[str]()
         self.devices, self.modes, self.done = set[str](), set[str](), set[int]()
         self.writers, self.killed = list[str](), 0
         self.error: Exception | None = None
@@ -145,6 +148,7 @@ class _Books:
         self.computed, self.padded = self.computed + outcome.computed, self.padded + outcome.padded
         self.engine_seconds += outcome.seconds
         self.failures += outcome.failures
+        self.notes.update(outcome.notes)
         self.devices |= {outcome.device} - {""}
         self.modes |= {outcome.mode} - {""}
         if outcome.error and self.error is None:

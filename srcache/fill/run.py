@@ -19,14 +19,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from srcache.cache.failures import failures_by_reason
-from srcache.cache.manifest import Cache, RecipeFolder, create_cache, open_cache
+from srcache.cache.manifest import Cache, RecipeFolder, create_cache, is_cache, open_cache
 from srcache.catalog.rows import Catalog
+from srcache.catalog.sources import require_profiles
 from srcache.engine.registry import find_engine
 from srcache.errors import CacheError
 from srcache.fill.feeding import FillCounts, FillJob, load_engine, start_service, submit_all
 from srcache.fill.plan import make_plan, scattered
 from srcache.fill.ray_run import fill_on_ray, settings_on_ray
-from srcache.fill.settings import FillInterrupted, FillReport, FillSettings, for_several, require_possible
+from srcache.fill.settings import (
+    FillInterrupted,
+    FillReport,
+    FillSettings,
+    engine_device,
+    for_several,
+    require_possible,
+)
 from srcache.machine import NETWORK, file_system, versions
 from srcache.progress import Progress
 from srcache.recipe.recipe import Recipe
@@ -54,12 +62,14 @@ def fill(
     Raises:
         CacheError: the folder is no cache, or a cache of another kind; or there is nothing of a writer to take over.
         RecipeError: the recipe does not fit the engine, or asks for samples that would all be the same.
+        DeviceError: there is no such device here.
         BusyError: another process fills this recipe's folder, and only one may; or it is repaired.
         DiskFullError: no room; what was committed is safe, and the next run goes on.
         MachineError: the cache lies below a URL whose service does not answer; what was committed is safe in the spool.
         FillInterrupted: Ctrl-C; the batch in hand was finished.
     """
     settings = settings or FillSettings()
+    require_profiles(catalog.source, recipe.colors)
     opened, folder = open_folder(recipe, cache, settings)
     rows = settings.part.of(catalog) if settings.part else catalog
     return fill_share(folder, Share(rows, catalog.digest, lambda: keep(opened, catalog)), settings, progress)
@@ -86,8 +96,16 @@ def open_folder(recipe: Recipe, cache: str | Path, settings: FillSettings) -> tu
         settings = settings_on_ray(cache, settings)
     if settings.take_over is not None:
         _require_shared(open_cache(cache, spool=settings.spool).find(recipe))
+    if settings.ray is None and settings.device != "auto" and _is_new(recipe, cache, settings):
+        engine_device(find_engine(recipe.engine).info, settings.device)  # none here shall leave no empty cache behind
     opened = create_cache(cache, settings.store, spool=settings.spool)
     return opened, opened.add(recipe)
+
+
+def _is_new(recipe: Recipe, cache: str | Path, settings: FillSettings) -> bool:
+    if not is_cache(cache):
+        return True
+    return all(path.name != recipe.folder for path in open_cache(cache, spool=settings.spool).paths())
 
 
 def keep(cache: Cache, catalog: Catalog) -> None:
@@ -162,6 +180,7 @@ def _run(job: FillJob, folder: RecipeFolder, store: Store, report: FillReport, p
         meanwhile=counts.meanwhile,
         failed=failures_by_reason(counts.failures),
         failures=tuple(counts.failures),
+        notes=dict(counts.notes),
         seconds=time.perf_counter() - started,
         engine_seconds=service.calls.seconds,
         padding=service.calls.padded / max(1, service.calls.computed),
@@ -231,6 +250,7 @@ def _receipt(report: FillReport, job: FillJob) -> dict[str, Any]:
         "padding": round(report.padding, 4),
         "interrupted": report.interrupted,
         **({"waiting": report.waiting} if report.waiting else {}),
+        **({"notes": dict(sorted(report.notes.items()))} if report.notes else {}),
         "engine": job.recipe.engine,
         "mode": report.mode,
         "batch": job.settings.batch or find_engine(job.recipe.engine).info.batch,

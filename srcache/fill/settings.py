@@ -7,6 +7,7 @@ from pathlib import Path
 from srcache.cache.failures import FailedEntry
 from srcache.cache.manifest import default_kind, is_cache, open_cache
 from srcache.catalog.parts import Part
+from srcache.engine.interface import EngineInfo
 from srcache.engine.registry import find_engine
 from srcache.errors import CacheError, ConfigError, DeviceError, EngineError, RecipeError
 from srcache.images import LOSSLESS, parse_codec
@@ -43,8 +44,9 @@ class FillSettings:
         take_over: there too, the id of a writer that is gone, whose unfinished shard this run shall continue.
         spool: where the cache lies below a URL, a folder of this machine for what is not uploaded yet; None: the user's
             own.
-        batch: images per engine call; None takes the engine's advice, or less where a GPU's memory asks for it.
-        device: `cpu`, `cuda`, `cuda:1`, …, or `auto`.
+        batch: images per engine call, whatever their shape; None takes the engine's advice for each shape, or less
+            where a GPU's memory asks for it.
+        device: `cpu`, `cuda`, `cuda:1`, …, any other that the engine runs on, or `auto`.
         workers: threads that decode, and as many that encode.
         part: fill only this part of the images, for others fill the rest; None for all.
         compiled: ask the engine for `torch.compile`, which pays only in long runs.
@@ -81,6 +83,7 @@ class FillReport:
         interrupted: whether the run was stopped before its end.
         part: which part of the images all this is about; None for all.
         writers: ids of the processes that did it, where several did; `killed` more were killed, and started anew.
+        notes: of the images that this run decoded, how many took what to become RGB; see `srcache.images.NOTES`.
         waiting: entries that are on this machine only, though the cache lies below a URL: none unless other processes
             of this machine fill it too.
     """
@@ -104,6 +107,7 @@ class FillReport:
     writers: tuple[str, ...] = ()
     killed: int = 0
     waiting: int = 0
+    notes: dict[str, int] = field(default_factory=dict)
 
     @property
     def left(self) -> int:
@@ -166,11 +170,20 @@ def for_several(
     return replace(settings, store=settings.store or kind)
 
 
-def require_devices(devices: Sequence[str]) -> None:
+def engine_device(info: EngineInfo, device: str) -> str:
+    """The device that an engine runs on, where one was asked for, or `auto`.
+
+    Raises:
+        DeviceError: it is not here, or of a kind that the engine does not run on.
+    """
+    return resolve_device(device, info.devices, f"engine {info.name}")
+
+
+def require_devices(devices: Sequence[str], recipe: Recipe | None = None) -> None:
     """Refuse devices on which no process can work.
 
     Raises:
-        DeviceError: one is not here, or is not named.
+        DeviceError: one is not here, or is not named, or the recipe's engine does not run there.
     """
     if not devices:
         raise DeviceError("expected at least one device, such as cuda:0, but got none")
@@ -179,7 +192,10 @@ def require_devices(devices: Sequence[str]) -> None:
             f"expected names of devices, such as cuda:0,cuda:1, but got {','.join(devices)}; name each one"
         )
     for device in devices:
-        resolve_device(device)
+        if recipe is None:
+            resolve_device(device)
+        else:
+            engine_device(find_engine(recipe.engine).info, device)
 
 
 def _require_lossless(recipe: Recipe, codec: str) -> None:

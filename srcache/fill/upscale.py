@@ -1,5 +1,6 @@
 """Upscale a few image files into a folder, without a cache: the same pixels that `fill` would store."""
 
+import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,7 +12,9 @@ from srcache.cache.failures import FailedEntry
 from srcache.catalog.names import stem_of
 from srcache.catalog.rows import Catalog, Row
 from srcache.errors import CatalogError, listed
-from srcache.files import write_atomic
+from srcache.files import disk_errors, real_path
+from srcache.files.claims import was_stopped, working
+from srcache.files.regular import regular_status
 from srcache.fill.feeding import FillCounts, FillJob, load_engine, start_service, submit_all
 from srcache.fill.plan import make_plan
 from srcache.fill.settings import FillSettings, require_possible
@@ -45,27 +48,33 @@ def upscale(
 ) -> UpscaleReport:
     """Upscale image files into a folder, as `<stem>.png` (`.jpg`, `.webp` where the recipe's codec is lossy).
 
-    With several samples, files are `<stem>-000.png`, `<stem>-001.png`, …
+    With several samples, files are `<stem>-000.png`, `<stem>-001.png`, … What was stopped is completed by the same
+    call.
 
     Raises:
         CatalogError: two inputs would be written to one file; or a file is there already and `force` is not set.
         RecipeError: the recipe does not fit the engine, or asks for samples that would all be the same.
+        BusyError: another process does the same.
         DiskFullError: no room.
     """
     settings, out, started = settings or FillSettings(), Path(out), time.perf_counter()
     require_possible(recipe, settings)
     paths = [Path(image) for image in images]
     targets = [_targets(path, out, recipe, settings.samples) for path in paths]
-    _require_free(paths, targets, force)
     keys, failures = _keys(paths)
+    run = {"recipe": recipe.folder, "keys": keys, "files": [str(file) for files in targets for file in files]}
+    stopped = was_stopped(out, "upscale", run)
+    _require_free(paths, targets, force or stopped)
     rows = [Row(key, str(path), None, path) for path, key in zip(paths, keys, strict=True) if key]
     catalog = Catalog(rows=tuple(rows))
-    plan = make_plan(catalog, None, None, samples=settings.samples)
+    store = _FileStore(keys, targets, keep=stopped and not force)
+    plan = make_plan(catalog, None, store, samples=settings.samples)
     job = FillJob(catalog=catalog, recipe=recipe, plan=plan, settings=settings)
-    store, counts = _FileStore(keys, targets), FillCounts(None, len(plan.missing), progress)
-    with start_service(load_engine(recipe, settings), recipe, store, settings) as service:
-        submit_all(job, service, counts)
-    counts.check()
+    counts, engine = FillCounts(None, len(plan.missing), progress), load_engine(recipe, settings)
+    with working(out, "upscale", run, "upscaled into") as store.home:
+        with start_service(engine, recipe, store, settings) as service:
+            submit_all(job, service, counts)
+        counts.check()
     return UpscaleReport(
         out=out,
         recipe=recipe.folder,
@@ -82,24 +91,34 @@ class _FileStore:
     Args:
         keys: of each input its key, or None if it cannot be read.
         targets: of each input the files that its samples become.
+        keep: whether files that are there already are this run's own, so that they need not be made again.
 
     Attributes:
-        written: the files that were written.
+        written: the files that were written, now or before.
+        home: where files are made, before each gets its place.
     """
 
-    def __init__(self, keys: Sequence[ImageKey | None], targets: Sequence[Sequence[Path]]) -> None:
-        self.written: set[Path] = set()
+    def __init__(self, keys: Sequence[ImageKey | None], targets: Sequence[Sequence[Path]], keep: bool) -> None:
+        self.written, self.home = set[Path](), Path()
         self._targets: dict[str, list[Path]] = {}
         for key, files in zip(keys, targets, strict=True):
             for sample, file in enumerate(files if key else ()):
                 self._targets.setdefault(entry_name(ImageKey(str(key)), sample), []).append(file)
+        done = [files for files in self._targets.values() if keep and all(file.is_file() for file in files)]
+        self.written |= {file for files in done for file in files}
 
     def put_many(self, entries: Iterable[Entry]) -> int:
         entries = list(entries)
         for entry in entries:
             _, data = as_file(entry.payload)
             for file in self._targets[entry.name]:
-                write_atomic(file, data)
+                with disk_errors(file):
+                    part = self.home / entry.name
+                    with part.open("wb") as made:
+                        made.write(data)
+                        made.flush()
+                        os.fsync(made.fileno())
+                    os.replace(part, file)
                 self.written.add(file)
         return len(entries)
 
@@ -110,7 +129,7 @@ class _FileStore:
         return None
 
     def has(self, name: str) -> bool:
-        return False
+        return self.written.issuperset(self._targets[name])
 
     def names(self, prefix: str = "") -> Iterator[str]:
         return iter(())
@@ -145,8 +164,8 @@ def _require_free(paths: Sequence[Path], targets: Sequence[Sequence[Path]], forc
     twice = [file.name for file, count in Counter(files).items() if count > 1]
     if twice:
         raise CatalogError(f"several images would be written to {listed(twice)}; upscale them into different folders")
-    sources = {path.resolve() for path in paths}
-    own = [str(file) for file in files if file.resolve() in sources]
+    sources = {real_path(path) for path in paths}
+    own = [str(file) for file in files if real_path(file) in sources]
     if own:
         raise CatalogError(f"images would be written over themselves: {listed(own)}; choose another folder")
     there = [str(file) for file in files if file.exists()]
@@ -160,6 +179,7 @@ def _keys(paths: Sequence[Path]) -> tuple[list[ImageKey | None], list[FailedEntr
     failures = []
     for path in paths:
         try:
+            regular_status(path)
             keys.append(file_key(path))
         except OSError as error:
             keys.append(None)

@@ -1,5 +1,13 @@
 """Bytes ↔ arrays ↔ tensors: the only codec code. An image is RGB, uint8, of shape (height, width, 3)."""
 
+from srcache.images.apart import told_of as told_of
+from srcache.images.colors import AS_EVER as AS_EVER
+from srcache.images.colors import NOTES as NOTES
+from srcache.images.colors import PROFILES as PROFILES
+from srcache.images.colors import Colors as Colors
+from srcache.images.colors import background_name as background_name
+from srcache.images.colors import count_notes as count_notes
+from srcache.images.colors import refuse_in_memory as refuse_in_memory
 from srcache.images.decoders import Decoder as Decoder
 from srcache.images.decoders import decoders_in_use as decoders_in_use
 from srcache.images.decoding import decode as decode
@@ -15,8 +23,13 @@ from srcache.images.encoding import parse_codec as parse_codec
 from srcache.images.encoding import plain_suffix as plain_suffix
 from srcache.images.encoding import recode as recode
 from srcache.images.encoding import suffix_of as suffix_of
+from srcache.images.heic_files import can_read_heic as can_read_heic
+from srcache.images.heic_files import heic_advice as heic_advice
 from srcache.images.pillow import Decoded as Decoded
+from srcache.images.pillow import decode_pillow as decode_pillow
+from srcache.images.pillow import header_notes as header_notes
 from srcache.images.pillow import image_sides as image_sides
+from srcache.images.pillow import shown_sides as shown_sides
 from srcache.images.pillow import to_pixels as to_pixels
 from srcache.images.pixels import FILTERS as FILTERS
 from srcache.images.pixels import PIXEL_LIMIT as PIXEL_LIMIT
@@ -28,3 +41,4 @@ from srcache.images.pixels import require_pixels as require_pixels
 from srcache.images.pixels import resize as resize
 from srcache.images.pixels import to_batch as to_batch
 from srcache.images.ppm_files import is_ppm as is_ppm
+from srcache.images.room import one_image as one_image

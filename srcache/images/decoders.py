@@ -8,8 +8,11 @@ import os
 from dataclasses import dataclass
 from importlib.metadata import version
 
+from PIL import features
+
 from srcache.errors import ConfigError
 from srcache.images import jpeg_files, png_files
+from srcache.images.heic_files import can_read_heic, heic_advice
 
 _VARIABLE = "SRCACHE_DECODERS"
 _CHOICES = ("fast", "pillow")
@@ -19,7 +22,7 @@ _FAST = {"JPEG": ("simplejpeg", jpeg_files.difference), "PNG": ("imagecodecs", p
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decoder:
-    """The decoder of a kind of file, such as JPEG: its name and version; why it is not a faster one, None if it is."""
+    """The decoder of a kind of file, such as JPEG: its name and version; why it is not a better one, None if it is."""
 
     kind: str
     name: str
@@ -39,9 +42,20 @@ def obstacle(kind: str) -> str | None:
 
 
 def decoders_in_use() -> tuple[Decoder, ...]:
-    """The decoders of JPEG, PNG and QOI files on this machine."""
+    """The decoders of JPEG, PNG and QOI files on this machine, and of those kinds that not every machine can read."""
     qoi = Decoder(kind="QOI", name=f"qoi {version('qoi')}", reason=None)
-    return (*map(_decoder, _FAST), qoi)
+    return (*map(_decoder, _FAST), qoi, _avif(), _heic())
+
+
+def _avif() -> Decoder:
+    has = features.check("avif")
+    reason = None if has else f"pillow {version('pillow')} was built without AVIF; install a wheel that has it"
+    return Decoder(kind="AVIF", name=f"pillow {version('pillow')}" if has else "none", reason=reason)
+
+
+def _heic() -> Decoder:
+    name = f"pi-heif {version('pi-heif')}" if can_read_heic() else "none"
+    return Decoder(kind="HEIC", name=name, reason=None if can_read_heic() else heic_advice())
 
 
 def _decoder(kind: str) -> Decoder:

@@ -7,8 +7,9 @@ import qoi
 from PIL import Image
 
 from srcache.errors import ConfigError
+from srcache.images.colors import AS_EVER, Colors
 from srcache.images.decoding import decode
-from srcache.images.pillow import is_upright
+from srcache.images.pillow import is_upright, profile_of
 from srcache.images.pixels import Pixels
 from srcache.images.ppm_files import encode_ppm
 
@@ -71,17 +72,19 @@ def recode(payload: bytes, codec: str) -> bytes:
     return payload if suffix_of(payload) == f".{parse_codec(codec)[0]}" else encode(decode(payload), codec)
 
 
-def plain_suffix(data: bytes) -> str | None:
+def plain_suffix(data: bytes, colors: Colors = AS_EVER) -> str | None:
     """The suffix of a JPEG, PNG or WebP file that every program decodes to the pixels that `decode` gives; else None.
 
-    Others see an orientation, transparency and 16-bit grey differently.
+    Others see an orientation, transparency and 16-bit grey differently; and a profile, if `colors` follow it.
 
     Raises:
         ImageError: the file cannot be opened.
     """
     suffix = suffix_of(data)
     kind = {".jpg": "JPEG", ".png": "PNG", ".webp": "WEBP"}.get(suffix)
-    return suffix if kind is not None and is_upright(data, kind) else None
+    if kind is None or not is_upright(data, kind):
+        return None
+    return None if colors.profile != AS_EVER.profile and profile_of(data) else suffix
 
 
 def as_file(payload: bytes) -> tuple[str, bytes]:

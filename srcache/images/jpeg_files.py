@@ -16,8 +16,11 @@ import numpy as np
 from PIL import Image
 
 from srcache.errors import ImageError
-from srcache.images.pillow import decode_by_pillow, is_upright
+from srcache.images.apart import apart
+from srcache.images.colors import Reading, note_profile
+from srcache.images.pillow import decode_by_pillow, is_upright, profile_of
 from srcache.images.pixels import Pixels, pixel_limit
+from srcache.images.room import BY_OTHERS, kept, room
 
 _FRAMES = {0xC0, 0xC2}
 """Baseline and progressive; others (extended, lossless, arithmetic) are rare."""
@@ -29,6 +32,8 @@ _LONG_HEADER = 1024
 
 _TABLES = {0xC4, 0xDB, 0xDD}
 """Huffman and quantisation tables, restart interval."""
+
+_ICC, _ICC_MARK = 0xE2, b"ICC_PROFILE\0"
 
 _NOTES = range(0xE0, 0xF0)
 """Application segments: EXIF, XMP, profiles, Adobe's colour transform, the directory of an MPO."""
@@ -43,9 +48,11 @@ class Frame(NamedTuple):
     height: int
     width: int
     has_notes: bool
+    has_profile: bool = False
+    is_grey: bool = False
 
 
-def decode_jpeg(data: bytes | memoryview, out: Pixels | None = None) -> Pixels | None:
+def decode_jpeg(data: bytes | memoryview, out: Pixels | None = None, reading: Reading | None = None) -> Pixels | None:
     """The pixels of a plain JPEG, in `out` if that has their shape; None leaves the file to Pillow."""
     import simplejpeg
 
@@ -54,13 +61,17 @@ def decode_jpeg(data: bytes | memoryview, out: Pixels | None = None) -> Pixels |
         return None
     if frame.has_notes and not _is_usual(data):
         return None
-    fits = out is not None and out.shape == (frame.height, frame.width, 3)
-    pixels: Pixels = out if out is not None and fits else np.empty((frame.height, frame.width, 3), np.uint8)
-    try:
-        simplejpeg.decode_jpeg(data, "RGB", buffer=pixels, strict=True)
-    except _FAILED:
+    profile = profile_of(data) if frame.has_profile else None
+    if reading is not None and note_profile(profile, "L" if frame.is_grey else "RGB", reading):
         return None
-    return pixels
+    try:
+        with room(frame.height * frame.width, BY_OTHERS):
+            fits = out is not None and out.shape == (frame.height, frame.width, 3)
+            pixels: Pixels = out if out is not None and fits else np.empty((frame.height, frame.width, 3), np.uint8)
+            simplejpeg.decode_jpeg(data, "RGB", buffer=pixels, strict=True)
+    except Exception:  # whatever it raises over bytes that it does not like; Pillow says what is wrong with them
+        return None
+    return pixels if fits else kept(pixels)
 
 
 def plain_frame(data: bytes | memoryview) -> Frame | None:
@@ -82,18 +93,20 @@ def _known_frame(header: bytes) -> Frame | None:
 
 def _walked_frame(data: bytes | memoryview) -> Frame | None:
     sides: tuple[int, int] | None = None
-    place, has_notes = 2, False
+    place, has_notes, has_profile, is_grey = 2, False, False, False
     while place + 4 <= len(data):
         mark, marker, length = data[place], data[place + 1], data[place + 2] << 8 | data[place + 3]
         body = bytes(data[place + 4 : min(place + 2 + length, place + 24)])
         if mark != 0xFF or length < 2:
             return None
         if marker == _START_OF_SCAN:
-            return Frame(*sides, has_notes) if sides else None
+            return Frame(*sides, has_notes, has_profile, is_grey) if sides else None
         if marker in _FRAMES:
             if sides or (sides := _sides(length, body)) is None:
                 return None
+            is_grey = body[5] == 1
         elif marker in _NOTES:
+            has_profile |= marker == _ICC and body.startswith(_ICC_MARK)
             has_notes |= not (marker == _JFIF and length == 16 and body.startswith(b"JFIF\0"))
         elif marker not in _TABLES and marker != _COMMENT:
             return None
@@ -129,9 +142,10 @@ def _sides(length: int, body: bytes) -> tuple[int, int] | None:
 
 
 def _is_usual(data: bytes | memoryview) -> bool:
-    """Whether Pillow, by the header, sees one image that stands upright."""
+    """Whether Pillow, by the header, sees one image that stands upright, and nothing to warn of."""
     try:
-        return is_upright(data, "JPEG")
+        with apart(counted=False) as warned:
+            return is_upright(data, "JPEG") and not warned
     except ImageError:
         return False
 

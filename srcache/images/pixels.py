@@ -76,7 +76,7 @@ def to_batch(images: Sequence[Pixels]) -> "Tensor":
 def from_tensor(image: "Tensor") -> Pixels:
     """A float tensor (3, H, W) in [0, 1] on any device → pixels, rounded to the nearest of 256 levels."""
     levels = image.detach().float().clamp(0, 1).mul_(255).round_()
-    if levels.is_cuda:
+    if levels.device.type != "cpu":
         levels = levels.byte().cpu()
     planes = levels.numpy()
     array: Pixels = np.empty((*planes.shape[1:], 3), np.uint8)

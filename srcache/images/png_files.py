@@ -17,6 +17,7 @@ from PIL import Image
 
 from srcache.images.pillow import decode_by_pillow
 from srcache.images.pixels import Pixels, pixel_limit
+from srcache.images.room import BY_OTHERS, kept, room
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PLAIN = bytes([8, 2, 0, 0, 0])
@@ -42,13 +43,15 @@ def decode_png(data: bytes | memoryview, out: Pixels | None = None) -> Pixels | 
     sides = plain_sides(data)
     if sides is None or sides[0] * sides[1] > pixel_limit():
         return None
-    pixels: Pixels = out if out is not None and out.shape == (*sides, 3) else np.empty((*sides, 3), np.uint8)
     source: Any = data  # imagecodecs' annotations leave out views, which it takes
     try:
-        imagecodecs.png_decode(source, out=pixels)
-    except _FAILED:
+        with room(sides[0] * sides[1], BY_OTHERS):
+            fits = out is not None and out.shape == (*sides, 3)
+            pixels: Pixels = out if out is not None and fits else np.empty((*sides, 3), np.uint8)
+            imagecodecs.png_decode(source, out=pixels)
+    except Exception:  # whatever it raises over bytes that it does not like; Pillow says what is wrong with them
         return None
-    return pixels
+    return pixels if fits else kept(pixels)
 
 
 def plain_sides(data: bytes | memoryview) -> tuple[int, int] | None:

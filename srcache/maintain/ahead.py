@@ -1,11 +1,12 @@
 """Work in threads whose results come in order, of which only a few are made ahead: images are large."""
 
 import itertools
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
+
+from srcache.machine import cores
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -29,7 +30,7 @@ def work_ahead(
         threads: how many; None for as many as this process has cores.
         stop: called first when it ends early, to cut short what is being done.
     """
-    threads = threads or min(_MOST_THREADS, len(os.sched_getaffinity(0)))
+    threads = threads or min(_MOST_THREADS, cores())
     waiting, left = deque[Future[_Result]](), iter(items)
     pool, is_done = ThreadPoolExecutor(threads, thread_name_prefix="srcache-ahead"), False
     try:

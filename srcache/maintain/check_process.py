@@ -9,7 +9,6 @@ what kind of line it is, and its values.
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -25,13 +24,13 @@ from typing import IO, Any
 
 from srcache.cache.manifest import Cache, RecipeFolder, open_cache
 from srcache.cache.receipts import readable_catalogs, wanted_names
-from srcache.errors import CacheError, ChecksumError, DamagedError, ImageError, MachineError
+from srcache.errors import CacheError, ChecksumError, DamagedError, ImageError, MachineError, SrcacheError
 from srcache.images import decode
 from srcache.keys import image_key, split_name
 from srcache.progress import Progress
-from srcache.stores import Store
+from srcache.stores import Store, StoreOptions
 
-_CRASHES = {signal.SIGBUS, signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGILL}
+_CRASHES = {getattr(signal, name, None) for name in ("SIGBUS", "SIGSEGV", "SIGABRT", "SIGFPE", "SIGILL")}
 _PIECE = 64
 _PAUSE = 0.1
 _CHECK, _STAMP = "check", "stamp"
@@ -110,7 +109,7 @@ def _scanned(folder: RecipeFolder, work: str, progress: Progress | None) -> Scan
 def _started(folder: RecipeFolder, work: str, errors: IO[bytes]) -> "subprocess.Popen[str]":
     """This file as a program, with our own search path and without what may lie in the current folder."""
     paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
-    command = [sys.executable, "-P", "-m", __name__, work, str(folder.path.parent.resolve()), folder.path.name]
+    command = [sys.executable, "-P", "-m", __name__, work, os.path.realpath(folder.path.parent), folder.path.name]
     environment = {**os.environ, "PYTHONPATH": paths}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=environment, text=True)
 
@@ -127,7 +126,8 @@ def _listen(child: "subprocess.Popen[str]", scan: Scan, source: str, progress: P
             if progress is not None:
                 progress(scan.entries, max(total, scan.entries))
         elif kind == "found":
-            scan.findings.append(Finding(source, *values))
+            if (finding := Finding(source, *values)) not in scan.findings[-1:]:  # also told by what is read next
+                scan.findings.append(finding)
         elif kind == "machine":
             raise MachineError(values[0])
         elif kind == "end":
@@ -136,7 +136,7 @@ def _listen(child: "subprocess.Popen[str]", scan: Scan, source: str, progress: P
     return False
 
 
-def damage_findings(cache: Cache, damaged: Mapping[Path, DamagedError]) -> list[Finding]:
+def damage_findings(cache: Cache, damaged: Mapping[Path, SrcacheError]) -> list[Finding]:
     """Files that cannot be read, as findings."""
     return [Finding(str(path.relative_to(cache.path)), "", "damaged", str(error)) for path, error in damaged.items()]
 
@@ -173,34 +173,59 @@ def problems_of(name: str, record: Any, payload: bytes) -> Iterator[tuple[str, s
 
 def main() -> None:
     """The program: `python -m srcache.maintain.check_process WORK CACHE FOLDER`."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with suppress(ImportError):  # a system that leaves no such files has no such module
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     work, cache = sys.argv[1], open_cache(sys.argv[2])
-    folder = cache.folder(cache.path / sys.argv[3])
-    absent, repeated, stamped, begun = 0, 0, 0, True
-    try:
-        with closing(folder.store()) as store:
-            _say("total", len(store))
+    folder, ended = cache.folder(cache.path / sys.argv[3]), _Ended()
+    with _told():
+        try:
             if work == _CHECK:
-                _check_entries(store)
-                absent = _absent(cache, folder, store)
-        if work == _CHECK:
-            repeated = _check_files(folder)
-        else:
-            stamped = _stamp_entries(folder)
-    except DamagedError as error:
-        _say("found", "", "damaged", str(error))
+                _check_all(cache, folder, ended)
+            else:
+                ended.stamped = _stamp_entries(folder)
+        except CacheError:
+            ended.absent, ended.begun = len(set(wanted_names(folder.path, readable_catalogs(cache)[0]))), False
+    _say("end", ended.absent, ended.repeated, ended.stamped, ended.begun)
+
+
+@dataclass(slots=True)
+class _Ended:
+    """What the last line says; see `Scan`."""
+
+    absent: int = 0
+    repeated: int = 0
+    stamped: int = 0
+    begun: bool = True
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Around reading: say what came of it. Whatever damaged bytes make of it, however odd, is a finding, no failure."""
+    try:
+        yield
+    except CacheError:
+        raise
     except MachineError as error:
         _say("machine", str(error))
-    except CacheError:
-        absent, begun = len(set(wanted_names(folder.path, readable_catalogs(cache)[0]))), False
-    _say("end", absent, repeated, stamped, begun)
+    except DamagedError as error:
+        _say("found", "", "damaged", str(error))
+    except Exception as error:
+        _say("found", "", "damaged", f"reading it fails in an unforeseen way ({error!r})")
 
 
-def _check_files(folder: RecipeFolder) -> int:
-    """Say what is wrong with a store's files; returns how many names stand in it more than once."""
-    for problem in folder.store_kind.check(folder.store_path):
-        _say("found", *problem)
-    return folder.store_kind.repeated(folder.store_path)
+def _check_all(cache: Cache, folder: RecipeFolder, ended: _Ended) -> None:
+    """Check a store's files, then its entries; what is wrong with the files need not keep entries from being read."""
+    with _told():
+        for problem in folder.store_kind.check(folder.store_path):
+            _say("found", *problem)
+        ended.repeated = folder.store_kind.repeated(folder.store_path)
+    options = StoreOptions(fingerprint=folder.recipe.fingerprint)
+    with closing(folder.store_kind.open(folder.store_path, options)) as store:
+        _say("total", len(store))
+        _check_entries(store)
+        ended.absent = _absent(cache, folder, store)
 
 
 def _stamp_entries(folder: RecipeFolder) -> int:
@@ -246,6 +271,10 @@ def _checked(store: Store, name: str) -> tuple[int, list[tuple[str, str]]]:
         return 0, [("checksum", str(error))]
     except DamagedError as error:
         return 0, [("unreadable", f"the entry cannot be read: {error}")]
+    except MachineError:
+        raise
+    except Exception as error:
+        return 0, [("unreadable", f"the entry cannot be read: {error!r}")]
     if payload is None:
         return 0, [("no_payload", "there is a record, but no image")]
     return len(payload), list(problems_of(name, record, payload))

@@ -5,7 +5,6 @@ process. Nothing is written to it, not even an index. Names come sorted, and wha
 doing it again, after a crash at any moment, gives the same store.
 """
 
-import fcntl
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import numpy as np
 from srcache.cache.failures import FailedEntry
 from srcache.cache.manifest import RecipeFolder
 from srcache.errors import BusyError, DamagedError, ImageError, MachineError
+from srcache.files.file_locks import take
 from srcache.images import decode, recode
 from srcache.maintain.ahead import work_ahead
 from srcache.maintain.check_process import mismatch
@@ -86,6 +86,8 @@ def _prepared(work: _Work, name: str) -> Entry | FailedEntry | None:
     entry = work.salvage.entry(name)
     if entry is None:
         return _failed(work, name, "damaged", f"no complete copy of it is left in {work.source.path.parent}")
+    if (noted := work.salvage.recipe(name)) not in (None, work.source.recipe.fingerprint):
+        return _failed(work, name, "other_recipe", f"it was made by recipe {noted}, in whose folder it does not lie")
     wrong = mismatch(name, entry.record, entry.payload)
     if wrong is not None:
         return _failed(work, name, *wrong)
@@ -148,7 +150,7 @@ def _at_rest(source: RecipeFolder) -> Iterator[None]:
         return
     with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            take(file.fileno(), shared=True)
         except BlockingIOError as error:
             holders = ", ".join(file.read().decode(errors="replace").split()) or "?"
             raise BusyError(f"{source.path} is being filled by process {holders}; wait for it, or stop it") from error

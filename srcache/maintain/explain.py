@@ -101,8 +101,10 @@ def explain(
     cache = open_cache(path)
     asked = recipe if isinstance(recipe, Recipe) else find_recipe(cache, recipe, changes or {})
     key, pixel_keys, problem = _keys(Path(image))
-    folders = cache.folders()
+    folders = cache.readable()
     mine = next((folder for folder in folders if folder.recipe.fingerprint == asked.fingerprint), None)
+    if mine is None and (damaged := [path for path in cache.paths() if path.name.endswith(f"-{asked.fingerprint}")]):
+        cache.folder(damaged[0])  # which says what is wrong with it
     store = store_of(mine) if mine else None
     catalogs = readable_catalogs(cache)[0]
     rest = sorted((folder for folder in folders if folder is not mine), key=lambda one: one.recipe.name != asked.name)
@@ -129,7 +131,7 @@ def find_recipe(cache: Cache, name: str, changes: Mapping[str, Any]) -> Recipe:
     Raises:
         RecipeError, WeightsError: there is none; the message is that of `load_recipe`.
     """
-    folders = cache.folders()
+    folders = cache.readable()
     exact = [folder for folder in folders if name in (folder.path.name, folder.recipe.fingerprint)]
     if exact and not changes:
         return exact[0].recipe

@@ -3,27 +3,30 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from srcache.cache.manifest import Cache, RecipeFolder, is_cache, open_cache
-from srcache.cache.receipts import KeptCatalog, asked_for, readable_catalogs, store_of
-from srcache.catalog.names import stem_of
-from srcache.errors import CacheError, DamagedError, listed
-from srcache.files import disk_errors, write_atomic
+from srcache.cache.receipts import KeptCatalog, asked_for, readable_catalogs, readable_receipts, store_of
+from srcache.catalog.names import stems_apart
+from srcache.errors import CacheError, listed
+from srcache.files import atomic_path, disk_errors, make_folder, real_path, remove_parts
+from srcache.files.claims import was_stopped, working
 from srcache.files.urls import is_url
 from srcache.images import as_file
-from srcache.keys import entry_name, image_key, split_name
+from srcache.keys import entry_name, split_name
 from srcache.maintain.ahead import work_ahead
 from srcache.maintain.merge import MergeReport, merge
 from srcache.progress import Progress, throttled
 from srcache.recipe.recipe import suffix_for
-from srcache.stores import Store
+from srcache.stores import Record, Store, whole
 
 RECORDS = "records.jsonl"
 _LONGEST = 255
+_EXPORT = "export"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +38,10 @@ class ExportReport:
     files: int
     bytes: int
     absent: tuple[str, ...] = ()
+
+
+_Read = Callable[[str], tuple[bytes, Record]]
+"""Reads an entry by its name."""
 
 
 class _Target(NamedTuple):
@@ -55,9 +62,9 @@ def export(
 ) -> ExportReport:
     """Write a recipe's images into an empty or new folder, with their records beside them in `records.jsonl`.
 
-    What was stored without loss becomes PNG, pixel for pixel; JPEG and WebP are copied byte for byte. A file is called
-    `{key}-{sample}.png`, or (`names`) as its source image in the catalog that the recipe was last built from, with
-    `-{sample}` behind it if there are several samples.
+    An export that was stopped is completed by the same call. What was stored without loss becomes PNG, pixel for pixel;
+    JPEG and WebP are copied byte for byte. A file is called `{key}-{sample}.png`, or (`names`) as its source image in
+    the catalog that the recipe was last built from, with `-{sample}` behind it if there are several samples.
 
     Args:
         path: the cache.
@@ -69,7 +76,8 @@ def export(
 
     Raises:
         CacheError: no such cache or recipe; the destination is not empty; two files would have one name.
-        DamagedError: an image is not what was written.
+        BusyError: another process exports the same into it.
+        ChecksumError: an image is not what was written.
         DiskFullError: no room.
     """
     if is_url(destination):
@@ -78,11 +86,17 @@ def export(
     folder, store = filled_recipe(cache, recipe)
     targets = [_Target(name, name) for name in store.names()]
     absent: list[str] = []
+    run = {"recipe": folder.path.name, "names": names}
     if names:
-        targets, absent = _named(chosen_catalog(cache, folder, catalog), store)
+        chosen = chosen_catalog(cache, folder, catalog)
+        targets, absent = _named(chosen, store)
         _require_apart(targets, suffix_for(folder.recipe))
-    require_empty(destination, cache)
-    written = _write_all(targets, store, destination, progress)
+        run["catalog"] = chosen.digest
+    if not was_stopped(destination, _EXPORT, run):
+        require_empty(destination, cache)
+    with working(destination, _EXPORT, run, "exported into"):
+        remove_parts(destination)
+        written = _write_all(targets, partial(whole, store, where=folder.place), destination, progress)
     return ExportReport(
         path=destination,
         recipe=folder.path.name,
@@ -114,14 +128,25 @@ def export_cache(
     cache = open_cache(path)
     folder, store = filled_recipe(cache, recipe)
     store.close()
-    if is_cache(destination):
+    stopped = is_cache(destination) and _is_unfinished(open_cache(destination), folder)
+    if is_cache(destination) and not stopped:
         raise CacheError(
-            f"{destination} is a cache; choose a new or an empty folder, or add to it (and go on with an export that "
-            f"was stopped) by: srcache merge {path} --into {destination} --recipe {folder.path.name}"
+            f"{destination} is a cache; choose a new or an empty folder, or add to it by: srcache merge {path} --into "
+            f"{destination} --recipe {folder.path.name}"
         )
-    if not is_url(destination):
+    if not stopped and not is_url(destination):
         require_empty(Path(destination), cache)
     return merge([path], destination, folder.path.name, store=kind, shard_bytes=shard_bytes, progress=progress)
+
+
+def _is_unfinished(target: Cache, folder: RecipeFolder) -> bool:
+    """Whether a cache is what an export of a recipe left that was stopped: its receipts are copied after its images."""
+    homes = target.paths()
+    receipts = readable_receipts(folder.path)[0]
+    copied = {path.name for home in homes for path in (home / "receipts").glob("*.json")}
+    return all(home.name == folder.path.name for home in homes) and not (
+        homes and receipts and copied.issuperset(receipts)
+    )
 
 
 def filled_recipe(cache: Cache, recipe: str | None) -> tuple[RecipeFolder, Store]:
@@ -160,10 +185,11 @@ def chosen_catalog(cache: Cache, folder: RecipeFolder, digest: str | None = None
 def _named(catalog: KeptCatalog, store: Store) -> tuple[list[_Target], list[str]]:
     """The files of a catalog's rows, and the names of rows of which nothing is stored."""
     stored = {key: [split_name(name)[1] for name in store.names(f"{key}-")] for key in catalog.keys}
+    stems = stems_apart([row.name for row in catalog.rows])
     several = any(samples not in ([], [0]) for samples in stored.values())
     targets = [
-        _Target(f"{stem_of(row.name)}-{sample:03d}" if several else stem_of(row.name), entry_name(row.key, sample))
-        for row in catalog.rows
+        _Target(f"{stem}-{sample:03d}" if several else stem, entry_name(row.key, sample))
+        for stem, row in zip(stems, catalog.rows, strict=True)
         for sample in stored[row.key]
     ]
     return targets, [row.name for row in catalog.rows if not stored[row.key]]
@@ -196,18 +222,18 @@ def _require_apart(targets: Sequence[_Target], suffix: str) -> None:
 
 def require_empty(destination: Path, cache: Cache) -> None:
     """Refuse to write into a folder that holds something, or into the cache itself."""
-    if destination.resolve().is_relative_to(cache.path.resolve()):
+    if real_path(destination).is_relative_to(real_path(cache.path)):
         raise CacheError(f"{destination} lies in the cache; export to another place")
     if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
         raise CacheError(f"{destination} exists and is not empty; choose a new or an empty folder")
 
 
-def _write_all(targets: Sequence[_Target], store: Store, destination: Path, progress: Progress | None) -> int:
+def _write_all(targets: Sequence[_Target], read: _Read, destination: Path, progress: Progress | None) -> int:
     """Write every file, and a line about each; returns the images' bytes."""
     size, show, records = 0, throttled(progress), destination / RECORDS
+    make_folder(destination)
     with disk_errors(records):
-        destination.mkdir(parents=True, exist_ok=True)
-        written = work_ahead(lambda target: _write(target, store, destination), targets)
+        written = work_ahead(lambda target: _write(target, read, destination), targets)
         with records.open("w", encoding="utf-8") as lines:
             for done, (bytes_of_one, line) in enumerate(written, start=1):
                 size += bytes_of_one
@@ -216,13 +242,12 @@ def _write_all(targets: Sequence[_Target], store: Store, destination: Path, prog
     return size
 
 
-def _write(target: _Target, store: Store, destination: Path) -> tuple[int, str]:
+def _write(target: _Target, read: _Read, destination: Path) -> tuple[int, str]:
     """Write one file; returns its size, and what to note about it."""
-    payload, record = store.get(target.entry) or b"", store.record(target.entry) or {}
-    if image_key(payload) != record.get("checksum"):
-        raise DamagedError(f"{target.entry} is not what was written; `srcache repair` drops it, `build` makes it anew")
+    payload, record = read(target.entry)
     suffix, data = as_file(payload)
-    write_atomic(destination / f"{target.stem}{suffix}", data, sync=False)
+    with atomic_path(destination / f"{target.stem}{suffix}") as part:
+        part.write_bytes(data)
     key, sample = split_name(target.entry)
     line = {"file": f"{target.stem}{suffix}", "key": key, "sample": sample, "record": record}
     return len(data), json.dumps(line, ensure_ascii=False)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from srcache.cache.failures import failures_by_reason
+from srcache.cache.failures import failures_by_reason, readable_journals
 from srcache.cache.manifest import Cache, RecipeFolder, open_cache
 from srcache.cache.receipts import (
     KeptCatalog,
@@ -16,7 +16,7 @@ from srcache.cache.receipts import (
     store_of,
 )
 from srcache.catalog.parts import parts_of
-from srcache.errors import DamagedError
+from srcache.errors import DamagedError, MachineError, SrcacheError
 from srcache.images import suffix_of
 from srcache.keys import ImageKey
 from srcache.maintain.check_process import Finding, damage_findings
@@ -91,13 +91,13 @@ def info(path: str | Path) -> CacheInfo:
         CacheError: the folder is no cache.
     """
     cache = open_cache(path)
-    catalogs, damaged = readable_catalogs(cache)
-    recipes = []
+    catalogs, unread = readable_catalogs(cache)
+    recipes, damaged = [], dict[Path, SrcacheError](unread)
     for home in cache.paths():
-        damaged |= readable_receipts(home)[1]
+        damaged |= readable_receipts(home)[1] | readable_journals(home)
         try:
             recipes.append(_recipe_info(cache, cache.folder(home), catalogs))
-        except DamagedError as error:
+        except (DamagedError, MachineError) as error:
             damaged[home] = error
     return CacheInfo(
         path=cache.place,
@@ -171,10 +171,11 @@ def _coverages(
 
 
 def _run(name: str, receipt: Mapping[str, Any]) -> BuildRun:
-    """A receipt's name starts with the time at which it was written."""
+    """Receipts of earlier versions say in their name alone when they were written."""
     day, clock = name[:8], name[9:15]
+    named = f"{day[:4]}-{day[4:6]}-{day[6:]}T{clock[:2]}:{clock[2:4]}:{clock[4:]}Z"
     return BuildRun(
-        ended=f"{day[:4]}-{day[4:6]}-{day[6:]}T{clock[:2]}:{clock[2:4]}:{clock[4:]}Z",
+        ended=str(receipt.get("ended", named)),
         added=receipt["added"],
         failed=sum(receipt["failed"].values()),
         seconds=receipt["seconds"],

@@ -14,7 +14,7 @@ from srcache.cache.failures import FailedEntry, failures_by_reason
 from srcache.cache.manifest import Cache, RecipeFolder, create_cache, is_cache, open_cache
 from srcache.cache.receipts import readable_catalogs, wanted_names
 from srcache.errors import CacheError, DamagedError, Mistakes
-from srcache.files import lock
+from srcache.files import lock, real_path
 from srcache.files.urls import checked_url, is_url
 from srcache.maintain.copy_entries import Copied, copy_entries
 from srcache.maintain.copy_notes import copy_catalogs, copy_notes, copy_safety
@@ -153,7 +153,7 @@ def _opened(sources: Sequence[str | Path], into: str | Path) -> list[Cache]:
 
 def _real(place: str | Path) -> str:
     """One name for each place."""
-    return checked_url(str(place)) if is_url(place) else str(Path(place).resolve())
+    return checked_url(str(place)) if is_url(place) else str(real_path(Path(place)))
 
 
 def _groups(caches: Sequence[Cache], recipe: str | None) -> tuple[list[list[RecipeFolder]], list[FailedEntry]]:

@@ -8,9 +8,11 @@ from uuid import uuid4
 
 from srcache.cache.manifest import Cache, open_cache
 from srcache.cache.receipts import KeptCatalog, asked_for, readable_catalogs, store_of
+from srcache.errors import DamagedError
 from srcache.files import disk_errors, lock
+from srcache.files.folders import paths_in
 from srcache.keys import entry_name
-from srcache.stores import Store
+from srcache.stores import Store, store_kind
 
 _LEAVING = ".pruned-"
 
@@ -31,12 +33,13 @@ def prune(path: str | Path, recipes: Sequence[str] = (), *, catalogs: bool = Fal
     Args:
         path: the cache.
         recipes: names, fingerprints or folders' names; a recipe that cannot be read goes by these too.
-        catalogs: remove catalogs of which no remaining recipe has a run or an image.
+        catalogs: remove catalogs of which no remaining recipe has a run or an image; none of them while a remaining
+            recipe is damaged.
         yes: really do it.
 
     Raises:
         CacheError: the folder is no cache, or holds no such recipe.
-        BusyError: a recipe is being filled.
+        BusyError: a recipe is being filled, or a training adds images to it.
     """
     cache = open_cache(path)
     homes = sorted({cache.path_of(name) for name in recipes})
@@ -48,7 +51,7 @@ def prune(path: str | Path, recipes: Sequence[str] = (), *, catalogs: bool = Fal
             _remove(cache, home)
         for file in needless:
             _remove_file(cache, file)
-        for left in cache.path.glob(f"{_LEAVING}*"):
+        for left in paths_in(cache.path, f"{_LEAVING}*"):
             shutil.rmtree(left, ignore_errors=True)
     return PruneReport(
         path=cache.place, removed=tuple(str(one.relative_to(cache.path)) for one in gone), bytes=size, done=yes
@@ -56,10 +59,13 @@ def prune(path: str | Path, recipes: Sequence[str] = (), *, catalogs: bool = Fal
 
 
 def _needless(cache: Cache, leaving: Sequence[Path]) -> list[Path]:
-    """Catalogs of which no recipe that stays has a run or an image."""
-    staying = [cache.folder(home) for home in cache.paths() if home not in leaving]
+    """Catalogs of which no recipe that stays has a run or an image; none where one of those cannot be read."""
+    try:
+        staying = [cache.folder(home) for home in cache.paths() if home not in leaving]
+        stores = [store for folder in staying if (store := store_of(folder)) is not None]
+    except DamagedError:
+        return []
     asked = {digest for folder in staying for digest in asked_for(folder.path)}
-    stores = [store for folder in staying if (store := store_of(folder)) is not None]
     return [
         cache.catalogs()[catalog.digest]
         for catalog in readable_catalogs(cache)[0]
@@ -82,7 +88,8 @@ def _remove_file(cache: Cache, file: Path) -> None:
 
 def _remove(cache: Cache, home: Path) -> None:
     """Take a folder out of sight at once, then delete it; what a crash leaves of it, the next `prune` deletes."""
-    with lock(home), disk_errors(home):
+    kind = store_kind(cache.kind)
+    with lock(home), kind.alone(home / f"data.{kind.name}"), disk_errors(home):
         if cache.mirror is not None:
             cache.mirror.delete(home.name)
             return

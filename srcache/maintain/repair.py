@@ -1,8 +1,8 @@
 """Mend a damaged cache: keep every image that is intact, keep the damaged file too, and let `build` make the rest.
 
 The intact images are copied into a new store, which takes the place of the old one in one step; whenever the
-power fails, one of the two is there. Catalogs and receipts that cannot be read are set aside, not deleted. Shards that
-writers left unfinished are completed.
+power fails, one of the two is there. Catalogs, receipts and lines of journals that cannot be read are set aside, not
+deleted. Shards that writers left unfinished are completed.
 """
 
 import shutil
@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+from srcache.cache.failures import readable_journals, readable_lines
 from srcache.cache.manifest import Cache, RecipeFolder, open_cache
 from srcache.cache.receipts import readable_catalogs, readable_receipts, wanted_names
-from srcache.errors import CacheError, DamagedError
-from srcache.files import disk_errors, lock
-from srcache.maintain.check_process import Finding, check, problems_of, stamp
+from srcache.errors import CacheError, DamagedError, MachineError
+from srcache.files import disk_errors, lock, write_atomic
+from srcache.maintain.check_process import Finding, Scan, check, problems_of, stamp
 from srcache.progress import Progress
 from srcache.stores import Entry, StoreOptions, open_store
 
@@ -66,7 +67,7 @@ def repair(path: str | Path, recipe: str | None = None, progress: Progress | Non
 
     Raises:
         CacheError: the folder is no cache, or holds no such recipe.
-        BusyError: a recipe is being filled.
+        BusyError: a recipe is being filled, or a training adds images to it.
         DiskFullError: no room for the copy; nothing was changed.
     """
     cache = _on_disk(path)
@@ -75,6 +76,7 @@ def repair(path: str | Path, recipe: str | None = None, progress: Progress | Non
     for home in cache.paths() if recipe is None else [cache.path_of(recipe)]:
         with lock(home):
             aside += _set_aside(readable_receipts(home)[1])
+            aside += [_without_damaged_lines(journal) for journal in readable_journals(home)]
             try:
                 mended.append(_mended(cache, cache.folder(home), progress))
             except DamagedError as error:
@@ -133,18 +135,19 @@ def _on_disk(path: str | Path) -> Cache:
 def _mended(cache: Cache, folder: RecipeFolder, progress: Progress | None) -> MendedRecipe:
     new = folder.store_path.with_suffix(f".{folder.kind}.new")
     shutil.rmtree(new, ignore_errors=True)
-    scan, damaged = check(folder, progress), False
+    scan, damaged = _checked(folder, progress), False
     if scan.findings and folder.store_kind.reindex(folder.store_path):
-        scan, damaged = check(folder, progress), True
+        scan, damaged = _checked(folder, progress), True
     if not scan.findings:
         completed = folder.store_kind.finish(folder.store_path, _options(folder)) if scan.begun else 0
         return MendedRecipe(
             folder=folder.path.name, damaged=damaged, kept=scan.entries, absent=scan.absent, completed=completed
         )
     try:
-        kept, lost = _copy(folder, new, progress)
-        absent = _absent(cache, folder, new)
-        old = folder.store_kind.replace(folder.store_path, new)
+        with folder.store_kind.alone(folder.store_path):
+            kept, lost = _copy(folder, new, progress)
+            absent = _absent(cache, folder, new)
+            old = folder.store_kind.replace(folder.store_path, new)
     finally:
         shutil.rmtree(new, ignore_errors=True)
     return MendedRecipe(
@@ -157,22 +160,36 @@ def _mended(cache: Cache, folder: RecipeFolder, progress: Progress | None) -> Me
     )
 
 
+def _checked(folder: RecipeFolder, progress: Progress | None) -> Scan:
+    """What a check found; one that cannot be done is a finding, for what is readable is copied without it."""
+    try:
+        return check(folder, progress)
+    except MachineError as error:
+        return Scan(findings=[Finding(folder.path.name, "", "unchecked", str(error))])
+
+
 def _options(folder: RecipeFolder) -> StoreOptions:
     return StoreOptions(writable=True, fingerprint=folder.recipe.fingerprint)
 
 
 def _copy(folder: RecipeFolder, new: Path, progress: Progress | None) -> tuple[int, list[str]]:
-    """Copy what is intact into a new store; returns how many entries, and the names of those that are not."""
-    store, kept, lost = folder.store_kind.open(new, _options(folder)), 0, list[str]()
+    """Copy what is intact into a new store; returns how many entries, and the names of those that are not.
+
+    Raises:
+        DamagedError: there are only another recipe's.
+    """
+    store, kept, others, lost = folder.store_kind.open(new, _options(folder)), 0, 0, list[str]()
     with disk_errors(folder.store_path), folder.store_kind.salvage(folder.store_path) as salvage:
         names = salvage.names()
         batch, size = list[Entry](), 0
         for done, name in enumerate(names):
             if progress is not None:
                 progress(done, len(names))
-            entry = salvage.entry(name)
-            if entry is None or any(problems_of(name, entry.record, entry.payload)):
+            entry, noted = salvage.entry(name), salvage.recipe(name)
+            is_other = noted not in (None, folder.recipe.fingerprint)
+            if entry is None or is_other or any(problems_of(name, entry.record, entry.payload)):
                 lost.append(name)
+                others += is_other
                 continue
             batch.append(entry)
             size += len(entry.payload)
@@ -181,6 +198,11 @@ def _copy(folder: RecipeFolder, new: Path, progress: Progress | None) -> tuple[i
                 batch, size = [], 0
         kept += store.put_many(batch)
     store.close()
+    if others and not kept:
+        raise DamagedError(
+            f"{folder.store_path} holds images by another recipe; put it back where it belongs, or remove it and run "
+            "`srcache build`"
+        )
     return kept, lost
 
 
@@ -193,10 +215,23 @@ def _absent(cache: Cache, folder: RecipeFolder, new: Path) -> int:
     return absent
 
 
+def _without_damaged_lines(journal: Path) -> Path:
+    """Leave the lines in a journal that can be read; returns where a copy of the whole is kept."""
+    aside = _aside(journal)
+    with disk_errors(journal):
+        shutil.copyfile(journal, aside)
+        write_atomic(journal, readable_lines(journal))
+    return aside
+
+
 def _set_aside(damaged: Mapping[Path, DamagedError]) -> list[Path]:
     """Give files that cannot be read another name, so that they are not read again."""
     found = []
     for path in damaged:
         with disk_errors(path):
-            found.append(path.rename(path.with_name(f"{path.name}.damaged-{uuid4().hex[:4]}")))
+            found.append(path.rename(_aside(path)))
     return found
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.damaged-{uuid4().hex[:4]}")

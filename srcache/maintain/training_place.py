@@ -14,7 +14,8 @@ from typing import IO, Protocol
 
 from srcache.cache.manifest import Cache
 from srcache.errors import CacheError
-from srcache.files import atomic_file, disk_errors, user_folder, write_atomic
+from srcache.files import atomic_file, disk_errors, make_folder, user_folder, write_atomic
+from srcache.files.folders import paths_in
 from srcache.files.objects import object_folder
 from srcache.files.urls import is_url
 from srcache.maintain.export import require_empty
@@ -119,7 +120,7 @@ class _Objects:
     def file(self, name: str) -> Iterator[IO[bytes]]:
         home = user_folder() / "exports"
         with disk_errors(home):
-            home.mkdir(parents=True, exist_ok=True)
+            make_folder(home)
             _sweep(home)
             spool = tempfile.TemporaryDirectory(prefix="shard-", dir=home)
         with spool as folder:
@@ -136,7 +137,7 @@ class _Objects:
 
 def _sweep(home: Path) -> None:
     """Delete what exports left that were killed."""
-    for left in home.glob("shard-*"):
+    for left in paths_in(home, "shard-*"):
         with suppress(FileNotFoundError):
             if left.stat().st_mtime < time.time() - _ABANDONED:
                 shutil.rmtree(left, ignore_errors=True)

@@ -71,7 +71,7 @@ class SampleMaker:
         members, size = Members(), (0, 0)
         if sample.source is not None:
             data = source_bytes(sample)
-            decoded = decode_both(data)
+            decoded = decode_both(data, self.recipe.colors)
             if self.recipe.degradation is not None:
                 members.append(("lr.png", encode(self.recipe.degradation.apply(decoded.rgb), "png")))
                 size = _size_of(decoded)
@@ -79,7 +79,7 @@ class SampleMaker:
             members.append(_member(own, self.suffixes[own], data, decoded))
         if sample.hr is not None:
             data = read_file(sample.hr)
-            decoded = decode_both(data)
+            decoded = decode_both(data, self.recipe.colors)
             size = _size_of(decoded)
             members.append(_member("hr", self.suffixes["hr"], data, decoded))
         return members, size
@@ -93,7 +93,8 @@ class SampleMaker:
         payload, record = self.store.get(name) or b"", self.store.record(name) or {}
         wrong = mismatch(name, record, payload)
         if wrong is not None:
-            raise DamagedError(f"{name} is not what was written ({wrong[1]}); run `srcache repair`, then `build`")
+            where = f"{name} in {self.recipe.folder}"
+            raise DamagedError(f"{where} is not what was written ({wrong[1]}); run `srcache repair`, then `build`")
         return payload, record
 
     def _about(self, sample: Sample, records: list[Record], hr: Size) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from srcache.cache.failures import FailedEntry
 from srcache.cache.receipts import KeptRow
 from srcache.catalog.pairing import hr_candidates
 from srcache.errors import CacheError, CatalogError, ImageError
-from srcache.images import plain_suffix, read_file, suffix_of
+from srcache.images import Colors, plain_suffix, read_file, suffix_of
 from srcache.keys import image_key
 from srcache.maintain.ahead import work_ahead
 from srcache.recipe.recipe import Recipe
@@ -82,7 +82,7 @@ def survey(
     if pairs is not None:
         found = hr_candidates([one.row.name for one in samples], pairs)
         located = [replace(one, hr=path) for one, path in zip(located, found, strict=True)]
-    looks = work_ahead(lambda one: _look(one, paired=pairs is not None), located if base or pairs else [])
+    looks = work_ahead(lambda one: _look(one, pairs is not None, recipe.colors), located if base or pairs else [])
     good, failures, kinds = list[Sample](), list[FailedEntry](), (Counter[str](), Counter[str]())
     for done, look in enumerate(looks, start=1):
         step(done, len(located))
@@ -111,16 +111,16 @@ def _common(kinds: Counter[str]) -> str:
     return next(iter(kinds)) if len(kinds) == 1 else ".png"
 
 
-def _look(sample: Sample, paired: bool) -> tuple[str | None, str | None] | FailedEntry:
+def _look(sample: Sample, paired: bool, colors: Colors) -> tuple[str | None, str | None] | FailedEntry:
     """The suffixes with which a sample's files may be copied; or why it cannot be used."""
     source = pair = None
     try:
         if sample.source is not None:
-            source = _suffix(source_bytes(sample))
+            source = _suffix(source_bytes(sample), colors)
         if paired:
             if sample.hr is None:
                 return _failed(sample, "no_hr", "there is no HR image of its name")
-            pair = _suffix(read_file(sample.hr))
+            pair = _suffix(read_file(sample.hr), colors)
     except ImageError as error:
         return _failed(sample, error.reason, str(error))
     return source, pair
@@ -141,12 +141,12 @@ def source_bytes(sample: Sample) -> bytes:
     return data
 
 
-def _suffix(data: bytes) -> str:
+def _suffix(data: bytes, colors: Colors) -> str:
     """The suffix with which a file may be copied as it is; `.png` if its pixels must be written anew.
 
     A PNG is not looked into: written anew, it has the same suffix.
     """
-    return ".png" if suffix_of(data) == ".png" else plain_suffix(data) or ".png"
+    return ".png" if suffix_of(data) == ".png" else plain_suffix(data, colors) or ".png"
 
 
 def _require_some(good: Sequence[Sample], failures: Sequence[FailedEntry], folders: Sequence[Path]) -> None:

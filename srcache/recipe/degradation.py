@@ -40,8 +40,11 @@ class Degradation:
 
     def apply(self, rgb: Pixels) -> Pixels:
         """An HR image → its LR image; each side is divided by the factor, rounded half up, at least 1."""
-        height, width = rgb.shape[:2]
-        return resize(rgb, (self._shrunk(height), self._shrunk(width)), self.filter)
+        return resize(rgb, self.size(*rgb.shape[:2]), self.filter)
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """The (height, width) of the LR image of an HR image of this size."""
+        return self._shrunk(height), self._shrunk(width)
 
     def _shrunk(self, side: int) -> int:
         return max(1, (2 * side + self.factor) // (2 * self.factor))

@@ -7,7 +7,8 @@ from typing import Any
 
 from srcache.engine.interface import Tiling
 from srcache.errors import RecipeError
-from srcache.images import parse_codec
+from srcache.files.documents import short
+from srcache.images import PROFILES, background_name, parse_codec
 from srcache.recipe.degradation import Degradation
 
 SIZES = ("scale", "source")
@@ -22,7 +23,7 @@ def plain_options(value: Any) -> dict[str, Any]:
         RecipeError: they are no mapping of names to plain values.
     """
     if value is not None and (not isinstance(value, dict) or not all(isinstance(name, str) for name in value)):
-        raise RecipeError(f"options must be a mapping of names to values, but is {value!r}")
+        raise RecipeError(f"options must be a mapping of names to values, but is {short(value)}")
     odd = [f"{name}: {setting!r}" for name, setting in (value or {}).items() if not _is_plain(setting)]
     if odd:
         raise RecipeError(f"an option's value is a finite number, a text, true or false, but got {', '.join(odd)}")
@@ -31,7 +32,7 @@ def plain_options(value: Any) -> dict[str, Any]:
 
 def _name(value: Any) -> str:
     if not isinstance(value, str) or not _NAME.fullmatch(value):
-        raise RecipeError(f"name must be of lower-case letters, digits, '.', '_' and '-', but is {value!r}")
+        raise RecipeError(f"name must be of lower-case letters, digits, '.', '_' and '-', but is {short(value)}")
     return value
 
 
@@ -39,7 +40,7 @@ def _text(what: str, *choices: str) -> Callable[[Any], str]:
     def check(value: Any) -> str:
         if not isinstance(value, str) or (choices and value not in choices):
             raise RecipeError(
-                f"{what} must be {'one of ' + ', '.join(choices) if choices else 'a text'}, but is {value!r}"
+                f"{what} must be {'one of ' + ', '.join(choices) if choices else 'a text'}, but is {short(value)}"
             )
         return value
 
@@ -51,7 +52,7 @@ def _integer(what: str, most: int) -> Callable[[Any], int]:
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
-            raise RecipeError(f"{what} must be an integer from 0 to {most}, but is {value!r}")
+            raise RecipeError(f"{what} must be an integer from 0 to {most}, but is {short(value)}")
         return value
 
     return check
@@ -63,7 +64,7 @@ def _optional(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 def _scale(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or not 0 < value <= 64:
-        raise RecipeError(f"scale must be a number above 0, at most 64, but is {value!r}")
+        raise RecipeError(f"scale must be a number above 0, at most 64, but is {short(value)}")
     return int(value) if float(value).is_integer() else float(value)
 
 
@@ -94,5 +95,7 @@ FIELDS: dict[str, Callable[[Any], Any]] = {
     "color_fix": _optional(_text("color_fix")),
     "seed": _integer("seed", 2**63 - 1),
     "codec": _optional(_lossy),
+    "color_profile": _text("color_profile", *PROFILES),
+    "background": background_name,
 }
 """Field → what it makes of a value as YAML gives it; each raises a ConfigError that says what is wrong."""

@@ -13,8 +13,9 @@ from srcache.engine.interface import EngineInfo
 from srcache.engine.registry import find_engine
 from srcache.errors import Mistakes, RecipeError
 from srcache.files import read_text, shipped_texts, yaml_mapping
+from srcache.files.documents import short
 from srcache.recipe.fields import FIELDS, plain_options
-from srcache.recipe.recipe import Recipe
+from srcache.recipe.recipe import Recipe, without_late_defaults
 from srcache.weights.resolve import require_weights, resolve_weights
 
 _WANTED = " of a recipe's fields"
@@ -60,7 +61,8 @@ def resolve(plain: Mapping[str, Any]) -> Recipe:
     """
     missing = [name for name in ("name", "engine") if name not in plain]
     if missing:
-        raise RecipeError(f"a recipe has a name and an engine, but {' and '.join(missing)} is missing: {dict(plain)}")
+        lacks = " and ".join(missing)
+        raise RecipeError(f"a recipe has a name and an engine, but {lacks} is missing: {short(dict(plain))}")
     info = find_engine(str(plain["engine"])).info
     mistakes = Mistakes()
     values = _typed_fields({"numerics": info.numerics, "weights": info.weights, **plain}, mistakes)
@@ -121,7 +123,7 @@ def restore(text: str, origin: str) -> Recipe:
 def dump(recipe: Recipe) -> str:
     """A recipe as YAML, complete, for people and for `restore`."""
     head = f"# fingerprint {recipe.fingerprint}: everything here that is not `name` decides what the images look like\n"
-    return head + yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True)
+    return head + yaml.safe_dump(without_late_defaults(recipe.to_dict()), sort_keys=False, allow_unicode=True)
 
 
 def _mapping(text: str, origin: str) -> dict[str, Any]:

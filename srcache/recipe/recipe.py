@@ -13,9 +13,10 @@ from hashlib import blake2b
 from typing import Any
 
 from srcache.engine.interface import OptionValue, Setup, Tiling, upscaled_side
+from srcache.images import AS_EVER, Colors
 from srcache.recipe.degradation import Degradation
 
-LATE_FIELDS: frozenset[str] = frozenset()
+LATE_FIELDS: frozenset[str] = frozenset({"color_profile", "background"})
 """Fields added after the first release; each stays out of the fingerprint while it holds its default."""
 
 
@@ -34,6 +35,8 @@ class Recipe:
         size: `scale` leaves the output at scale × LR; `source` resizes it to the source image's size (Lanczos).
         seed: the seed of all noise; 0 for engines that draw none.
         codec: None for lossless, or `jpeg:QUALITY`, `webp:QUALITY`.
+        color_profile: `ignore` a source image's ICC profile, or convert to `srgb` by it.
+        background: what transparent parts of a source image lie over: white, black or #rrggbb.
     """
 
     name: str = field(compare=False)
@@ -49,6 +52,13 @@ class Recipe:
     color_fix: str | None = None
     seed: int = 0
     codec: str | None = None
+    color_profile: str = AS_EVER.profile
+    background: str = AS_EVER.background
+
+    @property
+    def colors(self) -> Colors:
+        """How the colours of source images become RGB."""
+        return Colors(profile=self.color_profile, background=self.background)
 
     @property
     def fingerprint(self) -> str:
@@ -64,9 +74,7 @@ class Recipe:
         """The JSON text that the fingerprint is taken of: sorted keys, no spaces, integers without a decimal point."""
         plain = self.to_dict()
         del plain["name"]
-        for late in LATE_FIELDS:
-            if plain[late] == _default_of(late):
-                del plain[late]
+        plain = without_late_defaults(plain)
         return json.dumps(_normal(plain), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
     def to_dict(self) -> dict[str, Any]:
@@ -96,6 +104,11 @@ class Recipe:
         if self.size == "source":
             return source
         return upscaled_side(lr[0], self.scale), upscaled_side(lr[1], self.scale)
+
+
+def without_late_defaults(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe's plain values without the late fields that hold their defaults: earlier versions know none of these."""
+    return {name: value for name, value in plain.items() if name not in LATE_FIELDS or value != _default_of(name)}
 
 
 def suffix_for(recipe: Recipe) -> str:

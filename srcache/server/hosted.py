@@ -13,9 +13,9 @@ from srcache.cache.manifest import Cache, RecipeFolder
 from srcache.engine.interface import EngineInfo
 from srcache.engine.registry import find_engine
 from srcache.fill.feeding import FillCounts, load_engine, service_settings
-from srcache.fill.settings import FillSettings, require_possible
+from srcache.fill.settings import FillSettings, engine_device, require_possible
 from srcache.keys import ImageKey, entry_name, split_name
-from srcache.machine import device_name, resolve_device, versions
+from srcache.machine import device_name, versions
 from srcache.recipe.recipe import Recipe
 from srcache.server.answers import Stored
 from srcache.server.settings import ServerSettings
@@ -80,7 +80,7 @@ class HostedRecipe:
         """
         how = fill_settings(self._settings)
         engine = load_engine(self.recipe, how)
-        device = resolve_device(self._settings.device)
+        device = engine_device(self.info, self._settings.device)
         plain = service_settings(how, device, device_name(device))
         running = ServiceSettings(
             batch=plain.batch,

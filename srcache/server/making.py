@@ -52,7 +52,7 @@ def decode_within(data: bytes, most_pixels: int, budget: ByteBudget, recipe_of: 
         need = making_bytes(sides, recipe_of.recipe)
         hold = budget.take(max(need, DECODING * pixels))
         try:
-            decoded = decode_both(data)
+            decoded = decode_both(data, recipe_of.recipe.colors)
             hold.resize(need)
         except BaseException:
             hold.release()

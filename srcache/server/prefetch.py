@@ -1,7 +1,6 @@
 """POST /v1/prefetch: images that will be asked for soon are made when the engine has time."""
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from srcache.errors import ImageError
+from srcache.files.documents import parse_json
 from srcache.keys import ImageKey, entry_name
 from srcache.server.answers import Refusal, json_answer
 from srcache.server.bodies import read_body
@@ -80,8 +80,8 @@ class Prefetch:
     def _wanted(self, data: bytes) -> tuple[HostedRecipe, list[ImageKey], list[int]]:
         """What a JSON document asks for."""
         try:
-            plain = json.loads(data)
-        except (ValueError, RecursionError) as error:
+            plain = parse_json(data)
+        except ValueError as error:
             raise Refusal(400, "bad_json", "the body is not JSON, though its Content-Type says so") from error
         if not isinstance(plain, dict) or not set(plain) <= _FIELDS or not isinstance(plain.get("keys"), list):
             raise Refusal(400, "bad_json", 'expected {"recipe": NAME, "keys": [KEY, …], "samples": [0, …]}')
@@ -106,7 +106,7 @@ class Prefetch:
             try:
                 path = site.catalog.rows[place].path
                 hold.resize(path.stat().st_size if path else 0)
-                decoded = site.catalog.load(place, check=True)
+                decoded = site.catalog.load(place, check=True, colors=recipe.recipe.colors)
                 height, width, _ = decoded.rgb.shape
                 hold.resize(
                     min(site.budget.most, max(DECODING * height * width, making_bytes((height, width), recipe.recipe)))

@@ -17,6 +17,7 @@ from srcache.server.site import Site
 AT_ONCE = 130
 """The exit code of a process that was told twice to end."""
 
+_STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _KEEP_ALIVE = 75
 """Seconds that a connection stays open without a request: longer than clients and proxies keep theirs."""
 
@@ -59,7 +60,8 @@ class WebServer(uvicorn.Server):
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self._end) for number in (signal.SIGINT, signal.SIGTERM)}
+        heard = [number for number in _STOPS if signal.getsignal(number) is not signal.SIG_IGN]  # as nohup has it
+        before = {number: signal.signal(number, self._end) for number in heard}
         try:
             yield
         finally:

@@ -9,7 +9,9 @@ There are no threads, locks or clocks in this module: the service has them.
 """
 
 from collections import deque
+from collections.abc import Callable
 
+from srcache.engine.interface import SREngine
 from srcache.service.requests import Request, Shape
 
 BATCH_PIXELS = 32_000_000
@@ -29,12 +31,15 @@ class BatchQueue:
 
     Args:
         batch: images per engine call at most; fewer for a shape whose outputs have many pixels (`BATCH_PIXELS`).
+        advice: how many images of a shape (height, width) an engine advises, if not as many as fit into `batch`.
         scale: output side / input side.
         linger: seconds after which a short batch may leave; infinity for never.
     """
 
-    def __init__(self, batch: int, scale: float, linger: float) -> None:
-        self._batch, self._scale, self._linger = batch, scale, linger
+    def __init__(
+        self, batch: int, scale: float, linger: float, advice: Callable[[int, int], int] | None = None
+    ) -> None:
+        self._batch, self._scale, self._linger, self._advice = batch, scale, linger, advice
         self._waiting: dict[Shape, deque[tuple[float, Request]]] = {}
         self._narrow: dict[Shape, int] = {}
         self._count = self._bytes = 0
@@ -90,7 +95,10 @@ class BatchQueue:
 
     def width(self, shape: Shape) -> int:
         """Images per call for a shape: fixed by the shape and the settings, until `narrow` is called."""
-        return self._narrow.get(shape) or max(1, min(self._batch, BATCH_PIXELS // self.pixels(shape)))
+        if shape in self._narrow:
+            return self._narrow[shape]
+        advised = self._advice(*shape) if self._advice else self._batch
+        return max(1, min(self._batch, advised, BATCH_PIXELS // self.pixels(shape)))
 
     def narrow(self, shape: Shape, width: int) -> None:
         """Make the batches of a shape smaller for good: larger ones do not fit into memory."""
@@ -104,3 +112,9 @@ class BatchQueue:
 
     def _is_due(self, shape: Shape, now: float) -> bool:
         return now - self._since(shape) >= self._linger
+
+
+def queue_for(engine: SREngine, scale: float, batch: int | None, linger: float) -> BatchQueue:
+    """The queue of an engine: as wide as `batch` says, whatever an image's shape; None takes the engine's advice."""
+    advice = None if batch else getattr(engine, "batch_width", None)
+    return BatchQueue(max(1, batch or engine.info.batch), scale, linger, advice)

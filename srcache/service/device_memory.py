@@ -44,5 +44,10 @@ def fitting(width: int, needed: Callable[[int], float], free: int) -> int:
 def empty_device_cache() -> None:
     """Give back what a call left in torch's cache on the device; it may be in pieces of a wrong size."""
     torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
+    if torch is None:
+        return
+    if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
+    for kind in ("mps", "xpu"):
+        if torch.get_device_module(kind).is_available():
+            torch.get_device_module(kind).empty_cache()

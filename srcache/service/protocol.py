@@ -19,6 +19,7 @@ from typing import Any, NotRequired, TypedDict
 
 from xxhash import xxh3_64_hexdigest
 
+from srcache.files.documents import parse_json
 from srcache.keys import ImageKey
 from srcache.recipe.recipe import Recipe
 
@@ -123,8 +124,8 @@ def unpack_record(packed: str) -> dict[str, Any]:
     """
     try:
         text = base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4)) if len(packed) <= 2 * MOST_RECORD else b""
-        record = json.loads(text, parse_constant=_refuse_constant)
-    except (binascii.Error, RecursionError, UnicodeDecodeError) as error:
+        record = parse_json(text)
+    except (binascii.Error, UnicodeDecodeError) as error:
         raise ValueError(str(error)) from error
     if not isinstance(record, dict):
         raise ValueError(f"expected a JSON object, but got {type(record).__name__}")
@@ -161,7 +162,3 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.partition("%")[0]).is_loopback
     except ValueError:
         return False
-
-
-def _refuse_constant(text: str) -> Any:
-    raise ValueError(f"{text} is no JSON value")

@@ -5,12 +5,12 @@ was asked for; its format must be one that the recipe is stored in; and its head
 gives, before anything is decoded.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from srcache.errors import ConfigError, ImageError, ServiceError, SrcacheError, UnavailableError
+from srcache.files.documents import parse_json
 from srcache.images import LOSSLESS, decode, image_sides, parse_codec, recode, suffix_of
 from srcache.keys import ImageKey, image_key, is_key, split_name
 from srcache.recipe.recipe import Recipe
@@ -196,8 +196,8 @@ async def read_document(response: "Response") -> dict[str, Any]:
     """
     body = await read_bounded(response, MOST_DOCUMENT)
     try:
-        found = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        found = parse_json(body)
+    except ValueError as error:
         kind = _shown(response.headers.get("content-type", "of no type"), 60)
         raise ServiceError(f"expected JSON, but the answer ({kind}) is none{_IS_IT}") from error
     if not isinstance(found, dict):
@@ -235,7 +235,7 @@ def _count(value: Any) -> int:
 async def _error_of(response: "Response") -> tuple[str, str]:
     """The reason and the sentence of an error; those of one that says none."""
     try:
-        found = json.loads(await read_bounded(response, _MOST_ERROR))
+        found = parse_json(await read_bounded(response, _MOST_ERROR))
         error = found["error"]
         return _word(error["reason"]), _shown(error["message"], 500)
     except (ServiceError, ValueError, RecursionError, KeyError, TypeError):

@@ -54,7 +54,7 @@ def make_requests(key: ImageKey, decoded: Decoded, recipe: Recipe, samples: Sequ
     lr = recipe.degradation.apply(source) if recipe.degradation else source
     made = upscaled_side(lr.shape[0], recipe.scale), upscaled_side(lr.shape[1], recipe.scale)
     require_pixels(made[1], made[0], "the SR image")
-    pixel_keys = {pixel_key(source)} | ({pixel_key(decoded.plain)} if decoded.plain is not source else set())
+    pixel_keys = {pixel_key(pixels) for pixels in {id(one): one for one in (decoded.keyed, decoded.plain)}.values()}
     seeds = [noise_seed(recipe.seed, key, sample) for sample in samples]
     return [
         Request(

@@ -2,13 +2,16 @@
 
 A call that raises is tried again in smaller batches, until the culprit is alone: one image's failure is its own. Out of
 memory makes the batches of that shape smaller for good; an image that does not fit alone has failed. Errors of the
-machine (disk, device, network), and of the engine's author, are raised.
+machine (disk, device, network), and of the engine's author, are raised. An engine that fails on whatever it is given of
+a shape is not asked about each image: if nothing of the shape has worked yet, and a batch and its first, last and
+middle image alone fail, all three in the same words, then all of the batch has failed.
 
 Where there is a `Gauge`, the first call for a shape is on one image, from which follows how many fit into memory; so
 its batches are of one width from the first on. An engine that predicts its memory (`predicted_memory`) is asked
 instead.
 """
 
+import re
 import time
 import warnings
 from collections.abc import Iterator
@@ -50,6 +53,7 @@ class EngineRunner:
         self._engine, self._queue, self._gauge = engine, queue, gauge
         self._pads = pads and engine.info.pads
         self._gauged: set[Shape] = set()
+        self._proven: set[Shape] = set()
 
     def prepare(self, requests: list[Request]) -> "Tensor | None":
         """What the engine will be given for these, made ahead of time in another thread; None without the memory."""
@@ -73,7 +77,10 @@ class EngineRunner:
         if len(requests) <= size:
             outcomes = self._attempt(requests, images)
             if not isinstance(outcomes, Failure):
+                self._proven.add(shape)
                 return outcomes
+            if (failures := self._hopeless(requests, outcomes)) is not None:
+                return failures
             size = self._next_size(requests, outcomes)
             if size == 0:
                 return [outcomes]
@@ -82,6 +89,20 @@ class EngineRunner:
             size = min(size, self._queue.width(shape))
             done += self.upscale(requests[len(done) : len(done) + size])
         return done
+
+    def _hopeless(self, requests: list[Request], failure: Failure) -> _Outcomes | None:
+        """The failures of a batch that has failed, if the engine seems to fail on whatever it gets of this shape."""
+        shape = requests[0].shape
+        if shape in self._proven or len(requests) < 4 or failure.reason == "out_of_memory":
+            return None
+        alone: Failure | None = None
+        for place in (0, len(requests) - 1, len(requests) // 2):
+            outcomes = self._attempt([requests[place]], None)
+            if not isinstance(outcomes, Failure) or not _same_way(outcomes, alone or outcomes):
+                self._proven.add(shape)  # of this shape, what fails and what works must be told apart
+                return None
+            alone = outcomes
+        return [alone or failure] * len(requests)
 
     def _settle_width(self, request: Request, gauge: Gauge) -> None:
         """Make a shape's batches as small as the engine's prediction, or a call on one image, says they must be."""
@@ -147,6 +168,12 @@ class EngineRunner:
 
     def _broken_contract(self, expected: str, got: str) -> EngineError:
         return EngineError(f"engine {self._engine.info.name} must return {expected}, but returned {got}")
+
+
+def _same_way(one: Failure, other: Failure) -> bool:
+    """Whether two failures are the same but for numbers, such as sizes and addresses."""
+    texts = [re.sub(r"0x[0-9a-f]+|\d+", "0", failure.detail) for failure in (one, other)]
+    return one.reason == other.reason and texts[0] == texts[1]
 
 
 @contextmanager

@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from srcache.engine.interface import Failure, SREngine, Upscaled
-from srcache.errors import EngineError
+from srcache.errors import DamagedError, EngineError, listed
 from srcache.recipe.recipe import Recipe
-from srcache.service.batching import BATCH_PIXELS, BatchQueue
+from srcache.service.batching import BATCH_PIXELS, queue_for
 from srcache.service.committing import CommitQueue
 from srcache.service.device_memory import Gauge
 from srcache.service.encoding import ResultEncoder
@@ -54,7 +54,7 @@ class ServiceSettings:
     """How a service runs; nothing here changes what an image is, beyond rounding (see `Recipe`).
 
     Attributes:
-        batch: images per engine call; None takes the engine's advice.
+        batch: images per engine call, whatever their shape; None takes the engine's advice for each shape.
         codec: lossless codec of stored images, unless the recipe names a lossy one.
         encoders: threads that encode.
         linger: seconds after which a short batch runs; infinity for one that waits until it must run.
@@ -92,7 +92,7 @@ class SRService:
     def __init__(self, engine: SREngine, recipe: Recipe, store: Store, settings: ServiceSettings) -> None:
         self.settings = settings
         self._store = store
-        self._waiting = BatchQueue(max(1, settings.batch or engine.info.batch), recipe.scale, settings.linger)
+        self._waiting = queue_for(engine, recipe.scale, settings.batch, settings.linger)
         self.calls = EngineRunner(engine, self._waiting, settings.gauge, engine.info.pads_on(settings.device))
         self._encoder = ResultEncoder(recipe, settings.codec, settings.device)
         self._pending: dict[str, Future[Served]] = {}
@@ -303,9 +303,17 @@ class SRService:
                 self._settle(entry.name, Served(entry.name, added=entry.name in added))
 
     def _put(self, entries: list[Entry]) -> set[str]:
-        """Commit entries; returns the names that were new, for other processes may have stored some meanwhile."""
+        """Commit entries; returns the names that were new, for other processes may have stored some meanwhile.
+
+        Raises:
+            DamagedError: the store did not take them, and does not have them.
+        """
         names = [entry.name for entry in entries if not self._store.has(entry.name)]
-        return set(names[: self._store.put_many(entries)])
+        added = self._store.put_many(entries)
+        lost = [name for name in names if not self._store.has(name)] if added < len(names) else []
+        if lost:
+            raise DamagedError(f"the store did not take what was to be committed: {listed(lost)}; run `srcache repair`")
+        return set(names[:added])
 
     def _release(self, cost: int) -> None:
         """Results of this cost are stored, or need not be: a batch may begin in their place."""

@@ -6,7 +6,7 @@ to be written for another kind of store: nothing outside this package knows how 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -114,6 +114,10 @@ class Salvage(Protocol):
         """The entry of a name, its payload as its record's checksum says; None if no complete copy is left."""
         ...
 
+    def recipe(self, name: str) -> str | None:
+        """The fingerprint of the recipe that an entry was made by; None if nobody noted it, or it cannot be read."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreOptions:
@@ -123,6 +127,8 @@ class StoreOptions:
         writable: for adding entries; a store that is not there is made.
         fingerprint: of the recipe that the entries are made by. A store notes it, and one that holds another recipe's
             is refused; None asks for nothing.
+        look: refuse a store that is so damaged that reading it could end the process; where that takes longer than to
+            open it. One that is opened for writing is looked at in any case.
         shard_bytes: size in bytes at which a store that consists of shards begins another one.
         writer: the id of the process that writes, eight hexadecimal digits, where several may; None for one of its own.
         take_over: the id of a writer that is gone, whose unfinished shard this one shall continue.
@@ -130,6 +136,7 @@ class StoreOptions:
 
     writable: bool = False
     fingerprint: str | None = None
+    look: bool = False
     shard_bytes: int = 512 << 20
     writer: str | None = None
     take_over: str | None = None
@@ -155,6 +162,10 @@ def _none(path: Path, options: StoreOptions | None = None) -> int:
     return 0
 
 
+def _not_asked(path: Path) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreKind:
     """A kind of store.
@@ -170,6 +181,9 @@ class StoreKind:
         check: problems of a store's files that reading all entries does not show. Reading damaged files may end the
             process, so it is called in one of its own (see `maintain.check_process`).
         salvage: a context manager with what a damaged store still holds.
+        alone: a context manager inside which no process has the store open for writing, as far as locks reach; raises
+            BusyError where one has. For what replaces or removes a store, beside the lock of its recipe's folder, which
+            not all who write hold.
         replace: puts a new store in the place of a damaged one in one step, and returns where the old files are kept.
         unfinished: the ids of writers whose part of a store is not complete, whether they live or not.
         finish: completes the parts of writers that are gone, which on a network file system are all; returns how many
@@ -194,6 +208,7 @@ class StoreKind:
     check: Callable[[Path], Iterator[Problem]]
     salvage: Callable[[Path], AbstractContextManager[Salvage]]
     replace: Callable[[Path, Path], Path]
+    alone: Callable[[Path], AbstractContextManager[None]] = _not_asked
     unfinished: Callable[[Path], Iterator[str]] = _nothing
     finish: Callable[[Path, StoreOptions], int] = _none
     reindex: Callable[[Path], bool] = _no

@@ -1,4 +1,7 @@
-"""The default store: one LMDB environment with random access, crash-safe, read by any number of processes."""
+"""The default store: one LMDB environment with random access, crash-safe, read by any number of processes.
+
+An entry is there if its image and its record are; where damage left one of them, neither is served.
+"""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,9 +13,10 @@ from typing import Any
 import lmdb
 from xxhash import xxh3_64_hexdigest
 
-from srcache.errors import CacheError, ChecksumError, DamagedError
+from srcache.errors import CacheError, DamagedError
 from srcache.stores.interface import Entry, Record
 from srcache.stores.lmdb_environment import NAMES_AT_ONCE, Reading, shared_environment
+from srcache.stores.records import checksum_error
 
 _NO_NAME = b"-"
 """Asked for where a name is empty, which LMDB refuses; no entry has it."""
@@ -24,11 +28,13 @@ XXH3 = b'{"xxh3": "'
 class LmdbStore:
     """See `srcache.stores.Store`. Safe in threads, under fork and spawn, and when pickled."""
 
-    def __init__(self, path: Path, *, writable: bool = False, fingerprint: str | None = None) -> None:
+    def __init__(
+        self, path: Path, *, writable: bool = False, fingerprint: str | None = None, look: bool = False
+    ) -> None:
         self._path = Path(path)
         self._writable = writable
         self._environment = shared_environment(self._path)
-        self._environment.open(writable)
+        self._environment.open(writable, look=look)
         if fingerprint is not None:
             self._environment.require_recipe(fingerprint.encode(), note=writable)
 
@@ -36,15 +42,19 @@ class LmdbStore:
         return _unpickled, (self._path, self._writable)
 
     def put_many(self, entries: Iterable[Entry]) -> int:
-        """See `Store.put_many`."""
+        """See `Store.put_many`. Where damage left an entry's image or its record alone, both are written anew."""
         batch = [(entry, entry.name.encode(), json.dumps(entry.record).encode()) for entry in entries]
 
         def put(transaction: lmdb.Transaction, images: Any, records: Any, aliases: Any) -> int:
             new = 0
             for entry, name, record in batch:
-                if transaction.put(name, entry.payload, overwrite=False, db=images):
+                had_image = not transaction.put(name, entry.payload, overwrite=False, db=images)
+                had_record = not transaction.put(name, record, overwrite=False, db=records)
+                if had_image and not had_record:
+                    transaction.put(name, entry.payload, db=images)
+                if had_record and not had_image:
                     transaction.put(name, record, db=records)
-                    new += 1
+                new += not (had_image and had_record)
                 for alias in entry.aliases:
                     transaction.put(alias.encode(), name.rpartition(b"-")[0], overwrite=False, db=aliases)
             return new
@@ -56,8 +66,9 @@ class LmdbStore:
     def get(self, name: str) -> bytes | None:
         """See `Store.get`."""
         payload, record = self._environment.entry(name.encode())
-        if payload is not None:
-            _compare(payload, record, name, self._path)
+        if payload is None or record is None:
+            return None
+        _compare(payload, record, name, self._path)
         return payload
 
     def record(self, name: str) -> Record | None:
@@ -65,7 +76,7 @@ class LmdbStore:
         found = self._environment.get(b"records", name.encode())
         try:
             return json.loads(found) if found is not None else None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DamagedError(f"the record of {name} in {self._path} is damaged; run `srcache repair`") from error
 
     def has(self, name: str) -> bool:
@@ -79,17 +90,25 @@ class LmdbStore:
     def resolve(self, alias: str) -> str | None:
         """See `Store.resolve`."""
         found = self._environment.get(b"aliases", alias.encode())
-        return found.decode() if found is not None else None
+        return found.decode("latin-1") if found is not None else None
 
     def names(self, prefix: str = "") -> Iterator[str]:
         """See `Store.names`. Read in pieces, so that a slow caller pins no pages."""
         start, after = prefix.encode(), False
         while True:
             piece = self._environment.names(start, after, prefix.encode())
-            yield from (name.decode() for name in piece)
+            yield from (self._decoded(name) for name in piece)
             if len(piece) < NAMES_AT_ONCE:
                 return
             start, after = piece[-1], True
+
+    def _decoded(self, name: bytes) -> str:
+        try:
+            return name.decode()
+        except UnicodeDecodeError as error:
+            raise DamagedError(
+                f"{self._path} holds a name that is none ({name!r}); `srcache repair` saves what is readable"
+            ) from error
 
     @contextmanager
     def view(self) -> Iterator["_LmdbView"]:
@@ -118,12 +137,12 @@ class _LmdbView:
         for name, (payload, record), is_trusted in zip(names, found, trusted or repeat(0), strict=False):
             if payload is not None and record is not None and not is_trusted:
                 _compare(payload, record, name, self._path)
-        return [payload for payload, _ in found]
+        return [payload if record is not None else None for payload, record in found]
 
     def resolve(self, alias: str) -> str | None:
         """See `View.resolve`."""
         found = self._reading.alias(alias.encode())
-        return bytes(found).decode() if found is not None else None
+        return bytes(found).decode("latin-1") if found is not None else None
 
 
 def _compare(payload: bytes | memoryview, record: bytes | memoryview, name: str, path: Path) -> None:
@@ -134,7 +153,7 @@ def _compare(payload: bytes | memoryview, record: bytes | memoryview, name: str,
     """
     head = bytes(record[: len(XXH3) + 16])
     if head.startswith(XXH3) and xxh3_64_hexdigest(payload) != head[len(XXH3) :].decode("latin-1"):
-        raise ChecksumError(f"{name} in {path} is not what was written (xxh3); run `srcache repair`")
+        raise checksum_error(name, path)
 
 
 def _unpickled(path: Path, writable: bool) -> LmdbStore:

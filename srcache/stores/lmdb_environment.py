@@ -5,12 +5,11 @@ What LMDB does not forgive is kept in here:
 * An environment opened twice in one process, or used across a fork, is an error or worse. Each process therefore keeps
   one `Environment` per folder, shared by all stores on it; before a fork its lock is taken, in the child it is closed,
   and the next call opens it anew. A pickled store is its path.
-* A file shorter than its last page in use kills its reader with SIGBUS. It is refused when it is opened.
-* The lock file is mapped and written to, so a hole in it kills the process with SIGBUS once the disk is full. It gets
-  its disk space when it is made.
-* The map starts a little larger than the file (which may grow while it is being opened) and doubles when it is full;
-  readers follow. (A huge sparse map from the start would do too, but fails under the address-space limits that
-  clusters set.)
+* A file shorter than its last page in use kills its reader with SIGBUS. It is refused when it is opened, and whenever
+  it has become shorter since. So are heads that make no sense, of which LMDB believes every word.
+* A damaged tree or list of free pages ends a reader's process, or lets a writer overwrite what is stored. A writer
+  looks at all of it first, and so do readers who ask for it (`lmdb_look`).
+* The map doubles when it is full, and readers follow.
 * Buffers of an open transaction lie in the map, so the map is neither moved nor closed while one is read by another
   thread (`reading`).
 * Every commit is synced: batches cost little, and nothing that `put_many` returned from is ever lost. Readers do not
@@ -27,17 +26,15 @@ from typing import Any, TypeVar
 import lmdb
 
 from srcache.errors import CacheError, DamagedError
-from srcache.stores.lmdb_errors import NO_ROOM, READERS, code_of, translated
+from srcache.stores.lmdb_errors import translated
+from srcache.stores.lmdb_open import DATABASES, open_file, refuse_heads, size_of, unsound
+from srcache.stores.lmdb_writers import WritersLock, identity, is_replaced, taken_away
 
 _T = TypeVar("_T")
-DATABASES = (b"images", b"records", b"aliases")
 _ABOUT = b"about"
 """A table that stores of version 0.1 lack: `recipe` → the fingerprint of the recipe that made the images."""
 
-_FIRST_MAP = 1 << 28
-_HEADROOM = 1 << 26
 NAMES_AT_ONCE = 10_000
-_LOCK_BYTES = 128 + 64 * READERS  # what LMDB makes of so many readers: two cache lines, and one for each
 
 
 class Environment:
@@ -53,16 +50,24 @@ class Environment:
         self._env: lmdb.Environment | None = None
         self._open_for_writing = False
         self._file: tuple[int, int] | None = None
+        self._writers = WritersLock(path)
         self._dbs: dict[bytes, Any] = {}
+        self._handle, self._shortest = -1, 0
 
-    def open(self, writable: bool) -> None:
-        """Open now, so that a missing or damaged store is reported at once and a replaced one is opened again."""
+    def open(self, writable: bool, *, look: bool = False) -> None:
+        """Open now, so that a missing or damaged store is reported at once and a replaced one is opened again.
+
+        Args:
+            writable: for writing.
+            look: look at all pages that lead to entries, so that reading them cannot end the process.
+        """
         with self.lock:
-            if self._env is not None and self._file != _identity(self.path / "data.mdb"):
+            if self._env is not None and self._file != identity(self.path / "data.mdb"):
                 self.close()
-                self.writable = False
             self.writable = self.writable or writable
-            self._opened()
+            env = self._opened(make=writable)
+            if look and not self._open_for_writing:
+                self._look(env)
 
     def get(self, database: bytes, key: bytes) -> bytes | None:
         """One value; a few microseconds when its page is in memory."""
@@ -74,15 +79,15 @@ class Environment:
 
         return self._guarded(read) if key else None
 
-    def entry(self, key: bytes) -> tuple[bytes | None, bytes]:
-        """A payload, or None, and its record as bytes."""
+    def entry(self, key: bytes) -> tuple[bytes | None, bytes | None]:
+        """A payload and its record as bytes; None for what is not there."""
 
-        def read(env: lmdb.Environment) -> tuple[bytes | None, bytes]:
+        def read(env: lmdb.Environment) -> tuple[bytes | None, bytes | None]:
             with env.begin() as transaction:
                 value: bytes | None = transaction.get(key, db=self._dbs[b"images"])
-                return value, transaction.get(key, b"", db=self._dbs[b"records"]) if value is not None else b""
+                return value, transaction.get(key, db=self._dbs[b"records"]) if value is not None else None
 
-        return self._guarded(read) if key else (None, b"")
+        return self._guarded(read) if key else (None, None)
 
     @contextmanager
     def reading(self) -> Iterator["Reading"]:
@@ -129,11 +134,11 @@ class Environment:
             )
 
     def has(self, key: bytes) -> bool:
-        """Whether there is a record of a name; its bytes are not copied."""
+        """Whether there are a record and an image of a name; their bytes are not copied."""
 
         def read(env: lmdb.Environment) -> bool:
-            with env.begin(db=self._dbs[b"records"], buffers=True) as transaction:
-                return transaction.get(key) is not None
+            with env.begin(buffers=True) as transaction:
+                return all(transaction.get(key, db=self._dbs[name]) is not None for name in (b"records", b"images"))
 
         return bool(key) and self._guarded(read)
 
@@ -166,13 +171,19 @@ class Environment:
     def write(self, act: Callable[..., _T]) -> _T:
         """Run `act(transaction, images, records, aliases)` in one synced transaction, growing the map as needed.
 
-        Readers do not wait for it: only what moves or closes the map does.
+        Readers do not wait for it: only what moves or closes the map does. Where the file was replaced by another
+        process, the new one is written to.
+
+        Raises:
+            MachineError: the file was taken away.
         """
         with self.writing:
             while True:
                 try:
                     with self._in_use() as env, env.begin(write=True) as transaction:
-                        return act(transaction, *(self._dbs[name] for name in DATABASES))
+                        if not is_replaced(self.path / "data.mdb", self._file):
+                            return act(transaction, *(self._dbs[name] for name in DATABASES))
+                    self.close()
                 except lmdb.MapFullError:
                     self._guarded(lambda env: self._resize(env, 2 * env.info()["map_size"]))
                 except lmdb.MapResizedError:
@@ -229,31 +240,44 @@ class Environment:
         if self._env is not None:
             with self._unmapped():
                 self._env.close()
-        self._env, self._dbs = None, {}
+        if self._handle >= 0:
+            os.close(self._handle)
+        self._env, self._dbs, self._handle = None, {}, -1
+        self._writers.release()
 
     def _guarded(self, act: Callable[[lmdb.Environment], _T]) -> _T:
         with self.lock:
             self._unread.wait_for(lambda: not self._moving)
             env = self._opened()
+            self._refuse_shortened()
             try:
                 return self._following(env, lambda: act(env))
             except (lmdb.Error, MemoryError) as error:
                 self.close()  # where growing failed nothing is mapped any more, and the next access would kill us
                 raise translated(error, self.path) from error
 
-    def _opened(self) -> lmdb.Environment:
+    def _opened(self, make: bool = False) -> lmdb.Environment:
         if self._env is not None and (self._open_for_writing or not self.writable):
             return self._env
         self._drop()
         data = self.path / "data.mdb"
-        if not self.writable and _size(data) == 0:
+        if not make and size_of(data) == 0:
+            if self.writable:
+                self.writable = False
+                raise taken_away(self.path)
             raise CacheError(f"expected an LMDB store in {self.path}, but it has no data.mdb; was anything built yet?")
         try:
             if self.writable:
                 self.path.mkdir(parents=True, exist_ok=True)
-            env = _open(self.path, self.writable)
-            self._env, self._open_for_writing, self._file = env, self.writable, _identity(data)
-            self._refuse_truncated(env, data)
+                self._writers.hold()
+            if size_of(data):
+                refuse_heads(data)
+            env = open_file(self.path, self.writable)
+            self._env, self._open_for_writing, self._file = env, self.writable, identity(data)
+            self._handle = os.open(data, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+            self._shortest = os.fstat(self._handle).st_size
+            if self.writable:
+                self._look(env)
             self._following(env, lambda: self._dbs.update({n: env.open_db(n, create=self.writable) for n in DATABASES}))
         except (lmdb.Error, OSError, MemoryError) as error:
             self.close()
@@ -268,15 +292,32 @@ class Environment:
             except lmdb.MapResizedError:
                 self._resize(env, 0)
 
-    def _refuse_truncated(self, env: lmdb.Environment, data: Path) -> None:
-        needed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
-        found = data.stat().st_size
-        if found < needed:
+    def _look(self, env: lmdb.Environment) -> None:
+        """Refuse a store of which a page is not what it should be, or is in use and free at once."""
+        try:
+            if (wrong := self._following(env, lambda: unsound(env, self.path / "data.mdb"))) is None:
+                return
+        except DamagedError:
             self._drop()
-            raise DamagedError(
-                f"{data} is cut off: expected at least {needed} bytes, but it has {found}; "
-                "`srcache repair` saves what is readable"
-            )
+            raise
+        self._drop()
+        raise wrong
+
+    def _refuse_shortened(self) -> None:
+        """Refuse a file that was cut off since it was opened: LMDB never does that, and a read would end the process.
+
+        Raises:
+            DamagedError: it was.
+        """
+        if (size := os.fstat(self._handle).st_size) >= self._shortest:
+            self._shortest = size
+            return
+        shortest = self._shortest
+        self.close()
+        raise DamagedError(
+            f"{self.path / 'data.mdb'} was cut off while it was open: it had {shortest} bytes, and has {size}; "
+            "`srcache repair` saves what is readable"
+        )
 
 
 class Reading:
@@ -309,53 +350,6 @@ class Reading:
             return found
         except lmdb.Error as error:
             raise translated(error, self._path) from error
-
-
-def _open(path: Path, writable: bool) -> lmdb.Environment:
-    data = path / "data.mdb"
-    size = _size(data)
-
-    def attempt(lock: bool) -> lmdb.Environment:
-        if lock:
-            _reserve(path / "lock.mdb")
-        return lmdb.open(
-            str(path),
-            map_size=size + (_FIRST_MAP if writable else _HEADROOM),
-            readonly=not writable,
-            lock=lock,
-            max_dbs=len(DATABASES) + 1,
-            max_readers=READERS,
-            readahead=False,
-        )
-
-    try:
-        env = attempt(lock=True)
-    except (lmdb.Error, OSError) as error:
-        if writable and not size:
-            data.unlink(missing_ok=True)  # half a header, which nobody could open
-        if writable or code_of(error) not in NO_ROOM:
-            raise
-        return attempt(lock=False)  # a sealed cache that we may read but not even lock
-    if writable:
-        env.reader_check()
-    return env
-
-
-def _reserve(path: Path) -> None:
-    """Make the lock file, with its disk space; one that is there is left alone."""
-    if _size(path) < _LOCK_BYTES:
-        with path.open("ab") as file:
-            os.posix_fallocate(file.fileno(), 0, _LOCK_BYTES)
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Which file this is; a path may come to mean another one (`prune`, then `build`)."""
-    status = path.stat() if path.exists() else None
-    return (status.st_dev, status.st_ino) if status else None
 
 
 def shared_environment(path: Path) -> Environment:

@@ -9,18 +9,21 @@ from typing import Any
 import lmdb
 
 from srcache.errors import CacheError, DamagedError
-from srcache.files import damaged_path, disk_errors, sync_folder
+from srcache.files import damaged_path, disk_errors, lock, sync_folder
+from srcache.files.system_errors import STORING, number_of
 from srcache.keys import is_key
 from srcache.machine import NETWORK, file_system
 from srcache.stores.interface import Problem, StoreKind, StoreOptions
 from srcache.stores.lmdb import LmdbStore
-from srcache.stores.lmdb_environment import DATABASES
+from srcache.stores.lmdb_environment import shared_environment
+from srcache.stores.lmdb_errors import translated
+from srcache.stores.lmdb_open import DATABASES, refuse_heads, size_of, unsound
 from srcache.stores.lmdb_salvage import LmdbSalvage
 from srcache.stores.lmdb_stamp import stamp
 
 
 def _open(path: Path, options: StoreOptions) -> LmdbStore:
-    return LmdbStore(path, writable=options.writable, fingerprint=options.fingerprint)
+    return LmdbStore(path, writable=options.writable, fingerprint=options.fingerprint, look=options.look)
 
 
 def _refuse(path: Path) -> None:
@@ -34,8 +37,12 @@ def _refuse(path: Path) -> None:
 
 
 def _check(path: Path) -> Iterator[Problem]:
-    """As many images as records; every alias is a key, and means one of which there is an entry."""
-    with _tables(path) as (transaction, (images, records, aliases)):
+    """All pages are what they should be, in use once or free once; there are as many images as records; every alias is
+    a key, and means one of which there is an entry.
+    """
+    with _tables(path) as (env, transaction, (images, records, aliases)):
+        if (wrong := unsound(env, path / "data.mdb", deep=True)) is not None:
+            raise wrong
         counts = transaction.stat(images)["entries"], transaction.stat(records)["entries"]
         if counts[0] != counts[1]:
             yield Problem("", "counts", f"there are {counts[0]} images, but {counts[1]} records")
@@ -49,17 +56,33 @@ def _check(path: Path) -> Iterator[Problem]:
 
 
 @contextmanager
-def _tables(path: Path) -> Iterator[tuple[lmdb.Transaction, list[Any]]]:
+def _tables(path: Path) -> Iterator[tuple[lmdb.Environment, lmdb.Transaction, list[Any]]]:
     """A store's tables as they are, for what the store's own methods do not show."""
     sealed = not os.access(path / "lock.mdb", os.W_OK)
+    if not size_of(path / "data.mdb"):
+        raise CacheError(f"expected an LMDB store in {path}, but it has no data.mdb; was anything built yet?")
+    refuse_heads(path / "data.mdb")
     try:
-        with lmdb.open(str(path), readonly=True, lock=not sealed, max_dbs=len(DATABASES)) as env:
+        with lmdb.open(os.fsencode(path), readonly=True, lock=not sealed, max_dbs=len(DATABASES)) as env:
             env.set_mapsize(0)
             tables = [env.open_db(name, create=False) for name in DATABASES]
             with env.begin() as transaction:
-                yield transaction, tables
+                yield env, transaction, tables
     except lmdb.Error as error:
+        if number_of(error) in STORING:
+            raise translated(error, path) from error
         raise DamagedError(f"{path} does not read as an LMDB store ({error})") from error
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """See `StoreKind.alone`; what this process has open is closed, and the next call opens it again."""
+    shared_environment(path).close()
+    if not path.is_dir():
+        yield
+        return
+    with lock(path, "written to"):
+        yield
 
 
 def _replace(store: Path, new: Path) -> Path:
@@ -88,5 +111,6 @@ KIND = StoreKind(
     check=_check,
     salvage=LmdbSalvage,
     replace=_replace,
+    alone=_alone,
     stamp=stamp,
 )

@@ -63,7 +63,7 @@ def _with_checksum(name: str, record: bytes, payload: bytes | None) -> bytes | P
     try:
         fields = json.loads(record)
         noted = fields["checksum"]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return Problem(name, "bad_record", "the record is not this entry's")
     if image_key(payload) != noted:
         return Problem(name, "checksum", f"the image's checksum is {image_key(payload)}, not {noted}")

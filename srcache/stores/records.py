@@ -1,12 +1,20 @@
-"""The two checksums in an entry's record: which they are, and where they stand."""
+"""The two checksums in an entry's record: which they are, where they stand, and who compares which.
+
+Every look-up of a payload compares the xxh3-64, which costs nothing beside decoding the image (of a PPM, whose pixels a
+data set lends as they lie, the first look-up of each process does). What writes payloads where nobody compares them any
+more, or measures them, compares the BLAKE2b too (`whole`), as `verify`, `repair` and `merge` do. Entries of versions
+before the xxh3-64 have the BLAKE2b alone, so trainings and services do not compare them until
+`srcache repair --checksums` has given them the other.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
 from xxhash import xxh3_64_hexdigest
 
-from srcache.keys import image_key
-from srcache.stores.interface import Record
+from srcache.errors import ChecksumError
+from srcache.keys import image_key, split_name
+from srcache.stores.interface import Record, Store
 
 
 def with_checksums(record: Mapping[str, Any], payload: bytes) -> Record:
@@ -17,3 +25,33 @@ def with_checksums(record: Mapping[str, Any], payload: bytes) -> Record:
     """
     rest = {name: value for name, value in record.items() if name not in ("xxh3", "checksum")}
     return {"xxh3": xxh3_64_hexdigest(payload), **rest, "checksum": image_key(payload)}
+
+
+def whole(store: Store, name: str, where: object) -> tuple[bytes, Record]:
+    """An entry of which both checksums hold, and whose record is its own.
+
+    Args:
+        store: has it.
+        name: the entry's.
+        where: the store's place, for the message.
+
+    Raises:
+        ChecksumError: one of them does not, the record is another's, or the entry is gone.
+        DamagedError: it cannot be read.
+    """
+    payload, record = store.get(name), store.record(name)
+    if payload is None or record is None or (image_key(payload), *split_name(name)) != _said(record):
+        raise checksum_error(name, where, "BLAKE2b")
+    return payload, record
+
+
+def _said(record: Record) -> tuple[Any, Any, Any]:
+    return record.get("checksum"), record.get("key"), record.get("sample")
+
+
+def checksum_error(name: str, where: object, what: str = "xxh3") -> ChecksumError:
+    """The error of whoever meets an entry that is not what was written; `what` is the checksum that tells."""
+    return ChecksumError(
+        f"{name} in {where} is not what was written ({what}); run `srcache repair`, which drops it, and "
+        "`srcache build`, which makes it again"
+    )

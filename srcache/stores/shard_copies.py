@@ -125,7 +125,7 @@ class Copies:
     def _fetching(self, name: str) -> Iterator[None]:
         with disk_errors(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
-            (own := self._folder / f".{name}.lock").touch(0o644)
+            (own := self._folder / f".{name}.lock").touch()
         with brief_lock(own):
             yield
 

@@ -48,7 +48,8 @@ class ShardFile:
         self._handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self._number = os.fstat(self._handle).st_ino
         if mapped and self.size:
-            self._bytes = memoryview(mmap.mmap(self._handle, 0, access=mmap.ACCESS_READ))
+            self._map = mmap.mmap(self._handle, 0, access=mmap.ACCESS_READ)
+            self._bytes = memoryview(self._map)
             os.close(self._handle)  # the map has one of its own
             self._handle = -1
 
@@ -72,12 +73,21 @@ class ShardFile:
     def read(self, amount: int, offset: int) -> bytes:
         """So many bytes from there; fewer at the end."""
         if self._bytes is not None:
-            return bytes(self._bytes[offset : offset + amount])
+            return bytes(self.view(amount, offset))
         return os.pread(self._handle, amount, offset)
 
     def view(self, amount: int, offset: int) -> memoryview:
-        """As `read`, but not copied if the file is mapped."""
+        """As `read`, but not copied if the file is mapped.
+
+        Raises:
+            DamagedError: the file was cut off since it was mapped, and reading there would end the process.
+        """
         if self._bytes is not None:
+            if (size := self._map.size()) < len(self._bytes):
+                raise DamagedError(
+                    f"{self._path} was cut off while it was open: it had {len(self._bytes)} bytes, and has {size}; "
+                    "`srcache repair` saves what is readable"
+                )
             return self._bytes[offset : offset + amount]
         return memoryview(os.pread(self._handle, amount, offset))
 

@@ -6,7 +6,6 @@ renamed only when that is sealed: a writer that lives after all finds its shard 
 in the meantime is copied too before anything is deleted.
 """
 
-import fcntl
 import os
 from contextlib import suppress
 from dataclasses import replace
@@ -14,6 +13,8 @@ from pathlib import Path
 
 from srcache.errors import BusyError, CacheError
 from srcache.files import disk_errors, sync_folder
+from srcache.files.file_locks import take
+from srcache.files.folders import paths_in
 from srcache.machine import NETWORK, file_system
 from srcache.stores.interface import Entry, StoreOptions
 from srcache.stores.shard_files import PartialFile
@@ -37,7 +38,7 @@ def finish_shards(folder: Path, options: StoreOptions) -> int:
     """
     if file_system(folder) not in NETWORK:
         return finish_by_locks(folder, options)
-    own, stopped = _own(options), sorted(path for path in folder.glob(f".*{_LEFT}"))
+    own, stopped = _own(options), paths_in(folder, f".*{_LEFT}")
     return sum(_drained(path, own) for path in stopped) + sum(
         _copied(folder, name, own) for name in shards_in(folder)[1] if not _is_held(folder / name)
     )
@@ -114,7 +115,7 @@ def _is_held(path: Path) -> bool:
     with suppress(FileNotFoundError):
         handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            take(handle)
         except BlockingIOError:
             return True
         except OSError:

@@ -139,6 +139,7 @@ class ShardFolder:
 
     def _in_tables(self, name: bytes) -> tuple[str, Place] | None:
         for table in self._tables:
+            table.require_whole()
             place = table.place(name)
             if place is not None:
                 shard = table.shards[place.shard]

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from srcache.errors import DamagedError
 from srcache.files import user_folder, write_atomic
+from srcache.files.documents import parse_json
 from srcache.machine import NETWORK, file_system
 from srcache.stores.shard_files import OpenShard, ShardFile
 from srcache.stores.shard_index import Shard
@@ -155,9 +156,9 @@ def shard_home(folder: Path) -> ShardHome:
     from srcache.stores.shard_objects import ObjectsHome
 
     try:
-        said = json.loads(mark.read_text(encoding="utf-8"))
-        url, below, spool = str(said["url"]), str(said["below"]), Path(str(said["spool"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        said = parse_json(mark.read_bytes(), dict.fromkeys(("url", "below", "spool"), str))
+        url, below, spool = said["url"], said["below"], Path(said["spool"])
+    except (OSError, ValueError) as error:
         raise DamagedError(f"{mark} does not say where shards lie ({error!r}); delete the folder it is in") from error
     return ObjectsHome(folder, url, below, spool)
 

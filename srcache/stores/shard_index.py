@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from srcache.errors import DamagedError
 from srcache.files import atomic_file
+from srcache.files.documents import parse_json
 
 MAGIC = b"srcshrd2"
 SUFFIXES = (".bin", ".png", ".jpg", ".webp", ".qoi", ".ppm")
@@ -120,6 +121,15 @@ class Table:
         place = self._end + at * _ALIAS.size
         found = self.rows[place : place + _ALIAS.size] if at < self.aliases else b""
         return found[ALIAS : 2 * ALIAS] if found[:ALIAS] == alias else None
+
+    def require_whole(self) -> None:
+        """Refuse a mapped table whose file was cut off since: reading there would end the process.
+
+        Raises:
+            DamagedError: it was.
+        """
+        if not isinstance(self.rows, bytes) and self.rows.size() < len(self.rows):
+            raise DamagedError("the table of shards was cut off while it was open; run the same command again")
 
     @property
     def content(self) -> bytes:
@@ -237,11 +247,11 @@ def read_table(path: Path, *, mapped: bool = True) -> Table:
         if first[:8] != MAGIC or length > size:
             raise DamagedError(f"{path} is no index of shards")
         try:
-            head = json.loads(file.read(length))
+            head = parse_json(file.read(length))
             shards = tuple(Shard(str(name), int(size)) for name, size in head["shards"])
             counts = int(head["entries"]), int(head["aliases"])
             valid = min(*counts, *(size for _, size in shards), 0) == 0
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise DamagedError(f"{path} is no index of shards") from error
         start = _HEAD + length
         end = start + counts[0] * _ENTRY.size + counts[1] * _ALIAS.size

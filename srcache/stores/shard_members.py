@@ -12,10 +12,11 @@ from typing import Any, NamedTuple, TypeVar
 
 from xxhash import xxh3_64_hexdigest, xxh3_64_intdigest
 
-from srcache.errors import ChecksumError, DamagedError
+from srcache.errors import DamagedError
 from srcache.images import suffix_of
 from srcache.stores import tar
 from srcache.stores.interface import Entry, Record
+from srcache.stores.records import checksum_error
 from srcache.stores.shard_index import SUFFIXES, Place, packed_key, packed_name
 
 _Bytes = TypeVar("_Bytes", bytes, memoryview)
@@ -58,7 +59,9 @@ def pack_entry(entry: Entry, fingerprint: str | None, offset: int) -> tuple[byte
     return data, Found(name, place, entry.aliases, offset + len(data))
 
 
-def entries_of(read: tar.Read, size: int, where: str, start: int = 0, *, check: bool = True) -> Iterator[Found]:
+def entries_of(
+    read: tar.Read, size: int, where: str, start: int = 0, *, check: bool = True, strict: bool = True
+) -> Iterator[Found]:
     """The complete entries of a file from `start` on, until its end.
 
     Args:
@@ -66,12 +69,13 @@ def entries_of(read: tar.Read, size: int, where: str, start: int = 0, *, check: 
         size: the file's.
         where: what file it is, for messages.
         check: compare every payload with its checksum, which reads all of the file.
+        strict: as for `tar.parse`.
 
     Raises:
         DamagedError: what follows is no complete entry.
     """
     payload: tar.Member | None = None
-    for member in tar.members(read, size, where, start):
+    for member in tar.members(read, size, where, start, strict=strict):
         stem, _, suffix = member.name.partition(".")
         if payload is None:
             payload = member
@@ -95,7 +99,7 @@ def read_payload(read: Callable[[int, int], _Bytes], name: str, place: Place, wh
     if not head.startswith(wanted) or head[124:135] != b"%011o" % place.size:
         raise DamagedError(f"{where} does not hold {name} where its index says; `srcache repair` makes the index again")
     if xxh3_64_intdigest(payload) != place.xxh3:
-        raise ChecksumError(f"{name} in {where} is not what was written (xxh3); `srcache repair` drops it")
+        raise checksum_error(name, where)
     return payload
 
 

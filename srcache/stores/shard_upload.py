@@ -4,7 +4,6 @@ A shard's index goes first, so that whoever sees a shard finds its index. Neithe
 name of a shard holds its writer's id, so one of this name is this one, which an upload that was cut off left complete.
 """
 
-import fcntl
 import os
 import threading
 import time
@@ -12,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from srcache.files.file_locks import take
 from srcache.files.objects import ObjectFolder
 from srcache.stores.shard_home import INDEX
 from srcache.stores.shard_names import shards_in
@@ -87,7 +87,7 @@ class Uploader:
             return
         try:
             with suppress(OSError):
-                fcntl.flock(handle, fcntl.LOCK_EX)
+                take(handle, wait=True)
             if not path.exists():
                 return
             index, objects = path.with_name(f"{path.name}{INDEX}"), self._objects()

@@ -7,7 +7,6 @@ that are intact stay, the rest is cut off. On a network file system, where a loc
 continued only by a writer that was told to take it over.
 """
 
-import fcntl
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from srcache.errors import BusyError, CacheError, DamagedError, MachineError, listed
-from srcache.files import NO_LOCKS, disk_errors, sync_folder
+from srcache.files import disk_errors, sync_folder
+from srcache.files.file_locks import NO_LOCKS, take
 from srcache.machine import NETWORK, file_system
 from srcache.stores import tar
 from srcache.stores.interface import Entry, StoreOptions
@@ -161,7 +161,7 @@ class ShardWriter:
         number = max(self._next, max(numbers, default=-1) + 1)  # no name twice, wherever its first shard went
         name = f"{number:08d}-{self._id}.tar{PARTIAL}"
         path, hidden = self._folder / name, self._folder / f".{name}"
-        handle = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        handle = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
             _locked(handle)  # before others can see it, for they would take it for one whose writer is gone
             hidden.rename(path)
@@ -249,7 +249,7 @@ def _taken_away(path: Path) -> MachineError:
 def _locked(handle: int) -> bool:
     """Whether nobody else holds a file's lock, which is ours now; where there are no locks, nobody does."""
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        take(handle)
     except OSError as error:
         return error.errno in NO_LOCKS
     return True

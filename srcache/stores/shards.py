@@ -137,18 +137,21 @@ class ShardsStore:
             self._reset()
 
     def _require_recipe(self) -> None:
-        """Refuse a store whose first entry was made by another recipe.
+        """Refuse a store whose first entry was made by another recipe."""
+        if self._options.fingerprint is not None and (name := next(self.names(), None)) is not None:
+            self._found(name, lambda file, *place: None)
+
+    def _require_own(self, file: OpenShard, name: str, place: Place, shard: str) -> None:
+        """Refuse a shard that another recipe's images are in, as the record of one of them says.
 
         Raises:
-            DamagedError: it was.
+            DamagedError: it is one.
         """
-        wanted, name = self._options.fingerprint, next(self.names(), None)
-        if wanted is None or name is None:
-            return
-        noted = self._found(name, lambda file, *place: recipe_of(file.read, *place))
+        wanted = self._options.fingerprint
+        noted = recipe_of(file.read, name, place, shard) if wanted is not None else None
         if noted not in (None, wanted):
             raise DamagedError(
-                f"{self._path} holds images by recipe {noted}, but lies in the folder of {wanted}; "
+                f"{self._path / shard} holds images by recipe {noted}, but lies in the folder of {wanted}; "
                 "put it back where it belongs, or remove it and run `srcache build`"
             )
 
@@ -169,9 +172,10 @@ class ShardsStore:
                     file = folder.file(shard)
                 if file is None:  # opened outside the lock, for it may have to be fetched
                     file = self._home.open(shard)
+                    self._require_own(file, name, place, shard)
                     with self._lock:
                         self._own_folder().keep(shard, file)
-                return read(file, name, place, shard)
+                return read(file, name, place, f"{self._home.place}/{shard}")
             except FileNotFoundError as error:
                 if turn:
                     raise DamagedError(f"{self._path / shard} was there a moment ago, and is gone") from error
@@ -243,4 +247,5 @@ def _after_fork_in_child() -> None:
             store._writer.release()
 
 
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -14,7 +14,7 @@ from srcache.stores.shard_files import OpenShard, PartialFile
 from srcache.stores.shard_finish import finish_shards
 from srcache.stores.shard_home import LocalHome, ShardHome, shard_home, stand_for_objects
 from srcache.stores.shard_index import Table, name_of
-from srcache.stores.shard_members import Found, entries_of, read_payload, read_record
+from srcache.stores.shard_members import Found, entries_of, read_payload, read_record, recipe_of
 from srcache.stores.shard_names import is_partial, is_shard, shards_in, writer_of
 from srcache.stores.shard_objects import spooled_entries
 from srcache.stores.shard_tables import shard_tables, wrong_indexes
@@ -92,6 +92,14 @@ class _Shards:
                 return Entry(name, payload, read_record(read, name, found.place, name), found.aliases)
         return None
 
+    def recipe(self, name: str) -> str | None:
+        """See `Salvage.recipe`."""
+        for shard, found in self._found.get(name, ()):
+            with suppress(DamagedError):
+                read = _braver(self._partials.get(shard) or self._home.reread(shard))
+                return recipe_of(read, name, found.place, name)
+        return None
+
 
 def _braver(file: OpenShard) -> tar.Read:
     """To read a file by, to which a spot that the disk refuses is damage like any other."""
@@ -110,7 +118,7 @@ def _whatever_is_sound(file: OpenShard, name: str) -> Iterator[Found]:
     size, read, start = file.size, _braver(file), 0
     while start < size:
         try:
-            for found in entries_of(read, size, name, start, check=False):
+            for found in entries_of(read, size, name, start, check=False, strict=False):
                 yield found
                 start = found.end
             if not read(size - start, start).strip(b"\0"):
@@ -124,7 +132,7 @@ def _next_entry(read: "tar.Read", start: int, size: int) -> int:
     """Where the next header of an image's member may begin."""
     while start + tar.BLOCK <= size:
         with suppress(DamagedError):
-            member = tar.parse(read(tar.BLOCK, start), start, "")
+            member = tar.parse(read(tar.BLOCK, start), start, "", strict=False)
             if member is not None and not member.name.endswith(".json"):
                 return start
         start += tar.BLOCK

@@ -87,13 +87,15 @@ def packed(name: str, payload: bytes) -> bytes:
     return header(name, len(payload)) + payload + bytes(padded(len(payload)) - len(payload))
 
 
-def parse(block: bytes, offset: int, where: str) -> Member | None:
+def parse(block: bytes, offset: int, where: str, *, strict: bool = True) -> Member | None:
     """The member that a header describes; None for a block of zeros, which ends a file.
 
     Args:
         block: 512 bytes.
         offset: where they begin in the file.
         where: what file it is, for messages.
+        strict: every byte of it counts; without, only the name and the size, for what is compared with checksums of
+            its own.
 
     Raises:
         DamagedError: it is no header, or one of a member that no shard has.
@@ -101,33 +103,44 @@ def parse(block: bytes, offset: int, where: str) -> Member | None:
     if not block.strip(b"\0"):
         return None
     place = f"{where} at byte {offset}"
-    if len(block) < BLOCK or block[257:262] != b"ustar":
-        raise DamagedError(f"{place}: expected the header of a tar member, but got something else")
-    if _octal(block[148:156]) != sum(block[:148]) + sum(block[156:]) + 8 * 32:
-        raise DamagedError(f"{place}: the checksum of a tar header does not hold")
-    kind, name, size = block[156:157], block[:100].rstrip(b"\0"), _octal(block[124:136])
-    if kind not in (b"0", b"\0"):
-        raise DamagedError(f"{place}: a shard holds regular files, but this is {_REFUSED.get(kind, repr(kind))}")
+    if len(block) < BLOCK:
+        raise DamagedError(f"{place}: expected the header of a tar member, but the file ends")
+    name, size = block[:100].rstrip(b"\0"), _octal(block[124:136])
     text = name.decode("latin-1")
-    if block[345:500].strip(b"\0") or not _NAME.fullmatch(text):
+    if strict:
+        _require_header(block, place)
+    if not _NAME.fullmatch(text):
         raise DamagedError(f"{place}: a shard's members have short, plain names, but this is {text[:120]!r}")
     if size is None:
         raise DamagedError(f"{place}: the size of {text} is no octal number")
     return Member(text, offset, size)
 
 
-def members(read: Read, size: int, where: str, start: int = 0) -> Iterator[Member]:
+def _require_header(block: bytes, place: str) -> None:
+    """Refuse a header that is none, that was changed, or that is of something else than a regular file."""
+    if block[257:262] != b"ustar":
+        raise DamagedError(f"{place}: expected the header of a tar member, but got something else")
+    if _octal(block[148:156]) != sum(block[:148]) + sum(block[156:]) + 8 * 32:
+        raise DamagedError(f"{place}: the checksum of a tar header does not hold")
+    if (kind := block[156:157]) not in (b"0", b"\0"):
+        raise DamagedError(f"{place}: a shard holds regular files, but this is {_REFUSED.get(kind, repr(kind))}")
+    if block[345:500].strip(b"\0"):
+        raise DamagedError(f"{place}: a shard's members have short, plain names, but this one's is longer")
+
+
+def members(read: Read, size: int, where: str, start: int = 0, *, strict: bool = True) -> Iterator[Member]:
     """The members of a file from a header on, until its end or a block of zeros.
 
     Args:
         read: gives (so many bytes, from there); fewer at the end of the file.
         size: the file's.
+        strict: as for `parse`.
 
     Raises:
         DamagedError: something is no member, or reaches beyond the file.
     """
     while start + BLOCK <= size:
-        found = parse(read(BLOCK, start), start, where)
+        found = parse(read(BLOCK, start), start, where, strict=strict)
         if found is None:
             return
         if found.end > size:

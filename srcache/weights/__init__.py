@@ -7,6 +7,7 @@ have weights of its own, in its package or another (`status` looks at all of the
 digest (`resolve`), so that no other file can take their place unnoticed. Nothing is unpickled but tensors.
 """
 
+from srcache.files.documents import parse_json as parse_json
 from srcache.weights.bundle import find_bundle as find_bundle
 from srcache.weights.bundle import locate as locate
 from srcache.weights.checkpoint import Adopted as Adopted

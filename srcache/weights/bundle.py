@@ -9,14 +9,15 @@ import contextlib
 import os
 import shlex
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from srcache.engine.offline import hub_offline
 from srcache.engine.registry import find_engine
 from srcache.errors import DamagedError, DiskFullError, EngineError, MissingExtraError, WeightsError, listed
 from srcache.files import disk_errors
+from srcache.files.scratch import scratch_folder
 from srcache.progress import Say
 from srcache.weights.checkpoint import PICKLED, adopt, is_digest, kind_of, require_tensors, weights_folder
 from srcache.weights.contents import content_problem, how_to_get_again
@@ -104,7 +105,8 @@ def check_by_engine(engine: str | None, parts: Mapping[str, Path]) -> None:
     try:
         check = None if engine is None else getattr(find_engine(engine), "check_weights", None)
         if check is not None:
-            check(parts)
+            with hub_offline():
+                check(parts)
     except (EngineError, MissingExtraError):  # whoever runs the engine is told
         return
 
@@ -201,17 +203,16 @@ def make_parts(manifest: Manifest, say: Say | None) -> None:
         return
     if say:
         say(f"making {manifest.name}")
-    with disk_errors(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as work:
-            made = Path(work) / folder.name
-            for engine in sorted({str(part.source.made_by) for part in parts}):
-                made.mkdir(exist_ok=True)
+    with disk_errors(folder), scratch_folder(folder.parent, folder.name) as work:
+        made = work / folder.name
+        for engine in sorted({str(part.source.made_by) for part in parts}):
+            made.mkdir(exist_ok=True)
+            with hub_offline():
                 _weights_maker(engine)(manifest.name, made)
-            _require_made(parts, made)
-            if not _are_complete(parts, folder):  # else another process made them in the meantime
-                shutil.rmtree(folder, ignore_errors=True)
-                os.rename(made, folder)
+        _require_made(parts, made)
+        if not _are_complete(parts, folder):  # else another process made them in the meantime
+            shutil.rmtree(folder, ignore_errors=True)
+            os.rename(made, folder)
 
 
 def _weights_maker(engine: str) -> Any:

@@ -10,7 +10,6 @@ import json
 import os
 import re
 import shutil
-import tempfile
 import zipfile
 from collections import Counter
 from collections.abc import Mapping
@@ -20,6 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from srcache.errors import DamagedError, DiskFullError, WeightsError, listed
 from srcache.files import disk_errors, user_folder, write_atomic
+from srcache.files.documents import Shape, parse_json
+from srcache.files.folders import paths_in
+from srcache.files.regular import regular_status
+from srcache.files.scratch import scratch_folder
 from srcache.progress import Say
 from srcache.weights.disguises import disguise
 
@@ -70,9 +73,12 @@ def record_check(digest: str, check: EngineCheck) -> None:
 def check_of(digest: str) -> EngineCheck | None:
     """The check that was recorded of a checkpoint; None if none was, or it does not read."""
     try:
-        return EngineCheck(**json.loads(_check_file(digest).read_text(encoding="utf-8")))
+        return EngineCheck(**parse_json(_check_file(digest).read_bytes(), _CHECK))
     except (OSError, ValueError, TypeError):
         return None
+
+
+_CHECK: Shape = {"engine": str, "scale": float, "problem": (str, type(None)), "versions": {...: str}}
 
 
 def _check_file(digest: str) -> Path:
@@ -108,17 +114,19 @@ def adopt(path: Path, say: Say | None = None) -> str:
     if kind_of(path) not in {".safetensors", *PICKLED}:
         kinds = ", ".join([".safetensors", *sorted(PICKLED)])
         raise WeightsError(f"expected a checkpoint ({kinds}), but got {path}")
+    try:
+        regular_status(path)
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror or error}; name a checkpoint's file") from error
     folder = weights_folder()
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".adopting.", dir=folder) as work:
-            copy = Path(work) / "copy"
-            if kind_of(path) == ".safetensors":
-                require_tensors(path)
-                shutil.copyfile(path, copy)
-            else:
-                _convert(path, copy, say)
-            return _move_in(copy, path.name)
+    with disk_errors(folder), scratch_folder(folder, "adopting") as work:
+        copy = work / "copy"
+        if kind_of(path) == ".safetensors":
+            require_tensors(path)
+            shutil.copyfile(path, copy)
+        else:
+            _convert(path, copy, say)
+        return _move_in(copy, path.name)
 
 
 def _move_in(file: Path, origin: str) -> str:
@@ -136,7 +144,7 @@ def _move_in(file: Path, origin: str) -> str:
 def adopted() -> list[Adopted]:
     """What is in the weights folder, by digest."""
     found = []
-    for path in sorted(weights_folder().glob("*.safetensors")):
+    for path in paths_in(weights_folder(), "*.safetensors"):
         note = path.with_suffix(".origin")
         origin = note.read_text(encoding="utf-8").strip() if note.is_file() else ""
         found.append(Adopted(path.stem, path, path.stat().st_size, origin))
@@ -195,6 +203,7 @@ def require_tensors(path: Path) -> None:
     from safetensors import SafetensorError, safe_open
 
     try:
+        regular_status(path)
         with safe_open(path, framework="numpy") as file:
             names = list(file.keys())
     except (SafetensorError, OSError, ValueError) as error:
@@ -248,7 +257,7 @@ def _reason(error: Exception) -> str:
     text = str(error)
     if found := re.search(r"GLOBAL (\S+)", text):
         return f"it holds {found[1]}, which would be run"
-    if "Weights only load failed" in text:
+    if "Weights only load failed" in text or isinstance(error, LookupError | EOFError):
         return "it is no file that torch.save wrote, or is cut short"
     return next(iter(text.splitlines()), type(error).__name__)
 

@@ -7,10 +7,11 @@
 What an engine expects of its settings and tensors, it checks itself (`check_weights`, see `bundle`).
 """
 
-import json
 from pathlib import Path
 
 from srcache.errors import WeightsError
+from srcache.files.documents import parse_json
+from srcache.files.regular import read_regular
 from srcache.weights.checkpoint import kind_of, require_tensors
 from srcache.weights.disguises import disguise
 
@@ -39,7 +40,7 @@ def how_to_get_again(path: Path, command: str) -> str:
 
 def _json_problem(path: Path) -> str | None:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(read_regular(path))
     except ValueError as error:
         return f"{path} cannot be read as JSON ({error}); it is cut short, or another file"
     return None if isinstance(found, dict) else f"expected a JSON object in {path}, but got a {type(found).__name__}"

@@ -13,9 +13,20 @@ from pathlib import Path
 
 from srcache.errors import DamagedError, WeightsError
 from srcache.files import write_atomic
+from srcache.files.documents import Shape, parse_json
+from srcache.files.folders import paths_in
+from srcache.files.regular import open_regular
 from srcache.weights.checkpoint import is_digest, weights_folder
 
 _FORMAT = 1
+_TEXTS, _NUMBERS = ("sha256", "path", "loads", "origin", "licence", "identity"), ("size", "mtime", "ctime?")
+_RECORD: Shape = {
+    "format": int,
+    "name": str,
+    "engine": (str, type(None)),
+    "parts": {...: {**dict.fromkeys(_TEXTS, str), **dict.fromkeys(_NUMBERS, int)}},
+}
+"""What a record holds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +82,7 @@ def read_weights_record(digest: str) -> WeightsRecord | None:
     if not is_digest(digest) or not path.is_file():
         return None
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
+        plain = parse_json(path.read_bytes(), _RECORD)
         if plain["format"] != _FORMAT:
             raise ValueError(f"its format is {plain['format']}")
         parts = {name: RecordedFile(**{**one, "path": Path(one["path"])}) for name, one in plain["parts"].items()}
@@ -106,7 +117,7 @@ def recorded() -> dict[str, WeightsRecord]:
     Raises:
         DamagedError: one cannot be read.
     """
-    digests = sorted(path.stem for path in records_folder().glob("*.json"))
+    digests = [path.stem for path in paths_in(records_folder(), "*.json")]
     return {digest: record for digest in digests if (record := read_weights_record(digest))}
 
 
@@ -133,7 +144,7 @@ def file_digest(path: Path) -> str:
         WeightsError: it cannot be read.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise WeightsError(f"{path} cannot be read ({error.strerror}); give permission, or fetch it again") from error

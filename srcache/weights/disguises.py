@@ -6,13 +6,15 @@ only says at which byte it stopped.
 
 from pathlib import Path
 
+from srcache.files.regular import open_regular
+
 _HEAD = 512
 
 
 def disguise(path: Path) -> str | None:
     """What a file is instead of weights or settings, with how to get the right one; None if nothing is known of it."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(_HEAD)
     except OSError:
         return None

@@ -4,6 +4,7 @@ Both are left to the package `huggingface_hub`, so its environment variables hol
 HF_HUB_OFFLINE, HF_ENDPOINT, HF_TOKEN, proxies.
 """
 
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from srcache.errors import DiskFullError, needs_extra
+from srcache.files.system_errors import DISK, not_written, number_of
 from srcache.weights.manifest import BundlePart, Repository
 
 EXTRA = "seesr"
@@ -101,6 +103,8 @@ class Hub:
         try:
             return self._hub.hf_hub_download(repository.name, path, revision=repository.revision, **words)
         except Exception as error:  # the hub, a proxy or a cut line may break in many ways; the next repository may not
+            if (disk := _disk_error(error)) is not None:
+                raise not_written(disk, self._hub.constants.HF_HUB_CACHE) from error
             reasons.append(f"{repository}: {self._reason(error, repository, path)}")
             return None
 
@@ -122,6 +126,16 @@ class Hub:
             return f"has no {path}"
         cause = error.__cause__ if isinstance(error, errors.LocalEntryNotFoundError) else error
         return f"{path} did not come: {next(iter(str(cause).splitlines()), type(cause).__name__)}"
+
+
+def _disk_error(error: BaseException | None) -> OSError | None:
+    """The disk's error that a download ended by, if it did."""
+    while error is not None:
+        number = number_of(error)
+        if number in DISK:
+            return OSError(number, os.strerror(number))
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _is_answer(error: BaseException | None) -> bool:

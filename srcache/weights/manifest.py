@@ -28,10 +28,13 @@ from typing import Any
 
 from srcache.errors import ConfigError, Mistakes
 from srcache.files import read_text, shipped_texts, yaml_mapping
+from srcache.files.documents import short
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _SOURCES = "sources"
+_REPOSITORY = re.compile(r"[A-Za-z0-9]([\w.-]{0,94}[\w-])?/[A-Za-z0-9]([\w.-]{0,94}[\w-])?", re.ASCII)
+_REVISION = re.compile(r"[\w][\w./+-]{0,199}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +184,7 @@ def _source(
         licence=found.get("licence", "unknown"),
         link=found.get("link"),
         repositories=tuple(_repository(one, name, mistakes) for one in found.get("hub", [])),
-        folders=tuple(map(str, found.get("folders", []))),
+        folders=_folders(name, found.get("folders", []), mistakes),
         made_by=found.get("made_by"),
         scope=scope,
     )
@@ -193,7 +196,7 @@ def _source(
 def _file(what: str, place: Any, mistakes: Mistakes) -> tuple[str, str | None]:
     found = _fields(place if isinstance(place, dict) else {"path": place}, {"path": str, "sha256": str}, what, mistakes)
     path, digest = found.get("path", ""), found.get("sha256")
-    mistakes.require(_is_inside(path), f"{what}: a path is relative and without '..', but is {path!r}")
+    mistakes.require(_is_inside(path), f"{what}: a path is relative and without '..', but is {short(path)}")
     mistakes.require(
         digest is None or _DIGEST.fullmatch(digest), f"{what}: sha256 must be 64 lower-case hexadecimal digits"
     )
@@ -207,24 +210,38 @@ def _repository(plain: Any, source: str, mistakes: Mistakes) -> Repository:
         plain = {"repo": repo, "revision": revision or "main"}
     found = _fields(plain, {"repo": str, "revision": str, "folder": str}, what, mistakes)
     name, folder = found.get("repo", ""), found.get("folder", "")
-    mistakes.require(re.fullmatch(r"[\w.-]+/[\w.-]+", name), f"{what}: a repository is owner/name, but is {name!r}")
+    usual = _REPOSITORY.fullmatch(name) is not None and ".." not in name and "--" not in name
+    mistakes.require(usual, f"{what}: a repository is owner/name, but is {short(name)}")
     mistakes.require(
-        not folder or _is_inside(folder), f"{what}: a folder is relative and without '..', but is {folder!r}"
+        not folder or _is_inside(folder), f"{what}: a folder is relative and without '..', but is {short(folder)}"
     )
-    return Repository(name, found.get("revision", "main"), folder)
+    revision = found.get("revision", "main")
+    mistakes.require(
+        _REVISION.fullmatch(revision) is not None and ".." not in revision,
+        f"{what}: a revision is a branch, a tag or a commit, but is {short(revision)}",
+    )
+    return Repository(name, revision, folder)
+
+
+def _folders(source: str, given: list[Any], mistakes: Mistakes) -> tuple[str, ...]:
+    for folder in given:
+        usual = isinstance(folder, str) and _is_inside(folder)
+        mistakes.require(usual, f"source {source}: a folder is relative and without '..', but is {short(folder)}")
+    return tuple(folder for folder in given if isinstance(folder, str))
 
 
 def _is_inside(path: str) -> bool:
-    return bool(path) and not path.startswith(("/", "~")) and ".." not in PurePosixPath(path).parts and "\\" not in path
+    outside = path.startswith(("/", "~")) or ".." in PurePosixPath(path).parts
+    return bool(path) and not outside and "\\" not in path and path.isprintable()
 
 
 def _fields(plain: Any, kinds: Mapping[str, Callable[..., Any]], what: str, mistakes: Mistakes) -> dict[str, Any]:
     """The known fields that have the right type."""
     if not isinstance(plain, dict):
-        mistakes.note(f"{what} must be a mapping, but is {plain!r}")
+        mistakes.note(f"{what} must be a mapping, but is {short(plain)}")
         return {}
     mistakes.require(not set(plain) - set(kinds), f"{what} has unknown fields; known: {', '.join(kinds)}")
     found = {name: plain[name] for name in kinds if plain.get(name) is not None}
     for name, value in found.items():
-        mistakes.require(type(value) is kinds[name], f"{what}: {name} is of the wrong type: {value!r}")
+        mistakes.require(type(value) is kinds[name], f"{what}: {name} is of the wrong type: {short(value)}")
     return {name: value for name, value in found.items() if type(value) is kinds[name]}

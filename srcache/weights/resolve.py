@@ -1,6 +1,7 @@
 """What a recipe says about weights, and whether they are here: a checkpoint, or a bundle."""
 
 import os
+import warnings
 from pathlib import Path
 
 from srcache.errors import WeightsError
@@ -14,7 +15,7 @@ def resolve_weights(text: str, beside: Path) -> str:
     """What a recipe says about weights → a digest.
 
     A digest stays. A bundle's name, or a manifest's file, is located; a checkpoint's file is adopted. Files are
-    relative to `beside`.
+    relative to `beside`. A warning names what was left out of a checkpoint.
 
     Raises:
         ConfigError: mistakes in the manifest.
@@ -32,7 +33,12 @@ def resolve_weights(text: str, beside: Path) -> str:
             "weights are a SHA-256, a bundle's name, or the file of a checkpoint or a manifest, "
             f"but {text!r} is none of them ({path} is no file; bundles: {', '.join(shipped_manifests()) or 'none'})"
         )
-    return locate(path) if path.suffix.lower() in {".yaml", ".yml"} else adopt(path)
+    return locate(path) if path.suffix.lower() in {".yaml", ".yml"} else adopt(path, _warn)
+
+
+def _warn(line: str) -> None:
+    """Name what was left out of a checkpoint, as `srcache models convert` does."""
+    warnings.warn(line, stacklevel=4)
 
 
 def require_weights(digest: str, engine: str) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from srcache.files import first_meaning
 from srcache.weights.checkpoint import weights_folder
 from srcache.weights.digests import RecordedFile, recorded_parts
 from srcache.weights.hub import in_cache
@@ -31,7 +32,7 @@ class FoundFile:
 def search(manifest: Manifest, folders: Sequence[Path] = ()) -> dict[str, FoundFile | None]:
     """Every part of a bundle, found or not."""
     known = recorded_parts(manifest.key)
-    of_environment = [Path(os.path.expanduser(text)) for text in os.environ.get(VARIABLE, "").split(os.pathsep) if text]
+    of_environment = [first_meaning(text) for text in os.environ.get(VARIABLE, "").split(os.pathsep) if text]
     made = made_folder(manifest)
     return {
         part.name: _find_made(part, made)

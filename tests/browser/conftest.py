@@ -16,7 +16,7 @@ DESKTOP = {"viewport": {"width": 1200, "height": 900}}
 @pytest.fixture(scope="session")
 def browser():
     sync_api = pytest.importorskip(
-        "playwright.sync_api", reason="playwright is not installed; run: pip install 'srcache[dev]'"
+        "playwright.sync_api", reason="playwright is not installed; run, in a clone of srcache: pip install '.[dev]'"
     )
     program = os.environ.get("SRCACHE_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     if program is None:

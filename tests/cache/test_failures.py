@@ -3,7 +3,14 @@
 import pytest
 
 from srcache.cache import failures
-from srcache.cache.failures import FailedEntry, failures_by_reason
+from srcache.cache.failures import (
+    FailedEntry,
+    append_failure,
+    failures_by_reason,
+    read_failures,
+    readable_journals,
+    readable_lines,
+)
 from srcache.cache.manifest import Cache, RecipeFolder, create_cache
 from srcache.errors import MachineError
 from srcache.recipe.reading import load_recipe
@@ -90,3 +97,15 @@ def test_a_folder_that_was_taken_away_does_not_come_back_with_a_failure_or_a_rec
 def test_reasons_are_counted_the_most_frequent_first():
     failed = [_failed(reason=reason) for reason in ("b", "c", "a", "c", "b", "c")]
     assert list(failures_by_reason(failed).items()) == [("c", 3), ("b", 2), ("a", 1)]
+
+
+def test_lines_that_cannot_be_read_are_left_out_and_told(tmp_path):
+    journal = tmp_path / "failures.jsonl"
+    append_failure(journal, FailedEntry("a-000", "a.png", "empty", "no bytes"))
+    good = journal.read_bytes()
+    assert readable_journals(tmp_path) == {}
+    bad = [b"\xff", b"[" * 3000, b'{"name": 1}', good.strip().replace(b'"time": ', b'"time": 1e999, "x": ')]
+    journal.write_bytes(b"\n".join([*bad, b'{"name": "cut', good]))
+    assert list(read_failures([journal])) == ["a-000"]
+    assert "lines 1, 2, 3, 4 of" in str(readable_journals(tmp_path)[journal])
+    assert readable_lines(journal) == good

@@ -29,6 +29,9 @@ def test_a_folder_that_was_taken_away_is_not_written_to(tmp_path: Path) -> None:
         folder.write_receipt({})
     with pytest.raises(MachineError, match="was taken away"):
         folder.note_failure(FailedEntry("", "a", "b", "c"))
+    with pytest.raises(MachineError, match="was taken away"):
+        folder.store(writable=True)
+    assert not folder.path.exists()
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "\x00"])

@@ -5,15 +5,17 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
+from bad_places import like_any_user
 
 from srcache import files
 from srcache.cache import folder as folders
 from srcache.cache.manifest import Cache, RecipeFolder, create_cache, find_folder, is_cache, open_cache
-from srcache.errors import BusyError, CacheError, DamagedError, DiskFullError
+from srcache.cache.receipts import readable_receipts
+from srcache.errors import BusyError, CacheError, DamagedError, DiskFullError, MachineError
 from srcache.files import lock
 from srcache.recipe.reading import load_recipe
 
@@ -165,11 +167,33 @@ def test_a_receipt_is_named_by_one_look_at_one_clock(folder, monkeypatch):
     assert [receipt["number"] for receipt in folder.receipts()] == [0, 1, 2]
 
 
-def test_a_broken_receipt_is_damage(folder):
+def test_receipts_are_in_the_order_in_which_they_were_written_whatever_the_clock_says(folder, monkeypatch):
+    (folder.path / "receipts").mkdir()
+    (folder.path / "receipts/note.json").write_text('{"number": -1}')
+    for number, clock in enumerate([2 * 10**18, 10**18, 10**18 + 7, 2 * 10**18, 3 * 10**18]):
+        monkeypatch.setattr(folders.time, "time_ns", lambda clock=clock: clock)
+        folder.write_receipt({"number": number})
+    receipts = [receipt for receipt in folder.receipts() if receipt["number"] >= 0]
+    assert [receipt["number"] for receipt in receipts] == [0, 1, 2, 3, 4]
+    assert [receipt["ended"][:4] for receipt in receipts] == ["2033", "2001", "2001", "2033", "2065"]
+
+
+def test_a_broken_receipt_is_left_out(folder):
     folder.write_receipt({"samples": 1})
     next((folder.path / "receipts").iterdir()).write_text('{"samples"')
-    with pytest.raises(DamagedError, match=r"receipts/.*json cannot be read"):
-        folder.receipts()
+    folder.write_receipt({"samples": 3})
+    assert [receipt["samples"] for receipt in folder.receipts()] == [3]
+    assert folder.samples == 3
+
+
+def test_a_damaged_recipe_keeps_nobody_from_the_others(cache):
+    own, other = cache.add(BICUBIC), cache.add(LANCZOS)
+    (other.path / "recipe.yaml").write_bytes(b"\xff")
+    assert cache.add(BICUBIC) == own
+    assert cache.readable() == [own]
+    with pytest.raises(DamagedError, match=r"recipe\.yaml is not a recipe"):
+        cache.add(LANCZOS)
+    assert cache.add(BICUBIC_X2).path.is_dir()
 
 
 def test_one_process_fills_a_folder(folder):
@@ -306,3 +330,29 @@ def test_a_cache_stays_where_it_is_when_the_process_moves(tmp_path, monkeypatch)
             find_folder(cache, None)
         assert not list(Path().iterdir())
         monkeypatch.chdir(tmp_path)
+
+
+def test_a_folder_that_may_not_be_entered_is_neither_empty_nor_damaged(tmp_path):
+    cache = create_cache(tmp_path / "cache")
+    open_one, closed = cache.add(load_recipe("bicubic")), cache.add(load_recipe("lanczos"))
+    (tmp_path / "cache/lost+found").mkdir(0)
+    closed.path.chmod(0)
+    try:
+        with like_any_user():
+            assert cache.find("bicubic") == cache.add(load_recipe("bicubic")) == open_one
+            assert cache.paths() == [open_one.path, closed.path]
+            for ask in (cache.folders, lambda: cache.find("lanczos"), lambda: readable_receipts(closed.path)):
+                with pytest.raises(MachineError, match=r"lanczos-.* could not be read \(Permission denied\)"):
+                    ask()
+    finally:
+        closed.path.chmod(0o755)
+        (tmp_path / "cache/lost+found").chmod(0o755)
+
+
+def test_a_cache_may_lie_below_a_name_that_is_not_utf_8(tmp_path):
+    place = tmp_path / os.fsdecode(b"m\xfcll") / "cache"
+    folder = create_cache(place, "lmdb").add(load_recipe("bicubic"))
+    with closing(folder.store(writable=True)) as store:
+        assert len(store) == 0
+    assert not list(folder.store_kind.check(folder.store_path))
+    assert open_cache(place).find().path == folder.path

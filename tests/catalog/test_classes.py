@@ -45,7 +45,7 @@ def test_labels_that_are_none(labels: list[str], words: str) -> None:
     assert in_order(labels) == tuple(sorted(labels)), "what was accepted once is still shown"
 
 
-@pytest.mark.parametrize("left", ["nothing", "notes", "heic", "deep"])
+@pytest.mark.parametrize("left", ["nothing", "notes", "svg", "deep"])
 def test_a_class_without_images_keeps_its_number(photos: Path, left: str) -> None:
     for file in (photos / "gravel").iterdir():
         file.unlink()

@@ -9,7 +9,7 @@ from image_sets import embedded, fail, raw_paths
 
 from srcache.catalog.scanning import from_dataset, scan
 from srcache.catalog.sources import open_source
-from srcache.errors import CatalogError
+from srcache.errors import CatalogError, ImageError
 
 
 def test_hugging_face_with_paths(hf: Any, photos: Path) -> None:
@@ -88,3 +88,16 @@ def test_hugging_face_dicts_and_streams_are_refused(hf: Any) -> None:
         open_source(datasets.DatasetDict(train=hf, test=hf))
     with pytest.raises(CatalogError, match=r"len\(\) and indexing"):
         open_source(hf.to_iterable_dataset())
+
+
+def test_a_row_that_cannot_be_read_is_one_images_failure(hf: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = open_source(embedded(hf))
+
+    class Broken:
+        def __getitem__(self, index: int) -> Any:
+            raise OSError("the file of the data set is cut off")
+
+    monkeypatch.setattr(source, "_images", Broken())
+    with pytest.raises(ImageError, match=r"its row 2 \(OSError: the file of the data set is cut off\)") as caught:
+        source.data(2)
+    assert caught.value.reason == "unreadable"

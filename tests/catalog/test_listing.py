@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 from image_trees import csv_of, names, reasons, tree, write
 from torchvision.datasets import ImageFolder
 
+from srcache.catalog.listing import OWN_FILES
 from srcache.catalog.rows import Row
 from srcache.catalog.scanning import scan
 from srcache.errors import CatalogError
 from srcache.keys import file_key
+from srcache.maintain.export import RECORDS
+from srcache.study.prepare import claim, samples
 
 
 def shuffled_scandir(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,3 +226,11 @@ def test_files_that_a_csv_names_in_vain(photos: Path, tmp_path: Path) -> None:
     assert reasons(catalog) == {"moss/none.png": "missing", "moss": "missing", "out.png": "outside_root"}
     with pytest.raises(CatalogError, match=r"none\.png is missing"):
         scan(csv_of(photos, "path\nnone.png\n"))
+
+
+def test_what_srcache_itself_leaves_beside_images_is_not_told(photos: Path) -> None:
+    assert {claim.MARKER, samples._MARKER, RECORDS} == OWN_FILES
+    before = scan(photos).ignored
+    for name in (*OWN_FILES, "notes.txt"):
+        (photos / name).write_bytes(b"{}")
+    assert scan(photos).ignored == before + 1

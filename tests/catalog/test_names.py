@@ -1,10 +1,12 @@
 """Names of images: the one rule for a name without its suffix, and which suffixes make a file an image."""
 
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srcache.catalog.names import SUFFIXES, stem_of, stems_of
+from srcache.catalog.names import SUFFIXES, pairing_names, stem_of, stems_of
 from srcache.errors import CatalogError
 
 STEMS = st.text("aB1. é_-", min_size=1, max_size=8)
@@ -59,9 +61,23 @@ def test_names_without_an_image_suffix_differ_by_what_follows_the_dot():
     assert stems_of(["scan.0001", "scan.0002"]) == ["scan.0001", "scan.0002"]
 
 
-def test_names_that_differ_in_the_suffix_alone_are_refused_and_listed():
-    with pytest.raises(CatalogError, match=r"one would replace the other: a/x\.png, a/x\.jpg$"):
-        stems_of(["a/x.png", "b/x.png", "a/x.jpg", "x.png"])
+def test_names_that_differ_in_the_suffix_alone_keep_it():
+    assert stems_of(["a/x.png", "b/x.png", "a/x.jpg", "x.png"]) == ["a/x.png", "b/x", "a/x.jpg", "x"]
+    assert stems_of(["x", "x.png"]) == ["x", "x.png"]
+    two = [unicodedata.normalize("NFC", "é.png"), unicodedata.normalize("NFD", "é.jpg")]
+    assert stems_of(two) == two, "they pair as one name, so neither is cut"
+
+
+def test_copies_of_names_that_differ_in_the_suffix_alone_pair_with_them():
+    names = ["x.png", "x.jpg", "y.webp", unicodedata.normalize("NFD", "é.png")]
+    copies = [f"{stem}.png" for stem in stems_of(names)]
+    assert copies[:3] == ["x.png.png", "x.jpg.png", "y.png"]
+    assert pairing_names(copies) == pairing_names(names) == ["x.png", "x.jpg", "y", "é"]
+
+
+def test_names_that_are_equal_even_so_are_refused_and_listed():
+    with pytest.raises(CatalogError, match=r"one would replace the other: x\.png, x\.png\.png$"):
+        stems_of(["x.png", "x.jpg", "x.png.png"])
 
 
 def test_suffixes_are_lower_case_with_a_dot_and_known_once():

@@ -43,6 +43,16 @@ def test_two_images_for_one_name_are_refused(photos: Path) -> None:
         hr_candidates(["moss0.bmp"], photos / "moss")
 
 
+def test_names_that_differ_in_the_suffix_alone_pair_with_it(tmp_path: Path) -> None:
+    names = ("x.jpg", "x.png", "y.png")
+    rows = tuple(Row(image_key(b""), name, None, tmp_path / name) for name in names)
+    hr = Catalog(rows=rows)
+    assert hr_paths(["x.png.png", "x.jpg.png", "y.bmp"], hr) == [
+        tmp_path / name for name in ("x.png", "x.jpg", "y.png")
+    ]
+    assert hr_paths(list(names), hr) == [row.path for row in rows]
+
+
 def test_names_in_another_unicode_form_pair(tmp_path: Path) -> None:
     one, two = (unicodedata.normalize(form, "café/größe.png") for form in ("NFC", "NFD"))
     assert one != two

@@ -382,3 +382,30 @@ def test_an_item_that_fails_is_named_and_the_others_are_served(pixels: list[Pixe
 def test_a_data_set_of_which_no_item_works_says_why() -> None:
     with pytest.raises(CatalogError, match=r"cannot give its item 0 \(KeyError: 0\)"):
         open_source({"a": 1})
+
+
+class Grudging:
+    """A foreign image whose pixels, or a foreign label whose number, cannot be had."""
+
+    dtype, shape = "uint8", (3, 4, 3)
+
+    def numpy(self) -> Any:
+        raise AttributeError("the tensor is on another device")
+
+
+def test_whatever_somebody_elses_code_raises_is_one_items_failure(pixels: list[Pixels]) -> None:
+    images = [as_pillow(pixels[0]), Grudging(), as_pillow(pixels[2])]
+    catalog = from_dataset(ImageItems(images))
+    assert [row.name for row in catalog.rows] == ["00000000", "00000002"]
+    assert [(one.name, one.reason) for one in catalog.problems] == [("00000001", "unreadable")]
+    assert "item 1 (AttributeError: the tensor is on another device)" in catalog.problems[0].detail
+
+
+def test_a_label_that_cannot_be_had_is_one_items_failure(tmp_path: Path, pixels: list[Pixels]) -> None:
+    for name in ("a/1.png", "b/2.png"):
+        (tmp_path / name).parent.mkdir()
+        as_pillow(pixels[0]).save(tmp_path / name)
+    folder = tv.ImageFolder(str(tmp_path), target_transform=lambda target: 1 // target)
+    catalog = from_dataset(folder)
+    assert [row.name for row in catalog.rows] == ["b/2.png"]
+    assert "item 0 (ZeroDivisionError" in catalog.problems[0].detail

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from command_lines import recipe_words
+from PIL import Image
 
 from srcache.cache.manifest import open_cache
 from srcache.catalog import hashing
@@ -236,6 +237,12 @@ def test_a_device_that_is_not_there_is_no_traceback(home, srcache):
     printed = srcache("build", "photos", "--cache", "new", "--recipe", "bicubic", "--devices", "cpu,cuda:99")
     assert printed.code == 4
     assert "device cuda:99 was asked for, but torch finds" in printed.err
+    words = ["--recipe", "bicubic", "--set", "scale=2", "--device", "cuda:99"]
+    assert srcache("build", "photos", "--cache", "new", *words).code == 4
+    assert not Path("new").exists(), "nothing is left behind"
+    before = sorted(Path("cache").rglob("*"))
+    assert srcache("build", "photos", "--cache", "cache", *words, "--set", "scale=3").code == 4
+    assert sorted(Path("cache").rglob("*")) == before
 
 
 def test_one_of_several_devices_is_that_device(home, srcache, monkeypatch):
@@ -304,3 +311,20 @@ def test_a_url_that_is_not_good_for_it_is_refused(home, srcache, words, said):
     assert printed.code == 2
     assert said in printed.err
     assert "secret" not in printed.err
+
+
+def test_a_dry_run_says_what_filling_up_rare_shapes_costs(home, srcache, make_image):
+    (home / "many").mkdir()
+    for number in range(9):
+        image = make_image(8, 8 if number < 4 else 9 + number // 6, number)
+        Image.fromarray(image).save(home / "many" / f"{number}.png")
+    (home / "r.yaml").write_text("engine: test-shapes\nscale: 2\n")
+    words = ["build", "many", "--cache", "new", "--recipe", "r.yaml", "--device", "cpu", "--dry-run"]
+    lines = srcache(*words).out.splitlines()
+    assert re.fullmatch(r"engine calls +3 \(3 shapes of images\)", lines[6])
+    assert re.fullmatch(r"filling up +3 of 12 images that the engine is given \(25 %\)", lines[7])
+    assert re.fullmatch(r"rare shapes +2, with fewer images than a batch: 9×8 \(2 of 4\), 10×8 \(3 of 4\)", lines[8])
+    assert re.match(r"--batch 1 +computes 9 images instead of 12; on a GPU each of them takes longer", lines[9])
+    assert "filling" not in srcache(*words, "--batch", "1").out
+    calls = json.loads(srcache(*words, "--json").out)["result"]["calls"]
+    assert (calls["calls"], calls["computed"], len(calls["rare"])) == (3, 12, 2)

@@ -1,8 +1,10 @@
 """`srcache doctor`: its table, what is missing, and its exit code."""
 
 import json
+import os
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -21,7 +23,7 @@ def test_the_disk_of_a_cache_is_looked_at(home, srcache):
 
 @pytest.mark.medium
 def test_what_is_missing_is_a_problem_with_exit_code_4(home, srcache, monkeypatch):
-    command = "pip install 'srcache[samples]'"
+    command = "pip install '.[samples]'"
     lacking = Extra(name="samples", missing=("scikit-image>=0.22 is not installed",), command=command)
     problems = ("numpy is not installed; run: pip …",)
     found = replace(check_machine(), problems=problems, extras=(lacking,))
@@ -29,7 +31,11 @@ def test_what_is_missing_is_a_problem_with_exit_code_4(home, srcache, monkeypatc
     printed = srcache("doctor")
     assert printed.code == 4
     assert printed.err == "problem: numpy is not installed; run: pip …\n"
-    assert re.search(r"^extra +samples: lacks .*; run: pip install 'srcache\[samples\]'$", printed.out, re.MULTILINE)
+    assert re.search(
+        r"^extra +samples: lacks .*; run, in a clone of srcache: pip install '\.\[samples\]'$",
+        printed.out,
+        re.MULTILINE,
+    )
     assert json.loads(srcache("doctor", "--json").out)["ok"] is False
 
 
@@ -51,5 +57,24 @@ def test_the_decoders_in_use_are_named(srcache, monkeypatch):
         r"^decoder +PNG: pillow [\d.]+ \(SRCACHE_DECODERS is pillow\)$", srcache("doctor").out, re.MULTILINE
     )
     found = json.loads(srcache("doctor", "--json").out)["result"]["decoders"]
-    assert [one["kind"] for one in found] == ["JPEG", "PNG", "QOI"]
+    assert [one["kind"] for one in found] == ["JPEG", "PNG", "QOI", "AVIF", "HEIC"]
     assert found[0]["reason"] == "SRCACHE_DECODERS is pillow"
+
+
+def test_what_killed_processes_left_is_removed(srcache, home):
+    left = Path(os.environ["SRCACHE_HOME"]) / "weights/.adopting.abcdefgh"
+    left.mkdir(parents=True)
+    (left / "copy").write_bytes(bytes(2048))
+    part = home / "cache/.srcache.json.01234567"
+    part.write_bytes(b"{")
+    for path in (left / "copy", left, part):
+        os.utime(path, (1.0, 1.0))
+    printed = srcache("doctor", "--clean", "--cache", "cache", "--json")
+    found = json.loads(printed.out)["result"]
+    assert printed.code == 0
+    assert {one["path"] for one in found["removed"]} == {os.path.realpath(left), os.path.realpath(part)}
+    assert found["bytes"] == 2049
+    assert not left.exists()
+    assert not part.exists()
+    assert srcache("doctor", "--clean").out == "0 leftovers of killed processes removed, 0 B\n"
+    assert srcache("doctor", "--clean", "--cache", "photos").code == 2

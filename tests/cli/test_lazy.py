@@ -37,4 +37,6 @@ def test_a_command_imports_no_other_command():
         "print(*sorted(name for name in sys.modules if name.startswith('srcache_cli.')), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stderr.split() == [f"srcache_cli.{name}" for name in ("info", "lazy", "main", "options", "output")]
+    assert done.stderr.split() == [
+        f"srcache_cli.{name}" for name in ("info", "interrupts", "lazy", "main", "options", "output", "streams")
+    ]

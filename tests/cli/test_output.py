@@ -2,11 +2,16 @@
 
 import json
 import math
+import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from command_lines import recipe_words
 from srcache_cli import output
+
+from srcache.cache.failures import FailedEntry
 
 
 def test_tables_are_aligned_numbers_to_the_right():
@@ -103,3 +108,31 @@ def test_findings_are_named_by_entry_or_file():
 def test_reasons_are_counted_in_the_order_given():
     assert output.reasons({"truncated": 3, "empty": 1}) == "truncated 3, empty 1"
     assert output.reasons({}) == ""
+
+
+def test_all_that_commands_print_goes_one_way():
+    """`echo`, past which no name of a file reaches a terminal as it is."""
+    modules = [path for path in Path(output.__file__).parent.glob("*.py") if path.name != "output.py"]
+    assert len(modules) > 25
+    printing = re.compile(r"click\.s?echo|\bprint\(|std(out|err)\.write")
+    assert not [path.name for path in modules if printing.search(path.read_text())]
+
+
+def test_a_name_cannot_command_a_terminal(srcache, home):
+    (home / "one/größe 1/\x1b[2J\r.png").write_bytes(b"none")
+    printed = srcache("build", "one", "--cache", "new", *recipe_words("bicubic"))
+    assert r"größe 1/\x1b[2J\x0d.png: " in printed.err
+    assert "\x1b" not in printed.out + printed.err
+
+
+def test_any_path_is_valid_utf_8_in_a_document(srcache, home):
+    place = os.fsdecode(b"m\xfcll")
+    printed = srcache("build", "one", "--cache", place, *recipe_words("bicubic"), "--json")
+    assert json.loads(printed.out.encode("utf-8"))["result"]["folder"].startswith(f"{place}/bicubic-")
+
+
+@pytest.mark.parametrize(
+    ("reasons", "code"), [((), 0), (("empty",), 1), (("empty", "checksum"), 3), (("damaged",), 3), (("conflict",), 1)]
+)
+def test_what_was_left_out_of_a_damaged_cache_has_the_exit_code_of_damage(reasons, code):
+    assert output.failed_code([FailedEntry("", "a.png", reason, "") for reason in reasons]) == code

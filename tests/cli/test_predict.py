@@ -1,6 +1,7 @@
 """`srcache predict`: a CSV file of predictions, with and without labels, of images as they are or in another domain."""
 
 import json
+import shutil
 
 import pytest
 
@@ -22,7 +23,7 @@ def test_the_document(stripes, run_on_lr, tmp_path, srcache):
     document = json.loads(out)
     assert (code, document["schema"]) == (0, "srcache.predict/1")
     result = document["result"]
-    assert list(result) == ["out", "images", "labelled", "right", "accuracy", "predicted"]
+    assert list(result) == ["out", "images", "failed", "labelled", "right", "accuracy", "predicted"]
     assert result["images"] == result["labelled"] == sum(result["predicted"].values()) == 6
     assert result["accuracy"] == result["right"] / 6
 
@@ -50,6 +51,23 @@ def test_a_folder_without_labels_is_said_to_have_none(stripes, run_on_lr, tmp_pa
     code, out, _ = srcache("predict", run_on_lr, stripes / "hr", "--out", tmp_path / "q.csv", "--unlabelled")
     assert code == 0
     assert "32 images, no labels" in out
+
+
+def test_images_that_cannot_be_used_have_no_row_and_are_listed(stripes, run_on_lr, tmp_path, srcache):
+    shutil.copytree(stripes / "lr/test", tmp_path / "test")
+    (tmp_path / "test/down/down 1.png").write_bytes(b"no image")
+    (tmp_path / "test/across/gone.png").symlink_to(tmp_path / "nowhere")
+    words = ["predict", run_on_lr, tmp_path / "test", "--out", tmp_path / "p.csv"]
+    code, out, err = srcache(*words)
+    assert code == 1
+    assert "p.csv: 5 images, " in out
+    assert "failed: unreadable 2" in out
+    assert "unreadable: down/down 1.png: the bytes are not an image" in err
+    assert "down/down 1" not in {row.name for row in read_predictions(tmp_path / "p.csv").rows}
+    words += ["--domain", "sr", "--cache", stripes / "cache", "--recipe", "lanczos", "--json"]
+    document = json.loads(srcache(*words).out)
+    assert (document["ok"], document["result"]["failed"]) == (False, {"missing": 1, "unreadable": 1})
+    assert {one["source"] for one in document["failures"]} == {"down/down 1.png", "across/gone.png"}
 
 
 def test_a_domain_is_needed_for_its_options(stripes, run_on_lr, tmp_path, srcache):

@@ -36,7 +36,8 @@ def test_equal_files_in_different_classes_are_named(photos, tmp_path, srcache):
     (photos / "moss/copy.png").write_bytes((photos / "bark/bark0.png").read_bytes())
     printed = srcache("prepare", "split", photos, tmp_path / "data")
     assert printed.code == 0
-    assert printed.out.endswith("\nsame bytes in different classes: bark/bark0.png, moss/copy.png\n")
+    assert "\nsame bytes in different classes: bark/bark0.png, moss/copy.png\n" in printed.out
+    assert printed.out.endswith("too few usable ones for its share: test/bark, test/gravel, test/moss\n")
 
 
 def test_links_share_their_bytes_with_the_source(photos, tmp_path, srcache):
@@ -76,7 +77,7 @@ def test_failures_are_listed_and_cut_short(tmp_path, srcache):
         (tmp_path / f"in/bad{number:02}.png").write_bytes(b"no image")
     printed = srcache("prepare", "lr", tmp_path / "in", tmp_path / "lr", "--factor", 2)
     assert printed.code == 1
-    assert printed.out == f"{tmp_path / 'lr'}: 1 file written, 0 there already\n"
+    assert printed.out == f"{tmp_path / 'lr'}: 1 file written, 0 there already\nimages: 11 duplicates\n"
     lines = printed.err.splitlines()
     assert len(lines) == 11
     assert re.match(r"  \w+: bad00\.png: ", lines[0])
@@ -149,6 +150,8 @@ def test_images_that_are_too_small_are_failures(
         "failed": {"too_small": 9},
         "counts": {},
         "doubles": [],
+        "lacking": [],
+        "treated": {},
     }
     assert document["failures"][0]["reason"] == "too_small"
     assert run(words) == 1

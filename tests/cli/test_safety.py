@@ -144,7 +144,7 @@ def test_what_failed_is_listed(srcache, photos, cache):
     assert b"qoif" in data
     store.write_bytes(data.replace(b"qoif", b"qoiF"))
     printed = srcache(*words)
-    assert printed.code == 1
+    assert printed.code == 3
     assert "measured (0 now; failed: checksum 2)" in printed.out
     assert "checksum: moss/moss0.png: the SR image " in printed.err
     document = json.loads(srcache(*words, "--json").out)

@@ -99,7 +99,7 @@ def test_a_missing_extra_is_named(home, srcache, monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)
     printed = srcache("serve", "--cache", "new", "--recipe", "bicubic", "--port", "0")
     assert printed.code == 4
-    assert printed.err.endswith("which is not installed; run: pip install 'srcache[serve]'\n")
+    assert printed.err.endswith("which is not installed; run, in a clone of srcache: pip install '.[serve]'\n")
 
 
 @pytest.mark.medium

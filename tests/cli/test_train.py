@@ -1,6 +1,7 @@
 """`srcache train`: every arm, the document, options from a file, mistakes."""
 
 import json
+import shutil
 
 import pytest
 
@@ -49,7 +50,7 @@ def test_the_document(stripes, tmp_path, srcache):
     assert (document["schema"], document["ok"], document["failures"]) == ("srcache.train/1", True, [])
     assert list(document["result"]) == [
         *("folder", "arm", "classes", "best_epoch", "metrics", "balance", "device", "seconds", "stopped", "reused"),
-        *("weights", "inputs", "versions", "network", "seed", "epochs"),
+        *("weights", "inputs", "versions", "network", "seed", "epochs", "treated"),
     ]
     assert document["result"]["balance"]["validation"] == {"across": 3, "down": 3}
     assert document["result"]["reused"] is False
@@ -65,6 +66,25 @@ def test_options_may_come_from_a_file(stripes, tmp_path, srcache):
     assert code == 0, err
     trained = open_run(tmp_path / "run")
     assert (trained.settings.network, trained.settings.learning_rate, len(trained.history)) == ("thesis-lr", 1e-4, 1)
+
+
+def test_all_images_that_cannot_be_used_are_listed_before_the_first_epoch(stripes, tmp_path, srcache):
+    for split in ("train", "test"):
+        shutil.copytree(stripes / "lr" / split, tmp_path / split)
+        (tmp_path / split / "down/down 1.png").write_bytes(b"no image")
+    (tmp_path / "train/across/gone.png").symlink_to(tmp_path / "nowhere")
+    words = ["train", "--lr", tmp_path / "train", "--arm", "lr", "--validation", stripes / "lr/validation"]
+    words += ["--test", tmp_path / "test", "--out", tmp_path / "run", *settings()]
+    code, out, err = srcache(*words)
+    assert code == 1
+    assert "epoch" not in out
+    assert "srcache: 3 images cannot be used (unreadable 3):" in err
+    for name in ("train/down/down 1.png", "train/across/gone.png", "test/down/down 1.png"):
+        assert f"  unreadable: {tmp_path / name}: " in err
+    assert not (tmp_path / "run").exists()
+    document = json.loads(srcache(*words, "--json").out)
+    assert (document["error"]["kind"], document["error"]["exit_code"]) == ("ImagesError", 1)
+    assert len(document["failures"]) == 3
 
 
 def test_a_mistake_is_refused(stripes, tmp_path, srcache):

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import engines
 import pytest
 from command_lines import recipe_words
 
@@ -36,3 +37,14 @@ def test_several_samples_are_several_files(home, srcache):
 )
 def test_a_mistake_is_refused(home, refuse, line, message):
     refuse(f"upscale {line}", message)
+
+
+def test_a_batch_that_is_asked_for_is_the_engine_s(home, srcache, make_image, monkeypatch):
+    seen, upscale = [], engines.Shapes.upscale
+    noting = lambda self, images, seeds: (seen.append(len(images)), upscale(self, images, seeds))[1]  # noqa: E731
+    monkeypatch.setattr(engines.Shapes, "upscale", noting)
+    Path("r.yaml").write_text("engine: test-shapes\nscale: 2\n")
+    words = ["--recipe", "r.yaml", "--device", "cpu", "--out", "up", "--force"]
+    for more in ([], ["--batch", 1]):
+        assert srcache("upscale", "photos/größe 1/bild 0.ppm", *words, *more).code == 0
+    assert seen == [4, 1]

@@ -86,7 +86,7 @@ def test_a_token_file(home, srcache, service, monkeypatch):
         ("--cache new --service http://127.0.0.1:9 --epoch 0 --policy bicubic", "a policy is made of hr, lr and sr"),
         ("--cache new --service http://127.0.0.1:9 --service-token-file gone", "does not exist"),
         ("--cache photos --service http://127.0.0.1:9", "is no srcache cache; choose a new"),
-        ("--cache cache --service http://127.0.0.1:9", "say which (recipe=, or --recipe)"),
+        ("--cache cache --service http://127.0.0.1:9", "say which recipe is meant"),
         ("--cache cache --store shards --service http://127.0.0.1:9", "keeps its images in lmdb, not in shards"),
     ],
 )

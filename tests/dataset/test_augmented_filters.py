@@ -147,7 +147,9 @@ def test_images_in_memory_are_filtered_by_their_files_rows(photos: Path) -> None
 
 
 @pytest.mark.medium
-@pytest.mark.parametrize(("workers", "start"), [(0, None), (2, "fork"), (1, "spawn")])
+@pytest.mark.parametrize(
+    ("workers", "start"), [(0, None), (2, "fork"), pytest.param(1, "spawn", marks=pytest.mark.slow)]
+)
 def test_filtered_variants_are_the_same_for_any_workers(photos: Path, workers: int, start: str | None) -> None:
     cache, _ = with_samples(photos)
 

@@ -35,7 +35,7 @@ def test_a_recipe_is_found_by_name_fingerprint_or_itself(photos: Path) -> None:
     fill(scan(photos / "bark"), NOISY, cache)
     for wanted in ("bicubic", PLAIN.fingerprint, PLAIN.folder, PLAIN):
         assert "bicubic-" in repr(SRAugmentedDataset(photos, open_cache(cache), wanted))
-    with pytest.raises(CacheError, match=r"holds 2 recipes \(bicubic-.*, noisy-.*say which \(recipe=, or --recipe\)"):
+    with pytest.raises(CacheError, match=r"holds 2 recipes \(bicubic-.*, noisy-.*say which recipe is meant"):
         SRAugmentedDataset(photos, cache)
     with pytest.raises(CacheError, match="no recipe 'lanczos'"):
         SRAugmentedDataset(photos, cache, "lanczos")

@@ -165,7 +165,7 @@ def _find_all(found: VariantFinder, folder: Path) -> None:
         found.find(path.read_bytes(), path.name)
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_other_processes_see_the_epoch_and_their_counts_come_back(folder: Path, method: str) -> None:
     found = finder(folder, "0: lr; 1: sr")
     found.set_epoch(1)

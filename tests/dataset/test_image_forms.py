@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torchvision import tv_tensors
 
-from srcache.dataset.image_forms import as_form_of, pixels_of, swap_image
+from srcache.dataset.image_forms import as_form_of, decoded_of, swap_image
 from srcache.errors import ConfigError
 from srcache.images import Pixels, to_pixels
 
@@ -29,11 +29,11 @@ def forms(rgb: Pixels) -> list[Any]:
 @pytest.mark.parametrize("place", range(4))
 def test_every_form_is_read_and_given_back(rgb: Pixels, place: int) -> None:
     image = forms(rgb)[place]
-    np.testing.assert_array_equal(pixels_of(image), rgb)
+    np.testing.assert_array_equal(decoded_of(image).rgb, rgb)
     larger = np.repeat(np.repeat(rgb, 2, 0), 2, 1)
     found = as_form_of(image, larger)
     assert type(found) is type(image)
-    np.testing.assert_array_equal(pixels_of(found), larger)
+    np.testing.assert_array_equal(decoded_of(found).rgb, larger)
     if hasattr(image, "dtype"):
         assert found.dtype == image.dtype
 
@@ -51,7 +51,7 @@ def test_grey_and_transparent_images_are_settled_as_files_are(rgb: Pixels, mode:
     image = Image.fromarray(rgb).convert(mode)
     array = np.array(image).reshape(5, 7, channels)
     for form in (image, array, torch.from_numpy(array).permute(2, 0, 1)):
-        np.testing.assert_array_equal(pixels_of(form), to_pixels(image))
+        np.testing.assert_array_equal(decoded_of(form).rgb, to_pixels(image))
 
 
 def test_the_image_is_found_in_whatever_holds_it(rgb: Pixels) -> None:

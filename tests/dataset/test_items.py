@@ -221,3 +221,12 @@ def test_one_image_beside_the_class_folders_is_told(photos: Path) -> None:
     with pytest.warns(UserWarning, match=r"stray.png lies beside folders with images \(bark\), so no"):
         items = open_items(photos, None, None)
     assert {items.label(index) for index in range(12)} == {NO_LABEL}
+
+
+def test_a_hugging_face_data_set_without_labels_has_the_label_of_no_class() -> None:
+    hf = pytest.importorskip("datasets")
+    images = [Image.new("RGB", (8, 8), (number, 0, 0)) for number in range(3)]
+    base = hf.Dataset.from_dict({"image": images}).cast_column("image", hf.Image())
+    items = open_items(base, None, None)
+    assert [items.label(index) for index in range(3)] == [NO_LABEL] * 3, "which every collate function takes"
+    assert items.classes is None

@@ -4,6 +4,7 @@ from contextlib import closing
 
 import numpy as np
 import pytest
+from PIL import Image
 from training_sets import NOISY, PLAIN, SHRUNK, array, built, empty, same, stored
 
 from srcache.dataset.augmented import SRAugmentedDataset
@@ -55,6 +56,15 @@ def test_what_was_served_is_counted_also_where_the_batch_ends_early(photos):
     with pytest.raises(MissError, match=r"has no SR image .* of .*; run `srcache build`"):
         _read(strict, [0])
     assert sum(strict.counts.values()) == 0
+
+
+def test_images_that_exist_in_memory_only_are_made_by_a_call_and_no_command(photos):
+    base = [(Image.new("RGB", (8, 8), (number, 0, 0)), number) for number in range(3)]
+    data = SRAugmentedDataset(base, empty(photos, PLAIN), policy="sr")
+    call = r"run `srcache\.fill\.fill\(from_dataset\(data\), load_recipe\('bicubic'\), cache\)` with the data set"
+    with pytest.raises(MissError, match=call) as caught:
+        _read(data, [0])
+    assert "srcache build" not in str(caught.value)
 
 
 def test_what_is_missing_is_made_before_it_is_read(photos):

@@ -17,6 +17,7 @@ from srcache.catalog.scanning import from_dataset, scan
 from srcache.dataset.augmented import SRAugmentedDataset
 from srcache.dataset.transform import SRAugment
 from srcache.errors import CacheError, ConfigError, DiskFullError, ImageError, MissError, ServiceError, UnavailableError
+from srcache.files import lock
 from srcache.fill.run import fill
 from srcache.fill.settings import FillSettings
 from srcache.images import decode, encode
@@ -247,3 +248,11 @@ def test_what_a_service_gives_after_a_change_of_folder_goes_into_the_cache_that_
 def test_what_names_no_cache_is_refused_before_the_service_is_asked(photos: Path, cache: Any) -> None:
     with pytest.raises(CacheError, match=r"a cache is a folder that `srcache build` made, or a URL, but got"):
         SRAugmentedDataset(photos, cache, on_miss=GONE)
+
+
+def test_a_training_that_misses_nothing_keeps_nobody_from_the_store(photos: Path, service: FakeService) -> None:
+    cache = empty(photos, NOISY)
+    data = SRAugmentedDataset(photos, cache, policy="lr", on_miss=service.url)
+    assert data[0][0].mode == "RGB"
+    with lock(open_cache(cache).find().store_path):  # as repair and prune take it
+        assert data[1][0].mode == "RGB"

@@ -77,7 +77,7 @@ def test_what_the_cache_has_is_not_asked_for(tmp_path: Path, service: FakeServic
             "compact",
             r"lacks recipe 'compact', and the SR service at http.* has none such: noisy-\w+, shrunk-",
         ),
-        (None, "the cache lacks a recipe, and the SR service at .* has several that fit; say which by recipe="),
+        (None, "the cache lacks a recipe, and the SR service at .* has several that fit; say which recipe is meant"),
     ],
 )
 def test_a_recipe_that_is_nowhere_is_said_with_what_there_is(
@@ -111,7 +111,7 @@ DEEP = json.loads("[" * 300 + "]" * 300)
         (changed(numerics="x", scale=-1), r"cannot be used"),
         (changed(more=1), "unknown field more"),
         (changed(options={"a": "x" * 100_000}), "described by nothing that could be a recipe"),
-        (changed(options=DEEP), "cannot be used|described by nothing"),
+        (changed(options=DEEP), "cannot be used|described by nothing|expected JSON"),
         (changed(engine="!!python/object/apply:os.system [id]"), "is not what its description says"),
         ({**changed(), "document": None}, "described by nothing"),
         ({**changed(), "document": "engine: x"}, "described by nothing"),

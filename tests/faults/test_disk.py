@@ -72,7 +72,7 @@ def test_a_place_that_may_not_be_written_is_said(build, disk):
     disk(1 << 20, "ro")
     run = build(place / "cache")
     assert run.wait() == 4
-    assert "srcache.json could not be written (Read-only file system)" in run.stderr
+    assert "cache could not be written (Read-only file system)" in run.stderr
 
 
 def test_a_file_in_the_way_is_said(build, tmp_path):

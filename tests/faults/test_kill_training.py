@@ -91,7 +91,7 @@ def test_a_disk_that_is_full_is_told_and_the_training_goes_on_when_there_is_room
     room = disk(40_000)
     run = start(room / "run")
     assert run.wait() == 4, run.stderr
-    assert "make room or give permission" in run.stderr
+    assert "so make room, or raise the quota" in run.stderr
     with pytest.raises(ConfigError):
         open_run(room / "run")
     disk(4_000_000)

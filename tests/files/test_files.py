@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import fcntl
 import io
 import os
 import re
@@ -18,7 +19,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from paths import ROOT
 
-from srcache import files
 from srcache.errors import BusyError, CatalogError, ConfigError, DiskFullError, RecipeError
 from srcache.files import (
     append_line,
@@ -29,7 +29,9 @@ from srcache.files import (
     damaged_path,
     disk_errors,
     lock,
+    make_folder,
     read_text,
+    remove_parts,
     shipped_texts,
     size_of,
     sync_folder,
@@ -75,7 +77,7 @@ def test_bytes_are_on_the_disk_before_they_get_their_name(tmp_path, monkeypatch)
     assert calls == ["fsync", "replace"]
 
 
-@pytest.mark.parametrize("step", ["fsync", "replace", "chmod"])
+@pytest.mark.parametrize("step", ["fsync", "replace"])
 def test_nothing_is_left_behind_when_writing_fails(tmp_path, monkeypatch, step):
     (tmp_path / "file").write_bytes(b"old")
 
@@ -182,18 +184,16 @@ def test_a_link_takes_the_place_of_what_was_there_when_it_is_made(tmp_path):
     assert os.listdir(path.parent) == ["link"]
 
 
-def test_what_a_killed_run_left_beside_is_replaced_by_the_next(tmp_path):
-    path = tmp_path / "copy"
-    with atomic_path(path) as beside:
-        beside.write_bytes(b"first")
-        left = beside
-    left.write_bytes(b"half")
-    with atomic_path(path) as beside:
-        assert beside == left
-        assert not beside.exists()
-        beside.write_bytes(b"second")
-    assert path.read_bytes() == b"second"
-    assert os.listdir(tmp_path) == ["copy"]
+def test_two_that_write_one_file_do_not_meet_and_what_a_killed_run_left_is_removed(tmp_path):
+    path = tmp_path / "folder/copy"
+    with atomic_path(path) as one, atomic_path(path) as other:
+        assert one != other
+        one.write_bytes(b"first")
+        other.write_bytes(b"second")
+    assert path.read_bytes() == b"first", "the last that ended"
+    one.write_bytes(b"half")
+    remove_parts(tmp_path)
+    assert os.listdir(path.parent) == ["copy"]
 
 
 def test_of_a_copy_that_fails_nothing_is_left(tmp_path):
@@ -280,14 +280,14 @@ def test_where_there_are_no_locks_nobody_is_kept_out(tmp_path, monkeypatch, shar
     def refuse(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(files.fcntl, "flock", refuse)
+    monkeypatch.setattr(fcntl, "flock", refuse)
     with lock(tmp_path, shared=shared), lock(tmp_path, shared=shared), brief_lock(tmp_path):
         pass
 
     def broken(*_):
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(files.fcntl, "flock", broken)
+    monkeypatch.setattr(fcntl, "flock", broken)
     with pytest.raises(OSError, match="Input/output"), lock(tmp_path, shared=shared):
         pass
 
@@ -417,3 +417,54 @@ def test_nothing_else_writes_csv() -> None:
     sources = (path for folder in ("srcache", "cli", "plugins") for path in (ROOT / folder).rglob("*.py"))
     used = [path for path in sources if any(call in path.read_text() for call in ("csv.writer(", "csv.DictWriter("))]
     assert [path.relative_to(ROOT).as_posix() for path in used] == [], "files.csv_text is the one writer"
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_files_are_written_under_the_users_umask(umask, mode, tmp_path):
+    before = os.umask(umask)
+    try:
+        write_atomic(tmp_path / "inner/file", "x")
+        with lock(tmp_path):
+            pass
+    finally:
+        os.umask(before)
+    assert {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("inner/file", "lock")} == {mode}
+
+
+def test_the_longest_name_of_a_file_leaves_room_for_one_beside_it(tmp_path):
+    write_atomic(tmp_path / ("ü" * 127), "x")
+    assert [path.name for path in tmp_path.iterdir()] == ["ü" * 127]
+
+
+def test_a_pipe_is_written_to_and_stays(tmp_path):
+    read, write = os.pipe()
+    (tmp_path / "pipe").symlink_to(f"/dev/fd/{write}")
+    write_atomic(tmp_path / "pipe", "all of it")
+    os.close(write)
+    with open(read) as file:
+        assert file.read() == "all of it"
+    assert (tmp_path / "pipe").is_symlink()
+
+
+def test_a_folder_is_made_or_it_is_said_why_not(tmp_path):
+    make_folder(tmp_path / "a/b")
+    make_folder(tmp_path / "a/b")
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file", tmp_path / "file/x", Path("/proc/self/x/y"), tmp_path / ("x" * 300)):
+        with pytest.raises(DiskFullError, match=r"could not be written .*choose another place"):
+            make_folder(place)
+
+
+def test_the_users_folder_stays_where_it_was_when_the_process_changes_its_folder(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for variable, value, folder in (
+        ("SRCACHE_HOME", f"mine-{tmp_path.name}", f"mine-{tmp_path.name}"),
+        ("XDG_CACHE_HOME", f"cache-{tmp_path.name}", f"cache-{tmp_path.name}/srcache"),
+    ):
+        monkeypatch.delenv("SRCACHE_HOME", raising=False)
+        monkeypatch.setenv(variable, value)
+        monkeypatch.chdir(tmp_path)
+        assert user_folder() == tmp_path / folder
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        assert user_folder() == tmp_path / folder

@@ -133,7 +133,7 @@ def test_what_may_pass_is_tried_again(objects_url: str, monkeypatch: pytest.Monk
         (PermissionError("Access Denied"), MachineError, "the service refuses .Access Denied"),
         (OSError(28, "No space left"), DiskFullError, "no room for a copy"),
         (ValueError("odd\nsecond line"), MachineError, "ValueError: odd"),
-        (ImportError("s3fs"), MissingExtraError, r"s3:// needs s3fs.*srcache\[s3\]"),
+        (ImportError("s3fs"), MissingExtraError, r"s3:// needs s3fs.*\.\[s3\]"),
     ],
 )
 def test_errors_of_services_say_what_to_do(error: Exception, kind: type[Exception], said: str) -> None:

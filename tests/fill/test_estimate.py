@@ -48,9 +48,9 @@ def test_a_large_data_set_is_probed_all_over_and_scaled_up(make_image, tmp_path,
     catalog, loaded = scan(tmp_path / "photos"), set()
     load = type(catalog).load
 
-    def noting(self, index, check=False):
+    def noting(self, index, **how):
         loaded.add(index)
-        return load(self, index, check)
+        return load(self, index, **how)
 
     monkeypatch.setattr(type(catalog), "load", noting)
     found = estimate(catalog, load_recipe("bicubic"), tmp_path / "cache", CPU)
@@ -102,8 +102,9 @@ def test_the_engine_is_loaded_once(photos, tmp_path, monkeypatch):
 
 def test_the_engine_s_time_is_shared_out_over_what_it_was_given():
     """12 images in a batch of 48: the engine took 24 s for 48, everything else 6 s for 12."""
-    each = _seconds_each(engine_seconds=24.0, computed=48, seconds=30.0, count=12)
-    assert each == 0.5 + 0.5
+    assert _seconds_each(24.0 / 48, 1.0, 6.0 / 12) == 0.5 + 0.5
+    assert _seconds_each(24.0 / 48, 4.0, 6.0 / 12) == 2.0 + 0.5, "where the run fills up as much, too"
+    each = _seconds_each(24.0 / 48, 1.0, 6.0 / 12)
     found = FillEstimate(wanted=12, stored=0, skipped=0, missing=12, seconds_each=each, startup_seconds=40.0)
     assert found.hours == 52 / 3600
 

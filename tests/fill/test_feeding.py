@@ -42,10 +42,10 @@ def test_memory_that_runs_out_over_one_image_is_that_image_s_failure(photos, tmp
     catalog = scan(photos)
     load = type(catalog).load
 
-    def heavy(self, index, check=False):
+    def heavy(self, index, **how):
         if self.rows[index].name == "bark/bark0.png":
             raise MemoryError
-        return load(self, index, check)
+        return load(self, index, **how)
 
     monkeypatch.setattr(type(catalog), "load", heavy)
     report = fill(catalog, load_recipe("bicubic"), tmp_path / "cache", CPU)
@@ -164,7 +164,7 @@ def test_what_others_stored_meanwhile_is_not_decoded_and_is_counted_apart(photos
     monkeypatch.setattr(srcache.fill.run, "load_engine", with_company)
     monkeypatch.setattr("srcache.stores.shard_home.LocalHome.look_every", 0.0)
     monkeypatch.setattr(
-        type(catalog), "load", lambda self, index, check=False: (loads.update([index]), load(self, index, check))[1]
+        type(catalog), "load", lambda self, index, **how: (loads.update([index]), load(self, index, **how))[1]
     )
     report = fill(catalog, recipe, tmp_path / "cache", settings)
     assert (report.wanted, report.stored, report.added, report.meanwhile, report.left) == (24, 0, 15, 9, 0)
@@ -179,3 +179,12 @@ def test_failures_are_noted_in_the_recipe_s_folder_as_they_happen(tmp_path):
     counts, failed = FillCounts(folder, 1, None), FailedEntry(f"{'0' * 32}-000", "a.png", "blank", "one flat colour")
     counts.fail(failed)
     assert [(note.source, note.reason) for note in folder.failures().values()] == [("a.png", "blank")]
+
+
+def test_a_device_of_another_kind_than_the_engine_runs_on_is_refused_in_words(photos, tmp_path):
+    with pytest.raises(DeviceError, match="cuda:1 or auto, but got 'mps', on which engine test-noise does not run"):
+        fill(scan(photos), recipe_of("test-noise"), tmp_path / "cache", FillSettings(device="mps"))
+    with pytest.raises(DeviceError, match="torch finds no MPS device here; use --device cpu"):
+        fill(scan(photos), load_recipe("bicubic"), tmp_path / "cache", FillSettings(device="mps"))
+    with pytest.raises(DeviceError, match=r"but got 'gpu' \(engine resample also runs on mps and xpu\)"):
+        fill(scan(photos), load_recipe("bicubic"), tmp_path / "cache", FillSettings(device="gpu"))

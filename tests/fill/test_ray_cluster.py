@@ -55,5 +55,5 @@ def test_a_pool_is_as_large_as_was_asked_for_or_as_there_is_room():
 
 def test_without_ray_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'srcache\[ray\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install '\.\[ray\]'"):
         import_ray()

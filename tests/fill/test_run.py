@@ -110,7 +110,7 @@ def test_samples_are_made_of_one_decoding_each_and_more_of_them_later(photos, tm
     one = contents(fill(catalog, recipe, tmp_path / "one", CPU))
     loads, load = Counter(), type(catalog).load
     monkeypatch.setattr(
-        type(catalog), "load", lambda self, index, check=False: (loads.update([index]), load(self, index, check))[1]
+        type(catalog), "load", lambda self, index, **how: (loads.update([index]), load(self, index, **how))[1]
     )
     report = fill(catalog, recipe, tmp_path / "three", FillSettings(device="cpu", samples=3))
     three = contents(report)

@@ -129,5 +129,8 @@ def test_lmdb_is_refused_with_the_way_out(tmp_path):
 )
 def test_devices_are_named(devices, message):
     require_devices(["cpu", "cpu"])
+    require_devices(["cpu", "cpu"], recipe_of("test-noise"))
+    with pytest.raises(DeviceError, match="got 'mps', on which engine test-noise does not run"):
+        require_devices(["cpu", "mps"], recipe_of("test-noise"))
     with pytest.raises(DeviceError, match=message):
         require_devices(devices)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from srcache.errors import CatalogError, RecipeError
+from srcache.errors import CatalogError, EngineError, RecipeError
 from srcache.fill.settings import FillSettings
 from srcache.fill.upscale import upscale
 from srcache.images import decode
@@ -93,6 +93,32 @@ def test_nothing_is_overwritten_unasked(home, images, tmp_path):
     upscale(images[:1], _recipe(home, "lanczos"), tmp_path, CPU, force=True)
     after = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert [name for name in before if before[name] != after[name]] == ["erste möwe.png"]
+
+
+def test_what_was_stopped_is_completed_by_the_same_call(home, images, tmp_path):
+    def stop(done, _total):
+        if done == 1:
+            raise KeyboardInterrupt
+
+    whole = upscale(images, _recipe(home, "bicubic"), tmp_path / "whole", CPU)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/mine.txt").write_text("precious")
+    with pytest.raises(EngineError, match="ended by KeyboardInterrupt"):
+        upscale(images, _recipe(home, "bicubic"), tmp_path / "out", CPU, progress=stop)
+    there = {path: path.stat().st_ino for path in (tmp_path / "out").glob("*.png")}
+    for path in list(there)[1:]:
+        path.unlink()
+        del there[path]
+    assert len(there) == 1
+    with pytest.raises(CatalogError, match="files are there already"):
+        upscale(images, _recipe(home, "lanczos"), tmp_path / "out", CPU)
+    report = upscale(images, _recipe(home, "bicubic"), tmp_path / "out", CPU)
+    assert [file.name for file in report.files] == [file.name for file in whole.files]
+    assert all(path.stat().st_ino == number for path, number in there.items()), "what was there is not made again"
+    assert [file.read_bytes() for file in report.files] == [file.read_bytes() for file in whole.files]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"mine.txt", *(file.name for file in whole.files)}
+    with pytest.raises(CatalogError, match="files are there already"):
+        upscale(images, _recipe(home, "bicubic"), tmp_path / "out", CPU)
 
 
 def test_two_inputs_never_become_one_file(home, tmp_path, make_image):

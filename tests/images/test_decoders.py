@@ -11,7 +11,7 @@ from srcache.images.decoders import obstacle
 
 def test_every_kind_has_a_decoder_and_pillow_stands_in() -> None:
     found = {one.kind: one for one in decoders_in_use()}
-    assert list(found) == ["JPEG", "PNG", "QOI"]
+    assert list(found) == ["JPEG", "PNG", "QOI", "AVIF", "HEIC"]
     for kind, package in (("JPEG", "simplejpeg"), ("PNG", "imagecodecs")):
         assert found[kind].name.startswith("pillow " if found[kind].reason else f"{package} ")
         assert found[kind].reason == obstacle(kind)

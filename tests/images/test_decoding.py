@@ -39,13 +39,15 @@ def test_a_text_file_with_an_image_suffix(tmp_path: Path) -> None:
     assert refused(file.read_bytes()) == "unreadable"
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "QOI", "TIFF"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "QOI", "TIFF", "WEBP", "GIF", "AVIF", "BMP", "PPM", "JPEG2000"])
 def test_too_large(rgb: Pixels, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     data, pixels = saved(Image.fromarray(rgb), kind), rgb.shape[0] * rgb.shape[1]
     monkeypatch.setenv("SRCACHE_MAX_PIXELS", str(pixels))
     assert decode(data).shape == rgb.shape
     monkeypatch.setenv("SRCACHE_MAX_PIXELS", str(pixels - 1))
-    assert refused(data) == "too_large"
+    with pytest.raises(ImageError, match=f"17×13 pixels, more than {pixels - 1}; SRCACHE_MAX_PIXELS") as caught:
+        decode(data)
+    assert caught.value.reason == "too_large"
     with pytest.raises(ImageError, match="SRCACHE_MAX_PIXELS"):
         to_pixels(Image.fromarray(rgb))
 

@@ -9,7 +9,7 @@ from image_files import over_white, plainly, refused, saved
 from PIL import Image
 
 from srcache.errors import ImageError
-from srcache.images import Pixels, decode, decode_both, image_sides, to_pixels
+from srcache.images import Pixels, decode, decode_both, image_sides, shown_sides, to_pixels
 
 ORIENTATION = 0x0112
 
@@ -49,6 +49,7 @@ def test_orientation_of_a_jpeg(rgb: Pixels, orientation: int) -> None:
     np.testing.assert_array_equal(both.rgb, turned(both.plain, orientation))
     np.testing.assert_array_equal(both.plain, plainly(data))
     assert (both.rgb is both.plain) == (orientation == 1)
+    assert shown_sides(data) == both.rgb.shape[:2], "by the header alone"
 
 
 def test_a_image_in_memory_that_still_has_its_orientation_is_turned_like_its_file(rgb: Pixels) -> None:
@@ -190,3 +191,19 @@ def test_sides_above_the_limit_are_refused_before_anything_is_decoded(monkeypatc
     monkeypatch.setenv("SRCACHE_MAX_PIXELS", "500")
     with pytest.raises(ImageError, match="31×17"):
         image_sides(out.getvalue())
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "GIF", "BMP"])
+def test_what_pillow_refuses_to_read_is_refused_wherever_the_damage_lies(kind: str) -> None:
+    rgb = np.zeros((9, 12, 3), np.uint8) + np.arange(12, dtype=np.uint8)[None, :, None] * 20
+    data, count = saved(Image.fromarray(rgb), kind), 0
+    for place in range(len(data)):
+        broken = data[:place] + bytes([data[place] ^ 0x5A]) + data[place + 1 :]
+        try:
+            with Image.open(io.BytesIO(broken)) as image:
+                image.convert("RGB")
+        except Exception:
+            count += 1
+            with pytest.raises(ImageError):
+                decode(broken)
+    assert count > 10

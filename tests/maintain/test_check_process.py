@@ -1,11 +1,14 @@
 """The check in a process of its own: whatever kills it is a finding, whatever else stops it is not."""
 
+import json
 import os
 import subprocess
+import sys
 
 import caches
 import pytest
 
+from srcache.cache.manifest import RecipeFolder
 from srcache.errors import MachineError
 from srcache.keys import image_key
 from srcache.maintain import check_process as checks
@@ -46,8 +49,10 @@ def test_a_blank_page_that_makes_the_reader_fail_an_assertion_is_a_finding(cache
             pages[start : start + 4096] = bytes(4096)
     data.write_bytes(pages)
     report = verify(cache)
-    assert [(one.source, one.reason) for one in report.findings] == [(f"{caches.home(cache).name}/data.lmdb", "crash")]
-    assert "SIGABRT" in report.findings[0].detail
+    source = f"{caches.home(cache).name}/data.lmdb"
+    assert [(one.source, one.reason) for one in report.findings] == [(source, "damaged"), (source, "crash")]
+    assert "is not what was written" in report.findings[0].detail
+    assert "SIGABRT" in report.findings[1].detail
     assert report.entries == 10, "the other recipe is checked all the same"
 
 
@@ -75,6 +80,48 @@ def test_what_is_not_the_stores_fault_is_no_damage(cache, code, monkeypatch):
     _run_instead(monkeypatch, code)
     with pytest.raises(MachineError, match=r"no more|ended early"):
         verify(cache, "bicubic")
+
+
+@pytest.mark.medium
+def test_whatever_reading_makes_of_damaged_bytes_is_a_finding(cache, capsys, monkeypatch):
+    names = sorted(caches.contents(cache))
+
+    class Odd:
+        def check(self, path):
+            raise ValueError("nobody thought of this")
+
+        def repeated(self, path):
+            return 0
+
+        def open(self, path, options):
+            return self
+
+        def close(self):
+            return None
+
+        def names(self):
+            return iter(names)
+
+        def __len__(self):
+            return len(names)
+
+        def record(self, name):
+            raise {names[0]: RecursionError, names[1]: OverflowError}.get(name, UnicodeError)("odd")
+
+        def has(self, name):
+            return True
+
+        get = record
+
+    monkeypatch.setattr("resource.setrlimit", lambda *_: None)
+    monkeypatch.setattr(RecipeFolder, "store_kind", property(lambda _: Odd()))
+    monkeypatch.setattr(sys, "argv", ["check", "check", str(cache), caches.home(cache).name])
+    checks.main()
+    said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    how = "reading it fails in an unforeseen way (ValueError('nobody thought of this'))"
+    assert ["found", "", "damaged", how] in said
+    assert [line[1] for line in said if line[:1] == ["found"] and line[2] == "unreadable"] == names
+    assert said[-1][0] == "end"
 
 
 def _run_instead(monkeypatch, code):

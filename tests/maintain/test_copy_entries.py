@@ -113,6 +113,8 @@ def test_a_source_that_was_never_filled_gives_nothing(tmp_path):
 
 def test_a_source_that_cannot_be_read_is_an_error_of_the_machine(tmp_path, monkeypatch):
     source, target = _folder(tmp_path / "source", "lmdb", {0: "qoi"}), _folder(tmp_path / "target", "lmdb", {})
-    monkeypatch.setattr(os, "open", lambda *_: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
-    with closing(target.store()) as store, pytest.raises(MachineError, match=r"cannot be read \(Permission denied\)"):
-        copy_entries(source, target, store, lambda done, total: None)
+    with closing(target.store()) as store:
+        monkeypatch.setattr(os, "open", lambda *_: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
+        with pytest.raises(MachineError, match=r"cannot be read \(Permission denied\)"):
+            copy_entries(source, target, store, lambda done, total: None)
+        monkeypatch.undo()

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from srcache.cache.manifest import open_cache
+from srcache.cache.manifest import is_cache, open_cache
 from srcache.cache.receipts import KeptCatalog, KeptRow
 from srcache.catalog.names import stem_of
-from srcache.errors import CacheError, DamagedError
+from srcache.errors import BusyError, CacheError, ChecksumError
 from srcache.images import as_file, decode, encode
 from srcache.keys import file_key, image_key
 from srcache.maintain.export import export, export_cache
@@ -126,10 +126,19 @@ def test_names_without_a_receipt_are_those_of_the_only_catalog(home, tmp_path):
         export(cache, tmp_path / "other", "bicubic", names=True)
 
 
+def test_names_that_differ_in_the_suffix_alone_keep_it(cache, tmp_path, monkeypatch):
+    key = next(iter(caches.contents(cache)))[:32]
+    rows = tuple(KeptRow(key, name, "") for name in ("a/cat.jpg", "a/cat.png", "dog.png"))
+    monkeypatch.setattr("srcache.maintain.export.chosen_catalog", lambda *_: KeptCatalog("0" * 32, rows))
+    export(cache, tmp_path / "out", "bicubic", names=True)
+    files = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png"))
+    assert files == ["a/cat.jpg.png", "a/cat.png.png", "dog.png"]
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (["a/cat.jpg", "a/cat.png", "dog.png"], r"written to one file: a/cat \(with \.png\)"),
+        (["a/x.jpg", "a/x.png", "a/x.png.png"], r"written to one file: a/x\.png \(with \.png\)"),
         (["../../evil.png"], r"names below the folder, but the catalog has: \.\./\.\./evil"),
         (["/etc/evil.png"], "names below the folder, but the catalog has: /etc/evil"),
         (["a/../../evil.png"], "names below the folder"),
@@ -188,6 +197,55 @@ def test_the_destination_must_be_new_or_empty(cache, tmp_path):
             export(cache, inside, "bicubic")
 
 
+def _stop_after(files):
+    """A listener that ends an export after so many files."""
+
+    def show(done, _total):
+        if done >= files:
+            raise KeyboardInterrupt
+
+    return show
+
+
+@pytest.mark.parametrize("names", [False, True])
+def test_an_export_that_was_stopped_is_completed_by_the_same_call_alone(cache, tmp_path, names):
+    whole = export(cache, tmp_path / "whole", "bicubic", names=names)
+    with pytest.raises(KeyboardInterrupt):
+        export(cache, tmp_path / "out", "bicubic", names=names, progress=_stop_after(1))
+    (tmp_path / "out/.0123456789abcdef-01234567.part").write_bytes(b"half")
+    for other in ({"recipe": "small", "names": names}, {"recipe": "bicubic", "names": not names}):
+        with pytest.raises(CacheError, match="exists and is not empty"):
+            export(cache, tmp_path / "out", **other)
+    assert export(cache, tmp_path / "out", "bicubic", names=names).files == whole.files
+    assert _files(tmp_path / "out") == _files(tmp_path / "whole")
+    with pytest.raises(CacheError, match="exists and is not empty"):
+        export(cache, tmp_path / "out", "bicubic", names=names)
+
+
+def test_a_second_export_into_a_folder_is_kept_out(cache, tmp_path):
+    refused = []
+
+    def second(_done, _total):
+        with pytest.raises(BusyError, match="out is being exported into by process"):
+            export(cache, tmp_path / "out", "bicubic")
+        refused.append(True)
+
+    assert export(cache, tmp_path / "out", "bicubic", progress=second).files == 5
+    assert refused
+
+
+def test_a_cache_whose_export_was_stopped_is_completed(cache, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        export_cache(cache, tmp_path / "out", "bicubic", kind="lmdb", progress=_stop_after(1))
+    assert is_cache(tmp_path / "out")
+    with pytest.raises(CacheError, match="is a cache; choose"):
+        export_cache(cache, tmp_path / "out", "small", kind="lmdb")
+    (done,) = export_cache(cache, tmp_path / "out", "bicubic", kind="lmdb").recipes
+    assert done.entries == 5
+    with pytest.raises(CacheError, match="is a cache; choose"):
+        export_cache(cache, tmp_path / "out", "bicubic", kind="lmdb")
+
+
 def test_mistakes_are_told(cache, tmp_path):
     with pytest.raises(CacheError, match=r"holds 3 recipes \(bicubic-.*noisy-"):
         export(cache, tmp_path)
@@ -207,10 +265,10 @@ def test_a_damaged_image_is_never_exported(home, tmp_path):
     cache, key = Path(shutil.copytree(home / "cache", tmp_path / "cache")), image_key(b"somebody")
     with caches.opened(cache, writable=True) as store:
         store.put_many([Entry(f"{key}-000", b"x", {"key": key, "sample": 0, "checksum": image_key(b"y")})])
-    with pytest.raises(DamagedError, match=f"{key}-000 is not what was written; `srcache repair` drops it"):
+    with pytest.raises(ChecksumError, match=rf"{key}-000 in {cache}/.* \(BLAKE2b\); run `srcache repair`, which drops"):
         export(cache, tmp_path / "out", "bicubic")
     assert not list((tmp_path / "out").glob(f"{key}*"))
-    assert not list((tmp_path / "out").glob(".*")), "no half files"
+    assert not list((tmp_path / "out").glob(".*.part")), "no half files"
 
 
 @pytest.mark.parametrize("kind", ["lmdb", "shards"])

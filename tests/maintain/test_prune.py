@@ -8,6 +8,7 @@ import pytest
 from srcache.cache.manifest import open_cache
 from srcache.catalog.scanning import scan
 from srcache.errors import BusyError, CacheError
+from srcache.files import lock
 from srcache.maintain.info import info
 from srcache.maintain.prune import prune
 from srcache.maintain.verify import verify
@@ -74,6 +75,13 @@ def test_a_recipe_that_is_being_filled_is_not_pruned(cache):
     with caches.only(cache).lock(), pytest.raises(BusyError, match="being filled"):
         prune(cache, ["bicubic"], yes=True)
     assert verify(cache).ok
+
+
+def test_a_recipe_that_a_training_adds_images_to_is_not_pruned(cache):
+    with lock(caches.only(cache).store_path, shared=True), pytest.raises(BusyError, match="lmdb is being written to"):
+        prune(cache, ["bicubic"], yes=True)
+    assert len(caches.contents(cache)) == 5
+    prune(cache, ["bicubic"], yes=True)
 
 
 def test_a_recipe_must_be_named_well(cache, built):

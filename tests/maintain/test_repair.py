@@ -8,13 +8,14 @@ from pathlib import Path
 import caches
 import pytest
 
-from srcache.errors import BusyError, CacheError, DiskFullError
+from srcache.errors import BusyError, CacheError, DiskFullError, MachineError
 from srcache.keys import entry_name, image_key
 from srcache.maintain import repair as repairs
 from srcache.maintain.info import info
 from srcache.maintain.repair import repair
 from srcache.maintain.verify import verify
 from srcache.stores import Entry
+from srcache.stores.lmdb_pages import BIG
 from srcache.stores.lmdb_salvage import LmdbSalvage
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -151,6 +152,55 @@ def test_texts_that_cannot_be_read_are_set_aside(cache, built):
     assert verify(cache).ok
     caches.build(built / "photos", cache)
     assert [one.covered for one in info(cache).recipes[0].catalogs] == [5], "the catalog is written anew"
+
+
+@pytest.mark.medium
+def test_damaged_lines_of_a_journal_are_set_aside_and_the_others_stay(cache, built):
+    journal = caches.home(cache) / "failures.jsonl"
+    good = journal.read_bytes()
+    journal.write_bytes(damaged := b"\xff\n" + good + b"null\n")
+    caches.build(built / "photos", cache)
+    assert info(cache).recipes[0].failed == {"empty": 1}
+    [aside] = repair(cache, "bicubic").set_aside
+    assert (cache / aside).read_bytes() == damaged
+    assert journal.read_bytes() == good
+    assert verify(cache, "bicubic").ok
+
+
+@pytest.mark.medium
+def test_a_damaged_receipt_stops_no_build(cache, built):
+    receipt = next((caches.home(cache) / "receipts").iterdir())
+    for content in (b"{", b"[" * 3000, b"\xff", b'{"samples": "many", "catalog": 7}'):
+        receipt.write_bytes(content)
+        assert caches.build(built / "photos", cache).stored == 5
+        assert caches.only(cache).samples == 1
+
+
+@pytest.mark.medium
+def test_what_is_readable_is_kept_also_where_the_check_cannot_be_done(cache, monkeypatch):
+    before = caches.contents(cache)
+
+    def broken(*_):
+        raise MachineError("checking ended early")
+
+    monkeypatch.setattr(repairs, "check", broken)
+    [mended] = repair(cache, "bicubic").recipes
+    assert (mended.kept, mended.lost, mended.damaged) == (5, (), True)
+    assert caches.contents(cache) == before
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize("place", [0, 10, 12, 14, 16])
+def test_the_head_of_a_page_is_not_needed(cache, data, place):
+    before, whole = caches.contents(cache), data.read_bytes()
+    for first in range(2 * PAGE, len(whole), PAGE):
+        number, kind = int.from_bytes(whole[first : first + 8], "little"), whole[first + 10]
+        if number != first // PAGE or (place == 16 and kind == BIG):  # within a big value
+            continue
+        whole = whole[: first + place] + bytes([whole[first + place] ^ 0x55]) + whole[first + place + 1 :]
+    data.write_bytes(whole)
+    assert repair(cache, "bicubic").recipes[0].lost == ()
+    assert caches.contents(cache) == before
 
 
 @pytest.mark.medium

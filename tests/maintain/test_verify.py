@@ -8,8 +8,9 @@ import caches
 import lmdb
 import pytest
 
-from srcache.errors import CacheError, DamagedError
+from srcache.errors import CacheError, DamagedError, MachineError
 from srcache.keys import image_key
+from srcache.maintain import verify as verifying
 from srcache.maintain.verify import verify
 from srcache.stores import Entry
 
@@ -184,3 +185,36 @@ def test_a_store_that_was_not_begun_is_whole(cache, tmp_path):
     report = verify(cache, "bicubic")
     assert report.ok
     assert report.entries == 0
+
+
+@pytest.mark.medium
+def test_damaged_lines_of_a_journal_are_told_and_one_that_was_cut_short_is_not(cache):
+    journal = caches.home(cache) / "failures.jsonl"
+    good = journal.read_bytes()
+    journal.write_bytes(good + b'{"name": "cut sho\n' + b"\xff\xfe\n" + b"[" * 3000 + b"\n" + b'{"name": 1}\n' + good)
+    assert verify(cache, "noisy").ok
+    report = verify(cache, "bicubic")
+    [finding] = report.findings
+    assert (finding.source, finding.reason) == (f"{caches.home(cache).name}/failures.jsonl", "damaged")
+    assert "lines 2, 3, 4 of" in finding.detail
+    assert report.entries == 5
+
+
+@pytest.mark.medium
+def test_a_recipe_that_cannot_be_checked_keeps_no_other_from_it(cache, monkeypatch):
+    real = verifying.check
+
+    def check(folder, progress):
+        if folder.recipe.name == "noisy":
+            raise MachineError("no more memory")
+        return real(folder, progress)
+
+    monkeypatch.setattr(verifying, "check", check)
+    with pytest.raises(MachineError, match="no more memory"):
+        verify(cache)
+    shutil.rmtree(caches.only(cache).store_path)
+    report = verify(cache)
+    assert [(one.source, one.reason) for one in report.findings] == [
+        (f"{caches.home(cache).name}/data.lmdb", "damaged"),
+        (caches.home(cache, "noisy").name, "unchecked"),
+    ]

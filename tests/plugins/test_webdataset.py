@@ -98,7 +98,7 @@ def test_samples_that_are_decoded_already_get_the_same(wds: Any, shards: str, fo
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_a_policy_puts_the_variant_of_the_epoch_in_the_images_place(
     wds: Any, shards: str, folder: Path, workers: int, method: str
 ) -> None:

@@ -27,7 +27,7 @@ def slow(recipe_file, milliseconds=300, **fields):
     return recipe_file("test-sleepy", options=f"{{milliseconds: {milliseconds}}}", **fields)
 
 
-@pytest.mark.parametrize("store", ["lmdb", "shards"])
+@pytest.mark.parametrize("store", ["lmdb", pytest.param("shards", marks=pytest.mark.slow)])
 def test_sigterm_finishes_what_was_asked_refuses_what_is_new_and_leaves_a_receipt(tmp_path, recipe_file, store):
     cache = tmp_path / "cache"
     with served(cache, slow(recipe_file, 700), batch=2, store=store) as server, ThreadPoolExecutor(8) as clients:
@@ -102,6 +102,7 @@ def test_what_contradicts_itself_is_refused_all_at_once(tmp_path):
     assert not (tmp_path / "c").exists()
 
 
+@pytest.mark.slow
 def test_hits_are_answered_and_misses_refused_while_the_engine_loads(tmp_path, recipe_file, monkeypatch):
     recipe, cache = recipe_file("test-faulty"), tmp_path / "cache"
     with served(cache, recipe) as server:

@@ -110,6 +110,16 @@ def test_the_width_is_fixed_by_the_shape(shape, scale, width):
     assert width == 1 or width * queue.pixels(shape) <= BATCH_PIXELS
 
 
+def test_an_engine_s_advice_for_a_shape_counts_within_the_batch():
+    queue = BatchQueue(16, 4, 0, lambda height, width: 4096 // (height * width))
+    assert [queue.width((side, side)) for side in (16, 32, 64, 128, 1)] == [16, 4, 1, 1, 16]
+    for number in range(5):
+        queue.add(waiting(number, (32, 32)), 0)
+    assert names(queue.take(0)) == ["0", "1", "2", "3"]
+    queue.narrow((32, 32), 3)
+    assert queue.width((32, 32)) == 3
+
+
 def test_a_narrowed_shape_stays_narrow_and_others_do_not():
     queue = BatchQueue(8, 2, math.inf)
     queue.narrow((2, 3), 2)

@@ -150,7 +150,7 @@ def test_what_is_missing_is_said_before_anything_is_asked(tmp_path, monkeypatch)
     with pytest.raises(ConfigError, match=r"the token file .*gone cannot be read"):
         RemoteClient(RemoteService("http://127.0.0.1:9", token_file=tmp_path / "gone"))
     monkeypatch.setitem(sys.modules, "httpx", None)
-    with pytest.raises(MissingExtraError, match=r"asking an SR service needs httpx.*srcache\[serve\]"):
+    with pytest.raises(MissingExtraError, match=r"asking an SR service needs httpx.*\.\[serve\]"):
         RemoteClient(RemoteService("http://127.0.0.1:9"))
 
 

@@ -104,6 +104,36 @@ def test_an_image_that_raises_fails_alone_at_the_fixed_batch(requests):
     assert set(engine.sizes) == {8}
 
 
+@pytest.mark.parametrize("pads", [False, True])
+def test_an_engine_that_always_fails_is_not_called_for_every_image(requests, pads):
+    def act(images):
+        raise ValueError(f"no such kernel for {len(images)} images at {id(images):#x}")
+
+    engine = Probe(act, pads)
+    calls = calls_to(engine, batch=16)
+    for _ in range(2):
+        outcomes = calls.upscale(requests(16))
+        assert [outcome.reason for outcome in outcomes] == ["engine_error"] * 16
+    assert len(engine.sizes) == 2 * 4, "the batch, and three images alone"
+
+
+@pytest.mark.parametrize("culprits", [{0, 15}, {0, 8}, {0, 7, 15}, set(range(16)) - {8}, set(range(16)) - {0}])
+def test_where_one_image_works_every_other_one_is_tried(requests, culprits):
+    marked = resolve({"name": "t", "engine": "test-faulty", "scale": 2}).setup("cpu")
+    calls = calls_to(open_engine("test-faulty", marked), batch=16)
+    for _ in range(2):
+        outcomes = calls.upscale(requests(16, dict.fromkeys(culprits, "raises")))
+        assert {n for n, outcome in enumerate(outcomes) if isinstance(outcome, Failure)} == culprits
+
+
+def test_once_a_shape_has_worked_every_image_of_it_is_tried(requests):
+    marked = resolve({"name": "t", "engine": "test-faulty", "scale": 2}).setup("cpu")
+    calls = calls_to(open_engine("test-faulty", marked), batch=16)
+    calls.upscale(requests(1))
+    outcomes = calls.upscale(requests(16, dict.fromkeys({0, 8, 15}, "raises")))
+    assert sum(isinstance(outcome, Failure) for outcome in outcomes) == 3
+
+
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError, RuntimeError])
 @pytest.mark.parametrize("pads", [False, True])
 def test_out_of_memory_makes_batches_of_that_shape_smaller_for_good(requests, error, pads):

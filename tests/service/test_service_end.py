@@ -14,7 +14,7 @@ from services import LIMIT, RECIPE, Broken, Probe, ask, closed, in_thread, joine
 
 from srcache.engine.interface import Upscaled
 from srcache.engine.registry import open_engine
-from srcache.errors import DiskFullError, EngineError
+from srcache.errors import DamagedError, DiskFullError, EngineError
 from srcache.images import decode
 from srcache.recipe.reading import resolve
 from srcache.service.service import Served
@@ -233,3 +233,13 @@ def test_no_future_is_left_without_an_answer_whenever_the_service_is_closed(asks
         assert all(future.done() for future in futures)
         stored = {future.result(0).name for future in futures if future.exception(0) is None}
         assert stored == set(store.names())
+
+
+def test_a_store_that_does_not_take_what_it_lacks_ends_the_service(asks, store, monkeypatch):
+    """Nothing is counted that is not there; a build would say for ever that it added it."""
+    monkeypatch.setattr(store, "put_many", lambda entries: 0)
+    service = serve(Probe(), store, linger=0)
+    future = service.submit(asks(1)[0])
+    with pytest.raises(DamagedError, match=rf"did not take what was to be committed: {name_of(0)}; run `srcache rep"):
+        future.result(LIMIT)
+    closed(service)

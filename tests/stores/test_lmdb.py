@@ -9,6 +9,7 @@ from contextlib import closing
 import pytest
 
 from srcache.conformance.store import some_entries
+from srcache.errors import MachineError
 from srcache.keys import entry_name, image_key
 from srcache.stores import Entry, open_store
 
@@ -43,9 +44,12 @@ def test_a_pickled_store_is_its_path_and_whether_it_may_write(filled):
     assert len(pickled) < 1000
     with closing(pickle.loads(pickled)) as again:
         assert len(list(again.names())) == 20
-    gone = filled.with_name("gone")
-    with closing(open_store("lmdb", gone, writable=True)) as store:
+    other = filled.with_name("other")
+    with closing(open_store("lmdb", other, writable=True)) as store:
         pickled = pickle.dumps(store)
-    shutil.rmtree(gone)
     with closing(pickle.loads(pickled)) as again:
         assert again.put_many([_entry(1)]) == 1
+    shutil.rmtree(other)
+    with closing(pickle.loads(pickled)) as again, pytest.raises(MachineError, match="was taken away"):
+        again.put_many([_entry(2)])
+    assert not other.exists()

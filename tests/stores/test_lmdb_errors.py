@@ -7,7 +7,7 @@ import lmdb
 import pytest
 
 from srcache.errors import CacheError, DamagedError, DiskFullError, MachineError
-from srcache.stores.lmdb_errors import code_of, translated
+from srcache.stores.lmdb_errors import translated
 
 
 @pytest.mark.parametrize(
@@ -27,8 +27,3 @@ def test_every_error_says_what_to_do(error, kind, words):
     assert type(found) is kind
     assert str(found).startswith("cache/data.lmdb ")
     assert words in str(found)
-
-
-def test_the_number_of_an_error_is_found_wherever_it_is_kept():
-    assert code_of(OSError(errno.EIO, "x")) == errno.EIO
-    assert code_of(ValueError()) is None

@@ -10,8 +10,8 @@ import pytest
 from srcache.errors import CacheError, DamagedError, DiskFullError
 from srcache.keys import entry_name, image_key
 from srcache.stores import Entry, Problem, StoreOptions, lmdb_kind
-from srcache.stores.lmdb_environment import DATABASES
 from srcache.stores.lmdb_kind import KIND
+from srcache.stores.lmdb_open import DATABASES
 
 KEY, ALIAS = image_key(b"image"), image_key(b"pixels")
 

@@ -1,11 +1,14 @@
-"""with_checksums: one order and one content, whatever a record said before."""
+"""The checksums of records: one order and one content, whatever was there before; and entries of which both hold."""
 
 import json
+from pathlib import Path
 
+import pytest
 from xxhash import xxh3_64_hexdigest
 
+from srcache.errors import ChecksumError
 from srcache.keys import image_key
-from srcache.stores import with_checksums
+from srcache.stores import Entry, open_store, whole, with_checksums
 
 
 def test_checksums_are_of_the_payload_and_stand_at_the_ends():
@@ -17,3 +20,17 @@ def test_checksums_are_of_the_payload_and_stand_at_the_ends():
 def test_a_record_that_has_them_stays_as_it_is():
     once = with_checksums({"key": "k", "size": [1, 2]}, b"payload")
     assert json.dumps(with_checksums(once, b"payload")) == json.dumps(once)
+
+
+KEY, OTHER = image_key(b"image"), image_key(b"other image")
+RIGHT = {"key": OTHER, "sample": 0, "checksum": image_key(b"payload")}
+
+
+@pytest.mark.parametrize("record", [{**RIGHT, "checksum": image_key(b"other")}, {**RIGHT, "key": KEY}, {}, None])
+def test_an_entry_is_whole_if_the_slow_checksum_holds_too_and_the_record_is_its_own(record):
+    store, bad = open_store("memory", Path("memory"), writable=True), f"{OTHER}-000"
+    good = Entry(f"{KEY}-000", b"payload", with_checksums({"key": KEY, "sample": 0}, b"payload"))
+    store.put_many([good] + ([] if record is None else [Entry(bad, b"payload", record)]))
+    assert whole(store, good.name, "cache") == (b"payload", good.record)
+    with pytest.raises(ChecksumError, match=rf"^{bad} in cache is not what was written \(BLAKE2b\); run `srcache rep"):
+        whole(store, bad, "cache")

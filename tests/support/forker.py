@@ -172,6 +172,31 @@ def train(photos: str, cache: str, wanted: str) -> int:
     return 2
 
 
+def miss(photos: str, cache: str, log: str) -> int:
+    """Serve all images as SR, one by one, and have those made that the cache lacks; goes on until it may end.
+
+    `log` gets the names of images of which an entry was stored; a file beside it, `log`.end, says that it may end.
+    """
+    from srcache.dataset.augmented import SRAugmentedDataset
+    from srcache.errors import SrcacheError
+
+    with Path(log).open("w", buffering=1) as stored:
+        try:
+            data = SRAugmentedDataset(photos, cache, policy="sr", on_miss="engine")
+            for index in range(len(data)):
+                before = data.counts["computed"]
+                _ = data[index]
+                if data.counts["computed"] > before:
+                    stored.write(f"{data.name(index)}\n")
+        except SrcacheError as error:
+            sys.stderr.write(f"{type(error).__name__}: {error}\n")
+            return error.exit_code
+        stored.write("all\n")
+    while not Path(f"{log}.end").exists():
+        time.sleep(0.005)
+    return 0
+
+
 def read_all(store: str, wanted: str) -> int:
     """Read every entry of shards that nobody may write; 0 if there are so many, and each is as it was written."""
     from srcache.keys import image_key

@@ -1,5 +1,6 @@
 """The Hugging Face hub: its cache on this machine, and what is checked before a download."""
 
+import errno
 import sys
 from types import SimpleNamespace
 from unittest.mock import Mock
@@ -35,7 +36,7 @@ def test_without_the_hubs_package_folders_are_enough(manifest, models, monkeypat
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     assert fetch(manifest, [models])
     (models / "words.txt").unlink()
-    with pytest.raises(MissingExtraError, match=r"pip install 'srcache\[seesr\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install '\.\[seesr\]'"):
         fetch(manifest, [models])
 
 
@@ -78,3 +79,29 @@ def test_a_repository_that_is_gone_is_asked_once_and_the_next_one_offers(monkeyp
         assert hub.download(offer, reasons)
     assert [call for call in calls if call[0] == "gone/repository"] == [("gone/repository", "0.txt", True)]
     assert calls[-1] == ("some/words", f"in/{asked - 1}.txt", False)
+
+
+def _full():
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def _full_below():
+    try:
+        _full()
+    except OSError as error:
+        raise RuntimeError("it did not come") from error
+
+
+def _full_in_words():
+    raise RuntimeError("Data processing error: File reconstruction error: No space left on device (os error 28)")
+
+
+@pytest.mark.parametrize("fail", [_full, _full_below, _full_in_words])
+def test_a_disk_that_gets_full_ends_a_download(monkeypatch, fail):
+    """Another repository would fill it no less."""
+    hugging_face = pytest.importorskip("huggingface_hub")
+    repository = Repository("some/words")
+    part = BundlePart(name="tags", source=FileSource(name="words", repositories=(repository,)), path="words.txt")
+    monkeypatch.setattr(hugging_face, "hf_hub_download", lambda *_, **__: fail())
+    with pytest.raises(DiskFullError, match=r"hub could not be written \(No space left on device\).*make room"):
+        Hub().download(Offer(part, repository, 1, (repository,)), [])

@@ -104,3 +104,37 @@ def test_repositories_are_written_short_or_with_all_their_fields(tmp_path):
         Repository("o/three", folder="in/side"),
     )
     assert [str(one) for one in part.source.repositories] == ["o/one", "o/two@v1", "o/three"]
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("folders: [/etc]", "source mine: a folder is relative and without '..', but is '/etc'"),
+        ("folders: [a/../../b]", "but is 'a/../../b'"),
+        ("folders: [~/x]", "but is '~/x'"),
+        ("folders: [7]", "but is 7"),
+        (r'folders: ["a\u001b[2Jb"]', "a folder is relative"),
+        ("hub: ['../..']", "a repository is owner/name, but is '../..'"),
+        ("hub: [a/b--c]", "a repository is owner/name, but is 'a/b--c'"),
+        ("hub: [a/.git]", "a repository is owner/name"),
+        ("hub: [a/b/c]", "a repository is owner/name"),
+        ("hub: [a/b@../../x]", "a revision is a branch, a tag or a commit, but is '../../x'"),
+        ("hub: [{repo: a/b, revision: /x}]", "a revision is a branch"),
+    ],
+)
+def test_names_that_lead_elsewhere_are_refused(source, words, tmp_path):
+    path = tmp_path / "bad.yaml"
+    path.write_text(f"engine: x\nparts: {{a: mine}}\nsources: {{mine: {{{source}, files: {{a: a.bin}}}}}}")
+    with pytest.raises(ConfigError) as caught:
+        load_manifest(path)
+    assert words in str(caught.value)
+
+
+def test_the_folder_itself_and_usual_names_are_taken(tmp_path):
+    path = tmp_path / "good.yaml"
+    path.write_text(
+        "engine: x\nparts: {a: mine}\n"
+        "sources: {mine: {folders: [., a/b], hub: [a-b/c.d_e@refs/pr/1], files: {a: a.bin}}}"
+    )
+    (part,) = load_manifest(path).parts
+    assert (part.source.folders, str(part.source.repositories[0])) == ((".", "a/b"), "a-b/c.d_e@refs/pr/1")

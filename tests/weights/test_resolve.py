@@ -1,6 +1,7 @@
 """What recipes say about weights: a digest, a bundle or a checkpoint, and whether it is here."""
 
 import pytest
+import torch
 from bundles import MANIFEST
 from engines import Noise
 from safetensors.torch import save_file
@@ -71,3 +72,10 @@ def test_recipes_name_weights_by_file_or_digest(tensors, tmp_path):
     assert resolve_weights(str(tmp_path / "net.safetensors"), tmp_path / "elsewhere") == digest
     with pytest.raises(WeightsError, match="is none of them"):
         resolve_weights("gone.pth", tmp_path)
+
+
+def test_what_is_left_out_of_a_checkpoint_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("SRCACHE_HOME", str(tmp_path / "home"))
+    torch.save({"weight": torch.zeros(2), "epoch": 3}, tmp_path / "mine.pth")
+    with pytest.warns(UserWarning, match=r"mine\.pth: left out what is no tensor of the network: epoch"):
+        assert is_digest(resolve_weights("mine.pth", tmp_path))

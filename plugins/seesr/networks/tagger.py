@@ -22,6 +22,7 @@ from torch.nn import functional
 from srcache.errors import WeightsError
 
 from ..checkpoints import fit
+from .convolutions import make_exact
 from .lora import UNUSED, merge_dape
 
 TAGS = Path(__file__).with_name("tags.json")
@@ -102,8 +103,12 @@ class Tagger:
         """
         with torch.autocast(images.device.type, enabled=False):
             embeds = self.network.embeds(self.prepared(images))
-            chosen = self.network.logits(embeds).sigmoid() > self._thresholds
+            chosen = self.chosen(self.network.logits(embeds).sigmoid())
         return [", ".join(compress(self._tags, row)) for row in chosen.tolist()], embeds
+
+    def chosen(self, probabilities: Tensor) -> Tensor:
+        """Which tags are assigned, of (N, tags) probabilities."""
+        return probabilities > self._thresholds
 
     def prepared(self, images: Tensor) -> Tensor:
         """Images in [0, 1], resized to the network's square whatever their shape, and normalised."""
@@ -233,7 +238,7 @@ def load_tagger(
         network = TaggerNetwork(size)
     fit(network, {_timm_name(name): tensor for name, tensor in tensors.items()}, "RAM", _SURPLUS)
     _fill_buffers(network.visual_encoder, size)
-    network.float().eval().requires_grad_(False)
+    make_exact(network).float().eval().requires_grad_(False)
     with torch.no_grad():
         network.prepare_labels()
     return Tagger(network, names, thresholds, antialias)

@@ -15,6 +15,7 @@ from srcache.errors import EngineError, WeightsError
 
 from ..checkpoints import fit
 from ..geometry import CELL
+from .convolutions import make_exact
 from .vae_steps import Step, decoder_steps, encoder_steps
 from .vae_tiles import assemble, cut, lay_out, run_tiles
 
@@ -23,6 +24,9 @@ SCALING_FACTOR = 0.18215
 
 ENCODER_PAD = 32
 """Pixels around an encoder's tile."""
+
+_AT_WORK = 3
+"""What the tile at work needs beside its state, in sizes of that: a convolution's input, result and workspace."""
 
 DECODER_PAD = 11
 """Cells of latents around a decoder's tile."""
@@ -51,22 +55,47 @@ _NEW = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"
 
 @dataclass(frozen=True, slots=True)
 class _Half:
-    """One half of the network, and how it is tiled: `pad` and `tile` in cells of its input."""
+    """One half of the network, and how it is tiled: `pad` and `tile` in cells of its input.
+
+    `block` is the resnet at which a tile's state is largest.
+    """
 
     network: Any
     steps: Callable[[Any], Iterable[Step]]
     tile: int
     pad: int
     scale: Fraction
+    block: Any
 
-    def run(self, image: Tensor, park: bool) -> Tensor:
-        """One image (1, C, H, W), in one piece if it is not larger than one tile with its margins."""
+    @property
+    def widest(self) -> int:
+        """A waiting tile's values for each cell of the input, at most: its state, and what was branched off."""
+        channels = self.block.conv1.in_channels + self.block.conv1.out_channels
+        return int(channels * max(Fraction(1), self.scale) ** 2)
+
+    def run(self, image: Tensor, park: bool | None) -> Tensor:
+        """One image (1, C, H, W), in one piece if it is not larger than one tile with its margins.
+
+        `park` is whether tiles wait in the host's memory; None: where they do not fit into the device's.
+        """
         height, width = image.shape[-2:]
         if max(height, width) <= self.tile + 2 * self.pad:
             untiled: Tensor = self.network(image)
             return untiled
         tiles = lay_out(height, width, self.tile, self.pad)
-        return assemble(run_tiles(self.steps(self.network), cut(image, tiles), park), tiles, self.scale)
+        seen = cut(image, tiles)
+        if park is None:
+            bytes_each = [self.widest * each.element_size() * each[0, 0].numel() for each in seen]
+            park = sum(bytes_each) + _AT_WORK * max(bytes_each) > _free_bytes(image.device)
+        return assemble(run_tiles(self.steps(self.network), seen, park), tiles, self.scale)
+
+
+def _free_bytes(device: torch.device) -> int:
+    """How much of a device's memory tensors may still take; none where it cannot be asked."""
+    if device.type != "cuda":
+        return 0
+    reserved = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(torch.cuda.mem_get_info(device)[0] + reserved)
 
 
 class Autoencoder:
@@ -76,11 +105,11 @@ class Autoencoder:
 
     Attributes:
         scaling_factor: what latents are multiplied by for the diffusion, and divided by before they are decoded.
-        park: whether tiles wait in the host's memory for their turn, so that the device holds one at a time. The
-            results are the same.
+        park: whether tiles wait in the host's memory for their turn, so that the device holds one at a time; None:
+            where all of them do not fit into the device's memory. The results are the same.
     """
 
-    def __init__(self, model: Any, scaling_factor: float, tiles: tuple[int, int], park: bool) -> None:
+    def __init__(self, model: Any, scaling_factor: float, tiles: tuple[int, int], park: bool | None) -> None:
         self.scaling_factor = scaling_factor
         self.park = park
         self._encoder, self._after = model.encoder, model.quant_conv
@@ -121,9 +150,10 @@ class Autoencoder:
         height, width = images.shape[-2:]
         if height % CELL or width % CELL:
             raise EngineError(f"the VAE takes images with sides that are multiples of {CELL}, but got {height}x{width}")
-        half = _Half(self._encoder, encoder_steps, self._encoder_tile, ENCODER_PAD, Fraction(1, CELL))
+        block = self._encoder.down_blocks[0].resnets[0]
+        half = _Half(self._encoder, encoder_steps, self._encoder_tile, ENCODER_PAD, Fraction(1, CELL), block)
         ready = self._prepared(images, self._encoder)
-        return torch.cat([self._after(half.run(one, self.park)).float() for one in ready])
+        return self._one_by_one(ready, lambda one: self._after(half.run(one, self.park)).float())
 
     def decode(self, latents: Tensor) -> Tensor:
         """Images from latents.
@@ -148,8 +178,14 @@ class Autoencoder:
         return self._decode(latents, *self._exact)
 
     def _decode(self, latents: Tensor, before: Any, decoder: Any) -> Tensor:
-        half = _Half(decoder, decoder_steps, self._decoder_tile, DECODER_PAD, Fraction(CELL))
-        return torch.cat([half.run(before(one), self.park).float() for one in self._prepared(latents, decoder)])
+        block = decoder.up_blocks[-1].resnets[0]
+        half = _Half(decoder, decoder_steps, self._decoder_tile, DECODER_PAD, Fraction(CELL), block)
+        ready = self._prepared(latents, decoder)
+        return self._one_by_one(ready, lambda one: half.run(before(one), self.park).float())
+
+    def _one_by_one(self, ready: list[Tensor], act: Callable[[Tensor], Tensor]) -> Tensor:
+        """The results of all images of a batch, one after the other."""
+        return torch.cat([act(one) for one in ready])
 
     def _prepared(self, batch: Tensor, network: Any) -> list[Tensor]:
         """The images of a batch, one by one, as a network takes them."""
@@ -159,7 +195,12 @@ class Autoencoder:
 
 
 def load_autoencoder(
-    config: dict[str, Any], tensors: dict[str, Tensor], *, encoder_tile: int, decoder_tile: int, park: bool = False
+    config: dict[str, Any],
+    tensors: dict[str, Tensor],
+    *,
+    encoder_tile: int,
+    decoder_tile: int,
+    park: bool | None = False,
 ) -> Autoencoder:
     """The VAE of a checkpoint, on the CPU, in its tensors' precision.
 
@@ -186,7 +227,7 @@ def load_autoencoder(
     with torch.device("meta"):
         model = AutoencoderKL(**settings)
     fit(model, _with_new_names(tensors), "the VAE's checkpoint")
-    model.requires_grad_(False).eval()
+    make_exact(model).requires_grad_(False).eval()
     factor = float(config.get("scaling_factor", SCALING_FACTOR))
     return Autoencoder(model, factor, (encoder_tile, decoder_tile), park)
 

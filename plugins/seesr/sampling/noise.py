@@ -8,11 +8,24 @@ does the reference's command line take more.
 """
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 CHANNELS = 4
+
+
+class NoiseSource(Protocol):
+    """Noise for the images of one call: `Noise`, or one that was given beforehand, such as another program's."""
+
+    def draw(self) -> Tensor:
+        """The initial noise at the first call, that of the steps at the next ones: float32 (N, 4, h, w)."""
+        ...
+
+    def draw_posterior(self) -> Tensor:
+        """The posterior's noise, which is asked for after the initial one: float32 (N, 4, h, w), on the device."""
+        ...
 
 
 class Noise:

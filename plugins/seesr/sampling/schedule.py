@@ -13,7 +13,7 @@ from srcache.errors import EngineError, WeightsError
 START = 999
 """The time whose noise a start from the LR image gets, though the first prediction is made for an earlier one."""
 
-_USED = {
+USED = {
     *("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas"),
     *("prediction_type", "steps_offset", "timestep_spacing", "rescale_betas_zero_snr"),
 }
@@ -25,12 +25,20 @@ _SAID = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule")
 
 @dataclass(frozen=True, slots=True)
 class ScheduleStep:
-    """One step: `latent · keep + noise prediction · remove + fresh noise · add` is the next latent."""
+    """One step: `latent · keep + noise prediction · remove + fresh noise · add` is the next latent.
+
+    A solver of the second order adds the clean latent that the step before this one estimated, times `before`; a step
+    estimates it as `latent · estimate[0] + noise prediction · estimate[1]`, if it does. `draws` is whether fresh noise
+    is drawn.
+    """
 
     timestep: int
     keep: float
     remove: float
     add: float
+    before: float = 0.0
+    estimate: tuple[float, float] | None = None
+    draws: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +83,15 @@ def make_schedule(config: Mapping[str, Any], steps: int) -> Schedule:
         raise EngineError(f"{steps} steps begin at time {first} of a model that knows 0 to {trained - 1}; take fewer")
     if min(kept) <= 0:
         raise WeightsError("expected a noise schedule that leaves some signal at each time, but this one leaves none")
-    start = kept[min(START, trained - 1)]
     steps_taken = tuple(_step(time, kept, time - trained // steps) for time in times)
-    return Schedule(steps_taken, sqrt(start), sqrt(1 - start))
+    return Schedule(steps_taken, *start_weights(scheduler))
+
+
+def start_weights(scheduler: Any) -> tuple[float, float]:
+    """How much the LR image's latent and the noise count at the start, by diffusers' scheduler."""
+    kept = scheduler.alphas_cumprod.double().tolist()
+    start = kept[min(START, len(kept) - 1)]
+    return sqrt(start), sqrt(1 - start)
 
 
 def require_schedule(config: Mapping[str, Any]) -> Any:
@@ -93,7 +107,7 @@ def require_schedule(config: Mapping[str, Any]) -> Any:
             f"the scheduler's settings do not say {', '.join(lacking)}, which would be guessed otherwise"
         )
     try:
-        scheduler = DDPMScheduler(**{name: value for name, value in config.items() if name in _USED})
+        scheduler = DDPMScheduler(**{name: value for name, value in config.items() if name in USED})
     except (TypeError, ValueError, NotImplementedError, RuntimeError) as error:
         raise WeightsError(f"the scheduler's settings cannot be used: {error}") from error
     if scheduler.config.prediction_type != "epsilon":

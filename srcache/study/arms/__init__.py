@@ -5,3 +5,4 @@ from srcache.study.arms.arms import arm_dataset as arm_dataset
 from srcache.study.arms.arms import arm_from_folder as arm_from_folder
 from srcache.study.arms.arms import split_share as split_share
 from srcache.study.arms.sets import ArmSets as ArmSets
+from srcache.study.arms.usable import require_usable as require_usable

@@ -11,7 +11,7 @@ set have the same length, labels and order, and one name and key for the same im
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,18 +19,20 @@ from typing import Any
 
 import numpy as np
 
+from srcache.cache.failures import FailedEntry, not_catalogued
 from srcache.cache.manifest import Cache, RecipeFolder, open_cache
 from srcache.catalog.rows import Catalog
 from srcache.catalog.scanning import open_catalog
 from srcache.dataset.augmented import SRAugmentedDataset
-from srcache.dataset.items import Items, open_items, require_complete
-from srcache.dataset.policy import Policy
-from srcache.errors import CatalogError, ConfigError
-from srcache.images import Pixels, resize
+from srcache.dataset.items import Items, open_items
+from srcache.dataset.policy import Policy, Variant
+from srcache.errors import CatalogError, ConfigError, PolicyError
+from srcache.images import AS_EVER, Pixels, resize
 from srcache.keys import ImageKey, image_key
 from srcache.recipe.reading import load_recipe
 from srcache.recipe.recipe import Recipe
 from srcache.study.prepare.stratify import assign, exact_shares
+from srcache.wording import counted
 
 ARMS = ("lr", "hr", "sr", "bicubic")
 
@@ -50,6 +52,10 @@ class ArmDataset:
         read: gives the image at a place of the base.
         on_epoch: called with an epoch that begins; None where no variant is chosen by it.
         unclassed: why a CSV file that has labels, or something like them, has no classes.
+        root: the folder that names are relative to, if there is one.
+        left_out: files of the base that could not be catalogued, and therefore are no images of the arm.
+        read_all: reads an image at a place of the base in every variant that it has in these epochs; None where it has
+            one only.
     """
 
     arm: str
@@ -62,6 +68,9 @@ class ArmDataset:
     read: Callable[[int], Pixels]
     on_epoch: Callable[[int], None] | None = None
     unclassed: str = ""
+    root: Path | None = None
+    left_out: tuple[FailedEntry, ...] = ()
+    read_all: Callable[[int, Iterable[int]], None] | None = None
 
     def __len__(self) -> int:
         return len(self.places)
@@ -70,14 +79,28 @@ class ArmDataset:
         return self.read(self.places[index])
 
     def __repr__(self) -> str:
+        return f"ArmDataset({self})"
+
+    def __str__(self) -> str:
         why = f"; {self.unclassed}" if self.unclassed else ""
-        return f"ArmDataset({self.arm}, {len(self)} images, {len(self.classes)} classes{why})"
+        return f"{counted(len(self), 'image')} of the arm {self.arm}, in {counted(len(self.classes), 'class')}{why}"
 
     @property
     def balance(self) -> dict[str, int]:
         """Images per class."""
         counts = Counter(self.labels)
         return {name: counts[name] for name in self.classes}
+
+    def check(self, index: int, epochs: Iterable[int]) -> None:
+        """Read one of the images, in every variant that it has in these epochs.
+
+        Raises:
+            ImageError, MissError: it cannot be read.
+        """
+        if self.read_all is not None:
+            self.read_all(self.places[index], epochs)
+        else:
+            self.read(self.places[index])
 
     def set_epoch(self, epoch: int) -> None:
         """Choose variants anew, where a policy does; from 0."""
@@ -106,7 +129,7 @@ def arm_dataset(
     recipe: str | Path | Recipe | None = None,
     seed: int = 0,
 ) -> ArmDataset:
-    """The images of an arm.
+    """The images of an arm. What could not be catalogued is in its `left_out`, and not among them.
 
     Args:
         arm: lr, hr, sr, bicubic or a policy's text.
@@ -120,7 +143,7 @@ def arm_dataset(
 
     Raises:
         ConfigError: what the arm needs was not given, or is not there.
-        CatalogError: images that cannot be used, or HR images that are missing.
+        CatalogError: there are no images, or HR images are missing.
     """
     known, folder = _recipe(cache, recipe, arm not in ("lr", "hr"))
     degradation = known.degradation if known else None
@@ -130,11 +153,13 @@ def arm_dataset(
     if (lr if needed == "lr" else hr) is None:
         raise ConfigError(f"arm {arm} needs {needed}: a folder of images")
     base = lr if lr is not None else hr
-    catalog = require_complete(open_catalog(base))
+    catalog = open_catalog(base)
     pairs = hr if lr is not None else None
     inputs: dict[str, Any] = {"arm": arm, "images": catalog.digest}
     if known is not None and arm not in ("lr", "hr"):
         inputs["recipe"] = known.fingerprint
+    if known is not None and known.colors != AS_EVER:
+        inputs["colors"] = [known.color_profile, known.background]
     if pairs is not None and (arm not in ARMS or arm == "hr"):
         inputs["hr"] = open_catalog(pairs).digest
     if arm in ("lr", "hr", "bicubic"):
@@ -179,7 +204,7 @@ def split_share(data: ArmDataset, share: float, seed: int = 0) -> tuple[ArmDatas
     if not 0 < share < 1:
         raise ConfigError(f"the share for validation must lie between 0 and 1, but is {share}")
     if None in data.labels:
-        raise CatalogError(f"expected images with classes, to take a share of each, but got {data!r}")
+        raise CatalogError(f"expected images with classes, to take a share of each, but got {data}")
     images = [(ImageKey(key), str(label)) for key, label in zip(data.keys, data.labels, strict=True)]
     where = assign(images, exact_shares((1 - share, share, 0)), seed)
     sides = [[i for i, key in enumerate(data.keys) if where[ImageKey(key)] == name] for name in ("train", "validation")]
@@ -194,13 +219,16 @@ def _from_cache(
     """An arm of which SRAugmentedDataset chooses and reads the images."""
     policy = Policy.parse(arm, inputs["policy_seed"])
     if folder is None:
-        raise ConfigError(f"arm {arm} needs a cache with SR images (`srcache build`); give cache=")
+        raise ConfigError(f"arm {arm} needs a cache with SR images (`srcache build`), but none was given")
+    if "hr" in policy.kinds and pairs is None and folder[1].recipe.degradation is None:
+        raise PolicyError(f"arm {arm} needs HR images beside the LR ones, but none were given")
     data = SRAugmentedDataset(
         catalog, folder[0], folder[1].recipe, policy, hr=pairs if "hr" in policy.kinds else None, size="mixed"
     )
     if data.measurements is not None:
         inputs["measurements"] = data.measurements
-    return _dataset(arm, catalog, inputs, partial(_read_variant, data), data.set_epoch)
+    images = _dataset(arm, catalog, inputs, partial(_read_variant, data))
+    return replace(images, on_epoch=data.set_epoch, read_all=partial(_read_variants, data))
 
 
 def _dataset(
@@ -208,7 +236,6 @@ def _dataset(
     catalog: Catalog,
     inputs: Mapping[str, Any],
     read: Callable[[int], Pixels],
-    on_epoch: Callable[[int], None] | None = None,
 ) -> ArmDataset:
     """All images of a catalog as an arm; the classes of a folder or a CSV file are those that it has images of."""
     labels = tuple(row.label for row in catalog.rows)
@@ -224,27 +251,39 @@ def _dataset(
         inputs=inputs,
         places=tuple(range(len(catalog.rows))),
         read=read,
-        on_epoch=on_epoch,
         unclassed=catalog.unclassed,
+        root=catalog.root,
+        left_out=not_catalogued(catalog.problems),
     )
 
 
 def _reader(arm: str, catalog: Catalog, pairs: Any, recipe: Recipe | None) -> Callable[[int], Pixels]:
     """What reads an image of lr, hr or bicubic."""
-    degradation = recipe.degradation if recipe else None
+    degradation, colors = (recipe.degradation, recipe.colors) if recipe else (None, AS_EVER)
     if arm == "hr":
-        items = open_items(catalog, pairs, degradation)
+        items = open_items(catalog, pairs, degradation, colors=colors)
         return items.hr if pairs is not None else partial(_read_base, items)
-    items = open_items(catalog, None, degradation)
+    items = open_items(catalog, None, degradation, colors=colors)
     if arm == "lr":
         return items.lr
     if recipe is None:
-        raise ConfigError("arm bicubic needs to know how large SR images are; give recipe= or cache=")
+        raise ConfigError("arm bicubic needs to know how large SR images are; give a recipe, or a cache")
     return partial(_enlarge, items, recipe)
 
 
 def _read_variant(data: SRAugmentedDataset, index: int) -> Pixels:
     return np.asarray(data[index][0])
+
+
+def _read_variants(data: SRAugmentedDataset, index: int, epochs: Iterable[int]) -> None:
+    reader, seen = data.reader, set[Variant]()
+    for epoch in epochs:
+        variant = reader.chooser.pick(reader.items.key(index), epoch)
+        if variant not in seen:
+            seen.add(variant)
+            reader.look(index, variant)
+        if not reader.chooser.varies:
+            return
 
 
 def _read_base(items: Items, index: int) -> Pixels:

@@ -20,9 +20,11 @@ from math import fsum, isfinite
 from pathlib import Path
 from typing import Any
 
-from srcache.catalog.names import stem_of
+from srcache.catalog.names import in_one_form, stem_of
 from srcache.errors import CatalogError, Mistakes, listed
 from srcache.files import csv_text, write_atomic
+from srcache.files.regular import read_regular
+from srcache.files.system_errors import reading
 from srcache.study.compare.spelling import Vocabulary, spelling_mistakes
 
 COLUMNS = ("name", "key", "label", "prediction")
@@ -66,6 +68,7 @@ class Predictions:
         classes: their names.
         rows: one for each image.
         named: whether somebody has said the classes; else they are those that occur.
+        failures: images without a row, since they cannot be used (`cache.failures.FailedEntry`); no file keeps them.
 
     Raises:
         CatalogError: every mistake at once: classes or names that are empty or double, labels or predictions that are
@@ -75,6 +78,7 @@ class Predictions:
     classes: tuple[str, ...]
     rows: tuple[PredictionRow, ...]
     named: bool = field(default=True, compare=False)
+    failures: tuple[Any, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         mistakes = list(_class_mistakes(self.classes))
@@ -154,7 +158,9 @@ def join(many: Mapping[str, Predictions]) -> JoinedPredictions:
         CatalogError: nothing to join, rows that others lack, labels that differ, or classes that are written in
             several ways; the message lists them.
     """
-    by_name = {title: {row.name: row for row in one.rows} for title, one in many.items()}
+    by_name = {title: {in_one_form(row.name): row for row in one.rows} for title, one in many.items()}
+    alike = [title for title, one in many.items() if len(by_name[title]) < len(one.rows)]
+    _refuse("names that differ in the Unicode form of a letter alone cannot be joined", alike)
     names = sorted({name for rows in by_name.values() for name in rows})
     if not names:
         raise CatalogError("there are no predictions to join; expected at least one classifier and one row")
@@ -180,7 +186,7 @@ def join(many: Mapping[str, Predictions]) -> JoinedPredictions:
     )
     return JoinedPredictions(
         classes=_all_classes([one.classes for one in many.values()]),
-        names=tuple(names),
+        names=tuple(first[name].name for name in names),
         labels=tuple(first[name].label for name in names),
         classifiers={
             title: Predictions(one.classes, tuple(by_name[title][name] for name in names), one.named)
@@ -201,7 +207,7 @@ def _all_classes(lists: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
 
 def _hint(lacking: Sequence[str], rows: Mapping[str, Any]) -> str:
     """What may be the reason, if it is the commonest one: suffixes that were not dropped."""
-    bare = {stem_of(name) for name in rows}
+    bare = {in_one_form(stem_of(name)) for name in rows}
     if all(stem_of(name) in bare for name in lacking):
         return " (the names agree without their suffixes; leave .png and the like out of the name column)"
     return ""
@@ -210,7 +216,9 @@ def _hint(lacking: Sequence[str], rows: Mapping[str, Any]) -> str:
 def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """The columns' names, and each further line with its number."""
     try:
-        reader = csv.reader(io.StringIO(path.read_bytes().decode("utf-8-sig"), newline=""), strict=True)
+        with reading(path):
+            data = read_regular(path)
+        reader = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
         lines = [(reader.line_num, cells) for cells in reader if cells]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise CatalogError(f"{path} cannot be read as CSV in UTF-8: {error}") from error

@@ -18,9 +18,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from srcache.catalog.listing import Problem
-from srcache.catalog.names import stem_of
+from srcache.catalog.names import stem_of, stems_apart
 from srcache.catalog.rows import Catalog, Row
 from srcache.catalog.scanning import scan
+from srcache.catalog.treated import treatment
 from srcache.errors import CatalogError, ImageError, listed
 from srcache.keys import ImageKey
 from srcache.machine import versions
@@ -56,6 +57,7 @@ class DataSets:
         digests: of the catalogs, as {"hr": {split: digest}, "lr": …}.
         note: what to know of samples; empty for one's own images.
         failures: images that were left out, and why.
+        treated: what was done to the images beside what was asked for; see `srcache.catalog.treated`.
         reused: whether an earlier run had made all of it.
     """
 
@@ -65,6 +67,7 @@ class DataSets:
     digests: Mapping[str, Mapping[str, str]]
     note: str
     failures: tuple[Problem, ...]
+    treated: Mapping[str, Any]
     reused: bool
 
     def folder(self, kind: str, split: str) -> Path:
@@ -97,9 +100,15 @@ def prepare_data(out: Path, experiment: Experiment, say: Say) -> DataSets:
     steps.start_step(out, "data", inputs)
     planned, problems = _plan_splits(sources, choice)
     _refuse_leaks(planned)
+    notes = Counter[str]()
     for name, catalog in planned.items():
-        problems += _write_split(catalog, root, name, experiment, spoken(say, f"data: {name}"))
+        lost, taken = _write_split(catalog, root, name, experiment, spoken(say, f"data: {name}"))
+        problems += lost
+        notes.update(taken)
         say(f"data: {len(catalog)} {name} images, LR by {experiment.degradation}")
+    treated = treatment(sources.values(), notes, experiment.degradation.colors)
+    for line in filter(None, (str(treated), *treated.warnings)):
+        say(f"data: {line}")
     equal = _drop_equal_copies(root, planned)
     if equal:
         say(f"data: {len(equal)} images are left out, since their LR copies equal those of another split")
@@ -110,6 +119,7 @@ def prepare_data(out: Path, experiment: Experiment, say: Say) -> DataSets:
         "counts": {name: _counts(catalog) for name, catalog in made.items()},
         "digests": _digests(root),
         "failures": [asdict(problem) for problem in problems],
+        "treated": treated.plain(),
     }
     _require_classes(result["counts"])
     step = steps.finish_step(out, "data", inputs, [], result, time.perf_counter() - started)
@@ -124,6 +134,7 @@ def _sets(root: Path, choice: DataChoice, result: Mapping[str, Any], *, reused: 
         digests=result["digests"],
         note=_NOTES[choice.kind],
         failures=tuple(Problem(**one) for one in result["failures"]),
+        treated=result.get("treated", {}),
         reused=reused,
     )
 
@@ -138,7 +149,10 @@ def _sources(choice: DataChoice, samples: Path) -> dict[str, Catalog]:
         found = {name: scan(folder / name) for name in SAMPLE_SPLITS}
     for name, catalog in found.items():
         if not catalog.classes:
-            raise CatalogError(f"an experiment needs a folder for each class, but {catalog.root} ({name}) has none")
+            why = f"; {catalog.unclassed}" if catalog.unclassed else ""
+            raise CatalogError(
+                f"an experiment needs a folder for each class, but {catalog.root} ({name}) has none{why}"
+            )
     return found
 
 
@@ -182,19 +196,24 @@ def _catalog(rows: Sequence[Row]) -> Catalog:
     return Catalog(rows=tuple(named), classes=tuple(sorted({str(row.label) for row in named})))
 
 
-def _write_split(catalog: Catalog, root: Path, split: str, experiment: Experiment, show: Progress) -> list[Problem]:
-    """Copy or link the images of a split, and make their LR copies; what cannot be read is in neither."""
+def _write_split(
+    catalog: Catalog, root: Path, split: str, experiment: Experiment, show: Progress
+) -> tuple[list[Problem], Mapping[str, int]]:
+    """Copy or link the images of a split, and make their LR copies; what cannot be read is in neither.
+
+    Returns why images are not, and how many of the others took what to become RGB.
+    """
     hr = root / "hr" / split
     for row in catalog.rows:
         if row.path is None:
             raise CatalogError(f"an experiment is made of files, but {row.name} is none")
         with suppress(ImageError):  # reading it again for its LR copy fails too, and is reported below
             place_file(row, hr / PurePosixPath(row.name), experiment.data.link)
-    how = experiment.degradation
-    made = make_lr(catalog, root / "lr" / split, how.factor, how.filter, show, mod_crop=how.mod_crop)
+    made = make_lr(catalog, root / "lr" / split, experiment.degradation, progress=show)
     for problem in made.failures:
         (hr / PurePosixPath(problem.name)).unlink(missing_ok=True)
-    return [Problem(f"{split}/{problem.name}", problem.reason, problem.detail) for problem in made.failures]
+    lost = [Problem(f"{split}/{problem.name}", problem.reason, problem.detail) for problem in made.failures]
+    return lost, made.notes
 
 
 def _drop_equal_copies(root: Path, planned: Mapping[str, Catalog]) -> list[Problem]:
@@ -205,7 +224,8 @@ def _drop_equal_copies(root: Path, planned: Mapping[str, Catalog]) -> list[Probl
     seen: dict[ImageKey, Path] = {}
     problems = []
     for split in reversed(SPLITS):
-        sources = {stem_of(row.name): row for row in planned[split].rows}
+        originals = planned[split].rows
+        sources = dict(zip(stems_apart([row.name for row in originals]), originals, strict=True))
         copies = scan(root / "lr" / split).rows
         for copy in copies:
             row = sources[stem_of(copy.name)]

@@ -14,11 +14,12 @@ from statistics import fmean, stdev
 from typing import Any
 
 from srcache.cache.manifest import open_cache
-from srcache.catalog.names import stem_of
+from srcache.catalog.names import stem_of, stems_apart
 from srcache.catalog.scanning import scan
 from srcache.dataset.scores import LabelScore, filter_effect
 from srcache.errors import ImageError
 from srcache.files import disk_errors, write_atomic
+from srcache.files.folders import files_below
 from srcache.images import encode
 from srcache.progress import Say
 from srcache.study.compare.output import plain as comparison_plain
@@ -59,15 +60,18 @@ class Safety:
 
 
 def near_duplicates(out: Path, data: DataSets, say: Say | None = None) -> dict[str, Any]:
-    """Test images that are all but equal to a training image (HR), as JSON values; names are without suffix."""
+    """Test images that are all but equal to a training image (HR), as JSON values; by their names in the results."""
     inputs = {"train": data.digests["hr"]["train"], "test": data.digests["hr"]["test"], "distance": DISTANCE}
     name, started = "near-duplicates", time.perf_counter()
     known = steps.reusable(out, name, inputs)
     if known is not None:
         return dict(known.result)
     show = None if say is None else spoken(say, "near-duplicates of test and training images")
-    found = find_near_duplicates(scan(data.folder("hr", "train")), scan(data.folder("hr", "test")), show)
-    pairs = [{"test": stem_of(one.test), "train": stem_of(one.train), "distance": one.distance} for one in found]
+    train, test = (scan(data.folder("hr", split)) for split in ("train", "test"))
+    rows = [row.name for row in test.rows]
+    names = dict(zip(rows, stems_apart(rows), strict=True))
+    found = find_near_duplicates(train, test, show)
+    pairs = [{"test": names[one.test], "train": one.train, "distance": one.distance} for one in found]
     plain = {"distance": DISTANCE, "count": len(pairs), "pairs": pairs}
     steps.finish_step(out, name, inputs, [], plain, time.perf_counter() - started)
     return plain
@@ -110,7 +114,11 @@ def measure_quality(
     choice, out = experiment.quality, runner.out
     factor = experiment.degradation.factor if experiment.degradation.mod_crop else 1
     convention = Convention(
-        channel=choice.channel, crop_border=choice.crop_border, resize=choice.resize, mod_crop=factor
+        channel=choice.channel,
+        crop_border=choice.crop_border,
+        resize=choice.resize,
+        mod_crop=factor,
+        colors=experiment.degradation.colors,
     )
     reference = runner.images("hr", "main", "test")
     inputs = {
@@ -216,10 +224,10 @@ def _references(runner: TrialRunner, names: Sequence[str]) -> Path:
     stems = {stem_of(name) for name in names}
     folder = runner.out / "pictures/hr"
     shutil.rmtree(folder, ignore_errors=True)
-    for path in sorted(complete.rglob("*")):
-        inner = path.relative_to(complete)
-        if path.is_file() and stem_of(inner.as_posix()) in stems:
-            write_atomic(folder / inner, path.read_bytes())
+    inner = sorted(path.relative_to(complete) for path in files_below(complete) if path.is_file())
+    for stem, path in zip(stems_apart([path.as_posix() for path in inner]), inner, strict=True):
+        if stem in stems:
+            write_atomic(folder / path, (complete / path).read_bytes())
     return folder
 
 

@@ -10,9 +10,11 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from srcache.catalog.names import stem_of
+from srcache.catalog.names import in_one_form, stem_of, stems_apart
 from srcache.errors import ConfigError
 from srcache.files import write_atomic
+from srcache.files.documents import parse_json
+from srcache.files.folders import files_below
 from srcache.machine import versions
 from srcache.recipe.reading import dump
 from srcache.recipe.recipe import Recipe
@@ -64,7 +66,7 @@ def earlier_results(out: Path) -> dict[str, Any]:
     try:
         held = [one.name for one in out.iterdir() if one.name != "lock" and not one.name.startswith(f".{RESULTS}.")]
         if held:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = parse_json(path.read_bytes())
             if found["schema"] != SCHEMA:
                 raise ValueError(path)
     except FileNotFoundError as error:
@@ -134,6 +136,7 @@ def _data(data: DataSets) -> dict[str, Any]:
         "counts": {split: dict(counts) for split, counts in data.counts.items()},
         "digests": {kind: dict(digests) for kind, digests in data.digests.items()},
         "samples_note": data.note,
+        "treated": dict(data.treated),
     }
 
 
@@ -183,7 +186,9 @@ def _images(parts: Parts) -> list[dict[str, Any]]:
     quality = {domain: quality_rows(parts.out, domain) for domain in parts.quality}
     safe = parts.safety.rows.get("test", {}) if parts.safety is not None else {}
     originals = parts.runner.images("hr", "main", "test")
-    files = {stem_of(path.relative_to(parts.out / "data/hr/test").as_posix()): path for path in _files(parts)}
+    found = _files(parts)
+    names = stems_apart([path.relative_to(parts.out / "data/hr/test").as_posix() for path in found])
+    files = dict(zip(names, found, strict=True))
     rows = []
     for file, label in zip(originals.names, originals.labels, strict=True):
         name = stem_of(str(file))
@@ -194,7 +199,7 @@ def _images(parts: Parts) -> list[dict[str, Any]]:
                 "lr": f"data/lr/test/{file}",
                 **{domain: f"pictures/{domain}/{name}.png" for domain in parts.quality},
                 "hr": files[name].relative_to(parts.out).as_posix(),
-                "quality": {domain: found.get(name, {}) for domain, found in quality.items()},
+                "quality": {domain: found.get(in_one_form(name), {}) for domain, found in quality.items()},
                 "safe": safe[name].safe if name in safe else None,
                 "predictions": {
                     arm: {"label": rows_of[name].prediction, "right": rows_of[name].right}
@@ -207,7 +212,7 @@ def _images(parts: Parts) -> list[dict[str, Any]]:
 
 
 def _files(parts: Parts) -> list[Path]:
-    return [path for path in (parts.out / "data/hr/test").rglob("*") if path.is_file() and path.name[0] != "."]
+    return [path for path in files_below(parts.out / "data/hr/test") if path.is_file() and path.name[0] != "."]
 
 
 def _predictions(path: Path) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from srcache.cache.failures import FailedEntry
 from srcache.cache.manifest import open_cache
 from srcache.catalog.scanning import scan
 from srcache.errors import ConfigError
-from srcache.files import disk_errors, lock, write_atomic
+from srcache.files import lock, make_folder, real_path, write_atomic
 from srcache.fill.run import fill
 from srcache.fill.settings import FillSettings
 from srcache.keys import entry_name
@@ -120,8 +120,7 @@ def run_experiment(
     """
     out = Path(out)
     earlier = earlier_results(out)
-    with disk_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     with lock(out, "run as an experiment"):
         start_results(out, experiment, earlier)
         return _Run(experiment, out, say or _silent, jobs).run(commands, earlier)
@@ -145,7 +144,7 @@ class _Run:
         if near["count"]:
             self._say(f"data: {counted(near['count'], 'test image')} all but equal to a training image")
         lost, cache = self._build(recipes)
-        runner = TrialRunner(out=out.resolve(), recipes=recipes, domains=experiment.domains, lost=frozenset(lost))
+        runner = TrialRunner(out=real_path(out), recipes=recipes, domains=experiment.domains, lost=frozenset(lost))
         pairs = [(arm, seed) for arm in experiment.arms for seed in experiment.seeds]
         trials = {(arm.name, seed): Trial(runner=runner, arm=arm, seed=seed) for arm, seed in pairs}
         safety = self._train(trials)
@@ -196,6 +195,13 @@ class _Run:
             raise ConfigError(
                 f"recipe {choice.name} makes LR from HR ({recipe.degradation}), but LR images of an experiment are "
                 "files; leave its degradation out, and say it in the experiment's"
+            )
+        own = self._experiment.degradation
+        if recipe.colors != own.colors:
+            raise ConfigError(
+                "the recipe and the experiment's degradation need the same color_profile and background, or LR and HR "
+                f"have different colours; recipe {choice.name} has {recipe.color_profile} and {recipe.background}, the "
+                f"degradation {own.color_profile} and {own.background}"
             )
         return recipe
 

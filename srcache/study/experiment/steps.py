@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from srcache.files import write_atomic
+from srcache.files.documents import Shape, parse_json
 from srcache.keys import image_key
 
 FOLDER = "steps"
 _SCHEMA = "srcache.experiment-step/1"
+_RECORD: Shape = {"schema": str, "inputs?": {}, "outputs?": {...: str}, "seconds?": float}
+"""What a record holds; `result` is anything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,10 +75,10 @@ def as_json(value: Any) -> Any:
 
 def _record(out: Path, name: str) -> dict[str, Any] | None:
     try:
-        found = json.loads((out / FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+        found: dict[str, Any] = parse_json((out / FOLDER / f"{name}.json").read_bytes(), _RECORD)
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) and found.get("schema") == _SCHEMA else None
+    return found if found["schema"] == _SCHEMA else None
 
 
 def _write(out: Path, name: str, record: Mapping[str, Any]) -> None:

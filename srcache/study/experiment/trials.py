@@ -13,11 +13,13 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from srcache.errors import ImagesError
 from srcache.files import disk_errors
 from srcache.machine import versions
 from srcache.recipe.recipe import Recipe
 from srcache.study.arms.arms import ArmDataset, arm_dataset
 from srcache.study.arms.sets import ArmSets
+from srcache.study.arms.usable import refused
 from srcache.study.compare.predictions import write_predictions
 from srcache.study.experiment import steps
 from srcache.study.experiment.config import DOMAINS, ArmChoice
@@ -160,6 +162,9 @@ def _predict(trial: Trial, run: TrainRun, domain: str) -> bool:
         return False
     started = time.perf_counter()
     device = run.device.split(" ")[0]
-    write_predictions(path, predict(run, data, device=device))
+    found = predict(run, data, device=device)
+    if found.failures:
+        raise ImagesError(f"test images of {domain}: {refused(found.failures)}", found.failures)
+    write_predictions(path, found)
     steps.finish_step(trial.runner.out, step, inputs, [path], None, time.perf_counter() - started)
     return True

@@ -6,11 +6,12 @@ and ends when that is gone, so that a killed experiment leaves no process behind
 
 import csv
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from srcache.study.train.runs import HISTORY, EpochLine
 from srcache.wording import about
 
 if TYPE_CHECKING:
-    from multiprocessing.synchronize import Event
+    from multiprocessing.connection import Connection
 
 _LOOK_EVERY = 0.5
 
@@ -192,7 +193,7 @@ def _epochs(trial: Trial) -> tuple[list[EpochLine], int]:
         with (trial.folder / HISTORY).open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         lines = [EpochLine(**{k: int(v) if k == "epoch" else float(v) for k, v in row.items()}) for row in rows]  # type: ignore[arg-type]
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, csv.Error):
         return [], 0
     return lines, len(lines)
 
@@ -201,23 +202,30 @@ def _epochs(trial: Trial) -> tuple[list[EpochLine], int]:
 def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
     """Processes that end with this one, however that ends."""
     context = get_context("spawn")
-    stop = context.Event()
-    pool = ProcessPoolExecutor(jobs, context, initializer=_watch, initargs=(os.getpid(), stop))
+    theirs, ours = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(jobs, context, initializer=_watch, initargs=(os.getpid(), theirs))
     try:
         yield pool
     except BaseException:
-        stop.set()
+        ours.close()
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+        ours.close()
+        theirs.close()
 
 
-def _watch(parent: int, stop: "Event") -> None:
-    """End this process when its parent is gone, or says so."""
+def _watch(parent: int, stop: "Connection") -> None:
+    """End this process when its parent is gone, or closes its end of the pipe, which unlike an event has no lock that a
+    parent could take with it. A terminal's Ctrl-C is the parent's to take."""
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
     def look() -> None:
-        while os.getppid() == parent and not stop.wait(0.2):
-            pass
+        with suppress(OSError):
+            while os.getppid() == parent and not stop.poll(0.2):
+                pass
         os._exit(1)
 
     threading.Thread(target=look, daemon=True).start()

@@ -1,23 +1,30 @@
 """Folders that a command may fill: empty ones, and those that an earlier run of the same command has claimed.
 
 A claim is a small `prepare.json`, written first: the command, its parameters, and the digest of the source's catalog. A
-folder with the same claim is an interrupted or a finished run, and may be completed. Any other content is somebody's.
+folder with the same claim is an interrupted or a finished run, and may be completed, by one process at a time. Any
+other content is somebody's.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from srcache.catalog.rows import Catalog
 from srcache.errors import ConfigError
-from srcache.files import write_atomic
+from srcache.files import real_path, remove_parts, write_atomic
+from srcache.files.claims import held, is_mark
+from srcache.files.documents import parse_json
 
 MARKER = "prepare.json"
 _FORMAT = 1
 
 
-def claim_folders(folders: Sequence[Path], source: Catalog, command: str, parameters: Mapping[str, object]) -> None:
-    """Check that a command may write into folders, then write a claim into each: what it is going to be.
+@contextmanager
+def claim_folders(
+    folders: Sequence[Path], source: Catalog, command: str, parameters: Mapping[str, object]
+) -> Iterator[None]:
+    """Check that a command may write into folders, write a claim into each (what it is going to be), and hold them.
 
     Args:
         folders: where the command will write; none is touched unless it may write into all of them.
@@ -27,13 +34,22 @@ def claim_folders(folders: Sequence[Path], source: Catalog, command: str, parame
 
     Raises:
         ConfigError: a folder lies inside the source or another one or around it, or has something else in it.
+        BusyError: another process fills one of them.
         DiskFullError: no room, or no permission.
     """
     run = {"command": command, "parameters": dict(parameters), "source": source.digest}
     text = json.dumps({"srcache": "prepare", "format": _FORMAT, **run}, indent=2) + "\n"
-    _require_apart([*(folder.resolve() for folder in folders), *([source.root.resolve()] if source.root else [])])
-    for folder in [folder for folder in folders if not _is_claimed(folder, text)]:
-        write_atomic(folder / MARKER, text)
+    _require_apart([*(real_path(folder) for folder in folders), *([real_path(source.root)] if source.root else [])])
+    for folder in folders:
+        _is_claimed(folder, text)
+    with ExitStack() as stack:
+        for folder in folders:
+            stack.enter_context(held(folder, "prepare", "prepared"))
+        for folder in [folder for folder in folders if not _is_claimed(folder, text)]:
+            write_atomic(folder / MARKER, text)
+        for folder in folders:
+            remove_parts(folder)
+        yield
 
 
 def _require_apart(folders: Sequence[Path]) -> None:
@@ -46,7 +62,7 @@ def _require_apart(folders: Sequence[Path]) -> None:
 def _differences(found: str, text: str) -> str:
     """Which parameters differ between two runs of one command, for a message; empty where that says nothing."""
     try:
-        before, now = json.loads(found), json.loads(text)
+        before, now = parse_json(found), parse_json(text)
         if before["command"] != now["command"]:
             return ""
         old, new = before["parameters"], now["parameters"]
@@ -63,7 +79,7 @@ def _shown(parameters: Mapping[str, object], name: str) -> str:
 def _is_claimed(folder: Path, text: str) -> bool:
     """Whether an earlier run with this claim began to fill a folder; a half-written claim is none."""
     try:
-        if all(path.name.startswith(f".{MARKER}.") for path in folder.iterdir()):
+        if all(is_mark(path) or path.name.startswith(f".{MARKER}.") for path in folder.iterdir()):
             return False
         found = (folder / MARKER).read_bytes().decode("utf-8", "replace")
     except FileNotFoundError:

@@ -1,18 +1,19 @@
 """Paired random crops: squares of HR images, and the LR version of each under the same name."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
 from srcache.catalog.names import stems_of
 from srcache.catalog.rows import Catalog
 from srcache.catalog.scanning import open_catalog
+from srcache.catalog.sources import require_profiles
 from srcache.errors import ConfigError, ImageError
-from srcache.images import Pixels, encode
+from srcache.images import AS_EVER, Colors, Pixels, encode
 from srcache.progress import Progress
 from srcache.recipe.degradation import Degradation
 from srcache.study.prepare.claim import claim_folders
-from srcache.study.prepare.run import ImageOutcome, Prepared, is_written, process_images, write_file
+from srcache.study.prepare.run import ImageOutcome, Prepared, color_parameters, is_written, process_images, write_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,14 +25,29 @@ class CropSettings:
         factor: how much smaller the LR version is.
         per_image: squares per image.
         seed: another seed is other squares.
+        color_profile, background: how the colours of the images become RGB, as in a recipe.
     """
 
     size: int = 512
     factor: int = 4
     per_image: int = 30
     seed: int = 0
+    color_profile: str = AS_EVER.profile
+    background: str = AS_EVER.background
+
+    @property
+    def colors(self) -> Colors:
+        """How the colours of the images become RGB."""
+        return Colors(profile=self.color_profile, background=self.background)
+
+    @property
+    def parameters(self) -> dict[str, object]:
+        """What makes two runs the same, as JSON values."""
+        plain = {name: getattr(self, name) for name in ("size", "factor", "per_image", "seed")}
+        return {**plain, **color_parameters(self.colors)}
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "background", self.colors.background)
         Degradation(factor=self.factor)
         if self.size < 1 or self.size % self.factor:
             raise ConfigError(f"size must be a multiple of factor {self.factor}, but is {self.size}")
@@ -65,22 +81,24 @@ def make_crops(
     degradation, count = Degradation(factor=squares.factor), squares.per_image
     catalog, folders = open_catalog(src), (Path(hr_dst), Path(lr_dst))
     stems, digits = stems_of([row.name for row in catalog.rows]), max(3, len(str(count - 1)))
-    claim_folders(folders, catalog, "crops", asdict(squares))
+    require_profiles(catalog.source, squares.colors)
 
     def work(index: int) -> ImageOutcome:
         names = [f"{stems[index]}_{number:0{digits}d}.png" for number in range(count)]
         missing = [n for n, name in enumerate(names) if not all(is_written(folder / name) for folder in folders)]
         if not missing:
             return ImageOutcome(kept=2 * count)
-        rgb = catalog.load(index, check=True).rgb
+        decoded = catalog.load(index, check=True, colors=squares.colors)
+        rgb = decoded.rgb
         _require_size(rgb, squares.size)
         for number in missing:
             square = crop(rgb, squares.size, f"{squares.seed}/{catalog.rows[index].key}/{number}")
             write_file(folders[0] / names[number], encode(square, "png"))
             write_file(folders[1] / names[number], encode(degradation.apply(square), "png"))
-        return ImageOutcome(written=2 * len(missing), kept=2 * (count - len(missing)))
+        return ImageOutcome(written=2 * len(missing), kept=2 * (count - len(missing)), notes=decoded.notes)
 
-    return process_images(catalog, folders, work, progress)
+    with claim_folders(folders, catalog, "crops", squares.parameters):
+        return process_images(catalog, folders, work, progress)
 
 
 def crop(rgb: Pixels, size: int, name: str) -> Pixels:

@@ -11,12 +11,20 @@ from pathlib import Path
 from srcache.catalog.names import stems_of
 from srcache.catalog.rows import Catalog
 from srcache.catalog.scanning import open_catalog
+from srcache.catalog.sources import require_profiles
 from srcache.errors import RecipeError
-from srcache.images import Pixels, divisible_part, encode
+from srcache.images import AS_EVER, Colors, Pixels, divisible_part, encode
 from srcache.progress import Progress
 from srcache.recipe.degradation import Degradation
 from srcache.study.prepare.claim import claim_folders
-from srcache.study.prepare.run import ImageOutcome, Prepared, is_written, process_images, write_file
+from srcache.study.prepare.run import (
+    ImageOutcome,
+    Prepared,
+    color_parameters,
+    is_written,
+    process_images,
+    write_file,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,27 +34,39 @@ class Shrinking:
     Attributes:
         factor, filter: as in `Degradation`.
         mod_crop: take the top-left part whose sides the factor divides; else round the sides.
+        color_profile, background: how the colours of HR become RGB, as in a recipe.
 
     Raises:
         RecipeError: no such filter, a factor below 2, or a mod_crop that is neither true nor false.
+        ConfigError: no such color_profile or background.
     """
 
     factor: int
     filter: str = "bicubic"
     mod_crop: bool = True
+    color_profile: str = AS_EVER.profile
+    background: str = AS_EVER.background
 
     def __post_init__(self) -> None:
         Degradation(factor=self.factor, filter=self.filter)
         if not isinstance(self.mod_crop, bool):
             raise RecipeError(f"mod_crop must be true or false, but is {self.mod_crop!r}")
+        object.__setattr__(self, "background", self.colors.background)
 
     def __str__(self) -> str:
-        return f"{self._degradation}{' after mod-crop' if self.mod_crop else ''}"
+        colors = f", {self.colors}" if self.colors != AS_EVER else ""
+        return f"{self._degradation}{' after mod-crop' if self.mod_crop else ''}{colors}"
+
+    @property
+    def colors(self) -> Colors:
+        """How the colours of HR become RGB."""
+        return Colors(profile=self.color_profile, background=self.background)
 
     @property
     def parameters(self) -> dict[str, object]:
-        """What makes two runs the same, as JSON values; without mod-crop, as they were before there was one."""
-        return {"degradation": str(self._degradation), **({"mod_crop": True} if self.mod_crop else {})}
+        """What makes two runs the same, as JSON values; what came later is left out where it does nothing."""
+        mod_crop = {"mod_crop": True} if self.mod_crop else {}
+        return {"degradation": str(self._degradation), **mod_crop, **color_parameters(self.colors)}
 
     @property
     def _degradation(self) -> Degradation:
@@ -61,7 +81,7 @@ class Shrinking:
 def make_lr(
     src: str | Path | Catalog,
     dst: str | Path,
-    factor: int,
+    factor: int | Shrinking,
     filter: str = "bicubic",
     progress: Progress | None = None,
     *,
@@ -72,7 +92,7 @@ def make_lr(
     Args:
         src: a folder, a CSV or a catalog of HR images.
         dst: an empty folder, or one that does not exist.
-        factor: how much smaller each side gets; 2 or more.
+        factor: how much smaller each side gets, 2 or more; or a Shrinking, which says all that follows too.
         filter: the resampling filter, see `Degradation`.
         mod_crop: shrink the top-left part whose sides the factor divides; else the sides are rounded.
         progress: called with (done, total) images.
@@ -83,16 +103,18 @@ def make_lr(
         CatalogError: names are equal once their suffixes are dropped, or the source cannot be read.
         DiskFullError: no room, or no permission.
     """
-    how = Shrinking(factor=factor, filter=filter, mod_crop=mod_crop)
+    how = factor if isinstance(factor, Shrinking) else Shrinking(factor=factor, filter=filter, mod_crop=mod_crop)
     catalog, target = open_catalog(src), Path(dst)
+    require_profiles(catalog.source, how.colors)
     stems = stems_of([row.name for row in catalog.rows])
-    claim_folders((target,), catalog, "lr", how.parameters)
 
     def work(index: int) -> ImageOutcome:
         path = target / f"{stems[index]}.png"
         if is_written(path):
             return ImageOutcome(kept=1)
-        write_file(path, encode(how.apply(catalog.load(index, check=True).rgb), "png"))
-        return ImageOutcome(written=1)
+        decoded = catalog.load(index, check=True, colors=how.colors)
+        write_file(path, encode(how.apply(decoded.rgb), "png"))
+        return ImageOutcome(written=1, notes=decoded.notes)
 
-    return process_images(catalog, (target,), work, progress)
+    with claim_folders((target,), catalog, "lr", how.parameters):
+        return process_images(catalog, (target,), work, progress)

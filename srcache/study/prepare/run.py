@@ -17,6 +17,7 @@ from srcache.catalog.listing import Problem
 from srcache.catalog.rows import Catalog
 from srcache.errors import ImageError
 from srcache.files import atomic_path, disk_errors
+from srcache.images import AS_EVER, Colors, count_notes, one_image
 from srcache.progress import Progress, throttled
 
 _WORKERS = 2 * (os.cpu_count() or 1)
@@ -32,7 +33,9 @@ class Prepared:
         kept: files that an earlier run had finished.
         failures: images that could not be used, and why; those that could not be catalogued too.
         counts: for a split: files per split and class, as `train/cat`.
+        lacking: for a split: splits and classes, as `validation/dog`, that got no file though they have a share.
         doubles: for a split: names of files with the same bytes that lie in different classes.
+        notes: of the images of this run, how many took what to become RGB; see `srcache.images.NOTES`.
     """
 
     folders: tuple[Path, ...]
@@ -41,6 +44,8 @@ class Prepared:
     failures: tuple[Problem, ...]
     counts: Mapping[str, int] = field(default_factory=dict)
     doubles: tuple[tuple[str, ...], ...] = ()
+    lacking: tuple[str, ...] = ()
+    notes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def failed(self) -> dict[str, int]:
@@ -50,11 +55,15 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class ImageOutcome:
-    """What became of one image: how many files were written and kept, or why it could not be used."""
+    """What became of one image: how many files were written and kept, or why it could not be used.
+
+    `notes` is what it took to become RGB; see `srcache.images.NOTES`.
+    """
 
     written: int = 0
     kept: int = 0
     problem: Problem | None = None
+    notes: frozenset[str] = frozenset()
 
 
 def process_images(
@@ -72,7 +81,8 @@ def process_images(
     def guarded(index: int) -> ImageOutcome:
         name = catalog.rows[index].name
         try:
-            return work(index)
+            with one_image():
+                return work(index)
         except ImageError as error:
             return ImageOutcome(problem=Problem(name, error.reason, str(error)))
         except OSError as error:
@@ -94,14 +104,20 @@ def process_images(
         written=sum(outcome.written for outcome in outcomes),
         kept=sum(outcome.kept for outcome in outcomes),
         failures=(*catalog.problems, *(outcome.problem for outcome in outcomes if outcome.problem)),
+        notes=count_notes(outcome.notes for outcome in outcomes),
     )
+
+
+def color_parameters(colors: Colors) -> dict[str, str]:
+    """What of its colours makes a run another one, as JSON values: nothing, where they are as ever."""
+    given = {"color_profile": (colors.profile, AS_EVER.profile), "background": (colors.background, AS_EVER.background)}
+    return {name: value for name, (value, usual) in given.items() if value != usual}
 
 
 def write_file(path: Path, data: bytes) -> None:
     """Write a file that gets its name when it is complete.
 
-    Nothing is synced: after a power failure a file may be empty, which `is_written` knows. The hidden file beside it
-    has the same name each time, so a run that completes a killed one leaves nothing of it.
+    Nothing is synced: after a power failure a file may be empty, which `is_written` knows.
 
     Raises:
         DiskFullError: no room, or no permission.

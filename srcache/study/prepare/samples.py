@@ -29,6 +29,8 @@ from PIL import Image
 
 from srcache.errors import ConfigError, MachineError, MissingExtraError
 from srcache.files import disk_errors, write_atomic
+from srcache.files.documents import parse_json
+from srcache.files.folders import files_below
 from srcache.images import Pixels, decode, encode
 from srcache.keys import image_key
 
@@ -275,7 +277,7 @@ def _finished_digest(dst: Path, title: str) -> str | None:
 
 def _marker(dst: Path) -> dict[str, object]:
     try:
-        plain = json.loads((dst / _MARKER).read_text(encoding="utf-8"))
+        plain = parse_json((dst / _MARKER).read_bytes())
     except (FileNotFoundError, ValueError):
         return {}
     return plain if isinstance(plain, dict) else {}
@@ -300,7 +302,7 @@ def _digest(dst: Path) -> str:
 
 
 def _image_files(dst: Path, splits: tuple[str, ...] = SAMPLE_SPLITS) -> list[Path]:
-    found = [path for split in splits for path in (dst / split).rglob("*") if path.is_file()]
+    found = [path for split in splits for path in files_below(dst / split) if path.is_file()]
     return sorted(found, key=lambda path: path.as_posix())
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from srcache.catalog.rows import Catalog, Row
 from srcache.catalog.scanning import open_catalog
 from srcache.errors import CatalogError, ConfigError, ImageError, listed
-from srcache.files import atomic_path
+from srcache.files import atomic_path, real_path
 from srcache.images import read_file
 from srcache.keys import ImageKey, image_key
 from srcache.progress import Progress
@@ -33,6 +33,7 @@ def make_split(
 
     Every class is divided by the ratios, to the nearest image. Files with the same bytes stay in one split, even where
     they lie in different classes (the report names those). Which split that is depends on the seed and the keys alone.
+    A class of one or two images is not in every split (the report says so).
     A file that cannot be decoded is reported, and goes into no split.
 
     Args:
@@ -54,23 +55,25 @@ def make_split(
     catalog, target = open_catalog(src), Path(dst)
     names = _names_in_split(catalog)
     parameters = {"ratios": [float(share) for share in shares], "seed": seed, "link": link}
-    claim_folders((target,), catalog, "split", parameters)
     where = assign([(row.key, str(row.label)) for row in catalog.rows], shares, seed)
     splits = [where[row.key] for row in catalog.rows]
 
     def work(index: int) -> ImageOutcome:
-        path = target / splits[index] / names[index]
-        if not path.exists():
-            catalog.load(index, check=True)  # a file that no command can use is told now, and goes into no split
+        path, notes = target / splits[index] / names[index], frozenset[str]()
+        if not path.exists():  # a file that no command can use is told now, and goes into no split
+            notes = catalog.load(index, check=True).notes
         written = place_file(catalog.rows[index], path, link)
-        return ImageOutcome(written=int(written), kept=int(not written))
+        return ImageOutcome(written=int(written), kept=int(not written), notes=notes)
 
-    prepared = process_images(catalog, (target,), work, progress)
+    with claim_folders((target,), catalog, "split", parameters):
+        prepared = process_images(catalog, (target,), work, progress)
     left_out = {problem.name for problem in prepared.failures}
     placed = [(name, row) for name, row in zip(splits, catalog.rows, strict=True) if row.name not in left_out]
     found = Counter((SPLITS.index(name), str(row.label)) for name, row in placed)
     counts = {f"{SPLITS[place]}/{label}": count for (place, label), count in sorted(found.items())}
-    return replace(prepared, counts=counts, doubles=_doubles(catalog.rows))
+    wanted = [name for name, share in zip(SPLITS, shares, strict=True) if share]
+    lacking = [f"{name}/{label}" for name in wanted for label in catalog.classes if f"{name}/{label}" not in counts]
+    return replace(prepared, counts=counts, doubles=_doubles(catalog.rows), lacking=tuple(lacking))
 
 
 def names_by_class(rows: Iterable[Row]) -> list[str]:
@@ -94,7 +97,7 @@ def place_file(row: Row, path: Path, link: str) -> bool:
         ConfigError: it cannot be linked.
         DiskFullError: no room, or no permission.
     """
-    source = (row.path or Path(row.name)).resolve()
+    source = real_path(row.path or Path(row.name))
     if path.is_file() and source.is_file() and path.stat().st_size == source.stat().st_size:
         return False
     if link == "hard":
@@ -121,7 +124,10 @@ def _link(source: Path, path: Path) -> None:
 def _names_in_split(catalog: Catalog) -> list[str]:
     """`names_by_class` of files whose labels can be folders."""
     if any(row.label is None or row.path is None for row in catalog.rows):
-        raise CatalogError("a split needs files with labels: one folder per class, or a CSV with a column `label`")
+        why = f"; {catalog.unclassed}" if catalog.unclassed else ""
+        raise CatalogError(
+            f"a split needs files with labels: one folder per class, or a CSV with a column `label`{why}"
+        )
     odd = sorted({row.label for row in catalog.rows if row.label and not _is_folder_name(row.label)})
     if odd:
         raise CatalogError(f"labels become folders, so they must be names of folders, but are: {listed(odd)}")

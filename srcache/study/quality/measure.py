@@ -13,9 +13,10 @@ from pathlib import Path
 from statistics import fmean, median
 from tempfile import TemporaryDirectory
 
+from srcache.cache.failures import failed_image
 from srcache.errors import ConfigError, ImageError, MachineError, WeightsError
 from srcache.files import disk_errors
-from srcache.images import Pixels, encode
+from srcache.images import Pixels, encode, one_image
 from srcache.progress import Progress
 from srcache.study.quality.mod_crop import Size, fitting_factor, is_exact
 from srcache.study.quality.pairs import ImagePair, Pick, pair_up
@@ -97,10 +98,11 @@ def measure_folders(
     enough, too_few, found = list(metrics), list[Skipped](), None
     places = None if reference is None else Path(reference), Path(test)
     if any(least_images(name) > 1 for name in metrics):  # nobody should fetch weights to learn that images are few
-        found = pair_up(*places, settings.pick)
+        found = pair_up(*places, settings.pick, convention.colors)
         enough, too_few = _metrics_for(metrics, len(found.pairs), settings)
     wanted, skipped = _usable_metrics(enough, settings)
-    found = found or pair_up(*places, settings.pick)
+    found = found or pair_up(*places, settings.pick, convention.colors)
+    convention = replace(convention, colors=found.colors)
     scorers, unopened = _open_scorers(wanted, settings)
     measured = _Measurements(convention, tuple(name for name in wanted if name in BASIC), scorers, settings.advice)
     with TemporaryDirectory(prefix="srcache-quality-") as folder:
@@ -144,10 +146,12 @@ class _Measurements:
         self.pairs = len(pairs)
         for number, pair in enumerate(pairs, 1):
             try:
-                image, reference = self._load(pair, pairs)
-                values = self._values(pair.name, image, reference)
+                with one_image():
+                    image, reference = self._load(pair, pairs)
+                    values = self._values(pair.name, image, reference)
             except ImageError as error:
-                self.failures.append(QualityFailure(pair.name, "", error.reason, str(error)))
+                failed = failed_image("", pair.name, error)
+                self.failures.append(QualityFailure(pair.name, "", failed.reason, failed.detail))
             else:
                 self.rows[pair.name] = values
                 if any(scorer.kind == "set" for scorer in self.scorers.values()):
@@ -300,6 +304,7 @@ def _summary(metric: str, measured: _Measurements, seed: int) -> Summary:
     lower = scorer is not None and scorer.lower_better
     how = measured.convention
     geometry = {"crop_border": how.crop_border, "resize": how.resize, "mod_crop": how.mod_crop or 1}
+    geometry |= how.chosen_colors
     plain = {"metric": metric, **how.plain()} if scorer is None else {**scorer.convention, **geometry}
     text = str(how) if scorer is None else f"{how.geometry}, {scorer.text}"
     if metric in measured.sets:

@@ -56,10 +56,13 @@ def _scale(image: Size, reference: Size, factor: int) -> int:
 
 
 def _is_rounded(image: Size, reference: Size, factor: int) -> bool:
-    """Whether a side is what rounding up makes of it, as large as LR or enlarged by the factor."""
+    """Whether a side is what rounding up makes of it, as large as LR or enlarged by the factor.
+
+    A side shorter than the factor is rounded up in any case, and tells nothing.
+    """
     for side, whole in zip(image, reference, strict=True):
         left = whole % factor
         up = whole // factor + 1
-        if left and side in (up, up * factor):
+        if left and whole > factor and side in (up, up * factor):
             return True
     return False

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srcache.errors import ConfigError, ImageError, needs_extra
-from srcache.images import FILTERS, Pixels, divisible_part, resize
+from srcache.images import AS_EVER, FILTERS, Colors, Pixels, divisible_part, resize
 
 CHANNELS = ("rgb", "y")
 SMALLEST = 11
@@ -47,6 +47,7 @@ class Convention:
             by which filter: `picture:bicubic`, `reference:lanczos` …
         mod_crop: what of the references is compared, before anything else: the top-left part whose sides are multiples
             of this factor; 1 for all. None: `measure_folders` finds the factor that the sizes tell; see `mod_crop`.
+        colors: how the colours of images in folders became RGB. None: as in the recipe of a cache that is measured.
         data_range: distance between the darkest and the brightest level.
         library, version: who computed.
 
@@ -59,6 +60,7 @@ class Convention:
     crop_border: int = 0
     resize: str = "none"
     mod_crop: int | None = None
+    colors: Colors | None = None
     data_range: int = field(default=255, init=False)
     library: str = field(default="scikit-image", init=False)
     version: str = field(default_factory=_library_version)
@@ -88,12 +90,20 @@ class Convention:
         mod = f"references cut to multiples of {factor} (mod-crop), " if factor > 1 else ""
         side, _, resample = self.resize.partition(":")
         crop = f"{self.crop_border} px cropped" if self.crop_border else "no crop"
-        return mod + (crop if self.resize == "none" else f"{side} resized ({resample}), {crop}")
+        colors = f"{self.colors}, " if self.colors not in (None, AS_EVER) else ""
+        return colors + mod + (crop if self.resize == "none" else f"{side} resized ({resample}), {crop}")
+
+    @property
+    def chosen_colors(self) -> dict[str, str]:
+        """How colours became RGB, as JSON values, where that was not as ever."""
+        if self.colors is None or self.colors == AS_EVER:
+            return {}
+        return {"color_profile": self.colors.profile, "background": self.colors.background}
 
     def plain(self) -> dict[str, Any]:
         """As JSON values."""
         names = ("channel", "crop_border", "data_range", "resize", "library", "version")
-        return {**{name: getattr(self, name) for name in names}, "mod_crop": self.mod_crop or 1}
+        return {**{name: getattr(self, name) for name in names}, "mod_crop": self.mod_crop or 1, **self.chosen_colors}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -155,7 +155,8 @@ def require_metric(name: str, *, allow_code: bool = False) -> None:
     lacks = [file for file in WEIGHTS.get(bare, ()) if file.path() is None]
     words = [f"needs {file.name}, which is not in {file.folder}; this brings it:\n  {file.command}" for file in lacks]
     if bare in CODE and not allow_code:
-        words.append(f"needs code that comes with its weights ({CODE[bare]}), which runs only with --allow-code")
+        how = "which runs only with `srcache eval images --allow-code`"
+        words.append(f"needs code that comes with its weights ({CODE[bare]}), {how}")
     if words:
         raise WeightsError(f"{name} " + "\nand ".join(words))
 
@@ -221,7 +222,7 @@ def _stated_errors(name: str) -> Iterator[None]:
     except AbsentFileError as error:
         raise WeightsError(f"{name} needs {error}") from error
     except CodeRefusedError as error:
-        raise WeightsError(f"{name} needs {error}; --allow-code runs and unpickles what comes with it") from error
+        raise WeightsError(f"{name} needs {error}; `srcache eval images --allow-code` runs and unpickles it") from error
     except ModuleNotFoundError as error:
         advice = _NEWER.get(error.name or "", f"pip install {error.name}")
         raise MachineError(f"{name} needs the package {error.name}, which is not installed; run: {advice}") from error

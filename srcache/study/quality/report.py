@@ -11,6 +11,7 @@ import numpy as np
 
 from srcache.errors import ConfigError
 from srcache.files import csv_text, write_atomic
+from srcache.files.claims import was_stopped, working
 from srcache.images import Pixels, encode
 from srcache.study.quality.contact_sheet import Sheet, SheetRow, draw_sheet
 from srcache.wording import of_all
@@ -23,6 +24,7 @@ EXTREMES = 3
 
 _AMPLIFIED = 4
 _LONGEST = 30
+_EVALUATION = "eval-images"
 
 LoadPair = Callable[[str], tuple[Pixels, Pixels]]
 """Called with a name; gives the image and its reference, as they were compared."""
@@ -151,13 +153,13 @@ class QualityReport:
             DiskFullError: no room.
         """
         table, summary, sheet = require_free(out, name, replace=replace)
-        write_atomic(table, self.csv_text())
-        write_atomic(summary, json.dumps(self.plain(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
         drawn = self.sheet()
-        if drawn is None:
-            return table, summary
-        write_atomic(sheet, encode(drawn, "png"))
-        return table, summary, sheet
+        with working(out, _EVALUATION, {"name": name}, "written"):
+            write_atomic(table, self.csv_text())
+            write_atomic(summary, json.dumps(self.plain(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+            if drawn is not None:
+                write_atomic(sheet, encode(drawn, "png"))
+        return (table, summary) if drawn is None else (table, summary, sheet)
 
     def sheet(self) -> Pixels | None:
         """The worst and the best images by the first metric of single images, as one picture; None without one."""
@@ -195,14 +197,14 @@ class QualityReport:
 
 
 def require_free(out: Path, name: str, *, replace: bool = False) -> tuple[Path, Path, Path]:
-    """The files that a report is written to: table, summary, sheet.
+    """The files that a report is written to: table, summary, sheet. What was stopped in writing them is no report.
 
     Raises:
         ConfigError: one of them exists, and is not to be replaced.
     """
     table, summary, sheet = (out / f"{name}.{suffix}" for suffix in ("csv", "json", "png"))
     there = [path.name for path in (table, summary, sheet) if path.exists()]
-    if there and not replace:
+    if there and not replace and not was_stopped(out, _EVALUATION, {"name": name}):
         raise ConfigError(f"{out} already has {', '.join(there)}; choose another folder, or remove them")
     return table, summary, sheet
 
@@ -219,9 +221,15 @@ def interval(values: Sequence[float], seed: int) -> tuple[float, float] | None:
 
 
 def mean_text(plain: Mapping[str, Any], pairs: int) -> str:
-    """A summary's mean in a few digits, never without its n, from its JSON values: 25.34 (n 33), 23.27 (n 7 of 33)."""
-    mean = "identical" if plain["mean"] is None else f"{plain['mean']:.4g}"
-    return f"{mean} (n {of_all(plain['n'], pairs)})"
+    """A summary's mean in a few digits, never without its n, from its JSON values: 25.34 (n 33), 23.27 (n 7 of 33).
+
+    One pair of equal images makes a mean of PSNR infinite, which says nothing of the others; the median then does.
+    """
+    mean, median = plain["mean"], plain.get("median")
+    if mean is None:
+        words = "identical" if median is None else f"infinite, median {median:.4g}"
+        return f"{words} (n {of_all(plain['n'], pairs)})"
+    return f"{mean:.4g} (n {of_all(plain['n'], pairs)})"
 
 
 def part_note(count: int, pairs: int) -> str:

@@ -17,18 +17,20 @@ from typing import Any
 
 import numpy as np
 
-from srcache.cache.failures import FailedEntry, failures_by_reason
+from srcache.cache.failures import FailedEntry, failed_image, failures_by_reason, not_catalogued
 from srcache.cache.manifest import RecipeFolder
 from srcache.catalog.names import stem_of
+from srcache.catalog.scanning import scan
 from srcache.dataset.items import Items, open_items
 from srcache.dataset.scores import TABLE, LabelScore, begin_scores, read_scores, write_scores
 from srcache.errors import CacheError, CatalogError, ChecksumError, ConfigError, ImageError, PolicyError
 from srcache.files import lock
-from srcache.images import Pixels, decode, resize
+from srcache.images import Pixels, decode, divisible_part, one_image, resize
 from srcache.keys import ImageKey, split_name
 from srcache.machine import versions
 from srcache.progress import Progress
 from srcache.stores import Store
+from srcache.study.quality.mod_crop import fitting_factor
 from srcache.study.safety.metrics import (
     MEANING,
     VERSION,
@@ -93,14 +95,19 @@ def source_images(folder: RecipeFolder, lr: Any = None, hr: Any = None) -> Items
     Raises:
         CatalogError: the images are not what the recipe was made from.
     """
-    degradation = folder.recipe.degradation
+    degradation, colors = folder.recipe.degradation, folder.recipe.colors
     if degradation is not None:
         if hr is None or lr is not None:
             raise CatalogError(f"recipe {folder.path.name} makes LR from HR ({degradation}); give HR images, and no LR")
-        return open_items(hr, None, degradation)
+        return open_items(_listed(hr), None, degradation, colors=colors)
     if lr is None:
         raise CatalogError(f"recipe {folder.path.name} was made from LR images; give them, and HR beside them if any")
-    return open_items(lr, hr, None)
+    return open_items(_listed(lr), hr, None, colors=colors)
+
+
+def _listed(images: Any) -> Any:
+    """A folder or a CSV file as a catalog, which may lack files that cannot be read; they are told with the others."""
+    return scan(images) if isinstance(images, str | Path) else images
 
 
 def measure_safety(
@@ -151,7 +158,7 @@ def measure_safety(
         measured=len(todo) - len(failures),
         known=len(wanted) - len(todo),
         absent=absent,
-        failures=tuple(failures),
+        failures=(*not_catalogued(items.left_out), *failures),
         rows=tuple(rows[name] for name in wanted if name in rows),
     )
 
@@ -180,6 +187,7 @@ class _Measurement:
     def __init__(self, folder: RecipeFolder, items: Items, store: Store, classifier: Classifier | None) -> None:
         self._home, self._items, self._store, self._classifier = folder.path, items, store, classifier
         self._filter, self._hr = _filter(folder), _has_hr(items)
+        self._may_be_cropped = folder.recipe.degradation is None
 
     def run(
         self, todo: Sequence[tuple[str, int]], rows: dict[str, LabelScore], progress: Progress | None
@@ -192,8 +200,8 @@ class _Measurement:
                 for done, (name, place, loaded) in enumerate(ahead, 1):
                     try:
                         rows[name] = self._score(name, place, loaded.result())
-                    except ImageError as error:
-                        failures.append(FailedEntry(name, self._items.name(place), error.reason, str(error)))
+                    except (ImageError, MemoryError) as error:
+                        failures.append(failed_image(name, self._items.name(place), error))
                     if progress is not None:
                         progress(done, len(todo))
                     if time.monotonic() - written > _WRITE_EVERY:
@@ -215,13 +223,25 @@ class _Measurement:
 
     def _load(self, name: str, place: int) -> _Loaded:
         """The images for the classifier (None without one), and the back-projection: dB and levels."""
-        sr, lr = self._decoded(name), self._items.lr(place)
-        back = back_projection(sr, lr, self._filter)
-        if self._classifier is None:
-            return None, *back
-        size = (sr.shape[0], sr.shape[1])
-        hr = resize(self._items.hr(place), size, "bicubic") if self._hr else None
-        return Observation(sr, resize(lr, size, "bicubic"), hr), *back
+        with one_image():
+            sr, lr = self._decoded(name), self._items.lr(place)
+            back = back_projection(sr, lr, self._filter)
+            if self._classifier is None:
+                return None, *back
+            size = (sr.shape[0], sr.shape[1])
+            hr = resize(self._shown(place, lr), size, "bicubic") if self._hr else None
+            return Observation(sr, resize(lr, size, "bicubic"), hr), *back
+
+    def _shown(self, place: int, lr: Pixels) -> Pixels:
+        """The part of the HR image that LR (and so SR) shows: without what mod-crop cut away, where sizes tell that.
+
+        A recipe that makes LR itself shrinks all of HR.
+        """
+        hr = self._items.hr(place)
+        if not self._may_be_cropped:
+            return hr
+        sides = (lr.shape[0], lr.shape[1]), (hr.shape[0], hr.shape[1])
+        return divisible_part(hr, fitting_factor([sides], any_scale=False))
 
     def _decoded(self, name: str) -> Pixels:
         try:
@@ -283,7 +303,9 @@ def _update_names(rows: dict[str, LabelScore], wanted: Mapping[str, int], items:
 def _convention(folder: RecipeFolder, items: Items, classifier: Classifier | None) -> dict[str, Any]:
     about = None if classifier is None else {"digest": classifier.digest, "classes": list(classifier.classes)}
     reference = None if classifier is None else "hr" if _has_hr(items) else "lr"
-    return {"version": VERSION, "filter": _filter(folder), "reference": reference, "classifier": about}
+    found = {"version": VERSION, "filter": _filter(folder), "reference": reference, "classifier": about}
+    cropped = reference == "hr" and folder.recipe.degradation is None
+    return {**found, **({"hr": "without what mod-crop cuts away"} if cropped else {})}
 
 
 def _notes(classifier: Classifier | None) -> dict[str, Any]:

@@ -4,7 +4,8 @@ Three parts, none of which is enough alone: an image may keep its class and lose
 gain a mole. Everything is compared at the SR image's size; LR and HR are brought to it by Pillow's bicubic.
 
     agree                   1 − total variation distance between a reference classifier's class probabilities on SR and
-                            on the reference: the HR image if there is one, else LR enlarged. From 0 to 1.
+                            on the reference: the HR image if there is one (of which only what mod-crop left of it,
+                            where the sizes of LR and HR tell that), else LR enlarged. From 0 to 1.
     feature_distance        1 − cosine similarity of the classifier's features before its last layer, SR against the
                             reference. From 0 (same direction) to 2.
     back_projection         PSNR in dB, over 8-bit RGB, of SR made smaller again against LR; infinite if they are equal.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from srcache.errors import ConfigError, DeviceError
+from srcache.errors import ConfigError, DeviceError, MachineError
 from srcache.images import Pixels, to_batch
 from srcache.study.arms.augment import apply, draw_change, fit_to_size
 from srcache.study.train.settings import TrainSettings
@@ -70,6 +70,25 @@ def make_loader(examples: Examples, settings: TrainSettings, order: Sequence[int
     )
 
 
+@contextmanager
+def worker_ends() -> Iterator[None]:
+    """Around a loop over a DataLoader: a worker process that ended is an error that says what to do.
+
+    Raises:
+        MachineError: one ended.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise MachineError(
+            f"a process that read images ended ({str(error).partition(' It is possible')[0]}): the machine killed it, "
+            "perhaps for want of memory, or what it read is damaged; `srcache verify CACHE` says whether a cache is, "
+            "and the same command goes on where this one was"
+        ) from error
+
+
 def compute_logits(
     network: "nn.Module",
     loader: "DataLoader[Any]",
@@ -91,7 +110,7 @@ def compute_logits(
     network.eval()
     answers: list[NDArray[np.float64]] = []
     labels: list[NDArray[np.int64]] = []
-    with torch.inference_mode():
+    with torch.inference_mode(), worker_ends():
         for images, wanted in loader:
             with out_of_memory_errors(), autocast(device, precision):
                 given = network(images.to(device))

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from srcache.errors import ConfigError, DamagedError, listed
 from srcache.files import disk_errors
+from srcache.files.documents import Shape, parse_json
+from srcache.files.system_errors import reading
 from srcache.study.train.runs import (
     CURVES,
     HISTORY,
@@ -158,12 +160,16 @@ def _best(folder: Path, epoch: int) -> Path:
     return folder / f"best-{epoch:04d}.safetensors"
 
 
+_STATE: Shape = {"identity": {}, "history": [{}], "best_epoch": int, "optimizer": {}, "scaler": (dict, type(None))}
+"""What an epoch's state says beside its tensors."""
+
+
 def _read(path: Path, notes: bool = True) -> "tuple[dict[str, Any], dict[str, Tensor]]":
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="pt") as file:
-            plain = json.loads(file.metadata()[_NOTES]) if notes else {}
+        with reading(path), safe_open(path, framework="pt") as file:
+            plain = parse_json(file.metadata()[_NOTES], _STATE) if notes else {}
             return plain, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         what = f"{path} is not what a training wrote ({error}); delete {path.parent} to start anew"

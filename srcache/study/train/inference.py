@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from srcache.cache.failures import FailedEntry, failed_image
 from srcache.catalog.names import stems_of
 from srcache.dataset.items import NO_LABEL
-from srcache.errors import CatalogError, ConfigError, listed
+from srcache.errors import CatalogError, ConfigError, ImageError, MissError, listed
+from srcache.images import Pixels
 from srcache.machine import resolve_device
 from srcache.progress import Progress
 from srcache.study.arms.arms import ArmDataset, arm_dataset
@@ -33,7 +35,7 @@ def predict(
     batch_size: int | None = None,
     progress: Progress | None = None,
 ) -> Predictions:
-    """Predictions with probabilities, a row per image, in the data's order.
+    """Predictions with probabilities, a row per image that can be used, in the data's order; `failures` has the others.
 
     Of a mixture the variants are those of the last epoch of training, as where its validation set was measured.
 
@@ -50,7 +52,6 @@ def predict(
     Raises:
         ConfigError: no such run, or another word for `labels`.
         CatalogError: classes that the run does not know, or two images of one name.
-        ImageError: an image that cannot be used.
         DamagedError: the run is not what was written.
     """
     run = run if isinstance(run, TrainRun) else open_run(run)
@@ -59,16 +60,39 @@ def predict(
     arm = data if isinstance(data, ArmDataset) else arm_dataset("hr", hr=data)
     wanted = _labels(run, arm) if labels == "match" else [None] * len(arm)
     names = stems_of(arm.names)
-    found = softmax(_logits(run, arm, device, batch_size, progress))
+    images = _UsableImages(arm)
+    found = softmax(_logits(run, images, device, batch_size, progress))
     rows = [
         PredictionRow(name, key, label, run.classes[int(shares.argmax())], tuple(shares.tolist()))
-        for name, key, label, shares in zip(names, arm.keys, wanted, found, strict=True)
+        for place, (name, key, label, shares) in enumerate(zip(names, arm.keys, wanted, found, strict=True))
+        if place not in images.failed
     ]
-    return Predictions(run.classes, tuple(rows))
+    return Predictions(run.classes, tuple(rows), failures=(*arm.left_out, *images.failed.values()))
+
+
+class _UsableImages:
+    """The images of an arm, with a black pixel instead of each that cannot be used.
+
+    Attributes:
+        failed: those, by their places.
+    """
+
+    def __init__(self, arm: ArmDataset) -> None:
+        self.arm, self.failed = arm, dict[int, FailedEntry]()
+
+    def __len__(self) -> int:
+        return len(self.arm)
+
+    def __getitem__(self, index: int) -> Pixels:
+        try:
+            return self.arm[index]
+        except (ImageError, MissError, MemoryError) as error:
+            self.failed[index] = failed_image("", self.arm.names[index], error)
+            return np.zeros((1, 1, 3), np.uint8)
 
 
 def _logits(
-    run: TrainRun, arm: ArmDataset, device: str, batch_size: int | None, progress: Progress | None
+    run: TrainRun, images: _UsableImages, device: str, batch_size: int | None, progress: Progress | None
 ) -> NDArray[np.float64]:
     settings = replace(run.settings, batch_size=batch_size or run.settings.batch_size, workers=0)
     device, done = resolve_device(device), 0
@@ -77,10 +101,10 @@ def _logits(
         nonlocal done
         done += count
         if progress is not None:
-            progress(done, len(arm))
+            progress(done, len(images))
 
-    arm.set_epoch(run.settings.epochs - 1)
-    loader = make_loader(Examples(arm, [NO_LABEL] * len(arm), settings), settings)
+    images.arm.set_epoch(run.settings.epochs - 1)
+    loader = make_loader(Examples(images, [NO_LABEL] * len(images), settings), settings)
     with deterministic(settings.threads, device, 0):
         return compute_logits(run.network(device), loader, device, progress=show)[0]
 
@@ -90,6 +114,6 @@ def _labels(run: TrainRun, arm: ArmDataset) -> Sequence[str | None]:
     if unknown:
         raise CatalogError(
             f"the images have classes that the run was not trained on: {listed(unknown)}; it knows "
-            f"{listed(run.classes)}. Rename the folders, or leave labels out with labels='ignore' (--unlabelled)"
+            f"{listed(run.classes)}. Rename the folders, or leave the labels out (--unlabelled)"
         )
     return arm.labels

@@ -14,18 +14,21 @@ each other were ten times slower.
 
 import dataclasses
 import math
+import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srcache.dataset.items import NO_LABEL
-from srcache.errors import ConfigError, WeightsError
-from srcache.files import disk_errors, lock
+from srcache.errors import ConfigError, ImageError, MachineError, MissError, WeightsError
+from srcache.files import lock, make_folder
 from srcache.machine import device_name, resolve_device, versions
 from srcache.progress import Progress
 from srcache.study.arms.arms import ArmDataset
 from srcache.study.arms.sets import ArmSets
+from srcache.study.arms.usable import require_usable
 from srcache.study.train import runs
 from srcache.study.train.batches import (
     Examples,
@@ -37,6 +40,7 @@ from srcache.study.train.batches import (
     make_loader,
     out_of_memory_errors,
     seed_from,
+    worker_ends,
 )
 from srcache.study.train.checkpoint import (
     TrainProgress,
@@ -81,27 +85,31 @@ def train_run(
 
     Raises:
         ConfigError: the folder holds something else, settings that cannot be, or a loss that is no finite number.
-        CatalogError, ImageError: images that cannot be used.
+        ImagesError: images that cannot be used, all of them. `require_usable` finds them before an epoch is trained.
         DeviceError: no such device, or no memory left on it.
         WeightsError: weights to start from that are not of this network.
         DiskFullError: no room.
         BusyError: another process trains into the folder.
         DamagedError: what lies in the folder is not what was written.
     """
-    settings, out = settings or TrainSettings(), Path(out)
+    settings, out = settings or TrainSettings(), Path(os.path.abspath(out))
     device = resolve_device(settings.device)
     autocast_dtype(device, settings.precision)
     start = _first_weights(settings)
+    if any(data.left_out for data in sets.named.values()):
+        require_usable(sets, settings.epochs)
     about = _about(sets, settings, start, device)
     if is_finished(out, about, replace):
         return _reuse(out)
-    with disk_errors(out):
-        (out / runs.STATE).mkdir(parents=True, exist_ok=True)
+    make_folder(out / runs.STATE)
     with lock(out / runs.STATE, "trained"):
         if is_finished(out, about, replace):
             return _reuse(out)
         start_training(out, about)
-        with deterministic(settings.threads, device, seed_from(settings.seed, "first weights")):
+        with (
+            _all_at_once(sets, settings.epochs),
+            deterministic(settings.threads, device, seed_from(settings.seed, "first weights")),
+        ):
             return _Training(sets, out, settings, device, about, start).run(progress, on_epoch)
 
 
@@ -198,24 +206,25 @@ class _Training:
         order = self._order(number)
         loader = make_loader(self._examples, self._settings, order)
         losses, right, steps = list[float](), 0, len(loader)
-        for step, (images, labels) in enumerate(loader, number * steps):
-            images, labels = images.to(self._device), labels.to(self._device)
-            set_rate(self._optimizer, rate_at(self._settings, step, steps * self._settings.epochs))
-            with out_of_memory_errors():
-                with autocast(self._device, self._settings.precision):
-                    given = self._answers(images)
-                    loss = entropy(given, labels)
-                value = loss.item()
-                if not math.isfinite(value):
-                    raise self._not_finite(f"loss at step {step + 1 - number * steps} of {steps}", number)
-                self._optimizer.zero_grad()
-                self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-                self._scaler.step(self._optimizer)
-                self._scaler.update()
-            losses.append(value * len(labels))
-            right += int((given.argmax(1) == labels).sum())
-            if progress is not None:
-                progress(step + 1, steps * self._settings.epochs)
+        with worker_ends():
+            for step, (images, labels) in enumerate(loader, number * steps):
+                images, labels = images.to(self._device), labels.to(self._device)
+                set_rate(self._optimizer, rate_at(self._settings, step, steps * self._settings.epochs))
+                with out_of_memory_errors():
+                    with autocast(self._device, self._settings.precision):
+                        given = self._answers(images)
+                        loss = entropy(given, labels)
+                    value = loss.item()
+                    if not math.isfinite(value):
+                        raise self._not_finite(f"loss at step {step + 1 - number * steps} of {steps}", number)
+                    self._optimizer.zero_grad()
+                    self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+                    self._scaler.step(self._optimizer)
+                    self._scaler.update()
+                losses.append(value * len(labels))
+                right += int((given.argmax(1) == labels).sum())
+                if progress is not None:
+                    progress(step + 1, steps * self._settings.epochs)
         return math.fsum(losses) / len(order), right / len(order)
 
     def _answers(self, images: "Tensor") -> "Tensor":
@@ -289,6 +298,18 @@ class _Training:
             f"the {what} of epoch {number + 1} is no finite number; lower learning_rate (now {rate:g}){further}. "
             f"What earlier epochs left in {self._out} is kept"
         )
+
+
+@contextmanager
+def _all_at_once(sets: ArmSets, epochs: int) -> Iterator[None]:
+    """Around a training: an image that cannot be used becomes an ImagesError about all such images."""
+    try:
+        yield
+    except (ImageError, MissError, MemoryError) as error:
+        require_usable(sets, epochs)
+        if isinstance(error, MemoryError):
+            raise MachineError("memory ran out while training; lower batch_size or workers") from error
+        raise
 
 
 def _best_epoch(history: tuple[EpochLine, ...], monitor: str) -> int:

@@ -12,6 +12,7 @@ run.json is written first, so that the folder says what it is, and again last, w
 import io
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -19,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from srcache.errors import ConfigError, DamagedError
 from srcache.files import csv_text, write_atomic
+from srcache.files.documents import parse_json
+from srcache.files.system_errors import reading
 from srcache.keys import image_key
 from srcache.study.train.networks import build_network
 from srcache.study.train.settings import TrainSettings, read_settings
@@ -99,7 +102,8 @@ class TrainRun:
 
         path = self.folder / WEIGHTS
         try:
-            data = path.read_bytes()
+            with reading(path):
+                data = path.read_bytes()
         except OSError as error:
             raise ConfigError(f"expected a run's weights, but {path} cannot be read: {error.strerror}") from error
         if image_key(data) != self.weights:
@@ -130,7 +134,7 @@ def open_run(folder: str | Path) -> TrainRun:
         ConfigError: there is none, or it is not finished.
         DamagedError: run.json is not what was written.
     """
-    folder = Path(folder)
+    folder = Path(os.path.abspath(folder))
     record = read_record(folder)
     if record is None:
         raise ConfigError(f"expected the folder of a run (`srcache train`), but {folder} has no {RECORD}")
@@ -156,7 +160,8 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     """
     path = folder / RECORD
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        with reading(path):
+            record: dict[str, Any] = parse_json(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:

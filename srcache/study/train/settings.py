@@ -7,6 +7,7 @@ from types import UnionType
 from typing import Any, get_args
 
 from srcache.errors import ConfigError, Mistakes
+from srcache.files.documents import short
 from srcache.study.arms.augment import AUGMENTATIONS, FITS
 from srcache.study.train.networks import default_size, require_name
 
@@ -25,6 +26,7 @@ _CHOICES = {
     "augmentation": AUGMENTATIONS,
     "fit": FITS,
 }
+_MOST_COUNT, _MOST_SIDE = 2**31 - 1, 10_000
 _COUNTS = ("epochs", "batch_size", "threads", "patience")
 _NUMBERS = ("learning_rate", "weight_decay", "momentum", "rho", "epsilon")
 
@@ -107,8 +109,8 @@ def read_settings(values: Mapping[str, Any]) -> TrainSettings:
     for name in [name for name in values if name in known]:
         try:
             found[name] = _as(values[name], known[name].type)
-        except (TypeError, ValueError):
-            mistakes.note(f"{name} must be {_kind(known[name].type)}, but is {values[name]!r}")
+        except (TypeError, ValueError, OverflowError):
+            mistakes.note(f"{name} must be {_kind(known[name].type)}, but is {short(values[name])}")
     _check(found, mistakes)
     _refuse(mistakes)
     return TrainSettings(**found)
@@ -137,15 +139,17 @@ def _check(found: Mapping[str, Any], mistakes: Mistakes) -> None:
     with mistakes.noting():
         require_name(found["network"])
     for name, choices in _CHOICES.items():
-        mistakes.require(found[name] in choices, f"{name} must be one of {', '.join(choices)}, but is {found[name]!r}")
+        value = short(found[name])
+        mistakes.require(found[name] in choices, f"{name} must be one of {', '.join(choices)}, but is {value}")
     for name in (*_COUNTS, "size"):
-        value = found[name]
+        value, most = found[name], _MOST_SIDE if name == "size" else _MOST_COUNT
         mistakes.require(value is None or value >= 1, f"{name} must be an integer of at least 1, but is {value}")
+        mistakes.require(value is None or value <= most, f"{name} must be at most {most}, but is {value}")
     for name in _NUMBERS:
         mistakes.require(0 <= found[name] < math.inf, f"{name} must be a number of at least 0, but is {found[name]}")
     seed, workers = found["seed"], found["workers"]
     mistakes.require(0 <= seed < 2**63, f"seed must be an integer from 0 to 2**63 - 1, but is {seed}")
-    mistakes.require(workers >= 0, f"workers must be an integer of at least 0, but is {workers}")
+    mistakes.require(0 <= workers <= 1024, f"workers must be an integer from 0 to 1024, but is {workers}")
     _check_together(found, mistakes)
 
 

@@ -68,3 +68,11 @@ def test_bf16_is_close_and_other_scales_are_refused():
     assert close.mean() < 1
     with pytest.raises(EngineError, match="2 or 4"):
         Compact(Setup(scale=3))
+
+
+def test_on_a_gpu_its_batches_are_as_wide_as_fills_it():
+    engine = open_engine("compact", Setup(scale=4))
+    sides = (16, 128, 256, 2000)
+    assert [engine.batch_width(side, side) for side in sides] == [16] * 4, "on a CPU, one after the other anyway"
+    engine._device = torch.device("cuda")
+    assert [engine.batch_width(side, side) for side in sides] == [16, 8, 2, 1]

@@ -1,16 +1,20 @@
 """SeeSR's faster ways to run the inner call: what is kept of them, and that they change nothing."""
 
+import gc
 import os
+import weakref
 from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
+from fake_graphs import FakeGraphs
 from seesr_fixtures import SETTINGS, RecordedNoise, case, drawn, parts, weights
 from srcache_plugins.seesr import cuda_graphs as module
 from srcache_plugins.seesr.cuda_graphs import GraphedCallable, compiled
 from srcache_plugins.seesr.loading import Loading, load_networks
+from srcache_plugins.seesr.networks.convolutions import make_exact
 from srcache_plugins.seesr.networks.denoiser import ControlNet, UNet
 from srcache_plugins.seesr.networks.stock import load_controlnet, load_unet, with_image_transformers
 from srcache_plugins.seesr.pipeline import Pipeline
@@ -19,6 +23,7 @@ from srcache_plugins.seesr.sampling.schedule import make_schedule
 from srcache_plugins.seesr.sampling.windows import lay_windows
 
 from srcache.engine.interface import Tiling
+from srcache.errors import EngineError
 from srcache.weights.checkpoint import weights_folder
 
 CONFIG = case("d_loop_4steps_g5.5_lr")[0]["scheduler"]
@@ -26,8 +31,8 @@ CONFIG = case("d_loop_4steps_g5.5_lr")[0]["scheduler"]
 
 def sampler(device="cpu", guidance=5.5, steps=2):
     unet, controlnet = UNet(load_unet(*weights("unet_B"))), ControlNet(load_controlnet(*weights("controlnet_B")), 0.7)
-    schedule = make_schedule(CONFIG, steps)
-    return Sampler(unet.to(device), controlnet.to(device), schedule, guidance, drawn(1, 77, 20).to(device))
+    schedule, both = make_schedule(CONFIG, steps), [make_exact(each).to(device) for each in (unet, controlnet)]
+    return Sampler(*both, schedule, guidance, drawn(1, 77, 20).to(device))
 
 
 def smallest():
@@ -52,50 +57,99 @@ def sampled(chosen, size=(8, 9), tiling=None, seed=0, count=2):
         return chosen.sample(images.to(like.device), prompts, start.to(like.device), noise, windows)
 
 
-class CountedRecording:
-    """A recording's stand-in."""
-
-    made = 0
-
-    def __init__(self, act, tensors):
-        CountedRecording.made += 1
-        self._act = act
-
-    def replay(self, tensors):
-        return self._act(*tensors)
-
-
 @pytest.fixture
-def recordings(monkeypatch):
-    CountedRecording.made = 0
-    monkeypatch.setattr(module, "_Recording", CountedRecording)
-    return CountedRecording
+def graphs(monkeypatch):
+    """CUDA graphs, made up on the CPU."""
+    made = FakeGraphs()
+    made.put_in(monkeypatch)
+    return made
 
 
-def test_there_is_one_recording_for_each_shape_and_the_last_used_are_kept(recordings):
-    act = GraphedCallable(lambda left, right: left.sum() + right.sum())
-    shapes = [(number, 1) for number in range(1, module.RECORDED_SHAPES + 1)]
+def test_there_is_one_recording_for_each_shape_and_the_last_used_are_kept(graphs):
+    act, most = GraphedCallable(lambda left, right: left.sum() + right.sum()), module.RECORDED_SHAPES
+    shapes = [(number, 1) for number in range(1, most + 1)]
     for shape in shapes * 2:
         assert act(torch.ones(shape), torch.ones(1)) == shape[0] + 1
-    assert recordings.made == module.RECORDED_SHAPES
+    assert len(graphs.pools) == most
     act(torch.ones(shapes[0]), torch.ones(1))
-    act(torch.ones(9, 9), torch.ones(1))
-    assert recordings.made == module.RECORDED_SHAPES + 1
+    act(torch.ones(99, 9), torch.ones(1))
+    assert len(graphs.pools) == most + 1
     act(torch.ones(shapes[0]), torch.ones(1))
-    assert recordings.made == module.RECORDED_SHAPES + 1, "the one used last was kept"
+    assert len(graphs.pools) == most + 1, "the one used last was kept"
     act(torch.ones(shapes[1]), torch.ones(1))
-    assert recordings.made == module.RECORDED_SHAPES + 2, "the one not used for longest was not"
-    assert len(act._recordings) == module.RECORDED_SHAPES
+    assert len(graphs.pools) == most + 2, "the one not used for longest was not"
+    assert len(act._recordings) == most
+    assert len(set(map(id, graphs.pools))) == len(set(map(id, graphs.streams))) == 1, "all of them share"
+
+
+def test_a_recording_computes_anew_and_its_results_stay_as_they_are(graphs):
+    act = GraphedCallable(lambda left, right: (2 * left + right).relu())
+    one, other = torch.ones(3), torch.tensor([1.0, -5.0, 2.0])
+    first = act(one, one)
+    second = act(other, one)
+    assert first.tolist() == [3, 3, 3]
+    assert second.tolist() == [3, 0, 5]
+    assert act(one, other).tolist() == [3, 0, 4]
+    assert len(graphs.pools) == 1
+
+
+def test_inputs_that_are_gone_are_not_kept_alive_nor_mistaken_for_others(graphs):
+    act = GraphedCallable(lambda given: given + 1)
+    given = torch.zeros(4)
+    gone = weakref.ref(given)
+    act(given)
+    del given
+    assert gone() is None
+    for value in range(5):
+        assert act(torch.full((4,), float(value))).tolist() == [value + 1.0] * 4
+
+
+def test_a_recording_of_nothing_is_an_error(graphs):
+    graphs.records = False
+    with pytest.raises(EngineError, match="recorded on cpu computes nothing"):
+        GraphedCallable(lambda given: given + 1)(torch.ones(2))
+    assert torch.isnan(GraphedCallable(lambda given: given / 0)(torch.zeros(2))).all(), "no numbers may be the result"
+
+
+def test_another_current_device_than_that_of_the_tensors_is_an_error(graphs):
+    graphs.device = 0
+    with pytest.raises(EngineError, match="was to be recorded on cpu, but cuda:0 is this thread's current device"):
+        GraphedCallable(lambda given: given + 1)(torch.ones(2))
+
+
+def test_without_memory_the_other_recordings_are_given_up(graphs):
+    act = GraphedCallable(lambda given: given + 1)
+    act(torch.ones(2))
+    graphs.out_of_memory = 1
+    assert act(torch.ones(3)).tolist() == [2, 2, 2]
+    assert len(act._recordings) == 1
+    act._recordings.clear()
+    graphs.out_of_memory = 1
+    with pytest.raises(torch.OutOfMemoryError):
+        act(torch.ones(4))
 
 
 @pytest.mark.parametrize("tiling", [None, Tiling(size=8, overlap=4)])
-def test_a_complete_run_needs_one_recording(recordings, tiling):
+def test_a_complete_run_needs_one_recording(graphs, tiling):
     plain, chosen = sampler(), sampler()
     chosen.run = GraphedCallable(chosen.predict)
     size = (8, 20) if tiling else (8, 9)
     assert torch.equal(sampled(chosen, size, tiling), sampled(plain, size, tiling))
     assert torch.equal(sampled(chosen, size, tiling, seed=9), sampled(plain, size, tiling, seed=9))
-    assert recordings.made == 1
+    assert len(graphs.pools) == 1
+
+
+def test_what_is_recorded_goes_at_once_with_its_sampler(graphs):
+    chosen = sampler()
+    chosen.run = GraphedCallable(chosen.predict)
+    sampled(chosen)
+    weight = weakref.ref(chosen.networks[0].conv_in.weight)
+    gc.disable()
+    try:
+        del chosen
+        assert weight() is None, "nothing goes round in a circle"
+    finally:
+        gc.enable()
 
 
 @pytest.mark.slow
@@ -118,15 +172,17 @@ def test_what_is_compiled_is_kept_beside_the_weights(monkeypatch):
 @pytest.mark.gpu
 @pytest.mark.parametrize("tiling", [None, Tiling(size=8, overlap=4)])
 @pytest.mark.parametrize("guidance", [1.0, 5.5])
-def test_a_recording_gives_the_same_bits(guidance, tiling):
+def test_a_recording_gives_the_same_bits(guidance, tiling, monkeypatch):
     plain, chosen = sampler("cuda", guidance, 8), sampler("cuda", guidance, 8)
     chosen.run = GraphedCallable(chosen.predict)
-    for size in ((8, 20), (9, 24), (16, 16), (8, 32), (8, 20)):
+    monkeypatch.setattr(module, "RECORDED_SHAPES", 3)  # so that one is given up, and recorded anew
+    for size in ((8, 20), (9, 24), (16, 16), (8, 32), (9, 24), (8, 20)):
         for seed in (1, 2):
             assert torch.equal(sampled(chosen, size, tiling, seed), sampled(plain, size, tiling, seed))
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
 @pytest.mark.parametrize("tiling", [None, Tiling(size=8, overlap=4)])
 def test_the_loop_never_waits_for_the_gpu(tiling):
     chosen, size = sampler("cuda", steps=3), (8, 20)

@@ -1,8 +1,10 @@
 """SeeSR as an engine: what it promises, what it refuses, and its way into a cache; on the small networks."""
 
+import gc
 import json
 import sys
-from functools import cache
+import weakref
+from functools import cache, partial
 
 import caches
 import numpy as np
@@ -55,6 +57,7 @@ def open_changed(_shared, monkeypatch):
     return act
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -81,6 +84,34 @@ def test_every_image_s_tags_prompt_and_way_of_computing_are_in_its_record(recipe
     assert sorted(record["notes"]["network"] for record in records) == [[64, 80], [64, 80], [80, 80]]
 
 
+def test_on_a_cpu_images_go_one_by_one_and_on_a_gpu_by_shape(open_changed):
+    engine = open_changed(**{"options.process_size": 512})
+    assert engine.batch_width(64, 64) == 1
+    engine._one_by_one = False  # as on a GPU
+    assert engine.batch_width(64, 64) == 1, "windows of 24 cells"
+    engine = open_changed(**{"options.process_size": 512, "tiling": None})
+    engine._one_by_one = False
+    assert engine.batch_width(64, 64) == 8
+
+
+def test_an_engine_leaves_the_process_s_settings_alone_and_goes_at_once(recipe, make_image, monkeypatch):
+    def refused(*_, **__):
+        raise AssertionError("cuDNN's settings are those of the process")
+
+    monkeypatch.setattr(torch.backends.cudnn, "set_flags", refused)
+    engine = open_engine("seesr", recipe.setup("cpu"))
+    engine.upscale(to_batch([make_image(16, 16)]), [1])
+    networks = engine._pipeline.networks
+    modules = [networks.unet, networks.controlnet, networks.vae._decoder, networks.text.model, networks.tagger.network]
+    weights = [weakref.ref(next(module.parameters())) for module in modules]
+    gc.disable()
+    try:
+        del engine, networks, modules
+        assert [weight() for weight in weights] == [None] * 5, "its memory is free when it is dropped, not later"
+    finally:
+        gc.enable()
+
+
 def test_a_failure_of_one_image_does_not_touch_the_others(open_changed, make_image):
     narrow = open_changed(tiling="8/7")
     (outcome,) = narrow.upscale(to_batch([make_image(8, 40)]), [1])
@@ -99,6 +130,7 @@ def test_the_seed_decides_and_parity_says_what_the_reference_would_need(open_cha
 
 
 CHANGED = {"guidance": 2, "conditioning_scale": 0.5, "start": "noise", "prompt": "a", "negative_prompt": "b"}
+CHANGED |= {"solver": "dpm++", "guided_share": 0.0}
 
 
 @pytest.mark.parametrize(("name", "changed"), [*CHANGED.items(), ("added_prompt", "c")])
@@ -130,12 +162,21 @@ def test_colour_fixes_and_precisions_are_other_recipes(fix, precision, recipe, e
         ({"options.encoder_tile": 100}, "multiples of 8"),
         ({"options.encoder_tile": 8}, "encoder_tile must be at least 64"),
         ({"options.decoder_tile": 0}, "decoder_tile must be at least"),
+        ({"options.guided_share": 1.5}, "guided_share must be from 0 to 1"),
+        ({"options.solver": "dpm++", "options.steps": 1000}, "must be from 1 to 999"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(changes, words):
     setup = load_recipe("seesr-tiny", {**QUICK, **changes}).setup("cpu")
     with pytest.raises(EngineError, match=words):
         open_engine("seesr", setup)
+
+
+def test_a_faster_way_is_another_recipe_and_its_default_is_none(recipe):
+    for changes in ({"options.solver": "dpm++"}, {"options.guided_share": 0.8}):
+        assert load_recipe("seesr-tiny", {**QUICK, **changes}).fingerprint != recipe.fingerprint
+    same = load_recipe("seesr-tiny", {**QUICK, "options.solver": "ddpm", "options.guided_share": 1})
+    assert same.fingerprint == recipe.fingerprint
 
 
 def test_options_of_another_kind_are_refused_with_the_recipe():
@@ -154,12 +195,12 @@ def test_a_bundle_that_is_not_here_is_named_with_what_brings_it():
 def test_a_missing_extra_is_named(package, recipe, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, package, None)
     for act in (lambda: SeeSR(recipe.setup("cpu")), lambda: SeeSR.make_weights("seesr-tiny", tmp_path)):
-        with pytest.raises(MissingExtraError, match=rf"engine seesr needs {package}, .*srcache\[seesr\]"):
+        with pytest.raises(MissingExtraError, match=rf"engine seesr needs {package}, .*\.\[seesr\]"):
             act()
 
 
 def test_defaults_are_the_reference_s():
-    released = {name: option.default for name, option in OPTIONS.items()}
+    released = {name: option.default for name, option in OPTIONS.items() if not option.late}
     assert released == {
         "steps": 50,
         "guidance": 5.5,
@@ -175,3 +216,18 @@ def test_defaults_are_the_reference_s():
         "parity": False,
     }, "a released default never changes: it is in the fingerprint of every cache that was made with it"
     assert json.loads(json.dumps(released)) == released
+    assert {name: option.default for name, option in OPTIONS.items() if option.late} == {
+        "solver": "ddpm",
+        "guided_share": 1.0,
+    }, "later ones compute by default what was computed before"
+
+
+@pytest.mark.slow
+def test_a_compiled_fill_takes_any_number_of_shapes(recipe, make_image, monkeypatch, tmp_path):
+    """torch limits compilations by thread, and the service's thread is not the one that opens the engine."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiled"))
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    for number in range(10):
+        Image.fromarray(make_image(16, 16 + 2 * number, number)).save(tmp_path / f"{number}.png")
+    report = fill(scan(tmp_path), recipe, tmp_path / "cache", FillSettings(device="cpu", compiled=True))
+    assert (report.added, report.failed, report.mode) == (10, {}, "compiled")

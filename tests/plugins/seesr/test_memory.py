@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 from seesr_fixtures import SETTINGS
-from srcache_plugins.seesr.memory import Ledger, predicted_memory
+from srcache_plugins.seesr.memory import Ledger, MemoryPredictor
 from srcache_plugins.seesr.pipeline import Pipeline
 from torch.nn import functional
 
@@ -12,7 +12,7 @@ SMALL = replace(SETTINGS, process_size=64, steps=3)
 
 
 def predicted(networks, size=(16, 16), batch=1, in_graphs=False, **changes):
-    return predicted_memory(networks, replace(SMALL, **changes), size, batch, in_graphs=in_graphs)
+    return MemoryPredictor(networks, replace(SMALL, **changes), in_graphs=in_graphs).predicted(*size, batch)
 
 
 def empty(*shape, dtype=torch.float32):
@@ -69,7 +69,7 @@ def test_a_recorded_call_keeps_its_peak_and_its_inputs():
         result = ledger.recorded_call(act)(given)
         assert (ledger.inner, ledger.inputs, ledger.peak_inner) == (4000 + 400, 400, 400 + 4400)
         del given
-        assert ledger.live == 800, "the recording still refers to its last inputs"
+        assert ledger.live == 400, "the recording has copies of its inputs, and does not refer to them"
         assert ledger.peak == 800
         assert result.shape == (100,)
 
@@ -92,7 +92,8 @@ def test_a_prediction_is_what_torch_allocates(tiny_networks):
     with torch.inference_mode():
         pipeline.upscale(images, [0])
         gc.collect()
-        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiler:
+        kinds = [torch.profiler.ProfilerActivity.CPU]
+        with torch.profiler.profile(activities=kinds, profile_memory=True, acc_events=True) as profiler:
             pipeline.upscale(images, [0])
     events = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
     live = peak = 0

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 from seesr_fixtures import SETTINGS, PredictionLog, RecordedNoise, case, cases
-from srcache_plugins.seesr import pipeline as module
 from srcache_plugins.seesr.pipeline import Pipeline
+from srcache_plugins.seesr.sampling.noise import Noise
 from srcache_plugins.seesr.sampling.windows import lay_windows
 
 from srcache.engine.interface import Failure, Tiling, Upscaled
@@ -77,14 +77,13 @@ def away(image, wanted):
 def test_an_image_becomes_the_references(name, golden_networks, monkeypatch):
     meta, tensors = case(name)
     noise = RecordedNoise([tensors["rand.initial"], *tensors["rand.steps"]], tensors["rand.posterior"])
-    monkeypatch.setattr(module, "Noise", lambda *_, **__: noise)
-    pipeline = Pipeline(networks_of(meta, golden_networks), settings_of(meta), CPU)
+    pipeline = Pipeline(networks_of(meta, golden_networks), settings_of(meta), CPU, noise=lambda *_: noise)
     image = tensors["in.image_uint8"].permute(2, 0, 1)[None].float() / 255
-    control = pipeline._control_images(image)[0].permute(1, 2, 0)
+    control = pipeline.control_images(image)[0].permute(1, 2, 0)
     assert torch.equal(control, tensors["expect.control_uint8"])
     watched, raw = PredictionLog(pipeline.sampler), []
-    decode = pipeline._decode
-    monkeypatch.setattr(pipeline, "_decode", lambda latents: raw.extend(decode(latents)) or raw)
+    decode = pipeline.decode
+    monkeypatch.setattr(pipeline, "decode", lambda latents: raw.extend(decode(latents)) or raw)
     (made,) = pipeline.upscale(image, [meta["args"]["seed"]])
     size = tensors["rand.initial"].shape[-2:]
     windows, wanted = lay_windows(*size, pipeline.settings.tiling), tensors["expect.latents_per_step"]
@@ -129,6 +128,19 @@ def test_the_seed_and_the_image_decide(start, ready):
     assert first.notes == again.notes
     assert not torch.equal(first.image, seeded.image)
     assert not torch.equal(first.image, other.image)
+
+
+def test_noise_may_be_given(ready):
+    asked, some = [], images(2)
+    own = Pipeline(ready, BASE, CPU).upscale(some, [1, 2])
+
+    def given(seeds, size):
+        asked.append((list(seeds), size))
+        return Noise(seeds, size, CPU, parity=False, guided=True)
+
+    found = Pipeline(ready, BASE, CPU, noise=given).upscale(some, [1, 2])
+    assert asked == [([1, 2], (4, 5))]
+    assert all(torch.equal(one.image, other.image) for one, other in zip(own, found, strict=True))
 
 
 @pytest.mark.parametrize("fix", [None, "adain", "wavelet"])
@@ -246,3 +258,29 @@ def test_half_precision_stays_near(precision, least, ready, golden_networks):
     far = (made.image - exact.image).abs() * 255
     assert far.max() > 0
     assert (far < 1.5).float().mean() > least
+
+
+@pytest.mark.parametrize(
+    ("guidance", "size", "width"),
+    [
+        (5.5, (128, 128), 8),
+        (5.5, (20, 25), 6),  # enlarged to 512x640 first
+        (5.5, (190, 190), 3),
+        (5.5, (200, 200), 1),  # in windows
+        (5.5, (128, 1500), 1),
+        (1.0, (128, 128), 16),
+        (1.0, (190, 190), 7),
+    ],
+)
+def test_a_batch_is_as_wide_as_its_shape_needs_to_fill_a_gpu(guidance, size, width, ready):
+    chosen = replace(BASE, process_size=512, guidance=guidance, tiling=Tiling(size=96, overlap=4))
+    assert Pipeline(ready, chosen, CPU).width(*size) == width
+
+
+@pytest.mark.parametrize(("share", "guided"), [(1.0, 50), (0.8, 40), (0.81, 41), (0.0, 0), (0.001, 1)])
+def test_a_share_of_the_steps_is_so_many(share, guided):
+    assert replace(BASE, steps=50, guided_share=share).guided_steps == guided
+
+
+def test_what_cannot_be_tiled_is_a_batch_of_its_own(ready):
+    assert Pipeline(ready, replace(BASE, tiling=Tiling(size=8, overlap=6)), CPU).width(8, 40) == 1

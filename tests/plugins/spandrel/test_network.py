@@ -150,9 +150,7 @@ def test_half_precision_gives_nearly_the_same_image_in_fp32(precision, most, net
 
 def test_without_spandrel_the_command_that_installs_it_is_named(nets, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "spandrel", None)
-    with pytest.raises(
-        MissingExtraError, match=r"running a checkpoint needs spandrel.*pip install 'srcache\[spandrel\]'"
-    ):
+    with pytest.raises(MissingExtraError, match=r"running a checkpoint needs spandrel.*pip install '\.\[spandrel\]'"):
         opened(nets / "compact.pth", tmp_path)
 
 
@@ -220,3 +218,12 @@ def test_compilation_is_left_to_torch(nets, tmp_path, monkeypatch):
     compiled = open_engine("spandrel", recipe.setup("cpu", compiled=True))
     assert asked == ["SRVGGNetCompact"]
     assert torch.equal(pixels(compiled, images), plain)
+
+
+def test_on_a_gpu_a_batch_is_as_wide_as_fills_it_and_tiled_images_go_alone(nets, tmp_path):
+    whole, tiled = opened(nets / "compact.pth", tmp_path), opened(nets / "compact.pth", tmp_path, tiling="16/8")
+    assert {engine.batch_width(512, 512) for engine in (whole, tiled)} == {8}, "on a CPU, one after the other anyway"
+    for engine in (whole, tiled):
+        engine._network._device = torch.device("cuda")
+    assert [whole.batch_width(side, side) for side in (16, 64, 128, 256, 999)] == [8, 8, 4, 1, 1]
+    assert tiled.batch_width(16, 16) == 1

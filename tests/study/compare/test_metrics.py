@@ -153,5 +153,5 @@ def test_rows_without_labels_are_refused_by_name():
 
 def test_without_scikit_learn_the_command_that_brings_it_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'srcache\[eval\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install '\.\[eval\]'"):
         score_classifier("A", answers([1]), ("a", "b"))

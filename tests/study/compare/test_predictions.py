@@ -1,5 +1,7 @@
 """Predictions travel as CSV without loss; mistakes are reported with their line; rows join by name, never by order."""
 
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -200,6 +202,17 @@ def test_classes_of_all_are_in_the_order_of_one_that_knows_them_all():
 
     assert join({"A": only("z"), "B": only("z", "a")}).classes == ("z", "a")
     assert join({"A": only("z", "c"), "B": only("z", "a")}).classes == ("a", "c", "z")
+
+
+def test_names_in_another_unicode_form_join():
+    one, two = (unicodedata.normalize(form, "café/größe") for form in ("NFC", "NFD"))
+    rows = {title: PredictionRow(name, "", "cat", "cat") for title, name in (("a", one), ("b", two))}
+    joined = join({title: Predictions(("cat", "dog"), (row,)) for title, row in rows.items()})
+    assert joined.names == (one,), "as the first file has it"
+    assert joined.classifiers["b"].rows[0].name == two
+    both = Predictions(("cat", "dog"), tuple(rows.values()))
+    with pytest.raises(CatalogError, match=r"Unicode form of a letter alone cannot be joined:\n  - a"):
+        join({"a": both})
 
 
 def test_nothing_cannot_be_joined():

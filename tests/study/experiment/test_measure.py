@@ -59,6 +59,7 @@ def test_a_domain_of_which_nothing_was_predicted_is_an_error(out: Path, images: 
         make_grid(tiny(images), trials_of(out, images))
 
 
+@pytest.mark.slow
 def test_the_comparison_is_written_beside_its_files(out: Path, images: Path, first: ExperimentResult) -> None:
     (out / "compare.json").unlink()
     found = compare_arms(tiny(images), trials_of(out, images))
@@ -72,13 +73,15 @@ def test_the_comparison_is_written_beside_its_files(out: Path, images: Path, fir
 
 def test_near_duplicates_are_found_once(tmp_path: Path) -> None:
     digests = {"hr": {"train": "a", "test": "b"}}
-    data = DataSets(root=tmp_path, classes=(), counts={}, digests=digests, note="", failures=(), reused=False)
+    data = DataSets(
+        root=tmp_path, classes=(), counts={}, digests=digests, note="", failures=(), treated={}, reused=False
+    )
     for split, size in (("train", 48), ("test", 36)):
         path = data.folder("hr", split) / "a/one.png"
         path.parent.mkdir(parents=True)
         path.write_bytes(encode(resize(texture(1, 48), (size, size), "bicubic"), "png"))
     found = near_duplicates(tmp_path, data)
-    assert (found["count"], [(one["test"], one["train"]) for one in found["pairs"]]) == (1, [("a/one", "a/one")])
+    assert (found["count"], [(one["test"], one["train"]) for one in found["pairs"]]) == (1, [("a/one", "a/one.png")])
     path.unlink()
     assert near_duplicates(tmp_path, data) == found, "it is known already"
 

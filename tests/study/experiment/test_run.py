@@ -55,6 +55,7 @@ def test_twice_is_the_same_as_once(out: Path, images: Path, first: ExperimentRes
     assert again.results["seconds"] == first.results["seconds"], "what the numbers took, not what looking at them took"
 
 
+@pytest.mark.slow
 def test_other_settings_of_an_arm_train_that_arm_anew(out: Path, images: Path, first: ExperimentResult) -> None:
     arms = [{"name": name, "arm": name, **({"epochs": 1} if name == "sr" else {})} for name in ARMS]
     again = run_experiment(tiny(images, arms=arms), out)
@@ -64,6 +65,7 @@ def test_other_settings_of_an_arm_train_that_arm_anew(out: Path, images: Path, f
     assert again.results["grid"]["accuracy"][0] == first.results["grid"]["accuracy"][0]
 
 
+@pytest.mark.slow
 def test_runs_with_other_settings_stay_beside_each_other(out: Path, images: Path, first: ExperimentResult) -> None:
     arms = [{"name": name, "arm": name, **({"epochs": 1} if name == "sr" else {})} for name in ARMS]
     before, kept = home(out, "sr"), stamps(out / "runs")
@@ -75,6 +77,7 @@ def test_runs_with_other_settings_stay_beside_each_other(out: Path, images: Path
     assert numbers(again.results) == numbers(first.results)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_with_other_settings_leaves_the_complete_results(
     out: Path, images: Path, first: ExperimentResult
 ) -> None:
@@ -97,6 +100,7 @@ def test_an_interrupted_run_with_other_settings_leaves_the_complete_results(
     assert (out / "experiment.yaml").read_text() != config
 
 
+@pytest.mark.slow
 def test_runs_of_a_version_without_fingerprints_are_taken_over(
     out: Path, images: Path, first: ExperimentResult
 ) -> None:
@@ -119,6 +123,7 @@ def test_other_images_are_noticed(out: Path, tmp_path: Path) -> None:
     assert numbers(again.results) == numbers(fresh.results)
 
 
+@pytest.mark.slow
 def test_what_was_lost_or_changed_is_made_again(out: Path, images: Path, first: ExperimentResult) -> None:
     lost = ["cache", f"runs/{home(out, 'hr')}/0/model.safetensors", f"predictions/{home(out, 'sr')}/1/lr.csv"]
     lost += ["quality/sr.csv", "pictures/sr", "data/lr/test"]

@@ -8,7 +8,7 @@ import pytest
 from prepare_commands import COMMANDS, Command, contents, do_crops, do_lr, do_split, images
 
 from srcache.catalog.scanning import scan
-from srcache.errors import ConfigError
+from srcache.errors import BusyError, ConfigError
 from srcache.study.prepare.claim import MARKER, claim_folders
 from srcache.study.prepare.split import make_split
 
@@ -75,15 +75,42 @@ def test_no_folder_is_claimed_unless_all_can_be(photos: Path, tmp_path: Path) ->
     catalog, folders = scan(photos), [tmp_path / "one", tmp_path / "two"]
     folders[1].mkdir()
     (folders[1] / "mine.txt").touch()
-    with pytest.raises(ConfigError, match="two must be empty"):
-        claim_folders(folders, catalog, "lr", {"factor": 2})
+    with pytest.raises(ConfigError, match="two must be empty"), claim_folders(folders, catalog, "lr", {"factor": 2}):
+        pass
     assert not folders[0].exists()
     (folders[1] / "mine.txt").unlink()
-    claim_folders(folders, catalog, "lr", {"factor": 2})
+    with claim_folders(folders, catalog, "lr", {"factor": 2}):
+        pass
     assert contents(folders[0]) == contents(folders[1])
     stamps = [(folder / MARKER).stat().st_ino for folder in folders]
-    claim_folders(folders, catalog, "lr", {"factor": 2})
+    with claim_folders(folders, catalog, "lr", {"factor": 2}):
+        pass
     assert [(folder / MARKER).stat().st_ino for folder in folders] == stamps, "a claim is written once"
     for command, parameters in (("lr", {"factor": 3}), ("split", {"factor": 2})):
-        with pytest.raises(ConfigError, match=r"see prepare\.json in it"):
-            claim_folders(folders, catalog, command, parameters)
+        with (
+            pytest.raises(ConfigError, match=r"see prepare\.json in it"),
+            claim_folders(folders, catalog, command, parameters),
+        ):
+            pass
+
+
+@COMMANDS
+def test_two_at_once_are_one_and_nothing_of_a_killed_one_stays(photos: Path, tmp_path: Path, command: Command) -> None:
+    """The second is told so at once; all that it would have made is there when the first is done."""
+    command(photos, tmp_path / "alone")
+    refused = list[str]()
+
+    def second(done: int, total: int) -> None:
+        if not refused:
+            with pytest.raises(BusyError) as caught:
+                command(photos, tmp_path / "out")
+            refused.append(str(caught.value))
+
+    command(photos, tmp_path / "out", progress=second)
+    assert "out" in refused[0]
+    assert "is being prepared by process" in refused[0]
+    assert contents(tmp_path / "out") == contents(tmp_path / "alone")
+    left = next(path for path in (tmp_path / "out").rglob("*.png")).with_name(".0123456789abcdef-01234567.part")
+    left.write_bytes(b"half")
+    assert command(photos, tmp_path / "out").written == 0
+    assert not left.exists()

@@ -24,12 +24,13 @@ from srcache.study.prepare.run import ImageOutcome, is_written, process_images, 
 
 
 def test_names_that_would_be_one_are_refused(photos: Path, tmp_path: Path) -> None:
-    Image.open(photos / "moss/moss0.png").save(photos / "moss/moss0.bmp")
+    for name in ("moss0.bmp", "moss0.png.png"):
+        Image.open(photos / "moss/moss0.png").save(photos / "moss" / name)
     for act in (
         lambda: make_lr(photos, tmp_path / "lr", 2),
         lambda: make_crops(photos, tmp_path / "hr", tmp_path / "lr", CropSettings(size=8, factor=2)),
     ):
-        with pytest.raises(CatalogError, match=r"equal without their suffixes.*moss/moss0\.bmp, moss/moss0\.png"):
+        with pytest.raises(CatalogError, match=r"equal without their suffixes.*moss/moss0\.png, moss/moss0\.png\.png"):
             act()
     assert not (tmp_path / "lr").exists()
 

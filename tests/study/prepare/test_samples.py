@@ -188,7 +188,7 @@ def test_a_full_disk_is_reported_and_survived(tmp_path: Path, monkeypatch: pytes
 
 def test_without_scikit_image_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(samples, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'srcache\[samples\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install '\.\[samples\]'"):
         make_textures(tmp_path / "textures")
     assert not (tmp_path / "textures").exists()
 

@@ -33,6 +33,14 @@ def test_split(photos: Path, tmp_path: Path, link: str) -> None:
     assert train.classes == ("bark", "gravel", "moss")
 
 
+def test_classes_with_too_few_images_for_their_shares_are_told(photos: Path, tmp_path: Path) -> None:
+    for name in ("moss1", "moss2", "moss3"):
+        next(photos.glob(f"moss/{name}.*")).unlink()
+    done = make_split(photos, tmp_path / "out", ratios=(0.5, 0.5, 0))
+    assert done.lacking == ("validation/moss",), "a test set was not asked for"
+    assert make_split(photos, tmp_path / "all", ratios=(1, 0, 0)).lacking == ()
+
+
 def test_a_split_is_the_same_again_and_elsewhere(photos: Path, tmp_path: Path) -> None:
     make_split(photos, tmp_path / "one")
     shutil.copytree(photos, tmp_path / "moved")

@@ -56,3 +56,7 @@ def test_exact_multiples(image: tuple[int, int], reference: tuple[int, int], exa
 
 def test_a_side_shorter_than_the_factor_stays() -> None:
     assert [part_of(side, 4) for side in (3, 4, 7, 8)] == [3, 4, 4, 8]
+
+
+def test_a_side_shorter_than_the_factor_does_not_speak_against_it() -> None:
+    assert fitting_factor([*cut(3, 3), ((126, 3), (128, 2))], any_scale=False) == 3

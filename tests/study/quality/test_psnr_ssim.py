@@ -197,5 +197,5 @@ def test_without_scikit_image_the_extra_is_named(monkeypatch: pytest.MonkeyPatch
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr(psnr_ssim, "version", absent)
-    with pytest.raises(MissingExtraError, match=r"pip install 'srcache\[eval\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install '\.\[eval\]'"):
         Convention()

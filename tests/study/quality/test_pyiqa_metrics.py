@@ -36,7 +36,9 @@ def photo(name: str, side: int = 288) -> Pixels:
 
 @pytest.mark.parametrize("name", ["arniqa", "clipiqa", "fid_dinov2", "qalign", "liqe"])
 def test_metrics_that_run_code_are_refused_unless_it_is_allowed(known_names, name):
-    with pytest.raises(WeightsError, match=r"code that comes with its weights .* only with --allow-code"):
+    with pytest.raises(
+        WeightsError, match=r"code that comes with its weights .* only with `srcache eval images --allow-code`"
+    ):
         require_metric(name)
     if name not in WEIGHTS:
         require_metric(name, allow_code=True)
@@ -52,7 +54,7 @@ def test_unknown_and_unfit_metrics_are_mistakes(known_names):
 def test_without_pyiqa_the_extra_and_its_licence_are_named(monkeypatch):
     monkeypatch.setattr(pyiqa_metrics, "find_spec", lambda _: None)
     known_metrics.cache_clear()
-    with pytest.raises(MissingExtraError, match=r"pyiqa \(PolyForm Noncommercial.*pip install 'srcache\[iqa\]'"):
+    with pytest.raises(MissingExtraError, match=r"pyiqa \(PolyForm Noncommercial.*pip install '\.\[iqa\]'"):
         require_metric("lpips")
 
 

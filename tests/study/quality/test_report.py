@@ -12,7 +12,7 @@ from quality_folders import BASIC, RGB, noisy, rows_of, save
 from srcache.errors import ConfigError
 from srcache.study.quality.measure import measure_folders
 from srcache.study.quality.psnr_ssim import Convention
-from srcache.study.quality.report import RESAMPLES, interval
+from srcache.study.quality.report import RESAMPLES, interval, mean_text
 
 
 def test_a_summary_is_that_of_the_rows(folders):
@@ -107,6 +107,23 @@ def test_nothing_is_overwritten_unasked(folders, tmp_path):
     report.write(tmp_path, "sr", replace=True)
 
 
+@pytest.mark.medium
+def test_a_report_that_was_stopped_while_it_was_written_is_written_by_the_same_call(folders, tmp_path, monkeypatch):
+    report = measure_folders(*folders, ("psnr",), RGB)
+    with monkeypatch.context() as patched:
+        patched.setattr("srcache.study.quality.report.encode", lambda *_: _stop())
+        with pytest.raises(KeyboardInterrupt):
+            report.write(tmp_path, "sr")
+    assert sorted(path.name for path in tmp_path.glob("sr.*")) == ["sr.csv", "sr.json"]
+    assert len(report.write(tmp_path, "sr")) == 3
+    with pytest.raises(ConfigError, match="already has"):
+        report.write(tmp_path, "sr")
+
+
+def _stop():
+    raise KeyboardInterrupt
+
+
 def test_a_sheet_shows_each_image_once(tmp_path):
     for name in ("a", "b"):
         save(tmp_path / f"hr/{name}.png", picture(32, 40, 0))
@@ -125,3 +142,9 @@ def test_identical_images_are_infinite_and_said_to_be(folders):
     plain = report.plain()["metrics"]["psnr"]
     assert (plain["mean"], plain["mean_reason"]) == (None, "identical pictures: infinite")
     assert rows_of(report)[0] == {"name": "b/2", "psnr": "inf", "ssim": "1.0"}
+
+
+def test_one_pair_of_equal_images_does_not_make_a_mean_look_as_if_all_were_equal() -> None:
+    found = {"mean": None, "mean_reason": "identical pictures: infinite", "n": 4}
+    assert mean_text({**found, "median": 24.128}, 5) == "infinite, median 24.13 (n 4 of 5)"
+    assert mean_text({**found, "median": None, "median_reason": "identical pictures: infinite"}, 4) == "identical (n 4)"

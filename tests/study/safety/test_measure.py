@@ -28,6 +28,7 @@ from srcache.maintain.prune import prune
 from srcache.maintain.repair import repair
 from srcache.maintain.verify import verify
 from srcache.stores import Entry
+from srcache.study.prepare.lr import make_lr
 from srcache.study.safety import measure as safety
 from srcache.study.safety.measure import SafetyReport, measure_safety, source_images, summary
 from srcache.study.safety.metrics import safe
@@ -45,6 +46,11 @@ def table(folder: RecipeFolder) -> dict[str, LabelScore]:
     found = read_scores(folder.path)
     assert found is not None
     return {row.name: row for row in found.rows}
+
+
+def save(pixels: Pixels, path: Path) -> None:
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(pixels).save(path)
 
 
 def text(folder: RecipeFolder) -> str:
@@ -75,6 +81,49 @@ def expected(photo: Path, sr: Pixels, large: Path | None, classifier: RandomClas
     }
 
 
+def test_hr_is_compared_without_what_mod_crop_cut_away(tmp_path: Path) -> None:
+    """It is the part that LR shows; a recipe that shrinks HR itself shrinks all of it."""
+    for number in range(3):
+        pixels = picture(19, 18, number)
+        pixels[16:] = pixels[:, 16:] = 255 - pixels[0, 0]
+        save(pixels, tmp_path / f"hr/{number}.png")
+        save(pixels[:16, :16], tmp_path / f"lr/{number}.png")
+    make_lr(tmp_path / "hr", tmp_path / "low", 4)
+    whole = built(tmp_path / "lr", PLAIN)
+    parts = [source_images(whole, tmp_path / "low", tmp_path / "hr"), source_images(whole, tmp_path / "lr", None)]
+    for place in range(3):
+        low, large = parts[0].lr(place), parts[0].hr(place)
+        assert (low.shape, large.shape) == ((4, 4, 3), (19, 18, 3))
+        shown = safety._Measurement(whole, parts[0], whole.store(), None)._shown(place, low)
+        assert np.array_equal(shown, parts[1].lr(place)), "the top-left part whose sides 4 divides"
+    shrunk = built(tmp_path / "hr", SHRUNK)
+    own = source_images(shrunk, None, tmp_path / "hr")
+    assert safety._Measurement(shrunk, own, shrunk.store(), None)._shown(0, own.lr(0)).shape == (19, 18, 3)
+
+
+def test_an_image_for_which_memory_runs_out_is_one_failure(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, seen = built(photos, PLAIN), list[int]()
+
+    def once(data: bytes) -> Pixels:
+        seen.append(1)
+        if len(seen) == 2:
+            raise MemoryError
+        return decode(data)
+
+    monkeypatch.setattr(safety, "decode", once)
+    report = measured(folder, photos)
+    assert ([one.reason for one in report.failures], report.measured) == (["out_of_memory"], 11)
+
+
+def test_files_that_cannot_be_read_are_told_with_the_others(photos: Path) -> None:
+    folder = built(photos, PLAIN)
+    (photos / "moss/gone.png").symlink_to(photos / "nowhere")
+    (photos / "moss/loop").symlink_to(photos)
+    report = measured(folder, photos)
+    assert [(one.source, one.reason) for one in report.failures] == [("moss/gone.png", "unreadable")]
+    assert (report.measured, len(report.rows)) == (12, 12)
+
+
 @pytest.mark.parametrize("with_hr", [True, False], ids=["hr", "no hr"])
 def test_every_stored_image_is_measured_as_independent_functions_would(photos: Path, hr: Path, with_hr: bool) -> None:
     folder, classifier = built(photos, LOUD, samples=2), RandomClassifier()
@@ -103,6 +152,7 @@ def test_every_stored_image_is_measured_as_independent_functions_would(photos: P
         "filter": "bicubic",
         "reference": "hr" if with_hr else "lr",
         "classifier": {"digest": "random-1", "classes": ["bark", "gravel", "moss"]},
+        **({"hr": "without what mod-crop cuts away"} if with_hr else {}),
     }
     about = (folder.path / ABOUT).read_text()
     assert all(word in about for word in ("runs/random", "total variation", '"torch"'))

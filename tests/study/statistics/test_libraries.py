@@ -23,5 +23,5 @@ pytest.importorskip("statsmodels")
 )
 def test_a_missing_package_is_named_with_the_command_that_brings_it(monkeypatch, module, act):
     monkeypatch.setitem(__import__("sys").modules, module, None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'srcache\[eval\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install '\.\[eval\]'"):
         act()

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from train_study import QUICK
 
-from srcache.errors import ConfigError, DeviceError
+from srcache.errors import ConfigError, DeviceError, MachineError
 from srcache.images import to_batch
 from srcache.study.arms.augment import apply, draw_change, fit_to_size
 from srcache.study.train.batches import (
@@ -20,6 +20,7 @@ from srcache.study.train.batches import (
     out_of_memory_errors,
     seed_from,
     softmax,
+    worker_ends,
 )
 
 SEED = 8171178104164272104
@@ -117,3 +118,11 @@ def test_seeds_are_what_torch_takes_and_differ_by_every_word(seed, epoch):
 
 def test_seeds_are_frozen():
     assert seed_from(0, "first weights") == SEED, "another seed: trainings cannot be repeated"
+
+
+def test_a_worker_that_ended_is_told_in_words_and_no_other_error_is():
+    killed = "DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that workers are out of memory."
+    with pytest.raises(MachineError, match=r"ended \(DataLoader .* Bus error\.\).*srcache verify"), worker_ends():
+        raise RuntimeError(killed)
+    with pytest.raises(RuntimeError, match="of another kind"), worker_ends():
+        raise RuntimeError("of another kind")

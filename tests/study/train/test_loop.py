@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from train_study import QUICK, StopError, arm, arm_sets, assert_same, stop_after, weights_of
 
-from srcache.errors import BusyError, ConfigError, DeviceError, WeightsError
+from srcache.errors import BusyError, ConfigError, DeviceError, ImagesError, WeightsError
 from srcache.study.arms.arms import arm_dataset, split_share
 from srcache.study.arms.sets import ArmSets
 from srcache.study.train import loop
@@ -212,3 +212,23 @@ def test_two_trainings_into_one_folder_do_not_meet(sets, tmp_path):
                 train_run(sets, tmp_path / "run", QUICK)
 
     assert len(train_run(sets, tmp_path / "run", QUICK, again).history) == 3
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_image_that_is_damaged_meanwhile_is_told_with_all_others(stripes, tmp_path, workers):
+    shutil.copytree(stripes / "lr", tmp_path / "lr")
+    sets = ArmSets(**{name: arm_dataset("lr", lr=tmp_path / "lr" / name) for name in ("train", "validation")})
+    for place in ("train/down/down 3.png", "train/across/across 5.png", "validation/down/down 1.png"):
+        (tmp_path / "lr" / place).write_bytes(b"no image")
+    with pytest.raises(ImagesError, match=r"3 images cannot be used \(unreadable 3\)") as caught:
+        train_run(sets, tmp_path / "run", replace(QUICK, workers=workers))
+    assert len(caught.value.failures) == 3
+
+
+def test_files_that_could_not_be_catalogued_are_no_smaller_set(stripes, tmp_path):
+    shutil.copytree(stripes / "lr/train", tmp_path / "train")
+    (tmp_path / "train/down/gone.png").symlink_to(tmp_path / "nowhere")
+    sets = ArmSets(train=arm_dataset("lr", lr=tmp_path / "train"), validation=arm(stripes, "lr", "validation"))
+    with pytest.raises(ImagesError, match=r"unreadable: .*gone\.png: "):
+        train_run(sets, tmp_path / "run", QUICK)
+    assert not (tmp_path / "run").exists()

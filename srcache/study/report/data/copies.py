@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from srcache.errors import ImageError
-from srcache.images import Pixels, decode, encode, resize, suffix_of
+from srcache.files.regular import read_regular
+from srcache.images import Pixels, decode, encode, one_image, resize, suffix_of
 
 BUDGET = 8_000_000
 """Bytes of all images of a page before they are written as text, which makes them a third larger."""
@@ -144,14 +145,18 @@ def _copy_all(files: Sequence[Path], reduction: Reduction, budget: int | None) -
 
 
 def _copy_of(path: Path, reduction: Reduction) -> Copy | str:
-    rgb = _read(path)
-    return rgb if isinstance(rgb, str) else copy_image(rgb, reduction)
+    try:
+        with one_image():
+            rgb = _read(path)
+            return rgb if isinstance(rgb, str) else copy_image(rgb, reduction)
+    except ImageError as error:
+        return error.reason
 
 
 def _read(path: Path) -> Pixels | str:
     """An image, or the reason why there is none."""
     try:
-        return decode(path.read_bytes())
+        return decode(read_regular(path))
     except ImageError as error:
         return error.reason
     except OSError as error:

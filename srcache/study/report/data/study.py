@@ -1,12 +1,12 @@
 """One experiment as the report reads it: `results.json`, any part of which may be missing."""
 
-import json
 from dataclasses import dataclass
 from os.path import isfile
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from srcache.errors import ConfigError
+from srcache.files.documents import parse_json, short
 from srcache.html.markup import Markup, tag
 
 SCHEMA = "srcache.experiment/1"
@@ -129,13 +129,13 @@ def read_results(out: Path) -> dict[str, Any]:
             f"run: srcache experiment CONFIG --out {out}"
         )
     try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+        results = parse_json(path.read_bytes())
+    except ValueError as error:
         raise ConfigError(f"{path} cannot be read ({error}); run the experiment again, which writes it anew") from error
     found = results.get("schema") if isinstance(results, dict) else None
     if found != SCHEMA:
         raise ConfigError(
-            f"{path} must have the schema {SCHEMA!r}, but has {found!r}; "
+            f"{path} must have the schema {SCHEMA!r}, but has {short(found)}; "
             "a folder of another version is reported by the srcache that wrote it"
         )
     return dict(results)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from seesr_fixtures import case, cases
 from seesr_vae import autoencoder, images, latents
-from srcache_plugins.seesr.networks import vae_tiles
+from srcache_plugins.seesr.networks import vae, vae_tiles
 from srcache_plugins.seesr.networks.vae import DECODER_PAD, ENCODER_PAD
 from srcache_plugins.seesr.networks.vae_tiles import average, lay_out, measure_moments, normalise
 
@@ -72,6 +72,12 @@ def test_waiting_tiles_may_lie_elsewhere(monkeypatch):
     assert torch.equal(parks.decode(deep), expected[0])
     assert torch.equal(parks.encode(image), expected[1])
     assert parked
+    asks = autoencoder(64, 8, park=None)
+    for free, wanted in ((0, True), (10**9, False)):
+        monkeypatch.setattr(vae, "_free_bytes", lambda device, free=free: free)
+        parked.clear()
+        assert torch.equal(asks.decode(deep), expected[0])
+        assert bool(parked) == wanted, "only where tiles do not fit"
 
 
 def test_shared_moments_are_averages_by_cells():
@@ -105,3 +111,30 @@ def test_float16_does_not_overflow():
     flat = torch.full((1, 32, 8, 8), 100.0).half()  # times 1 / sqrt(variance + epsilon) it is beyond float16
     assert normalise(wide, norm, measure_moments(wide, 32)).abs().max() == 1
     assert normalise(flat, norm, measure_moments(flat, 32)).abs().max() < 0.01
+
+
+@pytest.mark.parametrize("half", ["encode", "decode"])
+def test_the_room_that_waiting_tiles_take_is_known(half, monkeypatch):
+    """What is compared with the free memory is what the largest state of all tiles takes, and hardly more."""
+    states, park, compared = [], vae_tiles._TileState.park, []
+
+    def noting(state):
+        states.append(state.value.nbytes + (0 if state.branch is None else state.branch.nbytes))
+        park(state)
+
+    monkeypatch.setattr(vae_tiles._TileState, "park", noting)
+
+    class Free(int):
+        def __lt__(self, needed):
+            compared.append(needed)
+            return True
+
+    monkeypatch.setattr(vae, "_free_bytes", lambda device: Free(0))
+    model = autoencoder(64, 8, park=None)
+    given = images(1, 200, 72) if half == "encode" else latents(1, 38, 12)
+    getattr(model, half)(given)
+    tiles = len(lay_out(*given.shape[-2:], *((64, ENCODER_PAD) if half == "encode" else (8, DECODER_PAD))))
+    at_most = [sum(states[start : start + tiles]) for start in range(0, len(states), tiles)]
+    (needed,) = compared
+    share = tiles / (tiles + vae._AT_WORK)
+    assert 0.7 <= max(at_most) / (share * needed) <= 1.15
