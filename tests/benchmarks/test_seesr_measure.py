@@ -24,6 +24,7 @@ def test_stage_timers_leave_the_engine_as_it_was(tiny_run):
     assert loop().shape == (1, 4, 8, 8)
 
 
+@pytest.mark.slow
 def test_a_stage_s_error_leaves_the_engine_as_it_was_too(tiny_run):
     runner = seesr_gpu.CaseRunner(tiny_run, Shape(steps=1))
     pipeline, before = runner.engine._pipeline, runner.engine._pipeline.networks

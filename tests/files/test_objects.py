@@ -98,6 +98,7 @@ def test_a_bucket_that_is_not_there_is_named(s3_url: str) -> None:
         objects.put("a", b"1")
 
 
+@pytest.mark.slow
 def test_a_service_that_does_not_answer_is_tried_a_few_times(
     s3_server: S3Server, s3_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

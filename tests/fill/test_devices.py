@@ -35,6 +35,7 @@ def many(tmp_path, make_image):
     return write(tmp_path / "many", 60, shape=lambda number: (8, 10), make=make_image)
 
 
+@pytest.mark.slow
 def test_two_processes_make_what_one_makes_and_nothing_twice(photos, tmp_path):
     recipe, seen = load_recipe("bicubic"), []
     (photos / "moss/broken.png").write_bytes(b"no image")

@@ -70,6 +70,7 @@ def test_headers_without_an_end_are_cut_off(server):
             pytest.fail("it took everything")
 
 
+@pytest.mark.slow
 def test_headers_that_do_not_come_are_not_waited_for(server):
     began = time.monotonic()
     with connected(server) as silent, connected(server) as slow:
@@ -78,6 +79,7 @@ def test_headers_that_do_not_come_are_not_waited_for(server):
     assert time.monotonic() - began < connections.PATIENCE + 10
 
 
+@pytest.mark.slow
 def test_a_body_that_comes_too_slowly_is_a_408(server):
     with connected(server) as sock:
         sock.sendall(b"POST /v1/sr HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 1000\r\n\r\nabc")

@@ -74,7 +74,7 @@ def test_requests_of_many_threads_share_one_thread_and_few_connections(service, 
 
 
 @pytest.mark.medium
-@pytest.mark.parametrize("start", ["fork", "spawn"])
+@pytest.mark.parametrize("start", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_other_processes_have_connections_of_their_own(service, images, start):
     client, context = RemoteClient(RemoteService(service.url)), multiprocessing.get_context(start)
     before = ask(client, images[0]).result(30).payload

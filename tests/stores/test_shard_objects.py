@@ -51,7 +51,7 @@ def shards(url: str) -> list[str]:
     return [name for name in object_folder(url).listing() if name.endswith(".tar")]
 
 
-@pytest.mark.parametrize("shard_bytes", [20_000, 1])
+@pytest.mark.parametrize("shard_bytes", [20_000, pytest.param(1, marks=pytest.mark.slow)])
 def test_shards_below_a_url_keep_what_every_store_promises(objects_url: str, tmp_path: Path, shard_bytes: int) -> None:
     def open_one(name: str) -> ShardsStore:
         folder = tmp_path / name / "data.shards"

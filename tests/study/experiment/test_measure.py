@@ -42,6 +42,7 @@ def trials_of(out: Path, images: Path) -> dict[tuple[str, int], Trial]:
     return {(arm.name, seed): Trial(runner=runner, arm=arm, seed=seed) for arm in tiny(images).arms for seed in SEEDS}
 
 
+@pytest.mark.slow
 def test_the_grid_is_the_accuracy_of_every_arm_on_every_domain(first: ExperimentResult, images: Path) -> None:
     grid = make_grid(tiny(images), trials_of(first.out, images))
     assert grid == json.loads((first.out / "grid.json").read_text())

@@ -53,6 +53,7 @@ def test_pooling_rounds_up_as_in_keras(keras, side):
     assert thesis_cnn((2, 2, 2), 2, (side, side + 1))(torch.rand(1, 3, side, side + 1)).shape == (1, 2)
 
 
+@pytest.mark.slow
 def test_the_complete_thesis_network_computes_what_keras_computes(keras):
     """The same weights in Keras' layers, in Keras' order of axes, give the same logits."""
     torch.manual_seed(0)
