@@ -96,7 +96,7 @@ def spans(identity: str, title: str, description: str, rows: Sequence[Span]) -> 
 
 def forest(identity: str, title: str, description: str, rows: Sequence[Difference]) -> Markup:
     """Differences in points with their intervals, one below the other, and a line at 0; shown ones are filled."""
-    ends = [100 * end for row in rows for end in (0.0, row.value, row.low, row.high) if end is not None]
+    ends = [100 * end for row in rows for end in (row.value, row.low, row.high) if end is not None] + [-1.0, 1.0]
     low, high = _bounds(ends)
     across = Axis(low=low, high=high, start=10, end=WIDTH - 10)
     bottom = _TOP + _ROW * len(rows)
