@@ -17,6 +17,7 @@ from srcache.files import append_line
 from srcache.files.documents import Shape, parse_json
 from srcache.files.folders import paths_in
 from srcache.files.system_errors import reading
+from srcache.images.room import NO_MEMORY
 
 _START = b'{"name": "'
 """How every line begins."""
@@ -80,7 +81,7 @@ def failed_image(name: str, source: str, error: Exception) -> FailedEntry:
         error: an ImageError, a MissError for an SR image that is not there, or a MemoryError.
     """
     if isinstance(error, MemoryError):
-        return FailedEntry(name, source, "out_of_memory", "the image does not fit into this machine's memory")
+        return FailedEntry(name, source, "out_of_memory", NO_MEMORY)
     if not isinstance(error, ImageError):
         return FailedEntry(name, source, "missing", str(error).partition("; ")[0])  # what to do is said once, not here
     return FailedEntry(name, source, error.reason, str(error).removeprefix(f"{source}: "))

@@ -99,7 +99,9 @@ class Listing:
         return tuple(PassedOver(*place, count) for place, count in sorted(self.others.items()))
 
     def pass_over(self, name: str) -> None:
-        """Count a file that is no image."""
+        """Count a file that is no image, unless srcache itself wrote it."""
+        if name.rpartition("/")[2] in OWN_FILES:
+            return
         folder, found, _ = name.partition("/")
         shown = bad_name(os.path.splitext(name)[1].lower()).name
         self.others[bad_name(folder).name if found else "", shown] += 1
@@ -233,7 +235,7 @@ class _Folder(NamedTuple):
 def _visit(entry: "os.DirEntry[str]", folder: str, found: Listing) -> str | None:
     """Note one entry of a folder in `found`; if it is a folder that shall be visited too, return its name."""
     name = f"{folder}/{entry.name}" if folder else entry.name
-    if entry.name.startswith(".") or entry.name in OWN_FILES:
+    if entry.name.startswith("."):
         return None
     is_folder = os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir(follow_symlinks=False)
     if not is_folder and os.path.splitext(entry.name)[1].lower() not in SUFFIXES:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import torch
 import yaml
 from safetensors.torch import load_file
 from srcache_plugins.seesr.pipeline import Settings
+
+from srcache.engine.interface import Tiling
 
 GOLDEN = paths.GOLDEN / "seesr"
 
@@ -122,3 +125,22 @@ class PredictionLog:
         both = [[each[at : at + calls] for at in range(0, len(each), calls)] for each in (latents, noises)]
         found, noise = ([windows.averaged(torch.cat(step)[:count], *size) for step in steps] for steps in both)
         return found, noise
+
+
+def settings_of(meta):
+    """The settings with which the reference program made a complete case."""
+    given = meta["args"]
+    return replace(
+        SETTINGS,
+        scale=given["upscale"],
+        process_size=given["process_size"],
+        steps=given["num_inference_steps"],
+        guidance=given["guidance_scale"],
+        start=given["start_point"],
+        prompt=given["user_prompt"],
+        added_prompt=given["added_prompt"],
+        negative_prompt=meta["negative_prompt"],
+        parity=True,
+        tiling=Tiling(size=given["latent_tile"], overlap=given["latent_overlap"]),
+        color_fix=given["align_method"],
+    )

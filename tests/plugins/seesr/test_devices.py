@@ -4,7 +4,6 @@ So whoever has no GPU can try these tests, and whoever has one runs what has bee
 """
 
 import gc
-from dataclasses import replace
 from functools import partial
 
 import caches
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from seesr_fixtures import SETTINGS, RecordedNoise, case, cases, parts
+from seesr_fixtures import RecordedNoise, case, cases, parts, settings_of
 from srcache_plugins.seesr.cuda_graphs import GraphedCallable
 from srcache_plugins.seesr.loading import Loading, load_networks
 from srcache_plugins.seesr.memory import MemoryPredictor
@@ -20,7 +19,7 @@ from srcache_plugins.seesr.pipeline import Pipeline
 
 from srcache.catalog.scanning import scan
 from srcache.conformance import check_engine
-from srcache.engine.interface import Tiling, Upscaled
+from srcache.engine.interface import Upscaled
 from srcache.engine.registry import open_engine
 from srcache.fill.run import fill
 from srcache.fill.settings import FillSettings
@@ -115,20 +114,7 @@ def test_the_references_images(device, name, tmp_path):
         decoder_tile=given["vae_decoder_tile_latent"],
         antialias=given["ram_resize_antialias"],
     )
-    settings = replace(
-        SETTINGS,
-        scale=given["upscale"],
-        process_size=given["process_size"],
-        steps=given["num_inference_steps"],
-        guidance=given["guidance_scale"],
-        start=given["start_point"],
-        prompt=given["user_prompt"],
-        added_prompt=given["added_prompt"],
-        negative_prompt=meta["negative_prompt"],
-        parity=True,
-        tiling=Tiling(size=given["latent_tile"], overlap=given["latent_overlap"]),
-        color_fix=given["align_method"],
-    )
+    settings = settings_of(meta)
     drawn = [tensors["rand.initial"], *tensors["rand.steps"]]
     noise = RecordedNoise([each.to(place) for each in drawn], tensors["rand.posterior"].to(place))
     wrap = GraphedCallable if device == "cuda" else None

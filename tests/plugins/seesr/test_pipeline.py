@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from seesr_fixtures import SETTINGS, PredictionLog, RecordedNoise, case, cases
+from seesr_fixtures import SETTINGS, PredictionLog, RecordedNoise, case, cases, settings_of
 from srcache_plugins.seesr.pipeline import Pipeline
 from srcache_plugins.seesr.sampling.noise import Noise
 from srcache_plugins.seesr.sampling.windows import lay_windows
@@ -42,24 +42,6 @@ def images(count=3, height=8, width=10, seed=0):
     coarse = torch.rand(count, 3, 4, 5, generator=rng)
     smooth = torch.nn.functional.interpolate(coarse, size=(height, width), mode="bilinear")
     return ((smooth + 0.05 * torch.rand(smooth.shape, generator=rng)).clamp(0, 1) * 255).round() / 255
-
-
-def settings_of(meta):
-    given = meta["args"]
-    return replace(
-        BASE,
-        scale=given["upscale"],
-        process_size=given["process_size"],
-        steps=given["num_inference_steps"],
-        guidance=given["guidance_scale"],
-        start=given["start_point"],
-        prompt=given["user_prompt"],
-        added_prompt=given["added_prompt"],
-        negative_prompt=meta["negative_prompt"],
-        parity=True,
-        tiling=Tiling(size=given["latent_tile"], overlap=given["latent_overlap"]),
-        color_fix=given["align_method"],
-    )
 
 
 def networks_of(meta, load):
