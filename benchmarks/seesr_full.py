@@ -23,7 +23,8 @@ from srcache_plugins.seesr.networks.stock import known_settings, load_controlnet
 from srcache_plugins.seesr.networks.tagger import Tagger, load_tagger, published_shapes
 from srcache_plugins.seesr.networks.text import WIDTH, TextEncoder, load_text_encoder
 from srcache_plugins.seesr.networks.vae import Autoencoder, load_autoencoder
-from srcache_plugins.seesr.tiny import CONFIGS, lora_shapes, write_weights
+from srcache_plugins.seesr.tiny import CONFIGS, write_weights
+from srcache_plugins.stable_diffusion.tiny import lora_shapes
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-PICKLED = frozenset({".pth", ".pt", ".ckpt", ".bin"})
+PICKLED = frozenset({".pth", ".pt", ".pkl", ".ckpt", ".bin"})
 """Kinds of files that training programs write; read for their tensors alone."""
 
 _INSIDE = ("params_ema", "params-ema", "params", "state_dict", "model_state_dict", "model", "net", "generator")
@@ -38,6 +38,9 @@ _INSIDE = ("params_ema", "params-ema", "params", "state_dict", "model_state_dict
 
 _INSIDE_ONLY = ("net_g_ema", "net_g", "netG", "g_ema", "G_ema", "G")
 """Further such names, which count only where no tensors lie beside them."""
+
+_BESIDE = "state_dict_"
+"""How the names of dictionaries begin in which a training program put the tensors of several networks side by side."""
 
 _FLAGS = {"pro": "unet1.conv1.conv.0.weight"}
 """What is no tensor and yet says which network it is, and a tensor that such networks have: Real-CUGAN's "pro" models
@@ -104,7 +107,7 @@ def adopt(path: Path, say: Say | None = None) -> str:
     """Copy a checkpoint into the weights folder, and return its digest; one that is there already is not stored again.
 
     Args:
-        path: a `.safetensors` file, or `.pth`, `.pt`, `.ckpt` or `.bin` that holds nothing but tensors.
+        path: a `.safetensors` file, or `.pth`, `.pt`, `.pkl`, `.ckpt` or `.bin` that holds nothing but tensors.
         say: called with a line that names what beside the network's tensors was left out, if anything was.
 
     Raises:
@@ -274,8 +277,25 @@ def _network_tensors(loaded: Any, path: Path) -> "tuple[dict[str, Tensor], list[
         only = [inner for inner in loaded.values() if isinstance(inner, Mapping)] if len(loaded) == 1 else []
         for inner in [*(loaded[name] for name in _INSIDE_ONLY if isinstance(loaded.get(name), Mapping)), *only]:
             return _network_tensors(inner, path)
+        if several := _networks_tensors(loaded):
+            return several, [str(name) for name in loaded if not str(name).startswith(_BESIDE)]
     keys = listed(list(map(str, loaded))) if isinstance(loaded, Mapping) else type(loaded).__name__
     raise WeightsError(f"{path} holds no named tensors; it holds: {keys}")
+
+
+def _networks_tensors(loaded: Mapping[Any, Any]) -> "dict[str, Tensor]":
+    """The tensors of several networks, each with its dictionary's name before its own: state_dict_unet.conv_in.bias."""
+    networks = {
+        str(name): inner for name, inner in loaded.items() if str(name).startswith(_BESIDE) and isinstance(inner, Mapping)
+    }
+    if len(networks) < 2:
+        return {}
+    return {
+        f"{name}.{own}": tensor
+        for name, inner in networks.items()
+        for own, tensor in inner.items()
+        if hasattr(tensor, "untyped_storage")
+    }
 
 
 def _flags(loaded: Mapping[Any, Any], tensors: "Mapping[str, Tensor]") -> "dict[str, Tensor]":

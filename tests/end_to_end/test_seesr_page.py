@@ -23,7 +23,8 @@ from PIL import Image
 
 pytest.importorskip("diffusers")
 from srcache_plugins.seesr.networks.tagger import TAGS, published_shapes
-from srcache_plugins.seesr.tiny import lora_shapes, random_tensor, write_weights
+from srcache_plugins.seesr.tiny import write_weights
+from srcache_plugins.stable_diffusion.tiny import lora_shapes, random_tensor
 
 PAGE = (paths.ROOT / "plugins/seesr/README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)

@@ -21,31 +21,30 @@ class Conditioning(NamedTuple):
         time: (S,) the projections of one time embedding for all resnets, side by side; a row of
             `DenoisingNetwork.times`.
         text: (N, 77, K) keys and values of the prompts, from `DenoisingNetwork.text`.
-        images: (N, T, K) keys and values of the tagger's image embeddings, from `DenoisingNetwork.images`.
+        images: (N, T, K) keys and values of the tagger's image embeddings, from `DenoisingNetwork.images`, for networks
+            that attend to them.
     """
 
     time: Tensor
     text: Tensor
-    images: Tensor
+    images: Tensor | None = None
 
 
 class Layer(nn.Module):
-    """A resnet, and a text and an image transformer if the block attends."""
+    """A resnet, and transformers behind it if the block attends: one to the text, and perhaps one to the images."""
 
-    def __init__(self, resnet: Any, pair: tuple[Any, Any] | None, time: slice, keys: slice) -> None:
+    def __init__(self, resnet: Any, transformers: Sequence[Any], time: slice, keys: slice) -> None:
         super().__init__()
         self.resnet = Resnet(resnet)
-        self.pair = nn.ModuleList(Transformer(each) for each in pair) if pair else None
+        self.transformers = nn.ModuleList(Transformer(each) for each in transformers)
         self.time, self.keys = time, keys
 
     def forward(self, hidden: Tensor, conditioning: Conditioning) -> Tensor:
         """(N, C, h, w) → (N or 2·N, C', h, w)."""
         hidden = self.resnet(hidden, conditioning.time[self.time])
-        if self.pair is None:
-            return hidden
-        text, image = self.pair
-        hidden = text(hidden, conditioning.text[..., self.keys])
-        return image(hidden, conditioning.images[..., self.keys])  # type: ignore[no-any-return]
+        for transformer, tables in zip(self.transformers, conditioning[1:], strict=False):
+            hidden = transformer(hidden, tables[..., self.keys])
+        return hidden
 
 
 class DenoisingNetwork(nn.Module):
@@ -61,11 +60,10 @@ class DenoisingNetwork(nn.Module):
         )
         self.middle = nn.ModuleList(self._layers(model.mid_block))
         self.up = nn.ModuleList(nn.ModuleList(self._layers(block)) for block in getattr(model, "up_blocks", ()))
-        resnets, pairs = list(_resnets(model)), list(_pairs(model))
-        self.time = join_linears(*(resnet.time_emb_proj for resnet in resnets))
-        self.text, self.images = (
-            join_linears(*_keys_and_values(transformers)) for transformers in zip(*pairs, strict=True)
-        )
+        self.time = join_linears(*(resnet.time_emb_proj for resnet in _resnets(model)))
+        attending = zip(*(found for block in _blocks(model) for found in _transformers(block)), strict=True)
+        self.text, *images = (join_linears(*_keys_and_values(each)) for each in attending)
+        self.images = images[0] if images else None
 
     def times(self, timesteps: Sequence[int]) -> Tensor:
         """The projected time embeddings of some steps, (steps, S)."""
@@ -89,15 +87,15 @@ class DenoisingNetwork(nn.Module):
 
     def _layers(self, block: Any) -> list[Layer]:
         """A block's layers, each with its slice of the `Conditioning`."""
-        pairs: list[Any] = list(zip(block.attentions, block.image_attentions, strict=True)) if _attends(block) else []
-        pairs += [None] * (len(block.resnets) - len(pairs))
-        return [self._layer(resnet, pair) for resnet, pair in zip(block.resnets, pairs, strict=True)]
+        behind = _transformers(block)
+        behind += [()] * (len(block.resnets) - len(behind))
+        return [self._layer(resnet, transformers) for resnet, transformers in zip(block.resnets, behind, strict=True)]
 
-    def _layer(self, resnet: Any, pair: Any) -> Layer:
+    def _layer(self, resnet: Any, transformers: Sequence[Any]) -> Layer:
         time = slice(self._times, self._times + resnet.out_channels)
-        keys = slice(self._keys, self._keys + (2 * pair[0].inner_dim if pair else 0))
+        keys = slice(self._keys, self._keys + (2 * transformers[0].inner_dim if transformers else 0))
         self._times, self._keys = time.stop, keys.stop
-        return Layer(resnet, pair, time, keys)
+        return Layer(resnet, transformers, time, keys)
 
 
 class ControlNet(DenoisingNetwork):
@@ -127,10 +125,10 @@ class ControlNet(DenoisingNetwork):
 
 
 class UNet(DenoisingNetwork):
-    """SeeSR's UNet: predicts the noise in a latent.
+    """Stable Diffusion's UNet: predicts the noise in a latent.
 
     Args:
-        model: a stock UNet2DConditionModel with image transformers, see `stock.load_unet`; its modules are taken over.
+        model: a stock UNet2DConditionModel, with image transformers or without; its modules are taken over.
     """
 
     def __init__(self, model: Any) -> None:
@@ -140,7 +138,7 @@ class UNet(DenoisingNetwork):
         )
         self.norm_out, self.conv_out = model.conv_norm_out, model.conv_out
 
-    def forward(self, latent: Tensor, conditioning: Conditioning, residuals: Sequence[Tensor]) -> Tensor:
+    def forward(self, latent: Tensor, conditioning: Conditioning, residuals: Sequence[Tensor] = ()) -> Tensor:
         """The predicted noise (rows of `conditioning`, 4, h, w).
 
         Args:
@@ -188,10 +186,6 @@ def predict_noise(
     return negative + guidance * (positive - negative)  # type: ignore[no-any-return]
 
 
-def _attends(block: Any) -> bool:
-    return bool(getattr(block, "has_cross_attention", False))
-
-
 def _blocks(model: Any) -> list[Any]:
     """In the order in which `DenoisingNetwork` takes them apart."""
     return [*model.down_blocks, model.mid_block, *getattr(model, "up_blocks", ())]
@@ -202,9 +196,11 @@ def _resnets(model: Any) -> Iterator[Any]:
         yield from block.resnets
 
 
-def _pairs(model: Any) -> Iterator[tuple[Any, Any]]:
-    for block in filter(_attends, _blocks(model)):
-        yield from zip(block.attentions, block.image_attentions, strict=True)
+def _transformers(block: Any) -> list[tuple[Any, ...]]:
+    """The transformers behind each resnet that has any: the text's, and the images' if the block has them."""
+    if not getattr(block, "has_cross_attention", False):
+        return []
+    return list(zip(block.attentions, *filter(None, [getattr(block, "image_attentions", None)]), strict=True))
 
 
 def _keys_and_values(transformers: Sequence[Any]) -> Iterator[Any]:

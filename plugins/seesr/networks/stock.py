@@ -5,7 +5,7 @@ which takes them apart; here they are only built and given their weights.
 """
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -36,17 +36,36 @@ def load_unet(config: Mapping[str, Any], tensors: dict[str, Tensor], images: dic
     """
     if images is not None:
         tensors = tensors | {name: value for name, value in images.items() if "image_attentions" in name}
-    with torch.device("meta"):
-        model = with_image_transformers(UNet2DConditionModel(**known_settings(UNet2DConditionModel, config)))
-    fit(model, tensors, "the UNet's checkpoint")
-    return model.eval().requires_grad_(False)
+    return load_stock(UNet2DConditionModel, config, tensors, "the UNet's checkpoint", with_image_transformers)
 
 
 def load_controlnet(config: Mapping[str, Any], tensors: dict[str, Tensor]) -> Any:
     """The ControlNet with a checkpoint's tensors; arguments and errors as `load_unet`."""
+    return load_stock(ControlNetModel, config, tensors, "the ControlNet's checkpoint", with_image_transformers)
+
+
+def load_stock(
+    kind: type,
+    config: Mapping[str, Any],
+    tensors: dict[str, Tensor],
+    what: str,
+    changed: Callable[[Any], Any] = lambda model: model,
+) -> Any:
+    """A model of diffusers with a checkpoint's tensors.
+
+    Args:
+        kind: its class.
+        config: as in the checkpoint's config.json.
+        tensors: by diffusers' names.
+        what: names the checkpoint in errors.
+        changed: makes another network of the model before it is given its tensors.
+
+    Raises:
+        WeightsError: the checkpoint does not fit.
+    """
     with torch.device("meta"):
-        model = with_image_transformers(ControlNetModel(**known_settings(ControlNetModel, config)))
-    fit(model, tensors, "the ControlNet's checkpoint")
+        model = changed(kind(**known_settings(kind, config)))
+    fit(model, tensors, what)
     return model.eval().requires_grad_(False)
 
 

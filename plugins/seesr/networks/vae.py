@@ -226,7 +226,7 @@ def load_autoencoder(
     _require_kind(settings)
     with torch.device("meta"):
         model = AutoencoderKL(**settings)
-    fit(model, _with_new_names(tensors), "the VAE's checkpoint")
+    fit(model, with_new_names(tensors), "the VAE's checkpoint")
     make_exact(model).requires_grad_(False).eval()
     factor = float(config.get("scaling_factor", SCALING_FACTOR))
     return Autoencoder(model, factor, (encoder_tile, decoder_tile), park)
@@ -242,7 +242,7 @@ def _require_kind(settings: dict[str, Any]) -> None:
         raise WeightsError(f"the VAE is not of Stable Diffusion's kind: {'; '.join(wrong)}")
 
 
-def _with_new_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def with_new_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Tensors by diffusers' newer names; an attention that was stored as 1x1 convolutions becomes linear."""
     renamed = {}
     for name, tensor in tensors.items():
