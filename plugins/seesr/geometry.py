@@ -12,19 +12,21 @@ CELL = 8
 """Pixels along a side of one cell of the latents."""
 
 
-def control_image(lr: Pixels, scale: int, process_size: int) -> Pixels:
+def control_image(lr: Pixels, scale: int, process_size: int, last: str = "bicubic") -> Pixels:
     """An LR image at the size at which the networks see it.
 
     Args:
         lr: 8 bits.
         scale: what sides are multiplied by in the end.
         process_size: the least that the shorter side of the result has, in pixels, give or take the truncation.
+        last: the filter of the last resize, to multiples of 8.
 
     Returns:
         8 bits, sides multiples of 8.
     """
-    for size in resize_steps(lr.shape[0], lr.shape[1], scale, process_size):
-        lr = resize(lr, size, "bicubic")
+    sizes = resize_steps(lr.shape[0], lr.shape[1], scale, process_size)
+    for size, resample in zip(sizes, ("bicubic", "bicubic", last), strict=True):
+        lr = resize(lr, size, resample)
     return lr
 
 

@@ -14,10 +14,7 @@ from ..geometry import CELL
 from ..networks.denoiser import Conditioning, ControlNet, UNet, predict_noise
 from .noise import NoiseSource
 from .schedule import Schedule, ScheduleStep
-from .windows import Windows
-
-WINDOWS_AT_ONCE = 4
-"""The most windows that are predicted together: enough to fill a GPU, and no more memory than that takes."""
+from .windows import Windows, even_calls
 
 FULL_CELLS = 65536
 """Cells of latents, each counted twice where there is guidance, that just fill an H100 without windows: 8 images of
@@ -148,10 +145,7 @@ class Sampler:
         if windows is None:
             return [self._part(control_images, 1, list(range(len(control_images))), len(control_images))]
         cut, each = windows.cut(control_images, CELL), len(windows.places)
-        calls = -(-len(cut) // WINDOWS_AT_ONCE)
-        size = -(-len(cut) // calls)
-        chosen = [range(start, min(start + size, len(cut))) for start in range(0, len(cut), size)]
-        return [self._part(cut, each, [*rows, *[rows[0]] * (size - len(rows))], len(rows)) for rows in chosen]
+        return [self._part(cut, each, *call) for call in even_calls(len(cut))]
 
     def _part(self, control_images: Tensor, each: int, rows: list[int], count: int) -> WindowPart:
         """What belongs to some rows of `control_images`: one for each image, or `each` windows of every one."""

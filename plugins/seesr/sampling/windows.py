@@ -15,6 +15,10 @@ from srcache.engine.interface import Tiling
 from srcache.errors import ImageError
 
 
+WINDOWS_AT_ONCE = 4
+"""The most windows that are predicted together: enough to fill a GPU, and no more memory than that takes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Windows:
     """How a latent is divided into overlapping squares.
@@ -66,6 +70,19 @@ def lay_windows(height: int, width: int, tiling: Tiling | None) -> Windows | Non
     stride = side - tiling.overlap
     places = [(top, left) for left in _starts(width, side, stride) for top in _starts(height, side, stride)]
     return Windows(side, tuple(places))
+
+
+def even_calls(count: int) -> list[tuple[list[int], int]]:
+    """Windows divided evenly among calls of one size: which are in a call, and how many of them count.
+
+    What is lacking in the last call is filled up with its first.
+
+    >>> even_calls(5)
+    [([0, 1, 2], 3), ([3, 4, 3], 2)]
+    """
+    size = -(-count // -(-count // WINDOWS_AT_ONCE))
+    chosen = [list(range(start, min(start + size, count))) for start in range(0, count, size)]
+    return [([*rows, *[rows[0]] * (size - len(rows))], len(rows)) for rows in chosen]
 
 
 def window_weights(side: int) -> Tensor:

@@ -12,7 +12,7 @@ from seesr_fixtures import GOLDEN, PredictionLog, RecordedNoise, case, cases, dr
 from seesr_vae import autoencoder
 from srcache_plugins.seesr.networks.text import load_text_encoder
 from srcache_plugins.seesr.pipeline import Pipeline, Settings
-from srcache_plugins.seesr.sampling import sampler as module
+from srcache_plugins.seesr.sampling import windows as module
 from srcache_plugins.seesr.sampling.sampler import Prompts, Sampler
 from srcache_plugins.seesr.sampling.schedule import Schedule, ScheduleStep, make_schedule
 from srcache_plugins.seesr.sampling.windows import Windows, lay_windows

@@ -11,7 +11,7 @@ from seesr_fixtures import RecordedNoise, case, weights
 from seesr_oracle import stock_step
 from srcache_plugins.seesr.networks.denoiser import ControlNet, UNet
 from srcache_plugins.seesr.networks.stock import load_controlnet, load_unet
-from srcache_plugins.seesr.sampling import sampler as sampler_module
+from srcache_plugins.seesr.sampling import windows as windows_module
 from srcache_plugins.seesr.sampling.noise import Noise
 from srcache_plugins.seesr.sampling.sampler import Prompts, Sampler
 from srcache_plugins.seesr.sampling.schedule import make_schedule
@@ -139,7 +139,7 @@ def test_without_guidance_half_the_rows_are_computed(small, counts, plain):
 
 
 def test_windows_in_several_calls_share_what_is_made_once(small, monkeypatch):
-    monkeypatch.setattr(sampler_module, "WINDOWS_AT_ONCE", 2)
+    monkeypatch.setattr(windows_module, "WINDOWS_AT_ONCE", 2)
     windows, size, calls = lay_windows(8, 12, Tiling(size=8, overlap=4)), (8, 12), []
     ready = sampler(small, 3)
     made = {"control": small[1].embedding, "text": small[1].text, "images": small[1].images}

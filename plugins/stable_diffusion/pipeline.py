@@ -1,0 +1,197 @@
+"""From LR images to SR images, a batch of one shape at a time: the way that engines over Stable Diffusion share.
+
+Resize, make latents of the batch (which is the engine's own part), decode, mend the colours, resize.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from srcache.engine.interface import Failure, Tiling, Upscaled, upscaled_side
+from srcache.errors import ImageError
+
+from ..seesr.colorfix import FIXES
+from ..seesr.geometry import CELL, control_image, final_image, resize_steps
+from ..seesr.networks.tagger import Tagger
+from ..seesr.networks.text import TextEncoder
+from ..seesr.networks.vae import Autoencoder
+from ..seesr.sampling.noise import NoiseSource, seed_of_reference
+from ..seesr.sampling.windows import Windows, lay_windows
+
+
+class SharedNetworks(Protocol):
+    """The networks that all of these engines have."""
+
+    @property
+    def vae(self) -> Autoencoder:
+        """Between images and latents."""
+
+    @property
+    def text(self) -> TextEncoder:
+        """Makes embeddings of prompts."""
+
+    @property
+    def tagger(self) -> Tagger:
+        """Tells what is in an image."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How images are made: the recipe's fields and the options of the engine, by the same names.
+
+    Attributes:
+        scale: what sides are multiplied by.
+        process_size: in pixels, the least that the shorter side of what the networks see has.
+        prompt: the user's words, put after the tags.
+        parity: draw noise as the authors' program does for the one image of a run.
+        precision: fp32, bf16 or fp16.
+        tiling: windows of large latents, in cells of 8 pixels; None for latents in one piece.
+        color_fix: adain, wavelet or None.
+    """
+
+    scale: int
+    process_size: int
+    prompt: str
+    parity: bool
+    precision: str
+    tiling: Tiling | None
+    color_fix: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Latents:
+    """What an engine makes of a batch.
+
+    Attributes:
+        values: float32 (N, 4, h, w), in the VAE's own units.
+        notes: of each image, for its record.
+    """
+
+    values: Tensor
+    notes: Sequence[dict[str, Any]]
+
+
+class Pipeline:
+    """LR images → SR images; an engine's own has `latents`.
+
+    Args:
+        networks: on `device`.
+        settings: of the recipe.
+        device: where everything is computed.
+        mode: how the inner call is run, in words, for the records.
+        noise: makes the noise of a call, of its seeds and the (height, width) of its latents. Whoever compares with
+            another program gives it that program's noise here.
+    """
+
+    last_resize = "bicubic"
+    """The filter of the resize to sides that are multiples of 8."""
+
+    def __init__(
+        self,
+        networks: SharedNetworks,
+        settings: Settings,
+        device: torch.device,
+        mode: str,
+        noise: Callable[[Sequence[int], tuple[int, int]], NoiseSource],
+    ) -> None:
+        self.networks, self.settings, self.device, self.mode, self.noise = networks, settings, device, mode, noise
+
+    def latents(self, images: Tensor, control: Tensor, seeds: Sequence[int], windows: Windows | None) -> Latents:
+        """The latents of a batch.
+
+        Args:
+            images: float32 (N, 3, H, W) in [0, 1], as they were opened.
+            control: uint8 (N, 3, 8·h, 8·w), as the networks see them.
+            seeds: one per image.
+            windows: how latents are divided, if they are.
+        """
+        raise NotImplementedError
+
+    def levels(self, decoded: Tensor) -> Tensor:
+        """A decoded image, about [-1, 1], in 8 bits: rounded, unless the engine has another rule."""
+        return (decoded / 2 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
+
+    def upscale(self, images: Tensor, seeds: Sequence[int]) -> list[Upscaled | Failure]:
+        """Upscale images of one size; arguments and outcomes as in `SREngine.upscale`."""
+        control = self.control_images(images)
+        try:
+            windows = lay_windows(control.shape[-2] // CELL, control.shape[-1] // CELL, self.settings.tiling)
+        except ImageError as error:
+            return [Failure(error.reason, str(error))] * len(images)
+        made = self.latents(images, control, seeds, windows)
+        size = upscaled_side(images.shape[-2], self.settings.scale), upscaled_side(images.shape[-1], self.settings.scale)
+        shared = {"network": list(control.shape[-2:]), "windows": len(windows.places) if windows else 1}
+        outcomes: list[Upscaled | Failure] = []
+        for number, (decoded, decoding) in enumerate(self.decode(made.values)):
+            if isinstance(decoded, Failure):
+                outcomes.append(decoded)
+                continue
+            notes = {**made.notes[number], **shared, **self._run_notes(images, decoding)}
+            notes |= {"reference_seed": seed_of_reference(seeds[number])} if self.settings.parity else {}
+            outcomes.append(Upscaled(self._finish(decoded, control[number], size), notes))
+        return outcomes
+
+    def network_size(self, height: int, width: int) -> tuple[int, int]:
+        """The sides of the latents of LR images of a size."""
+        sides = resize_steps(height, width, self.settings.scale, self.settings.process_size)[-1]
+        return sides[0] // CELL, sides[1] // CELL
+
+    def control_images(self, images: Tensor) -> Tensor:
+        """LR images as the networks see them: uint8 (N, 3, H, W), on the device."""
+        pixels = images.mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
+        sizes = self.settings.scale, self.settings.process_size
+        controls = [control_image(each, *sizes, self.last_resize) for each in pixels]
+        return torch.from_numpy(np.stack(controls)).permute(0, 3, 1, 2).contiguous().to(self.device)
+
+    def encode(self, images: Tensor, noise: Tensor | None) -> Tensor:
+        """A sample of the VAE's posterior for each image in [0, 1], or without noise its mean, scaled for diffusion."""
+        moments = self.networks.vae.encode(images * 2 - 1)
+        mean, log_variance = moments.chunk(2, dim=1)
+        sample = mean if noise is None else mean + (0.5 * log_variance.clamp(-30, 20)).exp() * noise
+        return sample * self.networks.vae.scaling_factor
+
+    def decode(self, latents: Tensor) -> list[tuple[Tensor | Failure, str]]:
+        """Each image, uint8 (3, H, W), and the precision of its decoding: float32 if half precision overflowed."""
+        images = self.networks.vae.decode(latents)
+        found: list[tuple[Tensor | Failure, str]] = []
+        for number, fault in enumerate(_decoding_faults(images)):
+            image, decoding = images[number], self.settings.precision
+            if fault and decoding != "fp32":
+                image, decoding = self.networks.vae.decode32(latents[number : number + 1])[0], "fp32"
+                (fault,) = _decoding_faults(image[None])
+            found.append((Failure(*fault) if fault else self.levels(image), decoding))
+        return found
+
+    def mend_colors(self, image: Tensor, control: Tensor) -> Tensor:
+        """An image with the colours of its control image, uint8 (3, H, W) all, if the settings say so."""
+        if self.settings.color_fix is None:
+            return image
+        return FIXES[self.settings.color_fix](image[None], control[None])[0]
+
+    def _finish(self, image: Tensor, control: Tensor, size: tuple[int, int]) -> Tensor:
+        """An image with its colours mended, at the size asked for: float32 (3, H, W) in [0, 1], on the CPU."""
+        image = self.mend_colors(image, control).cpu()
+        if image.shape[-2:] != size:
+            pixels = final_image(image.permute(1, 2, 0).numpy(), size)
+            image = torch.from_numpy(pixels.copy()).permute(2, 0, 1)
+        return image.float() / 255
+
+    def _run_notes(self, images: Tensor, decoding: str) -> dict[str, Any]:
+        """How the batch was run, which moves pixels by rounding only."""
+        return {"mode": self.mode, "batch": len(images), "decoded_in": decoding}
+
+
+def _decoding_faults(images: Tensor) -> list[tuple[str, str] | None]:
+    """What is wrong with each decoded image, before it is clamped: a VAE that works gives no flat colour."""
+    low, high = images.amin((1, 2, 3)), images.amax((1, 2, 3))
+    faults: dict[int, tuple[str, str] | None] = {
+        0: None,
+        1: ("blank", "the VAE decoded one flat colour"),
+        2: ("not_finite", "the VAE decoded values that are not numbers"),
+    }
+    kinds = torch.where((low - high).isfinite(), (low == high).int(), 2)
+    return [faults[kind] for kind in kinds.tolist()]
