@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..seesr.geometry import CELL
 from ..seesr.networks.denoiser import Conditioning, UNet
-from ..seesr.sampling.noise import Noise, NoiseSource
+from ..seesr.sampling.noise import NoiseSource
 from ..seesr.sampling.windows import Windows, even_calls
 from ..stable_diffusion import pipeline as shared
 from ..stable_diffusion.pipeline import Latents
@@ -53,7 +53,7 @@ class Pipeline(shared.Pipeline):
         wrap: Callable[[Predict], Predict] | None = None,
         noise: Callable[[Sequence[int], tuple[int, int]], NoiseSource] | None = None,
     ) -> None:
-        super().__init__(networks, settings, device, mode, noise or self._own_noise)
+        super().__init__(networks, settings, device, mode, noise)
         self.step, self._time = make_step(networks.scheduler), networks.unet.times([TIME])[0]
         self.predict = self.run = _prediction(networks.unet)
         self.in_graphs = wrap is not None and device.type == "cuda"
@@ -98,9 +98,6 @@ class Pipeline(shared.Pipeline):
 
     def _index(self, rows: list[int]) -> Tensor:
         return torch.tensor(rows, device=self.device)
-
-    def _own_noise(self, seeds: Sequence[int], size: tuple[int, int]) -> NoiseSource:
-        return Noise(seeds, size, self.device, parity=self.settings.parity, guided=False)
 
 
 def prompt_text(tags: str, user: str) -> str:

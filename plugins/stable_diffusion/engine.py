@@ -1,0 +1,144 @@
+"""What engines over Stable Diffusion have in common as engines: options, packages, batches, and how they are run.
+
+Nothing heavy is imported before an engine is built, so that `info` reads at once.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from srcache.engine.interface import EngineInfo, Failure, Option, Setup, Upscaled
+from srcache.engine.running import on_device
+from srcache.errors import EngineError, needs_extra
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from .loading import Loading
+
+PROMPT = Option(default="", help="your own words, put after the tags")
+PROCESS_SIZE = Option(default=512, help="pixels; the least that the shorter side of what the networks see has")
+ENCODER_TILE = Option(default=1024, help="pixels; larger images are encoded in tiles of this side")
+DECODER_TILE = Option(
+    default=224, help="latent cells of 8 pixels; larger ones are decoded in tiles of this side"
+)
+ANTIALIAS = Option(default=False, help="smooth when the tagger's image is shrunk; as published: no")
+
+Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
+"""What makes the inner call of an engine faster: CUDA graphs, compiled code."""
+
+
+class RunningPipeline(Protocol):
+    """What an engine needs of its pipeline."""
+
+    mode: str
+
+    def upscale(self, images: "Tensor", seeds: Sequence[int]) -> list[Upscaled | Failure]:
+        """As `SREngine.upscale`."""
+
+    def width(self, height: int, width: int) -> int:
+        """How many LR images of a size fill a GPU together."""
+
+    def memory(self, height: int, width: int, batch: int) -> Any:
+        """What a call takes, as `memory.Memory`."""
+
+
+class DiffusionEngine:
+    """An engine over a pipeline; one of a name of its own says how that is opened.
+
+    Attributes:
+        mode: how the inner call is run (eager, compiled, in CUDA graphs), for the records.
+    """
+
+    info: ClassVar[EngineInfo]
+
+    def __init__(self, setup: Setup) -> None:
+        setup = replace(setup, options=self.info.resolved(setup.options))
+        wrong = self.out_of_range(setup)
+        if wrong:
+            raise EngineError(f"options of {self.info.name}: " + "; ".join(wrong))
+        require_packages(self.info.name)
+        with on_device(setup.device):
+            self._pipeline = self.open_pipeline(setup)
+        self.mode = self._pipeline.mode
+        self._device, self._one_by_one = setup.device, setup.device.startswith("cpu")
+
+    def open_pipeline(self, setup: Setup) -> RunningPipeline:
+        """The pipeline, its networks loaded and on their device."""
+        raise NotImplementedError
+
+    def out_of_range(self, setup: Setup) -> list[str]:
+        """What is wrong with the values of options, in words."""
+        return below(setup, {"process_size": 8 * setup.scale, "encoder_tile": 64, "decoder_tile": 8})
+
+    def upscale(self, images: "Tensor", seeds: Sequence[int]) -> list[Upscaled | Failure]:
+        """Upscale a batch, on a CPU image by image; arguments and outcomes as in `SREngine.upscale`."""
+        import torch
+
+        size = 1 if self._one_by_one else max(1, len(images))
+        with torch.inference_mode(), on_device(self._device):
+            return [
+                outcome
+                for start in range(0, len(images), size)
+                for outcome in self._pipeline.upscale(images[start : start + size], seeds[start : start + size])
+            ]
+
+    def batch_width(self, height: int, width: int) -> int:
+        """How many LR images of a size one call should have: one on a CPU, and on a GPU what fills it."""
+        return 1 if self._one_by_one else self._pipeline.width(height, width)
+
+    def predicted_memory(self, height: int, width: int, batch: int) -> int:
+        """Bytes that a call takes beside the weights, for LR images of a size; how it is found is in `memory`."""
+        with on_device(self._device):
+            found = self._pipeline.memory(height, width, 1 if self._one_by_one else batch)
+        return int(found.total - found.weights)
+
+
+def below(setup: Setup, least: Mapping[str, float]) -> list[str]:
+    """Which options are below the least that they may be, in words."""
+    return [
+        f"{name} must be at least {most:g}, but is {setup.options[name]}"
+        for name, most in least.items()
+        if float(setup.options[name]) < most
+    ]
+
+
+def require_packages(engine: str) -> None:
+    """Refuse to go on without the packages that the networks are made of.
+
+    Raises:
+        MissingExtraError: one of them is not installed.
+    """
+    with needs_extra("diffusers", engine, f"engine {engine}"):
+        import diffusers  # noqa: F401
+    with needs_extra("timm", engine, f"engine {engine}"):
+        import timm  # noqa: F401
+    with needs_extra("transformers", engine, f"engine {engine}"):
+        import transformers  # noqa: F401
+
+
+def loading_of(setup: Setup) -> "Loading":
+    """How a recipe's networks are loaded."""
+    import torch
+
+    from .loading import DTYPES, Loading
+
+    return Loading(
+        device=torch.device(setup.device),
+        dtype=DTYPES[setup.precision],
+        encoder_tile=int(setup.options["encoder_tile"]),
+        decoder_tile=int(setup.options["decoder_tile"]),
+        antialias=bool(setup.options["antialias"]),
+    )
+
+
+def way_of_running(setup: Setup, device: "torch.device") -> tuple[str, Wrap | None]:
+    """How the inner call is run, in words, and what wraps it: one way for all images of a run."""
+    from ..seesr.cuda_graphs import GraphedCallable, compiled
+
+    if device.type != "cuda":
+        return ("compiled", compiled) if setup.compiled else ("eager", None)
+    if setup.compiled:
+        return "compiled, in CUDA graphs", lambda predict: GraphedCallable(compiled(predict))
+    return "CUDA graphs", GraphedCallable
