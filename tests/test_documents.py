@@ -22,6 +22,7 @@ DOCUMENTS = [
     "SECURITY.md",
     "CHANGELOG.md",
     "plugins/README.md",
+    "plugins/osediff/README.md",
     "plugins/seesr/README.md",
     "plugins/compact/MODEL_CARD.md",
     "configs/cluster/README.md",

@@ -53,17 +53,19 @@ def test_what_is_no_manifest_is_refused(text, tmp_path):
 
 
 NEEDED = {
-    *("unet.config", "unet", "controlnet.config", "controlnet", "vae.config", "vae", "text.config", "text"),
+    *("unet.config", "unet", "vae.config", "vae", "text.config", "text"),
     *("tokenizer.vocab", "tokenizer.merges", "scheduler.config", "ram", "dape"),
 }
+OWN = {"seesr": {"controlnet.config", "controlnet"}, "osediff": {"osediff"}}
 
 
 @pytest.mark.parametrize("name", shipped_manifests())
 def test_a_shipped_manifest_is_sound(name):
     manifest = load_manifest(name)
     assert manifest.summary
-    assert manifest.engine == "seesr"
-    assert {part.name for part in manifest.parts} - {"image_unet", "ram.config", "ram.tags"} == NEEDED
+    assert manifest.engine == name.partition("-")[0]
+    wanted = NEEDED | OWN[manifest.engine]
+    assert {part.name for part in manifest.parts} - {"image_unet", "ram.config", "ram.tags"} == wanted
     for part in manifest.parts:
         assert part.source.licence != "unknown"
         assert part.source.made_by or (part.source.link and part.source.folders)

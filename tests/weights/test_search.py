@@ -48,13 +48,15 @@ def test_a_record_wins_over_the_environment_and_a_given_folder_over_the_record(m
     assert locate(manifest) == changed
 
 
-FOLDERS = {"sd-2-base": "stable-diffusion-2-base"}
+FOLDERS = {"sd-2-base": "stable-diffusion-2-base", "sd-2-1-base": "stable-diffusion-2-1-base"}
 
 
 UPSTREAM = {
     "seesr": {"unet": "seesr/unet", "dape": "DAPE.pth", "ram": "ram_swin_large_14m.pth", "vae": "sd2/vae"},
     "seesr-ccsr-vae": {"unet": "seesr/unet", "vae": "ccsr-v2/vae", "text": "sd2/text_encoder"},
     "seesr-turbo": {"unet": "sd-turbo/unet", "image_unet": "seesr/unet", "dape": "DAPE.pth", "vae": "sd-turbo/vae"},
+    "osediff": {"osediff": "osediff.pkl", "dape": "DAPE.pth", "unet": "stable-diffusion-2-1-base/unet"},
+    "osediff-face": {"osediff": "osediff_face.pkl", "vae": "stable-diffusion-2-1-base/vae"},
 }
 
 
@@ -62,10 +64,10 @@ UPSTREAM = {
 @pytest.mark.parametrize("given", ["", "preset/models"])
 def test_the_folders_that_upstream_asks_for_are_found(name, given, tmp_path):
     models = tmp_path / "preset/models"
-    for source in ("seesr", "sd-2-base", "sd-turbo", "ccsr-v2"):
+    for source in ("seesr", "sd-2-base", "sd-2-1-base", "sd-turbo", "ccsr-v2"):
         for path in _paths(source):
             _touch(models / FOLDERS.get(source, source) / path)
-    for path in ("DAPE.pth", "ram_swin_large_14m.pth"):
+    for path in ("DAPE.pth", "ram_swin_large_14m.pth", "osediff.pkl", "osediff_face.pkl"):
         _touch(models / path)
     found = search(load_manifest(name), [tmp_path / given])
     assert all(found.values())
