@@ -1,4 +1,4 @@
-"""SeeSR at its real size with random weights: `python -m benchmarks.bench_seesr --case NAME`.
+"""SeeSR and OSEDiff at their real size with random weights: `python -m benchmarks.bench_seesr --case NAME`.
 
 A case that has been recorded for this commit on this machine is skipped, unless `--again`. Bars of the GPU cases
 apply on one H100 or H200, and are left out elsewhere. `--tiny` runs small networks through the same code, and records
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks import osediff
 from benchmarks import seesr_cpu as cpu
 from benchmarks import seesr_gpu as gpu
 from benchmarks.record import Bar, Provenance, append, here
@@ -74,6 +75,16 @@ CASES = {
     "savings": Case(what="operations of both ways, counted", act=cpu.savings, on="CPU", quick=True),
     "predicted": Case(what="memory on a GPU, predicted", act=cpu.predicted, on="CPU", quick=True),
     "precision": Case(what="values that rounding moves, by precision and batch", act=cpu.precision, on="CPU"),
+    "osediff-batch16": Case(
+        what="OSEDiff, 128→512, batches of 16, compiled",
+        act=lambda run, name: osediff.speed(run, name, Shape(kind="compiled", batch=16), 0.040),
+    ),
+    "osediff-batch1": Case(
+        what="OSEDiff, one image, compiled",
+        act=lambda run, name: osediff.speed(run, name, Shape(kind="compiled"), 0.060),
+    ),
+    "osediff-predicted": Case(what="OSEDiff's memory on a GPU, predicted", act=osediff.predicted, on="CPU"),
+    "osediff-cpu": Case(what="seconds and memory of one image on the CPU, OSEDiff beside SeeSR", act=osediff.cpu_image, on="CPU"),
     "cpu-step": Case(what="seconds of one step on the CPU beside the reference way", act=cpu.step, on="CPU"),
 }
 

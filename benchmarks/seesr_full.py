@@ -138,26 +138,29 @@ def denoisers(sizes: Sizes, where: Placement) -> StockNetworks:
         unet = with_image_transformers(UNet2DConditionModel(**known_settings(UNet2DConditionModel, sizes.unet)))
         controlnet = with_image_transformers(ControlNetModel(**known_settings(ControlNetModel, sizes.controlnet)))
     return StockNetworks(
-        unet=load_unet(sizes.unet, _random_tensors(_shapes(unet), where.device, where.dtype)),
-        controlnet=load_controlnet(sizes.controlnet, _random_tensors(_shapes(controlnet), where.device, where.dtype)),
+        unet=load_unet(sizes.unet, random_tensors(shapes_of(unet), where.device, where.dtype)),
+        controlnet=load_controlnet(sizes.controlnet, random_tensors(shapes_of(controlnet), where.device, where.dtype)),
     )
 
 
 def own_networks(stock: StockNetworks, where: Placement) -> tuple[UNet, ControlNet]:
     """The project's own UNet and ControlNet over the same modules, which are moved to the layout of the placement."""
     unet, controlnet = UNet(stock.unet), ControlNet(stock.controlnet, 1.0)
-    for network in (unet, controlnet):
-        make_exact(network).to(device=where.device, memory_format=where.layout).eval()
-    return unet, controlnet
+    return placed(unet, where), placed(controlnet, where)
+
+
+def placed(network: Any, where: Placement) -> Any:
+    """A denoising network on its device, in the layout of the placement."""
+    return make_exact(network).to(device=where.device, memory_format=where.layout).eval()
 
 
 def autoencoder(sizes: Sizes, where: Placement, *, tiles: tuple[int, int] = (1024, 224)) -> Autoencoder:
     """The VAE; tiles as in the engine's options."""
     with torch.device("meta"):
-        shapes = _shapes(AutoencoderKL(**sizes.vae))
+        shapes = shapes_of(AutoencoderKL(**sizes.vae))
     vae = load_autoencoder(
         sizes.vae,
-        _random_tensors(shapes, where.device, where.dtype),
+        random_tensors(shapes, where.device, where.dtype),
         encoder_tile=tiles[0],
         decoder_tile=tiles[1],
         park=where.park if where.like_cuda else False,
@@ -168,11 +171,11 @@ def autoencoder(sizes: Sizes, where: Placement, *, tiles: tuple[int, int] = (102
 def text_encoder(sizes: Sizes, where: Placement) -> TextEncoder:
     """CLIP's, with the vocabulary of `seesr-tiny`."""
     with torch.device("meta"):
-        shapes = _shapes(CLIPTextModel(CLIPTextConfig(**sizes.text)))
+        shapes = shapes_of(CLIPTextModel(CLIPTextConfig(**sizes.text)))
     with tempfile.TemporaryDirectory() as folder:
         write_weights(Path(folder))
         files = Path(folder, "tokenizer/vocab.json"), Path(folder, "tokenizer/merges.txt")
-        tensors, width = _random_tensors(shapes, where.device, where.dtype), WIDTH if where.like_cuda else 1
+        tensors, width = random_tensors(shapes, where.device, where.dtype), WIDTH if where.like_cuda else 1
         return load_text_encoder(sizes.text, tensors, *files, where.dtype, width).to(where.device)
 
 
@@ -191,18 +194,19 @@ class _TenTags(Tagger):
 def tagger(sizes: Sizes, where: Placement) -> Tagger:
     """RAM with additions of zeros, in float32; it tells as many tags as the real one does."""
     shapes = published_shapes(sizes.ram)
-    ram = _random_tensors(shapes, where.device, torch.float32)
+    ram = random_tensors(shapes, where.device, torch.float32)
     dape = {name: torch.zeros(shape, device=where.device) for name, shape in lora_shapes(shapes).items()}
     made = load_tagger(ram, dape, sizes.ram, sizes.tags).to(where.device)
     made.__class__ = _TenTags
     return made
 
 
-def _shapes(model: nn.Module) -> Shapes:
+def shapes_of(model: nn.Module) -> Shapes:
+    """The shapes of a model's tensors, by name."""
     return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
 
 
-def _random_tensors(shapes: Shapes, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
+def random_tensors(shapes: Shapes, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
     """Norms' weights are 1 and biases 0; others are uniform, of a spread that keeps the size of what goes through.
 
     In every dtype they are the same numbers of torch's generator, rounded.

@@ -129,14 +129,21 @@ class CaseRunner:
         torch.manual_seed(0)
         found: list[Networks] = []
         place = replace(run.placement, park=shape.park)
-        self.load = measure.seconds(
-            lambda: found.append(full.networks(run.sizes, place, turbo=shape.turbo)), run.device
-        )
+        self.load = measure.seconds(lambda: found.append(self.build(place)), run.device)
         (self.networks,) = found
         if run.device.type == "cuda":
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(run.device)
-        self.engine = measure.make_engine(self.networks, self.shape.settings(run), self.shape.kind, run.device)
+        self.engine = self.open()
+
+    def build(self, place: full.Placement) -> Networks:
+        """The networks."""
+        return full.networks(self.run.sizes, place, turbo=self.shape.turbo)
+
+    def open(self) -> Any:
+        """The engine over them."""
+        settings = self.shape.settings(self.run)
+        return measure.make_engine(self.networks, settings, self.shape.kind, self.run.device)
 
     def images(self) -> Tensor:
         """New images."""
@@ -184,13 +191,13 @@ def speed(
     device, shape = run.device, runner.shape
     first = measure.seconds(runner.call, device)
     measure.seconds(runner.call, device)
-    held = _memory(runner, name)
+    held = held_memory(runner, name)
     spent = measure.stages(runner.engine, runner.call, device)
     spent["load"] = runner.load
     loop = measure.last_sample(runner.engine, runner.call)
     rest = _loop(run, name, shape, loop, least)
     if device.type == "cuda":
-        rest.append(_waiting(runner, name))
+        rest.append(waiting(runner, name))
     peer = runner.reference()
     peer()
     columns = interleaved(
@@ -205,7 +212,7 @@ def speed(
     return [each, pace, begin, *parts, *held, *rest]
 
 
-def _waiting(runner: CaseRunner, name: str) -> Bar:
+def waiting(runner: CaseRunner, name: str) -> Bar:
     """The share of a whole call, its images prepared beforehand, that the device waits for the host."""
     images, run = runner.images(), runner.run
     wall = min(measure.seconds(lambda: runner.call(images), run.device) for _ in range(3))
@@ -233,14 +240,14 @@ def memory(run: RunSettings, name: str, shape: Shape, most: float | None) -> lis
     first = measure.seconds(runner.call, run.device)
     second = measure.seconds(runner.call, run.device)
     times = [Bar(case=f"{name}: {which} call", value=took, unit="s") for which, took in _pairs(first, second)]
-    return [*_memory(runner, name, run.limit(most)), *times]
+    return [*held_memory(runner, name, run.limit(most)), *times]
 
 
 def _pairs(first: float, second: float) -> list[tuple[str, float]]:
     return [("first", first), ("second", second)]
 
 
-def _memory(runner: CaseRunner, name: str, most: float | None = None) -> list[Bar]:
+def held_memory(runner: CaseRunner, name: str, most: float | None = None) -> list[Bar]:
     """What torch has taken since the networks were there, at its most; on a CPU only the prediction."""
     found = runner.predicted()
     if runner.run.device.type != "cuda":

@@ -98,7 +98,8 @@ def _timers(engine: SeeSR, spent: dict[str, float], device: torch.device) -> Ite
 
     pipeline.networks = replace(networks, tagger=timed("tag", networks.tagger))
     places = [(networks.text, "encode", "text"), (networks.vae, "encode", "encode"), (networks.vae, "decode", "decode")]
-    places.append((pipeline.sampler, "sample", "sample"))
+    sampler = getattr(pipeline, "sampler", None)
+    places.append((sampler, "sample", "sample") if sampler else (pipeline, "predicted", "sample"))
     for owner, method, name in places:
         setattr(owner, method, timed(name, getattr(owner, method)))
     try:
