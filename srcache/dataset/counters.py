@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from srcache.dataset.variants import MIXED
 from srcache.errors import ConfigError
 from srcache.files.file_locks import is_running, process_lock
 from srcache.files.locks import ForkLock
@@ -22,7 +23,7 @@ from srcache.files.locks import ForkLock
 COUNTED = ("hr", "lr", "sr", "missed_to_lr", "missed_to_hr", "computed", "fetched")
 """What is counted: variants served, fallbacks for missing SR, SR images made on the way, and those a service gave."""
 
-_SERVED = 3
+_SERVED = ("hr", "lr", "sr", *MIXED)
 _OWNER = -1
 """The column with the id of the process that counts in a row; 0 in a row that was never handed out."""
 
@@ -67,6 +68,7 @@ class Counters:
     def _share(self) -> None:
         self._cells = self._shared.share_memory_().numpy()
         self._own: tuple[int, Any] = (0, None)
+        self._served_columns = [column for name, column in self._columns.items() if name in _SERVED]
 
     @property
     def epoch(self) -> int:
@@ -102,7 +104,7 @@ class Counters:
             row = self._row()
             row[column] += number
             counted = int(row[column])
-        if column < _SERVED and (counted - 1) // _LOOK_EVERY > (counted - number - 1) // _LOOK_EVERY:
+        if what in _SERVED and (counted - 1) // _LOOK_EVERY > (counted - number - 1) // _LOOK_EVERY:
             self._look()
 
     def _row(self) -> Any:
@@ -143,7 +145,7 @@ class Counters:
         return max(self._patience, longest)
 
     def _served(self) -> int:
-        return int(self._cells[1:, :_SERVED].sum())
+        return int(self._cells[1:, self._served_columns].sum())
 
 
 _turn = ForkLock(patience=5)
