@@ -44,8 +44,8 @@ def aligned(
 def _apart(variant: Mixed, images: tuple[Pixels, Pixels], name: str) -> CatalogError:
     sizes = [f"{one.kind} has {image.shape[0]}×{image.shape[1]}" for one, image in zip(variant.of, images, strict=True)]
     return CatalogError(
-        f"{variant.kind} mixes two images of one size, or LR enlarged to the other, but of {name} {' and '.join(sizes)} "
-        "(height × width); give size= to bring both to one size"
+        f"{variant.kind} mixes two images of one size, or LR enlarged to the other's, but of {name} "
+        f"{' and '.join(sizes)} (height × width); give size= to bring both to one size"
     )
 
 
