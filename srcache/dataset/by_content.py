@@ -53,7 +53,6 @@ class VariantFinder:
         cache, recipe, policy, seed: as SRAugmentedDataset takes them.
         on_miss: as there, or "skip", to find nothing.
         advice: what a message advises who asks for pixels that the cache does not know.
-        size: (height, width) that two variants are brought to before they are mixed; no other image is resized here.
 
     Raises:
         ConfigError: what was asked for is not there; the message says what is.
@@ -68,14 +67,12 @@ class VariantFinder:
         *,
         seed: int = 0,
         advice: str = "find images before anything changes them",
-        size: tuple[int, int] | None = None,
     ) -> None:
         on_miss = settled(on_miss)
         folder = miss_folder(on_miss, cache, recipe)
         wanted = Policy.of(policy, seed)
         self._filler = None if on_miss == SKIP else open_miss_filler(on_miss, folder)
         self._images, self._on_miss, self._advice = SRImages(folder), fallback_of(on_miss), advice
-        self._size = size
         self._chooser = Chooser(wanted, self._images)
         self._degradation, self.colors = folder.recipe.degradation, folder.recipe.colors
         if self._degradation is None and ("hr" in wanted.kinds or self._on_miss == "hr"):
@@ -106,14 +103,16 @@ class VariantFinder:
         """The variant that an image has in the present epoch, whether or not the cache holds it."""
         return self._chooser.pick(self._key(image, name), self.epoch)
 
-    def find(self, image: Findable, name: str) -> Found | None:
+    def find(self, image: Findable, name: str, size: tuple[int, int] | None = None) -> Found | None:
         """The variant of an image in the present epoch; None if it is skipped.
 
         Args:
             image: the source image.
             name: what to call it in a message.
+            size: (height, width) that two variants are brought to before they are mixed; nothing else is resized here.
 
         Raises:
+            CatalogError: two variants are to be mixed and have different sizes; see `mixing.aligned`.
             MissError: its SR image is not in the cache, and `on_miss` says "raise", or it could not be made.
             ImageError: the image cannot be decoded.
             DamagedError: its SR image cannot.
@@ -125,7 +124,7 @@ class VariantFinder:
         missing = next((sample for sample, pixels in samples.items() if pixels is None), None)
         found: Found | None = None
         if missing is None:
-            found = Found(variant.kind, self._of_variant(variant, samples, image, name))
+            found = Found(variant.kind, self._of_variant(variant, samples, (image, name), size))
         elif self._on_miss in ("lr", "hr"):
             found = Found(str(self._on_miss), self._served_as(str(self._on_miss), image, name))
             self._counters.count(f"missed_to_{self._on_miss}")
@@ -147,13 +146,19 @@ class VariantFinder:
         """The key of the file that pixels are of, if the cache knows it; else their own."""
         return ImageKey(self._images.file_key(pixel_key(pixels)))
 
-    def _of_variant(self, variant: Variant, samples: Mapping[int, Pixels | None], image: Findable, name: str) -> Pixels:
+    def _of_variant(
+        self,
+        variant: Variant,
+        samples: Mapping[int, Pixels | None],
+        image: tuple[Findable, str],
+        size: tuple[int, int] | None,
+    ) -> Pixels:
         """The pixels of a variant whose SR images are at hand."""
         if isinstance(variant, Mixed):
-            first, second = (self._of_variant(one, samples, image, name) for one in variant.of)
-            return mix(variant, *aligned(variant, (first, second), self._size, lambda: name))
+            first, second = (self._of_variant(one, samples, image, size) for one in variant.of)
+            return mix(variant, *aligned(variant, (first, second), size, lambda: image[1]))
         made = samples[variant.sample or 0] if variant.kind == "sr" else None
-        return self._served_as(variant.kind, image, name) if made is None else made
+        return self._served_as(variant.kind, *image) if made is None else made
 
     def _served_as(self, kind: str, image: Findable, name: str) -> Pixels:
         pixels = _decoded(image, name, self.colors).rgb

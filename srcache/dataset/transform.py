@@ -69,7 +69,7 @@ class SRAugment:
             raise ConfigError('on_miss="skip" is for streams; a transform gives an image for every one that it gets')
         sides = valid_size(size)
         self._size = sides if isinstance(sides, tuple) else None
-        self._finder = VariantFinder(cache, recipe, policy, on_miss, seed=seed, advice=_ADVICE, size=self._size)
+        self._finder = VariantFinder(cache, recipe, policy, on_miss, seed=seed, advice=_ADVICE)
 
     def __call__(self, *inputs: Any) -> Any:
         """The image's variant; with several inputs, all of them as a tuple, the image changed.
@@ -106,7 +106,7 @@ class SRAugment:
 
     def _served(self, image: Any) -> Any:
         decoded = decoded_of(image, self._finder.colors)
-        found = self._finder.find(decoded, _title(decoded.rgb))
+        found = self._finder.find(decoded, _title(decoded.rgb), self._size)
         assert found is not None  # nothing is skipped
         served = found.pixels if self._size is None else resize(found.pixels, self._size, "bicubic")
         return as_form_of(image, served)
