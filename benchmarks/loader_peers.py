@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,17 @@ def _again(batches: Batches) -> Callable[[], Batches]:
     return lambda: batches
 
 
+def _each_epoch(served: Any, batches: Batches) -> Callable[[], Batches]:
+    """The same batches' loader, with the next epoch's choices at each call."""
+    epochs = count()
+
+    def epoch() -> Batches:
+        served.set_epoch(next(epochs))
+        return batches
+
+    return epoch
+
+
 def _image_folder(kind: str) -> Opener:
     def open_folder(data: LoaderData, workers: int) -> Callable[[], Batches]:
         from torchvision.datasets import ImageFolder
@@ -146,7 +158,7 @@ def _mixture(policy: str) -> Opener:
         import srcache
 
         served = srcache.SRAugmentedDataset(data.root / "lr", data.root / "lmdb-qoi-lr", policy=policy)
-        return _again(srcache.SRLoader(served, batch_size=BATCH, shuffle=True, num_workers=workers))
+        return _each_epoch(served, srcache.SRLoader(served, batch_size=BATCH, shuffle=True, num_workers=workers))
 
     return open_loader
 
@@ -161,7 +173,7 @@ def _cropped(policy: str) -> Opener:
 
         crop = v2.Compose([v2.RandomResizedCrop(data.side), v2.RandomHorizontalFlip(), v2.PILToTensor()])
         served = SRAugmentedDataset(data.root / "lr", data.root / "lmdb-qoi-lr", policy=policy, transform=crop)
-        return _again(_loader(served, workers))
+        return _each_epoch(served, _loader(served, workers))
 
     return open_loader
 
