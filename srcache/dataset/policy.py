@@ -107,12 +107,10 @@ class Term:
 
     def variant(self, drawn: str, place: float, choices: Sequence[Sequence[int]]) -> Variant:
         """What is served: of each of `alone`, the choice at a place in [0, 1); mixed as the text `drawn` says."""
-        samples = [
-            one[int(place * len(one))] if part.kind == "sr" else None
-            for part, one in zip(self.alone, choices, strict=True)
-        ]
-        served = [Variant(part.kind, sample) for part, sample in zip(self.alone, samples, strict=True)]
-        return served[0] if self.mixing is None else self.mixing.draw(drawn, (served[0], served[1]))
+        if self.mixing is None:
+            return Variant(self.kind, choices[0][int(place * len(choices[0]))] if self.kind == "sr" else None)
+        first, second = (part.variant(drawn, place, [one]) for part, one in zip(self.parts, choices, strict=True))
+        return self.mixing.draw(drawn, (first, second))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,8 +240,10 @@ def filter_text(conditions: Filter) -> str:
 
 def _choices(term: Term, key: str, samples: int, passing: Passing | None) -> list[Sequence[int]]:
     """The samples that each variant of a term may be served as (hr and lr: one); empty if the image does not pass."""
-    found = [_passing_samples(part, key, samples, passing) for part in term.alone]
-    return found if all(found) else []
+    if not term.parts:
+        return [found] if (found := _passing_samples(term, key, samples, passing)) else []
+    each = [_passing_samples(part, key, samples, passing) for part in term.parts]
+    return each if all(each) else []
 
 
 def _passing_samples(term: Term, key: str, samples: int, passing: Passing | None) -> Sequence[int]:
