@@ -27,9 +27,12 @@ _SERVED = ("hr", "lr", "sr", *MIXED)
 _OWNER = -1
 """The column with the id of the process that counts in a row; 0 in a row that was never handed out."""
 
+_BYTES = 32_000
+"""All rows together stay below 32 KiB: what is larger torch copies with several threads, for which a process waits for
+ever that was forked after its parent had used them."""
+
 _ROWS = 384
-"""Processes that count at once. All rows together stay below 32 KiB: what is larger torch copies with several threads,
-for which a process waits for ever that was forked after its parent had used them."""
+"""Processes that count at once; fewer where more is counted."""
 
 _LOOK_EVERY = 16
 _EPOCH, _SERVED_BEFORE, _WARNED, _CALLS, _LONGEST = range(5)
@@ -58,7 +61,9 @@ class Counters:
 
         self._patience = patience
         self._columns = {name: column for column, name in enumerate((*COUNTED, *more))}
-        self._shared: Any = torch.zeros((1 + _ROWS, len(self._columns) + 1), dtype=torch.int64)
+        width = len(self._columns) + 1
+        rows = min(1 + _ROWS, _BYTES // (8 * width))
+        self._shared: Any = torch.zeros((rows, width), dtype=torch.int64)
         self._share()
 
     def __getstate__(self) -> dict[str, Any]:
