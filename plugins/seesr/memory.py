@@ -2,7 +2,8 @@
 
 The engine's own code runs once, with one sampling step, on PyTorch's meta device; whatever it allocates is entered in
 a ledger until nothing refers to it any more. So the figure follows the code. It costs some tenths of a second for a
-shape, because networks repeat themselves: the shape of a result is worked out once for all operations that are alike.
+shape, because networks repeat themselves: the shape of a result is worked out once for all operations that are alike,
+and what a network takes once for all its calls on inputs that are alike, of whatever image.
 
 What such a run cannot see is stated here and added: the libraries' workspaces, the gaps between blocks of memory, and
 what a recorded inner call keeps aside (its peak, and copies of its inputs). Two things are set as they are on a GPU,
@@ -14,6 +15,7 @@ recordings of other shapes, and the second decoder that is made if half precisio
 import copy
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +26,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
+from .geometry import resize_steps
 from .networks.vae import Autoencoder
+from .networks.vae_tiles import Moments, measure_moments
 
 if TYPE_CHECKING:
     from .loading import Networks
@@ -87,12 +91,19 @@ class MemoryPredictor:
     """
 
     def __init__(self, networks: "Networks", settings: "Settings", *, in_graphs: bool) -> None:
+        from .pipeline import Pipeline
+
         guided = 1.0 if settings.guided_share else 0.0
         self._settings, self._in_graphs = replace(settings, steps=1, guided_share=guided), in_graphs
-        self._known, self._shapes = dict[tuple[int, int, int], Memory](), _Shapes()
+        self._known, self._ledger = dict[tuple[int, int, int], Memory](), Ledger()
         with torch.inference_mode(False):
-            self._twin = _on_meta(networks)
-        self._twin.vae.__class__ = _MetaAutoencoder
+            twin = _on_meta(networks)
+        with _walk(self._ledger):
+            for tensor in _all_tensors(twin):
+                self._ledger.enter(tensor)
+            self._weights = self._ledger.live
+            self._pipeline = Pipeline(_stand_ins(twin, self._ledger), self._settings, torch.device("meta"), "meta")
+        self._opening = self._ledger.peak
 
     def predicted(self, height: int, width: int, batch: int) -> Memory:
         """What a call on `batch` LR images of this size takes."""
@@ -104,23 +115,32 @@ class MemoryPredictor:
         return self._known[asked]
 
     def _worked_out(self, height: int, width: int, batch: int) -> Memory:
-        from .pipeline import Pipeline
+        from .pipeline import Prepared
 
-        ledger, meta, twin = Ledger(self._shapes), torch.device("meta"), self._twin
-        plain = torch.inference_mode(False)  # in inference mode, calls would come in coarser pieces
-        with plain, torch.no_grad(), _GPUAttention(ledger), ledger:
-            for tensor in _all_tensors(twin):
-                ledger.enter(tensor)
-            weights = ledger.live
-            wrap = ledger.recorded_call if self._in_graphs else None
-            stand_in = replace(twin, tagger=_MetaTagger(twin.tagger), text=_MetaTextEncoder(twin.text))  # type: ignore[arg-type]
-            pipeline = Pipeline(stand_in, self._settings, meta, "meta", wrap)
-            pipeline.upscale(torch.zeros((1, 3, height, width)).expand(batch, -1, -1, -1), [0] * batch)
-        inner, kept = ledger.inner, ledger.inputs
-        reserved = ledger.peak + inner + kept
-        tensors = max(ledger.peak, ledger.peak_inner) + kept
+        ledger, pipeline, weights = self._ledger, self._pipeline, self._weights
+        sides = resize_steps(height, width, self._settings.scale, self._settings.process_size)[-1]
+        images, control = (
+            torch.zeros(1, dtype=dtype).expand(batch, 3, *size)
+            for size, dtype in (((height, width), torch.float32), (sides, torch.uint8))
+        )
+        with _walk(ledger):
+            predict = ledger.repeated(pipeline.sampler.predict)
+            pipeline.sampler.run = ledger.recorded_call(predict) if self._in_graphs else predict
+            pipeline.compute(Prepared(images, control), [0] * batch)
+        inner, kept, peak = ledger.inner, ledger.inputs, max(ledger.peak, self._opening)
+        reserved = peak + inner + kept
+        tensors = max(peak, ledger.peak_inner) + kept
         spare = int(LIBRARIES + GAPS * (reserved - weights))
         return Memory(weights=weights, tensors=tensors, recorded=inner + kept, reserved=reserved, allowance=spare)
+
+
+@contextmanager
+def _walk(ledger: "Ledger") -> Iterator[None]:
+    """Enter in a ledger what is allocated within, as a GPU's kernels would."""
+    ledger.restart()
+    plain = torch.inference_mode(False)  # in inference mode, calls would come in coarser pieces
+    with plain, torch.no_grad(), _GPUAttention(ledger), ledger:
+        yield
 
 
 class _Shapes:
@@ -178,12 +198,17 @@ class Ledger(TorchDispatchMode):
         inputs: bytes of the inputs of one.
     """
 
-    def __init__(self, shapes: _Shapes | None = None) -> None:
+    def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._shapes = shapes or _Shapes()
+        self._shapes = _Shapes()
+        self._repeats: dict[Any, tuple[int, list[Any]]] = {}
         self.live = self.peak = self.inner = self.peak_inner = self.inputs = 0
         self._known: set[int] = set()
         self._layouts: Any = WeakIdKeyDictionary()
+
+    def restart(self) -> None:
+        """Forget the most so far, but not what is alive."""
+        self.peak, self.inner, self.peak_inner, self.inputs = self.live, 0, 0, 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -225,6 +250,35 @@ class Ledger(TorchDispatchMode):
             return found
 
         return run
+
+    def repeated(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """`function` run once for all calls on arguments that are alike; of the others, only the bytes are counted.
+
+        It gives a tensor or a tuple of them, each with a storage of its own, and keeps nothing else alive.
+        """
+
+        def run(*given: Any) -> Any:
+            key = function, _described(given)
+            if key in self._repeats:
+                needed, layouts = self._repeats[key]
+                self.count_workspace(needed)
+                made = [torch.empty_strided(*each[:2], dtype=each[2], device="meta") for each in layouts]
+                return made[0] if len(made) == 1 else tuple(made)
+            found, needed = self.measured(function, *given)
+            several = found if isinstance(found, tuple) else (found,)
+            if all(each.untyped_storage().nbytes() == each.nbytes for each in several):
+                self._repeats[key] = needed, [(each.shape, each.stride(), each.dtype) for each in several]
+            return found
+
+        return run
+
+    def measured(self, function: Callable[..., Any], *given: Any) -> tuple[Any, int]:
+        """The result of a function, and the most bytes that it needs beyond what is alive when it begins."""
+        before, peak = self.live, self.peak
+        self.peak = before
+        found = function(*given)
+        needed, self.peak = self.peak - before, max(peak, self.peak)
+        return found, needed
 
     def _leave(self, key: int, size: int) -> None:
         self._known.discard(key)
@@ -277,38 +331,55 @@ class _GPUAttention(TorchFunctionMode):
 class _MetaTagger:
     """A tagger that finds no tags: `Tagger` itself asks for autocast, which the meta device does not have."""
 
-    def __init__(self, tagger: "Tagger") -> None:
-        self._tagger = tagger
+    def __init__(self, tagger: "Tagger", ledger: Ledger) -> None:
+        self._prepared = tagger.prepared
+        self._embeds, self._logits = ledger.repeated(tagger.network.embeds), ledger.repeated(tagger.network.logits)
 
     def __call__(self, images: Tensor) -> tuple[list[str], Tensor]:
-        network = self._tagger.network
-        embeds = network.embeds(self._tagger.prepared(images))
-        network.logits(embeds).sigmoid()
+        embeds = self._embeds(self._prepared(images))
+        self._logits(embeds).sigmoid()
         return [""] * len(images), embeds
 
 
 class _MetaTextEncoder:
     """A text encoder that reads no words: `TextEncoder` itself asks for autocast, which the meta device lacks."""
 
-    def __init__(self, text: "TextEncoder") -> None:
-        self._model, self._width = text.model, text.width
+    def __init__(self, text: "TextEncoder", ledger: Ledger) -> None:
+        self._width, self._length = text.width, text.model.config.max_position_embeddings
+        self._states = ledger.repeated(lambda tokens: text.model(input_ids=tokens).last_hidden_state)
 
     def encode(self, prompts: Sequence[str]) -> Tensor:
-        length = self._model.config.max_position_embeddings
-        tokens = torch.zeros((self._width, length), dtype=torch.int64, device="meta")
-        calls = [self._model(input_ids=tokens).last_hidden_state for _ in range(0, len(prompts), self._width)]
+        tokens = torch.zeros((self._width, self._length), dtype=torch.int64, device="meta")
+        calls = [self._states(tokens) for _ in range(0, len(prompts), self._width)]
         return torch.cat(calls)[: len(prompts)].clone()
 
 
 class _MetaAutoencoder(Autoencoder):
-    """A VAE of which a batch's first and last image stand for all: they go through it one by one."""
+    """A VAE of which the first call for a batch stands for all: they are alike, and only their results remain."""
 
-    def _one_by_one(self, ready: list[Tensor], act: Callable[[Tensor], Tensor]) -> Tensor:
-        found = [act(ready[0])]
-        if len(ready) > 1:
-            found += [torch.empty_like(found[0]) for _ in ready[2:]]
-            found.append(act(ready[-1]))
+    ledger: Ledger
+
+    def _in_calls(self, ready: list[Tensor], act: Callable[[Tensor], Tensor]) -> Tensor:
+        first, needed = self.ledger.measured(act, ready[0])
+        found = [first]
+        for _ in ready[1:]:
+            self.ledger.count_workspace(needed)
+            found.append(torch.empty_like(first))
         return torch.cat(found)
+
+
+def _moments(tile: Tensor, groups: int) -> tuple[Tensor, Tensor]:
+    found = measure_moments(tile, groups)
+    return found.mean, found.variance
+
+
+def _stand_ins(twin: "Networks", ledger: Ledger) -> "Networks":
+    """Networks on the meta device that can be run there."""
+    twin.vae.__class__ = _MetaAutoencoder
+    twin.vae.ledger, moments = ledger, ledger.repeated(_moments)
+    twin.vae.measure = lambda tile, groups: Moments(*moments(tile, groups), tile.shape[-2] * tile.shape[-1])
+    text, tagger = _MetaTextEncoder(twin.text, ledger), _MetaTagger(twin.tagger, ledger)
+    return replace(twin, tagger=tagger, text=text)  # type: ignore[arg-type]
 
 
 def _on_meta(networks: "Networks") -> "Networks":
@@ -321,7 +392,7 @@ def _on_meta(networks: "Networks") -> "Networks":
 
 
 def _all_tensors(thing: Any) -> Iterator[Tensor]:
-    """All tensors that an object of this package holds, however deep."""
+    """All tensors that an object of this package, or of a class derived from one, holds, however deep."""
     if isinstance(thing, Tensor):
         yield thing
     elif isinstance(thing, nn.Module):
@@ -329,7 +400,7 @@ def _all_tensors(thing: Any) -> Iterator[Tensor]:
     elif isinstance(thing, Mapping | list | tuple):
         for each in thing.values() if isinstance(thing, Mapping) else thing:
             yield from _all_tensors(each)
-    elif type(thing).__module__.startswith(f"{__package__}."):
+    elif any(kind.__module__.startswith(f"{__package__}.") for kind in type(thing).__mro__):
         names = getattr(thing, "__slots__", None) or vars(thing)
         for name in names:
             yield from _all_tensors(getattr(thing, name))
