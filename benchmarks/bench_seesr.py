@@ -84,7 +84,9 @@ CASES = {
         act=lambda run, name: osediff.speed(run, name, Shape(kind="compiled"), 0.060),
     ),
     "osediff-predicted": Case(what="OSEDiff's memory on a GPU, predicted", act=osediff.predicted, on="CPU"),
-    "osediff-cpu": Case(what="seconds and memory of one image on the CPU, OSEDiff beside SeeSR", act=osediff.cpu_image, on="CPU"),
+    "osediff-cpu": Case(
+        what="seconds and memory of one image on the CPU, OSEDiff beside SeeSR", act=osediff.cpu_image, on="CPU"
+    ),
     "cpu-step": Case(what="seconds of one step on the CPU beside the reference way", act=cpu.step, on="CPU"),
 }
 

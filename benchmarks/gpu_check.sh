@@ -175,12 +175,13 @@ import torch
 from seesr_fixtures import RecordedNoise, case, cases, parts, weights
 from srcache.engine import Failure, Tiling
 from srcache_plugins.seesr import pipeline as P
-from srcache_plugins.seesr.cuda_graphs import GraphedCallable
-from srcache_plugins.seesr.networks.denoiser import Conditioning, ControlNet, UNet
+from srcache_plugins.stable_diffusion.cuda_graphs import GraphedCallable
+from srcache_plugins.seesr.networks.controlnet import ControlNet
+from srcache_plugins.stable_diffusion.networks.denoiser import Conditioning, UNet
 from srcache_plugins.seesr.loading import DTYPES, Loading, load_networks
 from srcache_plugins.seesr.networks.stock import load_controlnet, load_unet
 from srcache_plugins.seesr.sampling.sampler import Prompts
-from srcache_plugins.seesr.sampling.windows import lay_windows
+from srcache_plugins.stable_diffusion.windows import lay_windows
 if os.environ["DRY"] == "imports": P.Pipeline.sample, P.Pipeline.upscale, P.NoiseSource, P.Settings; sys.exit()
 D = torch.device(os.environ["DEVICE"]); cuda = D.type == "cuda"; bad = 0
 @cache

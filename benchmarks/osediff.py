@@ -14,8 +14,9 @@ from diffusers import UNet2DConditionModel
 from srcache_plugins.osediff import OSEDiff
 from srcache_plugins.osediff.loading import Networks
 from srcache_plugins.osediff.pipeline import Pipeline, Settings
-from srcache_plugins.seesr.networks.denoiser import UNet
-from srcache_plugins.seesr.networks.stock import known_settings, load_stock
+from srcache_plugins.stable_diffusion.memory import MemoryPredictor
+from srcache_plugins.stable_diffusion.networks.denoiser import UNet
+from srcache_plugins.stable_diffusion.networks.stock import known_settings, load_stock
 
 from benchmarks import seesr_full as full
 from benchmarks import seesr_gpu as gpu
@@ -77,7 +78,8 @@ class OSERunner(gpu.CaseRunner):
         """What the batch should take, the inner call recorded as on a GPU."""
         batch = 1 if self.run.device.type == "cpu" else self.shape.batch
         in_graphs = self.shape.kind != "eager"
-        return predictor(self.networks, _settings(self.run, self.shape.tiling), in_graphs).predicted(
+        settings = _settings(self.run, self.shape.tiling)
+        return MemoryPredictor(Pipeline, self.networks, settings, in_graphs=in_graphs).predicted(
             *self.shape.size, batch
         )
 
@@ -109,7 +111,8 @@ def predicted(run: RunSettings, name: str) -> list[Bar]:
     ]
     bars = []
     for text, size, batch, tiling, most in shapes[:1] if run.tiny else shapes:
-        memory = predictor(found, replace(SETTINGS, tiling=tiling), True).predicted(*size, batch)
+        settings = replace(SETTINGS, tiling=tiling)
+        memory = MemoryPredictor(Pipeline, found, settings, in_graphs=True).predicted(*size, batch)
         shown = f"{name}: {text}, fp16 in CUDA graphs"
         bars.append(Bar(case=shown, value=memory.total / GB, unit="GB", bar=most))
         bars.append(Bar(case=f"{shown}: tensors alive at once", value=memory.tensors / GB, unit="GB"))
@@ -139,13 +142,19 @@ def cpu_image(run: RunSettings, name: str) -> list[Bar]:
             Bar(case=f"{shown}: seconds", value=ours["seconds"][0], unit="s", peer=peer, peer_value=seesr),
             Bar(case=f"{shown}: seesr's first step", value=one, unit="s"),
             Bar(case=f"{shown}: seesr's next step", value=two - one, unit="s"),
-            Bar(case=f"{shown}: peak of the process", value=ours["peak"], unit="GB", peer="seesr", peer_value=theirs["peak"]),
+            Bar(
+                case=f"{shown}: peak of the process",
+                value=ours["peak"],
+                unit="GB",
+                peer="seesr",
+                peer_value=theirs["peak"],
+            ),
         ]
     return bars
 
 
 def one_image(plain: dict[str, Any]) -> str:
-    """In a process of its own: seconds of one image (of SeeSR, with one step and with two), and the peak memory in GB."""
+    """In a process of its own: seconds of one image (of SeeSR, with one step and with two), and the peak in GB."""
     run = RunSettings(device=torch.device("cpu"), repeats=1, tiny=plain["tiny"], precision=plain["precision"])
     runner = (OSERunner if plain["engine"] == "osediff" else gpu.CaseRunner)(run, Shape(kind="eager", steps=1))
     seconds = [measure.seconds(runner.call, run.device)]

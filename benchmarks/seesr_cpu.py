@@ -8,15 +8,16 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 from srcache_plugins.seesr.loading import Networks
-from srcache_plugins.seesr.memory import MemoryPredictor
-from srcache_plugins.seesr.networks.denoiser import ControlNet, UNet
+from srcache_plugins.seesr.networks.controlnet import ControlNet
 from srcache_plugins.seesr.networks.stock import load_controlnet, load_unet
-from srcache_plugins.seesr.networks.tagger import load_tagger
-from srcache_plugins.seesr.networks.text import load_text_encoder
-from srcache_plugins.seesr.networks.vae import load_autoencoder
 from srcache_plugins.seesr.pipeline import Pipeline
 from srcache_plugins.seesr.sampling.sampler import Prompts, Sampler
 from srcache_plugins.seesr.sampling.schedule import make_schedule
+from srcache_plugins.stable_diffusion.memory import MemoryPredictor
+from srcache_plugins.stable_diffusion.networks.denoiser import UNet
+from srcache_plugins.stable_diffusion.networks.tagger import load_tagger
+from srcache_plugins.stable_diffusion.networks.text import load_text_encoder
+from srcache_plugins.stable_diffusion.networks.vae import load_autoencoder
 from torch import Tensor
 
 from benchmarks import seesr_full as full
@@ -75,7 +76,7 @@ def predicted(run: RunSettings, name: str) -> list[Bar]:
     bars = []
     for text, size, batch, tiling, most in shapes[:1] if run.tiny else shapes:
         settings = replace(measure.SETTINGS, tiling=tiling)
-        found = MemoryPredictor(networks, settings, in_graphs=True).predicted(*size, batch)
+        found = MemoryPredictor(Pipeline, networks, settings, in_graphs=True).predicted(*size, batch)
         shown = f"{name}: {text}, fp16 in CUDA graphs"
         bars.append(Bar(case=shown, value=found.total / GB, unit="GB", bar=most))
         bars.append(Bar(case=f"{shown}: tensors alive at once", value=found.tensors / GB, unit="GB"))

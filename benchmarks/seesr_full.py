@@ -17,13 +17,15 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from srcache_plugins.seesr.loading import DTYPES, Networks
-from srcache_plugins.seesr.networks.convolutions import make_exact
-from srcache_plugins.seesr.networks.denoiser import ControlNet, UNet
-from srcache_plugins.seesr.networks.stock import known_settings, load_controlnet, load_unet, with_image_transformers
-from srcache_plugins.seesr.networks.tagger import Tagger, load_tagger, published_shapes
-from srcache_plugins.seesr.networks.text import WIDTH, TextEncoder, load_text_encoder
-from srcache_plugins.seesr.networks.vae import Autoencoder, load_autoencoder
+from srcache_plugins.seesr.networks.controlnet import ControlNet
+from srcache_plugins.seesr.networks.stock import load_controlnet, load_unet, with_image_transformers
 from srcache_plugins.seesr.tiny import CONFIGS, write_weights
+from srcache_plugins.stable_diffusion.networks.convolutions import make_exact
+from srcache_plugins.stable_diffusion.networks.denoiser import UNet
+from srcache_plugins.stable_diffusion.networks.stock import known_settings
+from srcache_plugins.stable_diffusion.networks.tagger import Tagger, load_tagger, published_shapes
+from srcache_plugins.stable_diffusion.networks.text import WIDTH, TextEncoder, load_text_encoder
+from srcache_plugins.stable_diffusion.networks.vae import Autoencoder, load_autoencoder
 from srcache_plugins.stable_diffusion.tiny import lora_shapes
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
@@ -73,7 +75,7 @@ class Placement:
 
     @property
     def layout(self) -> torch.memory_format:
-        """The layout that `plugins/seesr/loading.py` would choose."""
+        """The layout that `plugins/stable_diffusion/loading.py` would choose."""
         return torch.channels_last if self.like_cuda else torch.contiguous_format
 
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 from srcache_plugins.seesr.loading import Networks
-from srcache_plugins.seesr.memory import Memory, MemoryPredictor
 from srcache_plugins.seesr.sampling.schedule import make_schedule
-from srcache_plugins.seesr.sampling.windows import Windows, lay_windows
+from srcache_plugins.stable_diffusion.memory import Memory, MemoryPredictor
+from srcache_plugins.stable_diffusion.windows import Windows, lay_windows
 from torch import Tensor
 
 from benchmarks import seesr_full as full
@@ -166,7 +166,9 @@ class CaseRunner:
         """What the batch should take, the inner call recorded as on a GPU."""
         settings = self.shape.settings(self.run)
         batch = 1 if self.run.device.type == "cpu" else self.shape.batch
-        predictor = MemoryPredictor(self.networks, settings, in_graphs=self.shape.kind != "eager")
+        predictor = MemoryPredictor(
+            type(self.engine._pipeline), self.networks, settings, in_graphs=self.shape.kind != "eager"
+        )
         return predictor.predicted(*self.shape.size, batch)
 
     def reference(self) -> Callable[[], None]:

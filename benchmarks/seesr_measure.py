@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 from srcache_plugins.seesr import SeeSR
-from srcache_plugins.seesr.cuda_graphs import GraphedCallable, compiled
 from srcache_plugins.seesr.loading import Networks
 from srcache_plugins.seesr.pipeline import Pipeline, Settings
-from srcache_plugins.seesr.sampling.noise import Noise
 from srcache_plugins.seesr.sampling.sampler import Prompts, Sampler
 from srcache_plugins.seesr.sampling.schedule import make_schedule
-from srcache_plugins.seesr.sampling.windows import Windows
+from srcache_plugins.stable_diffusion.cuda_graphs import GraphedCallable, compiled
+from srcache_plugins.stable_diffusion.noise import Noise
+from srcache_plugins.stable_diffusion.windows import Windows
 from torch import Tensor
 from torch.autograd import DeviceType
 from torch.utils.flop_counter import FlopCounterMode
@@ -99,7 +99,7 @@ def _timers(engine: SeeSR, spent: dict[str, float], device: torch.device) -> Ite
     pipeline.networks = replace(networks, tagger=timed("tag", networks.tagger))
     places = [(networks.text, "encode", "text"), (networks.vae, "encode", "encode"), (networks.vae, "decode", "decode")]
     sampler = getattr(pipeline, "sampler", None)
-    places.append((sampler, "sample", "sample") if sampler else (pipeline, "predicted", "sample"))
+    places.append((sampler, "sample", "sample") if sampler else (pipeline.inner, "predicted", "sample"))
     for owner, method, name in places:
         setattr(owner, method, timed(name, getattr(owner, method)))
     try:

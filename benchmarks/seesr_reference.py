@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
-from srcache_plugins.seesr.colorfix import adain
 from srcache_plugins.seesr.loading import Networks
 from srcache_plugins.seesr.sampling.schedule import Schedule
-from srcache_plugins.seesr.sampling.windows import Windows
+from srcache_plugins.stable_diffusion.colorfix import adain
+from srcache_plugins.stable_diffusion.windows import Windows
 from torch import Tensor
 
 from benchmarks.seesr_full import StockNetworks

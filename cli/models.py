@@ -63,7 +63,7 @@ def list_command(as_json: bool) -> int:
 @click.argument("files", nargs=-1, required=True, type=EXISTING_FILE)
 @common
 def convert_command(files: tuple[Path, ...], as_json: bool) -> int:
-    """Convert checkpoints (.safetensors, .pth, .pt, .pkl, .ckpt, .bin) to safetensors, keep them, and print their digests.
+    """Convert checkpoints (.safetensors, .pth, .pt, .pkl, .ckpt, .bin) to safetensors, keep them, print their digests.
 
     Only tensors are read; a file that contains code is refused. The FILES are not changed. A network that an engine
     recognises is run once on small images, to see that the same image always gives the same pixels.

@@ -71,20 +71,12 @@ class OSEDiff(shared.DiffusionEngine):
 
         from srcache.weights.bundle import find_bundle
 
+        from ..stable_diffusion.loading import Loading
         from .loading import load_networks
         from .pipeline import Pipeline, Settings
 
-        loading, options = shared.loading_of(setup), setup.options
-        settings = Settings(
-            scale=int(setup.scale),
-            process_size=int(options["process_size"]),
-            prompt=str(options["prompt"]),
-            parity=bool(options["parity"]),
-            posterior=str(options["posterior"]),
-            precision=setup.precision,
-            tiling=setup.tiling,
-            color_fix=setup.color_fix,
-        )
+        loading = Loading(**shared.loading_of(setup))
+        settings = Settings(**shared.settings_of(setup), posterior=str(setup.options["posterior"]))
         with torch.inference_mode():
             networks = load_networks(find_bundle(str(setup.weights)), loading)
             return Pipeline(networks, settings, loading.device, *shared.way_of_running(setup, loading.device))

@@ -5,18 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..seesr.checkpoints import made_from, read_shapes, read_tensors
 from ..stable_diffusion import loading as shared
+from ..stable_diffusion.checkpoints import made_from, read_shapes, read_tensors
 from ..stable_diffusion.loading import Loading
 from .lora import merge_unet, merge_vae
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..seesr.networks.denoiser import UNet
-    from ..seesr.networks.tagger import Tagger
-    from ..seesr.networks.text import TextEncoder
-    from ..seesr.networks.vae import Autoencoder
+    from ..stable_diffusion.networks.denoiser import UNet
+    from ..stable_diffusion.networks.tagger import Tagger
+    from ..stable_diffusion.networks.text import TextEncoder
+    from ..stable_diffusion.networks.vae import Autoencoder
 
 NEEDED = (*shared.NEEDED, "osediff")
 """Parts that a bundle must have."""
@@ -41,7 +41,7 @@ def load_networks(parts: Mapping[str, Path], how: Loading) -> Networks:
     Raises:
         WeightsError: a part is missing, or does not fit; the message names its file.
     """
-    from ..seesr.networks.denoiser import UNet
+    from ..stable_diffusion.networks.denoiser import UNet
 
     shared.require_parts(parts, NEEDED, "OSEDiff")
     scheduler = shared.load_scheduler(parts)
@@ -84,7 +84,7 @@ def check_parts(parts: Mapping[str, Path]) -> None:
 def _stock_unet(parts: Mapping[str, Path], tensors: "dict[str, Tensor]") -> Any:
     from diffusers import UNet2DConditionModel
 
-    from ..seesr.networks.stock import load_stock
+    from ..stable_diffusion.networks.stock import load_stock
 
     config = shared.read_settings(parts, "unet.config")
     return load_stock(UNet2DConditionModel, config, tensors, "the UNet's checkpoint")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from srcache.errors import WeightsError, listed
 
-from ..seesr.networks.adapters import merge_adapters
+from ..stable_diffusion.networks.adapters import merge_adapters
 
 ALPHA = 8
 """peft's own, which the authors' program leaves as it is: additions count 8 over their rank."""

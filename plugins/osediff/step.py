@@ -13,7 +13,7 @@ from torch import Tensor
 
 from srcache.errors import WeightsError
 
-from ..seesr.sampling.schedule import require_schedule
+from ..stable_diffusion.schedule import require_schedule
 
 TIME = 999
 """The time for which noise is predicted, the last that Stable Diffusion was trained with."""

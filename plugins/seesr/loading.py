@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..stable_diffusion import loading as shared
+from ..stable_diffusion.checkpoints import made_from, read_shapes, read_tensors
 from ..stable_diffusion.loading import DTYPES
-from .checkpoints import made_from, read_shapes, read_tensors
 
 if TYPE_CHECKING:
-    from .networks.denoiser import ControlNet, UNet
-    from .networks.tagger import Tagger
-    from .networks.text import TextEncoder
-    from .networks.vae import Autoencoder
+    from ..stable_diffusion.networks.denoiser import UNet
+    from ..stable_diffusion.networks.tagger import Tagger
+    from ..stable_diffusion.networks.text import TextEncoder
+    from ..stable_diffusion.networks.vae import Autoencoder
+    from .networks.controlnet import ControlNet
 
 __all__ = ["DTYPES", "NEEDED", "Loading", "Networks", "check_parts", "load_networks"]
 
@@ -79,7 +80,7 @@ def check_parts(parts: Mapping[str, Path]) -> None:
 
 
 def _load_unet(parts: Mapping[str, Path], how: Loading) -> "UNet":
-    from .networks.denoiser import UNet
+    from ..stable_diffusion.networks.denoiser import UNet
     from .networks.stock import load_unet
 
     with made_from("the UNet", parts["unet.config"], parts["unet"]):
@@ -90,7 +91,7 @@ def _load_unet(parts: Mapping[str, Path], how: Loading) -> "UNet":
 
 
 def _load_controlnet(parts: Mapping[str, Path], how: Loading) -> "ControlNet":
-    from .networks.denoiser import ControlNet
+    from .networks.controlnet import ControlNet
     from .networks.stock import load_controlnet
 
     with made_from("the ControlNet", parts["controlnet.config"], parts["controlnet"]):

@@ -30,7 +30,8 @@ def _shapes() -> dict[str, dict[str, tuple[int, ...]]]:
     """The shapes of every file's tensors, by their names in published checkpoints."""
     from diffusers import ControlNetModel, UNet2DConditionModel
 
-    from .networks.stock import known_settings, with_image_transformers
+    from ..stable_diffusion.networks.stock import known_settings
+    from .networks.stock import with_image_transformers
 
     with torch.device("meta"):
         unet = UNet2DConditionModel(**known_settings(UNet2DConditionModel, CONFIGS["unet/config.json"]))

@@ -5,9 +5,9 @@ Nothing heavy is imported before an engine is built, so that `info` reads at onc
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from srcache.engine.interface import EngineInfo, Failure, Option, Setup, Upscaled
+from srcache.engine.interface import EngineInfo, Failure, Option, Setup, Unfinished, Upscaled
 from srcache.engine.running import on_device
 from srcache.errors import EngineError, needs_extra
 
@@ -15,33 +15,16 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from .loading import Loading
+    from .pipeline import Pipeline, Prepared
 
 PROMPT = Option(default="", help="your own words, put after the tags")
 PROCESS_SIZE = Option(default=512, help="pixels; the least that the shorter side of what the networks see has")
 ENCODER_TILE = Option(default=1024, help="pixels; larger images are encoded in tiles of this side")
-DECODER_TILE = Option(
-    default=224, help="latent cells of 8 pixels; larger ones are decoded in tiles of this side"
-)
+DECODER_TILE = Option(default=224, help="latent cells of 8 pixels; larger ones are decoded in tiles of this side")
 ANTIALIAS = Option(default=False, help="smooth when the tagger's image is shrunk; as published: no")
 
 Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
 """What makes the inner call of an engine faster: CUDA graphs, compiled code."""
-
-
-class RunningPipeline(Protocol):
-    """What an engine needs of its pipeline."""
-
-    mode: str
-
-    def upscale(self, images: "Tensor", seeds: Sequence[int]) -> list[Upscaled | Failure]:
-        """As `SREngine.upscale`."""
-
-    def width(self, height: int, width: int) -> int:
-        """How many LR images of a size fill a GPU together."""
-
-    def memory(self, height: int, width: int, batch: int) -> Any:
-        """What a call takes, as `memory.Memory`."""
 
 
 class DiffusionEngine:
@@ -64,7 +47,7 @@ class DiffusionEngine:
         self.mode = self._pipeline.mode
         self._device, self._one_by_one = setup.device, setup.device.startswith("cpu")
 
-    def open_pipeline(self, setup: Setup) -> RunningPipeline:
+    def open_pipeline(self, setup: Setup) -> "Pipeline":
         """The pipeline, its networks loaded and on their device."""
         raise NotImplementedError
 
@@ -74,14 +57,27 @@ class DiffusionEngine:
 
     def upscale(self, images: "Tensor", seeds: Sequence[int]) -> list[Upscaled | Failure]:
         """Upscale a batch, on a CPU image by image; arguments and outcomes as in `SREngine.upscale`."""
+        computed = self.compute(self.prepare(images), seeds)
+        return [each.finish() if isinstance(each, Unfinished) else each for each in computed]
+
+    def prepare(self, images: "Tensor") -> "Prepared":
+        """The host's part of a call before the device's: control images. See `SREngine`."""
         import torch
 
-        size = 1 if self._one_by_one else max(1, len(images))
+        with torch.inference_mode():
+            return self._pipeline.prepare(images)
+
+    def compute(self, prepared: "Prepared", seeds: Sequence[int]) -> list[Unfinished | Failure]:
+        """The device's part of a call. See `SREngine`."""
+        import torch
+
+        count = len(prepared.images)
+        size = 1 if self._one_by_one else max(1, count)
         with torch.inference_mode(), on_device(self._device):
             return [
                 outcome
-                for start in range(0, len(images), size)
-                for outcome in self._pipeline.upscale(images[start : start + size], seeds[start : start + size])
+                for start in range(0, count, size)
+                for outcome in self._pipeline.compute(prepared.part(start, start + size), seeds[start : start + size])
             ]
 
     def batch_width(self, height: int, width: int) -> int:
@@ -118,24 +114,37 @@ def require_packages(engine: str) -> None:
         import transformers  # noqa: F401
 
 
-def loading_of(setup: Setup) -> "Loading":
-    """How a recipe's networks are loaded."""
+def loading_of(setup: Setup) -> dict[str, Any]:
+    """How a recipe's networks are loaded: the fields of `loading.Loading`."""
     import torch
 
-    from .loading import DTYPES, Loading
+    from .loading import DTYPES
 
-    return Loading(
-        device=torch.device(setup.device),
-        dtype=DTYPES[setup.precision],
-        encoder_tile=int(setup.options["encoder_tile"]),
-        decoder_tile=int(setup.options["decoder_tile"]),
-        antialias=bool(setup.options["antialias"]),
-    )
+    return {
+        "device": torch.device(setup.device),
+        "dtype": DTYPES[setup.precision],
+        "encoder_tile": int(setup.options["encoder_tile"]),
+        "decoder_tile": int(setup.options["decoder_tile"]),
+        "antialias": bool(setup.options["antialias"]),
+    }
+
+
+def settings_of(setup: Setup) -> dict[str, Any]:
+    """How a recipe's images are made: the fields of `pipeline.Settings`."""
+    return {
+        "scale": int(setup.scale),
+        "process_size": int(setup.options["process_size"]),
+        "prompt": str(setup.options["prompt"]),
+        "parity": bool(setup.options["parity"]),
+        "precision": setup.precision,
+        "tiling": setup.tiling,
+        "color_fix": setup.color_fix,
+    }
 
 
 def way_of_running(setup: Setup, device: "torch.device") -> tuple[str, Wrap | None]:
     """How the inner call is run, in words, and what wraps it: one way for all images of a run."""
-    from ..seesr.cuda_graphs import GraphedCallable, compiled
+    from .cuda_graphs import GraphedCallable, compiled
 
     if device.type != "cuda":
         return ("compiled", compiled) if setup.compiled else ("eager", None)

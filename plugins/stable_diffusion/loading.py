@@ -14,14 +14,14 @@ from torch import Tensor
 
 from srcache.errors import WeightsError
 
-from ..seesr.checkpoints import made_from, read_json, read_shapes, read_tensors, require_settings
-from ..seesr.networks.convolutions import make_exact
-from ..seesr.sampling.schedule import require_schedule
+from .checkpoints import made_from, read_json, read_shapes, read_tensors, require_settings
+from .networks.convolutions import make_exact
+from .schedule import require_schedule
 
 if TYPE_CHECKING:
-    from ..seesr.networks.tagger import Tagger
-    from ..seesr.networks.text import TextEncoder
-    from ..seesr.networks.vae import Autoencoder
+    from .networks.tagger import Tagger
+    from .networks.text import TextEncoder
+    from .networks.vae import Autoencoder
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 NEEDED = (
@@ -32,7 +32,7 @@ NEEDED = (
 as it was published."""
 
 STOCK = ("block_out_channels", "layers_per_block", "cross_attention_dim", "attention_head_dim", "norm_num_groups")
-"""What the settings of a UNet or ControlNet must say themselves: of the rest, libraries' defaults are what the published
+"""What the settings of a UNet or ControlNet must say themselves: of the rest, libraries' defaults are what published
 models have."""
 
 _SAID_BY_VAE = ("block_out_channels", "layers_per_block", "latent_channels")
@@ -90,7 +90,7 @@ def load_scheduler(parts: Mapping[str, Path]) -> dict[str, Any]:
 
 def load_vae(parts: Mapping[str, Path], how: Loading, change: Change | None = None) -> "Autoencoder":
     """The VAE on its device; with `change`, of other tensors than the file's, to which it is given in newer names."""
-    from ..seesr.networks.vae import load_autoencoder, with_new_names
+    from .networks.vae import load_autoencoder, with_new_names
 
     with made_from("the VAE", parts["vae.config"], parts["vae"]):
         tensors = read_tensors(parts["vae"], torch.float32)
@@ -106,7 +106,7 @@ def load_vae(parts: Mapping[str, Path], how: Loading, change: Change | None = No
 
 def load_text(parts: Mapping[str, Path], how: Loading) -> "TextEncoder":
     """The text encoder on its device."""
-    from ..seesr.networks.text import WIDTH, load_text_encoder
+    from .networks.text import WIDTH, load_text_encoder
 
     files = parts["tokenizer.vocab"], parts["tokenizer.merges"]
     width = 1 if how.device.type == "cpu" else WIDTH
@@ -118,7 +118,7 @@ def load_text(parts: Mapping[str, Path], how: Loading) -> "TextEncoder":
 
 def load_tags(parts: Mapping[str, Path], how: Loading) -> "Tagger":
     """The tagger on its device, with DAPE's additions in it."""
-    from ..seesr.networks.tagger import load_tagger
+    from .networks.tagger import load_tagger
 
     own = [parts[name] for name in ("ram.config", "ram.tags") if name in parts]
     with made_from("the tagger", parts["ram"], parts["dape"], *own):
@@ -135,10 +135,10 @@ def check_shared(parts: Mapping[str, Path], change_vae: Change | None = None) ->
     Raises:
         WeightsError: a part does not fit; the message names its file.
     """
-    from ..seesr.networks.lora import merge_dape
-    from ..seesr.networks.tagger import tagger_rank
-    from ..seesr.networks.text import load_text_encoder
-    from ..seesr.networks.vae import load_autoencoder, with_new_names
+    from .networks.lora import merge_dape
+    from .networks.tagger import tagger_rank
+    from .networks.text import load_text_encoder
+    from .networks.vae import load_autoencoder, with_new_names
 
     load_scheduler(parts)
     with made_from("the VAE", parts["vae.config"], parts["vae"]):

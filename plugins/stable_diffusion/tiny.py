@@ -90,9 +90,7 @@ UNET_IMAGE: dict[str, Any] = {"sample_size": 16, "in_channels": 4, "out_channels
 """What a UNet's settings say beside `UNET`."""
 
 
-def write_files(
-    folder: Path, configs: Mapping[str, Any], shapes: Mapping[str, Mapping[str, tuple[int, ...]]]
-) -> None:
+def write_files(folder: Path, configs: Mapping[str, Any], shapes: Mapping[str, Mapping[str, tuple[int, ...]]]) -> None:
     """Write all files of a bundle under a folder.
 
     Args:
@@ -117,7 +115,7 @@ def shared_shapes() -> dict[str, dict[str, tuple[int, ...]]]:
     from diffusers import AutoencoderKL
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    from ..seesr.networks.tagger import published_shapes
+    from .networks.tagger import published_shapes
 
     with torch.device("meta"):
         vae = AutoencoderKL(**CONFIGS["vae/config.json"])

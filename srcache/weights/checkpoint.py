@@ -286,7 +286,9 @@ def _network_tensors(loaded: Any, path: Path) -> "tuple[dict[str, Tensor], list[
 def _networks_tensors(loaded: Mapping[Any, Any]) -> "dict[str, Tensor]":
     """The tensors of several networks, each with its dictionary's name before its own: state_dict_unet.conv_in.bias."""
     networks = {
-        str(name): inner for name, inner in loaded.items() if str(name).startswith(_BESIDE) and isinstance(inner, Mapping)
+        str(name): inner
+        for name, inner in loaded.items()
+        if str(name).startswith(_BESIDE) and isinstance(inner, Mapping)
     }
     if len(networks) < 2:
         return {}

@@ -15,7 +15,7 @@ from weights_pages import RAM, lines_of, pickled, runner, tagger_files, take_pho
 pytest.importorskip("diffusers")
 from srcache_plugins.osediff.lora import UNET, VAE
 from srcache_plugins.osediff.tiny import RANK, write_weights
-from srcache_plugins.seesr.networks.tagger import TAGS
+from srcache_plugins.stable_diffusion.networks.tagger import TAGS
 
 BASE = "Manojb/stable-diffusion-2-1-base"
 

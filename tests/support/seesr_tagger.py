@@ -5,7 +5,7 @@ from functools import cache
 
 import torch
 from seesr_fixtures import GOLDEN, weights
-from srcache_plugins.seesr.networks.tagger import load_tagger
+from srcache_plugins.stable_diffusion.networks.tagger import load_tagger
 
 
 def parts(letter):

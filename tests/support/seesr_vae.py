@@ -2,7 +2,7 @@
 
 import torch
 from seesr_fixtures import weights
-from srcache_plugins.seesr.networks.vae import load_autoencoder
+from srcache_plugins.stable_diffusion.networks.vae import load_autoencoder
 
 CONFIG, TENSORS = weights("vae_A")
 

@@ -27,7 +27,7 @@ def lines_of(page: str) -> list[str]:
 
 def tagger_files() -> dict[str, bytes]:
     """RAM in its full size and DAPE, of random numbers, as they are published."""
-    from srcache_plugins.seesr.networks.tagger import published_shapes
+    from srcache_plugins.stable_diffusion.networks.tagger import published_shapes
     from srcache_plugins.stable_diffusion.tiny import lora_shapes, random_tensor
 
     rng, shapes = np.random.RandomState(1), published_shapes({})

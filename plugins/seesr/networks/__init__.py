@@ -1,1 +1,1 @@
-"""The networks that SeeSR is made of: UNet, ControlNet, VAE, text encoder and tagger."""
+"""The networks that SeeSR has beside Stable Diffusion's: its ControlNet, and attention to images."""

@@ -4,23 +4,17 @@ The modules carry the names of the published checkpoints, so those load as they 
 which takes them apart; here they are only built and given their weights.
 """
 
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from torch import Tensor, nn
 
-from srcache.errors import WeightsError
-
-from ..checkpoints import fit
+from ...stable_diffusion.networks.stock import load_stock
 
 IMAGE_WIDTH = 512
 """Channels of the tagger's image embeddings, which the image transformers attend to."""
-
-_IGNORED = {"use_image_cross_attention"}
 
 
 def load_unet(config: Mapping[str, Any], tensors: dict[str, Tensor], images: dict[str, Tensor] | None = None) -> Any:
@@ -44,51 +38,12 @@ def load_controlnet(config: Mapping[str, Any], tensors: dict[str, Tensor]) -> An
     return load_stock(ControlNetModel, config, tensors, "the ControlNet's checkpoint", with_image_transformers)
 
 
-def load_stock(
-    kind: type,
-    config: Mapping[str, Any],
-    tensors: dict[str, Tensor],
-    what: str,
-    changed: Callable[[Any], Any] = lambda model: model,
-) -> Any:
-    """A model of diffusers with a checkpoint's tensors.
-
-    Args:
-        kind: its class.
-        config: as in the checkpoint's config.json.
-        tensors: by diffusers' names.
-        what: names the checkpoint in errors.
-        changed: makes another network of the model before it is given its tensors.
-
-    Raises:
-        WeightsError: the checkpoint does not fit.
-    """
-    with torch.device("meta"):
-        model = changed(kind(**known_settings(kind, config)))
-    fit(model, tensors, what)
-    return model.eval().requires_grad_(False)
-
-
 def with_image_transformers(model: Any) -> Any:
     """Add an image transformer, with the same settings, behind every text transformer of a stock UNet or ControlNet."""
     for block in [*model.down_blocks, model.mid_block, *getattr(model, "up_blocks", [])]:
         if getattr(block, "has_cross_attention", False):
             block.image_attentions = nn.ModuleList(_image_transformer(text) for text in block.attentions)
     return model
-
-
-def known_settings(kind: type, config: Mapping[str, Any]) -> dict[str, Any]:
-    """A config.json's settings, less those that mean nothing to the class.
-
-    Raises:
-        WeightsError: settings that are switched on, and that the class does not know: it would be another network.
-    """
-    accepted = inspect.signature(kind).parameters
-    settings = {name: value for name, value in config.items() if not name.startswith("_") and name not in _IGNORED}
-    unknown = [f"{name}: {value!r}" for name, value in settings.items() if name not in accepted and value]
-    if unknown:
-        raise WeightsError(f"a config.json for {kind.__name__} has settings that are not known: {', '.join(unknown)}")
-    return {name: value for name, value in settings.items() if name in accepted}
 
 
 def _image_transformer(text: Any) -> Any:

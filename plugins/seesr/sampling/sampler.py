@@ -10,17 +10,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..geometry import CELL
-from ..networks.denoiser import Conditioning, ControlNet, UNet, predict_noise
-from .noise import NoiseSource
+from ...stable_diffusion.geometry import CELL
+from ...stable_diffusion.networks.denoiser import Conditioning, UNet
+from ...stable_diffusion.noise import NoiseSource
+from ...stable_diffusion.windows import Windows, even_calls
+from ..networks.controlnet import ControlNet, predict_noise
 from .schedule import Schedule, ScheduleStep
-from .windows import Windows, even_calls
-
-FULL_CELLS = 65536
-"""Cells of latents, each counted twice where there is guidance, that just fill an H100 without windows: 8 images of
-64x64. An estimate, not measured. Of those 8, the matrix products at 16x16 cells, which hold a third of the work, are
-320 tiles of 128x128 on 132 processors: 2.4 rounds, done in 3. Twice as many images would make an image about 5 %
-cheaper, and an image without company twice as dear; half as many, about 8 % dearer."""
 
 Predict = Callable[..., Tensor]
 """(latent, control, *Conditioning of the UNet, *Conditioning of the ControlNet) → noise; all tensors."""
@@ -100,11 +95,6 @@ class Sampler:
         """Whether each image is predicted twice, with its own and with the negative prompt."""
         return self.guidance > 1
 
-    def width(self, height: int, width: int, windows: Windows | None) -> int:
-        """How many latents of a size fill a GPU together; one alone does where it is divided into windows."""
-        rows = 2 if self.is_guided else 1
-        return 1 if windows else max(1, FULL_CELLS // (rows * height * width))
-
     def sample(
         self, control_images: Tensor, prompts: Prompts, start: Tensor, noise: NoiseSource, windows: Windows | None
     ) -> Tensor:
@@ -159,7 +149,7 @@ class Sampler:
         """Of text and image, for UNet and ControlNet; with guidance, the negative prompt is the first row of text."""
         tables = []
         for network, negative in zip(self.networks, self._negative, strict=True):
-            text, images = network.text(self._to_device(prompts.text)), network.images(self._to_device(prompts.images))
+            text, images = network.text(self._to_device(prompts.text)), network.images(self._to_device(prompts.images))  # type: ignore[misc]
             tables += [torch.cat([negative, text]) if self.is_guided else text, images]
         return tables
 

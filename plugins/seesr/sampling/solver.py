@@ -12,7 +12,8 @@ from diffusers import DPMSolverMultistepScheduler
 
 from srcache.errors import EngineError, WeightsError
 
-from .schedule import USED, Schedule, ScheduleStep, require_schedule, start_weights
+from ...stable_diffusion.schedule import USED, require_schedule
+from .schedule import Schedule, ScheduleStep, start_weights
 
 
 def make_solver(config: Mapping[str, Any], steps: int) -> Schedule:

@@ -1,4 +1,4 @@
-"""How OSEDiff's networks come from files: every tensor has its place, and every fault of a file is reported in words."""
+"""How OSEDiff's networks come from files: every tensor has its place, and faults are reported in words."""
 
 import json
 from dataclasses import replace
@@ -13,9 +13,7 @@ from srcache_plugins.stable_diffusion.loading import Loading
 
 from srcache.errors import WeightsError
 
-HOW = Loading(
-    device=torch.device("cpu"), dtype=torch.float32, encoder_tile=1024, decoder_tile=224, antialias=False
-)
+HOW = Loading(device=torch.device("cpu"), dtype=torch.float32, encoder_tile=1024, decoder_tile=224, antialias=False)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +60,7 @@ def test_a_schedule_that_does_not_reach_the_step_s_time_is_refused(files, tmp_pa
     config = json.loads(files["scheduler.config"].read_text(encoding="utf-8"))
     path = tmp_path / "scheduler.json"
     path.write_text(json.dumps({**config, "num_train_timesteps": 100}), encoding="utf-8")
-    with pytest.raises(WeightsError, match="signal at time 999, but it has 100 times .*scheduler.json"):
+    with pytest.raises(WeightsError, match=r"signal at time 999, but it has 100 times .*scheduler\.json"):
         check_parts({**files, "scheduler.config": path})
 
 

@@ -8,9 +8,11 @@ import pytest
 import torch
 from osediff_fixtures import case, cases
 from seesr_fixtures import RecordedNoise
-from srcache_plugins.osediff.pipeline import Pipeline, Settings, prompt_text
-from srcache_plugins.seesr.geometry import control_image, resize_steps
-from srcache_plugins.seesr.sampling.windows import lay_windows, window_weights
+from srcache_plugins.osediff.pipeline import Pipeline, Settings
+from srcache_plugins.stable_diffusion.colorfix import FIXES
+from srcache_plugins.stable_diffusion.geometry import control_image, resize_steps
+from srcache_plugins.stable_diffusion.networks.text import prompt_text
+from srcache_plugins.stable_diffusion.windows import lay_windows, window_weights
 
 from srcache.engine.interface import Failure, Tiling
 
@@ -54,7 +56,9 @@ def pixels(image):
 def test_every_stage_of_the_forward_is_the_references(name, osediff_networks):
     meta, tensors = case(name)
     given, limits = meta.get("settings", {}), meta["tolerance"]
-    networks = osediff_networks("fp32", given.get("vae_encoder_tile_px", 1024), given.get("vae_decoder_tile_latent", 224))
+    networks = osediff_networks(
+        "fp32", given.get("vae_encoder_tile_px", 1024), given.get("vae_decoder_tile_latent", 224)
+    )
     tiling = Tiling(size=given["latent_tile"], overlap=given["latent_overlap"]) if given else None
     pipeline = Pipeline(networks, BASE, CPU)
     images = tensors.get("in.images_uint8", tensors.get("in.image_uint8"))
@@ -67,7 +71,7 @@ def test_every_stage_of_the_forward_is_the_references(name, osediff_networks):
     assert (text - tensors["expect.prompt_embeds"]).abs().max() <= limits["prompt_embeds_max_abs"]
     windows = lay_windows(*latent.shape[-2:], tiling)
     assert (len(windows.places) if windows else 1) == len(meta.get("unet_calls", [0]))
-    predicted = pipeline.predicted(latent, text, windows)
+    predicted = pipeline.inner.predicted(latent, text, windows)
     assert (predicted - tensors["expect.model_pred"]).abs().max() <= limits["model_pred_max_abs"]
     clean = pipeline.step.clean_latent(latent, predicted)
     wanted = tensors["expect.x0"]
@@ -111,7 +115,7 @@ def test_an_image_becomes_the_references(name, osediff_networks, monkeypatch):
     assert (clean - wanted).abs().max() <= limits["x0_rel_to_max"] * wanted.abs().max()
     _require_near(raw, tensors["expect.raw_uint8"], limits["raw_uint8_max"], limits["raw_fraction_differing_max"])
     if "expect.out_uint8" in tensors:
-        mended = pipeline.mend_colors(raw, control)
+        mended = FIXES[chosen.color_fix](raw[None], control[None])[0]
         wanted = tensors["expect.out_uint8"]
         _require_near(mended, wanted, limits["out_uint8_max"], limits["out_fraction_differing_max"])
     height, width, _ = tensors["in.image_uint8"].shape

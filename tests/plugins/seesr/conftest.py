@@ -2,16 +2,18 @@
 
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 
 import pytest
 import torch
-from seesr_fixtures import TINY_FILES, case, parts, weights
+from seesr_fixtures import case, parts, weights
+from seesr_networks import tiny_folder as tiny_folder
+from seesr_networks import tiny_networks as tiny_networks
+from seesr_networks import tiny_networks_read as tiny_networks_read
 from seesr_oracle import stock
 from srcache_plugins.seesr.loading import DTYPES, Loading, Networks, load_networks
-from srcache_plugins.seesr.networks.denoiser import ControlNet, UNet
+from srcache_plugins.seesr.networks.controlnet import ControlNet
 from srcache_plugins.seesr.networks.stock import load_controlnet, load_unet
-from srcache_plugins.seesr.tiny import write_weights
+from srcache_plugins.stable_diffusion.networks.denoiser import UNet
 
 CPU = torch.device("cpu")
 SCHEDULER = case("g_e2e_tiled_all_72x50")[0]["scheduler"]
@@ -63,31 +65,3 @@ def golden_networks(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., N
             return load_networks(files, how)
 
     return load
-
-
-@pytest.fixture(scope="session")
-def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files of `seesr-tiny`, as they are made on the spot."""
-    folder = tmp_path_factory.mktemp("tiny")
-    write_weights(folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def _tiny_networks(tiny_folder: Path) -> Networks:
-    how = Loading(
-        device=CPU,
-        dtype=torch.float32,
-        conditioning_scale=1.0,
-        encoder_tile=256,
-        decoder_tile=32,
-        antialias=False,
-    )
-    return load_networks({part: tiny_folder / file["path"] for part, file in TINY_FILES.items()}, how)
-
-
-@pytest.fixture
-def tiny_networks(_tiny_networks: Networks) -> Networks:
-    """The networks of `seesr-tiny`, whose text encoder has read nothing yet."""
-    _tiny_networks.text.to(CPU)
-    return _tiny_networks

@@ -12,10 +12,10 @@ import pytest
 import torch
 from PIL import Image
 from seesr_fixtures import RecordedNoise, case, cases, parts, settings_of
-from srcache_plugins.seesr.cuda_graphs import GraphedCallable
 from srcache_plugins.seesr.loading import Loading, load_networks
-from srcache_plugins.seesr.memory import MemoryPredictor
 from srcache_plugins.seesr.pipeline import Pipeline
+from srcache_plugins.stable_diffusion.cuda_graphs import GraphedCallable
+from srcache_plugins.stable_diffusion.memory import MemoryPredictor
 
 from srcache.catalog.scanning import scan
 from srcache.conformance import check_engine
@@ -164,7 +164,9 @@ def test_its_memory_is_free_when_it_is_dropped(device):
 def test_a_batch_takes_the_memory_that_was_predicted(size, batch):
     engine = opened("cuda", precision="fp16", **{"options.process_size": 128, "options.decoder_tile": 224})
     pipeline = engine._pipeline
-    found = MemoryPredictor(pipeline.networks, pipeline.settings, in_graphs=True).predicted(*size, batch)
+    found = MemoryPredictor(type(pipeline), pipeline.networks, pipeline.settings, in_graphs=True).predicted(
+        *size, batch
+    )
     some, seeds = images(batch, *size), list(range(batch))
     torch.cuda.empty_cache()
     before, reserved = torch.cuda.memory_allocated(), torch.cuda.memory_reserved()

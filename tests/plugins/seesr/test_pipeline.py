@@ -7,8 +7,8 @@ import pytest
 import torch
 from seesr_fixtures import SETTINGS, PredictionLog, RecordedNoise, case, cases, settings_of
 from srcache_plugins.seesr.pipeline import Pipeline
-from srcache_plugins.seesr.sampling.noise import Noise
-from srcache_plugins.seesr.sampling.windows import lay_windows
+from srcache_plugins.stable_diffusion.noise import Noise
+from srcache_plugins.stable_diffusion.windows import lay_windows
 
 from srcache.engine.interface import Failure, Tiling, Upscaled
 

@@ -5,7 +5,8 @@ import json
 import pytest
 import torch
 from seesr_fixtures import GOLDEN, weights
-from srcache_plugins.seesr.networks.stock import known_settings, load_controlnet, load_unet, with_image_transformers
+from srcache_plugins.seesr.networks.stock import load_controlnet, load_unet, with_image_transformers
+from srcache_plugins.stable_diffusion.networks.stock import known_settings
 
 from srcache.errors import WeightsError
 
@@ -43,19 +44,6 @@ def test_a_plain_unet_without_image_transformers_is_refused():
     for images in (None, {}, base):
         with pytest.raises(WeightsError, match=r"missing: .*image_attentions.* …"):
             load_unet(config, base, images)
-
-
-def test_settings_of_a_network_that_is_not_ours_are_refused():
-    from diffusers import UNet2DConditionModel
-
-    config, tensors = weights("unet_B")
-    unset = {"_diffusers_version": "0.21.0", "_class_name": "X", "from_another_version": None, "off": False, "no": 0}
-    load_unet(config | unset, tensors)
-    assert known_settings(UNet2DConditionModel, {"use_image_cross_attention": True, "sample_size": 8}) == {
-        "sample_size": 8
-    }
-    with pytest.raises(WeightsError, match=r"UNet2DConditionModel has settings .*: use_lidar: True, depth: 3$"):
-        load_unet(config | {"use_lidar": True, "depth": 3}, tensors)
 
 
 @pytest.mark.parametrize("kind", LOADERS)

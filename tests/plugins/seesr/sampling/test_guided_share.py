@@ -8,7 +8,7 @@ from seesr_fixtures import RecordedNoise, case, drawn
 from srcache_plugins.seesr.sampling.sampler import Prompts, Sampler
 from srcache_plugins.seesr.sampling.schedule import make_schedule
 from srcache_plugins.seesr.sampling.solver import make_solver
-from srcache_plugins.seesr.sampling.windows import lay_windows
+from srcache_plugins.stable_diffusion.windows import lay_windows
 
 from srcache.engine.interface import Tiling
 

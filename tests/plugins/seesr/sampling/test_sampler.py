@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from seesr_fixtures import GOLDEN, PredictionLog, RecordedNoise, case, cases, drawn, weights
 from seesr_vae import autoencoder
-from srcache_plugins.seesr.networks.text import load_text_encoder
 from srcache_plugins.seesr.pipeline import Pipeline, Settings
-from srcache_plugins.seesr.sampling import windows as module
 from srcache_plugins.seesr.sampling.sampler import Prompts, Sampler
 from srcache_plugins.seesr.sampling.schedule import Schedule, ScheduleStep, make_schedule
-from srcache_plugins.seesr.sampling.windows import Windows, lay_windows
+from srcache_plugins.stable_diffusion import windows as module
+from srcache_plugins.stable_diffusion.networks.text import load_text_encoder
+from srcache_plugins.stable_diffusion.windows import Windows, lay_windows
 
 from srcache.engine.interface import Tiling
 
@@ -107,7 +107,7 @@ def test_the_start_is_the_images_latent_with_the_noise_of_the_last_time(name, ne
     with torch.inference_mode():
         built = pipeline(meta, torch.zeros(1, 77, 24), networks, vae)
         images = tensors["in.image"].permute(2, 0, 1)[None].float() / 255
-        latent = built._encode(images, tensors["rand.posterior"][:1]) * vae.scaling_factor
+        latent = built.encode(images, tensors["rand.posterior"][:1])
         start = built.sampler.schedule.start_latent(latent, tensors["rand.initial"])
     assert (latent - tensors["expect.lr_latents_scaled"]).abs().max() <= 1e-5
     assert (start - tensors["expect.start_latents"]).abs().max() <= 1e-5

@@ -9,13 +9,14 @@ import pytest
 import torch
 from seesr_fixtures import RecordedNoise, case, weights
 from seesr_oracle import stock_step
-from srcache_plugins.seesr.networks.denoiser import ControlNet, UNet
+from srcache_plugins.seesr.networks.controlnet import ControlNet
 from srcache_plugins.seesr.networks.stock import load_controlnet, load_unet
-from srcache_plugins.seesr.sampling import windows as windows_module
-from srcache_plugins.seesr.sampling.noise import Noise
 from srcache_plugins.seesr.sampling.sampler import Prompts, Sampler
 from srcache_plugins.seesr.sampling.schedule import make_schedule
-from srcache_plugins.seesr.sampling.windows import lay_windows
+from srcache_plugins.stable_diffusion import windows as windows_module
+from srcache_plugins.stable_diffusion.networks.denoiser import UNet
+from srcache_plugins.stable_diffusion.noise import Noise
+from srcache_plugins.stable_diffusion.windows import lay_windows
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode

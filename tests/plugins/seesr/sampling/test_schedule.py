@@ -105,11 +105,6 @@ def test_times_beyond_the_trained_ones_are_refused():
     assert make_schedule(LEADING, 999).steps[0].timestep == 999
 
 
-def test_a_model_that_predicts_something_else_is_refused():
-    with pytest.raises(WeightsError, match="predicts v_prediction"):
-        make_schedule({**LEADING, "prediction_type": "v_prediction"}, 4)
-
-
 def test_a_model_of_fewer_times():
     schedule = make_schedule({**LEADING, "num_train_timesteps": 100}, 10)
     assert [step.timestep for step in schedule.steps] == list(range(91, 0, -10))
