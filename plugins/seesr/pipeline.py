@@ -7,6 +7,7 @@ prepared before it, colours are mended and the final size is made after it.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -152,11 +153,11 @@ class Pipeline:
                 continue
             notes = {"tags": tags[number], "prompt": prompts[number], **shared, **self._run_notes(images, decoding)}
             notes |= {"reference_seed": seed_of_reference(seeds[number])} if self.settings.parity else {}
-            outcomes.append(self._unfinished(decoded.cpu(), prepared.control[number], (height, width), notes))
+            finish = partial(
+                finished, decoded.cpu(), prepared.control[number], (height, width), self.settings.color_fix
+            )
+            outcomes.append(Unfinished(partial(_upscaled, finish, notes)))
         return outcomes
-
-    def _unfinished(self, image: Tensor, control: Tensor, size: tuple[int, int], notes: Mapping[str, Any]) -> Unfinished:
-        return Unfinished(lambda: Upscaled(finished(image, control, size, self.settings.color_fix), notes))
 
     def width(self, height: int, width: int) -> int:
         """How many LR images of a size fill a GPU together; it follows from the size and the settings alone."""
@@ -209,6 +210,10 @@ class Pipeline:
     def _run_notes(self, images: Tensor, decoding: str) -> dict[str, Any]:
         """How the batch was run, which moves pixels by rounding only."""
         return {"mode": self.mode, "batch": len(images), "decoded_in": decoding}
+
+
+def _upscaled(finish: Callable[[], Tensor], notes: Mapping[str, Any]) -> Upscaled:
+    return Upscaled(finish(), notes)
 
 
 @torch.inference_mode()
