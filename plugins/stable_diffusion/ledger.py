@@ -1,18 +1,11 @@
-"""What runs on PyTorch's meta device, entered in a ledger: bytes that are alive, as a GPU would have them.
-
-Two things are set as they are on a GPU, because the meta device does them otherwise: attention runs in a kernel that
-keeps no table of all pairs, and a convolution with channels last copies an input that is not.
-"""
+"""What is allocated on PyTorch's meta device, counted: a ledger of storages that are alive, and of the most so far."""
 
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
@@ -21,18 +14,6 @@ _IN_PLACE = {
     *(torch.ops.aten.copy_.default, torch.ops.aten.silu_.default, torch.ops.aten.fill_.Scalar),
 }
 """Operations that give back their first argument, whose shape they leave as it is."""
-
-_PLAIN_HEADS = 128
-"""The widest attention head whose sum needs no float32 copy beside an output in half precision."""
-
-
-@contextmanager
-def walk(ledger: "Ledger") -> Iterator[None]:
-    """Enter in a ledger what is allocated within, as a GPU's kernels would."""
-    ledger.restart()
-    plain = torch.inference_mode(False)  # in inference mode, calls would come in coarser pieces
-    with plain, torch.no_grad(), _GPUAttention(ledger), ledger:
-        yield
 
 
 class _Shapes:
@@ -194,27 +175,3 @@ class Ledger(TorchDispatchMode):
         if not image.is_contiguous(memory_format=last):
             self.count_workspace(image.nbytes + found.nbytes)
         return torch.empty_like(found, memory_format=last)
-
-
-class _GPUAttention(TorchFunctionMode):
-    """Attention as a GPU's kernels use memory: an output, its heads behind each other, and nothing between.
-
-    Also, numbers that the host reads from the device are zeros.
-    """
-
-    def __init__(self, ledger: Ledger) -> None:
-        super().__init__()
-        self._ledger = ledger
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is Tensor.tolist and args[0].device.type == "meta":
-            return torch.zeros(args[0].shape, dtype=args[0].dtype).tolist()
-        if func is not functional.scaled_dot_product_attention:
-            return func(*args, **(kwargs or {}))
-        named = dict(zip(("query", "key", "value"), args, strict=False)) | (kwargs or {})
-        query, value = named["query"], named["value"]
-        *rows, heads, length = query.shape[:-1]
-        found = query.new_empty((*rows, length, heads, value.shape[-1])).transpose(-2, -3)
-        if value.shape[-1] > _PLAIN_HEADS and value.dtype != torch.float32:
-            self._ledger.count_workspace(4 * found.numel())
-        return found

@@ -6,20 +6,26 @@ shape, because networks repeat themselves: the shape of a result is worked out o
 and what a network takes once for all its calls on inputs that are alike, of whatever image.
 
 What such a run cannot see is stated here and added: the libraries' workspaces, the gaps between blocks of memory, and
-what a recorded inner call keeps aside (its peak, and copies of its inputs). Not in it: the driver's own context (about
-0.5 GB), recordings of other shapes, and the second decoder that is made if half precision overflows.
+what a recorded inner call keeps aside (its peak, and copies of its inputs). Two things are set as they are on a GPU,
+because the meta device does them otherwise: attention runs in a kernel that keeps no table of all pairs, and a
+convolution with channels last copies an input that is not. Not in it: the driver's own context (about 0.5 GB),
+recordings of other shapes, and the second decoder that is made if half precision overflows.
 """
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 from .geometry import resize_steps
-from .ledger import Ledger, walk
+from .ledger import Ledger
 from .networks.vae import Autoencoder
 from .networks.vae_tiles import Moments, measure_moments
 
@@ -39,6 +45,9 @@ _PLUGINS = __name__.partition(".")[0] + "."
 
 _KEPT = 4096
 """Sizes of images and batches whose memory is remembered."""
+
+_PLAIN_HEADS = 128
+"""The widest attention head whose sum needs no float32 copy beside an output in half precision."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +91,7 @@ class MemoryPredictor:
         self._known, self._ledger = dict[tuple[int, int, int], Memory](), Ledger()
         with torch.inference_mode(False):
             twin = _on_meta(networks)
-        with walk(self._ledger):
+        with _walk(self._ledger):
             for tensor in _all_tensors(twin):
                 self._ledger.enter(tensor)
             self._weights = self._ledger.live
@@ -107,7 +116,7 @@ class MemoryPredictor:
             torch.zeros(1, dtype=dtype).expand(batch, 3, *size)
             for size, dtype in (((height, width), torch.float32), (sides, torch.uint8))
         )
-        with walk(ledger):
+        with _walk(ledger):
             predict = ledger.repeated(pipeline.inner.predict)
             pipeline.inner.run = ledger.recorded_call(predict) if self._in_graphs else predict
             pipeline.compute(Prepared(images, control), [0] * batch)
@@ -116,6 +125,39 @@ class MemoryPredictor:
         tensors = max(peak, ledger.peak_inner) + kept
         spare = int(LIBRARIES + GAPS * (reserved - weights))
         return Memory(weights=weights, tensors=tensors, recorded=inner + kept, reserved=reserved, allowance=spare)
+
+
+@contextmanager
+def _walk(ledger: "Ledger") -> Iterator[None]:
+    """Enter in a ledger what is allocated within, as a GPU's kernels would."""
+    ledger.restart()
+    plain = torch.inference_mode(False)  # in inference mode, calls would come in coarser pieces
+    with plain, torch.no_grad(), _GPUAttention(ledger), ledger:
+        yield
+
+
+class _GPUAttention(TorchFunctionMode):
+    """Attention as a GPU's kernels use memory: an output, its heads behind each other, and nothing between.
+
+    Also, numbers that the host reads from the device are zeros.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__()
+        self._ledger = ledger
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is Tensor.tolist and args[0].device.type == "meta":
+            return torch.zeros(args[0].shape, dtype=args[0].dtype).tolist()
+        if func is not functional.scaled_dot_product_attention:
+            return func(*args, **(kwargs or {}))
+        named = dict(zip(("query", "key", "value"), args, strict=False)) | (kwargs or {})
+        query, value = named["query"], named["value"]
+        *rows, heads, length = query.shape[:-1]
+        found = query.new_empty((*rows, length, heads, value.shape[-1])).transpose(-2, -3)
+        if value.shape[-1] > _PLAIN_HEADS and value.dtype != torch.float32:
+            self._ledger.count_workspace(4 * found.numel())
+        return found
 
 
 class _MetaTagger:
@@ -163,16 +205,16 @@ def _moments(tile: Tensor, groups: int) -> tuple[Tensor, Tensor]:
     return found.mean, found.variance
 
 
+def _repeated_moments(moments: Callable[..., Any], tile: Tensor, groups: int) -> Moments:
+    mean, variance = moments(tile, groups)
+    return Moments(mean, variance, tile.shape[-2] * tile.shape[-1])
+
+
 def _stand_ins(twin: Any, ledger: Ledger) -> Any:
     """Networks on the meta device that can be run there."""
-    twin.vae.__class__ = _MetaAutoencoder
-    twin.vae.ledger, moments = ledger, ledger.repeated(_moments)
-
-    def measure(tile: Tensor, groups: int) -> Moments:
-        mean, variance = moments(tile, groups)
-        return Moments(mean, variance, tile.shape[-2] * tile.shape[-1])
-
-    twin.vae.measure = measure
+    twin.vae.__class__, moments = _MetaAutoencoder, ledger.repeated(_moments)
+    assert isinstance(twin.vae, _MetaAutoencoder)
+    twin.vae.ledger, twin.vae.measure = ledger, partial(_repeated_moments, moments)
     text, tagger = _MetaTextEncoder(twin.text, ledger), _MetaTagger(twin.tagger, ledger)
     return replace(twin, tagger=tagger, text=text)
 

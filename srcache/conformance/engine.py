@@ -167,7 +167,7 @@ def _parts(trial: EngineTrial) -> None:
         prepared = before.submit(engine.prepare, trial.images.clone()).result()
         computed = engine.compute(prepared, list(trial.seeds))
         found = [after.submit(one.finish).result() if isinstance(one, Unfinished) else one for one in computed]
-    _expect_equal(trial.images_of(found, trial.images), trial.first, "prepared, computed and finished, pixels are others")
+    _expect_equal(trial.images_of(found, trial.images), trial.first, "in parts, pixels are others")
 
 
 def _rebuilding(trial: EngineTrial) -> None:

@@ -226,10 +226,10 @@ class SREngine(Protocol):
     this width where bits depend on it (`pads`), so it must follow from size, setup and kind of device alone. And an
     engine may have an attribute `mode`: a few words for receipts on how it runs, if not simply eager or compiled.
 
-    An engine may divide `upscale` in three, so that a service does the host's work beside the device's: `prepare(images)`
-    gives whatever `compute(prepared, seeds)` needs of them, which returns an `Unfinished` instead of an `Upscaled`. The
-    service calls `prepare` in another thread while the batch before is computed, and `finish` in those that encode.
-    Prepared, computed and finished, images are the same bits as from `upscale`.
+    An engine may divide `upscale` in three, so that the host works beside the device: `prepare(images)` gives whatever
+    `compute(prepared, seeds)` needs of them, which returns an `Unfinished` instead of an `Upscaled`. A service calls
+    `prepare` in another thread while the batch before is computed, and `finish` in those that encode. Prepared,
+    computed and finished, images are the same bits as from `upscale`.
 
     Its class may have static methods that concern weights: `weights_file()` finds and checks those of its own,
     `make_weights(name, folder)` writes those of a bundle, `check_weights(parts)` raises a WeightsError where a bundle's

@@ -1,4 +1,4 @@
-"""From an engine's output to an entry of a store: finished, checked, quantised, brought to its size, encoded, and recorded."""
+"""From an engine's output to an entry of a store: finished, checked, quantised, brought to size, encoded, recorded."""
 
 import json
 import math

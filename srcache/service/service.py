@@ -280,7 +280,7 @@ class SRService:
             del result  # a view of the complete batch
 
     def _encode(self, request: Request, outcome: Outcome, milliseconds: float) -> None:
-        """Finish and encode one result and hand it to the commit thread, or answer its request if there is nothing to store."""
+        """Finish and encode a result for the commit thread, or answer its request if there is nothing to store."""
         done = self._encoder.entry(request, outcome, milliseconds)
         with self._lock:
             self._encoding -= 1

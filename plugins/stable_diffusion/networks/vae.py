@@ -119,7 +119,8 @@ class Autoencoder:
 
     def __init__(self, model: Any, scaling_factor: float, tiles: tuple[int, int], park: bool | None) -> None:
         self.scaling_factor = scaling_factor
-        self.park, self.measure, self.together = park, measure_moments, 0
+        self.park, self.together = park, 0
+        self.measure: Measure = measure_moments
         self._encoder, self._after = model.encoder, model.quant_conv
         self._decoder, self._before = model.decoder, model.post_quant_conv
         self._encoder_tile, self._decoder_tile = tiles
@@ -207,7 +208,7 @@ class Autoencoder:
         missing = -count % size
         if missing:
             ready = torch.cat([ready, ready[:1].expand(missing, -1, -1, -1)])
-        return list(ready.split(size))  # type: ignore[no-untyped-call]
+        return list(torch.split(ready, size))
 
 
 def load_autoencoder(

@@ -1,4 +1,4 @@
-"""The ledger of what is alive on the meta device."""
+"""The ledger of what is allocated on the meta device."""
 
 import torch
 from srcache_plugins.stable_diffusion.ledger import Ledger
@@ -62,3 +62,34 @@ def test_a_recorded_call_keeps_its_peak_and_its_inputs():
         assert ledger.live == 400, "the recording has copies of its inputs, and does not refer to them"
         assert ledger.peak == 800
         assert result.shape == (100,)
+
+
+def test_what_is_repeated_runs_once_and_is_counted_each_time():
+    ran = []
+
+    def act(given, times):
+        ran.append(len(given))
+        wide = given.repeat(times)
+        return wide[: len(given)] + 1, wide * 2
+
+    with Ledger() as ledger:
+        acts, given, held = ledger.repeated(act), empty(100), []
+        first = acts(given, 10)
+        assert (ledger.live, ledger.peak) == (400 + 400 + 4000, 400 + 400 + 4000 + 4000)
+        held.append(empty(50))
+        ledger.restart()
+        second = acts(given, 10)
+        assert [each.shape for each in second] == [each.shape for each in first] == [(100,), (1000,)]
+        assert (ledger.live, ledger.peak) == (400 + 200 + 2 * 4400, 400 + 4400 + 200 + 8400)
+        acts(given, 5)
+        acts(empty(7), 10)
+        assert ran == [100, 100, 7]
+
+
+def test_a_view_is_not_taken_for_a_result_of_its_own():
+    ran = []
+    with Ledger() as ledger:
+        act = ledger.repeated(lambda given: ran.append(1) or given[2:])
+        given = empty(10)
+        assert act(given).untyped_storage()._cdata == act(given).untyped_storage()._cdata
+        assert (len(ran), ledger.live) == (2, 40)

@@ -1,11 +1,18 @@
 import gc
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from seesr_fixtures import SETTINGS
 from srcache_plugins.seesr.pipeline import Pipeline
+from srcache_plugins.stable_diffusion import memory
+from srcache_plugins.stable_diffusion.ledger import Ledger
 from srcache_plugins.stable_diffusion.memory import MemoryPredictor
+from srcache_plugins.stable_diffusion.networks.vae import Autoencoder
+from srcache_plugins.stable_diffusion.windows import _weights_on
+
+from srcache.engine.interface import Tiling
 
 SMALL = replace(SETTINGS, process_size=64, steps=3)
 
@@ -42,6 +49,37 @@ def test_a_prediction_is_what_torch_allocates(tiny_networks):
         peak = max(peak, live)
     found = predicted(tiny_networks, size)
     assert 0.9 <= (found.tensors - found.weights) / peak <= 1.1
+
+
+WALKS: dict[str, tuple[dict[str, Any], bool, list[tuple[tuple[int, int], int]]]] = {
+    "a batch": ({}, False, [((16, 16), 3), ((16, 16), 1)]),
+    "recorded, in windows": ({"tiling": Tiling(size=8, overlap=2)}, True, [((16, 20), 2)]),
+    "tiles of the VAE": ({"color_fix": None}, False, [((16, 100), 2)]),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "together"),
+    [
+        ("a batch", 0),
+        ("recorded, in windows", 0),
+        pytest.param("tiles of the VAE", 0, marks=pytest.mark.slow),
+        pytest.param("a batch", 130, marks=pytest.mark.slow),
+    ],
+)
+def test_what_is_counted_once_is_what_a_walk_through_everything_counts(name, together, tiny_networks, monkeypatch):
+    changes, in_graphs, asked = WALKS[name]
+    monkeypatch.setattr(tiny_networks.vae, "together", together)
+
+    def found():
+        predictor = MemoryPredictor(Pipeline, tiny_networks, replace(SMALL, **changes), in_graphs=in_graphs)
+        _weights_on.cache_clear()
+        return [predictor.predicted(*size, batch) for size, batch in asked]
+
+    quick = found()
+    monkeypatch.setattr(Ledger, "repeated", lambda self, function: function)
+    monkeypatch.setattr(memory._MetaAutoencoder, "_in_calls", Autoencoder._in_calls)
+    assert found() == quick
 
 
 @pytest.mark.slow
