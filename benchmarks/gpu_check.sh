@@ -8,7 +8,7 @@
 # CASES and EXTRA name benchmark cases (none if empty); SLOW multiplies all limits but the run's; SKIP="tests golden build micro" leaves steps out. A step that fails costs the others nothing.
 set -u
 BEGAN=$SECONDS LIMIT=${LIMIT:-480} SLOW=${SLOW:-1} OUT=${OUT:-gpu-out} DRY=${DRY:-} SKIP=" ${SKIP:-} "
-CASES=${CASES-batch16-compiled batch1-graph turbo-batch16 tiles} EXTRA=${EXTRA-batch16-graph}
+CASES=${CASES-batch16-compiled batch1-graph turbo-batch16 tiles} EXTRA=${EXTRA-osediff-batch16 osediff-batch1 batch16-graph}
 PY=${PY:-python3} ROOT=$PWD; mkdir -p "$OUT"; OUT=$(cd "$OUT" && pwd); export OUT
 W=$(mktemp -d); export W
 SITE=$W/site DEVICE=cuda TINY=; [ -n "$DRY" ] && DEVICE=cpu TINY=--tiny
@@ -174,6 +174,9 @@ warnings.simplefilter("ignore"); sys.path[:0] = [os.path.join(os.getcwd(), "test
 import torch
 from seesr_fixtures import RecordedNoise, case, cases, parts, weights
 from srcache.engine import Failure, Tiling
+import osediff_fixtures as O
+from srcache_plugins.osediff import loading as OL
+from srcache_plugins.osediff import pipeline as OP
 from srcache_plugins.seesr import pipeline as P
 from srcache_plugins.stable_diffusion.cuda_graphs import GraphedCallable
 from srcache_plugins.seesr.networks.controlnet import ControlNet
@@ -187,7 +190,7 @@ D = torch.device(os.environ["DEVICE"]); cuda = D.type == "cuda"; bad = 0
 @cache
 def networks(dtype, scale, tiles, antialias):
     with tempfile.TemporaryDirectory() as folder:
-        return load_networks(parts(Path(folder), {}), Loading(device=D, dtype=dtype, conditioning_scale=scale, encoder_tile=tiles[0], decoder_tile=tiles[1], antialias=antialias))
+        return load_networks(parts(Path(folder), case("g_e2e_tiled_all_72x50")[0]["scheduler"]), Loading(device=D, dtype=dtype, conditioning_scale=scale, encoder_tile=tiles[0], decoder_tile=tiles[1], antialias=antialias))
 def loaded(scheduler, dtype, scale=1.0, tiles=(1024, 224), antialias=True):
     return replace(networks(dtype, scale, tiles, antialias), scheduler=scheduler)
 def settings(kind, **given):
@@ -228,6 +231,20 @@ def complete(kind, name):
     if isinstance(made, Failure): return report(kind, name, repr(made), False)
     away = ((made.image * 255).round().permute(1, 2, 0) - t["expect.out_uint8"].float()).abs()
     report(kind, name, f"prompt {'same' if made.notes['prompt'] == meta['prompt'] else 'OTHER: ' + made.notes['prompt']}; values within 1: {100 * (away <= 1).float().mean():.2f} %, largest {away.max():.0f} of {meta['tolerance']['out_uint8_max']}; decoded in {made.notes['decoded_in']}", (kind != "fp32" or away.max() <= meta["tolerance"]["out_uint8_max"]) and made.notes["prompt"] == meta["prompt"])
+@cache
+def one_step_networks(dtype, tiles):
+    with tempfile.TemporaryDirectory() as folder:
+        return OL.load_networks(O.parts(Path(folder)), OL.Loading(device=D, dtype=dtype, encoder_tile=tiles[0], decoder_tile=tiles[1], antialias=False))
+def one_step(kind, name):
+    meta, t = O.case(name); g = meta["args"]; seen = []
+    nets = one_step_networks(DTYPES[kind], (g["vae_encoder_tiled_size"], g["vae_decoder_tiled_size"]))
+    chosen = OP.Settings(scale=g["upscale"], process_size=g["process_size"], prompt=g["prompt"], parity=True, precision=kind, color_fix=None, tiling=Tiling(size=g["latent_tiled_size"], overlap=g["latent_tiled_overlap"]))
+    pipe = OP.Pipeline(nets, chosen, D, "recorded", GraphedCallable if cuda else None, lambda *_: RecordedNoise([], t["rand.posterior"].to(D)))
+    decode = pipe.decode; pipe.decode = lambda latents: seen.extend(decode(latents)) or seen
+    (made,) = pipe.upscale(t["in.image_uint8"].permute(2, 0, 1)[None].float() / 255, [1])
+    if isinstance(made, Failure): return report(kind, name, repr(made), False)
+    away, same = (seen[0][0].cpu().permute(1, 2, 0).int() - t["expect.raw_uint8"].int()).abs(), made.notes["prompt"] == meta["prompt"]
+    report(kind, name, f"OSEDiff: prompt {'same' if same else 'OTHER: ' + made.notes['prompt']}; values that differ: {100 * (away > 0).float().mean():.2f} %, largest {away.max()}; decoded in {made.notes['decoded_in']}", (kind != "fp32" or away.max() <= 2) and same)
 began = time.time()
 with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
     for kind in ("fp32", "fp16", "bf16") if cuda else ("fp32", "bf16"):
@@ -235,11 +252,14 @@ with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, benchmark=
             for name in cases(prefix)[: None if cuda else 1]:
                 try: act(kind, name)
                 except Exception as error: report(kind, name, f"{type(error).__name__}: {str(error)[:300]}", False)
+        for name in O.cases("f_e2e")[: None if cuda else 1]:
+            try: one_step(kind, name)
+            except Exception as error: report(kind, name, f"{type(error).__name__}: {str(error)[:300]}", False)
 print(f"{bad} beyond, {time.time() - began:.0f} s"); sys.exit(bad > 0)
 E
 want golden && { step "golden cases on $DEVICE, fp32 fp16 bf16" 100 "$OUT/golden.log" $PY "$W/golden.py"; grep -E "BEYOND|beyond" "$OUT/golden.log" | cut -c1-220 | tee -a "$OUT/summary.txt"; }
 cat >"$W/build.sh" <<'E'
-# The complete program with seesr-tiny: service threads, padding, store, records; and one image alone is the stored one.
+# The complete program with seesr-tiny and osediff-tiny: service threads, padding, store, records; and one image alone is the stored one.
 set -e; cd "$W"; S="$PY -m srcache_cli.main"
 $PY - <<'P'
 import numpy as np; from PIL import Image; from pathlib import Path
@@ -249,6 +269,7 @@ for n in range(12):
 P
 $S doctor || true
 $S build photos --cache cache --recipe seesr-tiny --set precision=${HALF:-fp16} --device "$DEVICE"; $S verify cache; $S info cache
+$S build photos --cache onestep --recipe osediff-tiny --set precision=${HALF:-fp16} --device "$DEVICE"; $S verify onestep
 $S export cache out --names
 $S upscale photos/03.png --recipe seesr-tiny --set precision=${HALF:-fp16} --device "$DEVICE" --out one
 $PY - <<'P'

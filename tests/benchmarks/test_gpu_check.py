@@ -13,8 +13,8 @@ import pytest
 
 SCRIPT = paths.ROOT / "benchmarks/gpu_check.sh"
 _HEREDOC = re.compile(r"^(?P<head>.*)<<'(?P<end>[A-Z])'.*\n(?P<body>(?:.*\n)*?)(?P=end)$", re.MULTILINE)
-OURS = {"srcache", "srcache_cli", "srcache_plugins", "benchmarks", "seesr_fixtures"}
-"""Packages of the project, and a module of its tests."""
+OURS = {"srcache", "srcache_cli", "srcache_plugins", "benchmarks", "osediff_fixtures", "seesr_fixtures"}
+"""Packages of the project, and modules of its tests."""
 
 _MARK = "mark" + ".gpu"
 """In two parts: the script finds the tests for a GPU by this word."""
