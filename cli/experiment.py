@@ -10,7 +10,7 @@ import click
 from srcache.wording import NOTHING, counted, duration, of_all, percent
 
 from .options import FOLDER, common, set_option
-from .output import document, echo, first_lines, table
+from .output import document, echo, first_lines, note, table
 
 if TYPE_CHECKING:
     from srcache.study.experiment import Experiment, ExperimentResult
@@ -57,7 +57,7 @@ def run(
     return run_experiment(
         experiment,
         out,
-        lambda line: echo(line, err=as_json),
+        lambda line: note(line, err=as_json),
         jobs=jobs or _jobs(experiment),
         commands=commands,
     )

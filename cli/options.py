@@ -15,6 +15,9 @@ from srcache.files.regular import read_regular
 from srcache.files.system_errors import reading
 from srcache.files.urls import checked_url, is_url
 
+from . import completing
+from .saying import saying_options
+
 if TYPE_CHECKING:
     from srcache.catalog.parts import Part
 
@@ -136,7 +139,8 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def common(command: _Command) -> _Command:
-    """The options of every command: `--json` and `--config`."""
+    """The options of every command: `--json`, `--config`, and how much it says."""
+    command = saying_options(command)
     for option in (
         click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout instead of text."),
         click.option(
@@ -156,7 +160,13 @@ def recipe_options(command: _Command) -> _Command:
     """`--recipe` and `--set`, for commands that make SR images or look for them by their recipe."""
     for option in (
         set_option("Change a field of the recipe, such as scale=2 or options.filter=lanczos; repeatable."),
-        click.option("--recipe", required=True, metavar="NAME|FILE", help="A shipped recipe's name, or a YAML file."),
+        click.option(
+            "--recipe",
+            required=True,
+            metavar="NAME|FILE",
+            shell_complete=completing.recipes,
+            help="A shipped recipe's name, or a YAML file.",
+        ),
     ):
         command = option(command)
     return command
@@ -199,7 +209,11 @@ def batch_option(command: _Command) -> _Command:
 def device_option(default: str = "auto") -> Callable[[_Command], _Command]:
     """`--device`, where an engine or a network runs."""
     return click.option(
-        "--device", default=default, show_default=True, help="Where to compute: cpu, cuda, cuda:1, … or auto."
+        "--device",
+        default=default,
+        show_default=True,
+        shell_complete=completing.devices,
+        help="Where to compute: cpu, cuda, cuda:1, … or auto.",
     )
 
 

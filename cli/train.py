@@ -9,8 +9,9 @@ import click
 
 from srcache.wording import duration, percent
 
+from . import completing
 from .options import EXISTING_CACHE, FOLDER, SOURCE, Place, common, set_option
-from .output import attributes, document, echo, table, treatment_lines
+from .output import attributes, document, echo, note, table, treatment_lines
 from .progress_bar import progress_bar
 
 if TYPE_CHECKING:
@@ -23,8 +24,19 @@ if TYPE_CHECKING:
 @click.option("--lr", type=SOURCE, help="LR training images: class folders, or a CSV file.")
 @click.option("--hr", type=SOURCE, help="HR training images, paired with LR by name.")
 @click.option("--cache", type=EXISTING_CACHE, help="The cache with the SR images.")
-@click.option("--recipe", metavar="NAME|FILE", help="Which SR images of the cache; also the size of `bicubic`.")
-@click.option("--arm", required=True, metavar="lr|hr|sr|bicubic|POLICY", help="What to train on.")
+@click.option(
+    "--recipe",
+    metavar="NAME|FILE",
+    shell_complete=completing.recipes,
+    help="Which SR images of the cache; also the size of `bicubic`.",
+)
+@click.option(
+    "--arm",
+    required=True,
+    metavar="lr|hr|sr|bicubic|POLICY",
+    shell_complete=completing.arms,
+    help="What to train on.",
+)
 @click.option("--validation", required=True, metavar="DIR|SHARE", help="Validation images, or a share such as 0.2.")
 @click.option("--validation-hr", type=SOURCE, help="Their HR images, for arms that need them.")
 @click.option("--test", type=SOURCE, help="Test images, used once, at the end.")
@@ -67,8 +79,6 @@ def command(
     srcache train --lr lr/train --validation lr/validation --arm lr --out runs/lr --set network=thesis-lr
     srcache train --lr lr --cache cache --recipe seesr --arm sr --validation 0.2 --out runs/sr --set epochs=30
     """
-    from tqdm import tqdm
-
     from srcache.study.train import read_settings, train_run
 
     settings = read_settings(changes)
@@ -88,11 +98,11 @@ def command(
 
     def print_epoch(line: "EpochLine") -> None:
         if not as_json:
-            tqdm.write(_line(line, settings.epochs))
+            note(_line(line, settings.epochs))
 
     treated = _treated(sources)
     if not as_json:
-        echo(_balance({name: data.balance for name, data in sets.named.items()}))
+        note(_balance({name: data.balance for name, data in sets.named.items()}))
         treatment_lines(treated)
     _check(sets, out, settings.epochs)
     with progress_bar("train", "step") as show:

@@ -36,7 +36,7 @@ from srcache.files import lock, make_folder, real_path, write_atomic
 from srcache.fill.run import fill
 from srcache.fill.settings import FillSettings
 from srcache.keys import entry_name
-from srcache.progress import Say
+from srcache.progress import Say, timed
 from srcache.recipe.reading import load_recipe
 from srcache.recipe.recipe import Recipe
 from srcache.study.experiment.config import MAIN, Experiment
@@ -205,6 +205,7 @@ class _Run:
             )
         return recipe
 
+    @timed("experiment: data")
     def _data(self) -> DataSets:
         data = prepare_data(self._out, self._experiment, self._say)
         counts = ", ".join(f"{sum(data.counts[split].values())} {split}" for split in SPLITS)
@@ -213,6 +214,7 @@ class _Run:
         self._failures += [describe_failure(problem, "data") for problem in data.failures]
         return data
 
+    @timed("experiment: cache")
     def _build(self, recipes: dict[str, Recipe]) -> tuple[set[str], dict[str, Any]]:
         """Fill the cache by every recipe; returns the keys that lack an SR image, and counts for results.json."""
         catalog, lost, found = scan(self._out / "data/lr"), set[str](), dict[str, Any]()
@@ -239,6 +241,7 @@ class _Run:
             }
         return lost, {**found.pop(MAIN), **({"further": found} if found else {})}
 
+    @timed("experiment: trainings")
     def _train(self, trials: dict[tuple[str, int], Trial]) -> Safety | None:
         """Carry out all trials; label safety is measured before those of arms that filter by it, which come last."""
         plain = [trial for trial in trials.values() if not trial.arm.filtered]
@@ -264,6 +267,7 @@ class _Run:
             after_epochs=2 * sum(counts.values()) / epoch if experiment.safety.measure else 0.0,
         )
 
+    @timed("experiment: label safety")
     def _safety(self, trials: dict[tuple[str, int], Trial]) -> Safety | None:
         experiment = self._experiment
         if not experiment.safety.measure:
@@ -277,6 +281,7 @@ class _Run:
         self._failures += [describe_failure(one, "safety") for one in safety.failures]
         return safety
 
+    @timed("experiment: image quality")
     def _quality(self, runner: TrialRunner) -> dict[str, Any]:
         found = {}
         for domain in (*_SEEN, *self._experiment.further):
