@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from srcache.errors import ConfigError
 from srcache.files.documents import parse_yaml, short
@@ -53,6 +54,10 @@ class _Place(click.ParamType[Place]):
             return checked_url(value)
         except ConfigError as error:
             self.fail(str(error), param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """What Tab offers: paths."""
+        return self._path.shell_complete(ctx, param, incomplete)
 
 
 SOURCE = _Local(exists=True, path_type=Path)

@@ -1,8 +1,8 @@
 """What a command says beside its result: `-q`, `-v` and `--log-file`, one rule for all commands.
 
-`-q` leaves out progress and notes; warnings, errors and the result stay. `-v` shows on stderr what srcache's modules log,
-and where time goes. `--log-file` appends all that is said, and all that is logged, with the time of each line; JSON
-documents are for programs, and are not in it. What was chosen holds until the command line is over (`main.run`).
+`-q` leaves out progress and notes; warnings, errors and the result stay. `-v` shows what srcache's modules log, and
+where time goes, on stderr. `--log-file` appends all that is said, and all that is logged, with the time of each line;
+JSON documents are for programs, and are not in it. What was chosen holds until the command line is over (`main.run`).
 """
 
 import logging

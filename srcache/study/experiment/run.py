@@ -31,13 +31,11 @@ import yaml
 from srcache.cache.failures import FailedEntry
 from srcache.cache.manifest import open_cache
 from srcache.catalog.scanning import scan
-from srcache.errors import ConfigError
 from srcache.files import lock, make_folder, real_path, write_atomic
 from srcache.fill.run import fill
 from srcache.fill.settings import FillSettings
 from srcache.keys import entry_name
 from srcache.progress import Say, timed
-from srcache.recipe.reading import load_recipe
 from srcache.recipe.recipe import Recipe
 from srcache.study.experiment.config import MAIN, Experiment
 from srcache.study.experiment.data import DataSets, prepare_data
@@ -53,6 +51,7 @@ from srcache.study.experiment.measure import (
     quality_seconds,
     write_test_images,
 )
+from srcache.study.experiment.recipes import recipe_of
 from srcache.study.experiment.results import Parts, earlier_results, finish_results, gather, start_results
 from srcache.study.experiment.saying import spoken
 from srcache.study.experiment.steps import as_json
@@ -138,7 +137,7 @@ class _Run:
         started, experiment, out = time.perf_counter(), self._experiment, self._out
         if not earlier.get("complete"):
             write_atomic(out / CONFIG, _yaml(experiment))
-        recipes = {label: self._recipe(label) for label in experiment.recipes}
+        recipes = {label: recipe_of(experiment, label) for label in experiment.recipes}
         data = self._data()
         near = near_duplicates(out, data, self._say)
         if near["count"]:
@@ -187,23 +186,6 @@ class _Run:
             failures=tuple(self._failures),
             seconds=time.perf_counter() - started,
         )
-
-    def _recipe(self, label: str) -> Recipe:
-        choice = self._experiment.recipes[label]
-        recipe = load_recipe(choice.name, choice.changes)
-        if recipe.degradation is not None:
-            raise ConfigError(
-                f"recipe {choice.name} makes LR from HR ({recipe.degradation}), but LR images of an experiment are "
-                "files; leave its degradation out, and say it in the experiment's"
-            )
-        own = self._experiment.degradation
-        if recipe.colors != own.colors:
-            raise ConfigError(
-                "the recipe and the experiment's degradation need the same color_profile and background, or LR and HR "
-                f"have different colours; recipe {choice.name} has {recipe.color_profile} and {recipe.background}, the "
-                f"degradation {own.color_profile} and {own.background}"
-            )
-        return recipe
 
     @timed("experiment: data")
     def _data(self) -> DataSets:
