@@ -11,7 +11,7 @@ from srcache.wording import NOTHING, counted, duration, of_all, percent
 
 from . import completing
 from .experiment_plans import print_check, print_forecast, print_shipped
-from .options import FOLDER, common, set_option
+from .options import FOLDER, common, log_option, set_option
 from .output import document, echo, first_lines, note, table
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ _KINDS = {"lr": "LR", "bicubic": "bicubic", "sr": "SR", "hr": "HR"}
 @click.option(
     "--jobs", type=click.IntRange(1), help="Trainings at the same time; if left out, as many as there are cores."
 )
+@log_option
 @common
 def command(
     source: str | None,
@@ -56,6 +57,7 @@ def command(
     schema: str | None,
     changes: dict[str, Any],
     jobs: int | None,
+    curves: tuple[str, ...],
     as_json: bool,
 ) -> int:
     """Prepare data, fill a cache, train every arm with every seed, measure, compare, and write a report.
@@ -87,12 +89,17 @@ def command(
     words = ["srcache", "experiment", source, "--out", str(out)]
     for key, value in changes.items():
         words += ["--set", f"{key}={_word(value)}"]
-    result = run(experiment, out, jobs, [shlex.join(words), f"srcache report {shlex.quote(str(out))}"], as_json)
+    result = run(experiment, out, jobs, [shlex.join(words), f"srcache report {shlex.quote(str(out))}"], as_json, curves)
     return show_result("experiment", result, as_json)
 
 
 def run(
-    experiment: "Experiment", out: Path, jobs: int | None, commands: Sequence[str], as_json: bool
+    experiment: "Experiment",
+    out: Path,
+    jobs: int | None,
+    commands: Sequence[str],
+    as_json: bool,
+    curves: Sequence[str] = (),
 ) -> "ExperimentResult":
     """Run an experiment; progress is printed on stdout, or on stderr if stdout is for JSON."""
     from srcache.study.experiment import run_experiment
@@ -103,6 +110,7 @@ def run(
         lambda line: note(line, err=as_json),
         jobs=jobs or _jobs(experiment),
         commands=commands,
+        curves=curves,
     )
 
 

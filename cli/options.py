@@ -244,6 +244,17 @@ def service_options(command: _Command) -> _Command:
     return command
 
 
+def log_option(command: _Command) -> _Command:
+    """`--log`, where curves of trainings are written to; a command gets it as a tuple `curves`."""
+    return click.option(
+        "--log",
+        "curves",
+        multiple=True,
+        type=click.Choice(["tensorboard", "wandb"]),
+        help="Write curves for TensorBoard or Weights & Biases into each run's folder, too; repeatable.",
+    )(command)
+
+
 def parse_changes(words: Sequence[str]) -> dict[str, Any]:
     """`key=value` words → a mapping; values are read as YAML, so that 2 is a number.
 

@@ -10,7 +10,7 @@ import click
 from srcache.wording import duration, percent
 
 from . import completing
-from .options import EXISTING_CACHE, FOLDER, SOURCE, Place, common, set_option
+from .options import EXISTING_CACHE, FOLDER, SOURCE, Place, common, log_option, set_option
 from .output import attributes, document, echo, note, table, treatment_lines
 from .progress_bar import progress_bar
 
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     help="Seed of the split, if --validation is a SHARE.",
 )
 @click.option("--replace", is_flag=True, help="Replace a training with other data or settings that OUT holds.")
+@log_option
 @common
 def command(
     lr: Path | None,
@@ -66,6 +67,7 @@ def command(
     changes: dict[str, Any],
     split_seed: int,
     replace: bool,
+    curves: tuple[str, ...],
     as_json: bool,
 ) -> int:
     """Train a classifier into the folder OUT, and keep the best epoch's weights.
@@ -80,8 +82,10 @@ def command(
     srcache train --lr lr --cache cache --recipe seesr --arm sr --validation 0.2 --out runs/sr --set epochs=30
     """
     from srcache.study.train import read_settings, train_run
+    from srcache.study.train.curves import open_curves, require_curves
 
     settings = read_settings(changes)
+    require_curves(curves)
     sources = _Sources(
         lr=lr,
         hr=hr,
@@ -96,7 +100,8 @@ def command(
     )
     sets = _open_sets(sources, settings.seed)
 
-    def print_epoch(line: "EpochLine") -> None:
+    def show_epoch(line: "EpochLine") -> None:
+        written.epoch_over()
         if not as_json:
             note(_line(line, settings.epochs))
 
@@ -105,8 +110,10 @@ def command(
         note(_balance({name: data.balance for name, data in sets.named.items()}))
         treatment_lines(treated)
     _check(sets, out, settings.epochs)
-    with progress_bar("train", "step") as show:
-        run = train_run(sets, out, settings, show, print_epoch, replace=replace)
+    about = {"trained on": arm, **settings.plain()}
+    with progress_bar("train", "step") as show, open_curves(curves, out, about) as written:
+        run = train_run(sets, out, settings, show, show_epoch, replace=replace)
+        written.finish(run)
     echo(document("train", {**_result(run), "treated": treated.plain()}) if as_json else _text(run))
     return 0
 

@@ -49,10 +49,9 @@ def object_schema(kind: type, more: Mapping[str, Schema], *, without: Sequence[s
     defaults = {f.name: f.default for f in fields(kind) if f.default is not MISSING}
     properties = {}
     for name in names:
-        known, found = more.get(name, {}), type_schema(hints[name])
-        if {"type", "anyOf", "enum"} & set(known):  # then it says the type as well
-            found = {}
-        found |= known
+        known = more.get(name, {})
+        says_type = bool({"type", "anyOf", "enum"} & set(known))
+        found: Schema = {**({} if says_type else type_schema(hints[name])), **known}
         if isinstance(defaults.get(name), str | int | float):
             found["default"] = defaults[name]
         properties[name] = {"description": told[name], **found} if name in told else found

@@ -60,6 +60,7 @@ from srcache.study.experiment.workers import Expected, run_trials
 from srcache.study.prepare.stratify import SPLITS
 from srcache.study.quality.report import mean_text
 from srcache.study.report import write_report
+from srcache.study.train.curves import require_curves
 from srcache.wording import counted
 
 CONFIG = "experiment.yaml"
@@ -102,6 +103,7 @@ def run_experiment(
     *,
     jobs: int = 1,
     commands: Sequence[str] = (),
+    curves: Sequence[str] = (),
 ) -> ExperimentResult:
     """Do whatever of an experiment is not done yet, and write its results and report.
 
@@ -111,24 +113,27 @@ def run_experiment(
         say: called with a line about what is being done.
         jobs: trainings at a time, in processes; changes no number.
         commands: what people type to get this result, for the report.
+        curves: where the trainings' curves are written to besides: tensorboard, wandb.
 
     Raises:
         ConfigError: the folder holds something else; recipes, images or settings that cannot be used.
         BusyError: the folder's experiment is running.
         MachineError: no room, no device, weights or packages that are missing.
     """
+    require_curves(curves)
     out = Path(out)
     earlier = earlier_results(out)
     make_folder(out)
     with lock(out, "run as an experiment"):
         start_results(out, experiment, earlier)
-        return _Run(experiment, out, say or _silent, jobs).run(commands, earlier)
+        return _Run(experiment, out, say or _silent, jobs, tuple(curves)).run(commands, earlier)
 
 
 class _Run:
     """One run of an experiment: its folder, its configuration, who reports, and what could not be used so far."""
 
-    def __init__(self, experiment: Experiment, out: Path, say: Say, jobs: int) -> None:
+    def __init__(self, experiment: Experiment, out: Path, say: Say, jobs: int, curves: tuple[str, ...]) -> None:
+        self._curves = curves
         self._experiment, self._out, self._say, self._jobs = experiment, out, say, jobs
         self._failures: list[dict[str, Any]] = []
         self._outcomes: dict[tuple[str, int], TrialOutcome] = {}
@@ -143,7 +148,13 @@ class _Run:
         if near["count"]:
             self._say(f"data: {counted(near['count'], 'test image')} all but equal to a training image")
         lost, cache = self._build(recipes)
-        runner = TrialRunner(out=real_path(out), recipes=recipes, domains=experiment.domains, lost=frozenset(lost))
+        runner = TrialRunner(
+            out=real_path(out),
+            recipes=recipes,
+            domains=experiment.domains,
+            lost=frozenset(lost),
+            curves=self._curves,
+        )
         pairs = [(arm, seed) for arm in experiment.arms for seed in experiment.seeds]
         trials = {(arm.name, seed): Trial(runner=runner, arm=arm, seed=seed) for arm, seed in pairs}
         safety = self._train(trials)
