@@ -62,8 +62,9 @@ def bundles(_context: click.Context, _option: click.Parameter, incomplete: str) 
 
 def recipes_of_cache(context: click.Context, _option: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The recipes of the cache that the command line names so far; shipped ones if it names none."""
-    caches = context.params.get("caches") or [context.params.get("cache")]
-    found = {name for cache in caches if isinstance(cache, Path) for name in _recipes_in(cache)}
+    given = context.params.get("caches") or [context.params.get("cache")]
+    caches = [*(cache for cache in given if isinstance(cache, Path)), *map(Path, context.args)]
+    found = {name for cache in caches for name in _recipes_in(cache)}  # a line that is not complete is all `args`
     return _fitting(sorted(found) or _shipped("recipes"), incomplete)
 
 

@@ -170,7 +170,7 @@ class _LogFile(logging.Handler):
             if self._file is not None:
                 self._file.write("".join(f"{head}{line}\n" for line in lines).encode("utf-8", "backslashreplace"))
         except OSError as error:
-            self._file = None
+            self.close()
             click.echo(printable(f"srcache: nothing more is logged: {self._path}: {error.strerror}"), err=True)
 
     def close(self) -> None:
