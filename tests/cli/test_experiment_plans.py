@@ -66,7 +66,8 @@ def test_a_check_says_all_mistakes_and_writes_nothing(mine, srcache, tmp_path):
 
 
 @pytest.mark.medium
-def test_a_dry_run_foretells_and_writes_nothing(mine, srcache, tmp_path):
+def test_a_dry_run_foretells_and_writes_nothing(mine, srcache, tmp_path, monkeypatch):
+    monkeypatch.setattr("srcache.study.experiment.forecast._try_steps", lambda settings, classes: (0.002, 0.001, 100))
     before = _files(tmp_path)
     printed = srcache("experiment", mine, "--dry-run", "--jobs", 1)
     assert (printed.code, printed.err) == (0, "")

@@ -40,7 +40,7 @@ def test_every_image_has_a_copy_and_twice_is_the_same_as_once(tmp_path: Path) ->
     made = make_smaller(scan(photos), tmp_path / "out", 12)
     assert (made.written, made.kept, [problem.reason for problem in made.failures]) == (4, 0, ["empty"])
     sizes = {
-        path.relative_to(tmp_path / "out").as_posix(): decode(path.read_bytes()).rgb.shape[:2]
+        path.relative_to(tmp_path / "out").as_posix(): decode(path.read_bytes()).shape[:2]
         for path in (tmp_path / "out").rglob("*.png")
     }
     assert sizes == {

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from train_study import QUICK, stop_after
+from train_study import QUICK, StopError, stop_after
 
 from srcache.errors import ConfigError, MachineError, MissingExtraError
 from srcache.study.arms.sets import ArmSets
@@ -66,7 +66,7 @@ def test_a_stopped_training_goes_on_and_its_test_set_is_a_point_too(sets: ArmSet
             curves.finish(run)
         return run
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(StopError):
         train(stop_after(5))
     run = train()
     for _ in range(2):  # the second time it is found finished
