@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from srcache.catalog.treated import Treatment
     from srcache.study.arms import ArmDataset, ArmSets
     from srcache.study.train import EpochLine, TrainRun
+    from srcache.study.train.settings import TrainSettings
 
 
 @click.command("train", short_help="Train a classifier on LR, HR, SR, bicubic or a mixture.")
@@ -81,8 +82,8 @@ def command(
     srcache train --lr lr/train --validation lr/validation --arm lr --out runs/lr --set network=thesis-lr
     srcache train --lr lr --cache cache --recipe seesr --arm sr --validation 0.2 --out runs/sr --set epochs=30
     """
-    from srcache.study.train import read_settings, train_run
-    from srcache.study.train.curves import open_curves, require_curves
+    from srcache.study.train import read_settings
+    from srcache.study.train.curves import require_curves
 
     settings = read_settings(changes)
     require_curves(curves)
@@ -100,22 +101,33 @@ def command(
     )
     sets = _open_sets(sources, settings.seed)
 
-    def show_epoch(line: "EpochLine") -> None:
-        written.epoch_over()
-        if not as_json:
-            note(_line(line, settings.epochs))
-
     treated = _treated(sources)
     if not as_json:
         note(_balance({name: data.balance for name, data in sets.named.items()}))
         treatment_lines(treated)
     _check(sets, out, settings.epochs)
-    about = {"trained on": arm, **settings.plain()}
+    run = _train(sets, out, settings, curves, replace=replace, said=not as_json)
+    echo(document("train", {**_result(run), "treated": treated.plain()}) if as_json else _text(run))
+    return 0
+
+
+def _train(
+    sets: "ArmSets", out: Path, settings: "TrainSettings", curves: tuple[str, ...], *, replace: bool, said: bool
+) -> "TrainRun":
+    """Train, with a line for each epoch where it is said, and curves where they are asked for."""
+    from srcache.study.train import train_run
+    from srcache.study.train.curves import open_curves
+
+    def show_epoch(line: "EpochLine") -> None:
+        written.epoch_over()
+        if said:
+            note(_line(line, settings.epochs))
+
+    about = {"trained on": sets.train.arm, **settings.plain()}
     with progress_bar("train", "step") as show, open_curves(curves, out, about) as written:
         run = train_run(sets, out, settings, show, show_epoch, replace=replace)
         written.finish(run)
-    echo(document("train", {**_result(run), "treated": treated.plain()}) if as_json else _text(run))
-    return 0
+    return run
 
 
 def _check(sets: "ArmSets", out: Path, epochs: int) -> None:
