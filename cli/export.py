@@ -11,9 +11,10 @@ from srcache.errors import ConfigError, Mistakes
 from srcache.stores import KINDS
 from srcache.wording import counted, human_bytes
 
+from .completing import recipes_of_cache
 from .merge import merged_text
 from .options import BYTES, CACHE, FOLDER, Place, common
-from .output import attributes, document, echo, failed_code, failure_lines, finding_lines
+from .output import attributes, document, echo, failed_code, failure_lines, finding_lines, note
 from .progress_bar import progress_bar
 
 if TYPE_CHECKING:
@@ -27,7 +28,12 @@ _REPORTED = ("path", "recipe", "files", "bytes")
 @click.command("export", short_help="Write a cache's images as image files, another cache or training shards.")
 @click.argument("cache", type=CACHE)
 @click.argument("dst", type=CACHE)
-@click.option("--recipe", metavar="NAME", help="The recipe's name, fingerprint or folder; needed if there are several.")
+@click.option(
+    "--recipe",
+    metavar="NAME",
+    shell_complete=recipes_of_cache,
+    help="The recipe's name, fingerprint or folder; needed if there are several.",
+)
 @click.option("--format", "kind", type=click.Choice(["folder", *KINDS]), help="What to write.  [default: folder]")
 @click.option("--names", is_flag=True, help="Name files like their source images, not by key.")
 @click.option("--join", is_flag=True, help="Write training shards: LR, HR, SR and label of each image in one sample.")
@@ -135,8 +141,8 @@ def _cache(cache: Place, dst: Place, recipe: str | None, kind: str, shard_bytes:
         return failed_code(report.failures)
     for one in report.recipes:
         echo(f"{dst}/{merged_text(one)}")
-    for note in report.notes:
-        echo(note)
+    for line in report.notes:
+        note(line)
     if report.failures:
         echo(f"not exported\n{finding_lines(report.failures)}", err=True)
     return failed_code(report.failures)
