@@ -34,6 +34,7 @@ COMMANDS = (
     "eval",
     "experiment",
     "info",
+    "view",
     "verify",
     "repair",
     "explain",

@@ -196,11 +196,15 @@ def _named(catalog: KeptCatalog, store: Store) -> tuple[list[_Target], list[str]
     return targets, [row.name for row in catalog.rows if not stored[row.key]]
 
 
+def is_below(name: str) -> bool:
+    """Whether a name does not lead out of the folder to which it is relative."""
+    parts = PurePosixPath(name).parts
+    return bool(parts) and name[0] != "/" and ".." not in parts and "\0" not in name
+
+
 def require_below(names: Iterable[str]) -> None:
     """Refuse names that lead out of the folder to which they are relative."""
-    parts = {name: PurePosixPath(name).parts for name in names}
-    odd = [name for name, inner in parts.items() if not inner or name[0] == "/" or ".." in inner or "\0" in name]
-    if odd:
+    if odd := [name for name in names if not is_below(name)]:
         raise CacheError(f"expected names below the folder, but the catalog has: {listed(odd)}")
 
 
