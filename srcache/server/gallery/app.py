@@ -133,13 +133,14 @@ def _places(gallery: Gallery) -> dict[str, int]:
 
 
 def _item(gallery: Gallery, place: int) -> Item:
-    """A row as the page's script takes it; `size` is a guess where it is not known, for the shape of the stage."""
+    """A row as the page's script takes it; where the size of its images is not known, it is a guess."""
     item, row = gallery.item(place), gallery.index.rows[place]
-    size = item.pop("size") or (1, 1)
+    known = item.pop("size")
+    size = known or (1, 1)
     is_whole = item["state"] != "damaged"
     kinds = [kind for kind in gallery.pictures.kinds if gallery.pictures.might_have(row, kind)]
     images = {kind: {"src": f"image/{kind}/{row.entry}", "size": size} for kind in kinds if kind != "sr" or is_whole}
-    return {**item, "images": images, "thumb": f"image/thumb/{row.entry}"}
+    return {**item, "images": images, "guessed": known is None, "thumb": f"image/thumb/{row.entry}"}
 
 
 def _copy(gallery: Gallery, row: GalleryRow, kind: str) -> Copy:

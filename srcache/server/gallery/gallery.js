@@ -150,18 +150,28 @@
     else if (by < 0 && state.start > 0) load(state.start - data.page, data.page - 1);
   }
 
-  // An image that was promised and cannot be shown: its own words say why.
+  // An image that was promised and cannot be shown is taken away, and the server says why.
   async function explain(event) {
-    const made = event.target;
-    if (!(made instanceof HTMLImageElement)) return;
-    made.alt = `${made.alt} cannot be shown`;
     const item = state.items[state.at];
-    if (data.items || !made.src) return;
+    const kind = order.find((one) => item?.images[one] && event.target.src?.endsWith(item.images[one].src));
+    if (!kind) return;
+    const { src } = item.images[kind];
+    delete item.images[kind];
+    let words = "";
     try {
-      const response = await fetch(made.src, { cache: "no-store", credentials: "omit" });
-      const words = response.ok ? "" : (await response.json()).error.message;
-      if (words && item === state.items[state.at]) note(words);
-    } catch { /* the server is gone; the next choice says so */ }
+      words = data.items ? "" : (await (await fetch(src, { cache: "no-store", credentials: "omit" })).json()).error.message;
+    } catch { /* no answer in words */ }
+    item.note = `${item.note ? `${item.note} ` : ""}${data.kinds[kind]} cannot be shown${words ? `: ${words}` : ""}.`;
+    if (item === state.items[state.at]) show(state.at);
+  }
+
+  // Where no size is known, the first image that comes gives the stage its shape.
+  function shape(event) {
+    const item = state.items[state.at];
+    if (!item?.guessed || !event.target.naturalWidth) return;
+    item.guessed = false;
+    for (const one of Object.values(item.images)) one.size = [event.target.naturalWidth, event.target.naturalHeight];
+    show(state.at);
   }
 
   let timer = 0;
@@ -202,6 +212,7 @@
     next.click();
   });
   for (const shown of [find(".stage"), find(".beside")]) shown.addEventListener("error", explain, true);
+  find(".stage").addEventListener("load", shape, true);
 
   find("#still").remove();
   find(".viewer").hidden = false;

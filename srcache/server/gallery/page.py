@@ -12,7 +12,7 @@ from string import Template
 from typing import Any
 
 import srcache
-from srcache.html.markup import Markup, concat, json_block, name, tag, text
+from srcache.html.markup import Markup, concat, json_block, name, prose, tag, text
 from srcache.html.slider import slider_script, slider_style, stage
 from srcache.html.theme import theme_style
 from srcache.server.gallery.gallery import Gallery
@@ -101,7 +101,9 @@ def _introduction(gallery: Gallery, sentence: str = "") -> Markup:
     missing = [KINDS[kind] for kind in KINDS if kind not in gallery.pictures.kinds]
     hint = f" {' and '.join(missing)} are not in a cache; {_hint(gallery)} shows them too." if missing else ""
     words = tag("p", f"{sentence}{hint}".strip()) if sentence or hint else None
-    return concat(where, words, [tag("p", warning, class_="warning", role="note") for warning in gallery.warnings])
+    return concat(
+        where, words, [tag("p", prose(warning), class_="warning", role="note") for warning in gallery.warnings]
+    )
 
 
 def _hint(gallery: Gallery) -> str:
