@@ -1,4 +1,4 @@
-"""Copies within a budget of whatever can be read: keyed by their items, the reasons of those that cannot, one reduction."""
+"""Copies within a budget of whatever can be read: keyed by their items, with reasons for the others."""
 
 import numpy as np
 import pytest

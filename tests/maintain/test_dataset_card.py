@@ -44,7 +44,10 @@ def test_the_page_says_recipe_columns_classes_licences_and_how_to_share():
     assert "- `sr001`: SR image 1\n" in page
     assert "- `lr`: LR, the source image\n- " in page
     assert "| 0 | a\\|b |" in page
-    assert f"- Weights: Apache-2.0\n\nThis is of what made the SR images. They have the SHA-256 digest `{RECIPE.weights}`" in page
+    assert (
+        f"- Weights: Apache-2.0\n\nThis is of what made the SR images. They have the SHA-256 digest `{RECIPE.weights}`"
+        in page
+    )
     assert "hf upload USER/NAME . . --repo-type dataset" in page
 
 

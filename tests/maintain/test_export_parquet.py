@@ -71,14 +71,14 @@ def test_files_keep_to_their_size_and_are_counted(written):
 
 
 def test_the_same_export_is_the_same_bytes_also_after_a_stop(built, cache, written, tmp_path, monkeypatch):
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     def stop(*_):
-        raise Stop
+        raise StopError
 
     monkeypatch.setattr(module, "finish", stop)
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         export(cache, tmp_path / "two", lr=built / "photos")
     (tmp_path / "two/.train-00001.parquet.0a1b2c3d").touch()
     (tmp_path / "two/.srcache-export").mkdir()  # as a kill leaves them

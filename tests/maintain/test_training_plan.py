@@ -3,7 +3,6 @@
 import shutil
 from pathlib import Path
 
-import caches
 import pytest
 
 from srcache.cache.manifest import open_cache

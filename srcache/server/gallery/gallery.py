@@ -94,6 +94,7 @@ class Gallery:
             yield from _safety_facts(score)
         if notes := record.get("notes"):
             yield "Notes", json.dumps(notes, ensure_ascii=False, sort_keys=True)
+        yield "Also named", ", ".join(row.others)
         yield "Entry", row.entry
 
 

@@ -116,19 +116,21 @@ class GalleryIndex:
 
     def _containing(self, words: str) -> Mask:
         if self._titles is None:
-            self._titles = [row.title.casefold() for row in self.rows]
+            self._titles = ["\n".join((row.title, *row.others)).casefold() for row in self.rows]
         return np.fromiter((words in title for title in self._titles), bool, len(self.rows))
 
     def _safe(self) -> NDArray[np.float64]:
         return self._measured(lambda row: self._safety[row.entry].safe if row.entry in self._safety else np.nan)
 
     def _qualities(self, quality: Scores) -> dict[str, NDArray[np.float64]]:
-        names = dict.fromkeys(row.name for row in self.rows if row.name)
+        names = dict.fromkeys(name for row in self.rows for name in (row.name, *row.others) if name)
         stems = dict(zip(names, pairing_names(list(names)), strict=True))
 
         def value(row: GalleryRow, values: Mapping[str, float]) -> float:
-            first = row.entry.endswith("-000") and not row.state
-            return values.get(stems.get(row.name, ""), np.nan) if first else np.nan
+            if row.state or not row.entry.endswith("-000"):
+                return np.nan
+            found = (values.get(stems.get(name, "")) for name in (row.name, *row.others))
+            return next((one for one in found if one is not None), np.nan)
 
         return {
             metric: self._measured(lambda row, values=values: value(row, values))  # type: ignore[misc]

@@ -60,7 +60,7 @@ class Pictures:
         if kind == "sr":
             return decode(self.entry(row)[0])
         if kind == "hr" and self.folder.recipe.degradation is None:
-            path = self.hr.get(row.name)
+            path = next((self.hr[name] for name in _names(row) if name in self.hr), None)
             if path is None:
                 raise ImageError("no_hr", "there is no HR image of its name")
             return decode_both(read_file(path), self.folder.recipe.colors).rgb
@@ -73,14 +73,26 @@ class Pictures:
         if kind == "sr":
             return not row.state
         if kind == "hr" and self.folder.recipe.degradation is None:
-            return row.name in self.hr
-        return self.source is not None and is_below(row.name) and (self.source / row.name).exists()
+            return any(name in self.hr for name in _names(row))
+        return self._file(row) is not None
 
     def _source(self, row: GalleryRow) -> Pixels:
-        if self.source is None or not is_below(row.name):
-            raise ImageError("missing", "the source image is not known here")
-        sample = Sample(row=KeptRow(row.key, row.name, row.label), source=self.source / row.name)
+        path = self._file(row)
+        if path is None:
+            raise ImageError("missing", "the source image is not in the folder that was named")
+        sample = Sample(row=KeptRow(row.key, row.name, row.label), source=path)
         return decode_both(source_bytes(sample), self.folder.recipe.colors).rgb
+
+    def _file(self, row: GalleryRow) -> Path | None:
+        """The file of a source image, by the first of its names that is there."""
+        if self.source is None:
+            return None
+        paths = (self.source / name for name in _names(row) if is_below(name))
+        return next((path for path in paths if path.exists()), None)
+
+
+def _names(row: GalleryRow) -> tuple[str, ...]:
+    return (row.name, *row.others)
 
 
 def open_pictures(
@@ -105,7 +117,7 @@ def open_pictures(
         return Pictures(folder=folder, store=store, source=hr, hr={}, kinds=made)
     pairs: dict[str, Path] = {}
     if hr is not None:
-        names = list(dict.fromkeys(row.name for row in rows if row.name))
+        names = list(dict.fromkeys(name for row in rows for name in _names(row) if name))
         found = zip(names, hr_candidates(names, hr), strict=True)
         pairs = {name: path for name, path in found if path is not None}
     kinds = (*(["lr"] if lr is not None else []), "sr", *(["hr"] if hr is not None else []))

@@ -4,7 +4,7 @@ Rows come from what the cache keeps beside its images: catalogs, receipts and jo
 What is damaged of these is said in a sentence, and left out.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -27,6 +27,7 @@ class GalleryRow(NamedTuple):
         label: the source image's class; empty where there is none.
         state: empty if it is stored; else why it is not: the reason of a failure, or `ABSENT`.
         detail: a sentence about a failure.
+        others: further names of the same image.
     """
 
     entry: str
@@ -34,6 +35,7 @@ class GalleryRow(NamedTuple):
     label: str
     state: str = ""
     detail: str = ""
+    others: tuple[str, ...] = ()
 
     @property
     def key(self) -> ImageKey:
@@ -67,28 +69,31 @@ def gallery_rows(cache: Cache, folder: RecipeFolder, store: Store | None) -> Gal
     every = filter(_is_entry, {*stored, *failed, *wanted_names(folder.path, catalogs)})
     order, last = {key: place for place, key in enumerate(known)}, len(known)
     names = sorted(every, key=lambda name: (order.get(_key(name), last), name))
-    rows = (_row(name, known.get(_key(name)), name in stored, failed.get(name)) for name in names)
+    rows = (_row(name, known.get(_key(name), []), name in stored, failed.get(name)) for name in names)
     return GalleryRows(rows=tuple(rows), warnings=tuple(str(problem) for problem in problems))
 
 
-def _row(name: str, source: KeptRow | None, is_stored: bool, failure: FailedEntry | None) -> GalleryRow:
-    shown = source.name if source else failure.source if failure else ""
-    label = source.label if source else ""
-    if is_stored:
-        return GalleryRow(name, shown, label)
-    return (
-        GalleryRow(name, shown, label, failure.reason, failure.detail)
-        if failure
-        else GalleryRow(name, shown, label, ABSENT)
+def _row(name: str, sources: Sequence[KeptRow], is_stored: bool, failure: FailedEntry | None) -> GalleryRow:
+    shown = [source.name for source in sources] or [failure.source if failure else ""]
+    state, detail = (failure.reason, failure.detail) if failure else (ABSENT, "")
+    return GalleryRow(
+        entry=name,
+        name=shown[0],
+        label=sources[0].label if sources else "",
+        state="" if is_stored else state,
+        detail="" if is_stored else detail,
+        others=tuple(shown[1:]),
     )
 
 
-def _by_key(catalogs: Iterable[KeptCatalog]) -> dict[str, KeptRow]:
-    """The first row of each image."""
-    found: dict[str, KeptRow] = {}
+def _by_key(catalogs: Iterable[KeptCatalog]) -> dict[str, list[KeptRow]]:
+    """The rows of each image, of which several may have different names."""
+    found: dict[str, list[KeptRow]] = {}
     for catalog in catalogs:
         for row in catalog.rows:
-            found.setdefault(row.key, row)
+            rows = found.setdefault(row.key, [])
+            if all(row.name != other.name for other in rows):
+                rows.append(row)
     return found
 
 
