@@ -26,7 +26,10 @@ _SERVED = 3
 _OWNER = -1
 """The column with the id of the process that counts in a row; 0 in a row that was never handed out."""
 
-_ROWS = 512
+_ROWS = 384
+"""Processes that count at once. All rows together stay below 32 KiB: what is larger torch copies with several threads,
+for which a process waits for ever that was forked after its parent had used them."""
+
 _LOOK_EVERY = 16
 _EPOCH, _SERVED_BEFORE, _WARNED, _CALLS, _LONGEST = range(5)
 """What the first row holds: the epoch, what was served before it, whether a warning was given, how often an epoch was
