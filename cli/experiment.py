@@ -30,9 +30,7 @@ _KINDS = {"lr": "LR", "bicubic": "bicubic", "sr": "SR", "hr": "HR"}
     shell_complete=completing.experiment_names,
     help="Print a shipped experiment, to be copied and changed.",
 )
-@click.option(
-    "--check", is_flag=True, help="Say all that is wrong with CONFIG, its images and this machine."
-)
+@click.option("--check", is_flag=True, help="Say all that is wrong with CONFIG, its images and this machine.")
 @click.option("--dry-run", is_flag=True, help="Foretell hours and disk space of each step from a few images.")
 @click.option(
     "--schema",

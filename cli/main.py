@@ -35,6 +35,7 @@ COMMANDS = (
     "eval",
     "experiment",
     "info",
+    "view",
     "verify",
     "repair",
     "explain",

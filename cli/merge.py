@@ -7,8 +7,7 @@ import click
 from srcache.stores import KINDS
 from srcache.wording import counted
 
-from .completing import recipes_of_cache
-from .options import BYTES, CACHE, Place, common
+from .options import BYTES, CACHE, Place, common, recipe_of_cache
 from .output import attributes, document, echo, failed_code, finding_lines, note, reasons
 from .progress_bar import progress_bar
 
@@ -19,12 +18,7 @@ if TYPE_CHECKING:
 @click.command("merge", short_help="Copy what several caches hold into one.")
 @click.argument("caches", metavar="CACHE…", type=CACHE, nargs=-1, required=True)
 @click.option("--into", required=True, type=CACHE, help="A new or empty folder, or a cache.")
-@click.option(
-    "--recipe",
-    metavar="NAME",
-    shell_complete=recipes_of_cache,
-    help="Only this recipe: its name, fingerprint or folder.",
-)
+@recipe_of_cache("Only this recipe: its name, fingerprint or folder.")
 @click.option("--store", type=click.Choice(KINDS), help="The kind of store of a new cache; else the first CACHE's.")
 @click.option("--shard-bytes", type=BYTES, help="Where the store consists of shards: the size of one, such as 512M.")
 @common

@@ -177,6 +177,11 @@ def recipe_options(command: _Command) -> _Command:
     return command
 
 
+def recipe_of_cache(words: str) -> Callable[[_Command], _Command]:
+    """`--recipe`, for commands that look into a cache: a recipe of it, which completion offers."""
+    return click.option("--recipe", metavar="NAME", shell_complete=completing.recipes_of_cache, help=words)
+
+
 def color_options(command: _Command) -> _Command:
     """`--color-profile` and `--background`, as the recipe's fields of these names, for commands that have no recipe."""
     for option in (
