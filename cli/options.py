@@ -287,10 +287,22 @@ def _read_config(context: click.Context, _option: click.Parameter, path: Path | 
     unknown = sorted(set(values) - set(known))
     if unknown:
         raise ConfigError(f"{path} has unknown options {', '.join(unknown)}; known: {', '.join(sorted(known))}")
-    repeatable = {one.name for one in context.command.params if isinstance(one, click.Option) and one.multiple}
-    found = {known[key]: value for key, value in values.items()}
-    found = {name: [value] if name in repeatable and isinstance(value, str) else value for name, value in found.items()}
+    listed = {one.name for one in context.command.params if one.multiple or one.nargs != 1}
+    found = {known[key]: _given(f"{path}: {key}", value, known[key] in listed) for key, value in values.items()}
     context.default_map = {**(context.default_map or {}), **found}
+
+
+def _given(what: str, value: Any, is_list: bool) -> Any:
+    """An option's value, or the list of them where it may be given several times.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    each = value if is_list and isinstance(value, list) else [value]
+    if not all(isinstance(one, str | int | float) for one in each):
+        wanted = "one value, or a list of them" if is_list else "one value"
+        raise ConfigError(f"{what} must be {wanted}, but got {short(value)}")
+    return each if is_list else value
 
 
 def _mapping(path: Path) -> dict[Any, Any]:

@@ -41,6 +41,8 @@ def resolve_device(device: str, kinds: Sequence[str] = ("cpu", "cuda"), who: str
     Raises:
         DeviceError: there is no such device here, or it is of another kind.
     """
+    if "cpu" in kinds and (device == "cpu" or (device == "auto" and len(kinds) == 1)):
+        return "cpu"  # without torch, which takes seconds to load
     import torch
 
     if device == "auto":

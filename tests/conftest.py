@@ -25,7 +25,7 @@ from srcache.images import Pixels
 
 _SHARED = "SRCACHE_TESTS_SHARED"
 
-settings.register_profile("srcache", deadline=None, max_examples=60)
+settings.register_profile("srcache", deadline=None, max_examples=30)
 settings.load_profile("srcache")
 
 
@@ -60,6 +60,12 @@ def _remove(shared: Path, owner: int) -> None:
 
 
 _prepare_environment()
+
+
+@pytest.fixture(scope="session")
+def shared_folder() -> Path:
+    """A folder of this run of the tests, for what all its processes share."""
+    return Path(os.environ[_SHARED])
 
 
 @pytest.fixture(scope="session")

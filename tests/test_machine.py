@@ -1,5 +1,7 @@
 """Devices are resolved, or refused in words; versions are what is installed; file systems are those of the mounts."""
 
+import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -104,3 +106,15 @@ def test_the_innermost_mount_counts(monkeypatch, tmp_path):
 def test_without_a_list_of_mounts_a_file_system_is_unknown(monkeypatch, tmp_path):
     monkeypatch.setattr(machine, "_MOUNTS", tmp_path / "none")
     assert machine.file_system(tmp_path) == "unknown"
+
+
+WITHOUT_TORCH = """
+import sys
+from srcache.machine import resolve_device
+assert resolve_device("cpu") == resolve_device("auto", ("cpu",)) == "cpu"
+assert "torch" not in sys.modules
+"""
+
+
+def test_the_cpu_is_told_without_loading_torch():
+    assert subprocess.run([sys.executable, "-c", WITHOUT_TORCH], check=False).returncode == 0

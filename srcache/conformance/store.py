@@ -67,6 +67,10 @@ def _alias(number: int) -> ImageKey:
     return image_key(f"alias {number}".encode())
 
 
+_NO_NAMES = ("", "\0", "a\0b", "\udcff.png", "\ud800", "ü" * 300, "../" * 400, "a" * 5000)
+"""Empty, with zeros, no UTF-8, and longer than any."""
+
+
 def _empty(trial: StoreTrial) -> None:
     """A new store holds no names, no entries, no records and no aliases."""
     name = _entry(0).name
@@ -188,10 +192,15 @@ def _aliases(trial: StoreTrial) -> None:
 
 
 def _nothing(trial: StoreTrial) -> None:
-    """An empty batch is no error, and neither is an empty name."""
+    """An empty batch is no error, and neither is a name that none can have: it is not there."""
     with trial.fresh() as (_, store):
         _expect(store.put_many([]), 0, "new names in an empty batch")
-        _expect((store.get(""), store.record("")), (None, None), "what an empty name means")
+        store.put_many(some_entries(3))
+        for name in _NO_NAMES:
+            with store.view() as view:
+                found = store.get(name), store.record(name), store.resolve(name), view.get(name), view.resolve(name)
+            _expect((*found, store.has(name)), (None,) * 5 + (False,), f"what the name {name[:9]!r} means")
+        _expect(list(store.names("\udcff")), [], "names with a prefix that is no UTF-8")
 
 
 def _threads(trial: StoreTrial) -> None:

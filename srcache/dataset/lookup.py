@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 from srcache.cache.manifest import RecipeFolder
+from srcache.dataset.worker_deaths import watch
 from srcache.errors import DamagedError, ImageError, SrcacheError
 from srcache.images import Pixels, decode, decode_lent
 from srcache.keys import ImageKey, entry_name
@@ -16,6 +17,7 @@ class SRImages:
     def __init__(self, folder: RecipeFolder) -> None:
         self.folder = folder
         self._store = folder.store()
+        watch(self, folder.place)
 
     def view(self) -> AbstractContextManager[View]:
         """Look-ups for `find`; what it returned is valid inside the context."""

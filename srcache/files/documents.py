@@ -8,6 +8,7 @@ should hold is said by a shape, see `misfit`.
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from reprlib import Repr
 from types import EllipsisType
@@ -27,6 +28,9 @@ MOST_YAML = 64 << 10
 
 _LEVELS = 64
 _DIGITS = 20
+_HALF_MAY_BE = re.compile(r"[\ud800-\udfff]|\\u[dD][89a-fA-F]")
+_HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+"""Halves of surrogate pairs, but for those by which Python keeps the bytes of file names that are not UTF-8."""
 _REPR = Repr()
 _REPR.maxstring = _REPR.maxother = 120
 _REPR.maxlist = _REPR.maxtuple = _REPR.maxdict = 8
@@ -62,6 +66,8 @@ def parse_json(data: bytes | str, shape: "Shape | None" = None, *, most: int = M
         raise ValueError("it has brackets in brackets, too deep to be read") from error
     if text.count("[") + text.count("{") > _LEVELS:
         _require_flat(found)
+    if _HALF_MAY_BE.search(text) and _HALF.search(json.dumps(found, ensure_ascii=False)):
+        raise ValueError("it has half of a surrogate pair, which is no character")
     if shape is not None and (wrong := misfit(found, shape)):
         raise ValueError(wrong)
     return found

@@ -65,7 +65,7 @@ class LmdbStore:
 
     def get(self, name: str) -> bytes | None:
         """See `Store.get`."""
-        payload, record = self._environment.entry(name.encode())
+        payload, record = self._environment.entry(_bytes(name))
         if payload is None or record is None:
             return None
         _compare(payload, record, name, self._path)
@@ -73,7 +73,7 @@ class LmdbStore:
 
     def record(self, name: str) -> Record | None:
         """See `Store.record`."""
-        found = self._environment.get(b"records", name.encode())
+        found = self._environment.get(b"records", _bytes(name))
         try:
             return json.loads(found) if found is not None else None
         except (ValueError, RecursionError) as error:
@@ -81,7 +81,7 @@ class LmdbStore:
 
     def has(self, name: str) -> bool:
         """See `Store.has`."""
-        return self._environment.has(name.encode())
+        return self._environment.has(_bytes(name))
 
     def __len__(self) -> int:
         """See `Store.__len__`."""
@@ -89,14 +89,14 @@ class LmdbStore:
 
     def resolve(self, alias: str) -> str | None:
         """See `Store.resolve`."""
-        found = self._environment.get(b"aliases", alias.encode())
+        found = self._environment.get(b"aliases", _bytes(alias))
         return found.decode("latin-1") if found is not None else None
 
     def names(self, prefix: str = "") -> Iterator[str]:
         """See `Store.names`. Read in pieces, so that a slow caller pins no pages."""
-        start, after = prefix.encode(), False
+        start, after = _bytes(prefix), False
         while True:
-            piece = self._environment.names(start, after, prefix.encode())
+            piece = self._environment.names(start, after, _bytes(prefix))
             yield from (self._decoded(name) for name in piece)
             if len(piece) < NAMES_AT_ONCE:
                 return
@@ -133,7 +133,7 @@ class _LmdbView:
 
     def get_many(self, names: Sequence[str], trusted: Sequence[int] = ()) -> list[bytes | memoryview | None]:
         """See `View.get_many`."""
-        found = self._reading.entries([name.encode() or _NO_NAME for name in names])
+        found = self._reading.entries([_bytes(name) or _NO_NAME for name in names])
         for name, (payload, record), is_trusted in zip(names, found, trusted or repeat(0), strict=False):
             if payload is not None and record is not None and not is_trusted:
                 _compare(payload, record, name, self._path)
@@ -141,7 +141,7 @@ class _LmdbView:
 
     def resolve(self, alias: str) -> str | None:
         """See `View.resolve`."""
-        found = self._reading.alias(alias.encode())
+        found = self._reading.alias(_bytes(alias))
         return bytes(found).decode("latin-1") if found is not None else None
 
 
@@ -154,6 +154,11 @@ def _compare(payload: bytes | memoryview, record: bytes | memoryview, name: str,
     head = bytes(record[: len(XXH3) + 16])
     if head.startswith(XXH3) and xxh3_64_hexdigest(payload) != head[len(XXH3) :].decode("latin-1"):
         raise checksum_error(name, path)
+
+
+def _bytes(name: str) -> bytes:
+    """A name to look for, which may be any text; one that is not UTF-8 is not there."""
+    return name.encode("utf-8", "surrogatepass")
 
 
 def _unpickled(path: Path, writable: bool) -> LmdbStore:

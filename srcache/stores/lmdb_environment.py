@@ -27,7 +27,7 @@ import lmdb
 
 from srcache.errors import CacheError, DamagedError
 from srcache.stores.lmdb_errors import translated
-from srcache.stores.lmdb_open import DATABASES, open_file, refuse_heads, size_of, unsound
+from srcache.stores.lmdb_open import DATABASES, State, open_file, refuse_heads, size_of, state_of, unsound
 from srcache.stores.lmdb_writers import WritersLock, identity, is_replaced, taken_away
 
 _T = TypeVar("_T")
@@ -53,6 +53,7 @@ class Environment:
         self._writers = WritersLock(path)
         self._dbs: dict[bytes, Any] = {}
         self._handle, self._shortest = -1, 0
+        self._sound: State | None = None
 
     def open(self, writable: bool, *, look: bool = False) -> None:
         """Open now, so that a missing or damaged store is reported at once and a replaced one is opened again.
@@ -293,15 +294,21 @@ class Environment:
                 self._resize(env, 0)
 
     def _look(self, env: lmdb.Environment) -> None:
-        """Refuse a store of which a page is not what it should be, or is in use and free at once."""
+        """Refuse a store of which a page is not what it should be, or is in use and free at once.
+
+        A state that this process found sound is not looked at again: a study opens the same cache for every arm.
+        """
+        data = self.path / "data.mdb"
+        state = state_of(env, data)
         try:
-            if (wrong := self._following(env, lambda: unsound(env, self.path / "data.mdb"))) is None:
-                return
+            wrong = self._following(env, lambda: unsound(env, data, trees=state != self._sound))
         except DamagedError:
             self._drop()
             raise
-        self._drop()
-        raise wrong
+        if wrong is not None:
+            self._drop()
+            raise wrong
+        self._sound = state
 
     def _refuse_shortened(self) -> None:
         """Refuse a file that was cut off since it was opened: LMDB never does that, and a read would end the process.

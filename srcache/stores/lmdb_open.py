@@ -21,18 +21,26 @@ from srcache.stores.lmdb_look import problem, wrong_number
 from srcache.stores.lmdb_pages import Pages
 
 DATABASES = (b"images", b"records", b"aliases")
+State = tuple[int, int, int, int, int]
 _TRIES, _PAUSE = 10, 0.02
 _FIRST_MAP = 1 << 28
 _HEADROOM = 1 << 26
 _LOCK_BYTES = 128 + 64 * READERS  # what LMDB makes of so many readers: two cache lines, and one for each
 
 
-def unsound(env: lmdb.Environment, data: Path, *, deep: bool = False) -> DamagedError | None:
+def state_of(env: lmdb.Environment, data: Path) -> State:
+    """What differs between any two states of a store: the file, when it was written, its size, its newest commit."""
+    status = os.stat(data)
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size, env.info()["last_txnid"]
+
+
+def unsound(env: lmdb.Environment, data: Path, *, trees: bool = True, deep: bool = False) -> DamagedError | None:
     """What is wrong with the state of a store that is open, whatever others write meanwhile; None if it is sound.
 
     Args:
         env: opened for reading or writing; a read transaction keeps the state.
         data: its file.
+        trees: look at the pages that lead to entries; a writer compares both heads in any case.
         deep: look at what is beside every image, too; see `lmdb_look.problem`.
 
     Raises:
@@ -44,7 +52,7 @@ def unsound(env: lmdb.Environment, data: Path, *, deep: bool = False) -> Damaged
         while head is None:
             with env.begin(write=writable) as transaction:  # one that writes keeps others from writing meanwhile
                 head = pages.head(transaction.id() - writable)
-                if head is not None and (found := problem(pages, head, DATABASES, deep=deep)) is not None:
+                if head is not None and trees and (found := problem(pages, head, DATABASES, deep=deep)) is not None:
                     return pages.damaged(found)
                 if head is not None and writable and (found := wrong_number(pages, pages.heads()[1])) is not None:
                     return pages.damaged(found)

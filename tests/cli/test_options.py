@@ -62,6 +62,10 @@ def test_options_may_come_from_a_file_and_the_command_line_wins(home, srcache):
         ("\xff", "is not YAML"),
         ("samples: many\n", "Invalid value for '--samples'"),
         ("set: {scale: -1}\n", "scale must be a number above 0"),
+        ("set: [null]\n", "options.yaml: set must be one value, or a list of them, but got [None]"),
+        ("set: [[scale=2]]\n", "options.yaml: set must be one value, or a list of them"),
+        ("samples: [1, 2]\n", "options.yaml: samples must be one value, but got [1, 2]"),
+        ("samples: {one: 1}\n", "options.yaml: samples must be one value, but got ['one=1']"),
     ],
 )
 def test_a_mistake_in_the_file_is_refused(home, srcache, text, message):

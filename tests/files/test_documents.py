@@ -28,6 +28,10 @@ def test_what_json_writes_is_read(value: object) -> None:
     assert parse_json(json.dumps(value, ensure_ascii=False).encode()) == value
 
 
+def test_whole_pairs_and_the_bytes_of_file_names_are_read() -> None:
+    assert parse_json(r'["\ud83d\ude00", "\udcff.png"]') == ["\U0001f600", "\udcff.png"]
+
+
 @given(VALUES)
 def test_what_yaml_writes_is_read(value: object) -> None:
     assert parse_yaml(yaml.safe_dump(value, allow_unicode=True)) == value
@@ -45,6 +49,9 @@ def test_what_yaml_writes_is_read(value: object) -> None:
         (b"\xff", "decode"),
         ("", "Expecting value"),
         ("[1, 2", "Expecting"),
+        (r'["\ud800"]', "half of a surrogate pair"),
+        (r'{"\uDFFF": 1}', "half of a surrogate pair"),
+        ('"a\udd00"', "half of a surrogate pair"),
         ('"' + "x" * 200 + '"', "may have 100"),
     ],
 )

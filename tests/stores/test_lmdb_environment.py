@@ -17,6 +17,7 @@ from srcache.errors import CacheError, DamagedError, SrcacheError
 from srcache.keys import entry_name, image_key
 from srcache.stores import Entry, open_store
 from srcache.stores import lmdb_open as opening
+from srcache.stores.lmdb import LmdbStore
 
 
 def _entry(number, payload=b"payload", sample=0):
@@ -322,3 +323,18 @@ def test_a_map_grows_while_others_read(tmp_path):
             thread.join(20)
         assert wrong == []
         assert len(store) == 31
+
+
+def test_a_state_that_was_found_sound_is_looked_at_once_and_any_other_again(filled, monkeypatch):
+    looked = []
+    monkeypatch.setattr(opening, "problem", lambda *args, **settings: looked.append(args))
+    for writable in (False, True, False, True):
+        LmdbStore(filled, writable=writable, look=True).close()
+    assert len(looked) == 1
+    with closing(open_store("lmdb", filled, writable=True)) as store:
+        store.put_many([_entry(900)])
+    LmdbStore(filled, look=True).close()
+    assert len(looked) == 2
+    (filled / "data.mdb").write_bytes((filled / "data.mdb").read_bytes())
+    LmdbStore(filled, look=True).close()
+    assert len(looked) == 3

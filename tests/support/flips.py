@@ -180,11 +180,15 @@ def _own_bytes(cache: Path) -> Iterator[tuple[str, list[tuple[int, int, str]]]]:
 
 
 def _pixels(cache: Path) -> dict[str, dict[str, bytes]]:
-    """The pixels of all entries of a cache, as one digest each, by recipe and name."""
+    """The pixels of all entries of a cache, as one digest each, by recipe and name.
+
+    A recipe is called as its folder is: the name inside is for people, who may change it.
+    """
     found = {}
     for folder in open_cache(cache).folders():
         with closing(folder.store()) as store:
-            found[folder.recipe.name] = {name: _digest(decode(store.get(name) or b"")) for name in store.names()}
+            digests = {name: _digest(decode(store.get(name) or b"")) for name in store.names()}
+        found[folder.path.name.rpartition("-")[0]] = digests
     return found
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from srcache.dataset.worker_deaths import advice, is_worker_death
 from srcache.errors import ConfigError, DeviceError, MachineError
 from srcache.images import Pixels, to_batch
 from srcache.study.arms.augment import apply, draw_change, fit_to_size
@@ -80,12 +81,11 @@ def worker_ends() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+        if not is_worker_death(error):
             raise
+        known = advice() or "a process that read images ended: the machine killed it, perhaps for want of memory"
         raise MachineError(
-            f"a process that read images ended ({str(error).partition(' It is possible')[0]}): the machine killed it, "
-            "perhaps for want of memory, or what it read is damaged; `srcache verify CACHE` says whether a cache is, "
-            "and the same command goes on where this one was"
+            f"{known} ({str(error).partition(' It is possible')[0]}); the same command goes on where this one was"
         ) from error
 
 

@@ -110,7 +110,13 @@ class TrainRun:
         if image_key(data) != self.weights:
             raise DamagedError(f"{path} is not what {RECORD} beside it describes; train again")
         network = build_network(self.settings.network, len(self.classes), self.settings.input_size)
-        network.load_state_dict(load(data))
+        try:
+            network.load_state_dict(load(data))
+        except RuntimeError as error:
+            raise DamagedError(
+                f"{path} does not fit the network that {RECORD} beside it describes ({self.settings.network}, "
+                f"{len(self.classes)} classes); train again"
+            ) from error
         return network.eval().to(device)
 
     def plain(self) -> dict[str, Any]:
@@ -144,13 +150,26 @@ def open_run(folder: str | Path) -> TrainRun:
     try:
         values = {f.name: record[f.name] for f in fields(TrainRun) if f.name in record}
         values |= {
-            "classes": tuple(record["classes"]),
+            "classes": _classes(record["classes"]),
             "settings": read_settings(record["settings"]),
             "history": tuple(EpochLine(**line) for line in record["history"]),
         }
         return TrainRun(folder=folder, **values)
     except (KeyError, TypeError, ConfigError) as error:
         raise DamagedError(f"{folder / RECORD} is not what a training writes ({error}); train again") from error
+
+
+def _classes(found: Any) -> tuple[str, ...]:
+    """The names of classes, each once.
+
+    Raises:
+        TypeError: they are something else.
+    """
+    if not isinstance(found, list) or not found or not all(isinstance(name, str) for name in found):
+        raise TypeError("its classes are no list of names")
+    if len(set(found)) < len(found):
+        raise TypeError("a class is named twice")
+    return tuple(found)
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:

@@ -1,26 +1,40 @@
 """What the tests of this folder share: tiny images, and one experiment with them that nothing happened to."""
 
+import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from tiny_experiment import make_images, tiny
 
+from srcache.files import brief_lock
 from srcache.study.compare import output
 from srcache.study.experiment.run import ExperimentResult, run_experiment
 from srcache.study.train import runs
 
 
 @pytest.fixture(scope="session")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def images(shared_folder: Path) -> Path:
     """Class folders in train, validation and test; do not change them."""
-    return make_images(tmp_path_factory.mktemp("images"))
+    folder = shared_folder / "stripes"
+    with brief_lock(shared_folder):
+        return folder if folder.exists() else make_images(folder)
 
 
 @pytest.fixture(scope="session")
-def first(images: Path, tmp_path_factory: pytest.TempPathFactory) -> ExperimentResult:
-    """A finished experiment; do not change it."""
-    return run_experiment(tiny(images), tmp_path_factory.mktemp("first") / "out", commands=["srcache experiment x"])
+def first(images: Path, shared_folder: Path) -> ExperimentResult:
+    """A finished experiment, run by one of the processes that test; do not change it."""
+    folder = shared_folder / "first"
+    folder.mkdir(exist_ok=True)
+    with brief_lock(folder):
+        if (written := folder / "result.json").exists():
+            known = json.loads(written.read_text())
+            paths = {name: Path(known[name]) for name in ("out", "report")}
+            return ExperimentResult(**known | paths | {"failures": tuple(known["failures"])})
+        done = run_experiment(tiny(images), folder / "out", commands=["srcache experiment x"])
+        written.write_text(json.dumps(asdict(done), default=str))
+        return done
 
 
 @pytest.fixture

@@ -82,7 +82,17 @@ def test_a_record_that_is_none_is_refused(tmp_path, text):
 
 
 @pytest.mark.parametrize(
-    "change", [{"settings": {"epochs": 0}}, {"history": [{"epoch": 1}]}, {"classes": None}, {"best_epoch": ...}]
+    "change",
+    [
+        {"settings": {"epochs": 0}},
+        {"history": [{"epoch": 1}]},
+        {"classes": None},
+        {"classes": []},
+        {"classes": "ab"},
+        {"classes": ["a", 1]},
+        {"classes": ["a", "a"]},
+        {"best_epoch": ...},
+    ],
 )
 def test_a_record_with_other_content_is_refused(tmp_path, change):
     make_run(tmp_path)
@@ -103,6 +113,15 @@ def test_weights_that_are_not_what_was_written_are_refused(tmp_path):
     path.unlink()
     with pytest.raises(ConfigError, match="expected a run's weights"):
         run.network()
+
+
+@pytest.mark.parametrize("change", [{"classes": ["a", "b", "c"]}, {"settings": {"network": "small:3", "size": 16}}])
+def test_weights_of_another_network_are_refused(tmp_path, change):
+    make_run(tmp_path)
+    record = json.loads((tmp_path / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps({**record, **change}))
+    with pytest.raises(DamagedError, match=r"does not fit the network that run\.json beside it describes"):
+        open_run(tmp_path).network()
 
 
 def test_a_crash_while_writing_leaves_the_old_record(tmp_path, monkeypatch):
