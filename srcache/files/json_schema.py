@@ -47,7 +47,7 @@ def object_schema(kind: type, more: Mapping[str, Schema], *, without: Sequence[s
     if unknown:
         raise ConfigError(f"{kind.__name__} has no fields {', '.join(unknown)}; known: {', '.join(names)}")
     defaults = {f.name: f.default for f in fields(kind) if f.default is not MISSING}
-    properties = {}
+    properties: Schema = {}
     for name in names:
         known = more.get(name, {})
         says_type = bool({"type", "anyOf", "enum"} & set(known))
@@ -84,7 +84,7 @@ def _any_of(schemas: Sequence[Schema]) -> Schema:
 def _attributes(kind: type) -> dict[str, str]:
     """What a class's docstring says under `Attributes:` of each name; several names may share a line."""
     text = (kind.__doc__ or "").partition("Attributes:")[2].partition("Raises:")[0]
-    found = {}
+    found: dict[str, str] = {}
     for names, said in re.findall(r"^ {8}([a-z_]+(?:, [a-z_]+)*): (.*(?:\n {12}.*)*)", text, re.MULTILINE):
         found |= {name: " ".join(said.split()) for name in names.split(", ")}
     return found
