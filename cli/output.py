@@ -10,12 +10,10 @@ from contextlib import nullcontext
 from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from srcache.errors import MachineError
-from srcache.wording import printable, printable_json
+from srcache.wording import printable_json
 
-from .saying import Document, is_quiet, keep
+from .saying import Document, is_quiet, keep, show
 from .streams import silence
 
 if TYPE_CHECKING:
@@ -64,7 +62,7 @@ def echo(text: str, err: bool = False, level: int | None = None) -> None:
     """
     keep(text, level or (logging.ERROR if err else logging.INFO))
     try:
-        click.echo(printable(text), err=err)
+        show(text, err)
     except BrokenPipeError:
         raise
     except OSError as error:

@@ -75,6 +75,11 @@ def is_quiet() -> bool:
     return _now.quiet
 
 
+def show(text: str, err: bool = False) -> None:
+    """The one place that prints: what a terminal would take for a command is shown, not sent."""
+    click.echo(printable(text), err=err)
+
+
 def keep(text: str, level: int = logging.INFO) -> None:
     """Write what was printed to the log, if there is one."""
     if _now.file is not None and not isinstance(text, Document):
@@ -147,7 +152,7 @@ class _Console(logging.Handler):
         """Show a record."""
         tqdm, at = sys.modules.get("tqdm"), time.strftime("%H:%M:%S", time.localtime(record.created))
         with tqdm.tqdm.external_write_mode(file=sys.stderr) if tqdm else nullcontext(), suppress(OSError, ValueError):
-            click.echo(printable(f"{at} {record.name}: {record.getMessage()}"), err=True)
+            show(f"{at} {record.name}: {record.getMessage()}", err=True)
 
 
 class _LogFile(logging.Handler):
@@ -171,7 +176,7 @@ class _LogFile(logging.Handler):
                 self._file.write("".join(f"{head}{line}\n" for line in lines).encode("utf-8", "backslashreplace"))
         except OSError as error:
             self.close()
-            click.echo(printable(f"srcache: nothing more is logged: {self._path}: {error.strerror}"), err=True)
+            show(f"srcache: nothing more is logged: {self._path}: {error.strerror}", err=True)
 
     def close(self) -> None:
         """Close the file."""
