@@ -1,36 +1,20 @@
 """From a bundle's files to OSEDiff's networks: Stable Diffusion's, with the trained part added into UNet and VAE."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..stable_diffusion import loading as shared
 from ..stable_diffusion.checkpoints import made_from, read_shapes, read_tensors
 from ..stable_diffusion.loading import Loading
+from ..stable_diffusion.loading import Networks as Networks
 from .lora import merge_unet, merge_vae
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..stable_diffusion.networks.denoiser import UNet
-    from ..stable_diffusion.networks.tagger import Tagger
-    from ..stable_diffusion.networks.text import TextEncoder
-    from ..stable_diffusion.networks.vae import Autoencoder
-
 NEEDED = (*shared.NEEDED, "osediff")
 """Parts that a bundle must have."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Networks:
-    """All networks of a bundle, on their device, and the settings of its scheduler."""
-
-    unet: "UNet"
-    vae: "Autoencoder"
-    text: "TextEncoder"
-    tagger: "Tagger"
-    scheduler: Mapping[str, Any]
 
 
 def load_networks(parts: Mapping[str, Path], how: Loading) -> Networks:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..stable_diffusion import loading as shared
 from ..stable_diffusion.checkpoints import made_from, read_shapes, read_tensors
@@ -11,9 +11,6 @@ from ..stable_diffusion.loading import DTYPES
 
 if TYPE_CHECKING:
     from ..stable_diffusion.networks.denoiser import UNet
-    from ..stable_diffusion.networks.tagger import Tagger
-    from ..stable_diffusion.networks.text import TextEncoder
-    from ..stable_diffusion.networks.vae import Autoencoder
     from .networks.controlnet import ControlNet
 
 __all__ = ["DTYPES", "NEEDED", "Loading", "Networks", "check_parts", "load_networks"]
@@ -24,15 +21,10 @@ NEEDED = (*shared.NEEDED, "controlnet.config", "controlnet")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Networks:
+class Networks(shared.Networks):
     """All networks of a bundle, on their device, and the settings of its scheduler."""
 
-    unet: "UNet"
     controlnet: "ControlNet"
-    vae: "Autoencoder"
-    text: "TextEncoder"
-    tagger: "Tagger"
-    scheduler: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

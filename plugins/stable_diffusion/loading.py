@@ -19,6 +19,7 @@ from .networks.convolutions import make_exact
 from .schedule import require_schedule
 
 if TYPE_CHECKING:
+    from .networks.denoiser import UNet
     from .networks.tagger import Tagger
     from .networks.text import TextEncoder
     from .networks.vae import Autoencoder
@@ -60,6 +61,17 @@ class Loading:
     encoder_tile: int
     decoder_tile: int
     antialias: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Networks:
+    """The networks of a bundle, on their device, and the settings of its scheduler; an engine may have more."""
+
+    unet: "UNet"
+    vae: "Autoencoder"
+    text: "TextEncoder"
+    tagger: "Tagger"
+    scheduler: Mapping[str, Any]
 
 
 def require_parts(parts: Mapping[str, Path], needed: Sequence[str], engine: str) -> None:

@@ -238,6 +238,6 @@ def _all_tensors(thing: Any) -> Iterator[Tensor]:
         for each in thing.values() if isinstance(thing, Mapping) else thing:
             yield from _all_tensors(each)
     elif any(kind.__module__.startswith(_PLUGINS) for kind in type(thing).__mro__):
-        names = getattr(thing, "__slots__", None) or vars(thing)
+        names = [name for kind in type(thing).__mro__ for name in getattr(kind, "__slots__", ())] or vars(thing)
         for name in names:
             yield from _all_tensors(getattr(thing, name))
