@@ -1,9 +1,10 @@
-"""Sizes on SeeSR's way from an LR image to the saved one, and the resizes between them.
+"""Sizes on the way from an LR image to the saved one, and the resizes between them.
 
 An LR image is first enlarged until its shorter side is `process_size / scale`, then by the scale, then brought to
-sides that are multiples of 8. Each resize is Pillow's bicubic on 8 bits, one after the other as in Wu et al.'s program
-(arXiv:2311.16518): to fuse them would move pixels. That program truncates where it enlarges, so that a few sides (49,
-98, 103 and 107 pixels at x4) reach the network as 504 pixels instead of 512.
+sides that are multiples of 8. Each resize is Pillow's on 8 bits, bicubic but for the last of OSEDiff, one after the
+other as in Wu et al.'s programs (arXiv:2311.16518, arXiv:2406.08177): to fuse them would move pixels. The programs
+truncate where they enlarge, so that a few sides (49, 98, 103 and 107 pixels at x4) reach the network as 504 pixels
+instead of 512.
 """
 
 from srcache.images import Pixels, resize

@@ -1,4 +1,4 @@
-"""Latent tiles as SeeSR lays and weighs them: overlapping windows of a latent whose noise predictions are averaged.
+"""Latent tiles as SeeSR and OSEDiff lay and weigh them: overlapping windows whose noise predictions are averaged.
 
 Another layout than `srcache.engine.tiles`: the last window of a row is moved back, columns come first, and each
 window's middle counts most (a Gaussian, off its centre by half a cell along y): that is what the reference computes.

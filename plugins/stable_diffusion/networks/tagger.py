@@ -1,4 +1,4 @@
-"""RAM, the tagger that recognises what is in an image: words for SeeSR's prompt, and embeddings for both networks.
+"""RAM, the tagger that recognises what is in an image: words for the prompt, and embeddings.
 
 Zhang et al., "Recognize Anything: A Strong Image Tagging Model" (arXiv:2306.03514), with SeeSR's additions (DAPE). The
 image is resized to a square; a Swin transformer makes tokens of it; every tag's embedding attends to the tokens in two

@@ -1,4 +1,4 @@
-"""SeeSR's way of running half a VAE over a large image: tile by tile, with the statistics of GroupNorm in common.
+"""How SeeSR and OSEDiff run half a VAE over a large image: tile by tile, with the statistics of GroupNorm in common.
 
 Tiles overlap by a margin, whose result is thrown away. All go through the network in step: convolutions and attention
 see one tile, with zeros beyond its edge; wherever the network normalises, all tiles wait until the mean and the
