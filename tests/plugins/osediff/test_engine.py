@@ -119,7 +119,12 @@ def test_a_failure_of_one_image_does_not_touch_the_others(open_changed, make_ima
 
 @pytest.mark.parametrize(
     ("name", "changed"),
-    [("options.prompt", "a"), ("options.posterior", "mean"), ("color_fix", "adain"), ("color_fix", None)],
+    [
+        ("options.prompt", "a"),
+        ("options.posterior", "mean"),
+        pytest.param("color_fix", "adain", marks=pytest.mark.slow),
+        pytest.param("color_fix", None, marks=pytest.mark.slow),
+    ],
 )
 def test_every_setting_changes_the_image_and_the_recipe(name, changed, recipe, open_changed, make_image):
     image = to_batch([make_image(16, 20)])

@@ -64,6 +64,7 @@ def test_a_schedule_that_does_not_reach_the_step_s_time_is_refused(files, tmp_pa
         check_parts({**files, "scheduler.config": path})
 
 
+@pytest.mark.slow
 def test_a_vae_with_old_names_gets_its_additions_too(files, tmp_path, osediff_networks):
     renamed = {}
     for name, tensor in load_file(files["vae"]).items():

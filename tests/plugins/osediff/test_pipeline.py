@@ -16,11 +16,10 @@ from srcache_plugins.stable_diffusion.windows import lay_windows, window_weights
 
 from srcache.engine.interface import Failure, Tiling
 
-CPU = torch.device("cpu")
+CPU, SLOW = torch.device("cpu"), pytest.mark.slow
 BASE = Settings(
     scale=4, process_size=32, prompt="", parity=False, precision="fp32", tiling=None, color_fix=None, posterior="sample"
 )
-ALL = {"encoder_tile": 1024, "decoder_tile": 224}
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +51,14 @@ def pixels(image):
     return image.permute(2, 0, 1)[None].float() / 255
 
 
-@pytest.mark.parametrize("name", cases("b_forward") + cases("c_tiled"))
+LONG = {"c_tiled_all_128x232", "c_tiled_latent_thin_72x256", "b_forward_b1_96x128"}
+"""Cases that others come near to: among the slow tests."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(each, marks=SLOW) if each in LONG else each for each in cases("b_forward") + cases("c_tiled")],
+)
 def test_every_stage_of_the_forward_is_the_references(name, osediff_networks):
     meta, tensors = case(name)
     given, limits = meta.get("settings", {}), meta["tolerance"]
@@ -160,7 +166,7 @@ def test_prompts_are_the_references():
         assert prompt_text(row["tag_string"], row["user_prompt"]) == row["final_prompt"]
 
 
-@pytest.mark.parametrize("antialias", [False, True])
+@pytest.mark.parametrize("antialias", [False, pytest.param(True, marks=SLOW)])
 def test_tags_of_a_control_image_are_the_references(antialias, osediff_networks):
     meta, tensors = case("e_tagger_96x130")
     kind = "antialias" if antialias else "no_antialias"
@@ -231,6 +237,7 @@ def test_a_latent_too_narrow_for_its_tiles_fails_in_words(ready):
     assert all(isinstance(each, Failure) and each.reason == "too_narrow" for each in outcomes)
 
 
+@SLOW
 def test_half_precision_stays_near(ready, osediff_networks):
     (exact,) = Pipeline(ready, BASE, CPU).upscale(some_images(1), [1])
     half = replace(osediff_networks("bf16"), tagger=tag_by_lightness)

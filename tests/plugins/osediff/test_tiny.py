@@ -3,6 +3,7 @@
 import hashlib
 import json
 
+import pytest
 import torch
 from osediff_fixtures import tiny_files
 from srcache_plugins.osediff import OSEDiff
@@ -23,6 +24,7 @@ def test_the_files_are_those_of_the_manifest_and_no_others(osediff_tiny_folder):
     assert set(NEEDED) <= set(tiny_files())
 
 
+@pytest.mark.slow
 def test_the_files_are_the_same_whatever_was_drawn_before(osediff_tiny_folder, tmp_path):
     torch.manual_seed(5)
     OSEDiff.make_weights("any", tmp_path)
@@ -34,6 +36,7 @@ def test_the_configurations_are_json_that_is_read_back(osediff_tiny_folder):
         assert json.loads((osediff_tiny_folder / name).read_text(encoding="utf-8")) == config
 
 
+@pytest.mark.slow
 def test_images_come_out_and_tags_depend_on_them(osediff_tiny_networks):
     chosen = Settings(
         scale=4,
