@@ -21,7 +21,7 @@ import json
 import math
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ from srcache.progress import Say
 from srcache.recipe.reading import load_recipe
 from srcache.recipe.recipe import Recipe
 from srcache.study.experiment.config import MAIN, Experiment
+from srcache.study.experiment.curves import measure_curves
 from srcache.study.experiment.data import DataSets, prepare_data
 from srcache.study.experiment.measure import (
     Safety,
@@ -56,6 +57,7 @@ from srcache.study.experiment.measure import (
 from srcache.study.experiment.results import Parts, earlier_results, finish_results, gather, start_results
 from srcache.study.experiment.saying import spoken
 from srcache.study.experiment.steps import as_json
+from srcache.study.experiment.sweeps import require_images, trained_arms
 from srcache.study.experiment.trials import Trial, TrialOutcome, TrialRunner
 from srcache.study.experiment.workers import Expected, run_trials
 from srcache.study.prepare.stratify import SPLITS
@@ -145,7 +147,8 @@ class _Run:
             self._say(f"data: {counted(near['count'], 'test image')} all but equal to a training image")
         lost, cache = self._build(recipes)
         runner = TrialRunner(out=real_path(out), recipes=recipes, domains=experiment.domains, lost=frozenset(lost))
-        pairs = [(arm, seed) for arm in experiment.arms for seed in experiment.seeds]
+        require_images(experiment, runner.images("lr", MAIN, "train").balance)
+        pairs = [(arm, seed) for arm in trained_arms(experiment) for seed in experiment.seeds]
         trials = {(arm.name, seed): Trial(runner=runner, arm=arm, seed=seed) for arm, seed in pairs}
         safety = self._train(trials)
         quality = self._quality(runner)
@@ -153,6 +156,7 @@ class _Run:
         found = compare_arms(experiment, trials)
         grid = make_grid(experiment, trials)
         compare, seeds = comparison(found)
+        sweeps = measure_curves(experiment, trials, self._outcomes)
         write_atomic(out / "grid.json", json.dumps(grid, indent=1, allow_nan=False) + "\n")
         seconds = time.perf_counter() - started
         parts = Parts(
@@ -167,6 +171,7 @@ class _Run:
             safety=safety,
             compare=compare,
             seeds=seeds,
+            sweeps=sweeps,
             grid=grid,
             failures=self._failures,
             commands=commands,
@@ -254,11 +259,13 @@ class _Run:
         if not trials:
             return None
         experiment, runner = self._experiment, trials[0].runner
-        counts = {split: len(runner.images("lr", MAIN, split)) for split in SPLITS}
+        images = {split: runner.images("lr", MAIN, split) for split in SPLITS}
+        counts = {split: len(found) for split, found in images.items()}
+        shares = [_share(trial, images["train"].balance) for trial in trials]
         epoch = _BACKWARD * counts["train"] + counts["validation"]  # in images that are looked at
         domains = len(_SEEN) + len(experiment.further)
         return Expected(
-            weights=[float(math.prod(trial.arm.settings.input_size)) for trial in trials],
+            weights=[share * math.prod(one.arm.settings.input_size) for one, share in zip(trials, shares, strict=True)],
             tail=len(experiment.domains) * counts["test"] / epoch,
             after=domains * counts["test"] * quality_seconds(runner, experiment),
             after_epochs=2 * sum(counts.values()) / epoch if experiment.safety.measure else 0.0,
@@ -293,6 +300,12 @@ class _Run:
         known = all(outcome.run.reused for outcome in self._outcomes.values())
         before = earlier.get("seconds")
         return float(before) if known and before else seconds
+
+
+def _share(trial: Trial, balance: Mapping[str, int]) -> float:
+    """Of all training images, what a trial learns from."""
+    few = trial.arm.per_class
+    return 1.0 if few is None else sum(min(few, held) for held in balance.values()) / sum(balance.values())
 
 
 def _yaml(experiment: Experiment) -> str:
