@@ -34,7 +34,9 @@ SECONDS = 2.0
 RATE = 3000
 """Images per second that a loop asks for which does nothing but sleep."""
 _TOLERANCE = 2.0
-"""Levels by which the mean over decoded images may differ from the originals': JPEG, and decoders' colour rounding."""
+"""Levels by which the mean over decoded images may differ from the originals': JPEG, decoders' colour rounding, LR."""
+_CROPS = 30.0
+"""The same for random crops of images, which have other pixels in the middle."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,11 @@ CONTESTS = (
     Contest(ours="dataset-qoi", others=("imagefolder-png",), least={}),
     Contest(ours="srloader-qoi", others=("imagefolder-png",), least={224: 5.0, 512: 3.0}),
     Contest(ours="webdataset-joined", others=("webdataset",), least=_ONE),
+    *(
+        Contest(ours=f"{kind}-{mixed}", others=(f"{kind}-sr",), least={224: 1 / 1.3, 512: 1 / 1.3})
+        for kind in ("srloader", "dataset")
+        for mixed in ("patch", "blend")
+    ),
 )
 FEEDER, FED_SIDE = "srloader-jpeg", 224
 
@@ -113,9 +120,15 @@ def _side(bench: LoaderBench, peers: Sequence[Peer], side: int, count: int) -> l
 
 def _rate(peer: Peer, data: LoaderData, seconds: float, expected: float) -> float:
     found = _process(peer, data, seconds)
-    if abs(found["mean"] - expected) > (_TOLERANCE if peer.payload == "jpeg" else 1e-6):
+    if abs(found["mean"] - expected) > _tolerance(peer):
         raise RuntimeError(f"{peer.name} gives other images: their mean is {found['mean']}, not {expected}")
     return found["rate"]
+
+
+def _tolerance(peer: Peer) -> float:
+    if peer.payload == "mixture":
+        return _CROPS if peer.name.startswith("dataset") else _TOLERANCE
+    return _TOLERANCE if peer.payload == "jpeg" else 1e-6
 
 
 def _contest(contest: Contest, side: int, rates: Mapping[str, Sequence[float]]) -> list[Bar]:

@@ -33,6 +33,8 @@ from srcache.stores import Entry
 CLASSES = 10
 QUALITY = 95
 """Of JPEG, 4:2:0."""
+SMALLER = 4
+"""How many times smaller LR images are than SR."""
 SHARDS = 8
 """Tars that WebDataset's images are in."""
 _GROUP = 64
@@ -57,8 +59,9 @@ class LoaderData:
         return number % CLASSES
 
     def file(self, kind: str, number: int) -> Path:
-        """An image's file in the folder of a kind (`jpg`, `png` or `npy`), as ImageFolder wants it."""
-        return self.root / kind / f"class{self.label(number)}" / f"{number:06d}.{kind}"
+        """An image's file in the folder of a kind (`jpg`, `lr`, `png` or `npy`), as ImageFolder wants it."""
+        suffix = "jpg" if kind == "lr" else kind
+        return self.root / kind / f"class{self.label(number)}" / f"{number:06d}.{suffix}"
 
     def files(self, kind: str) -> list[Path]:
         """The files of a kind, by number."""
@@ -169,30 +172,40 @@ def write_arrow(data: LoaderData) -> None:
     data.write_once("arrow", write)
 
 
-def write_cache(data: LoaderData, codec: str, kind: str = "lmdb") -> Path:
-    """A cache whose SR entries are the images, as `jpg` (the folder's bytes) or a codec of `srcache.images`."""
+def write_lr(data: LoaderData) -> Path:
+    """A cache of QOI images under the keys of a folder of LR images, JPEG, with a quarter of their side."""
+    data.write_once("lr", lambda path: _write_files(data, path, "lr"))
+    return write_cache(data, "qoi", base="lr")
+
+
+def write_cache(data: LoaderData, codec: str, kind: str = "lmdb", base: str = "jpg") -> Path:
+    """A cache whose SR entries are the images, as `jpg` (the folder's bytes) or a codec of `srcache.images`.
+
+    Args:
+        base: the folder whose files' keys they have.
+    """
     recipe = resolve(
         {"name": "bench", "engine": "resample", **({"codec": f"jpeg:{QUALITY}"} if codec == "jpg" else {})}
     )
 
     def write(path: Path) -> None:
-        cache, catalog = create_cache(path, kind), scan(data.root / "jpg")
+        cache, catalog = create_cache(path, kind), scan(data.root / base)
         cache.keep_catalog(catalog.digest, catalog.to_csv())
         folder = cache.add(recipe)
         store = folder.store(writable=True)
         for first in range(0, data.count, _GROUP):
             numbers = range(first, min(first + _GROUP, data.count))
             with ThreadPoolExecutor(2) as pool:
-                store.put_many(pool.map(lambda number: _entry(data, codec, number), numbers))
+                store.put_many(pool.map(lambda number: _entry(data, codec, base, number), numbers))
         if len(store) != data.count:
             raise RuntimeError(f"expected {data.count} different images, but got {len(store)}")
         store.close()
 
-    return data.write_once(f"{kind}-{codec}", write)
+    return data.write_once(f"{kind}-{codec}" if base == "jpg" else f"{kind}-{codec}-{base}", write)
 
 
-def _entry(data: LoaderData, codec: str, number: int) -> Entry:
-    source = data.file("jpg", number).read_bytes()
+def _entry(data: LoaderData, codec: str, base: str, number: int) -> Entry:
+    source = data.file(base, number).read_bytes()
     payload = source if codec == "jpg" else encode(data.pixels()[number], codec)
     return made_entry(image_key(source), payload, data.side)
 
@@ -224,7 +237,8 @@ def _file_bytes(rgb: Pixels, kind: str) -> bytes:
     elif kind == "png":
         Image.fromarray(rgb).save(out, "PNG")
     else:
-        Image.fromarray(rgb).save(out, "JPEG", quality=QUALITY, subsampling="4:2:0")
+        shown = resize(rgb, (len(rgb) // SMALLER, len(rgb) // SMALLER), "bicubic") if kind == "lr" else rgb
+        Image.fromarray(shown).save(out, "JPEG", quality=QUALITY, subsampling="4:2:0")
     return out.getvalue()
 
 

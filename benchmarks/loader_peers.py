@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,16 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.loader_data import SHARDS, LoaderData, write_arrow, write_cache, write_npy, write_png, write_tars
+from benchmarks.loader_data import (
+    SHARDS,
+    LoaderData,
+    write_arrow,
+    write_cache,
+    write_lr,
+    write_npy,
+    write_png,
+    write_tars,
+)
 from benchmarks.record import fresh
 
 BATCH, WORKERS = 64, 2
@@ -38,7 +48,8 @@ class Peer:
     Attributes:
         name: what it is called on the command line.
         title: in tables.
-        payload: which images may be compared: `jpeg` (the same bytes), `lossless` or `raw`.
+        payload: which images may be compared: `jpeg` (the same bytes), `lossless`, `raw`, or `mixture` (QOI of SR, and
+            JPEG of LR).
         write: makes its files, once.
         open: opens them with that many workers.
         missing: what it needs and this machine lacks, in words; empty if nothing.
@@ -73,6 +84,17 @@ def _loader(data: Dataset[Any], workers: int) -> DataLoader[Any]:
 
 def _again(batches: Batches) -> Callable[[], Batches]:
     return lambda: batches
+
+
+def _each_epoch(served: Any, batches: Batches) -> Callable[[], Batches]:
+    """The same batches' loader, with the next epoch's choices at each call."""
+    epochs = count()
+
+    def epoch() -> Batches:
+        served.set_epoch(next(epochs))
+        return batches
+
+    return epoch
 
 
 def _image_folder(kind: str) -> Opener:
@@ -125,6 +147,33 @@ def _srloader(folder: str) -> Opener:
 
         served = srcache.SRAugmentedDataset(data.root / "jpg", data.root / folder, policy="sr")
         return _again(srcache.SRLoader(served, batch_size=BATCH, shuffle=True, num_workers=workers))
+
+    return open_loader
+
+
+def _mixture(policy: str) -> Opener:
+    """SRLoader over LR images and their SR, by a policy that serves images of SR's size."""
+
+    def open_loader(data: LoaderData, workers: int) -> Callable[[], Batches]:
+        import srcache
+
+        served = srcache.SRAugmentedDataset(data.root / "lr", data.root / "lmdb-qoi-lr", policy=policy)
+        return _each_epoch(served, srcache.SRLoader(served, batch_size=BATCH, shuffle=True, num_workers=workers))
+
+    return open_loader
+
+
+def _cropped(policy: str) -> Opener:
+    """The same images in a DataLoader, each cropped at random, enlarged and flipped, as trainings of classifiers do."""
+
+    def open_loader(data: LoaderData, workers: int) -> Callable[[], Batches]:
+        from torchvision.transforms import v2
+
+        from srcache import SRAugmentedDataset
+
+        crop = v2.Compose([v2.RandomResizedCrop(data.side), v2.RandomHorizontalFlip(), v2.PILToTensor()])
+        served = SRAugmentedDataset(data.root / "lr", data.root / "lmdb-qoi-lr", policy=policy, transform=crop)
+        return _each_epoch(served, _loader(served, workers))
 
     return open_loader
 
@@ -253,6 +302,7 @@ def _cached(codec: str, kind: str = "lmdb") -> Callable[[LoaderData], object]:
     return lambda data: write_cache(data, codec, kind)
 
 
+_CROPPED = "SRAugmentedDataset in a DataLoader that crops and flips"
 _FFCV = "import ffcv.loader, ffcv.writer"
 _SPDL = "import spdl.io, spdl.pipeline; spdl.io.demux_config()"
 PEERS = {
@@ -281,6 +331,11 @@ PEERS = {
         _peer("ffcv-raw", "FFCV", "raw", lambda data: write_beton(data, "raw"), _ffcv("raw"), _FFCV),
         _peer("spdl-raw", "SPDL, .npy files", "raw", write_npy, _spdl("npy"), _SPDL),
         _peer("srloader-ppm", "SRLoader", "raw", _cached("ppm"), _srloader("lmdb-ppm")),
+        *(
+            _peer(f"{kind}-{name}", f"{title}, {policy}", "mixture", write_lr, opened(policy))
+            for kind, title, opened in (("srloader", "SRLoader", _mixture), ("dataset", _CROPPED, _cropped))
+            for name, policy in {"sr": "sr", "patch": "patch(lr,sr)", "blend": "blend(lr,sr)"}.items()
+        ),
         _peer("memmap", "np.memmap into one batch: the limit", "raw", lambda data: None, _memmap),
     )
 }

@@ -14,6 +14,7 @@ PAYLOADS = {
     "jpeg": "JPEG 95, the same bytes",
     "lossless": "lossless: PNG or QOI",
     "raw": "raw pixels",
+    "mixture": "LR and SR: JPEG and QOI",
     "codec": "codecs, one thread",
 }
 _BEGIN, _END = "<!-- loaders: begin, written by bench_loaders -->\n", "<!-- loaders: end -->"

@@ -116,7 +116,7 @@ class SRAugmentedDataset(_TorchDataset):
             )
         self.transform = _only_transform(transform, items.transform)
         chooser.require_served(items)
-        self._counters = Counters(patience=1.5 * len(items) if chooser.varies else math.inf)
+        self._counters = Counters(patience=1.5 * len(items) if chooser.varies else math.inf, more=sorted(wanted.mixes))
         self._reader = BatchReader(
             items=items,
             chooser=chooser,
@@ -209,7 +209,7 @@ class SRAugmentedDataset(_TorchDataset):
     @property
     def counts(self) -> dict[str, int]:
         """How many images were served so far, by all processes: hr, lr, sr, missed_to_lr, missed_to_hr,
-        computed (by an engine here) and fetched (from a service).
+        computed (by an engine here) and fetched (from a service); also patch and blend, if the policy has them.
         """
         return self._counters.totals()
 

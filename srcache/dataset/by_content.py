@@ -1,6 +1,7 @@
 """Variants of images that come one by one from elsewhere, such as a stream, and are known by their content alone."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,8 +13,10 @@ from srcache.dataset.counters import Counters
 from srcache.dataset.lookup import SRImages
 from srcache.dataset.misses import fallback_of, miss_folder, open_miss_filler, settled
 from srcache.dataset.missing import Missing
+from srcache.dataset.mixing import aligned, mix
 from srcache.dataset.policy import Policy, Variant
 from srcache.dataset.reading import filling_call
+from srcache.dataset.variants import Mixed
 from srcache.errors import ImageError, MissError, PolicyError
 from srcache.images import Colors, Decoded, Pixels, decode_both, decode_pillow, refuse_in_memory
 from srcache.keys import ImageKey, entry_name, image_key, pixel_key
@@ -31,7 +34,7 @@ SKIP = "skip"
 
 
 class Found(NamedTuple):
-    """What an image is served as: `hr`, `lr` or `sr`, and the pixels."""
+    """What an image is served as: `hr`, `lr`, `sr`, `patch` or `blend`, and the pixels."""
 
     kind: str
     pixels: Pixels
@@ -77,7 +80,7 @@ class VariantFinder:
                 f"HR was asked for, but recipe {folder.recipe.folder} has no degradation, so the images that come in "
                 "are LR; use SRAugmentedDataset with hr=, or leave hr out"
             )
-        self._counters = Counters(self._patience(), more=("skipped",))
+        self._counters = Counters(self._patience(), more=("skipped", *sorted(wanted.mixes)))
 
     def __repr__(self) -> str:
         return f"{self._images.folder.recipe.folder}, policy={self._chooser.policy}, epoch={self.epoch}"
@@ -100,14 +103,16 @@ class VariantFinder:
         """The variant that an image has in the present epoch, whether or not the cache holds it."""
         return self._chooser.pick(self._key(image, name), self.epoch)
 
-    def find(self, image: Findable, name: str) -> Found | None:
+    def find(self, image: Findable, name: str, size: tuple[int, int] | None = None) -> Found | None:
         """The variant of an image in the present epoch; None if it is skipped.
 
         Args:
             image: the source image.
             name: what to call it in a message.
+            size: (height, width) that two variants are brought to before they are mixed; nothing else is resized here.
 
         Raises:
+            CatalogError: two variants are to be mixed and have different sizes; see `mixing.aligned`.
             MissError: its SR image is not in the cache, and `on_miss` says "raise", or it could not be made.
             ImageError: the image cannot be decoded.
             DamagedError: its SR image cannot.
@@ -115,16 +120,16 @@ class VariantFinder:
         """
         key = self._key(image, name)
         variant = self._chooser.pick(key, self.epoch)
+        samples = {sample: self._sr(key, sample, image, name) for sample in variant.samples}
+        missing = next((sample for sample, pixels in samples.items() if pixels is None), None)
         found: Found | None = None
-        if variant.kind != "sr":
-            found = Found(variant.kind, self._served_as(variant.kind, image, name))
-        elif (made := self._sr(key, variant.sample or 0, image, name)) is not None:
-            found = Found("sr", made)
+        if missing is None:
+            found = Found(variant.kind, self._of_variant(variant, samples, (image, name), size))
         elif self._on_miss in ("lr", "hr"):
             found = Found(str(self._on_miss), self._served_as(str(self._on_miss), image, name))
             self._counters.count(f"missed_to_{self._on_miss}")
         elif self._on_miss != SKIP:
-            raise self._missing(key, variant.sample or 0, image, name)
+            raise self._missing(key, missing, image, name)
         self._counters.count(found.kind if found is not None else "skipped")
         return found
 
@@ -140,6 +145,20 @@ class VariantFinder:
     def _file_of(self, pixels: Pixels) -> ImageKey:
         """The key of the file that pixels are of, if the cache knows it; else their own."""
         return ImageKey(self._images.file_key(pixel_key(pixels)))
+
+    def _of_variant(
+        self,
+        variant: Variant,
+        samples: Mapping[int, Pixels | None],
+        image: tuple[Findable, str],
+        size: tuple[int, int] | None,
+    ) -> Pixels:
+        """The pixels of a variant whose SR images are at hand."""
+        if isinstance(variant, Mixed):
+            first, second = (self._of_variant(one, samples, image, size) for one in variant.of)
+            return mix(variant, *aligned(variant, (first, second), size, lambda: image[1]))
+        made = samples[variant.sample or 0] if variant.kind == "sr" else None
+        return self._served_as(variant.kind, *image) if made is None else made
 
     def _served_as(self, kind: str, image: Findable, name: str) -> Pixels:
         pixels = _decoded(image, name, self.colors).rgb

@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from srcache.dataset.variants import MIXED
 from srcache.errors import ConfigError
 from srcache.files.file_locks import is_running, process_lock
 from srcache.files.locks import ForkLock
@@ -22,13 +23,16 @@ from srcache.files.locks import ForkLock
 COUNTED = ("hr", "lr", "sr", "missed_to_lr", "missed_to_hr", "computed", "fetched")
 """What is counted: variants served, fallbacks for missing SR, SR images made on the way, and those a service gave."""
 
-_SERVED = 3
+_SERVED = ("hr", "lr", "sr", *MIXED)
 _OWNER = -1
 """The column with the id of the process that counts in a row; 0 in a row that was never handed out."""
 
+_BYTES = 32_000
+"""All rows together stay below 32 KiB: what is larger torch copies with several threads, for which a process waits for
+ever that was forked after its parent had used them."""
+
 _ROWS = 384
-"""Processes that count at once. All rows together stay below 32 KiB: what is larger torch copies with several threads,
-for which a process waits for ever that was forked after its parent had used them."""
+"""Processes that count at once; fewer where more is counted."""
 
 _LOOK_EVERY = 16
 _EPOCH, _SERVED_BEFORE, _WARNED, _CALLS, _LONGEST = range(5)
@@ -57,7 +61,9 @@ class Counters:
 
         self._patience = patience
         self._columns = {name: column for column, name in enumerate((*COUNTED, *more))}
-        self._shared: Any = torch.zeros((1 + _ROWS, len(self._columns) + 1), dtype=torch.int64)
+        width = len(self._columns) + 1
+        rows = min(1 + _ROWS, _BYTES // (8 * width))
+        self._shared: Any = torch.zeros((rows, width), dtype=torch.int64)
         self._share()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -70,6 +76,7 @@ class Counters:
     def _share(self) -> None:
         self._cells = self._shared.share_memory_().numpy()
         self._own: tuple[int, Any] = (0, None)
+        self._served_columns = [column for name, column in self._columns.items() if name in _SERVED]
 
     @property
     def epoch(self) -> int:
@@ -105,7 +112,7 @@ class Counters:
             row = self._row()
             row[column] += number
             counted = int(row[column])
-        if column < _SERVED and (counted - 1) // _LOOK_EVERY > (counted - number - 1) // _LOOK_EVERY:
+        if what in _SERVED and (counted - 1) // _LOOK_EVERY > (counted - number - 1) // _LOOK_EVERY:
             self._look()
 
     def _row(self) -> Any:
@@ -146,7 +153,7 @@ class Counters:
         return max(self._patience, longest)
 
     def _served(self) -> int:
-        return int(self._cells[1:, :_SERVED].sum())
+        return int(self._cells[1:, self._served_columns].sum())
 
 
 _turn = ForkLock(patience=5)

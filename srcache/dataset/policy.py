@@ -9,17 +9,23 @@ for images whose numbers fit. Any other image, and one that was never measured, 
 proportion to their weights. `sr` without a number draws from the samples that fit. Several conditions are joined by
 `&`: `sr[safe>0.5&back_projection>=30]`. The choice is then a pure function of (policy seed, epoch, key, those numbers),
 and for an image of which everything fits, the same as without filters.
+
+Two variants of one image may be mixed, by `patch(lr,sr)` and `blend(lr,sr)`, with parameters inside the parentheses and
+the weight behind them: `sr=0.5,patch(lr,sr,grid=8,share=0.25)=0.5`; see `variants`. Any two of hr, lr, sr and sr#2 are
+mixed, in the size of SR or HR: LR is enlarged to it by Pillow's bicubic filter; with `size=` both are resized first.
+Filters stand at the variant, `patch(lr,sr[safe>0.9])`; the term then counts for images that pass all of them.
 """
 
 import math
 import operator
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from itertools import accumulate
 
+from srcache.dataset.variants import MIXED, Mixing, mixing_text, number, parse_mixing, uniform_pair
+from srcache.dataset.variants import Variant as Variant
 from srcache.errors import PolicyError
 
 KINDS = ("hr", "lr", "sr")
@@ -33,15 +39,9 @@ _SIGNS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
 }
 _TERM = re.compile(r"(?P<kind>[a-z]+)(?:#(?P<sample>\d{1,3}))?(?:\[(?P<filter>[^\]]*)\])?(?:=(?P<weight>[^=]+))?")
+_MIXED = re.compile(rf"(?P<kind>{'|'.join(MIXED)})\((?P<inside>[^()]*)\)(?:=(?P<weight>[^=]+))?")
+_BETWEEN_TERMS = re.compile(r",(?![^()]*\))")
 _CONDITION = re.compile(r"(?P<column>[a-z_]+)(?P<sign>>=|<=|>|<)(?P<bound>[^<>=]+)")
-
-
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """What to serve for one image: `hr`, `lr`, or `sr` with a sample's index (None for hr and lr)."""
-
-    kind: str
-    sample: int | None = None
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -53,7 +53,7 @@ class Condition:
     bound: float
 
     def __str__(self) -> str:
-        return f"{self.column}{self.sign}{_number(self.bound)}"
+        return f"{self.column}{self.sign}{number(self.bound)}"
 
     def holds(self, value: float) -> bool:
         """Whether a number fits; what was not measured (NaN) never does."""
@@ -69,17 +69,48 @@ Passing = Callable[[str, Filter], Sequence[int]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Term:
-    """One weighted choice; `sample` None means any sample of `sr`. It counts for images that pass its filter."""
+    """One weighted choice; `sample` None means any sample of `sr`. It counts for images that pass its filter.
+
+    Attributes:
+        parts: the two variants that are mixed; none for a variant alone.
+        mixing: how they are.
+    """
 
     kind: str
     sample: int | None
     weight: float
     filter: Filter = ()
+    parts: "tuple[Term, ...]" = ()
+    mixing: Mixing | None = None
 
     def __str__(self) -> str:
+        return f"{self.name}={number(self.weight)}"
+
+    @property
+    def name(self) -> str:
+        """The term without its weight."""
+        if self.mixing is not None:
+            return f"{self.kind}({','.join(part.name for part in self.parts)}{mixing_text(self.mixing)})"
         sample = "" if self.sample is None else f"#{self.sample}"
         conditions = f"[{filter_text(self.filter)}]" if self.filter else ""
-        return f"{self.kind}{sample}{conditions}={_number(self.weight)}"
+        return f"{self.kind}{sample}{conditions}"
+
+    @property
+    def alone(self) -> "tuple[Term, ...]":
+        """The variants that it takes, each by itself."""
+        return self.parts or (self,)
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether it counts for some images only."""
+        return any(part.filter for part in self.alone)
+
+    def variant(self, drawn: str, place: float, choices: Sequence[Sequence[int]]) -> Variant:
+        """What is served: of each of `alone`, the choice at a place in [0, 1); mixed as the text `drawn` says."""
+        if self.mixing is None:
+            return Variant(self.kind, choices[0][int(place * len(choices[0]))] if self.kind == "sr" else None)
+        first, second = (part.variant(drawn, place, [one]) for part, one in zip(self.parts, choices, strict=True))
+        return self.mixing.draw(drawn, (first, second))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,23 +163,34 @@ class Policy:
 
     @property
     def kinds(self) -> frozenset[str]:
-        """Every kind of variant that this policy can ask for, at any epoch."""
-        return frozenset(term.kind for _, terms in self.stages for term in terms)
+        """Every kind of image (hr, lr, sr) that this policy can ask for, alone or in a mixture, at any epoch."""
+        return frozenset(part.kind for part in self._parts())
+
+    @property
+    def mixes(self) -> frozenset[str]:
+        """Every kind of mixture that this policy can ask for: `patch`, `blend`."""
+        return frozenset(term.kind for _, terms in self.stages for term in terms if term.mixing is not None)
 
     @property
     def filters(self) -> tuple[Filter, ...]:
         """Every filter, once, sorted; empty if the choice depends on no measurement."""
-        return tuple(sorted({term.filter for _, terms in self.stages for term in terms if term.filter}))
+        return tuple(sorted({part.filter for part in self._parts() if part.filter}))
 
     def is_constant(self, samples: int) -> bool:
         """Whether neither chance nor the epoch decides, where the cache holds `samples` samples per image."""
-        terms = {(term.kind, term.sample if samples > 1 else None) for _, terms in self.stages for term in terms}
-        return len(terms) == 1 and (samples == 1 or terms not in [{("sr", None)}])
+        terms = {
+            (*((part.kind, part.sample if samples > 1 else None) for part in term.alone), term.mixing)
+            for _, terms in self.stages
+            for term in terms
+        }
+        if len(terms) > 1 or any(term.mixing and not term.mixing.is_fixed for term in self.stages[0][1]):
+            return False
+        return samples == 1 or all(part.kind != "sr" or part.sample is not None for part in self._parts())
 
     @property
     def samples(self) -> int:
         """How many samples per image it takes to serve the highest sample that is named."""
-        return 1 + max((term.sample or 0 for _, terms in self.stages for term in terms), default=0)
+        return 1 + max((part.sample or 0 for part in self._parts()), default=0)
 
     def pick(self, key: str, epoch: int, samples: int = 1, passing: Passing | None = None) -> Variant:
         """The variant of image `key` at `epoch`, where the cache holds `samples` samples per image.
@@ -162,10 +204,11 @@ class Policy:
         left = [(term, choices) for term in terms if (choices := _choices(term, key, samples, passing))]
         if not left:
             raise PolicyError(f"the policy {self} leaves nothing for image {key} at epoch {epoch}; add a plain lr term")
-        first, second = _uniform_pair(f"{self.seed}/{epoch}/{key}")
+        drawn = f"{self.seed}/{epoch}/{key}"
+        first, second = uniform_pair(drawn)
         sums = list(accumulate(term.weight for term, _ in left))
         term, choices = left[bisect_right(sums, first * sums[-1], hi=len(left) - 1)]
-        return Variant(term.kind, choices[int(second * len(choices))] if term.kind == "sr" else None)
+        return term.variant(drawn, second, choices)
 
     def serves(self, key: str, samples: int, passing: Passing) -> bool:
         """Whether something is left for image `key` at every epoch."""
@@ -174,7 +217,11 @@ class Policy:
     @property
     def serves_all(self) -> bool:
         """Whether something is left for every image at every epoch, whatever was measured."""
-        return all(any(not term.filter for term in terms) for _, terms in self.stages)
+        return all(any(not term.is_filtered for term in terms) for _, terms in self.stages)
+
+    def _parts(self) -> Iterator[Term]:
+        """Every variant that is named, alone or in a mixture."""
+        return (part for _, terms in self.stages for term in terms for part in term.alone)
 
 
 def parse_filter(text: str) -> Filter:
@@ -191,8 +238,15 @@ def filter_text(conditions: Filter) -> str:
     return "&".join(map(str, conditions))
 
 
-def _choices(term: Term, key: str, samples: int, passing: Passing | None) -> Sequence[int]:
-    """The samples that a term may serve of an image (for hr and lr: one); empty if the image does not pass."""
+def _choices(term: Term, key: str, samples: int, passing: Passing | None) -> list[Sequence[int]]:
+    """The samples that each variant of a term may be served as (hr and lr: one); empty if the image does not pass."""
+    if not term.parts:
+        return [found] if (found := _passing_samples(term, key, samples, passing)) else []
+    each = [_passing_samples(part, key, samples, passing) for part in term.parts]
+    return each if all(each) else []
+
+
+def _passing_samples(term: Term, key: str, samples: int, passing: Passing | None) -> Sequence[int]:
     if not term.filter:
         return range(samples) if term.sample is None else (term.sample,)
     if passing is None:
@@ -203,19 +257,13 @@ def _choices(term: Term, key: str, samples: int, passing: Passing | None) -> Seq
     return (term.sample,) if term.sample in fits else ()
 
 
-def _uniform_pair(name: str) -> tuple[float, float]:
-    """Two independent numbers in [0, 1), a pure function of a text on every version of Python."""
-    digest = blake2b(name.encode(), digest_size=16).digest()
-    return int.from_bytes(digest[:6], "big") / 2**48, int.from_bytes(digest[6:12], "big") / 2**48
-
-
 def _stage(text: str, alone: bool) -> tuple[int, tuple[Term, ...]]:
     start, colon, terms = text.rpartition(":")
     if colon and not start.strip().isdecimal():
         raise PolicyError(f"a policy's stage is written epoch: weights, such as 10: sr=1, but got {text.strip()!r}")
     if not colon and not alone:
         raise PolicyError(f"with several stages each needs its first epoch, such as 10: sr=1, but got {text.strip()!r}")
-    read = sorted((_term(part.strip()) for part in terms.split(",")), key=_rank)
+    read = sorted((_term(part.strip()) for part in _BETWEEN_TERMS.split(terms)), key=_rank)
     if len({_rank(term) for term in read}) != len(read):
         raise PolicyError(f"each variant may be named once, but got {terms.strip()!r}")
     if not math.isfinite(sum(term.weight for term in read)):
@@ -223,11 +271,14 @@ def _stage(text: str, alone: bool) -> tuple[int, tuple[Term, ...]]:
     return int(start) if colon else 0, tuple(read)
 
 
-def _rank(term: Term) -> tuple[str, int, Filter]:
-    return term.kind, -1 if term.sample is None else term.sample, term.filter
+def _rank(term: Term) -> tuple[str, int, Filter, str]:
+    """By this, terms are sorted and told apart."""
+    return term.kind, -1 if term.sample is None else term.sample, term.filter, term.name if term.parts else ""
 
 
 def _term(text: str) -> Term:
+    if text.startswith(MIXED):
+        return _mixed_term(text)
     found = _TERM.fullmatch(text.replace(" ", ""))
     if not found or found["kind"] not in KINDS:
         raise PolicyError(
@@ -244,6 +295,39 @@ def _term(text: str) -> Term:
         weight=_weight(found),
         filter=parse_filter(found["filter"]) if found["filter"] is not None else (),
     )
+
+
+def _mixed_term(text: str) -> Term:
+    found = _MIXED.fullmatch("".join(text.split()))
+    if not found:
+        raise PolicyError(
+            "two variants are mixed by patch(lr,sr) or blend(lr,sr), with the weight behind, such as "
+            f"patch(lr,sr)=0.5, but got {text!r}"
+        )
+    kind, inside = found["kind"], found["inside"].split(",")
+    if len(inside) < 2 or any(_TERM.fullmatch(one) is None for one in inside[:2]):
+        raise PolicyError(f"{kind} mixes two variants, such as {kind}(lr,sr), but got {text!r}")
+    parts = tuple(_mixed_part(one, text) for one in inside[:2])
+    first, second = parts
+    if (first.kind, first.sample) == (second.kind, second.sample):
+        raise PolicyError(f"{kind} mixes two different variants, but got {text!r}")
+    if first.kind == second.kind and None in (first.sample, second.sample):
+        raise PolicyError(
+            f"{kind} mixes two different variants, and sr alone may be either of its samples; name both, such as "
+            f"{kind}(sr#0,sr#1), but got {text!r}"
+        )
+    return Term(kind=kind, sample=None, weight=_weight(found), parts=parts, mixing=parse_mixing(kind, inside[2:]))
+
+
+def _mixed_part(part: str, text: str) -> Term:
+    """One of the two variants of a mixture; it has no weight of its own."""
+    if part == "bicubic":
+        raise PolicyError(f"in a mixture, lr is enlarged (bicubic) by itself; write lr instead of bicubic in {text!r}")
+    if "=" in re.sub(r"\[[^\]]*\]", "", part) or part.startswith(MIXED):
+        raise PolicyError(
+            f"a mixture has two variants without weights, and its own weight behind the parentheses, but got {text!r}"
+        )
+    return _term(part)
 
 
 def _condition(text: str) -> Condition:
@@ -273,8 +357,3 @@ def _weight(found: "re.Match[str]") -> float:
             f"a policy's weight must be above 0 and finite, but got {text!r}; leave the variant out instead"
         )
     return weight
-
-
-def _number(value: float) -> str:
-    """The shortest text that reads as this number; an integer without a point."""
-    return repr(value).removesuffix(".0")

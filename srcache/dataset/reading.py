@@ -11,7 +11,9 @@ from srcache.dataset.counters import Counters
 from srcache.dataset.items import Items
 from srcache.dataset.lookup import SRImages
 from srcache.dataset.missing import Filler, Missing
+from srcache.dataset.mixing import aligned, mix
 from srcache.dataset.policy import Variant
+from srcache.dataset.variants import Mixed
 from srcache.errors import MissError, listed
 from srcache.images import Pixels, is_ppm, resize
 from srcache.keys import ImageKey
@@ -29,6 +31,9 @@ class Chosen(NamedTuple):
 Found = tuple[str, bytes | memoryview | None]
 """An entry's name, and its payload if it is there."""
 
+Wanted = tuple[int, int]
+"""An SR image of a batch: its row, and the sample."""
+
 Memory = Callable[[int], Pixels | None]
 """Where to put the image with this number in its batch: uint8 (H, W, 3); None for an array of its own."""
 
@@ -42,9 +47,10 @@ class BatchReader:
         chooser: picks the variants.
         images: the cache's SR images.
         counters: counts what was served.
-        on_miss: "lr" or "hr": what to serve for an SR image that is not there; anything else is an error.
+        on_miss: "lr" or "hr": what to serve for an SR image that is not there, and for a mixture with it; anything
+            else is an error.
         filler: makes missing SR images before they are read; None to leave it at `on_miss`.
-        size: (height, width) that every image is brought to, or None.
+        size: (height, width) that every image is brought to (before it is mixed), or None.
         compared: for each item and sample, whether its SR image is a PPM that was compared with its checksum already.
             To compare it takes as long as to copy it, so it is done once for each reader; any other image's comparison
             is nothing beside its decoding, and done every time.
@@ -98,9 +104,9 @@ class BatchReader:
         served: dict[str, int] = {}
         try:
             with self.images.view() as view:
-                found = {row: _or_given(one, given) for row, one in self._find(view, chosen).items()}
+                found = {spot: _or_given(one, given) for spot, one in self._find(view, chosen).items()}
                 for row, item in enumerate(chosen):
-                    kind, pixels = self._pixels(item, found.get(row), memory(row) if memory else None)
+                    kind, pixels = self._pixels(item, row, found, memory(row) if memory else None)
                     if self.size is not None:
                         pixels = resize(pixels, self.size, "bicubic")
                     served[kind] = served.get(kind, 0) + 1
@@ -119,40 +125,54 @@ class BatchReader:
         """
         item = Chosen(place, self.items.key(place), variant)
         with self.images.view() as view:
-            self._pixels(item, self._find(view, [item]).get(0), None)
+            self._pixels(item, 0, self._find(view, [item]), None)
 
     def _choose(self, places: Sequence[int], epoch: int) -> list[Chosen]:
         """Before the store is looked at: a choice by measurements asks it for the keys of files."""
         keyed = [(place, self.items.key(place)) for place in places]
         return [Chosen(place, key, self.chooser.pick(key, epoch)) for place, key in keyed]
 
-    def _find(self, view: View, chosen: Sequence[Chosen]) -> "dict[int, Found]":
-        """The SR images of a batch, by row."""
-        rows = [row for row, item in enumerate(chosen) if item.variant.kind == "sr"]
-        wanted = [(chosen[row].key, chosen[row].variant.sample or 0) for row in rows]
-        numbers = [chosen[row].place * self.chooser.samples for row in rows]
-        spots = [number + sample for number, (_, sample) in zip(numbers, wanted, strict=True)]
-        found = self.images.find_many(view, wanted, [self.compared[spot] for spot in spots])
-        for spot, (_, payload) in zip(spots, found, strict=True):
+    def _find(self, view: View, chosen: Sequence[Chosen]) -> "dict[Wanted, Found]":
+        """The SR images of a batch."""
+        spots = [(row, sample) for row, item in enumerate(chosen) for sample in item.variant.samples]
+        wanted = [(chosen[row].key, sample) for row, sample in spots]
+        marks = [chosen[row].place * self.chooser.samples + sample for row, sample in spots]
+        found = self.images.find_many(view, wanted, [self.compared[mark] for mark in marks])
+        for mark, (_, payload) in zip(marks, found, strict=True):
             if payload is not None and is_ppm(payload):
-                self.compared[spot] = 1
-        return dict(zip(rows, found, strict=True))
+                self.compared[mark] = 1
+        return dict(zip(spots, found, strict=True))
 
-    def _pixels(self, item: Chosen, found: "Found | None", out: Pixels | None) -> tuple[str, Pixels]:
-        """What was served, as `COUNTED` names it, and the pixels."""
+    def _pixels(
+        self, item: Chosen, row: int, found: "Mapping[Wanted, Found]", out: Pixels | None
+    ) -> tuple[str, Pixels]:
+        """What was served, as it is counted, and the pixels."""
         place, _, variant = item
-        if variant.kind == "hr":
-            return "hr", self.items.hr(place, out)
-        if variant.kind == "lr":
-            return "lr", self.items.lr(place, out)
-        name, payload = found or ("", None)
-        if payload is not None:
-            return "sr", self.images.lend(name, payload, partial(self.items.name, place), out)
+        images = {sample: found[row, sample] for sample in variant.samples}
+        missing = next((name for name, payload in images.values() if payload is None), None)
+        if missing is None:
+            return variant.kind, self._served(place, variant, images, out)
         if self.on_miss == "lr":
             return "missed_to_lr", self.items.lr(place, out)
         if self.on_miss == "hr":
             return "missed_to_hr", self.items.hr(place, out)
-        raise self._missing(name, place)
+        raise self._missing(missing, place)
+
+    def _served(self, place: int, variant: Variant, found: "Mapping[int, Found]", out: Pixels | None) -> Pixels:
+        """The pixels of a variant whose SR images are there."""
+        if isinstance(variant, Mixed):
+            own = 0 if variant.of[1].kind == "lr" else 1  # that one has the size of the mixture, or may have
+            first, second = (
+                self._served(place, one, found, out if at == own else None) for at, one in enumerate(variant.of)
+            )
+            return mix(variant, *aligned(variant, (first, second), self.size, partial(self.items.name, place)), out)
+        if variant.kind == "hr":
+            return self.items.hr(place, out)
+        if variant.kind == "lr":
+            return self.items.lr(place, out)
+        name, payload = found[variant.sample or 0]
+        assert payload is not None  # what is missing was seen before
+        return self.images.lend(name, payload, partial(self.items.name, place), out)
 
     def _missing(self, name: str, place: int) -> MissError:
         if self.items.are_files:
@@ -169,7 +189,7 @@ class BatchReader:
         """Make the SR images that a batch lacks, all at once; returns those that need not be in the cache then."""
         missing: dict[str, int] = {}
         with self.images.view() as view:
-            for row, (name, payload) in self._find(view, chosen).items():
+            for (row, _), (name, payload) in self._find(view, chosen).items():
                 if payload is None:
                     missing[name] = chosen[row].place
         if not missing:

@@ -14,6 +14,7 @@ from srcache.dataset.by_content import SKIP, VariantFinder
 from srcache.dataset.counters import COUNTED
 from srcache.dataset.image_forms import as_form_of, decoded_of, swap_image
 from srcache.dataset.policy import Policy, Variant
+from srcache.dataset.variants import MIXED
 from srcache.errors import ConfigError
 from srcache.images import Pixels, resize
 from srcache.recipe.recipe import Recipe
@@ -44,8 +45,8 @@ class SRAugment:
         recipe: a recipe in the cache, by name, fingerprint or Recipe; may be left out if the cache has just one.
         policy: which variants, how often: see `policy`. The image that comes in is LR; or, if the recipe has a
             degradation, HR, and LR is made of it. Only then may the policy name hr.
-        size: side, or (height, width), that every variant is resized to (bicubic, antialiased); None leaves each as it
-            is.
+        size: side, or (height, width), that every variant is resized to (bicubic, antialiased; before it is mixed);
+            None leaves each as it is.
         on_miss: what to serve for an SR image that is not in the cache: "raise", "lr", "hr", "engine" (compute it with
             the recipe's engine and write it back), such an engine that is open already, or the address of an SR service
             or a RemoteService, as SRAugmentedDataset takes them. It is counted.
@@ -92,7 +93,7 @@ class SRAugment:
     @property
     def counts(self) -> dict[str, int]:
         """How many images were served so far, by all processes; see `SRAugmentedDataset.counts`."""
-        return {name: number for name, number in self._finder.counts.items() if name in COUNTED}
+        return {name: number for name, number in self._finder.counts.items() if name in (*COUNTED, *MIXED)}
 
     def set_epoch(self, epoch: int) -> None:
         """Choose variants anew; reaches workers that already run. Call it at the start of every epoch."""
@@ -105,7 +106,7 @@ class SRAugment:
 
     def _served(self, image: Any) -> Any:
         decoded = decoded_of(image, self._finder.colors)
-        found = self._finder.find(decoded, _title(decoded.rgb))
+        found = self._finder.find(decoded, _title(decoded.rgb), self._size)
         assert found is not None  # nothing is skipped
         served = found.pixels if self._size is None else resize(found.pixels, self._size, "bicubic")
         return as_form_of(image, served)

@@ -218,8 +218,7 @@ def _missing(work: _Work, settings: WarmSettings) -> "tuple[int, array[int]]":
         seen.add(row.key)
         samples: Sequence[int] = range(settings.samples)
         if chooser is not None:
-            variant = chooser.pick(row.key, settings.epoch or 0)
-            samples = [variant.sample or 0] if variant.kind == "sr" else []
+            samples = chooser.pick(row.key, settings.epoch or 0).samples
         wanted += len(samples)
         places.extend(
             index * MOST_SAMPLES + sample for sample in samples if not work.store.has(entry_name(row.key, sample))

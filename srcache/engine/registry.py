@@ -45,6 +45,8 @@ def open_engine(name: str, setup: Setup) -> SREngine:
         EngineError: no such engine, or it refuses the setup.
     """
     build: Any = find_engine(name)
+    import torch  # noqa: F401  (what engines are called with: loaded here, not at the first image)
+
     with hub_offline(), on_device(setup.device):
         engine: SREngine = build(replace(setup, options=build.info.resolved(setup.options)))
     return engine

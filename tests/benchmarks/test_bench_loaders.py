@@ -12,7 +12,10 @@ from benchmarks.loader_peers import BATCH, PEERS, _needs
 from benchmarks.loader_run import consumed, paced, timed, training_step
 from benchmarks.record import Bar
 
-OWN = [name for name in PEERS if name.startswith(("imagefolder", "dataset", "srloader", "memmap"))]
+MIXTURES = [name for name, peer in PEERS.items() if peer.payload == "mixture"]
+OWN = [
+    name for name in PEERS if name.startswith(("imagefolder", "dataset", "srloader", "memmap")) and name not in MIXTURES
+]
 
 
 @pytest.mark.medium
@@ -30,6 +33,19 @@ def test_a_loader_gives_every_image_in_each_epoch(tiny_loader_data, name):
     assert found["mean"] == mean
     labels = torch.cat([torch.as_tensor(labels) for _, labels in epoch()])
     assert sorted(labels.tolist()) == sorted(data.label(number) for number in range(data.count))
+
+
+@pytest.mark.medium
+def test_mixtures_are_served_in_the_size_of_sr_and_as_new_ones_in_each_epoch(tiny_loader_data):
+    data, means = tiny_loader_data, {}
+    for name in MIXTURES:
+        PEERS[name].write(data)
+        epoch = PEERS[name].open(data, 1)
+        means[name] = [consumed(epoch(), data)[1] for _ in range(2)]
+    assert means["srloader-sr"] == pytest.approx([data.mean()] * 2, abs=1e-9)
+    assert all(len({*means[name]}) == 2 for name in MIXTURES if name != "srloader-sr")
+    for name in ("srloader-patch", "srloader-blend"):
+        assert means[name] == pytest.approx([data.mean()] * 2, abs=25)
 
 
 def test_an_epoch_that_lacks_images_or_has_other_ones_is_no_result(tiny_loader_data):

@@ -242,7 +242,7 @@ from srcache.dataset.counters import Counters
 torch.zeros(1 << 22).add_(1)  # with several threads
 if not (child := os.fork()):
     signal.alarm(20)
-    Counters(10, more=("skipped",)).count("sr")
+    Counters(10, more=("skipped", "patch", "blend")).count("sr")
     os._exit(0)
 raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
@@ -252,3 +252,11 @@ raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 def test_a_process_whose_parent_computed_with_threads_before_it_was_forked_can_count() -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "2"}
     assert subprocess.run([sys.executable, "-c", FORKED], env=environment, check=False).returncode == 0
+
+
+def test_more_that_is_counted_leaves_the_memory_below_what_torch_copies_with_threads() -> None:
+    for more in ((), ("skipped",), ("blend", "patch"), ("skipped", "blend", "patch")):
+        counters = Counters(10, more=more)
+        assert counters.__getstate__()["_shared"].nbytes < 32 * 1024
+        counters.count((*COUNTED, *more)[-1], 3)
+        assert counters.totals() == {**dict.fromkeys((*COUNTED, *more), 0), (*COUNTED, *more)[-1]: 3}

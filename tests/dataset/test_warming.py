@@ -70,15 +70,20 @@ def test_what_the_service_knows_is_not_sent(photos: Path, service: FakeService) 
     assert (bare.added, bare.there, bare.sent) == (12, 12, 0)
 
 
-@pytest.mark.parametrize("epoch", [0, 3])
-def test_an_epochs_images_are_those_that_a_training_is_served(photos: Path, service: FakeService, epoch: int) -> None:
-    policy = "lr=0.4,sr=0.6"
+@pytest.mark.parametrize(
+    ("policy", "epoch"),
+    [("lr=0.4,sr=0.6", 0), ("lr=0.4,sr=0.6", 3), ("lr=0.4,patch(lr,sr)=0.3,blend(sr#0,sr#2)=0.3", 0)],
+)
+def test_an_epochs_images_are_those_that_a_training_is_served(
+    photos: Path, service: FakeService, policy: str, epoch: int
+) -> None:
     report = warmed(photos, service, epoch=epoch, policy=Policy.parse(policy, 5), samples=3)
-    assert 0 < report.added == report.wanted < 12
+    assert 0 < report.added == report.wanted < 36
     data = SRAugmentedDataset(photos, report.folder.parent, policy=policy, seed=5, size="mixed", on_miss="raise")
     data.set_epoch(epoch)
     data.__getitems__(range(12))
-    assert data.counts["sr"] == report.added
+    assert data.counts["lr"] > 0
+    assert sum(len(data.variant(index).samples) for index in range(12)) == report.added
     data.set_epoch(epoch + 1)
     assert verify(report.folder.parent).absent == 0, "only an epoch was asked for"
 

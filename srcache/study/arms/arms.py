@@ -4,7 +4,7 @@
     hr        the HR images
     sr        their SR variants, from a cache
     bicubic   the control: LR enlarged to the size of SR by Pillow's bicubic filter, which adds nothing
-    POLICY    any mixture, such as lr=0.5,sr=0.5 (see `dataset.policy`)
+    POLICY    any mixture, such as lr=0.5,sr=0.5 or patch(lr,sr) (see `dataset.policy`)
 
 Another engine's SR, as a control against SeeSR, is the arm `sr` of another recipe in the cache. All arms of one data
 set have the same length, labels and order, and one name and key for the same image.

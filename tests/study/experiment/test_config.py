@@ -49,7 +49,14 @@ def test_a_further_recipe_is_a_domain_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arm", "filtered"), [("lr", False), ("lr=0.5,sr=0.5", False), ("lr=0.5,sr[safe>0.5]=0.5", True)]
+    ("arm", "filtered"),
+    [
+        ("lr", False),
+        ("lr=0.5,sr=0.5", False),
+        ("lr=0.5,sr[safe>0.5]=0.5", True),
+        ("patch(lr,sr,grid=8)=0.5,sr=0.5", False),
+        ("lr=0.5,blend(lr,sr[safe>0.5])=0.5", True),
+    ],
 )
 def test_an_arm_is_filtered_by_its_policy(arm: str, filtered: bool) -> None:
     arms = [{"name": "one", "arm": arm, "domain": "sr"}, {"name": "a", "arm": "hr"}, {"name": "b", "arm": "hr"}]
