@@ -101,6 +101,7 @@ class SweepChoice:
         arms: names of the experiment's arms; for `share`, mixtures of two.
         domains: what accuracy is measured on, a curve for each; none for each arm's own.
         epochs: how long each value is trained, in the order of values; none for as long as its arm.
+        beside: further arms, each drawn as it is, as a single point at one of the values.
     """
 
     over: str
@@ -108,6 +109,7 @@ class SweepChoice:
     arms: tuple[str, ...]
     domains: tuple[str, ...] = ()
     epochs: tuple[int, ...] = ()
+    beside: Mapping[str, float | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

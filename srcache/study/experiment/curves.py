@@ -36,6 +36,11 @@ class _Drawn:
     curve: Curve
     right: tuple[Right, ...]
 
+    @property
+    def at(self) -> dict[float | str, Right]:
+        """Who was right by the point's value."""
+        return {value: right for (value, _), right in zip(self.curve.points, self.right, strict=True)}
+
 
 def measure_curves(
     experiment: Experiment,
@@ -73,7 +78,7 @@ def _measure(
                 "name": one.title,
                 "arm": one.curve.arm.name,
                 "domain": one.curve.domain,
-                "of": second_kind(one.curve.arm.arm) if sweep.over == "share" else None,
+                "of": second_kind(one.curve.arm.arm) if sweep.over == "share" and len(one.right) > 1 else None,
                 "points": [
                     {
                         "value": value,
@@ -82,7 +87,7 @@ def _measure(
                         **_accuracy(right, next(bands)),
                         **_runs([(outcomes[point.name, seed], trials[point.name, seed]) for seed in experiment.seeds]),
                     }
-                    for value, point, right in zip(sweep.values, one.curve.points, one.right, strict=True)
+                    for (value, point), right in zip(one.curve.points, one.right, strict=True)
                 ],
             }
             for one in drawn
@@ -94,7 +99,7 @@ def _measure(
 
 def _drawn(found: Sequence[Curve], seeds: Sequence[int], trials: Mapping[tuple[str, int], Trial]) -> list[_Drawn]:
     """Who was right at every point, on the images that all of them were asked about."""
-    places = {f"{point.name} on {one.domain}": (point.name, one.domain) for one in found for point in one.points}
+    places = {f"{point.name} on {one.domain}": (point.name, one.domain) for one in found for _, point in one.points}
     files = {
         title: [read_predictions(trials[arm, seed].predictions(domain)) for seed in seeds]
         for title, (arm, domain) in places.items()
@@ -106,7 +111,7 @@ def _drawn(found: Sequence[Curve], seeds: Sequence[int], trials: Mapping[tuple[s
         _Drawn(
             title=f"{one.arm.name} on {one.domain}" if several else one.arm.name,
             curve=one,
-            right=tuple(right[f"{point.name} on {one.domain}"] for point in one.points),
+            right=tuple(right[f"{point.name} on {one.domain}"] for _, point in one.points),
         )
         for one in found
     ]
@@ -148,16 +153,22 @@ def _differences(experiment: Experiment, sweep: SweepChoice, drawn: Sequence[_Dr
     for two in combinations(drawn, 2):
         asked = (two[0].curve.arm.name, two[1].curve.arm.name) == experiment.pair
         first, second = two if asked else reversed(two)
-        for at, value in enumerate(sweep.values):
-            series.append(first.right[at].astype(np.int64) - second.right[at])
-            about.append({"first": first.title, "second": second.title, "at": value, "against": value})
+        for at in [at for at in first.at if at in second.at and _comparable(*two)]:
+            series.append(first.at[at].astype(np.int64) - second.at[at])
+            about.append({"first": first.title, "second": second.title, "at": at, "against": at})
     for one in drawn if sweep.over == "share" or len(drawn) == 1 else ():
-        for right, value in list(zip(one.right, sweep.values, strict=True))[1:]:
-            series.append(right.astype(np.int64) - one.right[0])
-            about.append({"first": one.title, "second": one.title, "at": value, "against": sweep.values[0]})
+        start, *others = one.at
+        for at in others:
+            series.append(one.at[at].astype(np.int64) - one.at[start])
+            about.append({"first": one.title, "second": one.title, "at": at, "against": start})
     together = experiment.compare.correction != "none"
     found = _intervals(series, experiment.compare, together=together)
     return [{**words, **_difference(interval)} for words, interval in zip(about, found, strict=True)]
+
+
+def _comparable(one: _Drawn, other: _Drawn) -> bool:
+    """Whether two curves are compared: a single point only with what is measured on the same images."""
+    return one.curve.domain == other.curve.domain or min(len(one.right), len(other.right)) > 1
 
 
 def _difference(interval: Interval) -> dict[str, Any]:

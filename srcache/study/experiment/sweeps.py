@@ -6,13 +6,14 @@
 
 Each value of each named arm is an arm again: of the mixture `lr=0.5,sr=0.5`, 25 per cent is `lr=0.75,sr=0.25`, 0 is
 `lr` and 100 is `sr`. A point that is the same training as an arm of the experiment, or as another point, is that one.
+`beside: {patch: 50}` draws the arm `patch` as it is, at 50.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from srcache.dataset.policy import Policy
+from srcache.dataset.policy import Policy, Term
 from srcache.errors import ConfigError, Mistakes
 from srcache.study.experiment.config import ALL, DOMAINS, NAME, SWEEPS, ArmChoice, Experiment, SweepChoice
 from srcache.wording import counted
@@ -24,11 +25,11 @@ _EXAMPLES = {"share": "[0, 25, 50, 75, 100]", "per_class": "[4, 16, 64, all]"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """One curve of a sweep: the arm that it is made of, what it is measured on, and the arm of each of its points."""
+    """One curve of a sweep: the arm that it is made of, what it is measured on, and each point's value and arm."""
 
     arm: ArmChoice
     domain: str
-    points: tuple[ArmChoice, ...]
+    points: tuple[tuple[float | str, ArmChoice], ...]
 
 
 def curves(experiment: Experiment) -> dict[str, tuple[Curve, ...]]:
@@ -40,15 +41,18 @@ def curves(experiment: Experiment) -> dict[str, tuple[Curve, ...]]:
         drawn = []
         for arm in (named[one] for one in sweep.arms):
             made = [_point(name, sweep, arm, at) for at in range(len(sweep.values))]
-            points = tuple(known.setdefault(_training(point), point) for point in made)
+            arms = [known.setdefault(_training(point), point) for point in made]
+            points = tuple(zip(sweep.values, arms, strict=True))
             drawn += [Curve(arm=arm, domain=one, points=points) for one in sweep.domains or (arm.domain,)]
+        for arm, value in ((named[one], value) for one, value in sweep.beside.items()):
+            drawn += [Curve(arm=arm, domain=one, points=((value, arm),)) for one in sweep.domains or (arm.domain,)]
         found[name] = tuple(drawn)
     return found
 
 
 def trained_arms(experiment: Experiment) -> tuple[ArmChoice, ...]:
     """All that is trained: the arms, then the points of sweeps that are none of them."""
-    points = [point for drawn in curves(experiment).values() for curve in drawn for point in curve.points]
+    points = [point for drawn in curves(experiment).values() for curve in drawn for _, point in curve.points]
     return tuple({arm.name: arm for arm in (*experiment.arms, *points)}.values())
 
 
@@ -58,7 +62,7 @@ def second_kind(arm: str) -> str:
     Raises:
         ConfigError: the arm is something else.
     """
-    return str(_two_terms(arm)[1]).rpartition("=")[0]
+    return _two_terms(arm)[1].name
 
 
 def require_images(experiment: Experiment, balance: Mapping[str, int]) -> None:
@@ -127,7 +131,10 @@ def _read(
         if arm.name in names:
             with mistakes.noting(f"{what}.arms: {arm.name}: "):
                 second_kind(arm.arm)
-    count = len(names) * max(1, len(domains))
+    beside = _read_beside(f"{what}.beside", plain.get("beside") or {}, values or [], arms, mistakes)
+    for name in names:
+        mistakes.require(name not in beside, f"{what}.beside: {name} has a curve already")
+    count = (len(names) + len(beside)) * max(1, len(domains))
     mistakes.require(
         count <= MOST_CURVES, f"{what} has {count} curves (arms × domains), but a plot shows {MOST_CURVES} at most"
     )
@@ -136,7 +143,27 @@ def _read(
     mistakes.require(good, f"{what}.epochs must be {len(given)} integers, one for each value, but is {epochs!r}")
     if len(mistakes.found) > before:
         return None
-    return SweepChoice(over=over, values=tuple(given), arms=tuple(names), domains=tuple(domains), epochs=tuple(epochs))
+    return SweepChoice(
+        over=over,
+        values=tuple(given),
+        arms=tuple(names),
+        domains=tuple(domains),
+        epochs=tuple(epochs),
+        beside=beside,
+    )
+
+
+def _read_beside(
+    what: str, plain: Any, values: Sequence[Any], arms: Sequence[ArmChoice], mistakes: Mistakes
+) -> dict[str, float | str]:
+    if not isinstance(plain, dict):
+        mistakes.note(f"{what} must be a mapping of arms to values, but is {plain!r}")
+        return {}
+    _check_names(what, list(plain), [arm.name for arm in arms], mistakes)
+    for name, value in plain.items():
+        known = ", ".join(map(str, values))
+        mistakes.require(value in values, f"{what}.{name} must be one of the values {known}, but is {value!r}")
+    return dict(plain)
 
 
 def _check_values(what: str, over: str, values: Any, mistakes: Mistakes) -> None:
@@ -192,15 +219,15 @@ def _mixture(arm: str, share: float) -> str:
     parts = zip(_two_terms(arm), (100 - share, share), strict=True)
     terms = [replace(term, weight=round(part / 100, 6)) for term, part in parts if part > 0]
     if len(terms) == 1:
-        return str(replace(terms[0], weight=1.0)).rpartition("=")[0]
+        return terms[0].name
     return ",".join(map(str, terms))
 
 
-def _two_terms(arm: str) -> tuple[Any, ...]:
+def _two_terms(arm: str) -> tuple[Term, ...]:
     stages = Policy.parse(arm).stages
     if len(stages) != 1 or len(stages[0][1]) != 2:
         raise ConfigError(f"a share is one of a mixture of two, such as lr=0.5,sr=0.5, but the arm is {arm}")
-    return tuple(stages[0][1])
+    return stages[0][1]
 
 
 def _training(arm: ArmChoice) -> tuple[Any, ...]:

@@ -125,7 +125,8 @@ def _draw_series(rng: np.random.Generator, values: NDArray[np.float64], draws: i
     rows = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws).astype(np.float64)
     columns = rng.multinomial(images, np.full(images, 1 / images), size=draws).astype(np.float64)
     sums: NDArray[np.float64] = np.stack([((rows @ one) * columns).sum(1) for one in values])
-    return sums / (seeds * images)
+    sums /= seeds * images
+    return sums
 
 
 def _differences(first: Any, second: Any) -> NDArray[np.int64]:

@@ -79,7 +79,7 @@ class CurvesView:
         """What the values are."""
         if self.over != SHARE:
             return "images per class"
-        kinds = {curve.of for curve in self.curves}
+        kinds = {curve.of for curve in self.curves if curve.of}
         of = arm_word(kinds.pop()) if len(kinds) == 1 else ""
         return f"% of {of} in the mixture" if of else "% of the second kind in the mixture"
 

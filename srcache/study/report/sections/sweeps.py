@@ -65,15 +65,17 @@ def _sweep(study: Study, at: int, sweep: CurvesView) -> Markup:
 
 
 def _bands(sweep: CurvesView) -> list[Band]:
-    return [
-        Band(
-            name=curve_word(curve.name),
-            points=[(one.x, one.mean, *one.ends) for one in curve.points if one.mean is not None],
-            style=style,
-        )
-        for style, curve in enumerate(sweep.curves)
-        if any(one.mean is not None for one in curve.points)
-    ]
+    """The curves as they are drawn; points that stand alone lie a little apart, so that each is seen."""
+    places = [one.x for curve in sweep.curves for one in curve.points]
+    step = 0.022 * (max(places) - min(places))
+    alone = [curve.name for curve in sweep.curves if len(curve.points) == 1]
+    found = []
+    for style, curve in enumerate(sweep.curves):
+        by = step * (1.5 + alone.index(curve.name)) if curve.name in alone and len(alone) < len(sweep.curves) else 0.0
+        points = [(one.x + by, one.mean, *one.ends) for one in curve.points if one.mean is not None]
+        if points:
+            found.append(Band(name=curve_word(curve.name), points=points, style=style))
+    return found
 
 
 def _quantity(sweep: CurvesView) -> str:
@@ -103,11 +105,10 @@ def _late(sweep: CurvesView) -> Markup | None:
 
 def _points_table(sweep: CurvesView, title: str) -> Markup:
     headers = [sweep.unit, *(curve_word(curve.name) for curve in sweep.curves)]
-    longest = max(sweep.curves, key=lambda curve: len(curve.points)).points
     rows: list[list[Child]] = []
-    for at, point in enumerate(longest):
-        held = [curve.points[at] if at < len(curve.points) else None for curve in sweep.curves]
-        rows.append([short_value(point.value), *(_with_range(one) for one in held)])
+    for value in dict.fromkeys(short_value(one.value) for curve in sweep.curves for one in curve.points):
+        held = [next((one for one in curve.points if short_value(one.value) == value), None) for curve in sweep.curves]
+        rows.append([value, *(_with_range(one) for one in held)])
     return data_table(f"{title}: mean, {sweep.level} interval, single seeds", headers, rows, label=title)
 
 
