@@ -14,6 +14,8 @@ from srcache.study.report.data.study import Study, inside
 from srcache.wording import counted, enumeration, percent, points, points_range, real
 
 SHARE = "share"
+_NAMED = 3
+"""Pairs of curves that do not part are named up to so many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,27 +118,39 @@ def read_curves(plain: dict[str, Any]) -> CurvesView:
 
 
 def answer(sweep: CurvesView) -> str:
-    """Where the curves part, in one sentence or two; empty without differences."""
+    """Where the curves part, in a sentence or two; empty without differences."""
     found = [one for one in sweep.differences if None not in one.ends]
     if not found:
         return ""
-    groups = dict.fromkeys((one.first, one.second) for one in found)
+    groups = {(one.first, one.second): one for one in found}
     shown = {group: [one for one in found if (one.first, one.second) == group and one.shown] for group in groups}
     over = f"over {counted(sweep.images, 'image')} and {counted(sweep.seeds, 'seed')}"
     several = f" that hold for all {len(found)} differences together" if sweep.together and len(found) > 1 else ""
+    how = f"{sweep.level} intervals {over}{several}"
     if not any(shown.values()):
+        nearest = max(found, key=_nearness)
+        numbers = f"{points(nearest.difference)} points ({points_range(*nearest.ends)})"
         return (
-            f"No difference is shown at any point: {over}, the {sweep.level} intervals{several} hold 0. The nearest is "
-            f"{_part(sweep, [max(found, key=_nearness)])}."
+            f"The curves are not shown to part anywhere: {how} hold 0. The nearest is {pair_words(sweep, nearest)}, "
+            f"at {sweep.value(nearest.at)}, {numbers}."
         )
     parts = "; ".join(_part(sweep, ones) for ones in shown.values() if ones)
-    none = [
-        _pair(sweep, next(one for one in found if (one.first, one.second) == group))
-        for group in groups
-        if not shown[group]
-    ]
-    rest = f" Nowhere shown to part: {enumeration(none)}." if none else ""
-    return f"Shown to part, by {sweep.level} intervals {over}{several}: {parts}.{rest}"
+    none = [pair_words(sweep, one) for group, one in groups.items() if not shown[group]]
+    rest = enumeration(none) if len(none) <= _NAMED else f"{len(none)} other pairs of curves"
+    return f"Shown to part, by {how}: {parts}." + (f" Not shown to part anywhere: {rest}." if none else "")
+
+
+def pair_words(sweep: CurvesView, one: CurveDifference) -> str:
+    """SR − bicubic; of one curve against its first point, mix − its point at 0 %."""
+    if one.first != one.second:
+        return f"{curve_word(one.first)} − {curve_word(one.second)}"
+    return f"{curve_word(one.first)} − its point at {sweep.value(one.against)}"
+
+
+def curve_word(name: str) -> str:
+    """A curve's title within a sentence: mix on SR."""
+    arm, on, domain = name.partition(" on ")
+    return f"{arm_word(arm)} on {arm_word(domain)}" if on else arm_word(name)
 
 
 def short_value(value: Any) -> str:
@@ -146,31 +160,14 @@ def short_value(value: Any) -> str:
 
 
 def _part(sweep: CurvesView, shown: Sequence[CurveDifference]) -> str:
-    """One pair, and the values at which it parts, with the numbers."""
-    numbers = enumeration([f"at {sweep.value(one.at)} {_numbers(one)}" for one in shown])
-    return f"{_pair(sweep, shown[0])}, {numbers}"
-
-
-def _pair(sweep: CurvesView, one: CurveDifference) -> str:
-    """SR − bicubic; of one curve, mix − mix at 0 %."""
-    if one.first != one.second:
-        return f"{curve_word(one.first)} − {curve_word(one.second)}"
-    return f"{curve_word(one.first)} − the same at {sweep.value(one.against)}"
-
-
-def _numbers(one: CurveDifference) -> str:
-    return f"{points(one.difference)} points ({points_range(*one.ends)})"
+    """One pair, and the values at which it parts."""
+    numbers = enumeration([f"at {sweep.value(one.at)} ({points(one.difference)} points)" for one in shown])
+    return f"{pair_words(sweep, shown[0])}, {numbers}"
 
 
 def _nearness(one: CurveDifference) -> float:
     low, high = one.ends
     return 0.0 if low is None or high is None or high <= low else abs(one.difference) / (high - low)
-
-
-def curve_word(name: str) -> str:
-    """A curve's title within a sentence: mix on SR."""
-    arm, on, domain = name.partition(" on ")
-    return f"{arm_word(arm)} on {arm_word(domain)}" if on else arm_word(name)
 
 
 def _curve(row: dict[str, Any], over: str) -> CurveView:

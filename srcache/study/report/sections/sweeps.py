@@ -10,6 +10,7 @@ from srcache.study.report.data.curves import (
     CurveView,
     answer,
     curve_word,
+    pair_words,
     short_value,
     study_curves,
 )
@@ -97,10 +98,8 @@ def _late(sweep: CurvesView) -> Markup | None:
     if not late:
         return None
     count = sum(len(one.accuracy) for one in known.values())
-    words = (
-        f"In {late} of {counted(count, 'training')} the best epoch is the last: with more epochs they may end higher."
-    )
-    return tag("p", words, class_="finding")
+    words = f"In {late} of {counted(count, 'training')} the best epoch is the last: with more epochs the accuracies"
+    return tag("p", f"{words} may change.", class_="finding")
 
 
 def _points_table(sweep: CurvesView, title: str) -> Markup:
@@ -116,7 +115,7 @@ def _with_range(point: CurvePoint | None) -> Child:
     if point is None or point.mean is None:
         return NOTHING
     seeds = ", ".join(percent(one) for one in point.accuracy)
-    return concat(percent(point.mean), tag("small", percent_range(*point.ends)), tag("small", seeds))
+    return concat(percent(point.mean), tag("small", percent_range(*point.ends)), tag("small", seeds, class_="seeds"))
 
 
 def _differences_table(sweep: CurvesView) -> Markup | None:
@@ -124,13 +123,10 @@ def _differences_table(sweep: CurvesView) -> Markup | None:
         return None
     rows: list[list[Child]] = []
     for one in sweep.differences:
-        what = f"{curve_word(one.first)} − " + (
-            curve_word(one.second) if one.first != one.second else f"the same at {sweep.value(one.against)}"
-        )
         rows.append(
             [
-                what,
-                sweep.value(one.at),
+                pair_words(sweep, one),
+                short_value(one.at),
                 points(one.difference),
                 points_range(*one.ends) if None not in one.ends else NOTHING,
                 Cell("shown to differ" if one.shown else "not shown to differ", mark="strong" if one.shown else ""),
@@ -139,5 +135,5 @@ def _differences_table(sweep: CurvesView) -> Markup | None:
     several = sweep.together and len(rows) > 1
     together = f", for all {len(rows)} differences together (max-t)" if several else ""
     caption = f"Differences in points, with {sweep.level} intervals{together}"
-    headers = ["Curves", "At", "Difference, points", "Interval", "Outcome"]
+    headers = ["Curves", sweep.unit, "Difference, points", "Interval", "Outcome"]
     return data_table(caption, headers, rows, left=2, label="Differences between curves")
