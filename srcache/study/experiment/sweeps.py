@@ -66,7 +66,7 @@ def second_kind(arm: str) -> str:
 
 
 def require_images(experiment: Experiment, balance: Mapping[str, int]) -> None:
-    """Refuse points for which the training images do not suffice.
+    """Refuse points for which the training images do not suffice, or that are all of them under another name.
 
     Args:
         experiment: the arms and sweeps.
@@ -86,7 +86,7 @@ def require_images(experiment: Experiment, balance: Mapping[str, int]) -> None:
         mistakes.require(
             not same, f"sweep.{name}: {max(_counts(sweep), default=0)} of each class is all; leave one out"
         )
-    mistakes.raise_as(ConfigError, "there are too few images for what is to be learnt from")
+    mistakes.raise_as(ConfigError, "the training images do not suffice, or not all counts differ")
 
 
 def read_sweeps(

@@ -121,7 +121,9 @@ def answer(sweep: CurvesView) -> str:
     """Where the curves part, in a sentence or two; empty without differences."""
     found = [one for one in sweep.differences if None not in one.ends]
     if not found:
-        return ""
+        return (
+            "At no point is there a difference to test: all are right on the same images." if sweep.differences else ""
+        )
     groups = {(one.first, one.second): one for one in found}
     shown = {group: [one for one in found if (one.first, one.second) == group and one.shown] for group in groups}
     over = f"over {counted(sweep.images, 'image')} and {counted(sweep.seeds, 'seed')}"

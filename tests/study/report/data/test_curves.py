@@ -57,6 +57,8 @@ def test_where_nothing_is_shown_the_nearest_is_named():
     many = [_difference("a", other, 4, other == "b") for other in "bcdef"]
     assert answer(_sweep(*many)).endswith("Not shown to part anywhere: 4 other pairs of curves.")
     assert answer(_sweep()) == ""
+    equal = {**_difference("sr", "lr", 4), "difference": 0.0, "low": None, "high": None}
+    assert answer(_sweep(equal)) == "At no point is there a difference to test: all are right on the same images."
 
 
 @pytest.mark.parametrize(
