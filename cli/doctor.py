@@ -9,7 +9,7 @@ from srcache.errors import extra_advice
 from srcache.wording import counted, human_bytes
 
 from .options import PLACE, common
-from .output import document, echo, table
+from .output import document, echo, note, table
 
 if TYPE_CHECKING:
     from srcache.doctor import Checkup, Extra, Place
@@ -40,7 +40,7 @@ def command(cache: Path | None, clean: bool, as_json: bool) -> int:
     else:
         echo(table(_rows(found)))
         for text in found.advice:
-            echo(f"note: {text}")
+            note(f"note: {text}")
         for text in found.problems:
             echo(f"problem: {text}", err=True)
     return 4 if found.problems else 0

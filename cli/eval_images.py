@@ -8,6 +8,7 @@ import click
 
 from srcache.wording import NOTHING, counted, of_all
 
+from .completing import metrics
 from .options import EXISTING_FOLDER, FOLDER, color_options, common, device_option
 from .output import document, echo, failure_lines, first_lines, table
 from .progress_bar import progress_bar
@@ -51,7 +52,10 @@ _WHAT = "say what to measure: either --test DIR with one --recipe at most, or --
 @click.option("--catalog", metavar="DIGEST", help="Which catalog of a cache, if several fit.")
 @click.option("--under", default="", metavar="FOLDER", help="Only this folder of --test; names are relative to it.")
 @click.option(
-    "--metrics", metavar="A,B,…", help="psnr and ssim, or any of pyiqa's (fid from 2 images on).  [default: psnr,ssim]"
+    "--metrics",
+    metavar="A,B,…",
+    shell_complete=metrics,
+    help="psnr and ssim, or any of pyiqa's (fid from 2 images on).  [default: psnr,ssim]",
 )
 @click.option(
     "--preset",

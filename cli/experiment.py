@@ -9,8 +9,10 @@ import click
 
 from srcache.wording import NOTHING, counted, duration, of_all, percent
 
-from .options import FOLDER, common, set_option
-from .output import document, echo, first_lines, table
+from . import completing
+from .experiment_plans import print_check, print_forecast, print_shipped
+from .options import FOLDER, common, log_option, set_option
+from .output import document, echo, first_lines, note, table
 
 if TYPE_CHECKING:
     from srcache.study.experiment import Experiment, ExperimentResult
@@ -19,37 +21,83 @@ _KINDS = {"lr": "LR", "bicubic": "bicubic", "sr": "SR", "hr": "HR"}
 
 
 @click.command("experiment", short_help="A complete study: arms × seeds, from images to a report.")
-@click.argument("source", metavar="CONFIG")
-@click.option("--out", required=True, type=FOLDER, help="The folder to write into.")
+@click.argument("source", metavar="CONFIG", required=False, shell_complete=completing.experiments)
+@click.option("--out", type=FOLDER, help="The folder to write into; needed, unless one of the next five is given.")
+@click.option("--list", "listing", is_flag=True, help="List the shipped experiments, and what each needs.")
+@click.option(
+    "--show",
+    metavar="NAME",
+    shell_complete=completing.experiment_names,
+    help="Print a shipped experiment, to be copied and changed.",
+)
+@click.option("--check", is_flag=True, help="Say all that is wrong with CONFIG, its images and this machine.")
+@click.option("--dry-run", is_flag=True, help="Foretell hours and disk space of each step from a few images.")
+@click.option(
+    "--schema",
+    type=click.Choice(["experiment", "recipe"]),
+    is_flag=False,
+    flag_value="experiment",
+    help="Print the JSON schema of experiments' or recipes' files, for editors.",
+)
 @set_option("Change a value, such as train.epochs=2, arms.sr.size=64 or recipe=compact; repeatable.")
 @click.option(
     "--jobs", type=click.IntRange(1), help="Trainings at the same time; if left out, as many as there are cores."
 )
+@log_option
 @common
-def command(source: str, out: Path, changes: dict[str, Any], jobs: int | None, as_json: bool) -> int:
+def command(
+    source: str | None,
+    out: Path | None,
+    listing: bool,
+    show: str | None,
+    check: bool,
+    dry_run: bool,
+    schema: str | None,
+    changes: dict[str, Any],
+    jobs: int | None,
+    curves: tuple[str, ...],
+    as_json: bool,
+) -> int:
     """Prepare data, fill a cache, train every arm with every seed, measure, compare, and write a report.
 
-    CONFIG is the name of a shipped experiment (quickstart, faces, thesis-as-published, thesis-corrected), or a YAML
-    file. What an earlier run did in OUT is not repeated, unless its images or settings changed; the same command
-    resumes a run that was killed.
+    CONFIG is the name of a shipped experiment (see --list), or a YAML file. What an earlier run did in OUT is not
+    repeated, unless its images or settings changed; the same command resumes a run that was killed.
 
     \b
     srcache experiment quickstart --out study
+    srcache experiment own-photos --out study --set data.hr=photos
     srcache experiment thesis-corrected --out study --set data.hr=photos --set 'seeds=[0,1,2,3,4]'
     srcache experiment mine.yaml --out study --set train.epochs=2
+    srcache experiment mine.yaml --check
     """
+    if listing or show or schema:
+        return print_shipped(show, schema, as_json)
+    needed = {"source": source, "out": out or check or dry_run}
+    for parameter in click.get_current_context().command.params:
+        if parameter.name in needed and not needed[parameter.name]:
+            raise click.MissingParameter(param=parameter, ctx=click.get_current_context())
     from srcache.study.experiment import load_experiment
 
+    source = str(source)
     experiment = load_experiment(source, changes)
+    if check:
+        return print_check(experiment, as_json)
+    if dry_run or out is None:
+        return print_forecast(experiment, jobs or _jobs(experiment), out, as_json)
     words = ["srcache", "experiment", source, "--out", str(out)]
     for key, value in changes.items():
         words += ["--set", f"{key}={_word(value)}"]
-    result = run(experiment, out, jobs, [shlex.join(words), f"srcache report {shlex.quote(str(out))}"], as_json)
-    return show("experiment", result, as_json)
+    result = run(experiment, out, jobs, [shlex.join(words), f"srcache report {shlex.quote(str(out))}"], as_json, curves)
+    return show_result("experiment", result, as_json)
 
 
 def run(
-    experiment: "Experiment", out: Path, jobs: int | None, commands: Sequence[str], as_json: bool
+    experiment: "Experiment",
+    out: Path,
+    jobs: int | None,
+    commands: Sequence[str],
+    as_json: bool,
+    curves: Sequence[str] = (),
 ) -> "ExperimentResult":
     """Run an experiment; progress is printed on stdout, or on stderr if stdout is for JSON."""
     from srcache.study.experiment import run_experiment
@@ -57,13 +105,14 @@ def run(
     return run_experiment(
         experiment,
         out,
-        lambda line: echo(line, err=as_json),
+        lambda line: note(line, err=as_json),
         jobs=jobs or _jobs(experiment),
         commands=commands,
+        curves=curves,
     )
 
 
-def show(name: str, result: "ExperimentResult", as_json: bool) -> int:
+def show_result(name: str, result: "ExperimentResult", as_json: bool) -> int:
     """Print the result; returns the exit code."""
     ok = not result.failures
     if as_json:

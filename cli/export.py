@@ -1,4 +1,4 @@
-"""`srcache export`: a cache's images as ordinary files, as another cache, or as training shards."""
+"""`srcache export`: a cache's images as ordinary files, as another cache, as training shards, or for Hugging Face."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -12,37 +12,50 @@ from srcache.stores import KINDS
 from srcache.wording import counted, human_bytes
 
 from .merge import merged_text
-from .options import BYTES, CACHE, FOLDER, Place, common
-from .output import attributes, document, echo, failed_code, failure_lines, finding_lines
+from .options import BYTES, CACHE, FOLDER, Place, common, recipe_of_cache
+from .output import attributes, document, echo, failed_code, failure_lines, finding_lines, note
 from .progress_bar import progress_bar
 
 if TYPE_CHECKING:
     from srcache.cache import FailedEntry
-    from srcache.maintain.export_shards import JoinSettings
+    from srcache.maintain.training_plan import JoinSettings
+
+_HF = "hf"
+"""The format of Hugging Face's data sets."""
+
+_SEED = "--seed"
 
 _REPORTED = ("path", "recipe", "files", "bytes")
 """What the document says of files."""
 
 
-@click.command("export", short_help="Write a cache's images as image files, another cache or training shards.")
+@click.command(
+    "export", short_help="Write a cache's images as files, another cache, training shards or for Hugging Face."
+)
 @click.argument("cache", type=CACHE)
 @click.argument("dst", type=CACHE)
-@click.option("--recipe", metavar="NAME", help="The recipe's name, fingerprint or folder; needed if there are several.")
-@click.option("--format", "kind", type=click.Choice(["folder", *KINDS]), help="What to write.  [default: folder]")
+@recipe_of_cache("The recipe's name, fingerprint or folder; needed if there are several.")
+@click.option("--format", "kind", type=click.Choice(["folder", *KINDS, _HF]), help="What to write.  [default: folder]")
 @click.option("--names", is_flag=True, help="Name files like their source images, not by key.")
 @click.option("--join", is_flag=True, help="Write training shards: LR, HR, SR and label of each image in one sample.")
-@click.option("--lr", type=FOLDER, help="With --join: the source images, if the recipe enlarges them as they are.")
-@click.option("--hr", type=FOLDER, help="With --join: the HR images; the source images if the recipe shrinks them.")
+@click.option(
+    "--lr", type=FOLDER, help="With --join or hf: the source images, if the recipe enlarges them as they are."
+)
+@click.option(
+    "--hr", type=FOLDER, help="With --join or hf: the HR images; the source images if the recipe shrinks them."
+)
 @click.option(
     "--class",
     "classes",
     multiple=True,
     metavar="NAME",
-    help="With --join: only this class; repeatable, numbered in this order.",
+    help="With --join or hf: only this class; repeatable, numbered in this order.",
 )
 @click.option("--seed", type=click.IntRange(0), help="With --join: of the order of samples.  [default: 0]")
-@click.option("--catalog", metavar="DIGEST", help="With --names or --join: the catalog, if not that of the last build.")
-@click.option("--shard-bytes", type=BYTES, help="The size of a shard; 512M if left out, with --join 128M.")
+@click.option(
+    "--catalog", metavar="DIGEST", help="With --names, --join or hf: the catalog, if not that of the last build."
+)
+@click.option("--shard-bytes", type=BYTES, help="The size of a shard or file; 512M if left out, with --join 128M.")
 @common
 def command(
     cache: Place,
@@ -64,16 +77,19 @@ def command(
     As files they are PNG (JPEG or WebP if the recipe says so), named KEY-SAMPLE.png, with their records in
     records.jsonl; with --names, they have the names and folders of their source images. --format lmdb or shards writes
     a complete cache. --join writes training shards for webdataset and datasets; DST/README.md says how to read them.
+    --format hf writes a data set for the Hugging Face Hub: Parquet files and their card, DST/README.md, which says how
+    to load them, and how to share them by huggingface_hub's own command `hf upload`.
 
     \b
     srcache export cache sr-images --names
     srcache export cache sr-shards --format shards --shard-bytes 1G
     srcache export cache train-shards --join --lr photos --hr originals
+    srcache export cache sr-dataset --format hf --lr photos
     """
-    join_options = {"--lr": lr, "--hr": hr, "--class": classes, "--seed": seed is not None}
-    _require_fitting(kind, names, join, join_options, catalog, shard_bytes)
-    if join:
-        from srcache.maintain.export_shards import SHARD_BYTES, JoinSettings
+    sample_options = {"--lr": lr, "--hr": hr, "--class": classes, _SEED: seed is not None}
+    _require_fitting(kind, names, join, sample_options, catalog, shard_bytes)
+    if join or kind == _HF:
+        from srcache.maintain.training_plan import JoinSettings
 
         settings = JoinSettings(
             recipe=recipe,
@@ -81,10 +97,10 @@ def command(
             lr=lr,
             hr=hr,
             classes=classes or None,
-            shard_bytes=shard_bytes or SHARD_BYTES,
-            seed=seed or 0,
+            shard_bytes=shard_bytes,
+            seed=(seed or 0) if join else None,
         )
-        return _join(cache, dst, settings, as_json)
+        return _joined(cache, dst, settings, as_json)
     if kind in KINDS:
         return _cache(cache, dst, recipe, kind, shard_bytes, as_json)
     return _files(cache, dst, recipe, names, catalog, as_json)
@@ -94,19 +110,20 @@ def _require_fitting(
     kind: str | None,
     names: bool,
     join: bool,
-    join_options: Mapping[str, object],
+    sample_options: Mapping[str, object],
     catalog: str | None,
     shard_bytes: int | None,
 ) -> None:
     """Refuse options that would have no effect; all at once."""
-    mistakes = Mistakes()
+    mistakes, samples = Mistakes(), join or kind == _HF
     mistakes.require(not (join and kind), "--join writes training shards; leave --format out")
-    mistakes.require(not (names and (join or kind in KINDS)), "--names goes only with --format folder")
-    mistakes.require(not catalog or names or join, "--catalog goes only with --names or --join")
-    sharded = join or kind == "shards"
-    mistakes.require(not shard_bytes or sharded, "--shard-bytes goes only with --format shards or --join")
-    for name, value in join_options.items():
-        mistakes.require(join or not value, f"{name} goes only with --join")
+    mistakes.require(not (names and (samples or kind in KINDS)), "--names goes only with --format folder")
+    mistakes.require(not catalog or names or samples, "--catalog goes only with --names, --join or --format hf")
+    sharded = samples or kind == "shards"
+    mistakes.require(not shard_bytes or sharded, "--shard-bytes goes only with --format shards or hf, or --join")
+    for name, value in sample_options.items():
+        fits, where = (join, "--join") if name == _SEED else (samples, "--join or --format hf")
+        mistakes.require(fits or not value, f"{name} goes only with {where}")
     mistakes.raise_as(ConfigError, "these options do not go together")
 
 
@@ -135,24 +152,27 @@ def _cache(cache: Place, dst: Place, recipe: str | None, kind: str, shard_bytes:
         return failed_code(report.failures)
     for one in report.recipes:
         echo(f"{dst}/{merged_text(one)}")
-    for note in report.notes:
-        echo(note)
+    for line in report.notes:
+        note(line)
     if report.failures:
         echo(f"not exported\n{finding_lines(report.failures)}", err=True)
     return failed_code(report.failures)
 
 
-def _join(cache: Place, dst: Place, settings: "JoinSettings", as_json: bool) -> int:
+def _joined(cache: Place, dst: Place, settings: "JoinSettings", as_json: bool) -> int:
+    """Training shards where there is an order to draw, else a data set of Hugging Face."""
+    from srcache.maintain.export_parquet import export_parquet
     from srcache.maintain.export_shards import export_join
 
+    write, thing = (export_parquet, "file") if settings.seed is None else (export_join, "shard")
     with progress_bar("export") as show:
-        report = export_join(cache, dst, settings, show)
+        report = write(cache, dst, settings, show)
     if as_json:
         result = {"path": report.path, "bytes": report.bytes, **asdict(report.content), "others": report.others}
         echo(document("export", result, report.failures, ok=not report.failures))
         return failed_code(report.failures)
     content = report.content
-    shards = f"{counted(len(content.shards), 'shard')}, {human_bytes(report.bytes)}"
+    shards = f"{counted(len(content.shards), thing)}, {human_bytes(report.bytes)}"
     echo(f"{dst}: {counted(content.samples, 'sample')} ({', '.join(content.members)}) in {shards}")
     echo(f"of {content.recipe}-{content.fingerprint}, catalog {content.catalog[:8]}")
     if report.others:

@@ -22,6 +22,19 @@ class LazyGroup(click.Group):
         """The names of all commands, in the order of help."""
         return list(self._modules)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that a command line begins with; a name that is none is refused with those that are near it."""
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and name not in self._modules and not ctx.resilient_parsing:
+            from difflib import get_close_matches
+
+            near = get_close_matches(name.lower(), self._modules, n=3, cutoff=0.6)
+            meant = f" Did you mean {' or '.join(near)}?" if near else ""
+            ctx.fail(f"No such command {name!r}.{meant}")
+        return super().resolve_command(ctx, args)
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """A command, imported now; None if there is no such command."""
         if cmd_name not in self._modules:

@@ -18,7 +18,8 @@ from srcache.wording import counted
 
 from .interrupts import AGAIN, INTERRUPTED, Stopping, command_of, is_resumed
 from .lazy import LazyGroup
-from .output import echo, error_document
+from .output import echo, error_document, note
+from .saying import begin, over, saying_options
 from .streams import open_streams, silence
 
 COMMANDS = (
@@ -34,6 +35,7 @@ COMMANDS = (
     "eval",
     "experiment",
     "info",
+    "view",
     "verify",
     "repair",
     "explain",
@@ -57,6 +59,7 @@ _AT_ONCE = "interrupted twice; it stopped at once"
     modules={name: name for name in COMMANDS},
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
+@saying_options
 @click.version_option(srcache.__version__, prog_name="srcache")
 def cli() -> None:
     """Super-resolve once, train many times.
@@ -72,10 +75,14 @@ def cli() -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command line (without the program's name); returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    begin(words)
+    code = INTERNAL
     try:
-        return _run(words)
+        code = _run(words)
+        return code
     finally:
         _tell_warnings()
+        over(code)
 
 
 def _run(words: list[str]) -> int:
@@ -129,7 +136,7 @@ def _tell_warnings() -> None:
     apart = sys.modules.get("srcache.images.apart")
     told = apart.told_of() if apart is not None else {}
     for text, images in sorted(told.items(), key=lambda item: (-item[1], item[0])):
-        echo(f"note: Pillow says of {counted(images, 'image')}, used all the same: {text}", err=True)
+        note(f"note: Pillow says of {counted(images, 'image')}, used all the same: {text}", err=True)
 
 
 def _fail(

@@ -7,8 +7,8 @@ import click
 from srcache.stores import KINDS
 from srcache.wording import counted
 
-from .options import BYTES, CACHE, Place, common
-from .output import attributes, document, echo, failed_code, finding_lines, reasons
+from .options import BYTES, CACHE, Place, common, recipe_of_cache
+from .output import attributes, document, echo, failed_code, finding_lines, note, reasons
 from .progress_bar import progress_bar
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.command("merge", short_help="Copy what several caches hold into one.")
 @click.argument("caches", metavar="CACHE…", type=CACHE, nargs=-1, required=True)
 @click.option("--into", required=True, type=CACHE, help="A new or empty folder, or a cache.")
-@click.option("--recipe", metavar="NAME", help="Only this recipe: its name, fingerprint or folder.")
+@recipe_of_cache("Only this recipe: its name, fingerprint or folder.")
 @click.option("--store", type=click.Choice(KINDS), help="The kind of store of a new cache; else the first CACHE's.")
 @click.option("--shard-bytes", type=BYTES, help="Where the store consists of shards: the size of one, such as 512M.")
 @common
@@ -50,8 +50,8 @@ def command(
         return failed_code(failures)
     for one in report.recipes:
         echo(f"{into}/{merged_text(one)}")
-    for note in report.notes:
-        echo(note)
+    for line in report.notes:
+        note(line)
     if failures:
         echo(f"not merged\n{finding_lines(failures)}", err=True)
     return failed_code(failures)

@@ -8,8 +8,9 @@ import click
 
 from srcache.wording import counted, human_bytes
 
+from .completing import bundles
 from .options import EXISTING_FILE, EXISTING_FOLDER, common
-from .output import attributes, document, echo, table
+from .output import attributes, document, echo, note, table
 from .progress_bar import say
 
 if TYPE_CHECKING:
@@ -91,8 +92,8 @@ def convert_command(files: tuple[Path, ...], as_json: bool) -> int:
         return 1 if failures else 0
     for one in taken:
         echo(f"{one.digest}  {one.file}{_checked(one)}")
-        for note in one.notes:
-            echo(f"  {note}", err=True)
+        for line in one.notes:
+            note(f"  {line}", err=True)
     for failure in failures:
         echo(f"  {failure['detail']}", err=True)
     return 1 if failures else 0
@@ -142,7 +143,7 @@ def verify_command(words: tuple[str, ...], as_json: bool) -> int:
 
 
 @command.command("fetch", short_help="Get a bundle's files, or see what an engine needs.")
-@click.argument("name")
+@click.argument("name", shell_complete=bundles)
 @click.option(
     "--from",
     "folders",

@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from srcache.errors import ConfigError
 from srcache.files.documents import parse_yaml, short
 from srcache.files.regular import read_regular
 from srcache.files.system_errors import reading
 from srcache.files.urls import checked_url, is_url
+
+from . import completing
+from .saying import saying_options
 
 if TYPE_CHECKING:
     from srcache.catalog.parts import Part
@@ -50,6 +54,10 @@ class _Place(click.ParamType[Place]):
             return checked_url(value)
         except ConfigError as error:
             self.fail(str(error), param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """What Tab offers: paths."""
+        return self._path.shell_complete(ctx, param, incomplete)
 
 
 SOURCE = _Local(exists=True, path_type=Path)
@@ -136,7 +144,8 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def common(command: _Command) -> _Command:
-    """The options of every command: `--json` and `--config`."""
+    """The options of every command: `--json`, `--config`, and how much it says."""
+    command = saying_options(command)
     for option in (
         click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout instead of text."),
         click.option(
@@ -156,10 +165,21 @@ def recipe_options(command: _Command) -> _Command:
     """`--recipe` and `--set`, for commands that make SR images or look for them by their recipe."""
     for option in (
         set_option("Change a field of the recipe, such as scale=2 or options.filter=lanczos; repeatable."),
-        click.option("--recipe", required=True, metavar="NAME|FILE", help="A shipped recipe's name, or a YAML file."),
+        click.option(
+            "--recipe",
+            required=True,
+            metavar="NAME|FILE",
+            shell_complete=completing.recipes,
+            help="A shipped recipe's name, or a YAML file.",
+        ),
     ):
         command = option(command)
     return command
+
+
+def recipe_of_cache(words: str) -> Callable[[_Command], _Command]:
+    """`--recipe`, for commands that look into a cache: a recipe of it, which completion offers."""
+    return click.option("--recipe", metavar="NAME", shell_complete=completing.recipes_of_cache, help=words)
 
 
 def color_options(command: _Command) -> _Command:
@@ -199,7 +219,11 @@ def batch_option(command: _Command) -> _Command:
 def device_option(default: str = "auto") -> Callable[[_Command], _Command]:
     """`--device`, where an engine or a network runs."""
     return click.option(
-        "--device", default=default, show_default=True, help="Where to compute: cpu, cuda, cuda:1, … or auto."
+        "--device",
+        default=default,
+        show_default=True,
+        shell_complete=completing.devices,
+        help="Where to compute: cpu, cuda, cuda:1, … or auto.",
     )
 
 
@@ -223,6 +247,17 @@ def service_options(command: _Command) -> _Command:
     ):
         command = option(command)
     return command
+
+
+def log_option(command: _Command) -> _Command:
+    """`--log`, where curves of trainings are written to; a command gets it as a tuple `curves`."""
+    return click.option(
+        "--log",
+        "curves",
+        multiple=True,
+        type=click.Choice(["tensorboard", "wandb"]),
+        help="Write curves for TensorBoard or Weights & Biases into each run's folder, too; repeatable.",
+    )(command)
 
 
 def parse_changes(words: Sequence[str]) -> dict[str, Any]:

@@ -1,17 +1,19 @@
 """How commands write: JSON documents, tables and lists."""
 
 import json
+import logging
 import math
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from srcache.errors import MachineError
-from srcache.wording import printable, printable_json
+from srcache.wording import printable_json
 
+from .saying import Document, is_quiet, keep, show
 from .streams import silence
 
 if TYPE_CHECKING:
@@ -46,15 +48,21 @@ def error_document(command: str, message: str, kind: str, code: int, failures: I
     return _json(command, False, None, failed, error={"kind": kind, "message": message, "exit_code": code})
 
 
-def echo(text: str, err: bool = False) -> None:
+def echo(text: str, err: bool = False, level: int | None = None) -> None:
     """Print a text, in which names of files may be: what a terminal would take for a command is shown, not sent.
+
+    Args:
+        text: one or more lines.
+        err: whether they go to stderr.
+        level: what they are in a log; if left out, an error on stderr, else a result.
 
     Raises:
         MachineError: stdout takes nothing more; on stderr that is passed over, for nobody is there to read it.
         BrokenPipeError: nobody reads stdout any more.
     """
+    keep(text, level or (logging.ERROR if err else logging.INFO))
     try:
-        click.echo(printable(text), err=err)
+        show(text, err)
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -62,6 +70,16 @@ def echo(text: str, err: bool = False) -> None:
         if not err:
             what = f"what the command had to say could not be written to stdout ({error.strerror})"
             raise MachineError(f"{what}, but what was done is kept") from error
+
+
+def note(text: str, err: bool = False) -> None:
+    """Print how far something is, or what is good to know: all that `-q` leaves out, and a log has all the same."""
+    if is_quiet():
+        keep(text)
+        return
+    tqdm = sys.modules.get("tqdm")
+    with tqdm.tqdm.external_write_mode(file=sys.stderr if err else sys.stdout) if tqdm else nullcontext():
+        echo(text, err, logging.INFO)
 
 
 def attributes(value: object, *names: str) -> dict[str, Any]:
@@ -93,7 +111,7 @@ def first_lines(items: Sequence[object], most: int = _MOST) -> str:
 def treatment_lines(done: "Treatment") -> None:
     """Say what was done to images beside what was asked for, and warn of classes without images; nothing else."""
     if str(done):
-        echo(str(done))
+        note(str(done))
     for warning in done.warnings:
         echo(f"srcache: {warning}", err=True)
 
@@ -146,7 +164,7 @@ def reasons(counts: Mapping[str, int]) -> str:
 
 def _json(command: str, ok: bool, result: Any, failures: list[Any], **more: Any) -> str:
     plain = {"schema": f"srcache.{command}/1", "ok": ok, "result": result, "failures": failures, **more}
-    return printable_json(json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False))
+    return Document(printable_json(json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False)))
 
 
 def _cell(value: object) -> str:

@@ -7,6 +7,7 @@ import click
 
 from srcache.wording import counted, percent
 
+from . import completing
 from .options import EXISTING_CACHE, EXISTING_FOLDER, FILE, SOURCE, Place, common, device_option
 from .output import document, echo, failure_lines, reasons, table
 from .progress_bar import progress_bar
@@ -26,7 +27,12 @@ if TYPE_CHECKING:
 )
 @click.option("--hr", type=SOURCE, help="HR images, paired with DATA by name; for the domain hr.")
 @click.option("--cache", type=EXISTING_CACHE, help="The cache with the SR images.")
-@click.option("--recipe", metavar="NAME|FILE", help="Which SR images of the cache; also the size of `bicubic`.")
+@click.option(
+    "--recipe",
+    metavar="NAME|FILE",
+    shell_complete=completing.recipes,
+    help="Which SR images of the cache; also the size of `bicubic`.",
+)
 @click.option("--unlabelled", is_flag=True, help="DATA's folders are not classes; leave all labels empty.")
 @device_option("cpu")
 @click.option("--batch", type=click.IntRange(1), help="Images at once; if left out, as in training.")

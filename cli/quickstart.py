@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from .experiment import run, show
+from .experiment import run, show_result
 from .options import FOLDER, common
 
 
@@ -26,4 +26,4 @@ def command(out: Path, as_json: bool) -> int:
 
     commands = [f"srcache quickstart --out {shlex.quote(str(out))}"]
     result = run(load_experiment("quickstart"), out, None, commands, as_json)
-    return show("quickstart", result, as_json)
+    return show_result("quickstart", result, as_json)

@@ -6,7 +6,7 @@ import click
 
 from srcache.wording import counted
 
-from .options import CACHE, Place, common
+from .options import CACHE, Place, common, recipe_of_cache
 from .output import document, echo, finding_lines
 from .progress_bar import progress_bar
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command("repair", short_help="Keep what is intact in a damaged cache.")
 @click.argument("cache", type=CACHE)
-@click.option("--recipe", metavar="NAME", help="Only this recipe: its name, fingerprint or folder.")
+@recipe_of_cache("Only this recipe: its name, fingerprint or folder.")
 @click.option(
     "--checksums", is_flag=True, help="Only give images of older versions the fast checksum that readers compare."
 )

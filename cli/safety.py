@@ -7,7 +7,7 @@ import click
 
 from srcache.wording import counted, number, percent
 
-from .options import CACHE, SOURCE, Place, common, device_option
+from .options import CACHE, SOURCE, Place, common, device_option, recipe_of_cache
 from .output import document, echo, failed_code, failure_lines, first_lines, reasons, table
 from .progress_bar import progress_bar
 
@@ -25,7 +25,7 @@ _MOST = 50
 @click.option("--lr", type=SOURCE, help="The LR images that the cache was built from (not if it makes LR from HR).")
 @click.option("--hr", type=SOURCE, help="The HR images: with the names of LR, or those that the cache was built from.")
 @click.option("--classifier", type=SOURCE, help="A run of `srcache train` whose network judges; by default none.")
-@click.option("--recipe", metavar="NAME", help="Which recipe, if there are several: its name, fingerprint or folder.")
+@recipe_of_cache("Which recipe, if there are several: its name, fingerprint or folder.")
 @device_option()
 @click.option("--show", "filters", multiple=True, metavar="FILTER", help="List what a filter removes; repeatable.")
 @click.option("--again", is_flag=True, help="Measure everything again, for example after HR images changed.")

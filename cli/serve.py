@@ -8,6 +8,7 @@ from srcache.errors import ConfigError
 from srcache.stores import KINDS
 from srcache.wording import counted
 
+from .completing import recipes
 from .options import BYTES, EXISTING_FILE, FOLDER, SOURCE, batch_option, common, device_option, set_option
 from .output import attributes, document, echo, reasons, table
 from .progress_bar import progress_bar
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     required=True,
     multiple=True,
     metavar="NAME|FILE",
+    shell_complete=recipes,
     help="A shipped recipe's name, or a YAML file; repeatable: one engine each.",
 )
 @set_option("Change a field of the recipe, such as scale=2 or options.filter=lanczos; repeatable.")

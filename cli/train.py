@@ -9,22 +9,35 @@ import click
 
 from srcache.wording import duration, percent
 
-from .options import EXISTING_CACHE, FOLDER, SOURCE, Place, common, set_option
-from .output import attributes, document, echo, table, treatment_lines
+from . import completing
+from .options import EXISTING_CACHE, FOLDER, SOURCE, Place, common, log_option, set_option
+from .output import attributes, document, echo, note, table, treatment_lines
 from .progress_bar import progress_bar
 
 if TYPE_CHECKING:
     from srcache.catalog.treated import Treatment
     from srcache.study.arms import ArmDataset, ArmSets
     from srcache.study.train import EpochLine, TrainRun
+    from srcache.study.train.settings import TrainSettings
 
 
 @click.command("train", short_help="Train a classifier on LR, HR, SR, bicubic or a mixture.")
 @click.option("--lr", type=SOURCE, help="LR training images: class folders, or a CSV file.")
 @click.option("--hr", type=SOURCE, help="HR training images, paired with LR by name.")
 @click.option("--cache", type=EXISTING_CACHE, help="The cache with the SR images.")
-@click.option("--recipe", metavar="NAME|FILE", help="Which SR images of the cache; also the size of `bicubic`.")
-@click.option("--arm", required=True, metavar="lr|hr|sr|bicubic|POLICY", help="What to train on.")
+@click.option(
+    "--recipe",
+    metavar="NAME|FILE",
+    shell_complete=completing.recipes,
+    help="Which SR images of the cache; also the size of `bicubic`.",
+)
+@click.option(
+    "--arm",
+    required=True,
+    metavar="lr|hr|sr|bicubic|POLICY",
+    shell_complete=completing.arms,
+    help="What to train on.",
+)
 @click.option("--validation", required=True, metavar="DIR|SHARE", help="Validation images, or a share such as 0.2.")
 @click.option("--validation-hr", type=SOURCE, help="Their HR images, for arms that need them.")
 @click.option("--test", type=SOURCE, help="Test images, used once, at the end.")
@@ -39,6 +52,7 @@ if TYPE_CHECKING:
     help="Seed of the split, if --validation is a SHARE.",
 )
 @click.option("--replace", is_flag=True, help="Replace a training with other data or settings that OUT holds.")
+@log_option
 @common
 def command(
     lr: Path | None,
@@ -54,6 +68,7 @@ def command(
     changes: dict[str, Any],
     split_seed: int,
     replace: bool,
+    curves: tuple[str, ...],
     as_json: bool,
 ) -> int:
     """Train a classifier into the folder OUT, and keep the best epoch's weights.
@@ -67,11 +82,11 @@ def command(
     srcache train --lr lr/train --validation lr/validation --arm lr --out runs/lr --set network=thesis-lr
     srcache train --lr lr --cache cache --recipe seesr --arm sr --validation 0.2 --out runs/sr --set epochs=30
     """
-    from tqdm import tqdm
-
-    from srcache.study.train import read_settings, train_run
+    from srcache.study.train import read_settings
+    from srcache.study.train.curves import require_curves
 
     settings = read_settings(changes)
+    require_curves(curves)
     sources = _Sources(
         lr=lr,
         hr=hr,
@@ -86,19 +101,33 @@ def command(
     )
     sets = _open_sets(sources, settings.seed)
 
-    def print_epoch(line: "EpochLine") -> None:
-        if not as_json:
-            tqdm.write(_line(line, settings.epochs))
-
     treated = _treated(sources)
     if not as_json:
-        echo(_balance({name: data.balance for name, data in sets.named.items()}))
+        note(_balance({name: data.balance for name, data in sets.named.items()}))
         treatment_lines(treated)
     _check(sets, out, settings.epochs)
-    with progress_bar("train", "step") as show:
-        run = train_run(sets, out, settings, show, print_epoch, replace=replace)
+    run = _train(sets, out, settings, curves, replace=replace, said=not as_json)
     echo(document("train", {**_result(run), "treated": treated.plain()}) if as_json else _text(run))
     return 0
+
+
+def _train(
+    sets: "ArmSets", out: Path, settings: "TrainSettings", curves: tuple[str, ...], *, replace: bool, said: bool
+) -> "TrainRun":
+    """Train, with a line for each epoch where it is said, and curves where they are asked for."""
+    from srcache.study.train import train_run
+    from srcache.study.train.curves import open_curves
+
+    def show_epoch(line: "EpochLine") -> None:
+        written.epoch_over()
+        if said:
+            note(_line(line, settings.epochs))
+
+    about = {"trained on": sets.train.arm, **settings.plain()}
+    with progress_bar("train", "step") as show, open_curves(curves, out, about) as written:
+        run = train_run(sets, out, settings, show, show_epoch, replace=replace)
+        written.finish(run)
+    return run
 
 
 def _check(sets: "ArmSets", out: Path, epochs: int) -> None:

@@ -4,14 +4,14 @@ import click
 
 from srcache.wording import counted, human_bytes
 
-from .options import CACHE, Place, common
+from .options import CACHE, Place, common, recipe_of_cache
 from .output import attributes, document, echo, finding_lines
 from .progress_bar import progress_bar
 
 
 @click.command("verify", short_help="Check every byte of a cache; exit code 3 if it is damaged.")
 @click.argument("cache", type=CACHE)
-@click.option("--recipe", metavar="NAME", help="Only this recipe: its name, fingerprint or folder.")
+@recipe_of_cache("Only this recipe: its name, fingerprint or folder.")
 @common
 def command(cache: Place, recipe: str | None, as_json: bool) -> int:
     """Check every byte of CACHE: that images can be decoded and have the checksums recorded when they were made.

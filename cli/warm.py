@@ -8,7 +8,7 @@ import click
 from srcache.stores import KINDS
 from srcache.wording import duration
 
-from .options import FOLDER, SOURCE, common, service_options
+from .options import FOLDER, SOURCE, common, recipe_of_cache, service_options
 from .output import attributes, document, echo, failure_lines, left_out, left_out_rows, nothing_lost, reasons, table
 from .progress_bar import progress_bar
 
@@ -41,7 +41,7 @@ _REPORTED = (
 @click.argument("src", type=SOURCE)
 @click.option("--cache", required=True, type=FOLDER, help="The cache directory; made if it is not there.")
 @service_options
-@click.option("--recipe", metavar="NAME", help="A recipe of the cache or the service; may be left out if there is one.")
+@recipe_of_cache("A recipe of the cache or the service; may be left out if there is one.")
 @click.option("--store", type=click.Choice(KINDS), help="The kind of store of a new cache.")
 @click.option("--samples", type=click.IntRange(1, 1000), default=1, show_default=True, help="SR images per image.")
 @click.option("--epoch", type=click.IntRange(0), help="Only what --policy chooses in this epoch.")

@@ -11,13 +11,13 @@ import numpy as np
 from PIL import Image
 
 from srcache.cache.manifest import Cache, find_folder
-from srcache.catalog.names import stem_of
+from srcache.catalog.huggingface_columns import features_of, image_value, import_datasets, label_feature
 from srcache.catalog.scanning import open_catalog
 from srcache.dataset.augmented import SRAugmentedDataset
 from srcache.dataset.by_content import VariantFinder
 from srcache.dataset.items import NO_LABEL, require_complete
 from srcache.dataset.policy import Policy
-from srcache.errors import CatalogError, ConfigError, ImageError, SrcacheError, listed, needs_extra
+from srcache.errors import CatalogError, ConfigError, ImageError, SrcacheError, listed
 from srcache.files import disk_errors
 from srcache.images import encode, read_file
 from srcache.recipe.recipe import Recipe
@@ -52,15 +52,14 @@ def to_hf(
         DiskFullError: there is no room, or no permission to write.
         MissingExtraError: `datasets` is not installed.
     """
-    with needs_extra("datasets", "datasets", "a Hugging Face data set"):
-        import datasets
+    datasets = import_datasets("a Hugging Face data set")
     columns = {"image": data} if isinstance(data, SRAugmentedDataset) else _variants(data, cache, recipe, hr)
     label = _label_feature(next(iter(columns.values())))
-    features = {"name": datasets.Value("string"), **{name: datasets.Image() for name in columns}}
+    features = features_of(["name"], columns, label)
     with disk_errors(Path(folder or datasets.config.HF_DATASETS_CACHE)), _own_errors(datasets):
         return datasets.Dataset.from_generator(
             partial(_rows, columns, label is not None),
-            features=datasets.Features({**features, **({"label": label} if label is not None else {})}),
+            features=features,
             cache_dir=None if folder is None else str(folder),
             fingerprint=uuid4().hex,
         )
@@ -207,25 +206,16 @@ def _rows(columns: Mapping[str, SRAugmentedDataset], labelled: bool) -> Iterator
                 raise CatalogError(
                     f"expected a data set of Pillow images, but its transform makes a {what}; leave it out"
                 )
-            row[column] = {"bytes": encode(np.asarray(image), "png"), "path": f"{stem_of(name).replace('/', '_')}.png"}
+            row[column] = image_value(name, ".png", encode(np.asarray(image), "png"))
         yield {**row, "label": label} if labelled else row
 
 
 def _label_feature(data: SRAugmentedDataset) -> Any:
     """What `datasets` calls the type of a data set's labels; None if it has none."""
-    import datasets
-
     labels = data.targets
     if all(label is None or (isinstance(label, int) and label == NO_LABEL) for label in labels):
         return None
-    if data.classes and all(isinstance(label, int | np.integer) for label in labels):
-        return datasets.ClassLabel(names=list(data.classes))
-    kinds = {"int64": int | np.integer, "float64": int | float | np.number, "string": str}
-    for kind, types in kinds.items():
-        if all(isinstance(label, types) for label in labels):
-            return datasets.Value(kind)
-    found = sorted({type(label).__name__ for label in labels})
-    raise CatalogError(f"expected labels that are all numbers or all texts, but they are {listed(found)}")
+    return label_feature(labels, data.classes)
 
 
 def _image_in(value: Any, column: str) -> tuple[bytes | Image.Image, str]:

@@ -1,5 +1,6 @@
 """Progress callbacks: called often enough to be useful, and never so often that they slow the work."""
 
+import logging
 from itertools import pairwise
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from srcache import progress
-from srcache.progress import throttled
+from srcache.progress import Waits, throttled, timed
 
 
 class Clock:
@@ -47,3 +48,26 @@ def test_each_throttled_callback_has_a_clock_of_its_own():
     for calls in (first, second):
         throttled(lambda done, total, calls=calls: calls.append(done))(1, 10)
     assert first == second == [1]
+
+
+def test_how_long_something_took_is_logged_also_if_it_failed(caplog):
+    caplog.set_level(logging.DEBUG, "srcache")
+    with timed("hashing"):
+        pass
+    with pytest.raises(ZeroDivisionError), timed("dividing"):
+        divmod(1, 0)
+    first, second = caplog.messages
+    assert first.startswith("hashing: 0.0")
+    assert first.endswith(" s")
+    assert second.endswith(" s until it failed")
+
+
+def test_waits_are_counted_and_not_what_is_done_between_them(monkeypatch, caplog):
+    hands = iter([0, 1, 50, 52, 90, 93])
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: next(hands))
+    waits = Waits("ab")
+    assert list(waits) == ["a", "b"]
+    assert waits.seconds == 1 + 2 + 3
+    caplog.set_level(logging.DEBUG, "srcache")
+    waits.log("waiting")
+    assert caplog.messages == ["waiting: 6.000 s"]

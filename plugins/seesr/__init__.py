@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srcache.engine.interface import EngineInfo, Failure, Option, Setup, Upscaled
+from srcache.engine.interface import EngineInfo, Failure, Option, Setup, Unfinished, Upscaled
 from srcache.engine.running import on_device
 from srcache.errors import EngineError, needs_extra
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from .memory import MemoryPredictor
-    from .pipeline import Settings
+    from .pipeline import Prepared, Settings
 
 OPTIONS = {
     "steps": Option(default=50, help="sampling steps; more take longer"),
@@ -97,14 +97,27 @@ class SeeSR:
 
     def upscale(self, images: "Tensor", seeds: Sequence[int]) -> list[Upscaled | Failure]:
         """Upscale a batch, on a CPU image by image; arguments and outcomes as in `SREngine.upscale`."""
+        computed = self.compute(self.prepare(images), seeds)
+        return [each.finish() if isinstance(each, Unfinished) else each for each in computed]
+
+    def prepare(self, images: "Tensor") -> "Prepared":
+        """The host's part of a call before the device's: control images. See `SREngine`."""
         import torch
 
-        size = 1 if self._one_by_one else max(1, len(images))
+        with torch.inference_mode():
+            return self._pipeline.prepare(images)  # type: ignore[no-any-return]
+
+    def compute(self, prepared: "Prepared", seeds: Sequence[int]) -> list[Unfinished | Failure]:
+        """The device's part of a call. See `SREngine`."""
+        import torch
+
+        count = len(prepared.images)
+        size = 1 if self._one_by_one else max(1, count)
         with torch.inference_mode(), on_device(self._device):
             return [
                 outcome
-                for start in range(0, len(images), size)
-                for outcome in self._pipeline.upscale(images[start : start + size], seeds[start : start + size])
+                for start in range(0, count, size)
+                for outcome in self._pipeline.compute(prepared.part(start, start + size), seeds[start : start + size])
             ]
 
     def batch_width(self, height: int, width: int) -> int:

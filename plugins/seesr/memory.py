@@ -2,7 +2,8 @@
 
 The engine's own code runs once, with one sampling step, on PyTorch's meta device; whatever it allocates is entered in
 a ledger until nothing refers to it any more. So the figure follows the code. It costs some tenths of a second for a
-shape, because networks repeat themselves: the shape of a result is worked out once for all operations that are alike.
+shape, because networks repeat themselves: the shape of a result is worked out once for all operations that are alike,
+and what a network takes once for all its calls on inputs that are alike, of whatever image.
 
 What such a run cannot see is stated here and added: the libraries' workspaces, the gaps between blocks of memory, and
 what a recorded inner call keeps aside (its peak, and copies of its inputs). Two things are set as they are on a GPU,
@@ -12,19 +13,21 @@ recordings of other shapes, and the second decoder that is made if half precisio
 """
 
 import copy
-import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.weak import WeakIdKeyDictionary
 
+from .geometry import resize_steps
+from .ledger import Ledger
 from .networks.vae import Autoencoder
+from .networks.vae_tiles import Moments, measure_moments
 
 if TYPE_CHECKING:
     from .loading import Networks
@@ -40,12 +43,6 @@ GAPS = 0.1
 
 _KEPT = 4096
 """Sizes of images and batches whose memory is remembered."""
-
-_IN_PLACE = {
-    *(torch.ops.aten.add_.Tensor, torch.ops.aten.mul_.Tensor, torch.ops.aten.div_.Tensor, torch.ops.aten.sub_.Tensor),
-    *(torch.ops.aten.copy_.default, torch.ops.aten.silu_.default, torch.ops.aten.fill_.Scalar),
-}
-"""Operations that give back their first argument, whose shape they leave as it is."""
 
 _PLAIN_HEADS = 128
 """The widest attention head whose sum needs no float32 copy beside an output in half precision."""
@@ -87,12 +84,19 @@ class MemoryPredictor:
     """
 
     def __init__(self, networks: "Networks", settings: "Settings", *, in_graphs: bool) -> None:
+        from .pipeline import Pipeline
+
         guided = 1.0 if settings.guided_share else 0.0
         self._settings, self._in_graphs = replace(settings, steps=1, guided_share=guided), in_graphs
-        self._known, self._shapes = dict[tuple[int, int, int], Memory](), _Shapes()
+        self._known, self._ledger = dict[tuple[int, int, int], Memory](), Ledger()
         with torch.inference_mode(False):
-            self._twin = _on_meta(networks)
-        self._twin.vae.__class__ = _MetaAutoencoder
+            twin = _on_meta(networks)
+        with _walk(self._ledger):
+            for tensor in _all_tensors(twin):
+                self._ledger.enter(tensor)
+            self._weights = self._ledger.live
+            self._pipeline = Pipeline(_stand_ins(twin, self._ledger), self._settings, torch.device("meta"), "meta")
+        self._opening = self._ledger.peak
 
     def predicted(self, height: int, width: int, batch: int) -> Memory:
         """What a call on `batch` LR images of this size takes."""
@@ -104,150 +108,32 @@ class MemoryPredictor:
         return self._known[asked]
 
     def _worked_out(self, height: int, width: int, batch: int) -> Memory:
-        from .pipeline import Pipeline
+        from .pipeline import Prepared
 
-        ledger, meta, twin = Ledger(self._shapes), torch.device("meta"), self._twin
-        plain = torch.inference_mode(False)  # in inference mode, calls would come in coarser pieces
-        with plain, torch.no_grad(), _GPUAttention(ledger), ledger:
-            for tensor in _all_tensors(twin):
-                ledger.enter(tensor)
-            weights = ledger.live
-            wrap = ledger.recorded_call if self._in_graphs else None
-            stand_in = replace(twin, tagger=_MetaTagger(twin.tagger), text=_MetaTextEncoder(twin.text))  # type: ignore[arg-type]
-            pipeline = Pipeline(stand_in, self._settings, meta, "meta", wrap)
-            pipeline.upscale(torch.zeros((1, 3, height, width)).expand(batch, -1, -1, -1), [0] * batch)
-        inner, kept = ledger.inner, ledger.inputs
-        reserved = ledger.peak + inner + kept
-        tensors = max(ledger.peak, ledger.peak_inner) + kept
+        ledger, pipeline, weights = self._ledger, self._pipeline, self._weights
+        sides = resize_steps(height, width, self._settings.scale, self._settings.process_size)[-1]
+        images, control = (
+            torch.zeros(1, dtype=dtype).expand(batch, 3, *size)
+            for size, dtype in (((height, width), torch.float32), (sides, torch.uint8))
+        )
+        with _walk(ledger):
+            predict = ledger.repeated(pipeline.sampler.predict)
+            pipeline.sampler.run = ledger.recorded_call(predict) if self._in_graphs else predict
+            pipeline.compute(Prepared(images, control), [0] * batch)
+        inner, kept, peak = ledger.inner, ledger.inputs, max(ledger.peak, self._opening)
+        reserved = peak + inner + kept
+        tensors = max(peak, ledger.peak_inner) + kept
         spare = int(LIBRARIES + GAPS * (reserved - weights))
         return Memory(weights=weights, tensors=tensors, recorded=inner + kept, reserved=reserved, allowance=spare)
 
 
-class _Shapes:
-    """The shapes of operations' results by those of their arguments: on the meta device torch is slow to find them."""
-
-    def __init__(self) -> None:
-        self._found: dict[Any, list[tuple[Any, ...]]] = {}
-        self._pure: dict[Any, bool] = {}
-
-    def result(self, func: Any, args: Any, kwargs: Any) -> Any:
-        """What `func` gives of tensors on the meta device; new tensors, if it changes and returns none of its own."""
-        if func not in self._pure:
-            returned, given = func._schema.returns, func._schema.arguments
-            self._pure[func] = all(each.alias_info is None for each in (*returned, *given))
-        if not self._pure[func]:
-            return args[0] if func in _IN_PLACE else func(*args, **kwargs)
-        key = func, _described(args), _described(kwargs)
-        if key not in self._found:
-            found = func(*args, **kwargs)
-            if not _is_on_meta(found):
-                return found
-            several = found if isinstance(found, tuple | list) else [found]
-            self._found[key] = [(each.shape, each.stride(), each.dtype) for each in several]
-            return found
-        made = [torch.empty_strided(*each[:2], dtype=each[2], device="meta") for each in self._found[key]]
-        return made[0] if len(func._schema.returns) == 1 else tuple(made)
-
-
-def _described(value: Any) -> Any:
-    """What of an argument decides on the shape of a result, hashable."""
-    if isinstance(value, Tensor):
-        return value.shape, value.stride(), value.dtype, value.device.type
-    if isinstance(value, list | tuple):
-        return tuple(map(_described, value))
-    if isinstance(value, dict):
-        return tuple((name, _described(each)) for name, each in value.items())
-    return type(value), value
-
-
-def _is_on_meta(found: Any) -> bool:
-    several = found if isinstance(found, tuple | list) else [found]
-    return all(isinstance(each, Tensor) and each.device.type == "meta" for each in several)
-
-
-class Ledger(TorchDispatchMode):
-    """Bytes of all storages on the meta device that are alive while the mode is on.
-
-    What goes from there to the CPU arrives as zeros; what comes back has the layout that it had.
-
-    Attributes:
-        live: now.
-        peak: the most so far, less what was alive within a recorded call only.
-        inner: the most that a recorded call needed beyond what was alive when it began.
-        peak_inner: the most that was alive within one.
-        inputs: bytes of the inputs of one.
-    """
-
-    def __init__(self, shapes: _Shapes | None = None) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._shapes = shapes or _Shapes()
-        self.live = self.peak = self.inner = self.peak_inner = self.inputs = 0
-        self._known: set[int] = set()
-        self._layouts: Any = WeakIdKeyDictionary()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if func is torch.ops.aten._to_copy.default:
-            found = self._copy(func, args[0], kwargs)
-        elif func in (torch.ops.aten.convolution.default, torch.ops.aten._convolution.default):
-            found = self._convolution(self._shapes.result(func, args, kwargs), *args[:2])
-        else:
-            found = self._shapes.result(func, args, kwargs)
-        for leaf in found if isinstance(found, tuple | list) else (found,):
-            if isinstance(leaf, Tensor):
-                self.enter(leaf)
-        return found
-
-    def enter(self, tensor: Tensor) -> None:
-        """Count a tensor's storage until it is gone."""
-        storage = tensor.untyped_storage()
-        if tensor.device.type != "meta" or storage._cdata in self._known:
-            return
-        self._known.add(storage._cdata)
-        self.live += storage.nbytes()
-        self.peak = max(self.peak, self.live)
-        weakref.finalize(storage, self._leave, storage._cdata, storage.nbytes()).atexit = False
-
-    def count_workspace(self, size: int) -> None:
-        """Count bytes that one operation needs while it runs."""
-        self.peak = max(self.peak, self.live + size)
-
-    def recorded_call(self, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        """`function` as a recorded call: what it needs within, and copies of its inputs, are counted apart."""
-
-        def run(*tensors: Tensor) -> Tensor:
-            before, peak = self.live, self.peak
-            self.peak = before
-            found = function(*tensors)
-            self.inner, self.peak_inner = max(self.inner, self.peak - before), max(self.peak_inner, self.peak)
-            self.inputs = max(self.inputs, sum(tensor.nbytes for tensor in tensors))
-            self.peak = max(peak, self.live)
-            return found
-
-        return run
-
-    def _leave(self, key: int, size: int) -> None:
-        self._known.discard(key)
-        self.live -= size
-
-    def _copy(self, func: Any, tensor: Tensor, kwargs: dict[str, Any]) -> Tensor:
-        target = torch.device(kwargs.get("device") or tensor.device)
-        if tensor.device.type == "meta" and target.type == "cpu":
-            there = torch.zeros(1, dtype=kwargs.get("dtype") or tensor.dtype).expand(tensor.shape)
-            self._layouts[there] = tensor.stride()
-            return there
-        if target.type == "meta" and tensor in self._layouts:
-            return torch.empty_strided(tensor.shape, self._layouts[tensor], dtype=tensor.dtype, device=target)
-        return func(tensor, **kwargs)  # type: ignore[no-any-return]
-
-    def _convolution(self, found: Tensor, image: Tensor, weight: Tensor) -> Tensor:
-        """The result of a convolution in the layout that a GPU gives it."""
-        last = torch.channels_last
-        if weight.ndim != 4 or not weight.is_contiguous(memory_format=last) or weight.is_contiguous():
-            return found
-        if not image.is_contiguous(memory_format=last):
-            self.count_workspace(image.nbytes + found.nbytes)
-        return torch.empty_like(found, memory_format=last)
+@contextmanager
+def _walk(ledger: "Ledger") -> Iterator[None]:
+    """Enter in a ledger what is allocated within, as a GPU's kernels would."""
+    ledger.restart()
+    plain = torch.inference_mode(False)  # in inference mode, calls would come in coarser pieces
+    with plain, torch.no_grad(), _GPUAttention(ledger), ledger:
+        yield
 
 
 class _GPUAttention(TorchFunctionMode):
@@ -277,38 +163,60 @@ class _GPUAttention(TorchFunctionMode):
 class _MetaTagger:
     """A tagger that finds no tags: `Tagger` itself asks for autocast, which the meta device does not have."""
 
-    def __init__(self, tagger: "Tagger") -> None:
-        self._tagger = tagger
+    def __init__(self, tagger: "Tagger", ledger: Ledger) -> None:
+        self._prepared = tagger.prepared
+        self._embeds, self._logits = ledger.repeated(tagger.network.embeds), ledger.repeated(tagger.network.logits)
 
     def __call__(self, images: Tensor) -> tuple[list[str], Tensor]:
-        network = self._tagger.network
-        embeds = network.embeds(self._tagger.prepared(images))
-        network.logits(embeds).sigmoid()
+        embeds = self._embeds(self._prepared(images))
+        self._logits(embeds).sigmoid()
         return [""] * len(images), embeds
 
 
 class _MetaTextEncoder:
     """A text encoder that reads no words: `TextEncoder` itself asks for autocast, which the meta device lacks."""
 
-    def __init__(self, text: "TextEncoder") -> None:
-        self._model, self._width = text.model, text.width
+    def __init__(self, text: "TextEncoder", ledger: Ledger) -> None:
+        self._width, self._length = text.width, text.model.config.max_position_embeddings
+        self._states = ledger.repeated(lambda tokens: text.model(input_ids=tokens).last_hidden_state)
 
     def encode(self, prompts: Sequence[str]) -> Tensor:
-        length = self._model.config.max_position_embeddings
-        tokens = torch.zeros((self._width, length), dtype=torch.int64, device="meta")
-        calls = [self._model(input_ids=tokens).last_hidden_state for _ in range(0, len(prompts), self._width)]
+        tokens = torch.zeros((self._width, self._length), dtype=torch.int64, device="meta")
+        calls = [self._states(tokens) for _ in range(0, len(prompts), self._width)]
         return torch.cat(calls)[: len(prompts)].clone()
 
 
 class _MetaAutoencoder(Autoencoder):
-    """A VAE of which a batch's first and last image stand for all: they go through it one by one."""
+    """A VAE of which the first call for a batch stands for all: they are alike, and only their results remain."""
 
-    def _one_by_one(self, ready: list[Tensor], act: Callable[[Tensor], Tensor]) -> Tensor:
-        found = [act(ready[0])]
-        if len(ready) > 1:
-            found += [torch.empty_like(found[0]) for _ in ready[2:]]
-            found.append(act(ready[-1]))
+    ledger: Ledger
+
+    def _in_calls(self, ready: list[Tensor], act: Callable[[Tensor], Tensor]) -> Tensor:
+        first, needed = self.ledger.measured(act, ready[0])
+        found = [first]
+        for _ in ready[1:]:
+            self.ledger.count_workspace(needed)
+            found.append(torch.empty_like(first))
         return torch.cat(found)
+
+
+def _moments(tile: Tensor, groups: int) -> tuple[Tensor, Tensor]:
+    found = measure_moments(tile, groups)
+    return found.mean, found.variance
+
+
+def _repeated_moments(moments: Callable[..., Any], tile: Tensor, groups: int) -> Moments:
+    mean, variance = moments(tile, groups)
+    return Moments(mean, variance, tile.shape[-2] * tile.shape[-1])
+
+
+def _stand_ins(twin: "Networks", ledger: Ledger) -> "Networks":
+    """Networks on the meta device that can be run there."""
+    twin.vae.__class__, moments = _MetaAutoencoder, ledger.repeated(_moments)
+    assert isinstance(twin.vae, _MetaAutoencoder)
+    twin.vae.ledger, twin.vae.measure = ledger, partial(_repeated_moments, moments)
+    text, tagger = _MetaTextEncoder(twin.text, ledger), _MetaTagger(twin.tagger, ledger)
+    return replace(twin, tagger=tagger, text=text)  # type: ignore[arg-type]
 
 
 def _on_meta(networks: "Networks") -> "Networks":
@@ -321,7 +229,7 @@ def _on_meta(networks: "Networks") -> "Networks":
 
 
 def _all_tensors(thing: Any) -> Iterator[Tensor]:
-    """All tensors that an object of this package holds, however deep."""
+    """All tensors that an object of this package, or of a class derived from one, holds, however deep."""
     if isinstance(thing, Tensor):
         yield thing
     elif isinstance(thing, nn.Module):
@@ -329,7 +237,7 @@ def _all_tensors(thing: Any) -> Iterator[Tensor]:
     elif isinstance(thing, Mapping | list | tuple):
         for each in thing.values() if isinstance(thing, Mapping) else thing:
             yield from _all_tensors(each)
-    elif type(thing).__module__.startswith(f"{__package__}."):
+    elif any(kind.__module__.startswith(f"{__package__}.") for kind in type(thing).__mro__):
         names = getattr(thing, "__slots__", None) or vars(thing)
         for name in names:
             yield from _all_tensors(getattr(thing, name))

@@ -1,15 +1,20 @@
-"""From LR images to SR images, a batch of one shape at a time: tag, prompt, sample, decode, mend the colours."""
+"""From LR images to SR images, a batch of one shape at a time: tag, prompt, sample, decode, mend the colours.
+
+What the device does is between two parts that the host does alone, and that any thread may do: control images are
+prepared before it, colours are mended and the final size is made after it.
+"""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from srcache.engine.interface import Failure, Tiling, Upscaled, upscaled_side
+from srcache.engine.interface import Failure, Tiling, Unfinished, Upscaled, upscaled_side
 from srcache.errors import ImageError
 
 from .colorfix import FIXES
@@ -68,6 +73,23 @@ class Settings:
         return math.ceil(self.guided_share * self.steps - 1e-9)
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A batch as the device needs it, all on the CPU.
+
+    Attributes:
+        images: float32 (N, 3, H, W) in [0, 1], the LR images.
+        control: uint8 (N, 3, H', W'), the same as the ControlNet and the VAE see them.
+    """
+
+    images: Tensor
+    control: Tensor
+
+    def part(self, start: int, stop: int) -> "Prepared":
+        """Some images of the batch."""
+        return Prepared(self.images[start:stop], self.control[start:stop])
+
+
 class Pipeline:
     """SeeSR with its networks loaded: LR images → SR images.
 
@@ -105,7 +127,16 @@ class Pipeline:
 
     def upscale(self, images: Tensor, seeds: Sequence[int]) -> list[Upscaled | Failure]:
         """Upscale images of one size; arguments and outcomes as in `SREngine.upscale`."""
-        control = self.control_images(images)
+        computed = self.compute(self.prepare(images), seeds)
+        return [each.finish() if isinstance(each, Unfinished) else each for each in computed]
+
+    def prepare(self, images: Tensor) -> Prepared:
+        """The host's part before the device's."""
+        return Prepared(images, self.control_images(images))
+
+    def compute(self, prepared: Prepared, seeds: Sequence[int]) -> list[Unfinished | Failure]:
+        """The device's part; outcomes are as those of `upscale`, but for their colours and their size."""
+        images, control = prepared.images, prepared.control.to(self._device)
         try:
             windows = lay_windows(control.shape[-2] // CELL, control.shape[-1] // CELL, self.settings.tiling)
         except ImageError as error:
@@ -115,14 +146,17 @@ class Pipeline:
         latents = self.sample(control, Prompts(self.networks.text.encode(prompts), embeds), seeds, windows)
         height, width = (upscaled_side(side, self.settings.scale) for side in images.shape[-2:])
         shared = {"network": list(control.shape[-2:]), "windows": len(windows.places) if windows else 1}
-        outcomes: list[Upscaled | Failure] = []
+        outcomes: list[Unfinished | Failure] = []
         for number, (decoded, decoding) in enumerate(self.decode(latents)):
             if isinstance(decoded, Failure):
                 outcomes.append(decoded)
                 continue
             notes = {"tags": tags[number], "prompt": prompts[number], **shared, **self._run_notes(images, decoding)}
             notes |= {"reference_seed": seed_of_reference(seeds[number])} if self.settings.parity else {}
-            outcomes.append(Upscaled(self._finish(decoded, control[number], (height, width)), notes))
+            finish = partial(
+                finished, decoded.cpu(), prepared.control[number], (height, width), self.settings.color_fix
+            )
+            outcomes.append(Unfinished(partial(_upscaled, finish, notes)))
         return outcomes
 
     def width(self, height: int, width: int) -> int:
@@ -135,10 +169,10 @@ class Pipeline:
             return 1
 
     def control_images(self, images: Tensor) -> Tensor:
-        """LR images as the ControlNet and the VAE see them: uint8 (N, 3, H, W)."""
+        """LR images as the ControlNet and the VAE see them: uint8 (N, 3, H, W), on the CPU."""
         pixels = _to_uint8(images).permute(0, 2, 3, 1).contiguous().numpy()
         controls = [control_image(each, self.settings.scale, self.settings.process_size) for each in pixels]
-        return torch.from_numpy(np.stack(controls)).permute(0, 3, 1, 2).contiguous().to(self._device)
+        return torch.from_numpy(np.stack(controls)).permute(0, 3, 1, 2).contiguous()
 
     def sample(self, control: Tensor, prompts: Prompts, seeds: Sequence[int], windows: Windows | None) -> Tensor:
         """The latents of a batch, denoised, in the VAE's own units."""
@@ -173,19 +207,34 @@ class Pipeline:
             found.append((outcome, decoding))
         return found
 
-    def _finish(self, image: Tensor, control: Tensor, size: tuple[int, int]) -> Tensor:
-        """An image with its colours mended, at the size asked for: float32 (3, H, W) in [0, 1], on the CPU."""
-        if self.settings.color_fix is not None:
-            image = FIXES[self.settings.color_fix](image[None], control[None])[0]
-        image = image.cpu()
-        if image.shape[-2:] != size:
-            pixels = final_image(image.permute(1, 2, 0).numpy(), size)
-            image = torch.from_numpy(pixels.copy()).permute(2, 0, 1)
-        return image.float() / 255
-
     def _run_notes(self, images: Tensor, decoding: str) -> dict[str, Any]:
         """How the batch was run, which moves pixels by rounding only."""
         return {"mode": self.mode, "batch": len(images), "decoded_in": decoding}
+
+
+def _upscaled(finish: Callable[[], Tensor], notes: Mapping[str, Any]) -> Upscaled:
+    return Upscaled(finish(), notes)
+
+
+@torch.inference_mode()
+def finished(image: Tensor, control: Tensor, size: tuple[int, int], color_fix: str | None) -> Tensor:
+    """An image with its colours mended, at the size asked for.
+
+    Args:
+        image: uint8 (3, H, W), as decoded; on the CPU, as its control image.
+        control: likewise.
+        size: (height, width) of the result.
+        color_fix: the name of a fix, or None.
+
+    Returns:
+        float32 (3, height, width) in [0, 1], integer steps of 1/255.
+    """
+    if color_fix is not None:
+        image = FIXES[color_fix](image[None], control[None])[0]
+    if image.shape[-2:] != size:
+        pixels = final_image(image.permute(1, 2, 0).numpy(), size)
+        image = torch.from_numpy(pixels.copy()).permute(2, 0, 1)
+    return image.float() / 255
 
 
 def _decoding_faults(images: Tensor) -> list[tuple[str, str] | None]:

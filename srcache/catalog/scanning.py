@@ -30,7 +30,7 @@ from srcache.catalog.sources import Source, label_text, open_source, subset
 from srcache.errors import CatalogError, ImageError
 from srcache.files.urls import is_url
 from srcache.keys import ImageKey, image_key, pixel_key
-from srcache.progress import Progress, throttled
+from srcache.progress import Progress, throttled, timed
 
 
 def open_catalog(
@@ -92,7 +92,8 @@ def scan(
         what = "is another kind of file" if base.exists() else "does not exist"
         raise CatalogError(f"expected a folder of images or a .csv file, but {root} {what}")
     hasher = Hasher(DiskFiles(), memo or memo_path(base), rehash, workers)
-    rows = _hashed(found, hasher, progress, complete=not is_csv)
+    with timed(f"keys of {len(found.files)} files of {root}"):
+        rows = _hashed(found, hasher, progress, complete=not is_csv)
     if not rows:
         raise CatalogError(
             f"expected images (files that end in {', '.join(sorted(SUFFIXES))}), but {root} has none; "

@@ -10,11 +10,12 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from srcache.engine.interface import EngineInfo, Failure, Setup, SREngine, Upscaled, upscaled_side
+from srcache.engine.interface import EngineInfo, Failure, Setup, SREngine, Unfinished, Upscaled, upscaled_side
 from srcache.errors import ConformanceError
 
 if TYPE_CHECKING:
@@ -61,7 +62,11 @@ class EngineTrial:
 
     def run(self, images: "Tensor", seeds: Sequence[int]) -> "list[Tensor]":
         """The outputs for a batch, none of which may have failed."""
-        outcomes = self.outcomes(images, seeds)
+        return self.images_of(self.outcomes(images, seeds), images)
+
+    @staticmethod
+    def images_of(outcomes: "Sequence[Upscaled | Failure]", images: "Tensor") -> "list[Tensor]":
+        """The outputs of outcomes for a batch, none of which may have failed."""
         failed = [outcome for outcome in outcomes if not isinstance(outcome, Upscaled)]
         if failed:
             raise ConformanceError(f"expected an Upscaled for each image of {_size(images)}, but got {failed[0]!r}")
@@ -149,6 +154,20 @@ def _determinism(trial: EngineTrial) -> None:
         for state in (1, 2):
             torch.manual_seed(state)
             _expect_equal(trial.run(trial.images, trial.seeds), trial.first, "the same call gave other pixels")
+
+
+def _parts(trial: EngineTrial) -> None:
+    """An engine that divides `upscale` in three gives the same bits in parts, each part in another thread."""
+    engine: Any = trial.engine
+    has = [hasattr(engine, name) for name in ("prepare", "compute")]
+    _expect(has[0] == has[1], "an engine has both `prepare` and `compute`, or neither")
+    if not all(has):
+        return
+    with ThreadPoolExecutor(1) as before, ThreadPoolExecutor(1) as after:
+        prepared = before.submit(engine.prepare, trial.images.clone()).result()
+        computed = engine.compute(prepared, list(trial.seeds))
+        found = [after.submit(one.finish).result() if isinstance(one, Unfinished) else one for one in computed]
+    _expect_equal(trial.images_of(found, trial.images), trial.first, "in parts, pixels are others")
 
 
 def _rebuilding(trial: EngineTrial) -> None:
@@ -253,6 +272,7 @@ ENGINE_CHECKS: tuple[Callable[[EngineTrial], None], ...] = (
     _range,
     _notes,
     _determinism,
+    _parts,
     _rebuilding,
     _order,
     _alone,

@@ -10,6 +10,7 @@ from srcache.engine.interface import OptionValue as OptionValue
 from srcache.engine.interface import Setup as Setup
 from srcache.engine.interface import SREngine as SREngine
 from srcache.engine.interface import Tiling as Tiling
+from srcache.engine.interface import Unfinished as Unfinished
 from srcache.engine.interface import Upscaled as Upscaled
 from srcache.engine.interface import upscaled_side as upscaled_side
 from srcache.engine.registry import engine_names as engine_names

@@ -4,7 +4,7 @@ An engine is a class named in the entry-point group `srcache.engines`. Its `info
 weights; building it (with a `Setup`) loads them. Nothing registers itself by being imported.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -205,6 +205,17 @@ class Failure:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A result whose last part is the host's work, and may be done in any thread while the device goes on.
+
+    Attributes:
+        finish: does it; called once.
+    """
+
+    finish: Callable[[], Upscaled | Failure]
+
+
 class SREngine(Protocol):
     """An engine: low-resolution images in, high-resolution images out.
 
@@ -214,6 +225,11 @@ class SREngine(Protocol):
     that a call on more is hardly faster for each; without it, as many as `info.batch`. Short batches are filled up to
     this width where bits depend on it (`pads`), so it must follow from size, setup and kind of device alone. And an
     engine may have an attribute `mode`: a few words for receipts on how it runs, if not simply eager or compiled.
+
+    An engine may divide `upscale` in three, so that the host works beside the device: `prepare(images)` gives whatever
+    `compute(prepared, seeds)` needs of them, which returns an `Unfinished` instead of an `Upscaled`. A service calls
+    `prepare` in another thread while the batch before is computed, and `finish` in those that encode. Prepared,
+    computed and finished, images are the same bits as from `upscale`.
 
     Its class may have static methods that concern weights: `weights_file()` finds and checks those of its own,
     `make_weights(name, folder)` writes those of a bundle, `check_weights(parts)` raises a WeightsError where a bundle's

@@ -263,9 +263,14 @@ def size_of(path: Path) -> int:
 
 def shipped_texts(folder: str) -> dict[str, str]:
     """The YAML files that come with srcache in a folder of `configs`: name without suffix → text, sorted by name."""
-    found = {path.name: path for path in files("srcache_configs").joinpath(folder).iterdir()}
-    names = sorted(name.removesuffix(".yaml") for name in found if name.endswith(".yaml"))
-    return {name: found[f"{name}.yaml"].read_text(encoding="utf-8") for name in names}
+    home = files("srcache_configs").joinpath(folder)
+    return {name: home.joinpath(f"{name}.yaml").read_text(encoding="utf-8") for name in shipped_names(folder)}
+
+
+def shipped_names(folder: str) -> list[str]:
+    """The names of the YAML files that come with srcache in a folder of `configs`, without suffix, sorted."""
+    names = (path.name for path in files("srcache_configs").joinpath(folder).iterdir())
+    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
 
 
 def read_text(path: Path, what: str, error: type[ConfigError] = ConfigError) -> str:

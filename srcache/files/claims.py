@@ -90,6 +90,11 @@ def is_mark(path: Path) -> bool:
     return path.name.startswith(PREFIX)
 
 
+def is_held(path: Path, command: str) -> bool:
+    """Whether this is the hidden folder that `held` makes for a command, and leaves where it is killed."""
+    return path.name == f"{PREFIX}{command}"
+
+
 def _home(folder: Path, command: str, run: Mapping[str, object]) -> Path:
     text = json.dumps(dict(run), sort_keys=True)
     return folder / f"{PREFIX}{command}-{blake2b(text.encode(), digest_size=8).hexdigest()}"

@@ -21,7 +21,7 @@ from srcache.fill.settings import FillSettings, engine_device
 from srcache.images import Decoded, one_image
 from srcache.keys import entry_name
 from srcache.machine import device_name
-from srcache.progress import Progress
+from srcache.progress import Progress, timed
 from srcache.recipe.recipe import Recipe
 from srcache.service.device_memory import cuda_gauge
 from srcache.service.requests import Request, make_requests
@@ -128,7 +128,8 @@ class FillCounts:
 def load_engine(recipe: Recipe, settings: FillSettings) -> SREngine:
     """Load the recipe's engine on the device that the settings name."""
     device = engine_device(find_engine(recipe.engine).info, settings.device)
-    return open_engine(recipe.engine, recipe.setup(device, settings.compiled))
+    with timed(f"loading engine {recipe.engine} on {device}"):
+        return open_engine(recipe.engine, recipe.setup(device, settings.compiled))
 
 
 def start_service(

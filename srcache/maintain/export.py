@@ -14,7 +14,7 @@ from srcache.cache.receipts import KeptCatalog, asked_for, readable_catalogs, re
 from srcache.catalog.names import stems_apart
 from srcache.errors import CacheError, listed
 from srcache.files import atomic_path, disk_errors, make_folder, real_path, remove_parts
-from srcache.files.claims import was_stopped, working
+from srcache.files.claims import is_held, was_stopped, working
 from srcache.files.urls import is_url
 from srcache.images import as_file
 from srcache.keys import entry_name, split_name
@@ -26,7 +26,8 @@ from srcache.stores import Record, Store, whole
 
 RECORDS = "records.jsonl"
 _LONGEST = 255
-_EXPORT = "export"
+EXPORT = "export"
+"""The command, as it marks the folders that it fills."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,9 +93,9 @@ def export(
         targets, absent = _named(chosen, store)
         _require_apart(targets, suffix_for(folder.recipe))
         run["catalog"] = chosen.digest
-    if not was_stopped(destination, _EXPORT, run):
+    if not was_stopped(destination, EXPORT, run):
         require_empty(destination, cache)
-    with working(destination, _EXPORT, run, "exported into"):
+    with working(destination, EXPORT, run, "exported into"):
         remove_parts(destination)
         written = _write_all(targets, partial(whole, store, where=folder.place), destination, progress)
     return ExportReport(
@@ -195,11 +196,15 @@ def _named(catalog: KeptCatalog, store: Store) -> tuple[list[_Target], list[str]
     return targets, [row.name for row in catalog.rows if not stored[row.key]]
 
 
+def is_below(name: str) -> bool:
+    """Whether a name does not lead out of the folder to which it is relative."""
+    parts = PurePosixPath(name).parts
+    return bool(parts) and name[0] != "/" and ".." not in parts and "\0" not in name
+
+
 def require_below(names: Iterable[str]) -> None:
     """Refuse names that lead out of the folder to which they are relative."""
-    parts = {name: PurePosixPath(name).parts for name in names}
-    odd = [name for name, inner in parts.items() if not inner or name[0] == "/" or ".." in inner or "\0" in name]
-    if odd:
+    if odd := [name for name in names if not is_below(name)]:
         raise CacheError(f"expected names below the folder, but the catalog has: {listed(odd)}")
 
 
@@ -224,7 +229,9 @@ def require_empty(destination: Path, cache: Cache) -> None:
     """Refuse to write into a folder that holds something, or into the cache itself."""
     if real_path(destination).is_relative_to(real_path(cache.path)):
         raise CacheError(f"{destination} lies in the cache; export to another place")
-    if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
+    if destination.exists() and (
+        not destination.is_dir() or any(not is_held(one, EXPORT) for one in destination.iterdir())
+    ):
         raise CacheError(f"{destination} exists and is not empty; choose a new or an empty folder")
 
 

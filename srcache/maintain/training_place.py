@@ -8,17 +8,22 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, Protocol
 
 from srcache.cache.manifest import Cache
-from srcache.errors import CacheError
+from srcache.errors import CacheError, listed
 from srcache.files import atomic_file, disk_errors, make_folder, user_folder, write_atomic
+from srcache.files.claims import held, is_mark
 from srcache.files.folders import paths_in
 from srcache.files.objects import object_folder
 from srcache.files.urls import is_url
-from srcache.maintain.export import require_empty
+from srcache.maintain.export import EXPORT, require_empty
+from srcache.maintain.training_readme import ABOUT, README
+
+UNFINISHED = ".unfinished"
+"""The file that says of a place that an export was begun there and has not ended."""
 
 _ABANDONED = 86_400.0
 """Seconds after which a shard that was not uploaded is deleted; its export begins anew anyway."""
@@ -40,6 +45,14 @@ class TrainingPlace(Protocol):
 
         Raises:
             CacheError: it does.
+        """
+        ...
+
+    def held(self) -> AbstractContextManager[None]:
+        """Around an export: where that can be seen, no other process exports into it.
+
+        Raises:
+            BusyError: another one does.
         """
         ...
 
@@ -76,9 +89,13 @@ class _Folder:
     def require_empty(self, cache: Cache) -> None:
         require_empty(self._path, cache)
 
+    def held(self) -> AbstractContextManager[None]:
+        return held(self._path, EXPORT, "exported into")
+
     def names(self) -> list[str]:
         with disk_errors(self._path):
-            return sorted(path.name + ("" if path.is_file() else "/") for path in self._path.iterdir())
+            inner = [path for path in self._path.iterdir() if not is_mark(path)]
+            return sorted(path.name + ("" if path.is_file() else "/") for path in inner)
 
     def holds(self, name: str) -> bool:
         return (self._path / name).exists()
@@ -109,6 +126,9 @@ class _Objects:
             raise CacheError(f"{self.url} lies in the cache; export to another place")
         if self.names():
             raise CacheError(f"{self.url} is not empty; choose a place where nothing is")
+
+    def held(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def names(self) -> list[str]:
         return sorted(self._objects.listing())
@@ -150,3 +170,37 @@ def training_place(destination: str | Path) -> TrainingPlace:
         ConfigError: it is a URL that fsspec does not know, or that holds a password.
     """
     return _Objects(str(destination)) if is_url(destination) else _Folder(Path(destination))
+
+
+def require_new(place: TrainingPlace, cache: Cache, shards: str) -> None:
+    """Refuse a place that holds something, unless it is what an export that was stopped left behind.
+
+    Args:
+        place: where the training set shall be.
+        cache: what it is made of.
+        shards: how the names of the shards begin.
+
+    Raises:
+        CacheError: it holds something else.
+    """
+    if not place.holds(UNFINISHED):
+        place.require_empty(cache)
+    elif strange := [name for name in place.names() if not _is_ours(name, shards)]:
+        raise CacheError(
+            f"{place.shown} holds an export that was stopped, and beside it {listed(strange)}; "
+            "choose a new or an empty folder"
+        )
+
+
+def begin(place: TrainingPlace, shards: str) -> None:
+    """Mark the place as unfinished, and remove what an export that was stopped left in it."""
+    place.write(UNFINISHED, f"An export of training shards was begun here; {ABOUT} is its end.\n")
+    for name in place.names():
+        if name != UNFINISHED and _is_ours(name, shards):
+            place.delete(name)
+
+
+def _is_ours(name: str, shards: str) -> bool:
+    """Whether an export wrote a file, be it only a half of it under a hidden name."""
+    plain = name.removeprefix(".")
+    return "/" not in name and (name == UNFINISHED or plain.startswith((shards, README, ABOUT, UNFINISHED[1:])))

@@ -1,17 +1,18 @@
 """What training shards say about themselves: `dataset.json` for programs, `README.md` for people and for `datasets`."""
 
 from dataclasses import dataclass
+from html import escape
 
 from srcache.recipe.reading import dump
 from srcache.recipe.recipe import Recipe
 from srcache.wording import counted, human_bytes
 
-ABOUT = "dataset.json"
+ABOUT, README = "dataset.json", "README.md"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingShard:
-    """One tar: its name, how many samples it has, and its size."""
+    """One file: its name, how many samples it has, and its size."""
 
     file: str
     samples: int
@@ -25,17 +26,17 @@ class TrainingSet:
     Attributes:
         recipe, fingerprint: of the SR images.
         catalog: the digest of the catalog that lists the images.
-        seed: of the order.
+        seed: of the order; None where it is the catalog's.
         samples: how many there are in all shards.
-        members: of each sample, by the suffix behind its number.
+        members: of each sample: in tars the suffix behind its number, else the column.
         classes: their names in the order of their numbers; empty without labels.
-        shards: the tars.
+        shards: the files.
     """
 
     recipe: str
     fingerprint: str
     catalog: str
-    seed: int
+    seed: int | None
     samples: int
     members: tuple[str, ...]
     classes: tuple[str, ...]
@@ -64,7 +65,7 @@ def readme(content: TrainingSet, recipe: Recipe, url: str | None = None) -> str:
         "is there in every sample and of one type: `key` is BLAKE2b-128 of the source image's bytes, `name` its path, "
         "sizes are 0 and `class` is -1 where there is none, and `notes` is JSON text, a list of what the engine noted "
         "about each SR image.",
-        *(["## Classes", _class_table(content.classes)] if content.classes else []),
+        *(["## Classes", class_table(content.classes, "cls")] if content.classes else []),
         "## Recipe",
         f"`{content.recipe}`, fingerprint `{content.fingerprint}`:\n\n```yaml\n{dump(recipe)}```",
         "## Train",
@@ -86,9 +87,11 @@ def _member_line(name: str, recipe: Recipe) -> str:
     return f"- `{name}`: {words.get(kind) or f'SR image {int(kind[2:])}'}"
 
 
-def _class_table(classes: tuple[str, ...]) -> str:
-    rows = [f"| {number} | {name.replace('|', chr(92) + '|')} |" for number, name in enumerate(classes)]
-    return "\n".join(["| `cls` | class |", "|---|---|", *rows])
+def class_table(classes: tuple[str, ...], column: str) -> str:
+    """The classes and the numbers that a column has for them."""
+    names = (" ".join(escape(name, quote=False).split()).replace("|", "\\|") for name in classes)
+    rows = [f"| {number} | {name} |" for number, name in enumerate(names)]
+    return "\n".join([f"| `{column}` | class |", "|---|---|", *rows])
 
 
 def _train(content: TrainingSet) -> str:

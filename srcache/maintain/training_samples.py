@@ -9,7 +9,7 @@ import numpy as np
 
 from srcache.cache.failures import FailedEntry
 from srcache.errors import DamagedError, ImageError
-from srcache.images import Decoded, as_file, decode_both, encode, read_file, suffix_of
+from srcache.images import Decoded, as_file, decode_both, encode, plain_suffix, read_file, suffix_of
 from srcache.keys import entry_name
 from srcache.maintain.check_process import mismatch
 from srcache.maintain.training_sources import Sample, source_bytes
@@ -33,6 +33,8 @@ class SampleMaker:
         images: SR images of each source image.
         suffixes: of the members `lr` and `hr`, where they are wanted.
         labelled: whether there is a member `cls`.
+        mixed: whether `lr` and `hr` may be files of different kinds: then those that every program reads alike stay as
+            they are.
     """
 
     recipe: Recipe
@@ -40,6 +42,7 @@ class SampleMaker:
     images: int
     suffixes: Mapping[str, str]
     labelled: bool
+    mixed: bool = False
 
     def names(self) -> tuple[str, ...]:
         """The suffixes of a sample's members in their order, without the leading dot."""
@@ -76,13 +79,27 @@ class SampleMaker:
                 members.append(("lr.png", encode(self.recipe.degradation.apply(decoded.rgb), "png")))
                 size = _size_of(decoded)
             own = "lr" if self.recipe.degradation is None else "hr"
-            members.append(_member(own, self.suffixes[own], data, decoded))
+            members.append(self._member(own, data, decoded))
         if sample.hr is not None:
             data = read_file(sample.hr)
             decoded = decode_both(data, self.recipe.colors)
             size = _size_of(decoded)
-            members.append(_member("hr", self.suffixes["hr"], data, decoded))
+            members.append(self._member("hr", data, decoded))
         return members, size
+
+    def _member(self, kind: str, data: bytes, decoded: Decoded) -> tuple[str, bytes]:
+        """A file as a member: as it is where every program sees the pixels that srcache sees, else encoded as PNG.
+
+        Raises:
+            ImageError: it is another kind of file than it was a moment ago (`changed`).
+        """
+        wanted, found = self.suffixes[kind], suffix_of(data)
+        plain = decoded.plain is decoded.rgb or np.array_equal(decoded.plain, decoded.rgb)
+        if plain and (found == wanted or (self.mixed and plain_suffix(data, self.recipe.colors))):
+            return f"{kind}{found}", data
+        if wanted != ".png":
+            raise ImageError("changed", f"the {kind.upper()} image was changed while it was being exported")
+        return f"{kind}.png", encode(decoded.rgb, "png")
 
     def _sr(self, name: str) -> tuple[bytes, Record]:
         """A stored image and its record.
@@ -113,20 +130,6 @@ class SampleMaker:
             **{"sr_height": sr[0], "sr_width": sr[1]},
             "notes": json.dumps([record.get("notes") or {} for record in records], sort_keys=True, ensure_ascii=False),
         }
-
-
-def _member(kind: str, suffix: str, data: bytes, decoded: Decoded) -> tuple[str, bytes]:
-    """A file as a member: as it is where every program sees the pixels that srcache sees, else encoded as PNG.
-
-    Raises:
-        ImageError: it is another kind of file than it was a moment ago (`changed`).
-    """
-    plain = decoded.plain is decoded.rgb or np.array_equal(decoded.plain, decoded.rgb)
-    if plain and suffix_of(data) == suffix:
-        return f"{kind}{suffix}", data
-    if suffix != ".png":
-        raise ImageError("changed", f"the {kind.upper()} image was changed while it was being exported")
-    return f"{kind}.png", encode(decoded.rgb, "png")
 
 
 def _size_of(decoded: Decoded) -> Size:

@@ -39,26 +39,27 @@ def _text(file: str) -> str:
     return files(__package__).joinpath(file).read_text(encoding="utf-8")
 
 
-_SCRIPT, _STYLE = "text/javascript; charset=utf-8", "text/css; charset=utf-8"
+SCRIPT, STYLE, HTML = "text/javascript; charset=utf-8", "text/css; charset=utf-8", "text/html; charset=utf-8"
+"""Types of what a page consists of."""
 
 FILES: dict[str, tuple[str, Callable[[], str]]] = {
-    "/": ("text/html; charset=utf-8", lambda: Template(_text("page.html")).substitute(stage=stage())),
+    "/": (HTML, lambda: Template(_text("page.html")).substitute(stage=stage())),
     "/page/icon.svg": ("image/svg+xml", lambda: _text("icon.svg")),
-    "/page/theme.css": (_STYLE, theme_style),
-    "/page/slider.css": (_STYLE, slider_style),
-    "/page/page.css": (_STYLE, lambda: _text("page.css")),
-    "/page/slider.js": (_SCRIPT, slider_script),
-    "/page/page.js": (_SCRIPT, lambda: _text("page.js")),
+    "/page/theme.css": (STYLE, theme_style),
+    "/page/slider.css": (STYLE, slider_style),
+    "/page/page.css": (STYLE, lambda: _text("page.css")),
+    "/page/slider.js": (SCRIPT, slider_script),
+    "/page/page.js": (SCRIPT, lambda: _text("page.js")),
 }
 """What is served: by its path, the type and the text."""
 
 
 def routes() -> list[Route]:
     """The page and its files, for a Starlette application."""
-    return [Route(path, _answer(kind, text), methods=["GET"]) for path, (kind, text) in FILES.items()]
+    return [Route(path, text_answer(kind, text), methods=["GET"]) for path, (kind, text) in FILES.items()]
 
 
-def _answer(kind: str, text: Callable[[], str]) -> Callable[[Request], Awaitable[Response]]:
+def text_answer(kind: str, text: Callable[[], str]) -> Callable[[Request], Awaitable[Response]]:
     """Answers with a text; a browser that has it already is told so."""
 
     async def answer(request: Request) -> Response:

@@ -79,7 +79,7 @@ def serve(
         MachineError: the address cannot be listened on; or disk or device failed while it ran.
         MissingExtraError: the extra `serve` is not installed.
     """
-    _require_packages()
+    require_packages()
     from srcache.server.access import open_doors
     from srcache.server.app import make_app
     from srcache.server.hosted import hosted
@@ -91,7 +91,7 @@ def serve(
     doors, warnings = open_doors(settings.token_file, settings.hosts)
     catalog = None if settings.source is None else scan(settings.source, progress=progress)
     with ExitStack() as stack:
-        listener = stack.enter_context(_listener(settings))
+        listener = stack.enter_context(listening_socket(settings))
         cache = create_cache(settings.cache, settings.store)
         recipes = [stack.enter_context(hosted(cache, recipe, settings)) for recipe in settings.recipes]
         site = stack.enter_context(make_site(settings, recipes, catalog))
@@ -99,22 +99,22 @@ def serve(
         server = WebServer(web_config(settings, make_app(site, doors, log.note)), site)
         if settings.token_file is None and settings.plain_http:
             warnings.append("--plain-http changes nothing on loopback")
-        announce(Listening(url=_url(settings, listener), warnings=tuple(warnings)))
+        announce(Listening(url=url_of(settings, listener), warnings=tuple(warnings)))
         server.serve_until_ended(listener)
     return _report(site)
 
 
-def _require_packages() -> None:
-    """Look for what only the service needs.
+def require_packages(what: str = "srcache serve") -> None:
+    """Look for what only a server needs.
 
     Raises:
         MissingExtraError: with the command that installs it.
     """
-    with needs_extra("prometheus-client", "serve", "srcache serve"):
+    with needs_extra("prometheus-client", "serve", what):
         import prometheus_client  # noqa: F401
-    with needs_extra("starlette", "serve", "srcache serve"):
+    with needs_extra("starlette", "serve", what):
         import starlette  # noqa: F401
-    with needs_extra("uvicorn", "serve", "srcache serve"):
+    with needs_extra("uvicorn", "serve", what):
         import uvicorn  # noqa: F401
 
 
@@ -150,7 +150,7 @@ def make_site(
 
 
 @contextlib.contextmanager
-def _listener(settings: ServerSettings) -> Iterator[socket.socket]:
+def listening_socket(settings: ServerSettings) -> Iterator[socket.socket]:
     """A socket that listens.
 
     Raises:
@@ -171,7 +171,8 @@ def _listener(settings: ServerSettings) -> Iterator[socket.socket]:
         yield listener
 
 
-def _url(settings: ServerSettings, listener: socket.socket) -> str:
+def url_of(settings: ServerSettings, listener: socket.socket) -> str:
+    """Where a socket of these settings is reached."""
     scheme = "https" if settings.tls_cert else "http"
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return f"{scheme}://{host}:{listener.getsockname()[1]}"

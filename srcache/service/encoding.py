@@ -1,14 +1,14 @@
-"""From an engine's output to an entry of a store: checked, quantised, brought to its size, encoded, and recorded."""
+"""From an engine's output to an entry of a store: finished, checked, quantised, brought to size, encoded, recorded."""
 
 import json
 import math
 from typing import TYPE_CHECKING
 
-from srcache.engine.interface import Failure, Upscaled, upscaled_side
+from srcache.engine.interface import Failure, Unfinished, Upscaled, upscaled_side
 from srcache.images import encode, from_tensor, resize, to_batch
 from srcache.recipe.recipe import Recipe
 from srcache.service.requests import Request
-from srcache.service.runner import failure_of
+from srcache.service.runner import Outcome, failure_of
 from srcache.stores import Entry, with_checksums
 
 if TYPE_CHECKING:
@@ -27,16 +27,16 @@ class ResultEncoder:
     def __init__(self, recipe: Recipe, codec: str, device: str) -> None:
         self._scale, self._codec, self._device = recipe.scale, recipe.codec or codec, device
 
-    def entry(self, request: Request, outcome: Upscaled | Failure, milliseconds: float) -> Entry | Failure:
+    def entry(self, request: Request, outcome: Outcome, milliseconds: float) -> Entry | Failure:
         """The entry for a request, or why there is none; `milliseconds` is the engine's time for the image.
 
         Raises:
             SrcacheError: it is no image's fault.
         """
-        if isinstance(outcome, Failure):
-            return outcome
         try:
-            return self._entry(request, outcome, milliseconds)
+            if isinstance(outcome, Unfinished):
+                outcome = outcome.finish()
+            return outcome if isinstance(outcome, Failure) else self._entry(request, outcome, milliseconds)
         except Exception as error:  # an odd tensor, odd notes, an image too large for its codec: this image's own
             return failure_of(error)
 

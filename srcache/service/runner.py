@@ -16,20 +16,27 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import Any
 
-from srcache.engine.interface import Failure, SREngine, Upscaled
+from srcache.engine.interface import Failure, SREngine, Unfinished, Upscaled
 from srcache.errors import DeviceError, EngineError, ImageError, SrcacheError
 from srcache.images import to_batch
 from srcache.service.batching import BatchQueue
 from srcache.service.device_memory import Gauge, empty_device_cache, fitting
 from srcache.service.requests import Request, Shape
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 _NO_MEMORY = ("out of memory", "alloc_failed", "can't allocate memory")
-_Outcomes = list[Upscaled | Failure]
+Outcome = Upscaled | Unfinished | Failure
+_Outcomes = list[Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What an engine is given for a batch of so many images: a tensor, or what its `prepare` made of it."""
+
+    count: int
+    given: Any
 
 
 class EngineRunner:
@@ -55,15 +62,22 @@ class EngineRunner:
         self._gauged: set[Shape] = set()
         self._proven: set[Shape] = set()
 
-    def prepare(self, requests: list[Request]) -> "Tensor | None":
-        """What the engine will be given for these, made ahead of time in another thread; None without the memory."""
+    def prepare(self, requests: list[Request]) -> Prepared | None:
+        """What the engine will be given for these, made ahead of time in another thread; None if that failed.
+
+        The call then prepares it itself, and meets the same error, of which it makes the outcome.
+        """
         try:
-            return to_batch([request.lr for request in self._padded(requests)])
-        except MemoryError:
+            return self._prepared(self._padded(requests))
+        except Exception:
             return None
 
-    def upscale(self, requests: list[Request], images: "Tensor | None" = None) -> _Outcomes:
-        """One outcome per request; all are of one shape. `images` is what `prepare` made of them.
+    def _prepared(self, requests: list[Request]) -> Prepared:
+        images, prepare = to_batch([request.lr for request in requests]), getattr(self._engine, "prepare", None)
+        return Prepared(len(requests), prepare(images) if prepare else images)
+
+    def upscale(self, requests: list[Request], prepared: Prepared | None = None) -> _Outcomes:
+        """One outcome per request; all are of one shape. `prepared` is what `prepare` made of them.
 
         Raises:
             DeviceError: the accelerator is gone.
@@ -75,7 +89,7 @@ class EngineRunner:
             self._settle_width(requests[0], self._gauge)
         size = self._queue.width(shape)
         if len(requests) <= size:
-            outcomes = self._attempt(requests, images)
+            outcomes = self._attempt(requests, prepared)
             if not isinstance(outcomes, Failure):
                 self._proven.add(shape)
                 return outcomes
@@ -135,29 +149,30 @@ class EngineRunner:
         self._queue.narrow(requests[0].shape, given // 2)
         return given // 2
 
-    def _attempt(self, requests: list[Request], images: "Tensor | None") -> _Outcomes | Failure:
+    def _attempt(self, requests: list[Request], prepared: Prepared | None) -> _Outcomes | Failure:
         """The outcomes of one call, or why there are none. After it no reference to what the call made is left."""
         started = time.perf_counter()
         try:
-            return self._call(requests, images)
+            return self._call(requests, prepared)
         except Exception as error:
             return failure_of(error)
         finally:
             self.seconds += time.perf_counter() - started
 
-    def _call(self, requests: list[Request], images: "Tensor | None") -> _Outcomes:
+    def _call(self, requests: list[Request], prepared: Prepared | None) -> _Outcomes:
         padded = self._padded(requests)
-        if images is None or len(images) != len(padded):  # the shape's batches may have become smaller since
-            images = to_batch([request.lr for request in padded])
+        if prepared is None or prepared.count != len(padded):  # the shape's batches may have become smaller since
+            prepared = self._prepared(padded)
+        call = getattr(self._engine, "compute", self._engine.upscale)
         self.computed, self.padded = self.computed + len(padded), self.padded + len(padded) - len(requests)
         self.sizes[len(requests)] = self.sizes.get(len(requests), 0) + 1
-        outcomes: object = self._engine.upscale(images, [request.seed for request in padded])
+        outcomes: object = call(prepared.given, [request.seed for request in padded])
         if not isinstance(outcomes, list | tuple):
             raise self._broken_contract("a list", type(outcomes).__name__)
         if len(outcomes) != len(padded):
             raise self._broken_contract(f"one outcome per image ({len(padded)})", str(len(outcomes)))
         for outcome in outcomes:
-            if not isinstance(outcome, Upscaled | Failure):
+            if not isinstance(outcome, Outcome):
                 raise self._broken_contract("a list of Upscaled or Failure", type(outcome).__name__)
         return list(outcomes[: len(requests)])
 

@@ -6,7 +6,7 @@
   batch's shape; so an image's bytes do not depend on which other images were asked for.
 * Memory is bounded: `submit` blocks while the queue is crowded, and no batch is begun while results of more than
   `BATCH_PIXELS` pixels, or too many of them, are not stored yet.
-* The engine is kept busy: while it computes, the next batch is prepared, and the last one is encoded.
+* The engine is kept busy: while it computes, the next batch is prepared, and the last one is finished and encoded.
 * One image's failure is its own (see `runner`). Errors of the machine (disk full, device lost) end the service: every
   future gets them, and none is ever left without an answer.
 
@@ -20,9 +20,8 @@ import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, wait
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from srcache.engine.interface import Failure, SREngine, Upscaled
+from srcache.engine.interface import Failure, SREngine
 from srcache.errors import DamagedError, EngineError, listed
 from srcache.recipe.recipe import Recipe
 from srcache.service.batching import BATCH_PIXELS, queue_for
@@ -30,11 +29,8 @@ from srcache.service.committing import CommitQueue
 from srcache.service.device_memory import Gauge
 from srcache.service.encoding import ResultEncoder
 from srcache.service.requests import Request
-from srcache.service.runner import EngineRunner
+from srcache.service.runner import EngineRunner, Outcome, Prepared
 from srcache.stores import Entry, Store
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 _UNSTORED_MOST = 2048
 """Results that are not stored yet, at most, however few pixels they have."""
@@ -102,8 +98,8 @@ class SRService:
         self._fatal: Exception | None = None
         self._ahead = self._encoding = self._unstored = 0
         self._is_busy = False
-        self._batches: queue.SimpleQueue[tuple[list[Request], Tensor | None] | None] = queue.SimpleQueue()
-        self._results: queue.SimpleQueue[tuple[Request, Upscaled | Failure, float] | None] = queue.SimpleQueue()
+        self._batches: queue.SimpleQueue[tuple[list[Request], Prepared | None] | None] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[tuple[Request, Outcome, float] | None] = queue.SimpleQueue()
         self._encoded = CommitQueue()
         self._preparing = self._start(self._run_batches, "batch")
         self._computing = self._start(self._run_engine, "engine")
@@ -265,9 +261,9 @@ class SRService:
                 self._is_busy = False
                 self._work.notify()
 
-    def _compute(self, requests: list[Request], images: "Tensor | None") -> None:
+    def _compute(self, requests: list[Request], prepared: Prepared | None) -> None:
         started = time.perf_counter()
-        outcomes = self.calls.upscale(requests, images)
+        outcomes = self.calls.upscale(requests, prepared)
         milliseconds = round(1000 * (time.perf_counter() - started) / len(requests), 3)
         with self._lock:
             self._encoding += len(outcomes)
@@ -283,8 +279,8 @@ class SRService:
             self._encode(*result)
             del result  # a view of the complete batch
 
-    def _encode(self, request: Request, outcome: Upscaled | Failure, milliseconds: float) -> None:
-        """Encode one result and hand it to the commit thread, or answer its request if there is nothing to store."""
+    def _encode(self, request: Request, outcome: Outcome, milliseconds: float) -> None:
+        """Finish and encode a result for the commit thread, or answer its request if there is nothing to store."""
         done = self._encoder.entry(request, outcome, milliseconds)
         with self._lock:
             self._encoding -= 1

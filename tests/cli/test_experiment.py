@@ -120,7 +120,7 @@ def _result(**changes):
 
 
 def test_tables_and_failures_of_a_finished_experiment(capsys):
-    assert experiment.show("experiment", _result(), as_json=False) == 1
+    assert experiment.show_result("experiment", _result(), as_json=False) == 1
     out, err = capsys.readouterr()
     assert out.splitlines()[1:] == [
         "Accuracy on 2 of 3 test images of each arm's own kind",
@@ -146,7 +146,7 @@ def test_tables_and_failures_of_a_finished_experiment(capsys):
 def test_with_one_seed_its_verdict_is_followed_by_a_warning(capsys):
     result = _result(failures=[])
     result.results["config"]["seeds"] = [3]
-    assert experiment.show("experiment", result, as_json=False) == 0
+    assert experiment.show_result("experiment", result, as_json=False) == 0
     out, err = capsys.readouterr()
     assert "Verdict: No difference.\nOne seed alone says little.\n" in out
     assert err == ""

@@ -36,15 +36,18 @@ def test_without_names_files_are_named_by_key_and_have_records(home, srcache):
         ("cache photos --recipe bicubic --format lmdb", "photos exists and is not empty"),
         ("cache out --recipe bicubic --format lmdb --names", "--names goes only with --format folder"),
         ("cache out --recipe bicubic --format lmdb --shard-bytes 1M", "--shard-bytes goes only with --format shards"),
-        ("cache out --recipe bicubic --catalog 1", "--catalog goes only with --names or --join"),
+        ("cache out --recipe bicubic --catalog 1", "--catalog goes only with --names, --join or --format hf"),
         (
             "cache out --join --format shards --names",
             "do not go together: - --join writes training shards; leave --format out - --names goes only",
         ),
         (
             "cache out --lr photos --hr photos --class a --seed 1",
-            "--lr goes only with --join - --hr goes only with --join - --class goes only with --join - --seed goes",
+            "--lr goes only with --join or --format hf - --hr goes only with --join or --format hf - --class goes only "
+            "with --join or --format hf - --seed goes only with --join",
         ),
+        ("cache out --format hf --seed 1 --names", "--names goes only with --format folder - --seed goes only with"),
+        ("cache photos --format hf --recipe bicubic", "photos exists and is not empty"),
         ("cache out --join --recipe bicubic --hr cache", "no image of the catalog can be taken from cache"),
     ],
 )
@@ -78,3 +81,18 @@ def test_training_shards(home, srcache):
     assert document["result"]["classes"] == ["größe 1"]
     noted = json.loads(Path("json/dataset.json").read_text(encoding="utf-8"))
     assert noted.items() <= document["result"].items()
+
+
+@pytest.mark.medium
+def test_a_data_set_for_the_hub(home, srcache):
+    pytest.importorskip("datasets")
+    words = ("--recipe", "bicubic", "--format", "hf", "--lr", "photos")
+    printed = srcache("export", "cache", "out", *words)
+    assert printed.code == 1
+    assert printed.out.startswith("out: 3 samples (name, key, lr, sr000, label) in 1 file, ")
+    assert printed.err == "1 image not exported\n  absent: größe 1/leer.png: the cache has 0 of its 1 SR image\n"
+    assert sorted(path.name for path in Path("out").iterdir()) == ["README.md", "dataset.json", "train-00000.parquet"]
+    document = json.loads(srcache("export", "cache", "json", *words, "--json").out)
+    noted = json.loads(Path("json/dataset.json").read_text(encoding="utf-8"))
+    assert noted.items() <= document["result"].items()
+    assert (document["result"]["seed"], document["result"]["classes"]) == (None, ["größe 1"])

@@ -25,6 +25,21 @@ def test_what_is_not_listed_is_no_command_even_if_there_is_such_a_module(name):
     assert GROUP.get_command(click.Context(GROUP), name) is None
 
 
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("inof", "No such command 'inof'. Did you mean info?"),
+        ("VERIFY", "No such command 'VERIFY'. Did you mean verify?"),
+        ("nonsense", "No such command 'nonsense'."),
+    ],
+)
+def test_a_command_that_is_none_is_refused_with_those_that_are_near(word, message):
+    group = LazyGroup(name="some", modules={"verify": "verify", "info": "info"})
+    with pytest.raises(click.UsageError) as caught:
+        group.resolve_command(click.Context(group), [word])
+    assert caught.value.message == message
+
+
 def test_other_arguments_are_those_of_a_group():
     group = click.group("named", cls=LazyGroup, modules={"info": "info"}, short_help="Short.")(lambda: None)
     assert (group.name, group.short_help, list(group.params)) == ("named", "Short.", [])
@@ -38,5 +53,6 @@ def test_a_command_imports_no_other_command():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.split() == [
-        f"srcache_cli.{name}" for name in ("info", "interrupts", "lazy", "main", "options", "output", "streams")
+        f"srcache_cli.{name}"
+        for name in ("completing", "info", "interrupts", "lazy", "main", "options", "output", "saying", "streams")
     ]

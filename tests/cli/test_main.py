@@ -69,6 +69,7 @@ LINES = {
     "export-names": (1, "export cache out --recipe bicubic --names"),
     "export-shards": (0, "export cache out --recipe bicubic --format shards"),
     "export-join": (1, "export cache out --recipe bicubic --join --lr photos"),
+    "view": (0, "view cache --recipe bicubic --lr photos --out g.html"),
     "merge": (0, "merge cache --into out --store shards"),
     "engines": (0, "engines"),
     "doctor": (0, "doctor --cache cache"),
@@ -109,7 +110,7 @@ def test_every_command_prints_the_golden_document(name, home, srcache):
         document["result"]["engines"] = [_first_fields(one) for one in document["result"]["engines"] if _is_plain(one)]
     if words[0] == "doctor":
         document["result"].update({name: len(document["result"][name]) > 0 for name in ("engines", "recipes")})
-    normal = _normal(document, home, bytes_vary=words[0] in ("info", "prune", "export"))
+    normal = _normal(document, home, bytes_vary=words[0] in ("info", "prune", "export", "view"))
     path = GOLDEN / f"{name}.json"
     if os.environ.get("SRCACHE_WRITE_GOLDENS"):
         path.write_text(json.dumps(normal, indent=2, ensure_ascii=False) + "\n")

@@ -38,7 +38,7 @@ def test_the_shipped_quickstart_is_run_into_the_folder(loaded, srcache):
 def test_its_folder_has_a_name_of_its_own(monkeypatch, srcache):
     seen = []
     monkeypatch.setattr("srcache_cli.quickstart.run", lambda *words: seen.append(words))
-    monkeypatch.setattr("srcache_cli.quickstart.show", lambda *_: 0)
+    monkeypatch.setattr("srcache_cli.quickstart.show_result", lambda *_: 0)
     assert srcache("quickstart").code == 0
     [(experiment, out, jobs, commands, as_json)] = seen
     assert experiment == load_experiment("quickstart")

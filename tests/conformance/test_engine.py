@@ -10,7 +10,7 @@ from engines import ENTRY_POINTS, Faulty, Noise, Shapes, enlarged
 from srcache import conformance
 from srcache.conformance import check_engine
 from srcache.conformance.engine import ENGINE_CHECKS
-from srcache.engine.interface import EngineInfo, Failure, Setup, Upscaled
+from srcache.engine.interface import EngineInfo, Failure, Setup, Unfinished, Upscaled
 from srcache.errors import ConfigError, ConformanceError, EngineError
 from srcache.images import to_batch
 
@@ -229,6 +229,32 @@ class EatsSeeds(Good):
         return outcomes
 
 
+class Divided(Good):
+    """Does the host's part of the work apart, and all of it."""
+
+    gain: ClassVar = 1.0
+
+    def prepare(self, images):
+        return images * self.gain
+
+    def compute(self, prepared, seeds):
+        return [Unfinished(lambda one=one: one) for one in self.upscale(prepared, seeds)]
+
+
+class OtherParts(Divided):
+    gain: ClassVar = 0.5
+
+
+class LosesParts(Divided):
+    def compute(self, prepared, seeds):
+        return super().compute(prepared, seeds)[1:]
+
+
+class HalfDivided(Good):
+    def prepare(self, images):
+        return images
+
+
 class Reuses(Good):
     """Keeps one output buffer per shape, as captured graphs do."""
 
@@ -242,6 +268,10 @@ class Reuses(Good):
         return [Upscaled(image) for image in buffer]
 
 
+def test_an_engine_in_parts_passes_every_check(quick):
+    assert set(check_engine(Divided, SETUP)) == quick
+
+
 BREAKS = {
     OneScale: {"info"},
     NoBatch: {"info"},
@@ -251,6 +281,9 @@ BREAKS = {
     Graph: {"dtype"},
     Overshoots: {"range"},
     TooLarge: {"shape", "odd sizes", "thin images"},
+    OtherParts: {"parts"},
+    LosesParts: {"parts"},
+    HalfDivided: {"parts"},
     Born: {"rebuilding"},
     Sorts: {"order", "alone", "company"},
     Mixes: {"alone", "company"},
@@ -277,10 +310,10 @@ def test_a_break_is_caught_by_its_checks_and_by_no_other(quick, build):
     ("build", "checks"),
     [
         (NoInfo, {"info", "alone", "seeds"}),
-        (TooFew, NAMES - {"info", "untouched input"}),
-        (NoList, NAMES - {"info", "untouched input"}),
-        (Shy, NAMES - {"info", "notes", "untouched input"}),
-        (Raises, NAMES - {"info"}),
+        (TooFew, NAMES - {"info", "untouched input", "parts"}),
+        (NoList, NAMES - {"info", "untouched input", "parts"}),
+        (Shy, NAMES - {"info", "notes", "untouched input", "parts"}),
+        (Raises, NAMES - {"info", "parts"}),
         (Infinite, {"finite", "range"}),
         (Unseeded, {"determinism", "rebuilding", "order", "alone", "company", "position", "seeds", "kept outputs"}),
     ],

@@ -33,6 +33,7 @@ FOLDERS: dict[str, str] = {
     "crops": "prepare crops {photos} {out}/hr {out}/lr --size 16 --factor 2 --per-image 4",
     "export": "export {lmdb} {out}/one --names",
     "export of shards": "export {shards} {out}/one",
+    "export hf": "export {lmdb} {out}/one --format hf --lr {photos} --shard-bytes 40K",
     "export join": "export {lmdb} {out}/one --join --lr {photos} --shard-bytes 40K",
 }
 """Commands that fill folders of files."""

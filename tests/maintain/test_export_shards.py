@@ -345,7 +345,7 @@ def test_wrong_folders_are_refused_before_anything_is_written(home, tmp_path):
 def test_a_catalog_never_leads_out_of_the_folders(home, tmp_path, monkeypatch, name):
     key = next(iter(caches.contents(home / "cache")))[:32]
     catalog = KeptCatalog("0" * 32, (KeptRow(ImageKey(key), name, ""),))
-    monkeypatch.setattr("srcache.maintain.export_shards.chosen_catalog", lambda *_: catalog)
+    monkeypatch.setattr("srcache.maintain.training_plan.chosen_catalog", lambda *_: catalog)
     with pytest.raises(CacheError, match="expected names below the folder, but the catalog has: "):
         export(home, tmp_path / "out", lr=home / "photos")
 

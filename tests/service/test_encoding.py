@@ -8,7 +8,7 @@ from PIL import Image
 from services import RECIPE
 from xxhash import xxh3_64_hexdigest
 
-from srcache.engine.interface import Failure, Upscaled
+from srcache.engine.interface import Failure, Unfinished, Upscaled
 from srcache.errors import DeviceError
 from srcache.images import decode, encode
 from srcache.keys import image_key
@@ -93,6 +93,16 @@ def test_an_entry_holds_the_output_s_pixels_and_says_how_they_came_about(make_im
         "device": "cuda (a card)",
         "checksum": image_key(entry.payload),
     }
+
+
+def test_a_result_is_finished_where_it_is_encoded_and_a_failure_there_is_its_own(make_image):
+    rgb, encoder = make_image(6, 9), ResultEncoder(RECIPE, "qoi", "cpu")
+    whole = Upscaled(output_for(rgb), {"n": 1})
+    assert encoder.entry(request_for(rgb), Unfinished(lambda: whole), 1) == encoder.entry(request_for(rgb), whole, 1)
+    failure = Failure("blank", "of one colour")
+    assert encoder.entry(request_for(rgb), Unfinished(lambda: failure), 1) is failure
+    wrong = encoder.entry(request_for(rgb), Unfinished(lambda: [].pop()), 1)
+    assert wrong == Failure("engine_error", "IndexError: pop from empty list")
 
 
 def test_an_output_is_brought_to_the_stored_size_by_lanczos(make_image):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from engines import MARKS, enlarged
 
-from srcache.engine.interface import EngineInfo, Failure, Upscaled
+from srcache.engine.interface import EngineInfo, Failure, Unfinished, Upscaled
 from srcache.engine.registry import open_engine
 from srcache.errors import DeviceError, DiskFullError, EngineError, ImageError
 from srcache.recipe.reading import resolve
@@ -59,6 +59,55 @@ def at_most(count: int, error: Callable[[str], Exception]) -> Callable[[Any], No
             raise error("CUDA out of memory. Tried to allocate 2 GiB")
 
     return act
+
+
+class Divided(Probe):
+    """The same in three parts; `before` is called with the images when they are prepared."""
+
+    before: Callable[[Any], Any] = staticmethod(lambda images: None)
+
+    def prepare(self, images):
+        self.before(images)
+        return {"prepared": images}
+
+    def compute(self, prepared, seeds):
+        return [Unfinished(lambda one=one: one) for one in super().upscale(prepared["prepared"], seeds)]
+
+    def upscale(self, images, seeds):
+        raise AssertionError("an engine in parts is called in parts")
+
+
+def finished(outcomes):
+    return [outcome.finish() if isinstance(outcome, Unfinished) else outcome for outcome in outcomes]
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+@pytest.mark.parametrize("pads", [False, True])
+def test_an_engine_in_parts_gives_what_it_gives_in_one(requests, ahead, pads):
+    some, calls = requests(5), calls_to(Divided(pads=pads))
+    outcomes = finished(calls.upscale(some, calls.prepare(some) if ahead else None))
+    plain = calls_to(Probe(pads=pads)).upscale(some)
+    assert all(torch.equal(one.image, two.image) for one, two in zip(outcomes, plain, strict=True))
+
+
+def test_an_image_that_cannot_be_prepared_fails_alone_and_not_ahead_of_time(requests):
+    def refuse(images):
+        if (images[:, :, 0, 0] * 255 == torch.tensor(MARKS["raises"])).all(1).any():
+            raise ValueError("no control image")
+
+    engine = Divided()
+    engine.before, calls, some = refuse, calls_to(engine), requests(6, {4: "raises"})
+    assert calls.prepare(some) is None
+    outcomes = finished(calls.upscale(some, None))
+    assert [isinstance(outcome, Failure) for outcome in outcomes] == [n == 4 for n in range(6)]
+    assert outcomes[4] == Failure("engine_error", "ValueError: no control image")
+
+
+def test_what_was_prepared_for_a_wider_batch_is_prepared_again(requests):
+    engine = Divided(at_most(3, torch.OutOfMemoryError), pads=True)
+    calls, some = calls_to(engine), requests(8)
+    assert all(isinstance(each, Upscaled) for each in finished(calls.upscale(some, calls.prepare(some))))
+    assert engine.sizes == [8, 4, 2, 2, 2, 2]
 
 
 def test_short_batches_are_filled_up_only_for_engines_that_need_it(requests):

@@ -15,6 +15,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from services import LIMIT, RECIPE, Broken, Probe, ask, closed, in_thread, joined, joined_within, name_of, serve
 
+from srcache.engine.interface import Unfinished
 from srcache.engine.registry import open_engine
 from srcache.images import Decoded
 from srcache.keys import image_key, pixel_key
@@ -301,3 +302,41 @@ def test_a_short_batch_is_filled_up_while_the_engine_is_busy(asks, store):
         assert all(future.result(LIMIT).added for future in futures)
     assert [shape[0] for shape in engine.shapes] == [1, 3]
     assert service.calls.sizes == {1: 1, 3: 1}
+
+
+# --- in parts --------------------------------------------------------------------------------------------------------
+
+
+class Divided(Probe):
+    """Says in which threads its parts are called; the first call of the device's part waits for the next `prepare`."""
+
+    def __init__(self):
+        super().__init__()
+        self.threads: dict[str, set[str]] = {"prepare": set(), "compute": set(), "finish": set()}
+        self.ahead = threading.Semaphore(0)
+
+    def _note(self, part):
+        self.threads[part].add(threading.current_thread().name)
+
+    def prepare(self, images):
+        self._note("prepare")
+        self.ahead.release()
+        return images
+
+    def compute(self, prepared, seeds):
+        self._note("compute")
+        assert self.ahead.acquire(timeout=LIMIT)
+        if not self.shapes:
+            assert self.ahead.acquire(timeout=LIMIT), "the next batch is prepared while this one is computed"
+            self.ahead.release()
+        return [Unfinished(lambda one=one: self._note("finish") or one) for one in self.upscale(prepared, seeds)]
+
+
+def test_the_host_s_parts_of_an_engine_run_beside_the_device_s(asks, store):
+    engine, requests = Divided(), asks(12)
+    with serve(engine, store, batch=4) as service:
+        futures = [service.submit(request) for request in requests]
+        service.drain()
+    assert all(future.result(0).added for future in futures)
+    wanted = {"prepare": {"srcache-batch"}, "compute": {"srcache-engine"}, "finish": {"srcache-encode"}}
+    assert engine.threads == wanted

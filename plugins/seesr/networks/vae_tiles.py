@@ -10,7 +10,7 @@ One tile at a time is at work, until it has to wait for the others. Its state is
 host's memory: so an image of any size takes little more room on the device than one of its tiles.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
@@ -140,13 +140,20 @@ def _to_host(tensor: Tensor) -> Tensor:
     return torch.empty_like(tensor, device="cpu", pin_memory=True).copy_(tensor, non_blocking=True)
 
 
-def run_tiles(steps: Iterable[Step], tiles: Iterable[Tensor], park: bool) -> list[Tensor]:
+Measure = Callable[[Tensor, int], Moments]
+"""What finds a tile's moments: `measure_moments`, or something that does the same."""
+
+
+def run_tiles(
+    steps: Iterable[Step], tiles: Iterable[Tensor], park: bool, measure: Measure = measure_moments
+) -> list[Tensor]:
     """All tiles through a network, in step.
 
     Args:
         steps: of the network.
         tiles: (1, C, h, w) each, of any sizes.
         park: whether tiles wait in the host's memory. The results are the same.
+        measure: finds a tile's moments.
 
     Returns:
         What becomes of each tile, in the same order, on its device.
@@ -162,7 +169,7 @@ def run_tiles(steps: Iterable[Step], tiles: Iterable[Tensor], park: bool) -> lis
             for step in work:
                 state.take(step)
             if wait:
-                found.append(measure_moments(state.value, wait.norm.num_groups))
+                found.append(measure(state.value, wait.norm.num_groups))
                 if park:
                     state.park()
         waited = (wait, average(found)) if wait else None

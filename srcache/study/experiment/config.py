@@ -41,6 +41,7 @@ class DataChoice:
         seed: of the samples, and of every division.
         link: `copy` the images into the experiment, or make `hard` links.
         limit: at most so many images of each class and split, for a try; None takes all.
+        longest_side: the longer side of HR in pixels: larger images are made smaller first; None leaves them.
     """
 
     kind: str = "textures"
@@ -53,6 +54,12 @@ class DataChoice:
     seed: int = 0
     link: str = "copy"
     limit: int | None = None
+    longest_side: int | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """As YAML values; what came later is left out where it does nothing."""
+        found = _plain(asdict(self))
+        return {name: value for name, value in found.items() if name != "longest_side" or value is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +202,7 @@ class Experiment:
         return {
             "name": self.name,
             "question": self.question,
-            "data": _plain(asdict(self.data)),
+            "data": self.data.plain(),
             "degradation": asdict(self.degradation),
             "recipe": _recipe(self.recipe),
             "further": {label: _recipe(choice) for label, choice in self.further.items()},

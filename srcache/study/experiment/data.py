@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -30,8 +30,10 @@ from srcache.study.arms.sets import require_no_leaks
 from srcache.study.experiment import steps
 from srcache.study.experiment.config import DataChoice, Experiment
 from srcache.study.experiment.saying import spoken
+from srcache.study.experiment.sources import named_folders
 from srcache.study.prepare.lr import make_lr
 from srcache.study.prepare.samples import SAMPLE_SPLITS, make_faces, make_textures
+from srcache.study.prepare.smaller import make_smaller
 from srcache.study.prepare.split import names_by_class, place_file
 from srcache.study.prepare.stratify import SPLITS, assign, exact_shares
 
@@ -86,7 +88,7 @@ def prepare_data(out: Path, experiment: Experiment, say: Say) -> DataSets:
     started, choice, root = time.perf_counter(), experiment.data, out / "data"
     sources = _sources(choice, root / "samples")
     inputs = {
-        "choice": asdict(choice),
+        "choice": choice.plain(),
         **experiment.degradation.parameters,
         "sources": {name: catalog.digest for name, catalog in sources.items()},
         "pillow": versions().get("pillow"),
@@ -95,16 +97,18 @@ def prepare_data(out: Path, experiment: Experiment, say: Say) -> DataSets:
     if known is not None and known.result["digests"] == _digests(root):
         return _sets(root, choice, known.result, reused=True)
     if steps.started_with(out, "data") != steps.as_json(inputs) or known is not None:
-        for kind in ("hr", "lr"):
+        for kind in ("hr", "lr", "smaller"):
             shutil.rmtree(root / kind, ignore_errors=True)
     steps.start_step(out, "data", inputs)
-    planned, problems = _plan_splits(sources, choice)
-    _refuse_leaks(planned)
     notes = Counter[str]()
+    taken = {name: _at_most(name, catalog, root, experiment, say, notes) for name, catalog in sources.items()}
+    planned, problems = _plan_splits(taken, choice)
+    _refuse_leaks(planned)
+    _require_classes({name: _counts(catalog) for name, catalog in planned.items()})
     for name, catalog in planned.items():
-        lost, taken = _write_split(catalog, root, name, experiment, spoken(say, f"data: {name}"))
+        lost, took = _write_split(catalog, root, name, experiment, spoken(say, f"data: {name}"))
         problems += lost
-        notes.update(taken)
+        notes.update(took)
         say(f"data: {len(catalog)} {name} images, LR by {experiment.degradation}")
     treated = treatment(sources.values(), notes, experiment.degradation.colors)
     for line in filter(None, (str(treated), *treated.warnings)):
@@ -122,6 +126,7 @@ def prepare_data(out: Path, experiment: Experiment, say: Say) -> DataSets:
         "treated": treated.plain(),
     }
     _require_classes(result["counts"])
+    shutil.rmtree(root / "smaller", ignore_errors=True)
     step = steps.finish_step(out, "data", inputs, [], result, time.perf_counter() - started)
     return _sets(root, choice, step.result, reused=False)
 
@@ -142,8 +147,7 @@ def _sets(root: Path, choice: DataChoice, result: Mapping[str, Any], *, reused: 
 def _sources(choice: DataChoice, samples: Path) -> dict[str, Catalog]:
     """The catalogs that images are taken from: one of all (`hr`), or one for each split."""
     if choice.kind == "folders":
-        named = {"hr": choice.hr, "train": choice.train, "validation": choice.validation, "test": choice.test}
-        found = {name: scan(path) for name, path in named.items() if path is not None}
+        found = {name: scan(path) for name, path in named_folders(choice).items()}
     else:
         folder = _SAMPLES[choice.kind](samples, choice.seed).folder
         found = {name: scan(folder / name) for name in SAMPLE_SPLITS}
@@ -154,6 +158,19 @@ def _sources(choice: DataChoice, samples: Path) -> dict[str, Catalog]:
                 f"an experiment needs a folder for each class, but {catalog.root} ({name}) has none{why}"
             )
     return found
+
+
+def _at_most(name: str, catalog: Catalog, root: Path, experiment: Experiment, say: Say, notes: Counter[str]) -> Catalog:
+    """The images of a source, made smaller where the experiment says how large they may be; adds to `notes`."""
+    longest, colors = experiment.data.longest_side, experiment.degradation.colors
+    if longest is None:
+        return catalog
+    folder = root / "smaller" / name
+    made = make_smaller(catalog, folder, longest, colors, spoken(say, f"data: {name}, made smaller"))
+    notes.update(made.notes)
+    if not made.written + made.kept:
+        raise CatalogError(f"no image of {catalog.root} can be used: {listed(made.failures)}")
+    return replace(scan(folder), problems=made.failures)
 
 
 def _plan_splits(sources: Mapping[str, Catalog], choice: DataChoice) -> tuple[dict[str, Catalog], list[Problem]]:
@@ -262,5 +279,5 @@ def _require_classes(counts: Mapping[str, Mapping[str, int]]) -> None:
     if empty or len(names) < 2:
         raise CatalogError(
             f"an experiment needs two classes at least, and images of each in train, validation and test; classes: "
-            f"{listed(names)}; without images: {listed(empty) or 'none'}"
+            f"{listed(names)}; without images: {listed(empty) or 'none'}; give more images, or other data.ratios"
         )

@@ -158,6 +158,7 @@ class _Reader:
             self._mistakes.note(f"data.{folders[0]} is for kind: folders, but kind is {kind}")
         self._number("data.seed", found["seed"], 0)
         self._number("data.limit", found["limit"], 1, optional=True)
+        self._number("data.longest_side", found["longest_side"], 1, optional=True)
         if not _is_number(found["validation_share"]) or not 0 < found["validation_share"] < 1:
             self._mistakes.note(f"data.validation_share must lie between 0 and 1, but is {found['validation_share']}")
         return DataChoice(**found)

@@ -31,13 +31,11 @@ import yaml
 from srcache.cache.failures import FailedEntry
 from srcache.cache.manifest import open_cache
 from srcache.catalog.scanning import scan
-from srcache.errors import ConfigError
 from srcache.files import lock, make_folder, real_path, write_atomic
 from srcache.fill.run import fill
 from srcache.fill.settings import FillSettings
 from srcache.keys import entry_name
-from srcache.progress import Say
-from srcache.recipe.reading import load_recipe
+from srcache.progress import Say, timed
 from srcache.recipe.recipe import Recipe
 from srcache.study.experiment.config import MAIN, Experiment
 from srcache.study.experiment.curves import measure_curves
@@ -54,6 +52,7 @@ from srcache.study.experiment.measure import (
     quality_seconds,
     write_test_images,
 )
+from srcache.study.experiment.recipes import recipe_of
 from srcache.study.experiment.results import Parts, earlier_results, finish_results, gather, start_results
 from srcache.study.experiment.saying import spoken
 from srcache.study.experiment.steps import as_json
@@ -63,6 +62,7 @@ from srcache.study.experiment.workers import Expected, run_trials
 from srcache.study.prepare.stratify import SPLITS
 from srcache.study.quality.report import mean_text
 from srcache.study.report import write_report
+from srcache.study.train.curves import require_curves
 from srcache.wording import counted
 
 CONFIG = "experiment.yaml"
@@ -105,6 +105,7 @@ def run_experiment(
     *,
     jobs: int = 1,
     commands: Sequence[str] = (),
+    curves: Sequence[str] = (),
 ) -> ExperimentResult:
     """Do whatever of an experiment is not done yet, and write its results and report.
 
@@ -114,24 +115,27 @@ def run_experiment(
         say: called with a line about what is being done.
         jobs: trainings at a time, in processes; changes no number.
         commands: what people type to get this result, for the report.
+        curves: where the trainings' curves are written to besides: tensorboard, wandb.
 
     Raises:
         ConfigError: the folder holds something else; recipes, images or settings that cannot be used.
         BusyError: the folder's experiment is running.
         MachineError: no room, no device, weights or packages that are missing.
     """
+    require_curves(curves)
     out = Path(out)
     earlier = earlier_results(out)
     make_folder(out)
     with lock(out, "run as an experiment"):
         start_results(out, experiment, earlier)
-        return _Run(experiment, out, say or _silent, jobs).run(commands, earlier)
+        return _Run(experiment, out, say or _silent, jobs, tuple(curves)).run(commands, earlier)
 
 
 class _Run:
     """One run of an experiment: its folder, its configuration, who reports, and what could not be used so far."""
 
-    def __init__(self, experiment: Experiment, out: Path, say: Say, jobs: int) -> None:
+    def __init__(self, experiment: Experiment, out: Path, say: Say, jobs: int, curves: tuple[str, ...]) -> None:
+        self._curves = curves
         self._experiment, self._out, self._say, self._jobs = experiment, out, say, jobs
         self._failures: list[dict[str, Any]] = []
         self._outcomes: dict[tuple[str, int], TrialOutcome] = {}
@@ -140,13 +144,19 @@ class _Run:
         started, experiment, out = time.perf_counter(), self._experiment, self._out
         if not earlier.get("complete"):
             write_atomic(out / CONFIG, _yaml(experiment))
-        recipes = {label: self._recipe(label) for label in experiment.recipes}
+        recipes = {label: recipe_of(experiment, label) for label in experiment.recipes}
         data = self._data()
         near = near_duplicates(out, data, self._say)
         if near["count"]:
             self._say(f"data: {counted(near['count'], 'test image')} all but equal to a training image")
         lost, cache = self._build(recipes)
-        runner = TrialRunner(out=real_path(out), recipes=recipes, domains=experiment.domains, lost=frozenset(lost))
+        runner = TrialRunner(
+            out=real_path(out),
+            recipes=recipes,
+            domains=experiment.domains,
+            lost=frozenset(lost),
+            curves=self._curves,
+        )
         require_images(experiment, runner.images("lr", MAIN, "train").balance)
         pairs = [(arm, seed) for arm in trained_arms(experiment) for seed in experiment.seeds]
         trials = {(arm.name, seed): Trial(runner=runner, arm=arm, seed=seed) for arm, seed in pairs}
@@ -193,23 +203,7 @@ class _Run:
             seconds=time.perf_counter() - started,
         )
 
-    def _recipe(self, label: str) -> Recipe:
-        choice = self._experiment.recipes[label]
-        recipe = load_recipe(choice.name, choice.changes)
-        if recipe.degradation is not None:
-            raise ConfigError(
-                f"recipe {choice.name} makes LR from HR ({recipe.degradation}), but LR images of an experiment are "
-                "files; leave its degradation out, and say it in the experiment's"
-            )
-        own = self._experiment.degradation
-        if recipe.colors != own.colors:
-            raise ConfigError(
-                "the recipe and the experiment's degradation need the same color_profile and background, or LR and HR "
-                f"have different colours; recipe {choice.name} has {recipe.color_profile} and {recipe.background}, the "
-                f"degradation {own.color_profile} and {own.background}"
-            )
-        return recipe
-
+    @timed("experiment: data")
     def _data(self) -> DataSets:
         data = prepare_data(self._out, self._experiment, self._say)
         counts = ", ".join(f"{sum(data.counts[split].values())} {split}" for split in SPLITS)
@@ -218,6 +212,7 @@ class _Run:
         self._failures += [describe_failure(problem, "data") for problem in data.failures]
         return data
 
+    @timed("experiment: cache")
     def _build(self, recipes: dict[str, Recipe]) -> tuple[set[str], dict[str, Any]]:
         """Fill the cache by every recipe; returns the keys that lack an SR image, and counts for results.json."""
         catalog, lost, found = scan(self._out / "data/lr"), set[str](), dict[str, Any]()
@@ -244,6 +239,7 @@ class _Run:
             }
         return lost, {**found.pop(MAIN), **({"further": found} if found else {})}
 
+    @timed("experiment: trainings")
     def _train(self, trials: dict[tuple[str, int], Trial]) -> Safety | None:
         """Carry out all trials; label safety is measured before those of arms that filter by it, which come last."""
         plain = [trial for trial in trials.values() if not trial.arm.filtered]
@@ -271,6 +267,7 @@ class _Run:
             after_epochs=2 * sum(counts.values()) / epoch if experiment.safety.measure else 0.0,
         )
 
+    @timed("experiment: label safety")
     def _safety(self, trials: dict[tuple[str, int], Trial]) -> Safety | None:
         experiment = self._experiment
         if not experiment.safety.measure:
@@ -284,6 +281,7 @@ class _Run:
         self._failures += [describe_failure(one, "safety") for one in safety.failures]
         return safety
 
+    @timed("experiment: image quality")
     def _quality(self, runner: TrialRunner) -> dict[str, Any]:
         found = {}
         for domain in (*_SEEN, *self._experiment.further):

@@ -24,6 +24,7 @@ from srcache.study.arms.usable import refused
 from srcache.study.compare.predictions import write_predictions
 from srcache.study.experiment import steps
 from srcache.study.experiment.config import DOMAINS, ArmChoice
+from srcache.study.train.curves import open_curves
 from srcache.study.train.inference import predict
 from srcache.study.train.loop import holds_training, train_run
 from srcache.study.train.runs import RECORD, EpochLine, TrainRun
@@ -42,12 +43,14 @@ class TrialRunner:
         recipes: by the names that arms use.
         domains: each domain's arm and recipe.
         lost: keys of LR images of which a recipe has no SR image; no arm sees them.
+        curves: where the trainings' curves are written to, beside their history; see `train.curves`.
     """
 
     out: Path
     recipes: Mapping[str, Recipe]
     domains: Mapping[str, tuple[str, str]]
     lost: frozenset[str]
+    curves: tuple[str, ...] = ()
 
     @property
     def digests(self) -> Any:
@@ -130,13 +133,16 @@ def carry_out(trial: Trial, on_epoch: TrialListener | None = None) -> TrialOutco
         train, validation = (few_of_each(images, arm.per_class, seed) for images in (train, validation))
     sets, settings = ArmSets(train=train, validation=validation), replace(arm.settings, seed=seed)
     _take_over(trial, sets, settings)
-    run = train_run(
-        sets,
-        trial.folder,
-        settings,
-        on_epoch=None if on_epoch is None else lambda line: on_epoch(trial, line),
-        replace=True,
-    )
+    about = {"arm": arm.name, "trained on": arm.arm, **settings.plain()}
+    with open_curves(runner.curves, trial.folder, about) as curves:
+
+        def over(line: EpochLine) -> None:
+            curves.epoch_over()
+            if on_epoch is not None:
+                on_epoch(trial, line)
+
+        run = train_run(sets, trial.folder, settings, on_epoch=over, replace=True)
+        curves.finish(run)
     predicted = sum(_predict(trial, run, domain) for domain in runner.domains)
     return TrialOutcome(run=run, predicted=predicted, known=len(runner.domains) - predicted)
 

@@ -4,7 +4,6 @@ How many run at a time changes no number: a trial's threads are those of its set
 and ends when that is gone, so that a killed experiment leaves no process behind that still writes.
 """
 
-import csv
 import os
 import signal
 import threading
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from srcache.progress import Say
 from srcache.study.experiment.trials import Trial, TrialOutcome, carry_out
-from srcache.study.train.runs import HISTORY, EpochLine
+from srcache.study.train.runs import EpochLine, read_history
 from srcache.wording import about
 
 if TYPE_CHECKING:
@@ -162,7 +161,7 @@ def _run_here(trials: Sequence[Trial], reporter: ProgressReporter) -> Iterator[t
 def _run_in_processes(
     trials: Sequence[Trial], jobs: int, reporter: ProgressReporter
 ) -> Iterator[tuple[tuple[str, int], TrialOutcome]]:
-    seen = {place: _epochs(trial)[1] for place, trial in enumerate(trials)}
+    seen = {place: len(read_history(trial.folder)) for place, trial in enumerate(trials)}
     with _pool(jobs) as pool:
         waiting: dict[Future[TrialOutcome], int] = {pool.submit(carry_out, t): place for place, t in enumerate(trials)}
         while waiting:
@@ -181,21 +180,10 @@ def _run_in_processes(
 
 def _report_epochs(trial: Trial, seen: int, reporter: ProgressReporter) -> int:
     """Report the epochs that a process has written since; returns how many there are."""
-    lines, count = _epochs(trial)
+    lines = read_history(trial.folder)
     for line in lines[seen:]:
         reporter.epoch(trial, line)
-    return count
-
-
-def _epochs(trial: Trial) -> tuple[list[EpochLine], int]:
-    """The epochs in a trial's history so far."""
-    try:
-        with (trial.folder / HISTORY).open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        lines = [EpochLine(**{k: int(v) if k == "epoch" else float(v) for k, v in row.items()}) for row in rows]  # type: ignore[arg-type]
-    except (OSError, ValueError, TypeError, csv.Error):
-        return [], 0
-    return lines, len(lines)
+    return len(lines)
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from srcache.dataset.items import NO_LABEL
 from srcache.errors import ConfigError, ImageError, MachineError, MissError, WeightsError
 from srcache.files import lock, make_folder
 from srcache.machine import device_name, resolve_device, versions
-from srcache.progress import Progress
+from srcache.progress import Progress, Waits, timed
 from srcache.study.arms.arms import ArmDataset
 from srcache.study.arms.sets import ArmSets
 from srcache.study.arms.usable import require_usable
@@ -183,8 +183,10 @@ class _Training:
 
         started = time.perf_counter()
         torch.manual_seed(seed_from(self._settings.seed, "epoch", number))
-        loss, accuracy = self._learn(number, progress)
-        found = self._measure(self._sets.validation, "val")
+        with timed(f"epoch {number + 1}, learning"):
+            loss, accuracy = self._learn(number, progress)
+        with timed(f"epoch {number + 1}, validation"):
+            found = self._measure(self._sets.validation, "val")
         if not math.isfinite(found["val_loss"]):
             raise self._not_finite("validation loss", number)
         return EpochLine(
@@ -206,8 +208,9 @@ class _Training:
         order = self._order(number)
         loader = make_loader(self._examples, self._settings, order)
         losses, right, steps = list[float](), 0, len(loader)
+        waits = Waits(loader)
         with worker_ends():
-            for step, (images, labels) in enumerate(loader, number * steps):
+            for step, (images, labels) in enumerate(waits, number * steps):
                 images, labels = images.to(self._device), labels.to(self._device)
                 set_rate(self._optimizer, rate_at(self._settings, step, steps * self._settings.epochs))
                 with out_of_memory_errors():
@@ -225,6 +228,7 @@ class _Training:
                 right += int((given.argmax(1) == labels).sum())
                 if progress is not None:
                     progress(step + 1, steps * self._settings.epochs)
+        waits.log(f"epoch {number + 1}, waiting for {steps} batches, of the learning")
         return math.fsum(losses) / len(order), right / len(order)
 
     def _answers(self, images: "Tensor") -> "Tensor":

@@ -9,6 +9,7 @@
 run.json is written first, so that the folder says what it is, and again last, when all else is in its place.
 """
 
+import csv
 import io
 import json
 import math
@@ -204,6 +205,16 @@ def write_history(folder: Path, history: Sequence[EpochLine]) -> None:
     """history.csv: the lines so far; numbers are written so that they read back exactly."""
     rows = ([repr(value) for value in asdict(line).values()] for line in history)
     write_atomic(folder / HISTORY, csv_text([[f.name for f in fields(EpochLine)], *rows]))
+
+
+def read_history(folder: Path) -> list[EpochLine]:
+    """The lines of history.csv; none where there is no such file, or another one."""
+    try:
+        with (folder / HISTORY).open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        return [EpochLine(**{k: int(v) if k == "epoch" else float(v) for k, v in row.items()}) for row in rows]  # type: ignore[arg-type]
+    except (OSError, ValueError, TypeError, csv.Error):
+        return []
 
 
 def write_weights(path: Path, tensors: "Mapping[str, Tensor]", notes: Mapping[str, str] | None = None) -> str:

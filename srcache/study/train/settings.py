@@ -18,7 +18,7 @@ MONITORS = {"val_loss": -1, "val_accuracy": 1, "last": 0}
 """What the best epoch is chosen by: the least loss or the highest accuracy on the validation set (the earliest of equal
 ones), or none of them: the last epoch."""
 
-_CHOICES = {
+CHOICES = {
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
     "precision": PRECISIONS,
@@ -26,6 +26,8 @@ _CHOICES = {
     "augmentation": AUGMENTATIONS,
     "fit": FITS,
 }
+"""What settings of these names may be."""
+
 _MOST_COUNT, _MOST_SIDE = 2**31 - 1, 10_000
 _COUNTS = ("epochs", "batch_size", "threads", "patience")
 _NUMBERS = ("learning_rate", "weight_decay", "momentum", "rho", "epsilon")
@@ -138,7 +140,7 @@ def _check(found: Mapping[str, Any], mistakes: Mistakes) -> None:
     """Note what is wrong with the values of settings; their types are right already."""
     with mistakes.noting():
         require_name(found["network"])
-    for name, choices in _CHOICES.items():
+    for name, choices in CHOICES.items():
         value = short(found[name])
         mistakes.require(found[name] in choices, f"{name} must be one of {', '.join(choices)}, but is {value}")
     for name in (*_COUNTS, "size"):

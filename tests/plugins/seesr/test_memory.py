@@ -1,77 +1,24 @@
 import gc
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from seesr_fixtures import SETTINGS
-from srcache_plugins.seesr.memory import Ledger, MemoryPredictor
+from srcache_plugins.seesr import memory
+from srcache_plugins.seesr.ledger import Ledger
+from srcache_plugins.seesr.memory import MemoryPredictor
+from srcache_plugins.seesr.networks.vae import Autoencoder
 from srcache_plugins.seesr.pipeline import Pipeline
-from torch.nn import functional
+from srcache_plugins.seesr.sampling.windows import _weights_on
+
+from srcache.engine.interface import Tiling
 
 SMALL = replace(SETTINGS, process_size=64, steps=3)
 
 
 def predicted(networks, size=(16, 16), batch=1, in_graphs=False, **changes):
     return MemoryPredictor(networks, replace(SMALL, **changes), in_graphs=in_graphs).predicted(*size, batch)
-
-
-def empty(*shape, dtype=torch.float32):
-    return torch.empty(shape, dtype=dtype, device="meta")
-
-
-def test_the_ledger_counts_storages_once_and_until_nothing_refers_to_them():
-    with Ledger() as ledger:
-        first = empty(100)
-        view = first.view(10, 10)[2:]
-        assert (ledger.live, ledger.peak) == (400, 400)
-        second = first + 1
-        del first
-        assert ledger.live == 800
-        del view
-        assert ledger.live == 400
-        del second
-        assert (ledger.live, ledger.peak) == (0, 800)
-        torch.empty(1000)
-        assert ledger.peak == 800, "only what is on the device"
-
-
-def test_what_waits_on_the_host_takes_no_room_and_comes_back_as_it_was():
-    with torch.no_grad(), Ledger() as ledger:
-        there = empty(1, 4, 6, 6).to(memory_format=torch.channels_last)
-        strides = there.stride()
-        waiting = there.cpu()
-        del there
-        assert (ledger.live, waiting.device.type) == (0, "cpu")
-        assert not waiting.any()
-        back = waiting.to("meta")
-        assert (ledger.live, back.stride()) == (4 * 6 * 6 * 4, strides)
-
-
-def test_a_convolution_with_channels_last_copies_an_input_that_is_not():
-    weight = torch.empty(8, 4, 3, 3, device="meta").to(memory_format=torch.channels_last)
-    for layout, extra in ((torch.contiguous_format, 1600), (torch.channels_last, 0)):
-        image = empty(1, 4, 10, 10).to(memory_format=layout)
-        with torch.no_grad(), Ledger() as ledger:
-            ledger.enter(image)
-            found = functional.conv2d(image, weight, padding=1)
-            assert found.is_contiguous(memory_format=torch.channels_last)
-            assert ledger.peak == 1600 + 3200 + extra
-            assert ledger.live == 1600 + 3200
-
-
-def test_a_recorded_call_keeps_its_peak_and_its_inputs():
-    def act(given):
-        wide = given.repeat(10)
-        return wide[: len(given)] + 1
-
-    with Ledger() as ledger:
-        given = empty(100)
-        result = ledger.recorded_call(act)(given)
-        assert (ledger.inner, ledger.inputs, ledger.peak_inner) == (4000 + 400, 400, 400 + 4400)
-        del given
-        assert ledger.live == 400, "the recording has copies of its inputs, and does not refer to them"
-        assert ledger.peak == 800
-        assert result.shape == (100,)
 
 
 def test_weights_are_those_of_all_networks_which_stay_untouched(tiny_networks):
@@ -102,6 +49,37 @@ def test_a_prediction_is_what_torch_allocates(tiny_networks):
         peak = max(peak, live)
     found = predicted(tiny_networks, size)
     assert 0.9 <= (found.tensors - found.weights) / peak <= 1.1
+
+
+WALKS: dict[str, tuple[dict[str, Any], bool, list[tuple[tuple[int, int], int]]]] = {
+    "a batch": ({}, False, [((16, 16), 3), ((16, 16), 1)]),
+    "recorded, in windows": ({"tiling": Tiling(size=8, overlap=2)}, True, [((16, 20), 2)]),
+    "tiles of the VAE": ({"color_fix": None}, False, [((16, 100), 2)]),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "together"),
+    [
+        ("a batch", 0),
+        ("recorded, in windows", 0),
+        pytest.param("tiles of the VAE", 0, marks=pytest.mark.slow),
+        pytest.param("a batch", 130, marks=pytest.mark.slow),
+    ],
+)
+def test_what_is_counted_once_is_what_a_walk_through_everything_counts(name, together, tiny_networks, monkeypatch):
+    changes, in_graphs, asked = WALKS[name]
+    monkeypatch.setattr(tiny_networks.vae, "together", together)
+
+    def found():
+        predictor = MemoryPredictor(tiny_networks, replace(SMALL, **changes), in_graphs=in_graphs)
+        _weights_on.cache_clear()
+        return [predictor.predicted(*size, batch) for size, batch in asked]
+
+    quick = found()
+    monkeypatch.setattr(Ledger, "repeated", lambda self, function: function)
+    monkeypatch.setattr(memory._MetaAutoencoder, "_in_calls", Autoencoder._in_calls)
+    assert found() == quick
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """SeeSR from image to image: the reference program's results, and what becomes of an image that goes wrong."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -110,6 +111,19 @@ def test_the_seed_and_the_image_decide(start, ready):
     assert first.notes == again.notes
     assert not torch.equal(first.image, seeded.image)
     assert not torch.equal(first.image, other.image)
+
+
+@pytest.mark.parametrize("fix", ["adain", "wavelet"])
+def test_colours_and_sizes_are_the_same_bits_in_another_thread(fix, ready):
+    pipeline, some = Pipeline(ready, replace(QUICK, color_fix=fix), CPU), images(2, 9, 13)
+    wanted = pipeline.upscale(some, [1, 2])
+    assert wanted[0].image.shape == (3, 36, 52), "of 32x48, which the networks see"
+    with ThreadPoolExecutor(1) as other:
+        computed = pipeline.compute(other.submit(pipeline.prepare, some).result(), [1, 2])
+        found = [other.submit(each.finish).result() for each in computed]
+    for one, two in zip(found, wanted, strict=True):
+        assert torch.equal(one.image, two.image)
+        assert one.notes == two.notes
 
 
 def test_noise_may_be_given(ready):

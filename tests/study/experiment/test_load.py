@@ -8,7 +8,7 @@ import yaml
 from srcache.errors import ConfigError
 from srcache.study.experiment.load import load_experiment, shipped_experiments
 
-SHIPPED = ("faces", "few-shot", "mixture", "quickstart", "thesis-as-published", "thesis-corrected")
+SHIPPED = ("faces", "few-shot", "mixture", "own-photos", "quickstart", "thesis-as-published", "thesis-corrected")
 
 
 FACES = {"data.kind": "faces"}

@@ -65,6 +65,29 @@ def test_an_image_does_not_depend_on_its_batch(tile, size):
         assert torch.equal(model.decode(deep[index : index + 1])[0], decoded[index])
 
 
+def test_images_together_move_by_rounding_and_stay_what_they_are_at_any_place():
+    model, batch, deep, places = autoencoder(), images(5, 32, 40), latents(5, 4, 5), [3, 0, 4, 2, 1]
+    alone = model.encode(batch), model.decode(deep)
+    for together in (5 * 20, 2 * 20):  # in one call, and in three of two, of which the last is filled up
+        model.together = together
+        for act, some, wanted in ((model.encode, batch, alone[0]), (model.decode, deep, alone[1])):
+            found = act(some)
+            assert found.shape == wanted.shape
+            assert distance(found, wanted) < 2e-5
+            assert torch.equal(act(some[places]), found[places])
+
+
+def test_together_are_as_many_as_their_size_allows_and_what_is_tiled_goes_alone(monkeypatch):
+    model, sizes = autoencoder(64, 8), []
+    model.together = 3 * 16
+    monkeypatch.setattr(model, "_in_calls", lambda ready, act: sizes.append([len(each) for each in ready]) or ready[0])
+    model.encode(images(5, 32, 32))
+    model.decode(latents(4, 4, 4))
+    model.decode(latents(2, 7, 7))
+    model.encode(images(3, 136, 8))
+    assert sizes == [[3, 3], [2, 2], [1, 1], [1, 1, 1]]
+
+
 @pytest.mark.gpu
 def test_parking_changes_nothing_and_frees_memory_on_a_gpu():
     deep, results, peaks = latents(1, 60, 60).cuda(), [], []
