@@ -157,9 +157,7 @@ class _Run:
             lost=frozenset(lost),
             curves=self._curves,
         )
-        require_images(experiment, runner.images("lr", MAIN, "train").balance)
-        pairs = [(arm, seed) for arm in trained_arms(experiment) for seed in experiment.seeds]
-        trials = {(arm.name, seed): Trial(runner=runner, arm=arm, seed=seed) for arm, seed in pairs}
+        trials = _trials(experiment, runner)
         safety = self._train(trials)
         quality = self._quality(runner)
         self._say("comparing the arms")
@@ -298,6 +296,13 @@ class _Run:
         known = all(outcome.run.reused for outcome in self._outcomes.values())
         before = earlier.get("seconds")
         return float(before) if known and before else seconds
+
+
+def _trials(experiment: Experiment, runner: TrialRunner) -> dict[tuple[str, int], Trial]:
+    """All that is trained, by arm and seed; the training images suffice for it."""
+    require_images(experiment, runner.images("lr", MAIN, "train").balance)
+    pairs = [(arm, seed) for arm in trained_arms(experiment) for seed in experiment.seeds]
+    return {(arm.name, seed): Trial(runner=runner, arm=arm, seed=seed) for arm, seed in pairs}
 
 
 def _share(trial: Trial, balance: Mapping[str, int]) -> float:
