@@ -8,7 +8,7 @@ side by side, or of one on a phone.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from srcache.html.markup import Markup, concat, tag
 from srcache.wording import percent, points, points_range
@@ -20,6 +20,10 @@ LINES = 6
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 10, 12, 34
 _ROW = 30
 """Height of a difference: its name and numbers, and its interval below them."""
+_LETTERS = 43
+"""So many fit beside each other in a chart's width."""
+COLUMN = 8
+"""Differences in one chart, at most; see `forest`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,15 +128,30 @@ def spans(identity: str, title: str, description: str, rows: Sequence[Span]) -> 
 
 
 def forest(identity: str, title: str, description: str, rows: Sequence[Difference]) -> Markup:
-    """Differences in points with their intervals, one below the other, and a line at 0; shown ones are filled."""
+    """Differences in points with their intervals, one below the other, and a line at 0; shown ones are filled.
+
+    More than `COLUMN` of them stand in two charts on one scale, beside each other where there is room.
+    """
     ends = [100 * end for row in rows for end in (row.value, row.low, row.high) if end is not None] + [-1.0, 1.0]
     low, high = _bounds(ends)
     across = Axis(low=low, high=high, start=10, end=WIDTH - 10)
-    bottom = _TOP + _ROW * len(rows)
-    marks = [_vertical(across.at(tick), bottom + _BOTTOM, _signed(tick)) for tick in ticks_between(low, high, 5)]
+    if len(rows) <= COLUMN:
+        return _forest(identity, (title, description), rows, across)
+    half = (len(rows) + 1) // 2
+    parts = [
+        _forest(f"{identity}-{number}", (f"{title}, part {number} of 2", description), part, across)
+        for number, part in enumerate((rows[:half], rows[half:]), 1)
+    ]
+    return tag("div", *parts, class_="charts")
+
+
+def _forest(identity: str, words: tuple[str, str], rows: Sequence[Difference], across: Axis) -> Markup:
+    tops = list(accumulate((_row_height(row) for row in rows), initial=_TOP))
+    bottom, ticks = tops[-1], ticks_between(across.low, across.high, 5)
+    marks = [_vertical(across.at(tick), bottom + _BOTTOM, _signed(tick)) for tick in ticks]
     zero = tag("line", x1=across.at(0), y1=_TOP - 4, x2=across.at(0), y2=bottom + 4, class_="zero")
-    drawn = [_difference(row, across, _TOP + _ROW * at) for at, row in enumerate(rows)]
-    return _svg(identity, (WIDTH, bottom + _BOTTOM), (title, description), [*marks, zero, *drawn])
+    drawn = [_difference(row, across, top, top + _row_height(row)) for row, top in zip(rows, tops, strict=False)]
+    return _svg(identity, (WIDTH, bottom + _BOTTOM), words, [*marks, zero, *drawn])
 
 
 def bars(identity: str, title: str, description: str, counts: Sequence[int]) -> Markup:
@@ -246,17 +265,24 @@ def _span(row: Span, across: Axis, middle: float, at: int) -> Markup:
     return tag("g", pieces)
 
 
-def _difference(row: Difference, across: Axis, top: float) -> Markup:
-    words = points(row.value)
-    middle, point = top + 21, across.at(100 * row.value)
-    pieces = [_text(10, top + 11, row.name, "start")]
+def _difference(row: Difference, across: Axis, top: float, bottom: float) -> Markup:
+    middle, point = bottom - 9, across.at(100 * row.value)
+    pieces = [_text(10, top + 11, row.name, "start"), _text(WIDTH - 10, bottom - 19, _in_points(row), "end")]
     if row.low is not None and row.high is not None:
         ends = across.at(100 * row.low), across.at(100 * row.high)
-        words += f" ({points_range(row.low, row.high)})"
         pieces.append(tag("line", x1=ends[0], y1=middle, x2=ends[1], y2=middle, class_="whisker"))
-    pieces.append(_text(WIDTH - 10, top + 11, words, "end"))
     kind = "effect shown" if row.shown else "effect"
     return tag("g", pieces, tag("rect", x=round(point - 3.5, 1), y=middle - 3.5, width=7, height=7, class_=kind))
+
+
+def _in_points(row: Difference) -> str:
+    known = row.low is not None and row.high is not None
+    return points(row.value) + (f" ({points_range(row.low, row.high)})" if known else "")
+
+
+def _row_height(row: Difference) -> float:
+    """A line more where name and numbers do not fit beside each other."""
+    return _ROW + (13 if len(row.name) + len(_in_points(row)) > _LETTERS else 0)
 
 
 def _signed(tick: float) -> str:

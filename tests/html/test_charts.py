@@ -126,6 +126,31 @@ def test_a_forest_has_every_difference_at_its_place_beside_the_line_at_0():
     assert "0" in texts
 
 
+def test_many_differences_stand_in_two_charts_on_one_scale():
+    rows = [Difference(name=f"{at}", value=0.01 * at, low=0.01 * at - 0.02, high=0.01 * at + 0.02) for at in range(11)]
+    page = Page(forest("f", "Differences", "in words", rows))
+    assert [one["text"] for one in page.all("title")] == ["Differences, part 1 of 2", "Differences, part 2 of 2"]
+    zeros = [one["attrs"]["x1"] for one in page.all("line") if one["attrs"]["class"] == "zero"]
+    assert len(zeros) == 2
+    assert len(set(zeros)) == 1
+    places = [float(one["attrs"]["x"]) for one in page.all("rect")]
+    assert places == sorted(places)
+    assert len(places) == 11
+
+
+def test_a_long_name_has_a_line_of_its_own():
+    long, short = (
+        Difference(name=name, value=0.1, low=0.0, high=0.2) for name in ("mix+trivial − bicubic+trivial", "a")
+    )
+    drawn = [Page(forest("f", "", "", [row])).all("text") for row in (long, short)]
+    heights = [
+        [float(one["attrs"]["y"]) for one in texts if "(" in one["text"] or one["text"] in (long.name, "a")]
+        for texts in drawn
+    ]
+    assert heights[0][0] < heights[0][1]
+    assert heights[1][0] == heights[1][1]
+
+
 def test_a_band_lies_around_its_curve_and_curves_differ_in_dash_and_marker():
     curves = [
         Band(name="sr", points=[(0, 0.5, 0.4, 0.6), (2, 0.7, 0.6, 0.9)]),
