@@ -121,6 +121,8 @@ def show_result(name: str, result: "ExperimentResult", as_json: bool) -> int:
     echo(f"\n{_arms(result.results)}\n\n{_quality(result.results)}\n")
     if result.results.get("answer"):
         echo(result.results["answer"])
+    for sweep in result.results.get("sweeps", []):
+        echo(f"Curves {sweep['name']}: {sweep['answer']}")
     echo(f"Verdict: {result.verdict}")
     if len(result.results["config"]["seeds"]) == 1:
         echo(f"{result.results['seeds']['verdict']}")
@@ -161,6 +163,7 @@ def _summary(result: "ExperimentResult") -> dict[str, Any]:
         "answer": result.results.get("answer") or None,
         "verdict": result.verdict,
         "arms": arms,
+        "sweeps": result.results["sweeps"],
         "grid": result.results["grid"],
         "treated": result.results["data"].get("treated", {}),
         "trained": result.trained,

@@ -13,9 +13,10 @@ from .options import FOLDER, common
 @click.option("--out", default="srcache-quickstart", show_default=True, type=FOLDER, help="The folder to write into.")
 @common
 def command(out: Path, as_json: bool) -> int:
-    """Make data, LR copies and an SR cache; train on LR, bicubic, SR and HR with three seeds; compare; write a report.
+    """Make data, LR copies, an SR cache; train on LR, bicubic, SR, a mixture and HR with three seeds; compare; report.
 
-    Everything is written into one folder. A second run uses what the first one left there.
+    Bicubic and the mixture are trained with ordinary augmentation too (torchvision's TrivialAugmentWide). Everything is
+    written into one folder. A second run uses what the first one left there.
 
     \b
     srcache quickstart

@@ -1,22 +1,29 @@
 """Charts as SVG inside the page: lines, ranges and bars, each with a title and a description in words.
 
 Colours are classes (`line0` … `line5` in the page's style), so that they follow the page into the dark and onto paper;
-lines differ in their dashes too. A width of 280 units is about that of three charts side by side, or of one on a phone.
+lines differ in their dashes too, and, with bands, in their markers. A width of 280 units is about that of three charts
+side by side, or of one on a phone.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from srcache.html.markup import Markup, concat, tag
 from srcache.wording import percent, points, points_range
 
 WIDTH, HEIGHT = 280, 170
+WIDE, TALL = 330, 250
+"""Of a chart with bands, which stands alone."""
 LINES = 6
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 10, 12, 34
 _ROW = 30
 """Height of a difference: its name and numbers, and its interval below them."""
+_LETTERS = 43
+"""So many fit beside each other in a chart's width."""
+COLUMN = 8
+"""Differences in one chart, at most; see `forest`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +32,15 @@ class Line:
 
     name: str
     points: Sequence[tuple[float, float]]
+    style: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Band:
+    """A curve whose points have intervals: (x, value, low, high) each; ends are None where there is no interval."""
+
+    name: str
+    points: Sequence[tuple[float, float, float | None, float | None]]
     style: int = 0
 
 
@@ -82,6 +98,23 @@ def lines(
     return _svg(identity, (WIDTH, HEIGHT), words, [*marks, *drawn])
 
 
+def bands(
+    identity: str, words: tuple[str, str], curves: Sequence[Band], ticks: Sequence[tuple[float, str]], unit: str
+) -> Markup:
+    """Shares over a quantity, each point marked and with its interval as a band; `ticks` are labels of the axis."""
+    ends = [end for curve in curves for _, *rest in curve.points for end in rest if end is not None]
+    low, high = _bounds(ends)
+    up = Axis(low=max(0.0, low), high=min(1.0, high), start=TALL - _BOTTOM, end=_TOP)
+    places = [x for x, _ in ticks]
+    across = Axis(low=min(places), high=max(places), start=_LEFT + 12, end=WIDE - _RIGHT - 10)
+    marks = _level_marks(up, True, WIDE)
+    marks += [_text(across.at(x), TALL - 18, label, "middle") for x, label in ticks]
+    marks.append(_text((across.start + across.end) / 2, TALL - 4, unit, "middle"))
+    shades = [piece for curve in curves if (piece := _shade(curve, across, up))]
+    drawn = [_marked(curve, across, up) for curve in curves]
+    return _svg(identity, (WIDE, TALL), words, [*marks, *shades, *drawn])
+
+
 def spans(identity: str, title: str, description: str, rows: Sequence[Span]) -> Markup:
     """Shares with their intervals, one below the other, on one scale."""
     height = _TOP + 46 * len(rows) + _BOTTOM
@@ -95,15 +128,30 @@ def spans(identity: str, title: str, description: str, rows: Sequence[Span]) -> 
 
 
 def forest(identity: str, title: str, description: str, rows: Sequence[Difference]) -> Markup:
-    """Differences in points with their intervals, one below the other, and a line at 0; shown ones are filled."""
+    """Differences in points with their intervals, one below the other, and a line at 0; shown ones are filled.
+
+    More than `COLUMN` of them stand in two charts on one scale, beside each other where there is room.
+    """
     ends = [100 * end for row in rows for end in (row.value, row.low, row.high) if end is not None] + [-1.0, 1.0]
     low, high = _bounds(ends)
     across = Axis(low=low, high=high, start=10, end=WIDTH - 10)
-    bottom = _TOP + _ROW * len(rows)
-    marks = [_vertical(across.at(tick), bottom + _BOTTOM, _signed(tick)) for tick in ticks_between(low, high, 5)]
+    if len(rows) <= COLUMN:
+        return _forest(identity, (title, description), rows, across)
+    half = (len(rows) + 1) // 2
+    parts = [
+        _forest(f"{identity}-{number}", (f"{title}, part {number} of 2", description), part, across)
+        for number, part in enumerate((rows[:half], rows[half:]), 1)
+    ]
+    return tag("div", *parts, class_="charts")
+
+
+def _forest(identity: str, words: tuple[str, str], rows: Sequence[Difference], across: Axis) -> Markup:
+    tops = list(accumulate((_row_height(row) for row in rows), initial=_TOP))
+    bottom, ticks = tops[-1], ticks_between(across.low, across.high, 5)
+    marks = [_vertical(across.at(tick), bottom + _BOTTOM, _signed(tick)) for tick in ticks]
     zero = tag("line", x1=across.at(0), y1=_TOP - 4, x2=across.at(0), y2=bottom + 4, class_="zero")
-    drawn = [_difference(row, across, _TOP + _ROW * at) for at, row in enumerate(rows)]
-    return _svg(identity, (WIDTH, bottom + _BOTTOM), (title, description), [*marks, zero, *drawn])
+    drawn = [_difference(row, across, top, top + _row_height(row)) for row, top in zip(rows, tops, strict=False)]
+    return _svg(identity, (WIDTH, bottom + _BOTTOM), words, [*marks, zero, *drawn])
 
 
 def bars(identity: str, title: str, description: str, counts: Sequence[int]) -> Markup:
@@ -122,11 +170,13 @@ def bars(identity: str, title: str, description: str, counts: Sequence[int]) -> 
     return _svg(identity, (WIDTH, HEIGHT), (title, description), [*marks, tag("g", drawn, class_="bars")])
 
 
-def legend(curves: Sequence[Line]) -> Markup:
+def legend(curves: Sequence[Line | Band]) -> Markup:
     """What the lines mean, each with a piece of itself."""
     items = []
     for curve in curves:
         piece = tag("line", x1=0, y1=5, x2=28, y2=5, class_=_style(curve.style))
+        if isinstance(curve, Band):
+            piece = concat(piece, _marker(14, 5, curve.style))
         items.append(tag("li", tag("svg", piece, viewBox="0 0 28 10", aria_hidden="true"), " ", curve.name))
     return tag("ul", items, class_="legend")
 
@@ -165,6 +215,45 @@ def _curve(curve: Line, across: Axis, up: Axis) -> Markup:
     return tag("polyline", points=" ".join(f"{x},{y}" for x, y in places), class_=_style(curve.style))
 
 
+def _shade(curve: Band, across: Axis, up: Axis) -> Markup | None:
+    """The band of a curve where its points have intervals; a single one is drawn as a stroke."""
+    found = [
+        (across.at(x), up.at(low), up.at(high))
+        for x, _, low, high in curve.points
+        if low is not None and high is not None
+    ]
+    if not found:
+        return None
+    if len(found) == 1:
+        ((x, low, high),) = found
+        return tag("line", x1=x, y1=low, x2=x, y2=high, class_=f"range {_style(curve.style, False)}")
+    edge = [f"{x},{high}" for x, _, high in found] + [f"{x},{low}" for x, low, _ in reversed(found)]
+    return tag("polygon", points=" ".join(edge), class_=f"band fill{curve.style % LINES} {_style(curve.style)}")
+
+
+def _marked(curve: Band, across: Axis, up: Axis) -> Markup:
+    places = [(across.at(x), up.at(y)) for x, y, *_ in curve.points]
+    line = tag("polyline", points=" ".join(f"{x},{y}" for x, y in places), class_=_style(curve.style))
+    return tag("g", line, [_marker(x, y, curve.style) for x, y in places])
+
+
+_MARKERS = (
+    "M-3.5,0a3.5,3.5 0 1,0 7,0a3.5,3.5 0 1,0 -7,0z",
+    "M-3.2,-3.2h6.4v6.4h-6.4z",
+    "M0,-4.2l4,7h-8z",
+    "M0,-4.5l4,4.5l-4,4.5l-4,-4.5z",
+    "M0,4.2l4,-7h-8z",
+    "M-3.6,-3.6l7.2,7.2m0,-7.2l-7.2,7.2",
+)
+"""Circle, square, triangle, diamond, triangle upside down, cross: one for each style."""
+
+
+def _marker(x: float, y: float, style: int) -> Markup:
+    """Filled for every other style, so that markers differ in grey."""
+    kind = f"marker {_style(style, False)}" + (f" fill{style % LINES}" if style % 2 == 0 else "")
+    return tag("path", d=_MARKERS[style % LINES], transform=f"translate({x},{y})", class_=kind)
+
+
 def _span(row: Span, across: Axis, middle: float, at: int) -> Markup:
     pieces = [_text(16, middle - 12, row.name, "start")]
     if row.low is not None and row.high is not None:
@@ -176,27 +265,34 @@ def _span(row: Span, across: Axis, middle: float, at: int) -> Markup:
     return tag("g", pieces)
 
 
-def _difference(row: Difference, across: Axis, top: float) -> Markup:
-    words = points(row.value)
-    middle, point = top + 21, across.at(100 * row.value)
-    pieces = [_text(10, top + 11, row.name, "start")]
+def _difference(row: Difference, across: Axis, top: float, bottom: float) -> Markup:
+    middle, point = bottom - 9, across.at(100 * row.value)
+    pieces = [_text(10, top + 11, row.name, "start"), _text(WIDTH - 10, bottom - 19, _in_points(row), "end")]
     if row.low is not None and row.high is not None:
         ends = across.at(100 * row.low), across.at(100 * row.high)
-        words += f" ({points_range(row.low, row.high)})"
         pieces.append(tag("line", x1=ends[0], y1=middle, x2=ends[1], y2=middle, class_="whisker"))
-    pieces.append(_text(WIDTH - 10, top + 11, words, "end"))
     kind = "effect shown" if row.shown else "effect"
     return tag("g", pieces, tag("rect", x=round(point - 3.5, 1), y=middle - 3.5, width=7, height=7, class_=kind))
+
+
+def _in_points(row: Difference) -> str:
+    known = row.low is not None and row.high is not None
+    return points(row.value) + (f" ({points_range(row.low, row.high)})" if known else "")
+
+
+def _row_height(row: Difference) -> float:
+    """A line more where name and numbers do not fit beside each other."""
+    return _ROW + (13 if len(row.name) + len(_in_points(row)) > _LETTERS else 0)
 
 
 def _signed(tick: float) -> str:
     return f"{tick:+g}".replace("-", "−") if tick else "0"
 
 
-def _level_marks(up: Axis, shares: bool) -> list[Markup]:
+def _level_marks(up: Axis, shares: bool, width: float = WIDTH) -> list[Markup]:
     ticks = ticks_between(up.low, up.high, 4)
     places = _places(ticks)
-    return [_horizontal(up.at(tick), percent(tick, places) if shares else f"{tick:g}") for tick in ticks]
+    return [_horizontal(up.at(tick), percent(tick, places) if shares else f"{tick:g}", width) for tick in ticks]
 
 
 def _epoch_marks(across: Axis) -> list[Markup]:
@@ -211,8 +307,8 @@ def _places(ticks: Sequence[float]) -> int:
     return 1 if steps and min(steps) < 0.0099 else 0
 
 
-def _horizontal(y: float, words: str) -> Markup:
-    rule = tag("line", x1=_LEFT, y1=y, x2=WIDTH - _RIGHT, y2=y, class_="rule")
+def _horizontal(y: float, words: str, width: float = WIDTH) -> Markup:
+    rule = tag("line", x1=_LEFT, y1=y, x2=width - _RIGHT, y2=y, class_="rule")
     return concat(rule, _text(_LEFT - 6, y + 4, words, "end"))
 
 

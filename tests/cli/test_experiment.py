@@ -53,7 +53,8 @@ def test_with_json_progress_is_on_stderr_and_the_command_is_recorded(config, src
     document = json.loads(printed.out)
     assert (document["schema"], document["ok"]) == ("srcache.experiment/1", True)
     assert list(document["result"]) == [
-        *("out", "results", "report", "answer", "verdict", "arms", "grid", "treated", "trained", "reused", "seconds")
+        *("out", "results", "report", "answer", "verdict", "arms", "sweeps", "grid", "treated", "trained", "reused"),
+        "seconds",
     ]
     assert [list(arm) for arm in document["result"]["arms"]] == 2 * [["name", "domain", "accuracy", "mean", "spread"]]
     assert "training lr, seed 0" in printed.err
@@ -180,7 +181,8 @@ def test_an_image_that_cannot_be_read_is_listed_and_a_second_run_trains_nothing(
     document = yaml.safe_load(said.stdout)
     assert (document["schema"], document["ok"]) == ("srcache.experiment/1", False)
     assert set(document["result"]) == {
-        *("out", "results", "report", "answer", "verdict", "arms", "grid", "treated", "trained", "reused", "seconds")
+        *("out", "results", "report", "answer", "verdict", "arms", "sweeps", "grid", "treated", "trained", "reused"),
+        "seconds",
     }
     assert [failure["source"] for failure in document["failures"]] == ["test/down/down-1.png"]
     assert "training hr, seed 0: epoch  1 of 1" in said.stderr

@@ -44,7 +44,7 @@ def results(out: Path) -> dict[str, Any]:
 def test_it_ends_with_a_report_of_three_seeds(out: Path, results: dict[str, Any]) -> None:
     assert results["complete"] is True
     assert [(arm["name"], len(arm["accuracy"])) for arm in results["arms"]] == [
-        *(("lr", 3), ("bicubic", 3), ("sr", 3), ("hr", 3))
+        *(("lr", 3), ("bicubic", 3), ("sr", 3), ("mix", 3), ("bicubic+trivial", 3), ("mix+trivial", 3), ("hr", 3))
     ]
     assert (out / "report.html").stat().st_size > 50_000
     assert results["seeds"]["seeds"] == 3
@@ -84,7 +84,7 @@ def test_a_second_run_repeats_nothing(
     said = capfd.readouterr()
     document = json.loads(said.out)
     assert document["schema"] == "srcache.quickstart/1"
-    assert (document["result"]["trained"], document["result"]["reused"]) == (0, 12)
+    assert (document["result"]["trained"], document["result"]["reused"]) == (0, 21)
     assert document["result"]["grid"] == results["grid"]
     assert "nothing to do" in said.err
     assert "there already" in said.err

@@ -7,7 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_page import Page
 
-from srcache.html.charts import LINES, Difference, Line, Span, bars, forest, legend, lines, spans, ticks_between
+from srcache.html.charts import (
+    LINES,
+    Band,
+    Difference,
+    Line,
+    Span,
+    bands,
+    bars,
+    forest,
+    legend,
+    lines,
+    spans,
+    ticks_between,
+)
 
 
 @given(st.floats(-1e3, 1e3), st.floats(1e-4, 1e6), st.integers(2, 8))
@@ -111,3 +124,53 @@ def test_a_forest_has_every_difference_at_its_place_beside_the_line_at_0():
     texts = [one["text"] for one in page.all("text")]
     assert "+10.0 (+5.0 to +15.0)" in texts
     assert "0" in texts
+
+
+def test_many_differences_stand_in_two_charts_on_one_scale():
+    rows = [Difference(name=f"{at}", value=0.01 * at, low=0.01 * at - 0.02, high=0.01 * at + 0.02) for at in range(11)]
+    page = Page(forest("f", "Differences", "in words", rows))
+    assert [one["text"] for one in page.all("title")] == ["Differences, part 1 of 2", "Differences, part 2 of 2"]
+    zeros = [one["attrs"]["x1"] for one in page.all("line") if one["attrs"]["class"] == "zero"]
+    assert len(zeros) == 2
+    assert len(set(zeros)) == 1
+    places = [float(one["attrs"]["x"]) for one in page.all("rect")]
+    assert places == sorted(places)
+    assert len(places) == 11
+
+
+def test_a_long_name_has_a_line_of_its_own():
+    long, short = (
+        Difference(name=name, value=0.1, low=0.0, high=0.2) for name in ("mix+trivial − bicubic+trivial", "a")
+    )
+    drawn = [Page(forest("f", "", "", [row])).all("text") for row in (long, short)]
+    heights = [
+        [float(one["attrs"]["y"]) for one in texts if "(" in one["text"] or one["text"] in (long.name, "a")]
+        for texts in drawn
+    ]
+    assert heights[0][0] < heights[0][1]
+    assert heights[1][0] == heights[1][1]
+
+
+def test_a_band_lies_around_its_curve_and_curves_differ_in_dash_and_marker():
+    curves = [
+        Band(name="sr", points=[(0, 0.5, 0.4, 0.6), (2, 0.7, 0.6, 0.9)]),
+        Band(name="mix", points=[(0, 0.4, None, None), (2, 0.6, None, None)], style=1),
+        Band(name="patch", points=[(2, 0.5, 0.45, 0.55)], style=2),
+    ]
+    drawn = bands("b", ("Accuracy", "in words"), curves, [(0, "4"), (2, "all")], "images per class")
+    page = Page(drawn)
+    (band,) = page.all("polygon")
+    corners = [tuple(map(float, one.split(","))) for one in band["attrs"]["points"].split()]
+    lines = [
+        [tuple(map(float, one.split(","))) for one in line["attrs"]["points"].split()] for line in page.all("polyline")
+    ]
+    (top_left, top_right, low_right, low_left), (left, right) = corners, lines[0]
+    assert top_left[0] == low_left[0] == left[0] < right[0] == top_right[0] == low_right[0]
+    assert top_left[1] < left[1] < low_left[1], "up is more"
+    assert top_right[1] < right[1] < low_right[1]
+    assert len([one for one in page.all("line") if "range" in one["attrs"]["class"]]) == 1, "a point alone has a stroke"
+    texts = [one["text"] for one in page.all("text")]
+    assert {"4", "all", "images per class"} <= set(texts)
+    assert len(page.all("path")) == 5
+    pieces = Page(legend([Band(name="x", points=[], style=at) for at in range(LINES)])).all("path")
+    assert len({one["attrs"]["d"] for one in pieces}) == LINES

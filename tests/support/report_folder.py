@@ -67,6 +67,7 @@ def make_study(out: Path, settings: StudySettings | None = None) -> dict:
         "compare": _compare(names, labels, said, settings.classes),
         "seeds": _seeds(names, labels, said, settings),
         "grid": _grid(),
+        "sweeps": [_sweep(settings, over) for over in ("share", "per_class")],
         "safety": _safety(out, images, settings),
         "images": images,
     }
@@ -274,6 +275,61 @@ def _seeds(names, labels, said, settings):
         )
     verdict = f"Over {len(settings.seeds)} seeds, no difference is shown."
     return {"seeds": len(settings.seeds), "pairs": pairs, "verdict": verdict}
+
+
+def _sweep(settings, over):
+    """Two curves, of which the second lies higher by more at each value, and parts at the last one alone."""
+    values = [0, 50, 100] if over == "share" else [4, 16, "all"]
+    curves = [
+        {
+            "name": name,
+            "arm": name.partition(" ")[0],
+            "domain": "sr",
+            "of": "sr" if over == "share" else None,
+            "points": [_sweep_point(settings, value, at, lift) for at, value in enumerate(values)],
+        }
+        for name, lift in (("mix on bicubic", 0.01), ("mix on sr", 0.06))
+    ]
+    differences = [
+        {
+            "first": "mix on sr",
+            "second": "mix on bicubic",
+            "at": value,
+            "against": value,
+            "difference": 0.05 * at,
+            "low": round(0.05 * at - 0.08, 4),
+            "high": round(0.05 * at + 0.08, 4),
+            "shown": at == 2,
+        }
+        for at, value in enumerate(values)
+    ]
+    return {
+        "name": f"by-{over}",
+        "over": over,
+        "values": values,
+        "images": settings.count,
+        "seeds": list(settings.seeds),
+        "level": 0.95,
+        "together": True,
+        "curves": curves,
+        "differences": differences,
+    }
+
+
+def _sweep_point(settings, value, at, lift):
+    mean = round(0.6 + 0.1 * at + lift * at, 4)
+    return {
+        "value": value,
+        "arm": f"mix@{value}",
+        "accuracy": [round(mean + 0.01 * (seed - 1), 4) for seed in range(len(settings.seeds))],
+        "mean": mean,
+        "low": round(mean - 0.06, 4),
+        "high": round(mean + 0.05, 4),
+        "images_per_class": [96, 96] if value == "all" else [4 * 4**at, 4 * 4**at],
+        "best_epoch": [7] * (len(settings.seeds) - 1) + [9],
+        "epochs": [9] * len(settings.seeds),
+        "monitor": "val_loss",
+    }
 
 
 def _grid():

@@ -11,11 +11,16 @@ mean (tested against them):
     saturation    u is drawn from 0.4 to 0.6; HSV's saturation is multiplied by u / (1 - u), so 0.5 changes nothing
     translation   by up to 0.1 of each side, bilinear; what comes in is mirrored at the edge, the edge pixel repeated
                   (Keras' fill mode `reflect`, its default)
+
+`trivial` is torchvision's TrivialAugmentWide (Müller and Hutter, 2021), called as it is: one of 14 changes of any
+strength, on uint8. It draws from torch's global generator, which is seeded for the call and put back afterwards.
 """
 
 import math
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +32,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FITS = ("pad", "stretch")
-AUGMENTATIONS = ("none", "flip", "thesis")
+AUGMENTATIONS = ("none", "flip", "thesis", "trivial")
 BRIGHTNESS, CONTRAST, SATURATION, TRANSLATION = 0.1, 0.2, (0.4, 0.6), 0.1
 
 
@@ -41,6 +46,7 @@ class Change:
         contrast: what distances from the mean are multiplied by.
         saturation: from 0 (grey) to below 1; 0.5 changes nothing.
         down, right: how far it is moved, as shares of height and width.
+        trivial: the seed with which torchvision's TrivialAugmentWide draws one more change; None for none.
     """
 
     flip: bool = False
@@ -49,6 +55,7 @@ class Change:
     saturation: float = 0.5
     down: float = 0.0
     right: float = 0.0
+    trivial: int | None = None
 
 
 def fit_to_size(rgb: Pixels, size: tuple[int, int], how: str) -> Pixels:
@@ -70,7 +77,7 @@ def fit_to_size(rgb: Pixels, size: tuple[int, int], how: str) -> Pixels:
 
 
 def draw_change(kind: str, seed: int, epoch: int, index: int) -> Change:
-    """What to do to image `index` in an epoch, by `none`, `flip` or `thesis`: a pure function of its arguments.
+    """What to do to image `index` in an epoch, by one of `AUGMENTATIONS`: a pure function of its arguments.
 
     Raises:
         ConfigError: another kind.
@@ -80,6 +87,8 @@ def draw_change(kind: str, seed: int, epoch: int, index: int) -> Change:
     if kind == "none":
         return Change()
     rng = random.Random(f"srcache.augment/{seed}/{epoch}/{index}")
+    if kind == "trivial":
+        return Change(trivial=rng.getrandbits(63))
     flip = rng.random() < 0.5
     if kind == "flip":
         return Change(flip=flip)
@@ -95,6 +104,8 @@ def draw_change(kind: str, seed: int, epoch: int, index: int) -> Change:
 
 def apply(image: "Tensor", change: Change) -> "Tensor":
     """Make a change, in the order of this module's list; float32 (3, H, W) in [0, 1] → the same."""
+    if change.trivial is not None:
+        image = trivial_augment(image, change.trivial)
     if change.flip:
         image = image.flip(-1)
     if change.brightness:
@@ -104,6 +115,25 @@ def apply(image: "Tensor", change: Change) -> "Tensor":
     if change.saturation != 0.5:
         image = saturate(image, change.saturation)
     return translate(image, change.down, change.right)
+
+
+def trivial_augment(image: "Tensor", seed: int) -> "Tensor":
+    """One of TrivialAugmentWide's changes, as torchvision draws it after `torch.manual_seed(seed)`; rounds to uint8."""
+    import torch
+
+    levels = (image * 255).round_().to(torch.uint8)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        levels = _trivial()(levels)
+    return levels.float() / 255
+
+
+@cache
+def _trivial() -> "Callable[[Tensor], Tensor]":
+    from torchvision.transforms.v2 import TrivialAugmentWide
+
+    made: Callable[[Tensor], Tensor] = TrivialAugmentWide()
+    return made
 
 
 def brighten(image: "Tensor", delta: float) -> "Tensor":

@@ -4,6 +4,7 @@ The order of arms is that of tables. An arm's `domain` is the kind of test image
 arm predicts every domain besides (the grid).
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -17,8 +18,14 @@ DOMAINS = ("lr", "bicubic", "sr", "hr")
 """Kinds of test image that every experiment has; each further recipe adds one of its own."""
 
 KINDS = ("textures", "faces", "folders")
+SWEEPS = ("share", "per_class")
+"""What a sweep may be over: the share of the second kind in a mixture of two, in per cent; images of each class."""
+ALL = "all"
+"""The value of a sweep over images per class that takes all of them."""
 MAIN = "main"
 """The name by which arms refer to the recipe that is not a further one."""
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,39}")
+"""What an experiment, an arm, a recipe or a sweep may be called."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +80,8 @@ class ArmChoice:
         domain: what its accuracy is measured on: lr, bicubic, sr, hr, or a further recipe's name.
         recipe: `main`, or a further recipe's name: where `sr` comes from, and how large `bicubic` is.
         settings: how it is trained, but for the seed.
+        per_class: learn from so many images of each class, drawn by the seed, and validate on at most as many; None
+            takes all.
     """
 
     name: str
@@ -80,11 +89,34 @@ class ArmChoice:
     domain: str
     recipe: str
     settings: TrainSettings
+    per_class: int | None = None
 
     @property
     def filtered(self) -> bool:
         """Whether its policy filters by label safety."""
         return self.arm not in DOMAINS and bool(Policy.parse(self.arm).filters)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepChoice:
+    """A curve for each of some arms: trained anew at each value of one quantity; see `sweeps`.
+
+    Attributes:
+        over: `share` or `per_class`.
+        values: rising. Of `share`, per cent from 0 to 100: how much of a mixture of two its second kind is. Of
+            `per_class`, counts of images; the last one may be `all`.
+        arms: names of the experiment's arms; for `share`, mixtures of two.
+        domains: what accuracy is measured on, a curve for each; none for each arm's own.
+        epochs: how long each value is trained, in the order of values; none for as long as its arm.
+        beside: further arms, each drawn as it is, as a single point at one of the values.
+    """
+
+    over: str
+    values: tuple[float | str, ...]
+    arms: tuple[str, ...]
+    domains: tuple[str, ...] = ()
+    epochs: tuple[int, ...] = ()
+    beside: Mapping[str, float | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +160,7 @@ class Experiment:
         pair: the two arms that the question is about, the one that is hoped to be better first; None: SR against
             bicubic, or LR.
         quality, safety, compare: what is measured.
+        sweep: curves, by name.
         device: `cpu`, `cuda`, `cuda:1`, …, or `auto`.
     """
 
@@ -143,6 +176,7 @@ class Experiment:
     safety: SafetyChoice
     compare: CompareSettings
     pair: tuple[str, str] | None = None
+    sweep: Mapping[str, SweepChoice] = field(default_factory=dict)
     device: str = "auto"
 
     @property
@@ -176,6 +210,7 @@ class Experiment:
             "train": shared,
             "seeds": list(self.seeds),
             "pair": None if self.pair is None else list(self.pair),
+            "sweep": {name: _plain(asdict(sweep)) for name, sweep in self.sweep.items()},
             "quality": _plain(asdict(self.quality)),
             "safety": _plain(asdict(self.safety)),
             "compare": asdict(self.compare),
@@ -185,7 +220,8 @@ class Experiment:
 
 def _arm(arm: ArmChoice, settings: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
     own = {name: value for name, value in settings.items() if name not in shared}
-    return {"name": arm.name, "arm": arm.arm, "domain": arm.domain, "recipe": arm.recipe, **own}
+    few = {} if arm.per_class is None else {"per_class": arm.per_class}
+    return {"name": arm.name, "arm": arm.arm, "domain": arm.domain, "recipe": arm.recipe, **few, **own}
 
 
 def _recipe(choice: RecipeChoice) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from srcache.study.arms.augment import fit_to_size
 from srcache.study.experiment.config import Experiment
 from srcache.study.experiment.recipes import recipe_of
 from srcache.study.experiment.sources import count_images, list_source, named_folders, note_mistakes
+from srcache.study.experiment.sweeps import trained_arms
 from srcache.study.prepare.lr import make_lr
 from srcache.study.prepare.samples import SAMPLE_SPLITS, make_faces, make_textures
 from srcache.study.prepare.smaller import make_smaller
@@ -201,15 +202,17 @@ class _Trial:
         """Foretell trainings, predictions, and the classifier that label safety asks."""
         experiment, images = self._experiment, self._images
         learning = predicting = mean = 0.0
-        size, domains = 0, len(experiment.domains)
-        for arm in experiment.arms:
-            learn, look, weights = self._cost(arm.settings, hr)
-            learning += arm.settings.epochs * (learn * images["train"] + look * images["validation"])
+        size, domains, arms = 0, len(experiment.domains), trained_arms(experiment)
+        for arm in arms:
+            learn, look, weights = self._cost(replace(arm.settings, epochs=1), hr)  # one try for all lengths
+            few = images if arm.per_class is None else dict.fromkeys(images, arm.per_class * self._classes)
+            train, validation = (min(images[split], few[split]) for split in ("train", "validation"))
+            learning += arm.settings.epochs * (learn * train + look * validation)
             predicting += domains * look * images["test"]
-            mean, size = mean + look / len(experiment.arms), size + weights
-        seeds, count = len(experiment.seeds), len(experiment.arms) * len(experiment.seeds)
+            mean, size = mean + look / len(arms), size + weights
+        seeds, count = len(experiment.seeds), len(arms) * len(experiment.seeds)
         at_once = min(self._jobs, count)
-        epochs = max(arm.settings.epochs for arm in experiment.arms)
+        epochs = max(arm.settings.epochs for arm in arms)
         about = f"{count} networks, at most {epochs} epochs each, {at_once} at a time"
         self._add("trainings", about, seeds * learning / at_once, seeds * size)
         about = f"{domains} kinds of {images['test']} test images by each network"

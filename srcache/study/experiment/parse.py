@@ -3,7 +3,6 @@
 `train` holds what all arms share; beside its `name` and `arm`, an arm holds what differs.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
@@ -15,6 +14,7 @@ from srcache.study.experiment.config import (
     DOMAINS,
     KINDS,
     MAIN,
+    NAME,
     ArmChoice,
     DataChoice,
     Experiment,
@@ -22,6 +22,7 @@ from srcache.study.experiment.config import (
     RecipeChoice,
     SafetyChoice,
 )
+from srcache.study.experiment.sweeps import read_sweeps
 from srcache.study.prepare.lr import Shrinking
 from srcache.study.prepare.split import LINKS
 from srcache.study.prepare.stratify import exact_shares
@@ -33,12 +34,13 @@ DATA_FOLDERS = ("hr", "train", "validation", "test")
 
 _T = TypeVar("_T")
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,39}")
 _NEEDED = ("arms",)
 _TOP = (
-    *("name", "question", "data", "degradation", "recipe", "further", "arms", "train", "seeds", "pair", "quality"),
-    *("safety", "compare", "device"),
+    *("name", "question", "data", "degradation", "recipe", "further", "arms", "train", "seeds", "pair", "sweep"),
+    *("quality", "safety", "compare", "device"),
 )
+_OF_ARMS = ("name", "arm", "domain", "recipe", "per_class")
+"""What an arm holds beside its settings."""
 
 
 def read_experiment(plain: Mapping[str, Any]) -> Experiment:
@@ -77,10 +79,11 @@ class _Reader:
             "device": self._checked("device", plain.get("device", "auto"), _read_text),
         }
         for label in further:
-            good = label not in (*DOMAINS, MAIN) and _NAME.fullmatch(label)
+            good = label not in (*DOMAINS, MAIN) and NAME.fullmatch(label)
             self._mistakes.require(good, f"a further recipe needs a name of its own, but one is called {label!r}")
         arms = self._arms(tuple(further))
         values["pair"] = self._checked("pair", plain.get("pair"), lambda pair: _read_pair(pair, arms))
+        values["sweep"] = read_sweeps(plain.get("sweep"), arms, tuple(further), self._mistakes)
         self._mistakes.raise_as(ConfigError, head)
         found = Experiment(arms=arms, **values)
         self._mistakes.require(
@@ -108,7 +111,7 @@ class _Reader:
     def _arm(
         self, at: int, plain: Mapping[str, Any], shared: Mapping[str, Any] | None, further: Sequence[str]
     ) -> ArmChoice | None:
-        own = {name: value for name, value in plain.items() if name not in ("name", "arm", "domain", "recipe")}
+        own = {name: value for name, value in plain.items() if name not in _OF_ARMS}
         what, before = f"arms.{plain.get('name', at)}", len(self._mistakes.found)
         if "arm" not in plain:
             self._mistakes.note(f"{what} must say which arm it is: {', '.join(DOMAINS)} or a policy")
@@ -124,10 +127,12 @@ class _Reader:
         if recipe in (MAIN, *further) and domain not in (*DOMAINS, *further):
             known = ", ".join((*DOMAINS, *further))
             self._mistakes.note(f"{what}.domain says what it is measured on: one of {known}, but is {domain!r}")
+        self._number(f"{what}.per_class", plain.get("per_class"), 1, optional=True)
         settings = self._settings(what, own if shared is None else {**shared, **own})
         if settings is None or len(self._mistakes.found) > before:
             return None
-        return ArmChoice(name=name, arm=arm, domain=domain, recipe=recipe, settings=settings)
+        few = plain.get("per_class")
+        return ArmChoice(name=name, arm=arm, domain=domain, recipe=recipe, settings=settings, per_class=few)
 
     def _settings(self, what: str, values: Mapping[str, Any]) -> TrainSettings | None:
         if "seed" in values:
@@ -242,7 +247,7 @@ def _default_domain(arm: str, recipe: str) -> str:
 
 
 def _read_name(value: Any) -> str:
-    if not isinstance(value, str) or not _NAME.fullmatch(value):
+    if not isinstance(value, str) or not NAME.fullmatch(value):
         raise ConfigError(f"expected up to 40 letters, digits, '.', '_', '+' and '-', but got {value!r}")
     return value
 

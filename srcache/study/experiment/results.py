@@ -45,6 +45,7 @@ class Parts:
     safety: Safety | None
     compare: Mapping[str, Any]
     seeds: Mapping[str, Any]
+    sweeps: Sequence[Mapping[str, Any]]
     grid: Mapping[str, Any]
     failures: Sequence[Mapping[str, Any]]
     commands: Sequence[str]
@@ -120,6 +121,7 @@ def gather(parts: Parts) -> dict[str, Any]:
         "quality": dict(parts.quality),
         "compare": dict(parts.compare),
         "seeds": dict(parts.seeds),
+        "sweeps": [dict(one) for one in parts.sweeps],
         "grid": dict(parts.grid),
         "images": _images(parts),
         "failures": list(parts.failures),

@@ -21,7 +21,7 @@ import json
 import math
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ from srcache.keys import entry_name
 from srcache.progress import Say, timed
 from srcache.recipe.recipe import Recipe
 from srcache.study.experiment.config import MAIN, Experiment
+from srcache.study.experiment.curves import measure_curves
 from srcache.study.experiment.data import DataSets, prepare_data
 from srcache.study.experiment.measure import (
     Safety,
@@ -55,6 +56,7 @@ from srcache.study.experiment.recipes import recipe_of
 from srcache.study.experiment.results import Parts, earlier_results, finish_results, gather, start_results
 from srcache.study.experiment.saying import spoken
 from srcache.study.experiment.steps import as_json
+from srcache.study.experiment.sweeps import require_images, trained_arms
 from srcache.study.experiment.trials import Trial, TrialOutcome, TrialRunner
 from srcache.study.experiment.workers import Expected, run_trials
 from srcache.study.prepare.stratify import SPLITS
@@ -155,14 +157,14 @@ class _Run:
             lost=frozenset(lost),
             curves=self._curves,
         )
-        pairs = [(arm, seed) for arm in experiment.arms for seed in experiment.seeds]
-        trials = {(arm.name, seed): Trial(runner=runner, arm=arm, seed=seed) for arm, seed in pairs}
+        trials = _trials(experiment, runner)
         safety = self._train(trials)
         quality = self._quality(runner)
         self._say("comparing the arms")
         found = compare_arms(experiment, trials)
         grid = make_grid(experiment, trials)
         compare, seeds = comparison(found)
+        sweeps = measure_curves(experiment, trials, self._outcomes)
         write_atomic(out / "grid.json", json.dumps(grid, indent=1, allow_nan=False) + "\n")
         seconds = time.perf_counter() - started
         parts = Parts(
@@ -177,6 +179,7 @@ class _Run:
             safety=safety,
             compare=compare,
             seeds=seeds,
+            sweeps=sweeps,
             grid=grid,
             failures=self._failures,
             commands=commands,
@@ -250,11 +253,13 @@ class _Run:
         if not trials:
             return None
         experiment, runner = self._experiment, trials[0].runner
-        counts = {split: len(runner.images("lr", MAIN, split)) for split in SPLITS}
+        images = {split: runner.images("lr", MAIN, split) for split in SPLITS}
+        counts = {split: len(found) for split, found in images.items()}
+        shares = [_share(trial, images["train"].balance) for trial in trials]
         epoch = _BACKWARD * counts["train"] + counts["validation"]  # in images that are looked at
         domains = len(_SEEN) + len(experiment.further)
         return Expected(
-            weights=[float(math.prod(trial.arm.settings.input_size)) for trial in trials],
+            weights=[share * math.prod(one.arm.settings.input_size) for one, share in zip(trials, shares, strict=True)],
             tail=len(experiment.domains) * counts["test"] / epoch,
             after=domains * counts["test"] * quality_seconds(runner, experiment),
             after_epochs=2 * sum(counts.values()) / epoch if experiment.safety.measure else 0.0,
@@ -291,6 +296,19 @@ class _Run:
         known = all(outcome.run.reused for outcome in self._outcomes.values())
         before = earlier.get("seconds")
         return float(before) if known and before else seconds
+
+
+def _trials(experiment: Experiment, runner: TrialRunner) -> dict[tuple[str, int], Trial]:
+    """All that is trained, by arm and seed; the training images suffice for it."""
+    require_images(experiment, runner.images("lr", MAIN, "train").balance)
+    pairs = [(arm, seed) for arm in trained_arms(experiment) for seed in experiment.seeds]
+    return {(arm.name, seed): Trial(runner=runner, arm=arm, seed=seed) for arm, seed in pairs}
+
+
+def _share(trial: Trial, balance: Mapping[str, int]) -> float:
+    """Of all training images, what a trial learns from."""
+    few = trial.arm.per_class
+    return 1.0 if few is None else sum(min(few, held) for held in balance.values()) / sum(balance.values())
 
 
 def _yaml(experiment: Experiment) -> str:

@@ -6,13 +6,16 @@ from srcache.files.json_schema import DRAFT, Schema, object_schema, type_schema
 from srcache.images import FILTERS, PROFILES
 from srcache.study.compare.pairwise import TESTS, CompareSettings
 from srcache.study.experiment.config import (
+    ALL,
     KINDS,
+    SWEEPS,
     ArmChoice,
     DataChoice,
     Experiment,
     QualityChoice,
     RecipeChoice,
     SafetyChoice,
+    SweepChoice,
 )
 from srcache.study.prepare.lr import Shrinking
 from srcache.study.prepare.split import LINKS
@@ -43,6 +46,7 @@ def experiment_schema() -> Schema:
         "seeds": {"type": "array", "minItems": 1, "uniqueItems": True, "items": {"type": "integer", "minimum": 0}},
         "quality": object_schema(QualityChoice, {"channel": {"enum": list(CHANNELS)}, "crop_border": {"minimum": 0}}),
         "safety": object_schema(SafetyChoice, {}),
+        "sweep": {"type": ["object", "null"], "additionalProperties": _sweep()},
         "compare": object_schema(
             CompareSettings, {"correction": {"enum": list(CORRECTIONS)}, "test": {"enum": list(TESTS)}, "draws": _COUNT}
         ),
@@ -69,9 +73,23 @@ def _settings() -> Schema:
 
 
 def _arm() -> Schema:
-    found = object_schema(ArmChoice, {"name": _NAME}, without=("settings",))
+    few = {"type": ["integer", "null"], **_COUNT}
+    found = object_schema(ArmChoice, {"name": _NAME, "per_class": few}, without=("settings",))
     properties: dict[str, Any] = {**found["properties"], **_settings()["properties"]}
     return {**found, "properties": properties, "required": ["arm"]}
+
+
+def _sweep() -> Schema:
+    value = {"anyOf": [{"type": "number", "minimum": 0}, {"enum": [ALL]}]}
+    more: dict[str, Schema] = {
+        "over": {"enum": list(SWEEPS)},
+        "values": {"minItems": 2, "uniqueItems": True, "items": value},
+        "arms": {"minItems": 1, "uniqueItems": True},
+        "domains": {"uniqueItems": True},
+        "epochs": {"items": {"type": "integer", **_COUNT}},
+        "beside": {"additionalProperties": value},
+    }
+    return {**object_schema(SweepChoice, more), "required": ["over", "values", "arms"]}
 
 
 def _recipe() -> Schema:

@@ -18,6 +18,7 @@ from srcache.files import disk_errors
 from srcache.machine import versions
 from srcache.recipe.recipe import Recipe
 from srcache.study.arms.arms import ArmDataset, arm_dataset
+from srcache.study.arms.few import few_of_each
 from srcache.study.arms.sets import ArmSets
 from srcache.study.arms.usable import refused
 from srcache.study.compare.predictions import write_predictions
@@ -93,6 +94,7 @@ class Trial:
             "settings": {k: v for k, v in arm.settings.plain().items() if k != "seed" and v != usual[k]},
             "images": runner.digests,
             "lost": sorted(runner.lost),
+            **({} if arm.per_class is None else {"per_class": arm.per_class}),
         }
         return blake2b(json.dumps(plain, sort_keys=True).encode(), digest_size=8).hexdigest()
 
@@ -127,6 +129,8 @@ def carry_out(trial: Trial, on_epoch: TrialListener | None = None) -> TrialOutco
     """Train, unless that was done from the same images and settings; predict each domain, unless that was done."""
     arm, seed, runner = trial.arm, trial.seed, trial.runner
     train, validation = (runner.images(arm.arm, arm.recipe, split, seed) for split in ("train", "validation"))
+    if arm.per_class is not None:
+        train, validation = (few_of_each(images, arm.per_class, seed) for images in (train, validation))
     sets, settings = ArmSets(train=train, validation=validation), replace(arm.settings, seed=seed)
     _take_over(trial, sets, settings)
     about = {"arm": arm.name, "trained on": arm.arm, **settings.plain()}

@@ -4,8 +4,8 @@
 regions with a gap of one patch between them, so that no pixel is in both. Each patch is turned or mirrored, its
 contrast is evened out, and brightness and contrast are then jittered: what is left to learn from is the texture. Test
 patches of a class overlap each other. The set is meant to be hard at low resolution: in the
-quickstart a small network gets 58–59 % of the test patches right after shrinking by 4, 77–80 % if they are then
-enlarged, and 93 % at full size (three seeds).
+quickstart a small network gets 52–53 % of the test patches right after shrinking by 4, 75–84 % if they are then
+enlarged, and 88–95 % at full size (three seeds).
 
 `faces`: the 100 faces and 100 other cut-outs of `skimage.data.lfw_subset`, 25×25 pixels. A smoke test, not a benchmark.
 

@@ -16,20 +16,22 @@ from srcache.html.slider import slider_script, slider_style
 from srcache.html.tables import definitions, folded
 from srcache.html.theme import theme_style
 from srcache.study.report.data.copies import BUDGET, MOST, ImageCopies, copy_images
+from srcache.study.report.data.curves import study_curves
 from srcache.study.report.data.gallery import Gallery, image_files, make_gallery
 from srcache.study.report.data.labels import arm_title
 from srcache.study.report.data.question import answer
 from srcache.study.report.data.study import Study, inside
-from srcache.study.report.sections import accuracy, disputed, lineage, quality, significance, viewer
+from srcache.study.report.sections import accuracy, disputed, lineage, quality, significance, sweeps, viewer
 from srcache.study.report.sections import answer as answering
 from srcache.wording import counted, duration, real
 
 NO_VERDICT = "No verdict: the comparison of the arms is not there."
 
 _Section = tuple[str, str, Callable[[Study, Gallery, ImageCopies], Child]]
-"""The word for its element's id, its title, and the function that builds its content."""
+"""The word for its element's id, its title, and the function that builds its content; None leaves the section out."""
 
 _SECTIONS: tuple[_Section, ...] = (
+    ("sweeps", "Curves", lambda study, shown, copies: sweeps.plots(study)),
     ("compare", "Images, compared", viewer.image_viewer),
     ("accuracy", "Accuracy", lambda study, shown, copies: accuracy.by_arm(study)),
     ("pairs", "Arms against each other", lambda study, shown, copies: significance.pairs_of_arms(study)),
@@ -90,11 +92,10 @@ def _policy(style: str, script: str) -> str:
 def _article(study: Study, shown: Gallery, copies: ImageCopies) -> Markup:
     sections = []
     for word, title, build in _SECTIONS:
-        identity = study.id(word)
+        identity, content = study.id(word), build(study, shown, copies)
         heading = study.heading(1, title, id=f"{identity}-title")
-        sections.append(
-            tag("section", heading, build(study, shown, copies), id=identity, aria_labelledby=f"{identity}-title")
-        )
+        if content is not None:
+            sections.append(tag("section", heading, content, id=identity, aria_labelledby=f"{identity}-title"))
     return tag("article", _head(study), sections, class_="study", id=study.id("study"))
 
 
@@ -107,6 +108,7 @@ def _head(study: Study) -> Markup:
         _newer() if study.newer else None,
         tag("p", question, class_="question", dir="auto") if question else None,
         answering.sentence(study) or tag("p", verdict or NO_VERDICT, class_="verdict", dir="auto"),
+        sweeps.sentences(study),
         answering.all_pairs(study),
         answering.cautions(study),
         _in_words(study, verdict, first_seed),
@@ -178,7 +180,8 @@ def _overview(studies: Sequence[Study]) -> Markup:
 def _contents(studies: Sequence[Study]) -> Markup:
     lists = []
     for study in studies:
-        items = [tag("li", tag("a", title, href=f"#{study.id(word)}")) for word, title, _ in _SECTIONS]
+        there = [(word, title) for word, title, _ in _SECTIONS if word != "sweeps" or study_curves(study)]
+        items = [tag("li", tag("a", title, href=f"#{study.id(word)}")) for word, title in there]
         above = tag("p", tag("a", name(study.title), href=f"#{study.id('study')}")) if len(studies) > 1 else None
         lists.append(concat(above, tag("ol", items)))
     return concat(lists)

@@ -1,8 +1,9 @@
-"""Percentile intervals of a difference of accuracies, by resampling: over images, or over images and seeds together.
+"""Intervals of accuracies and their differences, by resampling: over images, or over images and seeds together.
 
 Tables of several seeds are never added up: the same images would count as new ones, and p-values would be too small.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,67 @@ def joint_bootstrap(first: Any, second: Any, *, level: float = 0.95, draws: int 
     )
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return Interval(value=value, low=float(low), high=float(high), level=level, method=method)
+
+
+def series_bootstrap(
+    series: Sequence[Any], *, level: float = 0.95, draws: int = 10_000, seed: int = 0, together: bool = False
+) -> tuple[Interval, ...]:
+    """The mean of each of several series that were measured on the same images with the same seeds, with an interval.
+
+    All series see the same draws: of images and seeds, independently of each other; with one seed, of images alone.
+    `together` makes intervals that hold for all series at once, where each has its percentiles otherwise: the width of
+    each is its own standard error times one factor, the quantile of the largest of all deviations (max-t; Westfall and
+    Young 1993), which knows how much the series have in common. A series that no draw moves has no interval.
+
+    Args:
+        series: accuracies (0 and 1) or differences (-1, 0 and 1), each of shape (seeds, images).
+        level: the confidence of each interval, or of all of them together.
+        draws, seed: as `joint_bootstrap`.
+        together: whether they are to hold all at once.
+
+    Raises:
+        ConfigError: no series, or arrays of other shapes.
+    """
+    shapes = {np.shape(one) for one in series}
+    if len(shapes) != 1 or len(next(iter(shapes))) != 2 or not np.size(series[0]):
+        raise ConfigError(f"expected series of one shape (seeds, images), but got {sorted(shapes)}")
+    values = np.stack([np.asarray(one, dtype=np.float64) for one in series])
+    over = "over images and seeds" if values.shape[1] > 1 else "over images"
+    means, rng = values.mean((1, 2)), np.random.default_rng(seed)
+    drawn = np.concatenate(
+        [_draw_series(rng, values, min(_BATCH, draws - done)) for done in range(0, draws, _BATCH)], axis=1
+    )
+    spread = drawn.std(1)
+    moved = spread > 1e-12
+    if together and moved.any():
+        worst = (np.abs(drawn[moved] - means[moved, None]) / spread[moved, None]).max(0)
+        half = float(np.quantile(worst, level)) * spread
+        low, high = means - half, means + half
+    else:
+        low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=1)
+    method = f"bootstrap {over}, {'all together (max-t)' if together else 'percentiles'}"
+    least = -1.0 if values.min() < 0 or together else 0.0
+    return tuple(
+        Interval(
+            value=float(mean),
+            low=max(least, float(low[at])) if moved[at] else None,
+            high=min(1.0, float(high[at])) if moved[at] else None,
+            level=level,
+            method=method,
+            reason=None if moved[at] else "it is the same on every image and seed, so that resampling shows no spread",
+        )
+        for at, mean in enumerate(means)
+    )
+
+
+def _draw_series(rng: np.random.Generator, values: NDArray[np.float64], draws: int) -> NDArray[np.float64]:
+    """Means (series, draws) over resampled seeds and images, the same ones for all series."""
+    seeds, images = values.shape[1:]
+    rows = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws).astype(np.float64)
+    columns = rng.multinomial(images, np.full(images, 1 / images), size=draws).astype(np.float64)
+    sums: NDArray[np.float64] = np.stack([((rows @ one) * columns).sum(1) for one in values])
+    sums /= seeds * images
+    return sums
 
 
 def _differences(first: Any, second: Any) -> NDArray[np.int64]:

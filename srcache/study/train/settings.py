@@ -50,7 +50,7 @@ class TrainSettings:
         weight_decay: of adamw and sgd.
         momentum: of sgd and rmsprop.
         rho, epsilon: of rmsprop.
-        augmentation: `thesis`, `flip` or `none`; see `augment`.
+        augmentation: `none`, `flip`, `thesis`, or `trivial` (torchvision's TrivialAugmentWide); see `augment`.
         precision: fp32; bf16 or fp16 (CUDA only) where autocast deems it safe; `amp` is fp16 on CUDA, bf16 on a CPU.
         monitor: what the best epoch, whose weights are kept, is chosen by: val_loss, val_accuracy, or `last`.
         patience: stop after so many epochs without a better one; None never stops.

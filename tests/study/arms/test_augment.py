@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torchvision.transforms import v2
 
 from srcache.errors import ConfigError
 from srcache.study.arms.augment import Change, apply, brighten, contrast, draw_change, fit_to_size, saturate, translate
@@ -176,5 +177,21 @@ def test_stretching_ignores_the_aspect_and_a_image_of_the_size_is_not_touched():
 def test_other_words_are_refused():
     with pytest.raises(ConfigError, match="fit must be one of pad, stretch, but is 'crop'"):
         fit_to_size(np.zeros((2, 2, 3), np.uint8), (2, 2), "crop")
-    with pytest.raises(ConfigError, match="augmentation must be one of none, flip, thesis, but is 'mixup'"):
+    with pytest.raises(ConfigError, match="augmentation must be one of none, flip, thesis, trivial, but is 'mixup'"):
         draw_change("mixup", 0, 0, 0)
+
+
+def test_trivial_is_what_torchvision_draws_and_leaves_the_global_generator_alone(image):
+    levels = (image * 255).round().to(torch.uint8)
+    before, draws = torch.get_rng_state(), set()
+    for index in range(40):
+        change = draw_change("trivial", 3, 1, index)
+        ours = apply(levels.float() / 255, change)
+        assert (torch.get_rng_state() == before).all()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(change.trivial)
+            theirs = v2.TrivialAugmentWide()(levels)
+        assert torch.equal(ours, theirs.float() / 255)
+        draws.add(change.trivial)
+    assert len(draws) == 40
+    assert draw_change("trivial", 3, 2, 0) != draw_change("trivial", 3, 1, 0) == draw_change("trivial", 3, 1, 0)

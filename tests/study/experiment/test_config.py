@@ -11,7 +11,7 @@ from srcache.study.experiment.config import MAIN
 from srcache.study.experiment.load import load_experiment
 from srcache.study.experiment.parse import read_experiment
 
-SHIPPED = ("faces", "quickstart", "thesis-as-published", "thesis-corrected")
+SHIPPED = ("faces", "few-shot", "mixture", "own-photos", "quickstart", "thesis-as-published", "thesis-corrected")
 
 
 FACES = {"data.kind": "faces"}

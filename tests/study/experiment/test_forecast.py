@@ -61,6 +61,17 @@ def test_every_step_has_its_time_and_bytes_and_nothing_stays(images: Path, passi
     assert list(passing.glob("srcache*")) == []
 
 
+def test_points_of_sweeps_are_trainings_too_and_fewer_images_cost_less(images: Path) -> None:
+    few = {"over": "per_class", "values": [2, "all"], "arms": ["sr"]}
+    found = foretell(tiny(images, sweep={"few": few}), jobs=1)
+    trainings = next(step for step in found.steps if step.name == "trainings")
+    assert trainings.about == "10 networks, at most 2 epochs each, 1 at a time"
+    assert trainings.bytes == 10 * 100
+    fewer = 2 * 2 * (4 * 0.002 + 4 * 0.001)
+    assert trainings.seconds is not None
+    assert trainings.seconds >= 2 * 4 * 2 * (16 * 0.002 + 8 * 0.001) + fewer
+
+
 def test_twice_the_epochs_take_longer(images: Path) -> None:
     short, long = (foretell(tiny(images, train={"network": "small:2", "size": 16, "epochs": n})) for n in (2, 400))
     times = [next(step.seconds for step in found.steps if step.name == "trainings") for found in (short, long)]

@@ -8,7 +8,7 @@ import yaml
 from srcache.errors import ConfigError
 from srcache.study.experiment.load import load_experiment, shipped_experiments
 
-SHIPPED = ("faces", "quickstart", "thesis-as-published", "thesis-corrected")
+SHIPPED = ("faces", "few-shot", "mixture", "own-photos", "quickstart", "thesis-as-published", "thesis-corrected")
 
 
 FACES = {"data.kind": "faces"}
@@ -67,7 +67,7 @@ def test_changes_reach_every_level() -> None:
     experiment = load_experiment("quickstart", changes)
     assert {arm.settings.network for arm in experiment.arms} == {"small:3"}
     assert {arm.settings.epochs for arm in experiment.arms} == {2}
-    assert [arm.settings.size for arm in experiment.arms] == [16, 64, 32, 64]
+    assert [arm.settings.size for arm in experiment.arms] == [16, 64, 32, 64, 64, 64, 64]
     assert experiment.recipe.name == "lanczos"
     assert experiment.recipe.changes == {"options.filter": "bilinear"}
     assert (experiment.seeds, experiment.compare.alpha, experiment.data.limit) == ((7,), 0.01, 3)
@@ -103,7 +103,7 @@ def test_files_that_are_no_experiment(tmp_path: Path, text: str, message: str) -
 
 
 def test_names_that_are_nothing() -> None:
-    with pytest.raises(ConfigError, match="no experiment is named 'quickstrat'; use one of faces, quickstart"):
+    with pytest.raises(ConfigError, match="named 'quickstrat'; use one of faces, few-shot, mixture, own-photos, quick"):
         load_experiment("quickstrat")
     with pytest.raises(ConfigError, match="cannot be read"):
         load_experiment("missing.yaml")

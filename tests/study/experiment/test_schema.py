@@ -43,6 +43,13 @@ def test_every_shipped_experiment_fits_also_with_every_choice_written_out(name):
         {"seeds": 3},
         {"compare": {"correction": "magic"}},
         {"quality": {"channel": "red"}},
+        {"arms": [{"arm": "lr", "per_class": 0}]},
+        {"sweep": [1]},
+        {"sweep": {"s": {"over": "epochs", "values": [1, 2], "arms": ["lr"]}}},
+        {"sweep": {"s": {"over": "per_class", "values": [4], "arms": ["lr"]}}},
+        {"sweep": {"s": {"over": "per_class", "values": [4, "every"], "arms": ["lr"]}}},
+        {"sweep": {"s": {"over": "per_class", "values": [4, 4], "arms": ["lr"]}}},
+        {"sweep": {"s": {"over": "per_class", "values": [4, 8]}}},
         {"nmae": "x"},
     ],
 )
@@ -61,6 +68,7 @@ def test_what_the_reader_refuses_does_not_fit(wrong):
         {"data": None, "further": None},
         {"data": {"longest_side": 64, "limit": None}},
         {"pair": None},
+        {"sweep": {"s": {"over": "per_class", "values": [4, "all"], "arms": ["lr"], "epochs": [2, 1]}}},
     ],
 )
 def test_what_the_reader_takes_fits(good):

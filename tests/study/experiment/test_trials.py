@@ -1,6 +1,7 @@
 """Trials: the images that an arm sees, what is trained and predicted, and that neither is done twice."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,17 @@ def test_images_that_are_lost_are_seen_by_no_arm(runner: TrialRunner) -> None:
     less = TrialRunner(out=runner.out, recipes=runner.recipes, domains=runner.domains, lost=lost)
     for arm in DOMAINS:
         assert less.images(arm, "main", "test").names == (*every.names[:2], *every.names[4:])
+
+
+def test_a_few_images_of_each_class_are_another_training_and_all_of_them_the_same_as_ever(
+    runner: TrialRunner, images: Path
+) -> None:
+    arm = tiny(images).arms[2]
+    whole, few, fewer = (
+        Trial(runner=runner, arm=replace(arm, per_class=count), seed=0).fingerprint for count in (None, 3, 2)
+    )
+    assert len({whole, few, fewer}) == 3
+    assert (runner.out / f"runs/sr-{whole}/0").is_dir()
 
 
 def test_a_trial_is_carried_out_once(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from paired_tables import table_of_counts
 
 from srcache.errors import ConfigError
-from srcache.study.statistics.bootstrap import bootstrap_difference, joint_bootstrap
+from srcache.study.statistics.bootstrap import bootstrap_difference, joint_bootstrap, series_bootstrap
 from srcache.study.statistics.paired import table_of
 
 pytest.importorskip("statsmodels")
@@ -92,3 +92,49 @@ def test_the_joint_bootstrap_refuses_other_shapes():
     for first, second in product((np.ones((2, 3)), np.ones(3), np.ones((0, 3))), (np.ones((3, 2)), np.ones((0, 3)))):
         with pytest.raises(ConfigError, match="two arrays of one shape"):
             joint_bootstrap(first, second)
+
+
+def test_a_series_alone_has_the_interval_of_the_joint_bootstrap_but_for_the_draws():
+    first, second = _answers(1), _answers(2, share=0.8)
+    (found,) = series_bootstrap([first.astype(int) - second], draws=20_000)
+    known = joint_bootstrap(first, second, draws=20_000)
+    assert found.value == pytest.approx(known.value)
+    assert (found.low, found.high) == pytest.approx((known.low, known.high), abs=0.01)
+    assert series_bootstrap([first], draws=500)[0].method == "bootstrap over images and seeds, percentiles"
+    assert series_bootstrap([first[:1]], draws=500)[0].method == "bootstrap over images, percentiles"
+
+
+def test_intervals_for_all_together_are_as_wide_as_what_they_have_in_common_allows():
+    """Max-t: of equal series as wide as one, of independent ones near to Bonferroni's."""
+    rng = np.random.default_rng(0)
+    alone = (rng.random((1, 400)) < 0.5).astype(int) * 2 - 1
+
+    def widths(series):
+        return [one.high - one.low for one in series_bootstrap(series, draws=4000, together=True)]
+
+    (one,) = widths([alone])
+    assert widths([alone] * 8) == pytest.approx([one] * 8, rel=0.02)
+    apart = [(rng.random((1, 400)) < 0.5).astype(int) * 2 - 1 for _ in range(8)]
+    normal = pytest.importorskip("scipy.stats").norm.isf
+    ratio = normal(0.025 / 8) / normal(0.025)
+    assert np.mean(widths(apart)) / one == pytest.approx(ratio, rel=0.05)
+
+
+def test_without_any_effect_one_set_in_twenty_shows_one():
+    shown = 0
+    for trial in range(150):
+        rng = np.random.default_rng(trial)
+        series = [(rng.random((1, 120)) < 0.5).astype(int) - (rng.random((1, 120)) < 0.5) for _ in range(6)]
+        found = series_bootstrap(series, draws=300, together=True)
+        shown += any(one.low > 0 or one.high < 0 for one in found)
+    assert 1 <= shown <= 17, "150 × 5 % are 7.5"
+
+
+def test_what_no_draw_moves_has_no_interval_and_shapes_must_fit():
+    same, moved = series_bootstrap([np.zeros((2, 5)), np.eye(2, 5)], draws=200, together=True)
+    assert (same.value, same.low, same.high) == (0.0, None, None)
+    assert "the same on every image" in same.reason
+    assert moved.low < moved.value < moved.high
+    for series in ([], [np.zeros(3)], [np.zeros((1, 3)), np.zeros((2, 3))], [np.zeros((2, 0))]):
+        with pytest.raises(ConfigError, match="series of one shape"):
+            series_bootstrap(series)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from srcache.html.charts import Difference, forest
+from srcache.html.charts import COLUMN, Difference, forest
 from srcache.html.markup import Child, Markup, concat, tag
 from srcache.html.tables import data_table, folded
 from srcache.study.report.data.comparison import rules
@@ -47,7 +47,12 @@ def all_pairs(study: Study) -> Markup | None:
     link = tag("a", "All tests", href=f"#{study.id('pairs')}")
     drawing = forest(study.id("forest"), title, f"{words}.", rows)
     return concat(
-        tag("figure", drawing, tag("figcaption", caption, " ", link), class_="narrow forest"),
+        tag(
+            "figure",
+            drawing,
+            tag("figcaption", caption, " ", link),
+            class_="forest" if len(rows) > COLUMN else "narrow forest",
+        ),
         folded("The numbers of this plot", _table(found, caption)),
     )
 
