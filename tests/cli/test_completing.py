@@ -30,7 +30,7 @@ def offered(line, monkeypatch):
         ("srcache train --recipe bic", ["bicubic"]),
         ("srcache serve --recipe comp", ["compact"]),
         ("srcache experiment own", ["own-photos"]),
-        ("srcache experiment --show f", ["faces"]),
+        ("srcache experiment --show f", ["faces", "few-shot"]),
         ("srcache eval images --metrics psnr,l", ["psnr,lpips"]),
         ("srcache eval images --metrics p", ["psnr", "pyiqa:psnry", "pyiqa:ssim"]),
         ("srcache models fetch seesr-t", ["seesr-tiny", "seesr-turbo"]),
