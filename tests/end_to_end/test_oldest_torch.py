@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 from paths import ROOT
 
-TESTED = ("tests/engine", "tests/conformance", "tests/service", "tests/plugins", "tests/study/train")
+TESTED = (("tests/engine", "tests/conformance", "tests/service", "tests/plugins"), ("tests/study/train",))
+"""Trainings have a process of their own: after the plug-ins' tests, some of which pretend to have a GPU, that torch's
+backward pass crashed in three of four runs."""
+
 LEAST = re.compile(r"(torch|torchvision)>=([0-9.]+)")
 
 pytestmark = [pytest.mark.slow, pytest.mark.network]
@@ -42,6 +45,7 @@ def test_the_oldest_torch_passes_the_tests_of_engines(tmp_path: Path) -> None:
     python = tmp_path / "venv/bin/python"
     try:
         _run(python, "-m", "pip", "install", "-q", "-c", constraints, *oldest, "-e", f"{ROOT}[all,dev]")
-        _run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "2", *TESTED)
+        for folders in TESTED:
+            _run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "2", *folders)
     finally:
         shutil.rmtree(tmp_path / "venv")
