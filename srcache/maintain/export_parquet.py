@@ -20,7 +20,7 @@ from srcache.files.documents import parse_json
 from srcache.maintain.dataset_card import dataset_card
 from srcache.maintain.training_place import TrainingPlace, begin, require_new, training_place
 from srcache.maintain.training_plan import JoinReport, JoinSettings, TrainingPlan, finish, training_plan
-from srcache.maintain.training_readme import TrainingSet, TrainingShard
+from srcache.maintain.training_readme import TrainingShard
 from srcache.maintain.training_samples import Members
 from srcache.progress import Progress, throttled
 
@@ -59,16 +59,8 @@ def export_parquet(
         images = _columns(plan)
         rows = (_row(members, bool(plan.classes)) for members in plan.made())
         shards = _write_shards(rows, place, _schema(plan, images), settings.shard_bytes or SHARD_BYTES)
-        content = TrainingSet(
-            recipe=plan.folder.recipe.name,
-            fingerprint=plan.folder.recipe.fingerprint,
-            catalog=plan.catalog.digest,
-            seed=settings.seed,
-            samples=sum(shard.samples for shard in shards),
-            members=("name", "key", *images, *(["label"] if plan.classes else [])),
-            classes=plan.classes,
-            shards=tuple(shards),
-        )
+        members = ["name", "key", *images, *(["label"] if plan.classes else [])]
+        content = plan.content(members, shards)
         return finish(place, plan, content, dataset_card(content, plan.folder.recipe, place.url))
 
 

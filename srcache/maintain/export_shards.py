@@ -19,7 +19,7 @@ from srcache.cache.manifest import open_cache
 from srcache.maintain.training_place import TrainingPlace, begin, require_new, training_place
 from srcache.maintain.training_plan import JoinReport, finish, training_plan
 from srcache.maintain.training_plan import JoinSettings as JoinSettings
-from srcache.maintain.training_readme import TrainingSet, TrainingShard, readme
+from srcache.maintain.training_readme import TrainingShard, readme
 from srcache.maintain.training_samples import Members
 from srcache.progress import Progress, throttled
 
@@ -51,16 +51,7 @@ def export_join(
     with training_plan(cache, settings, throttled(progress)) as plan, place.held():
         begin(place, _SHARDS)
         shards = _write_shards(plan.made(), place, settings.shard_bytes or SHARD_BYTES)
-        content = TrainingSet(
-            recipe=plan.folder.recipe.name,
-            fingerprint=plan.folder.recipe.fingerprint,
-            catalog=plan.catalog.digest,
-            seed=settings.seed,
-            samples=sum(shard.samples for shard in shards),
-            members=plan.maker.names(),
-            classes=plan.classes,
-            shards=tuple(shards),
-        )
+        content = plan.content(plan.maker.names(), shards)
         return finish(place, plan, content, readme(content, plan.folder.recipe, place.url))
 
 

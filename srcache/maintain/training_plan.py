@@ -20,7 +20,7 @@ from srcache.keys import entry_name, split_name
 from srcache.maintain.ahead import work_ahead
 from srcache.maintain.export import chosen_catalog, filled_recipe, require_below
 from srcache.maintain.training_place import UNFINISHED, TrainingPlace
-from srcache.maintain.training_readme import ABOUT, README, TrainingSet
+from srcache.maintain.training_readme import ABOUT, README, TrainingSet, TrainingShard
 from srcache.maintain.training_samples import Members, SampleMaker
 from srcache.maintain.training_sources import Sample, require_roles, survey
 from srcache.progress import Progress
@@ -65,6 +65,7 @@ class TrainingPlan:
         samples: what is to be written.
         failures: images that cannot be; those that turn out to be damaged are added while members are made.
         others: digests of catalogs that the recipe was built from too, and that have images which this one lacks.
+        seed: of the order; None where it is the catalog's.
     """
 
     folder: RecipeFolder
@@ -74,6 +75,7 @@ class TrainingPlan:
     samples: tuple[Sample, ...]
     failures: list[FailedEntry]
     others: tuple[str, ...]
+    seed: int | None
     _show: "_Halves"
 
     def made(self) -> Iterator[Members]:
@@ -84,6 +86,19 @@ class TrainingPlan:
             else:
                 yield made
             self._show.second(done, len(self.samples))
+
+    def content(self, members: Sequence[str], shards: Sequence[TrainingShard]) -> TrainingSet:
+        """What is there when these shards are, of samples with these members."""
+        return TrainingSet(
+            recipe=self.folder.recipe.name,
+            fingerprint=self.folder.recipe.fingerprint,
+            catalog=self.catalog.digest,
+            seed=self.seed,
+            samples=sum(shard.samples for shard in shards),
+            members=tuple(members),
+            classes=self.classes,
+            shards=tuple(shards),
+        )
 
 
 @contextmanager
@@ -127,6 +142,7 @@ def training_plan(
             samples=checked.samples,
             failures=[*failures, *checked.failures],
             others=_others(cache, folder, catalog),
+            seed=settings.seed,
             _show=show,
         )
 
