@@ -3,6 +3,7 @@
 Nothing heavy is imported before an engine is built, so that `info` reads at once.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -27,7 +28,7 @@ Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
 """What makes the inner call of an engine faster: CUDA graphs, compiled code."""
 
 
-class DiffusionEngine:
+class DiffusionEngine(ABC):
     """An engine over a pipeline; one of a name of its own says how that is opened.
 
     Attributes:
@@ -47,9 +48,9 @@ class DiffusionEngine:
         self.mode = self._pipeline.mode
         self._device, self._one_by_one = setup.device, setup.device.startswith("cpu")
 
+    @abstractmethod
     def open_pipeline(self, setup: Setup) -> "Pipeline":
         """The pipeline, its networks loaded and on their device."""
-        raise NotImplementedError
 
     def out_of_range(self, setup: Setup) -> list[str]:
         """What is wrong with the values of options, in words."""

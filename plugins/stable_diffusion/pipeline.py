@@ -5,6 +5,7 @@ does is between two parts that the host does alone, and that any thread may do: 
 colours are mended and the final size is made after it.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -101,7 +102,7 @@ class InnerCall(Protocol):
     run: Callable[..., Tensor]
 
 
-class Pipeline:
+class Pipeline(ABC):
     """LR images → SR images; an engine's own says what its inner call is, and how it makes latents.
 
     Args:
@@ -137,10 +138,11 @@ class Pipeline:
             self.inner.run = wrap(self.inner.predict)
         self._memory: MemoryPredictor | None = None
 
+    @abstractmethod
     def open_inner(self) -> Any:
         """The inner call, an `InnerCall`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def latents(self, prepared: Prepared, control: Tensor, seeds: Sequence[int], windows: Windows | None) -> Latents:
         """The latents of a batch.
 
@@ -150,7 +152,6 @@ class Pipeline:
             seeds: one per image.
             windows: how latents are divided, if they are.
         """
-        raise NotImplementedError
 
     @property
     def is_guided(self) -> bool:
