@@ -47,6 +47,16 @@ def pixel_key(rgb: NDArray[np.uint8]) -> ImageKey:
     return ImageKey(digest.hexdigest())
 
 
+def dropped_key(key: ImageKey) -> ImageKey:
+    """The key, as an alias, of what Pillow's `convert("RGB")` makes of a file, where srcache sees other pixels: of a
+    transparent, turned or 16-bit image.
+
+    It is made of their `pixel_key` under a tag of its own. So a file whose pixels are the same once its transparency is
+    dropped never takes the place of the file that has these pixels.
+    """
+    return ImageKey(blake2b(f"srcache.dropped {key}".encode(), digest_size=16).hexdigest())
+
+
 def is_key(text: str) -> bool:
     """Whether a text has the form of a key."""
     return len(text) == 32 and not text.strip("0123456789abcdef")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from srcache.keys import entry_name, file_key, image_key, is_key, noise_seed, pixel_key, split_name
+from srcache.keys import dropped_key, entry_name, file_key, image_key, is_key, noise_seed, pixel_key, split_name
 
 ORPHANS = "this change orphans every cache in the field"
 KEY = "acd23e1018cd219a59a9e1e9a9572bb8"
@@ -26,6 +26,10 @@ def test_pixel_keys_are_frozen():
     ramp = np.arange(18, dtype=np.uint8)
     assert pixel_key(ramp.reshape(2, 3, 3)) == "0f7363d78e23fe82e6f92f343c0914d2", ORPHANS
     assert pixel_key(ramp.reshape(3, 2, 3)) == "7ff2467747fc0e128a75dd6333e363dd", ORPHANS
+
+
+def test_keys_of_dropped_pixels_are_frozen():
+    assert dropped_key("0f7363d78e23fe82e6f92f343c0914d2") == "ff1fee7bbe84337d5436f26667948f0e", ORPHANS
 
 
 def test_entry_names_are_frozen():

@@ -8,7 +8,7 @@ from srcache.dataset.worker_deaths import watch
 from srcache.errors import DamagedError, ImageError, SrcacheError
 from srcache.images import Pixels, decode, decode_lent
 from srcache.keys import ImageKey, entry_name
-from srcache.stores import View
+from srcache.stores import View, source_of
 
 
 class SRImages:
@@ -30,14 +30,17 @@ class SRImages:
 
     def file_key(self, key: str) -> str:
         """The key of the file that pixels in memory are of; any other key as it is."""
-        return self._store.resolve(key) or key
+        if (file := self._store.resolve(key)) is not None:
+            return file
+        is_entry = next(iter(self._store.names(f"{key}-")), None) is not None
+        return key if is_entry else source_of(self._store, ImageKey(key)) or key
 
     def find(self, view: View, key: ImageKey, sample: int) -> tuple[str, bytes | memoryview | None]:
         """An SR image's name and bytes. Pixels in memory are also looked for under the key of the file they are of."""
         name = entry_name(key, sample)
         payload = view.get(name)
-        if payload is None and (file := view.resolve(key)) is not None:
-            name = entry_name(ImageKey(file), sample)
+        if payload is None and (file := source_of(view, key)) is not None:
+            name = entry_name(file, sample)
             payload = view.get(name)
         return name, payload
 

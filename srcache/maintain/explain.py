@@ -13,7 +13,7 @@ from srcache.images import decode_both, read_file
 from srcache.keys import ImageKey, image_key, pixel_key, split_name
 from srcache.recipe.reading import load_recipe
 from srcache.recipe.recipe import Recipe
-from srcache.stores import Store
+from srcache.stores import Store, source_of
 
 _MOST_NAMES = 10
 
@@ -100,7 +100,7 @@ def explain(
     """
     cache = open_cache(path)
     asked = recipe if isinstance(recipe, Recipe) else find_recipe(cache, recipe, changes or {})
-    key, pixel_keys, problem = _keys(Path(image))
+    key, pixels, problem = _keys(Path(image))
     folders = cache.readable()
     mine = next((folder for folder in folders if folder.recipe.fingerprint == asked.fingerprint), None)
     if mine is None and (damaged := [path for path in cache.paths() if path.name.endswith(f"-{asked.fingerprint}")]):
@@ -116,7 +116,7 @@ def explain(
         recipe=mine.path.name if mine else asked.folder,
         held=mine is not None,
         samples=_samples(store, key),
-        same_pixels=_same_pixels(store, pixel_keys - {key}),
+        same_pixels=_same_pixels(store, pixels),
         wanted=_wanted(mine, catalogs, key),
         names=_names(catalogs, lambda row: row.key == key),
         namesakes=_names(catalogs, lambda row: row.key != key and PurePosixPath(row.name).name == Path(image).name),
@@ -144,27 +144,26 @@ def find_recipe(cache: Cache, name: str, changes: Mapping[str, Any]) -> Recipe:
         return named[0].recipe
 
 
-def _keys(image: Path) -> tuple[ImageKey, set[ImageKey], str | None]:
-    """A file's key, the keys of its pixels, and why it has none of these."""
+def _keys(image: Path) -> tuple[ImageKey, ImageKey | None, str | None]:
+    """A file's key, the key of its pixels, and why it has none of these."""
     data = read_file(image)
     try:
         decoded = decode_both(data)
     except ImageError as error:
-        return image_key(data), set(), f"{error.reason}: {error}"
-    return image_key(data), {pixel_key(decoded.rgb), pixel_key(decoded.plain)}, None
+        return image_key(data), None, f"{error.reason}: {error}"
+    return image_key(data), pixel_key(decoded.rgb), None
 
 
 def _samples(store: Store | None, key: ImageKey) -> tuple[int, ...]:
     return tuple(split_name(name)[1] for name in store.names(f"{key}-")) if store else ()
 
 
-def _same_pixels(store: Store | None, keys: set[ImageKey]) -> ImageKey | None:
+def _same_pixels(store: Store | None, pixels: ImageKey | None) -> ImageKey | None:
     """The key of another file, or of an image in memory, with these pixels."""
-    for key in sorted(keys) if store else ():
-        meaning = ImageKey((store.resolve(key) if store else None) or key)
-        if _samples(store, meaning):
-            return meaning
-    return None
+    if store is None or pixels is None:
+        return None
+    meaning = source_of(store, pixels) or pixels
+    return meaning if _samples(store, meaning) else None
 
 
 def _other(folder: RecipeFolder, asked: Recipe, key: ImageKey) -> OtherRecipe:

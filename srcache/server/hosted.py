@@ -22,7 +22,7 @@ from srcache.server.settings import ServerSettings
 from srcache.service.protocol import MEDIA_TYPES
 from srcache.service.requests import Request
 from srcache.service.service import Served, ServiceSettings, SRService
-from srcache.stores import Store
+from srcache.stores import Store, source_of
 
 SOURCE = "(sent to srcache serve)"
 """What journals say of an image that a client sent, in place of its file's name."""
@@ -102,8 +102,8 @@ class HostedRecipe:
         name = entry_name(key, sample)
         if (found := self.read(name)) is not None:
             return found
-        file = self.store.resolve(key)
-        return None if file is None else self.read(entry_name(ImageKey(file), sample))
+        file = source_of(self.store, key)
+        return None if file is None else self.read(entry_name(file, sample))
 
     def read(self, name: str) -> Stored | None:
         """The entry of a name.
@@ -118,8 +118,8 @@ class HostedRecipe:
         """Whether `find` would find something."""
         if self.store.has(entry_name(key, sample)):
             return True
-        file = self.store.resolve(key)
-        return file is not None and self.store.has(entry_name(ImageKey(file), sample))
+        file = source_of(self.store, key)
+        return file is not None and self.store.has(entry_name(file, sample))
 
     def failure(self, name: str) -> str | None:
         """The reason for which an entry could not be made, in this run or an earlier one; None if it was not tried."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from srcache.engine.interface import upscaled_side
 from srcache.images import Decoded, Pixels, require_pixels
-from srcache.keys import ImageKey, entry_name, noise_seed, pixel_key
+from srcache.keys import ImageKey, dropped_key, entry_name, noise_seed, pixel_key
 from srcache.recipe.recipe import Recipe
 
 Shape = tuple[int, int]
@@ -54,7 +54,9 @@ def make_requests(key: ImageKey, decoded: Decoded, recipe: Recipe, samples: Sequ
     lr = recipe.degradation.apply(source) if recipe.degradation else source
     made = upscaled_side(lr.shape[0], recipe.scale), upscaled_side(lr.shape[1], recipe.scale)
     require_pixels(made[1], made[0], "the SR image")
-    pixel_keys = {pixel_key(pixels) for pixels in {id(one): one for one in (decoded.keyed, decoded.plain)}.values()}
+    own = pixel_key(decoded.keyed)
+    plain = own if decoded.plain is decoded.keyed else pixel_key(decoded.plain)
+    pixel_keys = {own} if plain == own else {own, dropped_key(plain)}
     seeds = [noise_seed(recipe.seed, key, sample) for sample in samples]
     return [
         Request(

@@ -18,6 +18,7 @@ from srcache.stores.interface import Store as Store
 from srcache.stores.interface import StoreKind as StoreKind
 from srcache.stores.interface import StoreOptions as StoreOptions
 from srcache.stores.interface import View as View
+from srcache.stores.interface import source_of as source_of
 from srcache.stores.records import whole as whole
 from srcache.stores.records import with_checksums as with_checksums
 

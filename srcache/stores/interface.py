@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from srcache.keys import ImageKey, dropped_key
+
 Record = dict[str, Any]
 """What is known about an entry, as plain JSON values; `checksum` is the payload's key."""
 
@@ -93,6 +95,16 @@ class Store(Protocol):
     def close(self) -> None:
         """Let go of files; closing twice is harmless."""
         ...
+
+
+def source_of(look: View | Store, key: ImageKey) -> ImageKey | None:
+    """The source image whose pixels a key names: the one that has them, else one that has them once its transparency,
+    orientation or more than 8 bits are dropped; None if no alias says so.
+
+    Caches of early versions name both kinds by the key itself.
+    """
+    found = look.resolve(key) or look.resolve(dropped_key(key))
+    return None if found is None else ImageKey(found)
 
 
 class Problem(NamedTuple):

@@ -19,14 +19,17 @@ from training_sets import BROKEN, NOISY, PLAIN, SHRUNK, array, built, corner, em
 
 import srcache
 from srcache.cache.manifest import open_cache
+from srcache.catalog import scan
 from srcache.dataset.augmented import SRAugmentedDataset
 from srcache.dataset.lookup import SRImages
 from srcache.dataset.policy import Policy, Variant
 from srcache.dataset.scores import LabelScore, begin_scores, write_scores
 from srcache.dataset.transform import SRAugment
 from srcache.errors import ConfigError, DamagedError, MissError, PolicyError
+from srcache.fill import FillSettings, fill
 from srcache.images import Pixels, decode, pixel_limit, resize
 from srcache.keys import entry_name, file_key, pixel_key
+from srcache.stores import KINDS
 
 STARTS = ("fork", pytest.param("spawn", marks=pytest.mark.slow))
 MIXED = "lr=0.4,sr=0.6"
@@ -202,6 +205,36 @@ def test_an_image_is_turned_and_its_transparency_laid_over_white_as_in_the_cache
         expected = decode(entries[entry_name(file_key(folder / name), 0)])
         for image in (Image.open(folder / name), Image.open(folder / name).convert("RGB")):
             assert same(transform(image), expected)
+
+
+@pytest.mark.parametrize("store", KINDS)
+@pytest.mark.parametrize("first", ["opaque.png", "clear.png"])
+def test_images_that_differ_in_transparency_alone_are_told_apart_whichever_was_stored_first(
+    tmp_path: Path, store: str, first: str
+) -> None:
+    colors = np.random.default_rng(7).integers(0, 256, (8, 9, 3), dtype=np.uint8)
+    folder = tmp_path / "photos" / "moss"
+    folder.mkdir(parents=True)
+    files = {name: folder / name for name in ("opaque.png", "clear.png")}
+    solid = Image.fromarray(colors)
+    clear = solid.convert("RGBA")
+    clear.putalpha(60)
+    entries: dict[str, bytes] = {}
+    for name in (first, *(files.keys() - {first})):
+        (solid if name == "opaque.png" else clear).save(files[name])
+        fill(scan(folder), PLAIN, tmp_path / "cache", FillSettings(device="cpu", store=store))
+        if len(entries := stored(tmp_path / "cache", PLAIN)) == 1 and name == "clear.png":
+            dropped = Image.open(files[name]).convert("RGB")
+            assert same(SRAugment(tmp_path / "cache", policy="sr")(dropped), decode(*entries.values()))
+    transform = SRAugment(tmp_path / "cache", policy="sr")
+    wanted = {name: decode(entries[entry_name(file_key(file), 0)]) for name, file in files.items()}
+    assert not same(*wanted.values())
+    for name, file in files.items():
+        assert same(transform(Image.open(file)), wanted[name])
+    assert same(transform(Image.open(files["clear.png"]).convert("RGB")), wanted["opaque.png"])
+    data = SRAugmentedDataset([(Image.open(files[name]), 0) for name in sorted(files)], tmp_path / "cache", policy="sr")
+    assert same(data[0], wanted["clear.png"])
+    assert same(data[1], wanted["opaque.png"])
 
 
 def test_filters_choose_as_in_the_data_set(photos: Path) -> None:

@@ -7,8 +7,8 @@ from xxhash import xxh3_64_hexdigest
 
 from srcache.errors import CacheError, DamagedError
 from srcache.images import LOSSLESS, parse_codec
-from srcache.keys import entry_name, image_key
-from srcache.stores import KINDS, Entry, StoreOptions, open_store, store_kind
+from srcache.keys import dropped_key, entry_name, image_key
+from srcache.stores import KINDS, Entry, StoreOptions, open_store, source_of, store_kind
 
 KEY = image_key(b"image")
 PAYLOAD = b"qoif payload"
@@ -33,6 +33,18 @@ def store(kind, tmp_path):
     with closing(kind.open(path, StoreOptions(writable=True))) as opened:
         opened.put_many([ENTRY])
     return path
+
+
+def test_the_image_that_has_the_pixels_goes_before_one_that_has_them_without_its_transparency(kind, tmp_path):
+    pixels, other = image_key(b"pixels"), image_key(b"other")
+    dropped = Entry(entry_name(other, 0), PAYLOAD, {**ENTRY.record, "key": other}, (dropped_key(pixels),))
+    with closing(kind.open(tmp_path / "both", StoreOptions(writable=True))) as opened:
+        assert source_of(opened, pixels) is None
+        opened.put_many([dropped])
+        assert source_of(opened, pixels) == other
+        opened.put_many([ENTRY])
+        with opened.view() as view:
+            assert (source_of(opened, pixels), source_of(view, pixels)) == (KEY, KEY)
 
 
 def test_a_kind_of_store_is_known_by_name(tmp_path):

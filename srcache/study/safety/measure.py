@@ -29,7 +29,7 @@ from srcache.images import Pixels, decode, divisible_part, one_image, resize
 from srcache.keys import ImageKey, split_name
 from srcache.machine import versions
 from srcache.progress import Progress
-from srcache.stores import Store
+from srcache.stores import Store, source_of
 from srcache.study.quality.mod_crop import fitting_factor
 from srcache.study.safety.metrics import (
     MEANING,
@@ -280,7 +280,7 @@ def _wanted(items: Items, store: Store) -> tuple[dict[str, int], int]:
     absent: set[ImageKey] = set()
     for place in range(len(items)):
         key = items.key(place)
-        names = list(store.names(f"{key}-")) or list(store.names(f"{store.resolve(key) or key}-"))
+        names = list(store.names(f"{key}-")) or list(store.names(f"{source_of(store, key) or key}-"))
         if not names:
             absent.add(key)
         for name in names:
