@@ -179,16 +179,22 @@ def _names_and_writes(trial: StoreTrial) -> None:
 
 
 def _aliases(trial: StoreTrial) -> None:
-    """An alias stands for the key of the first entry that had it; keys and unknown words stand for nothing."""
-    first = Entry(_entry(0).name, b"x", {}, (_alias(1), _alias(2)))
-    second = Entry(_entry(3).name, b"y", {}, (_alias(2), _alias(4)))
-    with trial.fresh() as (_, store):
-        store.put_many([first])
-        store.put_many([second])
-        got = [store.resolve(_alias(number)) for number in (1, 2, 4, 5)]
-        _expect(got, [first.name[:32], first.name[:32], second.name[:32], None], "what the aliases stand for")
-        _expect(store.resolve(first.name[:32]), None, "what a key stands for")
-        _expect(store.resolve(""), None, "what an empty alias stands for")
+    """An alias stands for the lowest key of the entries that had it, whatever order they came in, together or one after
+    the other; keys and unknown words stand for nothing.
+    """
+    low, high = sorted(_entry(number).name for number in (0, 3))
+    first, second = Entry(low, b"x", {}, (_alias(1), _alias(2))), Entry(high, b"y", {}, (_alias(2), _alias(4)))
+    for batches in ([[first], [second]], [[second], [first]], [[second, first]]):
+        with trial.fresh() as (_, store):
+            for batch in batches:
+                store.put_many(batch)
+            with store.view() as view:
+                seen = [view.resolve(_alias(number)) for number in (1, 2, 4, 5)]
+            got = [store.resolve(_alias(number)) for number in (1, 2, 4, 5)]
+            _expect(got, [low[:32], low[:32], high[:32], None], "what the aliases stand for")
+            _expect(seen, got, "what the aliases stand for in a view")
+            _expect(store.resolve(low[:32]), None, "what a key stands for")
+            _expect(store.resolve(""), None, "what an empty alias stands for")
 
 
 def _nothing(trial: StoreTrial) -> None:

@@ -45,12 +45,14 @@ class View(Protocol):
         ...
 
     def resolve(self, alias: str) -> str | None:
-        """The image key that an alias stands for, or None."""
+        """The image key that an alias stands for, of several the lowest, or None."""
         ...
 
 
 class Store(Protocol):
-    """Names to bytes. The first write of a name wins; what `put_many` returned from survives a crash."""
+    """Names to bytes. The first write of a name wins, and the lowest key of those that an alias was given for, so that
+    neither threads nor the order of commits decide; what `put_many` returned from survives a crash.
+    """
 
     def put_many(self, entries: Iterable[Entry]) -> int:
         """Commit entries, all or none; returns how many names were new.
@@ -81,7 +83,7 @@ class Store(Protocol):
         ...
 
     def resolve(self, alias: str) -> str | None:
-        """The image key that an alias stands for, or None."""
+        """The image key that an alias stands for, of several the lowest, or None."""
         ...
 
     def view(self) -> AbstractContextManager[View]:

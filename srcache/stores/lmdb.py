@@ -55,8 +55,11 @@ class LmdbStore:
                 if had_record and not had_image:
                     transaction.put(name, record, db=records)
                 new += not (had_image and had_record)
-                for alias in entry.aliases:
-                    transaction.put(alias.encode(), name.rpartition(b"-")[0], overwrite=False, db=aliases)
+                key = name.rpartition(b"-")[0]
+                for alias in map(str.encode, entry.aliases):
+                    known = transaction.get(alias, db=aliases)
+                    if known is None or key < bytes(known):
+                        transaction.put(alias, key, db=aliases)
             return new
 
         if not self._writable:

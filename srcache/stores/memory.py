@@ -26,8 +26,9 @@ class MemoryStore:
             for entry, record in batch:
                 if entry.name not in self._entries:
                     self._entries[entry.name] = (bytes(entry.payload), record)
+                key = entry.name.rpartition("-")[0]
                 for alias in entry.aliases:
-                    self._aliases.setdefault(alias, entry.name.rpartition("-")[0])
+                    self._aliases[alias] = min(key, self._aliases.get(alias, key))
             return len(self._entries) - before
 
     def get(self, name: str) -> bytes | None:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from srcache.errors import DamagedError
 from srcache.stores.shard_index import name_of
-from srcache.stores.shard_members import Found, entries_of, read_record
+from srcache.stores.shard_members import Found, entries_of, note_aliases, read_record
 
 
 class OpenShard(Protocol):
@@ -124,8 +124,7 @@ class PartialFile:
                 self._last = one
                 if not is_known(one.name):
                     self.found.setdefault(one.name, one)
-                for alias in one.aliases:
-                    self.aliases.setdefault(alias, one.name[:16].hex())
+                note_aliases(one, self.aliases)
         except DamagedError:  # the end of what is being written
             return
 

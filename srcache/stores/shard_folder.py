@@ -149,11 +149,10 @@ class ShardFolder:
         return None
 
     def _meaning(self, alias: bytes) -> str | None:
-        for table in self._tables:
-            if (key := table.resolve(alias)) is not None:
-                return key.hex()
-        known = [self._writer.aliases, *(partial.aliases for partial in self._partials.values())]
-        return next((aliases[alias.hex()] for aliases in known if alias.hex() in aliases), None)
+        """The lowest of the keys that tables and shards in hand give; hexadecimal digits are in the order of bytes."""
+        keys = [key.hex() for table in self._tables if (key := table.resolve(alias)) is not None]
+        written = [self._writer.aliases, *(partial.aliases for partial in self._partials.values())]
+        return min([*keys, *(known[alias.hex()] for known in written if alias.hex() in known)], default=None)
 
     def _written(self, *, with_others: bool = True) -> dict[str, dict[bytes, Found]]:
         """The shards that are being written, the writer's first, and their entries."""

@@ -15,7 +15,7 @@ import json
 import mmap
 import os
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,6 +41,9 @@ _ENTRY_ROW = np.dtype(
     }
 )
 _ALIAS_ROW = np.dtype([("alias", f"S{ALIAS}"), ("key", f"S{ALIAS}"), ("shard", "<u4")])
+_PAIR_ROW = np.dtype([("pair", f"S{2 * ALIAS}"), ("shard", "<u4")])
+"""The same, with an alias and its key as one."""
+
 _HEAD = 16
 _NEAR = 8
 """Rows on both sides of a guess that are bisected first."""
@@ -136,6 +139,23 @@ class Table:
         """All rows, as bytes."""
         return self.rows[self.start :]
 
+    def agrees(self, other: "Table", pairs: Callable[[], Set[bytes]]) -> bool:
+        """Whether it says what another table of the same shards does.
+
+        Earlier versions let the key that an alias was given first win, so any key that it was given will do.
+
+        Args:
+            other: the table.
+            pairs: gives each alias with each key that it was given; called where the two differ in that.
+        """
+        if self.content == other.content:
+            return True
+        length, row = self.count * _ENTRY.size, _ALIAS.size
+        if self.content[:length] != other.content[:length] or len(self.content) != len(other.content):
+            return False
+        mine, theirs = ({t.content[at : at + 32] for at in range(length, len(t.content), row)} for t in (self, other))
+        return {pair[:ALIAS] for pair in mine} == {pair[:ALIAS] for pair in theirs} and mine <= pairs()
+
     @property
     def is_sound(self) -> bool:
         """Whether all rows are in order, and lie in the shards."""
@@ -191,7 +211,9 @@ def name_of(packed: bytes) -> str:
 def make_table(
     shards: Sequence[Shard], entries: Iterable[tuple[bytes, Place]], aliases: Iterable[tuple[bytes, bytes]]
 ) -> Table:
-    """A table in memory; of a name or an alias that is there twice, the first wins. Aliases are of the first shard."""
+    """A table in memory; of a name that is there twice, the first wins, of an alias the lowest key. Aliases are of the
+    first shard.
+    """
     rows = b"".join(
         _ENTRY.pack(name, SUFFIXES.index(place.suffix), place.shard, *place[1:5]) for name, place in entries
     )
@@ -199,8 +221,8 @@ def make_table(
 
 
 def merge_tables(tables: Sequence[Table], *, lowest_wins: bool = False) -> Table:
-    """One table of many; of a name or an alias that is there twice, the first wins, or (`lowest_wins`) that of the
-    lowest shard.
+    """One table of many; of a name that is there twice, the first wins, or (`lowest_wins`) that of the lowest shard; of
+    an alias the lowest key.
 
     Raises:
         DamagedError: a table names shards that it does not list.
@@ -305,7 +327,8 @@ def _renumbered(rows: NDArray[Any], numbers: NDArray[Any]) -> NDArray[Any]:
 
 def _sorted(shards: Sequence[Shard], entries: Sequence[bytes], aliases: Sequence[bytes]) -> Table:
     found = _first_of_each(np.frombuffer(b"".join(entries), _ENTRY_ROW), "name")
-    others = _first_of_each(np.frombuffer(b"".join(aliases), _ALIAS_ROW), "alias")
+    pairs = _first_of_each(np.frombuffer(b"".join(aliases), _PAIR_ROW), "pair")
+    others = _first_of_each(pairs.view(_ALIAS_ROW), "alias")
     return Table(tuple(shards), found.tobytes() + others.tobytes(), 0, len(found), len(others))
 
 

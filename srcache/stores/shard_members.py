@@ -35,6 +35,13 @@ class Found(NamedTuple):
     end: int
 
 
+def note_aliases(found: Found, known: dict[str, str]) -> None:
+    """Add what an entry's aliases stand for to what is known; of several keys the lowest."""
+    key = found.name[:16].hex()
+    for alias in found.aliases:
+        known[alias] = min(key, known.get(alias, key))
+
+
 def pack_entry(entry: Entry, fingerprint: str | None, offset: int) -> tuple[bytes, Found]:
     """An entry as two members that begin at `offset`, and what an index says of them.
 

@@ -1,6 +1,6 @@
 """The tables of a folder of shards: read where they fit the tars that are there, made again where they do not."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -58,8 +58,12 @@ def shard_table(home: ShardHome, shard: Shard) -> Table:
 
 def index_of(shard: Shard, found: Sequence[Found]) -> Table:
     """The index of one shard from its entries."""
-    aliases = [(packed_key(alias) or b"", one.name[:16]) for one in found for alias in one.aliases]
-    return make_table([shard], [(one.name, one.place) for one in found], aliases)
+    return make_table([shard], [(one.name, one.place) for one in found], _pairs(found))
+
+
+def _pairs(found: Iterable[Found]) -> list[tuple[bytes, bytes]]:
+    """Each alias with each key that it was given."""
+    return [(packed_key(alias) or b"", one.name[:16]) for one in found for alias in one.aliases]
 
 
 def wrong_indexes(home: ShardHome) -> Iterator[Path]:
@@ -71,22 +75,29 @@ def wrong_indexes(home: ShardHome) -> Iterator[Path]:
     for shard in shards:
         with suppress(DamagedError, FileNotFoundError):
             parts.append(_made(home, shard))
-            if _is_wrong(path := home.folder / f"{shard.name}{INDEX}", parts[-1]):
+            if _is_wrong(path := home.folder / f"{shard.name}{INDEX}", parts[-1], home):
                 yield path
     if len(parts) == len(shards):
         table = merge_tables(parts, lowest_wins=True)
-        yield from (path for path in home.tables if _is_wrong(path, table))
+        yield from (path for path in home.tables if _is_wrong(path, table, home))
 
 
-def _is_wrong(path: Path, truth: Table) -> bool:
+def _is_wrong(path: Path, truth: Table, home: ShardHome) -> bool:
+    def pairs() -> set[bytes]:
+        return {alias + key for shard in truth.shards for alias, key in _pairs(_entries(home, shard))}
+
     kept = _read(path, mapped=False)
-    return kept is not None and kept.shards == truth.shards and kept.content != truth.content
+    return kept is not None and kept.shards == truth.shards and not kept.agrees(truth, pairs)
 
 
 def _made(home: ShardHome, shard: Shard) -> Table:
     """The index of a shard, made from its tar."""
+    return index_of(shard, list(_entries(home, shard)))
+
+
+def _entries(home: ShardHome, shard: Shard) -> Iterator[Found]:
     file = home.scan(shard.name)
-    return index_of(shard, list(entries_of(file.read, shard.size, str(home.folder / shard.name), check=False)))
+    return entries_of(file.read, shard.size, str(home.folder / shard.name), check=False)
 
 
 def _read(path: Path, *, mapped: bool = True) -> Table | None:

@@ -21,7 +21,7 @@ from srcache.stores import tar
 from srcache.stores.interface import Entry, StoreOptions
 from srcache.stores.shard_home import INDEX
 from srcache.stores.shard_index import Shard, packed_name, write_table
-from srcache.stores.shard_members import Found, entries_of, pack_entry
+from srcache.stores.shard_members import Found, entries_of, note_aliases, pack_entry
 from srcache.stores.shard_names import PARTIAL, is_partial, is_shard, new_writer, shards_in, writer_of
 from srcache.stores.shard_tables import index_of
 
@@ -212,8 +212,7 @@ class ShardWriter:
     def _note(self, found: Sequence[Found]) -> None:
         for one in found:
             self.found.setdefault(one.name, one)
-            for alias in one.aliases:
-                self.aliases.setdefault(alias, one.name[:16].hex())
+            note_aliases(one, self.aliases)
 
     def _write(self, data: bytes) -> None:
         """Write at the end and wait for the disk; whatever goes wrong, the file ends where it did."""

@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,7 @@ from shard_stores import (
 
 from srcache.conformance import check_store
 from srcache.errors import CacheError, ChecksumError, DamagedError, MachineError
+from srcache.keys import image_key
 from srcache.stores import Entry, StoreOptions, shard_folder, shard_home, shard_members, shard_writer
 from srcache.stores.shard_index import read_table
 from srcache.stores.shards import ShardsStore
@@ -173,6 +176,22 @@ def test_a_store_with_many_late_shards_knows_all_of_them(folder: Path, reader: S
     assert {name: reader.get(name) for name in reader.names()} == payloads(*entries)
     assert len(reader) == len(entries)
     assert [reader.resolve(entry.aliases[0]) for entry in entries] == [entry.name[:32] for entry in entries]
+
+
+@pytest.mark.parametrize("order", [*permutations(range(3))])
+def test_an_alias_means_its_lowest_key_whichever_shard_gives_it(tmp_path: Path, order: tuple[int, ...]) -> None:
+    alias = image_key(b"pixels of three files")
+    mine = [replace(made_entry(number), aliases=(alias,)) for number in range(3)]
+    lowest = min(entry.name for entry in mine)[:32]
+    sealed, theirs, own = (mine[place] for place in order)
+    shard_of(tmp_path, sealed)
+    with closing(opened(tmp_path, shard_bytes=1 << 30)) as other:
+        other.put_many([theirs])
+        with closing(opened(tmp_path, shard_bytes=1 << 30)) as store:
+            store.put_many([own])
+            assert store.resolve(alias) == lowest
+    with closing(opened(tmp_path, writable=False)) as reader:
+        assert reader.resolve(alias) == lowest
 
 
 def test_the_lowest_shard_wins_for_whoever_opens_and_who_is_open_keeps_what_it_knew(

@@ -4,6 +4,7 @@ import json
 import os
 import random
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from shard_stores import by_tarfile, contents, filled, left_behind, made_entry, opened, payloads, shard_of, unpacked
 
 from srcache.errors import DamagedError, DiskFullError
+from srcache.keys import image_key
 from srcache.stores import Entry, Stamped, StoreOptions, tar
 from srcache.stores.shard_index import make_table, read_table, write_table
 from srcache.stores.shards_kind import KIND
@@ -247,6 +249,24 @@ def test_an_index_that_omits_an_entry_is_found_and_made_again(folder: Path, shar
     assert contents(folder) == payloads(*ENTRIES)
     assert list(KIND.check(folder)) == []
     assert not KIND.reindex(folder)
+
+
+@pytest.mark.parametrize("key", ["given", "never given"])
+def test_an_index_in_which_another_key_of_an_alias_won_is_no_problem_but_one_that_it_never_had_is(
+    tmp_path: Path, key: str
+) -> None:
+    """Earlier versions let the first win."""
+    alias = image_key(b"pixels of two files")
+    first, second = sorted((replace(ENTRIES[number], aliases=(alias,)) for number in (0, 1)), key=lambda one: one.name)
+    shard_of(tmp_path, second, first)
+    opened(tmp_path).close()
+    found = KIND.open(tmp_path, StoreOptions()).resolve(alias)
+    assert found == first.name[:32]
+    won = second.name[:32] if key == "given" else image_key(b"another")
+    for path in tmp_path.glob("*.idx"):
+        path.write_bytes(path.read_bytes().replace(bytes.fromhex(alias + found), bytes.fromhex(alias + won)))
+    assert KIND.open(tmp_path, StoreOptions()).resolve(alias) == won
+    assert len(list(KIND.check(tmp_path))) == (0 if key == "given" else 2)
 
 
 def test_an_index_that_is_missing_torn_or_of_other_tars_is_no_problem(folder: Path, shard: Path) -> None:
