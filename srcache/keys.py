@@ -49,12 +49,21 @@ def pixel_key(rgb: NDArray[np.uint8]) -> ImageKey:
 
 def dropped_key(key: ImageKey) -> ImageKey:
     """The key, as an alias, of what Pillow's `convert("RGB")` makes of a file, where srcache sees other pixels: of a
-    transparent, turned or 16-bit image.
+    transparent, turned or 16-bit image, or of one whose colours a recipe makes in its own way.
 
     It is made of their `pixel_key` under a tag of its own. So a file whose pixels are the same once its transparency is
     dropped never takes the place of the file that has these pixels.
     """
     return ImageKey(blake2b(f"srcache.dropped {key}".encode(), digest_size=16).hexdigest())
+
+
+def recolored_key(as_ever: ImageKey, shown: ImageKey) -> ImageKey:
+    """The key, as an alias, of pixels that are `shown` in a recipe's colours, and others in the default ones: of a
+    transparent image over black, or of one with an ICC profile. Without such, both are one, and so is the key.
+    """
+    if as_ever == shown:
+        return shown
+    return ImageKey(blake2b(f"srcache.recolored {as_ever} {shown}".encode(), digest_size=16).hexdigest())
 
 
 def is_key(text: str) -> bool:

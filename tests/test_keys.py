@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from srcache.keys import dropped_key, entry_name, file_key, image_key, is_key, noise_seed, pixel_key, split_name
+from srcache.keys import (
+    dropped_key,
+    entry_name,
+    file_key,
+    image_key,
+    is_key,
+    noise_seed,
+    pixel_key,
+    recolored_key,
+    split_name,
+)
 
 ORPHANS = "this change orphans every cache in the field"
 KEY = "acd23e1018cd219a59a9e1e9a9572bb8"
@@ -26,6 +36,12 @@ def test_pixel_keys_are_frozen():
     ramp = np.arange(18, dtype=np.uint8)
     assert pixel_key(ramp.reshape(2, 3, 3)) == "0f7363d78e23fe82e6f92f343c0914d2", ORPHANS
     assert pixel_key(ramp.reshape(3, 2, 3)) == "7ff2467747fc0e128a75dd6333e363dd", ORPHANS
+
+
+def test_keys_of_pixels_in_a_recipes_colours_are_frozen_and_of_equal_ones_their_own():
+    one, other = (pixel_key(np.full((1, 1, 3), value, np.uint8)) for value in (0, 255))
+    assert recolored_key(one, one) == one
+    assert recolored_key(one, other) == "8820ad9fe6fd75410931e3c1d1b56589", ORPHANS
 
 
 def test_keys_of_dropped_pixels_are_frozen():

@@ -140,11 +140,11 @@ class VariantFinder:
         return 1.5 * max(1, self._images.count // self._chooser.samples)
 
     def _key(self, image: Findable, name: str) -> ImageKey:
-        return image_key(image) if isinstance(image, bytes) else self._file_of(_decoded(image, name, self.colors).keyed)
-
-    def _file_of(self, pixels: Pixels) -> ImageKey:
-        """The key of the file that pixels are of, if the cache knows it; else their own."""
-        return ImageKey(self._images.file_key(pixel_key(pixels)))
+        """A file's key; of pixels that of the file that they are of, if the cache knows it; else their own."""
+        if isinstance(image, bytes):
+            return image_key(image)
+        decoded = _decoded(image, name, self.colors)
+        return ImageKey(self._images.file_key(pixel_key(decoded.keyed), decoded.alias()))
 
     def _of_variant(
         self,
@@ -167,11 +167,18 @@ class VariantFinder:
     def _sr(self, key: ImageKey, sample: int, image: Findable, name: str) -> Pixels | None:
         """The SR image: stored under the key, or under another file of the same pixels, or made now."""
         found = self._stored(key, sample, name)
-        if found is None and isinstance(image, bytes):
-            found = self._stored(self._file_of(_decoded(image, name, self.colors).keyed), sample, name)
-        if found is None and not isinstance(image, bytes):
-            found = self._stored(pixel_key(_decoded(image, name, self.colors).keyed), sample, name)
+        if found is None:
+            found = self._stored(self._other_key(_decoded(image, name, self.colors), image), sample, name)
         return found if found is not None or self._filler is None else self._made(key, sample, image, name)
+
+    def _other_key(self, decoded: Decoded, image: Findable) -> ImageKey:
+        """Another key of an image of which nothing is stored under the first: of pixels, their own; of a file, that of
+        one that looks the same, also in the recipe's colours.
+        """
+        own, alias = pixel_key(decoded.keyed), decoded.alias()
+        if not isinstance(image, bytes):
+            return own
+        return ImageKey(self._images.file_key(own) if alias == own else self._images.file_of(alias) or alias)
 
     def _made(self, key: ImageKey, sample: int, image: Findable, name: str) -> Pixels | None:
         """The SR image, made now; None if it could not be made, and a fallback is served."""
@@ -188,7 +195,7 @@ class VariantFinder:
 
     def _stored(self, key: ImageKey, sample: int, name: str) -> Pixels | None:
         with self._images.view() as view:
-            entry, payload = self._images.find(view, key, sample)
+            entry, payload = self._images.get(view, key, sample)
             return None if payload is None else self._images.decode(entry, payload, name)
 
     def _missing(self, key: ImageKey, sample: int, image: Findable, name: str) -> MissError:

@@ -7,7 +7,7 @@ from srcache.cache.manifest import RecipeFolder
 from srcache.dataset.worker_deaths import watch
 from srcache.errors import DamagedError, ImageError, SrcacheError
 from srcache.images import Pixels, decode, decode_lent
-from srcache.keys import ImageKey, entry_name
+from srcache.keys import ImageKey, dropped_key, entry_name
 from srcache.stores import View, source_of
 
 
@@ -28,12 +28,26 @@ class SRImages:
         """How many SR images there are."""
         return len(self._store)
 
-    def file_key(self, key: str) -> str:
-        """The key of the file that pixels in memory are of; any other key as it is."""
-        if (file := self._store.resolve(key)) is not None:
+    def file_key(self, key: str, alias: str | None = None) -> str:
+        """The key of the file that pixels in memory are of; any other key as it is.
+
+        Args:
+            key: of the pixels.
+            alias: the key that says which pixels a recipe makes of them, where it is another one.
+        """
+        if (file := self._store.resolve(alias or key)) is not None:
             return file
         is_entry = next(iter(self._store.names(f"{key}-")), None) is not None
-        return key if is_entry else source_of(self._store, ImageKey(key)) or key
+        return key if is_entry else self._store.resolve(dropped_key(ImageKey(key))) or key
+
+    def file_of(self, alias: str) -> str | None:
+        """The key of the file that an alias stands for, or None."""
+        return self._store.resolve(alias)
+
+    def get(self, view: View, key: ImageKey, sample: int) -> tuple[str, bytes | memoryview | None]:
+        """The name and the bytes of an SR image that is stored under this very key."""
+        name = entry_name(key, sample)
+        return name, view.get(name)
 
     def find(self, view: View, key: ImageKey, sample: int) -> tuple[str, bytes | memoryview | None]:
         """An SR image's name and bytes. Pixels in memory are also looked for under the key of the file they are of."""

@@ -17,6 +17,7 @@ from srcache.images.opening import open_image, pixels_ahead
 from srcache.images.orientation import is_said_in_header, is_sideways, turn_of, upright
 from srcache.images.pixels import Pixels, pixel_limit, require_pixels
 from srcache.images.room import BY_PILLOW, NO_MEMORY, kept, room
+from srcache.keys import ImageKey, pixel_key, recolored_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,11 @@ class Decoded:
     def keyed(self) -> Pixels:
         """The pixels that keys are made of."""
         return self.rgb if self.as_ever is None else self.as_ever
+
+    def alias(self) -> ImageKey:
+        """The key under which a store finds the file that exactly these pixels are of, in the colours asked for."""
+        own = pixel_key(self.keyed)
+        return own if self.as_ever is None else recolored_key(own, pixel_key(self.rgb))
 
 
 def decode_by_pillow(data: bytes | memoryview, reading: Reading | None = None) -> Decoded:

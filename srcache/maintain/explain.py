@@ -9,11 +9,11 @@ from srcache.cache.failures import FailedEntry
 from srcache.cache.manifest import Cache, RecipeFolder, open_cache
 from srcache.cache.receipts import KeptCatalog, KeptRow, asked_for, readable_catalogs, store_of
 from srcache.errors import ImageError, RecipeError, WeightsError
-from srcache.images import decode_both, read_file
-from srcache.keys import ImageKey, image_key, pixel_key, split_name
+from srcache.images import Colors, decode_both, read_file
+from srcache.keys import ImageKey, image_key, split_name
 from srcache.recipe.reading import load_recipe
 from srcache.recipe.recipe import Recipe
-from srcache.stores import Store, source_of
+from srcache.stores import Store
 
 _MOST_NAMES = 10
 
@@ -100,7 +100,7 @@ def explain(
     """
     cache = open_cache(path)
     asked = recipe if isinstance(recipe, Recipe) else find_recipe(cache, recipe, changes or {})
-    key, pixels, problem = _keys(Path(image))
+    key, pixels, problem = _keys(Path(image), asked.colors)
     folders = cache.readable()
     mine = next((folder for folder in folders if folder.recipe.fingerprint == asked.fingerprint), None)
     if mine is None and (damaged := [path for path in cache.paths() if path.name.endswith(f"-{asked.fingerprint}")]):
@@ -144,14 +144,14 @@ def find_recipe(cache: Cache, name: str, changes: Mapping[str, Any]) -> Recipe:
         return named[0].recipe
 
 
-def _keys(image: Path) -> tuple[ImageKey, ImageKey | None, str | None]:
-    """A file's key, the key of its pixels, and why it has none of these."""
+def _keys(image: Path, colors: Colors) -> tuple[ImageKey, ImageKey | None, str | None]:
+    """A file's key, the key of its pixels in these colours, and why it has none of these."""
     data = read_file(image)
     try:
-        decoded = decode_both(data)
+        decoded = decode_both(data, colors)
     except ImageError as error:
         return image_key(data), None, f"{error.reason}: {error}"
-    return image_key(data), pixel_key(decoded.rgb), None
+    return image_key(data), decoded.alias(), None
 
 
 def _samples(store: Store | None, key: ImageKey) -> tuple[int, ...]:
@@ -162,7 +162,7 @@ def _same_pixels(store: Store | None, pixels: ImageKey | None) -> ImageKey | Non
     """The key of another file, or of an image in memory, with these pixels."""
     if store is None or pixels is None:
         return None
-    meaning = source_of(store, pixels) or pixels
+    meaning = ImageKey(store.resolve(pixels) or pixels)
     return meaning if _samples(store, meaning) else None
 
 

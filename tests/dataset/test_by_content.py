@@ -16,7 +16,7 @@ from srcache.dataset.by_content import VariantFinder
 from srcache.errors import ConfigError, DamagedError, ImageError, MissError, PolicyError
 from srcache.fill.run import fill
 from srcache.fill.settings import FillSettings
-from srcache.images import Pixels
+from srcache.images import Pixels, decode
 from srcache.recipe.reading import resolve
 from srcache.stores import Entry
 
@@ -93,6 +93,30 @@ def test_the_same_pixels_in_another_form_find_the_sr_image(folder: Path, form: C
         kind, pixels = found.find(form(folder / data.name(index)), "it") or ("none", None)
         assert kind == "sr"
         assert np.array_equal(pixels, np.asarray(data[index][0]))
+
+
+@pytest.mark.parametrize("form", [as_bytes, as_image])
+def test_an_image_is_not_taken_for_one_that_looks_the_same_in_other_colours_alone(
+    tmp_path: Path, make_image: Callable[..., Pixels], form: Callable[[Path], bytes]
+) -> None:
+    """Over white, the one is what the other is; but the recipe says black."""
+    clear, solid = tmp_path / "clear" / "c.png", tmp_path / "solid" / "s.png"
+    for file in (clear, solid):
+        file.parent.mkdir()
+    Image.fromarray(np.dstack([make_image(8, 8, 1), np.full((8, 8), 90, np.uint8)])).save(clear)
+    Image.fromarray(decode(clear.read_bytes())).save(solid)
+    recipe = resolve({"name": "b", "engine": "resample", "scale": 2, "background": "black"})
+    fill(scan(solid.parent), recipe, tmp_path / "cache")
+    found = finder(clear.parent, "sr", "skip")
+    assert found.find(form(clear), "it") is None
+    light = found.find(form(solid), "it")
+    fill(scan(clear.parent), recipe, tmp_path / "cache")
+    dark, again = (finder(clear.parent, "sr").find(form(one), "it") for one in (clear, solid))
+    assert light is not None
+    assert dark is not None
+    assert again is not None
+    assert np.array_equal(again.pixels, light.pixels)
+    assert dark.pixels.mean() < again.pixels.mean() - 20
 
 
 def test_a_miss_is_said_or_stands_in_or_is_skipped_and_counted(folder: Path) -> None:

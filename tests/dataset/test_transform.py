@@ -127,7 +127,7 @@ def test_a_sample_that_was_not_made_says_how_to_make_it(photos: Path, monkeypatc
     image = Image.open(files_of(photos)[0]).convert("RGB")
     transform = SRAugment(cache, policy="sr#1")
     name = entry_name(file_key(files_of(photos)[0]), 1)
-    monkeypatch.setattr(SRImages, "find", lambda images, view, key, sample: (name, None))
+    monkeypatch.setattr(SRImages, "get", lambda images, view, key, sample: (name, None))
     with pytest.raises(MissError, match=rf"no SR image {name} of .* by recipe noisy-.* `srcache build --samples 2`"):
         transform(image)
 
@@ -262,7 +262,7 @@ def test_a_copy_serves_the_same(photos: Path) -> None:
 
 def test_damaged_entries_are_named(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     transform = SRAugment(built(photos, PLAIN), policy="sr")
-    monkeypatch.setattr(SRImages, "find", lambda images, view, key, sample: ("an-entry", b"qoif" + bytes(30)))
+    monkeypatch.setattr(SRImages, "get", lambda images, view, key, sample: ("an-entry", b"qoif" + bytes(30)))
     with pytest.raises(DamagedError, match=r"the SR image an-entry of an image of .* in"):
         transform(Image.open(files_of(photos)[0]))
     assert pixel_limit() > 0
