@@ -66,6 +66,11 @@ def failures_by_reason(failed: Iterable[FailedEntry]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
+def in_order(failed: Iterable[FailedEntry]) -> tuple[FailedEntry, ...]:
+    """Failures by their source and name, whichever thread, process or machine told one first."""
+    return tuple(sorted(failed, key=lambda one: (one.source, one.name, one.reason, one.detail)))
+
+
 def not_catalogued(problems: Iterable[Problem]) -> tuple[FailedEntry, ...]:
     """Files that a catalog lacks, but for links that lead back to a folder above them: nothing is lost with those."""
     lost = (problem for problem in problems if problem.reason != LOOP)

@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from srcache.cache.failures import failures_by_reason
+from srcache.cache.failures import failures_by_reason, in_order
 from srcache.cache.manifest import open_cache
 from srcache.catalog.parts import Part
 from srcache.catalog.rows import Catalog, Row
@@ -274,7 +274,7 @@ def _nothing(child: _Child) -> FillReport:
 
 
 def _sum(reports: Sequence[FillReport], settings: FillSettings) -> FillReport:
-    failures = tuple(failed for report in reports for failed in report.failures)
+    failures = in_order(failed for report in reports for failed in report.failures)
     engine_seconds = sum(report.engine_seconds for report in reports)
     wasted = sum(report.padding * report.engine_seconds for report in reports)
     return FillReport(

@@ -23,7 +23,7 @@ from typing import Any
 from uuid import uuid4
 
 from srcache import errors
-from srcache.cache.failures import FailedEntry, failures_by_reason
+from srcache.cache.failures import FailedEntry, failures_by_reason, in_order
 from srcache.cache.manifest import RecipeFolder
 from srcache.catalog.object_source import ObjectSource
 from srcache.engine.registry import find_engine
@@ -108,7 +108,7 @@ def fill_on_ray(
         added=books.added,
         meanwhile=books.found,
         failed=failures_by_reason(books.failures),
-        failures=tuple(books.failures),
+        failures=in_order(books.failures),
         notes=dict(books.notes),
         seconds=books.seconds,
         engine_seconds=books.engine_seconds,

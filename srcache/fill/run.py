@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from srcache.cache.failures import failures_by_reason
+from srcache.cache.failures import failures_by_reason, in_order
 from srcache.cache.manifest import Cache, RecipeFolder, create_cache, is_cache, open_cache
 from srcache.catalog.rows import Catalog
 from srcache.catalog.sources import require_profiles
@@ -179,7 +179,7 @@ def _run(job: FillJob, folder: RecipeFolder, store: Store, report: FillReport, p
         added=counts.added,
         meanwhile=counts.meanwhile,
         failed=failures_by_reason(counts.failures),
-        failures=tuple(counts.failures),
+        failures=in_order(counts.failures),
         notes=dict(counts.notes),
         seconds=time.perf_counter() - started,
         engine_seconds=service.calls.seconds,

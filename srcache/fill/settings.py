@@ -75,7 +75,7 @@ class FillReport:
     Attributes:
         wanted: different entries asked for; `stored` of them were there before, `added` were made now, and `meanwhile`
             were made by other processes while this one ran.
-        failed: this run's failures, counted by reason; `failures` lists them.
+        failed: this run's failures, counted by reason; `failures` lists them, by source and entry.
         skipped: entries that failed in earlier runs and were not tried again.
         seconds, engine_seconds: from when the engine was loaded to the last commit, and of them inside the engine.
         padding: share of the engine's work that only filled batches up.

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from srcache.cache.failures import FailedEntry
+from srcache.cache.failures import FailedEntry, in_order
 from srcache.catalog.names import stem_of
 from srcache.catalog.rows import Catalog, Row
 from srcache.errors import CatalogError, listed
@@ -188,7 +188,9 @@ def _keys(paths: Sequence[Path]) -> tuple[list[ImageKey | None], list[FailedEntr
 
 
 def _by_file(failures: Iterable[FailedEntry], rows: Sequence[Row]) -> Iterator[FailedEntry]:
-    """Each failure for every file that has these bytes."""
-    for failed in failures:
-        names = (row.name for row in rows if row.key == split_name(failed.name)[0])
-        yield from (replace(failed, source=name) for name in names)
+    """The failures of each file, in the order of the inputs; what has the same bytes fails together."""
+    of_key = dict[ImageKey, list[FailedEntry]]()
+    for failed in in_order(failures):
+        of_key.setdefault(split_name(failed.name)[0], []).append(failed)
+    for row in rows:
+        yield from (replace(failed, source=row.name) for failed in of_key.get(row.key, ()))

@@ -1,5 +1,7 @@
 """The journal of failed entries: counted, and readable whatever a crash left in it."""
 
+import itertools
+
 import pytest
 
 from srcache.cache import failures
@@ -7,6 +9,7 @@ from srcache.cache.failures import (
     FailedEntry,
     append_failure,
     failures_by_reason,
+    in_order,
     read_failures,
     readable_journals,
     readable_lines,
@@ -28,8 +31,8 @@ def folder(cache) -> RecipeFolder:
     return cache.add(BICUBIC)
 
 
-def _failed(name="a", reason="empty"):
-    return FailedEntry(name, "größe.png", reason, "the file has no bytes")
+def _failed(name="a", reason="empty", source="größe.png"):
+    return FailedEntry(name, source, reason, "the file has no bytes")
 
 
 def test_failures_are_counted_by_entry_and_the_last_reason_holds(folder):
@@ -97,6 +100,12 @@ def test_a_folder_that_was_taken_away_does_not_come_back_with_a_failure_or_a_rec
 def test_reasons_are_counted_the_most_frequent_first():
     failed = [_failed(reason=reason) for reason in ("b", "c", "a", "c", "b", "c")]
     assert list(failures_by_reason(failed).items()) == [("c", 3), ("b", 2), ("a", 1)]
+
+
+def test_failures_are_listed_by_source_and_entry_whatever_order_they_came_in():
+    failed = [_failed(name=name, source=source) for source in ("a", "b") for name in ("1", "2")]
+    for order in itertools.permutations(failed):
+        assert in_order(order) == tuple(failed)
 
 
 def test_lines_that_cannot_be_read_are_left_out_and_told(tmp_path):

@@ -78,10 +78,11 @@ def test_an_engine_that_fails_on_one_image_does_not_keep_the_others(home, tmp_pa
     for mark in ("nan", "raises", None):
         Image.fromarray(make_image(32, 32, mark=mark)).save(tmp_path / f"{mark}.png")
     (tmp_path / "faulty.yaml").write_text("engine: test-faulty\nscale: 2\n")
-    images = sorted(tmp_path.glob("*.png"))
+    (tmp_path / "empty.png").touch()
+    images = [tmp_path / f"{name}.png" for name in ("raises", "None", "empty", "nan")]
     report = upscale(images, load_recipe(tmp_path / "faulty.yaml"), tmp_path / "out", CPU)
     assert [file.name for file in report.files] == ["None.png"]
-    assert sorted(failed.reason for failed in report.failures) == ["engine_error", "not_finite"]
+    assert [failed.reason for failed in report.failures] == ["engine_error", "empty", "not_finite"]
 
 
 def test_nothing_is_overwritten_unasked(home, images, tmp_path):
