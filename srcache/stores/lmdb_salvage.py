@@ -4,7 +4,8 @@ LMDB's own reader follows a tree from the file's head: one bad page hides all th
 where the file is cut off (SIGBUS) or blank (an assertion). But an entry's name has a form of its own, and stands right
 before its value. So this reader looks for names in every byte of the file, and needs no head, no tree and no page; what
 it finds is believed only if the payload has the checksum that its record names. Old copies of pages, which LMDB leaves
-behind, do no harm: an entry never changes, so an old copy says the same or points to what is no longer there.
+behind, do no harm: an entry never changes, so an old copy says the same or points to what is no longer there. Only its
+fast checksum may have been added (`lmdb_stamp`): the record that has it is the later one.
 
 The format (LMDB 0.9, native byte order, sizes in bytes; pages are in `lmdb_pages`):
 
@@ -66,7 +67,7 @@ class LmdbSalvage:
         values = [self._read(place >> 32, place & 0xFFFFFFFF) for place in self._places.get(name, ())]
         records = [record for value in values if (record := _record(name, value)) is not None]
         checksums = {image_key(value): value for value in values if records}
-        for record in records:
+        for record in sorted(records, key=lambda record: "xxh3" not in record):
             payload = checksums.get(record["checksum"])
             if payload is not None:
                 return Entry(name, payload, record, self._aliases.get(record["key"], ()))

@@ -122,3 +122,15 @@ def test_a_record_that_changed_meanwhile_is_not_written_over(path: Path, monkeyp
     monkeypatch.setattr(Environment, "write", late)
     list(KIND.stamp(path))
     assert raw(path, name) == b'{"later": 1}'
+
+
+def test_what_is_saved_of_a_damaged_store_keeps_the_checksum_that_was_added(tmp_path: Path) -> None:
+    """Pages that the change left behind still hold the records without it."""
+    path = tmp_path / "data.lmdb"
+    with closing(open_store("lmdb", path, writable=True)) as store:
+        for start in range(0, 150, 50):
+            store.put_many(map(entry, range(start, start + 50)))
+    list(KIND.stamp(path))
+    with KIND.salvage(path) as salvage:
+        saved = [salvage.entry(name) for name in salvage.names()]
+    assert [one is not None and "xxh3" in one.record for one in saved] == [True] * 150
