@@ -22,13 +22,18 @@ def find_engine(name: str) -> type[SREngine]:
     """An installed engine's class, by name.
 
     Raises:
-        EngineError: there is none of this name, or its package is broken.
+        EngineError: there is none of this name, or several are, or its package is broken.
     """
-    found = {point.name: point for point in entry_points(group=GROUP)}
-    if name not in found:
-        raise EngineError(f"no engine is named {name!r}; installed: {', '.join(sorted(found)) or 'none'}")
+    points = list(entry_points(group=GROUP))
+    found = {point.value: point for point in points if point.name == name}
+    if not found:
+        installed = ", ".join(sorted({point.name for point in points})) or "none"
+        raise EngineError(f"no engine is named {name!r}; installed: {installed}")
+    if len(found) > 1:
+        several = ", ".join(sorted(found))
+        raise EngineError(f"several engines are named {name!r}: {several}; uninstall the packages of all but one")
     try:
-        engine: type[SREngine] = found[name].load()
+        engine: type[SREngine] = next(iter(found.values())).load()
     except Exception as error:  # a third-party module may raise anything while it is imported
         raise EngineError(f"engine {name} is installed but does not load: {error!r}; reinstall its package") from error
     if not isinstance(getattr(engine, "info", None), EngineInfo):

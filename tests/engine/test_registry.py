@@ -54,6 +54,17 @@ def test_a_broken_package_is_reported_without_a_traceback(monkeypatch, tmp_path,
         find_engine("bad")
 
 
+def test_a_name_that_two_packages_give_to_different_engines_is_refused_whichever_is_found_first(monkeypatch):
+    """Which of them comes first is for the file system to say, and no recipe names the package."""
+    points = [EntryPoint(name="two", value=value, group=registry.GROUP) for value in ("engines:Noise", "other:Noise")]
+    for order in (points, points[::-1]):
+        monkeypatch.setattr(registry, "entry_points", lambda group, order=order: order)
+        with pytest.raises(EngineError, match=r"several engines are named 'two': engines:Noise, other:Noise; uninstall"):
+            find_engine("two")
+    monkeypatch.setattr(registry, "entry_points", lambda group: points[:1] * 2)
+    assert find_engine("two") is Noise
+
+
 def test_opening_fills_in_the_options_defaults(monkeypatch):
     given_setups = []
     monkeypatch.setattr(Noise, "__init__", lambda self, setup: given_setups.append(setup))
