@@ -213,8 +213,8 @@ def unreadable(name: str, error: OSError) -> Problem:
 
 
 def problem_summary(problems: Sequence[Problem]) -> str:
-    """The first few problems, to end a message with."""
-    words = [f"{problem.name} is {problem.reason}" for problem in problems]
+    """The first few problems by name, to end a message with."""
+    words = sorted(f"{problem.name} is {problem.reason}" for problem in problems)
     why = f" ({problems[0].detail})" if len({problem.detail for problem in problems}) == 1 else ""
     return f"; {listed(words)}{why}" if words else ""
 

@@ -27,7 +27,7 @@ def shuffled_scandir(monkeypatch: pytest.MonkeyPatch) -> None:
     class Turned:
         def __init__(self, path: Path) -> None:
             with real(path) as entries:
-                self.entries = sorted(entries, key=lambda entry: blake2b(entry.name.encode()).digest())
+                self.entries = sorted(entries, key=lambda entry: blake2b(os.fsencode(entry.name)).digest())
 
         def __enter__(self) -> "Turned":
             return self
@@ -68,6 +68,16 @@ def test_the_file_systems_order_does_not_matter(photos: Path, monkeypatch: pytes
     before = scan(photos)
     shuffled_scandir(monkeypatch)
     assert scan(photos) == before
+
+
+def test_the_file_systems_order_does_not_matter_to_the_words_about_a_folder_without_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(9):
+        (tmp_path / os.fsdecode(b"%d\xff.png" % number)).touch()
+    shuffled_scandir(monkeypatch)
+    with pytest.raises(CatalogError, match=r"; 0\S+ is bad_name, 1\S+ is bad_name, 2"):
+        scan(tmp_path)
 
 
 def test_one_image_in_the_root_makes_it_flat(tmp_path: Path) -> None:

@@ -59,7 +59,9 @@ def test_a_name_that_two_packages_give_to_different_engines_is_refused_whichever
     points = [EntryPoint(name="two", value=value, group=registry.GROUP) for value in ("engines:Noise", "other:Noise")]
     for order in (points, points[::-1]):
         monkeypatch.setattr(registry, "entry_points", lambda group, order=order: order)
-        with pytest.raises(EngineError, match=r"several engines are named 'two': engines:Noise, other:Noise; uninstall"):
+        with pytest.raises(
+            EngineError, match=r"several engines are named 'two': engines:Noise, other:Noise; uninstall"
+        ):
             find_engine("two")
     monkeypatch.setattr(registry, "entry_points", lambda group: points[:1] * 2)
     assert find_engine("two") is Noise
