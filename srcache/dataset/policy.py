@@ -185,7 +185,12 @@ class Policy:
         }
         if len(terms) > 1 or any(term.mixing and not term.mixing.is_fixed for term in self.stages[0][1]):
             return False
-        return samples == 1 or all(part.kind != "sr" or part.sample is not None for part in self._parts())
+        return samples == 1 or not self.draws_samples
+
+    @property
+    def draws_samples(self) -> bool:
+        """Whether it leaves open which sample of SR is served, so that their number matters."""
+        return any(part.kind == "sr" and part.sample is None for part in self._parts())
 
     @property
     def samples(self) -> int:

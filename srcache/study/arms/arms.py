@@ -227,6 +227,8 @@ def _from_cache(
     )
     if data.measurements is not None:
         inputs["measurements"] = data.measurements
+    if policy.draws_samples and (samples := data.reader.chooser.samples) > 1:
+        inputs["samples"] = samples
     images = _dataset(arm, catalog, inputs, partial(_read_variant, data))
     return replace(images, on_epoch=data.set_epoch, read_all=partial(_read_variants, data))
 

@@ -5,12 +5,14 @@ import shutil
 
 import numpy as np
 import pytest
+from fills import recipe_of
 from PIL import Image
 from train_study import arm
 
 from srcache.cache.manifest import open_cache
 from srcache.catalog.scanning import scan
 from srcache.errors import CacheError, CatalogError, ConfigError, ImageError, MissError, PolicyError
+from srcache.fill import FillSettings, fill
 from srcache.images import decode, resize
 from srcache.study.arms.arms import arm_dataset, arm_from_folder, split_share
 
@@ -87,6 +89,22 @@ def test_what_images_depend_on_is_in_the_inputs(home, tmp_path):
     assert arm_dataset("lr", lr=tmp_path / "copy").inputs == inputs["lr"], "by content, not by place"
     Image.new("RGB", (16, 16)).save(tmp_path / "copy/down/down 0.png")
     assert arm_dataset("lr", lr=tmp_path / "copy").inputs != inputs["lr"]
+
+
+def test_the_number_of_samples_is_among_the_inputs_where_one_of_them_is_drawn(home, tmp_path):
+    """A cache that got more of them since serves others, and a training on it is another one."""
+    catalog, noisy = scan(home / "lr/test"), recipe_of("test-noise")
+
+    def inputs(name):
+        return arm_dataset(name, lr=catalog, cache=tmp_path / "cache").inputs
+
+    fill(catalog, noisy, tmp_path / "cache", FillSettings(device="cpu"))
+    names = ("sr", "lr=1,sr=1", "patch(lr,sr)", "sr#0", "lr=1,sr#0=1")
+    before = [inputs(name) for name in names]
+    fill(catalog, noisy, tmp_path / "cache", FillSettings(device="cpu", samples=2))
+    changed = [inputs(name) != one for name, one in zip(names, before, strict=True)]
+    assert changed == [True, True, True, False, False]
+    assert all("samples" not in one for one in before)
 
 
 def test_a_subset_has_the_same_images_as_the_arm(home):
