@@ -185,7 +185,9 @@ def _plain(value: Any) -> Any:
             if isinstance(inner, float) and not math.isfinite(inner)
         }
         return {**plain, **undefined}
-    if isinstance(value, list | tuple | set | frozenset):
+    if isinstance(value, set | frozenset):
+        value = sorted(value, key=str)
+    if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None

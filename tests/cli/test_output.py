@@ -64,6 +64,11 @@ def test_documents_hold_dataclasses_paths_and_collections():
     }
 
 
+def test_a_set_is_written_in_one_order():
+    letters = [chr(number) for number in range(ord("a"), ord("z"))]
+    assert json.loads(output.document("x", {"set": {*letters}}))["result"]["set"] == letters
+
+
 def test_a_document_of_an_error_has_no_result():
     assert json.loads(output.error_document("x", "größer", "ConfigError", 2)) == {
         "schema": "srcache.x/1",
