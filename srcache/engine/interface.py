@@ -199,10 +199,13 @@ class Failure:
     Attributes:
         reason: one word, for counting.
         detail: a sentence.
+        tried: whether the engine was given this very image; if not, it had failed on others of a batch, and another
+            run may try.
     """
 
     reason: str
     detail: str
+    tried: bool = field(default=True, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,11 +74,11 @@ class FillCounts:
         """Entries of which it is known by now what became of them."""
         return self._done
 
-    def fail(self, failed: FailedEntry) -> None:
-        """Count and note a failure."""
+    def fail(self, failed: FailedEntry, tried: bool = True) -> None:
+        """Count a failure, and note it; one that was not `tried` is not noted, so that the next run tries it."""
         with self._lock:
             self.failures.append(failed)
-            if self._folder is not None:
+            if self._folder is not None and tried:
                 self._folder.note_failure(failed)
             self._step()
 
@@ -110,7 +110,8 @@ class FillCounts:
 
     def _count(self, source: str, outcome: Served) -> None:
         if outcome.failure is not None:
-            self.fail(FailedEntry(outcome.name, source, outcome.failure.reason, outcome.failure.detail))
+            failure = outcome.failure
+            self.fail(FailedEntry(outcome.name, source, failure.reason, failure.detail), failure.tried)
             return
         if not outcome.added:
             self.find()

@@ -151,7 +151,7 @@ class HostedRecipe:
 
     def _settle(self, source: str, future: "Future[Served]") -> None:
         self.counts.settle(source, future)
-        if future.exception() is None and (failure := future.result().failure) is not None:
+        if future.exception() is None and (failure := future.result().failure) is not None and failure.tried:
             self._failed[future.result().name] = failure.reason
 
     def _receipt(self, interrupted: bool) -> dict[str, Any]:

@@ -4,7 +4,8 @@ A call that raises is tried again in smaller batches, until the culprit is alone
 memory makes the batches of that shape smaller for good; an image that does not fit alone has failed. Errors of the
 machine (disk, device, network), and of the engine's author, are raised. An engine that fails on whatever it is given of
 a shape is not asked about each image: if nothing of the shape has worked yet, and a batch and its first, last and
-middle image alone fail, all three in the same words, then all of the batch has failed.
+middle image alone fail, all three in the same words, then all of the batch has failed. The others of it were not tried,
+and their failures say so: what an image's batch mates did must not keep it out of a cache for good.
 
 Where there is a `Gauge`, the first call for a shape is on one image, from which follows how many fit into memory; so
 its batches are of one width from the first on. An engine that predicts its memory (`predicted_memory`) is asked
@@ -16,7 +17,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from srcache.engine.interface import Failure, SREngine, Unfinished, Upscaled
@@ -109,14 +110,16 @@ class EngineRunner:
         shape = requests[0].shape
         if shape in self._proven or len(requests) < 4 or failure.reason == "out_of_memory":
             return None
-        alone: Failure | None = None
+        alone: dict[int, Failure] = {}
         for place in (0, len(requests) - 1, len(requests) // 2):
             outcomes = self._attempt([requests[place]], None)
-            if not isinstance(outcomes, Failure) or not _same_way(outcomes, alone or outcomes):
+            if not isinstance(outcomes, Failure) or not _same_way(outcomes, alone.get(0, outcomes)):
                 self._proven.add(shape)  # of this shape, what fails and what works must be told apart
                 return None
-            alone = outcomes
-        return [alone or failure] * len(requests)
+            alone[place] = outcomes
+        detail = f"{alone[0].detail} (three others of its batch met this; it was not tried by itself)"
+        others = replace(alone[0], detail=detail, tried=False)
+        return [alone.get(place, others) for place in range(len(requests))]
 
     def _settle_width(self, request: Request, gauge: Gauge) -> None:
         """Make a shape's batches as small as the engine's prediction, or a call on one image, says they must be."""

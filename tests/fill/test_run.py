@@ -231,6 +231,22 @@ def test_failures_are_counted_noted_skipped_and_tried_again_on_demand(make_image
     assert tries == dict.fromkeys(["0001.png", "0002.png", "0005.png", "broken.png"], 2)
 
 
+@pytest.mark.parametrize("culprits", [(0, 2, 3), (1, 2, 3)])
+def test_an_image_is_not_kept_out_for_good_by_what_its_batch_mates_did(make_image, tmp_path, culprits):
+    """Of a shape of which nothing has worked yet, only some images are tried; which ones is a matter of their order."""
+    (tmp_path / "photos").mkdir()
+    for number in range(4):
+        rgb = make_image(8, 8, number)
+        rgb[0, 0] = engines.MARKS["raises"] if number in culprits else rgb[0, 0]
+        Image.fromarray(rgb).save(tmp_path / f"photos/{number:04d}.png")
+    catalog, recipe, cache = scan(tmp_path / "photos"), recipe_of("test-faulty"), tmp_path / "cache"
+    reports = [fill(catalog, recipe, cache, CPU) for _ in range(2)]
+    assert sum(report.added for report in reports) == 1
+    assert {failed.source for failed in folder_of(cache, recipe).failures().values()} == {
+        f"{number:04d}.png" for number in culprits
+    }
+
+
 def test_what_failed_and_then_succeeds_is_stored(make_image, tmp_path, monkeypatch):
     photos = write(tmp_path / "photos", 3, lambda number: (20, 20), {1: "fails"}.get, make_image)
     catalog, recipe, cache = scan(photos), recipe_of("test-faulty"), tmp_path / "cache"

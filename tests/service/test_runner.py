@@ -137,7 +137,9 @@ def test_an_image_that_raises_fails_alone(requests, culprits):
     assert {n for n, outcome in enumerate(outcomes) if isinstance(outcome, Failure)} == culprits
     for request, outcome in zip(batch, outcomes, strict=True):
         if isinstance(outcome, Failure):
-            assert outcome == Failure("engine_error", "RuntimeError: the image is marked to raise")
+            assert outcome.reason == "engine_error"
+            assert outcome.detail.startswith("RuntimeError: the image is marked to raise")
+            assert outcome.tried == (outcome.detail == "RuntimeError: the image is marked to raise")
         else:
             assert torch.equal(outcome.image[:, ::2, ::2] * 255, torch.from_numpy(request.lr.copy()).permute(2, 0, 1))
 
@@ -163,6 +165,8 @@ def test_an_engine_that_always_fails_is_not_called_for_every_image(requests, pad
     for _ in range(2):
         outcomes = calls.upscale(requests(16))
         assert [outcome.reason for outcome in outcomes] == ["engine_error"] * 16
+        assert [n for n, outcome in enumerate(outcomes) if outcome.tried] == [0, 8, 15]
+        assert "(three others of its batch met this; it was not tried by itself)" in outcomes[1].detail
     assert len(engine.sizes) == 2 * 4, "the batch, and three images alone"
 
 
