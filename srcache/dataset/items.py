@@ -87,6 +87,16 @@ class Items:
             self._keys[place] = bytes.fromhex(known)
         return ImageKey(self._keys[place].hex())
 
+    def alias(self, index: int) -> ImageKey | None:
+        """The key that also says which pixels the recipe makes of an image in memory, where it has colours of its own.
+
+        Raises:
+            ImageError: the image cannot be read.
+        """
+        if self._colors == AS_EVER or self.are_files or self._source.data(index) is not None:
+            return None
+        return self.decoded(index).alias()
+
     def name(self, index: int) -> str:
         """What to call an item in a message."""
         return self._names[index] if self._names is not None else f"item {index}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 
 from srcache.cache.manifest import RecipeFolder
 from srcache.dataset.worker_deaths import watch
@@ -49,24 +50,36 @@ class SRImages:
         name = entry_name(key, sample)
         return name, view.get(name)
 
-    def find(self, view: View, key: ImageKey, sample: int) -> tuple[str, bytes | memoryview | None]:
-        """An SR image's name and bytes. Pixels in memory are also looked for under the key of the file they are of."""
+    def find(
+        self, view: View, key: ImageKey, sample: int, alias: Callable[[], ImageKey | None] = lambda: None
+    ) -> tuple[str, bytes | memoryview | None]:
+        """An SR image's name and bytes. Pixels in memory are also looked for under the key of the file they are of.
+
+        Args:
+            view: from `view`.
+            key, sample: which one.
+            alias: gives what `source_of` takes; called if nothing is stored under the key.
+        """
         name = entry_name(key, sample)
         payload = view.get(name)
-        if payload is None and (file := source_of(view, key)) is not None:
+        if payload is None and (file := source_of(view, key, alias())) is not None:
             name = entry_name(file, sample)
             payload = view.get(name)
         return name, payload
 
     def find_many(
-        self, view: View, wanted: Sequence[tuple[ImageKey, int]], trusted: Sequence[int] = ()
+        self,
+        view: View,
+        wanted: Sequence[tuple[ImageKey, int]],
+        trusted: Sequence[int] = (),
+        alias: Callable[[int], ImageKey | None] = lambda place: None,
     ) -> list[tuple[str, bytes | memoryview | None]]:
-        """`find` for many (key, sample) at once; `trusted` as in `View.get_many`."""
+        """`find` for many (key, sample) at once, whose place is given to `alias`; `trusted` as in `View.get_many`."""
         names = [entry_name(key, sample) for key, sample in wanted]
         found = list(zip(names, view.get_many(names, trusted), strict=True))
         for place, (_, payload) in enumerate(found):
             if payload is None:
-                found[place] = self.find(view, *wanted[place])
+                found[place] = self.find(view, *wanted[place], partial(alias, place))
         return found
 
     def decode(self, name: str, payload: bytes | memoryview, source: str) -> Pixels:

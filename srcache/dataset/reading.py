@@ -137,7 +137,10 @@ class BatchReader:
         spots = [(row, sample) for row, item in enumerate(chosen) for sample in item.variant.samples]
         wanted = [(chosen[row].key, sample) for row, sample in spots]
         marks = [chosen[row].place * self.chooser.samples + sample for row, sample in spots]
-        found = self.images.find_many(view, wanted, [self.compared[mark] for mark in marks])
+        trusted = [self.compared[mark] for mark in marks]
+        found = self.images.find_many(
+            view, wanted, trusted, lambda spot: self.items.alias(chosen[spots[spot][0]].place)
+        )
         for mark, (_, payload) in zip(marks, found, strict=True):
             if payload is not None and is_ppm(payload):
                 self.compared[mark] = 1

@@ -99,13 +99,18 @@ class Store(Protocol):
         ...
 
 
-def source_of(look: View | Store, key: ImageKey) -> ImageKey | None:
+def source_of(look: View | Store, key: ImageKey, alias: ImageKey | None = None) -> ImageKey | None:
     """The source image whose pixels a key names: the one that has them, else one that has them once its transparency,
     orientation or more than 8 bits are dropped; None if no alias says so.
 
     Caches of early versions name both kinds by the key itself.
+
+    Args:
+        look: where the aliases are.
+        key: of the pixels.
+        alias: the key that also says which pixels a recipe makes of them, where it makes others (`recolored_key`).
     """
-    found = look.resolve(key) or look.resolve(dropped_key(key))
+    found = look.resolve(alias or key) or look.resolve(dropped_key(key))
     return None if found is None else ImageKey(found)
 
 

@@ -116,6 +116,8 @@ def test_an_image_is_not_taken_for_one_that_looks_the_same_in_other_colours_alon
     assert dark is not None
     assert again is not None
     assert np.array_equal(again.pixels, light.pixels)
+    in_memory = SRAugmentedDataset([(as_image(clear), 0), (as_image(solid), 0)], tmp_path / "cache", policy="sr")
+    assert [np.array_equal(in_memory[n][0], one.pixels) for n, one in enumerate((dark, light))] == [True, True]
     assert dark.pixels.mean() < again.pixels.mean() - 20
 
 

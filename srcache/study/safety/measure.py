@@ -280,7 +280,9 @@ def _wanted(items: Items, store: Store) -> tuple[dict[str, int], int]:
     absent: set[ImageKey] = set()
     for place in range(len(items)):
         key = items.key(place)
-        names = list(store.names(f"{key}-")) or list(store.names(f"{source_of(store, key) or key}-"))
+        names = list(store.names(f"{key}-"))
+        if not names and (file := source_of(store, key, items.alias(place))) is not None:
+            names = list(store.names(f"{file}-"))
         if not names:
             absent.add(key)
         for name in names:
