@@ -9,7 +9,8 @@ from image_files import over_white, plainly, refused, saved
 from PIL import Image
 
 from srcache.errors import ImageError
-from srcache.images import Pixels, decode, decode_both, image_sides, shown_sides, to_pixels
+from srcache.images import Colors, Pixels, decode, decode_both, image_sides, shown_sides, to_pixels
+from srcache.keys import pixel_key, recolored_key
 
 ORIENTATION = 0x0112
 
@@ -207,3 +208,14 @@ def test_what_pillow_refuses_to_read_is_refused_wherever_the_damage_lies(kind: s
             with pytest.raises(ImageError):
                 decode(broken)
     assert count > 10
+
+
+def test_images_have_one_alias_where_they_look_the_same_also_in_the_colours_asked_for(rgb: Pixels) -> None:
+    data = saved(Image.fromarray(np.dstack([rgb, np.full(rgb.shape[:2], 90, np.uint8)])), "PNG")
+    light, black = decode(data), Colors(background="black")
+    solid = saved(Image.fromarray(light), "PNG")
+    for colors in (Colors(), black):
+        assert decode_both(solid, colors).alias() == pixel_key(light)
+    assert decode_both(data).alias() == pixel_key(light)
+    dark = pixel_key(decode_both(data, black).rgb)
+    assert decode_both(data, black).alias() == recolored_key(pixel_key(light), dark)

@@ -45,6 +45,7 @@ def test_the_image_that_has_the_pixels_goes_before_one_that_has_them_without_its
         opened.put_many([ENTRY])
         with opened.view() as view:
             assert (source_of(opened, pixels), source_of(view, pixels)) == (KEY, KEY)
+            assert source_of(view, pixels, image_key(b"the pixels in other colours")) == other
 
 
 def test_a_kind_of_store_is_known_by_name(tmp_path):
