@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from itertools import combinations
 from typing import Any, TypeVar
 
 from srcache.dataset.policy import Policy, parse_filter
@@ -23,7 +24,7 @@ from srcache.study.experiment.config import (
     RecipeChoice,
     SafetyChoice,
 )
-from srcache.study.experiment.sweeps import read_sweeps
+from srcache.study.experiment.sweeps import read_sweeps, training_of
 from srcache.study.prepare.lr import Shrinking
 from srcache.study.prepare.split import LINKS
 from srcache.study.prepare.stratify import exact_shares
@@ -87,6 +88,10 @@ class _Reader:
         values["sweep"] = read_sweeps(plain.get("sweep"), arms, tuple(further), self._mistakes)
         self._mistakes.raise_as(ConfigError, head)
         found = Experiment(arms=tuple(arm for arm in arms.values() if arm is not None), **values)
+        for first, second in combinations(found.arms, 2):
+            same = first.domain == second.domain and training_of(first) == training_of(second)
+            text = f"arms {first.name} and {second.name} are the same training, measured on the same images"
+            self._mistakes.require(not same, f"{text}: they cannot differ; change or leave out one")
         self._mistakes.require(
             found.safety.measure or not any(arm.filtered for arm in found.arms),
             "an arm's policy filters by label safety, which is off; set safety.measure to true",

@@ -34,14 +34,14 @@ class Curve:
 
 def curves(experiment: Experiment) -> dict[str, tuple[Curve, ...]]:
     """The curves of every sweep by its name; what is the same training is the same arm."""
-    known = {_training(arm): arm for arm in experiment.arms}
+    known = {training_of(arm): arm for arm in experiment.arms}
     named = {arm.name: arm for arm in experiment.arms}
     found = {}
     for name, sweep in experiment.sweep.items():
         drawn = []
         for arm in (named[one] for one in sweep.arms):
             made = [_point(name, sweep, arm, at) for at in range(len(sweep.values))]
-            arms = [known.setdefault(_training(point), point) for point in made]
+            arms = [known.setdefault(training_of(point), point) for point in made]
             points = tuple(zip(sweep.values, arms, strict=True))
             drawn += [Curve(arm=arm, domain=one, points=points) for one in sweep.domains or (arm.domain,)]
         for arm, value in ((named[one], value) for one, value in sweep.beside.items()):
@@ -246,7 +246,7 @@ def _two_terms(arm: str) -> tuple[Term, ...]:
     return stages[0][1]
 
 
-def _training(arm: ArmChoice) -> tuple[Any, ...]:
+def training_of(arm: ArmChoice) -> tuple[Any, ...]:
     """What makes two arms the same training, whatever they are called and measured on."""
     recipe = None if arm.arm in ("lr", "hr") else arm.recipe
     return arm.arm if arm.arm in DOMAINS else tuple(_shares(arm.arm)), recipe, arm.settings, arm.per_class

@@ -126,3 +126,12 @@ def test_an_arm_with_a_mistake_is_still_one_that_others_may_name():
     with pytest.raises(ConfigError) as caught:
         read_experiment({"name": "mine", "arms": arms, "pair": ["sr", "lr"], "sweep": sweep})
     assert str(caught.value).splitlines()[1:] == ["  - arms.sr: epochs must be an integer of at least 1, but is 0"]
+
+
+def test_arms_that_cannot_differ_are_refused():
+    """Whatever they are called, and however their policy is written; measured on other images they may."""
+    arms = [{"name": "a", "arm": "lr=1,sr=3", "domain": "sr"}, {"name": "b", "arm": "lr=0.25,sr=0.75", "domain": "sr"}]
+    with pytest.raises(ConfigError, match="arms a and b are the same training, measured on the same images: they can"):
+        read_experiment({"name": "mine", "arms": arms})
+    arms[1]["domain"] = "hr"
+    assert len(read_experiment({"name": "mine", "arms": arms}).arms) == 2
