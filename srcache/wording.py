@@ -145,7 +145,7 @@ def meant(name: str, known: Iterable[str]) -> str:
 
 
 def near_names(name: str, known: Iterable[str], most: int = 3) -> list[str]:
-    """What somebody may have meant who wrote a name that is none: names that begin so, then those that differ little."""
+    """What may have been meant by a name that is none: names that begin with it, then those that differ little."""
     from difflib import get_close_matches
 
     folded = {one.casefold(): one for one in known}

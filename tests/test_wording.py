@@ -148,7 +148,7 @@ def test_what_a_terminal_takes_for_a_command_is_shown():
     ("name", "near"),
     [
         ("exp", ["experiment", "explain", "export"]),
-        ("experimnt", ["experiment"]),
+        ("experimnt", ["experiment", "export", "explain"]),
         ("VERIFY", ["verify"]),
         ("x", []),
         ("zzz", []),
