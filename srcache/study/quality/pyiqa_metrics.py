@@ -123,12 +123,12 @@ def least_images(name: str) -> int:
 
 
 def needs_reference(name: str) -> bool:
-    """Whether a metric compares images with references; one that is not known does."""
+    """Whether a metric compares images with references; of one that is not known, `require_metric` says so."""
     bare = name.removeprefix(PREFIX)
     if name in BASIC or bare == "inception_score":
         return name in BASIC
     mode = _modes_here().get(bare)
-    return mode is None or mode.kind != "single"
+    return mode is not None and mode.kind != "single"
 
 
 def _modes_here() -> Mapping[str, Mode]:
