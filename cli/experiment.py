@@ -178,7 +178,8 @@ def _arms(results: dict[str, Any]) -> str:
         each = ", ".join(map(percent, arm["accuracy"]))
         rows.append((arm["name"], arm["network"], percent(arm["mean"]), percent(arm["spread"]), each))
     tested = of_all(results["compare"]["images"], sum(results["data"]["counts"]["test"].values()))
-    heads = ("arm", "network", "accuracy", "spread", f"seeds {', '.join(map(str, results['config']['seeds']))}")
+    seeds = list(map(str, results["config"]["seeds"]))
+    heads = ("arm", "network", "accuracy", "spread", f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(seeds)}")
     return f"Accuracy on {tested} test images of each arm's own kind\n{table(rows, heads)}"
 
 

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srcache.wording import NOTHING, about, counted, human_bytes
+from srcache.wording import NOTHING, about, counted, human_bytes, meant
 
 from .output import document, echo, table
 
@@ -90,16 +90,12 @@ def _there(path: Path) -> Path:
 
 
 def _shipped(name: str) -> str:
-    from difflib import get_close_matches
-
     from srcache.errors import ConfigError
     from srcache.study.experiment import shipped_experiments
 
     known = shipped_experiments()
     if name not in known:
-        near = get_close_matches(name, known, n=1)
-        meant = f"did you mean {near[0]}? " if near else ""
-        raise ConfigError(f"no experiment is named {name!r}; {meant}shipped: {', '.join(known)}")
+        raise ConfigError(f"no experiment is named {name!r}; {meant(name, known)}shipped: {', '.join(known)}")
     return known[name]
 
 

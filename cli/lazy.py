@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from srcache.wording import near_names
+
 
 class LazyGroup(click.Group):
     """A group of commands that are imported when they are asked for.
@@ -28,9 +30,7 @@ class LazyGroup(click.Group):
         """The command that a command line begins with; a name that is none is refused with those that are near it."""
         name = args[0] if args else ""
         if name and not name.startswith("-") and name not in self._modules and not ctx.resilient_parsing:
-            from difflib import get_close_matches
-
-            near = get_close_matches(name.lower(), self._modules, n=3, cutoff=0.6)
+            near = near_names(name, self._modules)
             meant = f" Did you mean {' or '.join(near)}?" if near else ""
             ctx.fail(f"No such command {name!r}.{meant}")
         return super().resolve_command(ctx, args)

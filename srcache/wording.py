@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -136,3 +136,19 @@ def enumeration(names: Sequence[str]) -> str:
 
 def _points(share: float | None) -> str:
     return f"{100 * (share or 0):.1f}".replace("-", "−")
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """In a message about a name that is none, the question whether another was meant, with a blank; empty without."""
+    near = near_names(name, known)
+    return f"did you mean {' or '.join(near)}? " if near else ""
+
+
+def near_names(name: str, known: Iterable[str], most: int = 3) -> list[str]:
+    """What may have been meant by a name that is none: names that begin with it, then those that differ little."""
+    from difflib import get_close_matches
+
+    folded = {one.casefold(): one for one in known}
+    begun = [one for one in folded if len(name) > 1 and one.startswith(name.casefold())]
+    near = get_close_matches(name.casefold(), folded, n=most)
+    return [folded[one] for one in dict.fromkeys([*begun, *near])][:most]

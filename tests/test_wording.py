@@ -13,6 +13,7 @@ from srcache.wording import (
     duration,
     enumeration,
     human_bytes,
+    near_names,
     number,
     of_all,
     p_value,
@@ -141,3 +142,18 @@ def test_what_a_terminal_takes_for_a_command_is_shown():
     document = json.dumps({"name": name}, ensure_ascii=False)
     assert json.loads(printable_json(document).encode("utf-8")) == {"name": name}
     assert "\x9b" not in printable_json(document)
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("exp", ["experiment", "explain", "export"]),
+        ("experimnt", ["experiment", "export", "explain"]),
+        ("VERIFY", ["verify"]),
+        ("x", []),
+        ("zzz", []),
+        ("", []),
+    ],
+)
+def test_near_names_begin_with_what_was_written_or_differ_little(name, near):
+    assert near_names(name, ["experiment", "explain", "verify", "export"]) == near

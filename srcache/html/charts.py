@@ -267,7 +267,8 @@ def _span(row: Span, across: Axis, middle: float, at: int) -> Markup:
 
 def _difference(row: Difference, across: Axis, top: float, bottom: float) -> Markup:
     middle, point = bottom - 9, across.at(100 * row.value)
-    pieces = [_text(10, top + 11, row.name, "start"), _text(WIDTH - 10, bottom - 19, _in_points(row), "end")]
+    pieces = [_text(10, top + 11 + 13 * at, line, "start") for at, line in enumerate(_name_lines(row))]
+    pieces.append(_text(WIDTH - 10, bottom - 19, _in_points(row), "end"))
     if row.low is not None and row.high is not None:
         ends = across.at(100 * row.low), across.at(100 * row.high)
         pieces.append(tag("line", x1=ends[0], y1=middle, x2=ends[1], y2=middle, class_="whisker"))
@@ -281,8 +282,15 @@ def _in_points(row: Difference) -> str:
 
 
 def _row_height(row: Difference) -> float:
-    """A line more where name and numbers do not fit beside each other."""
-    return _ROW + (13 if len(row.name) + len(_in_points(row)) > _LETTERS else 0)
+    """A line more where name and numbers do not fit beside each other, and where the name needs two."""
+    *more, last = _name_lines(row)
+    return _ROW + 13 * len(more) + (13 if len(last) + len(_in_points(row)) > _LETTERS else 0)
+
+
+def _name_lines(row: Difference) -> list[str]:
+    """The name; in two lines, broken at its minus, where it is too long for one."""
+    first, minus, second = row.name.partition(" − ")
+    return [row.name] if len(row.name) <= _LETTERS or not minus else [f"{first} −", second]
 
 
 def _signed(tick: float) -> str:

@@ -1,5 +1,6 @@
 """What training shards say about themselves: `dataset.json` for programs, `README.md` for people and for `datasets`."""
 
+import re
 from dataclasses import dataclass
 from html import escape
 
@@ -87,9 +88,13 @@ def _member_line(name: str, recipe: Recipe) -> str:
     return f"- `{name}`: {words.get(kind) or f'SR image {int(kind[2:])}'}"
 
 
+_SIGNS = re.compile(r"[\\`*_~|\[\]]")
+"""What Markdown takes for more than itself inside a cell, beside what HTML does."""
+
+
 def class_table(classes: tuple[str, ...], column: str) -> str:
     """The classes and the numbers that a column has for them."""
-    names = (" ".join(escape(name, quote=False).split()).replace("|", "\\|") for name in classes)
+    names = (_SIGNS.sub(r"\\\g<0>", " ".join(escape(name, quote=False).split())) for name in classes)
     rows = [f"| {number} | {name} |" for number, name in enumerate(names)]
     return "\n".join([f"| `{column}` | class |", "|---|---|", *rows])
 

@@ -17,6 +17,7 @@ from srcache.files.documents import short
 from srcache.recipe.fields import FIELDS, plain_options
 from srcache.recipe.recipe import Recipe, without_late_defaults
 from srcache.weights.resolve import require_weights, resolve_weights
+from srcache.wording import meant
 
 _WANTED = " of a recipe's fields"
 
@@ -44,7 +45,8 @@ def load_recipe(source: str | Path, changes: Mapping[str, Any] | None = None) ->
         path = Path(source)
         text, name, beside = read_text(path, "recipe", RecipeError), path.stem, path.parent
     else:
-        raise RecipeError(f"no recipe is named {str(source)!r}; use one of {', '.join(shipped)}, or a .yaml file")
+        known = f"{meant(str(source), shipped)}use one of {', '.join(shipped)}, or a .yaml file"
+        raise RecipeError(f"no recipe is named {str(source)!r}; {known}")
     changes = changes or {}
     plain = _with_changes({"name": name, **_mapping(text, str(source))}, changes)
     if isinstance(plain.get("weights"), str):

@@ -151,6 +151,14 @@ def test_a_long_name_has_a_line_of_its_own():
     assert heights[1][0] == heights[1][1]
 
 
+def test_a_name_that_is_too_long_for_a_line_is_broken_at_its_minus():
+    row = Difference(name=f"{'a' * 40} − {'b' * 40}", value=0.1, low=0.0, high=0.2)
+    texts = Page(forest("f", "", "", [row])).all("text")
+    lines = [(one["text"], float(one["attrs"]["y"])) for one in texts if one["text"][0] in "ab" or "(" in one["text"]]
+    assert [text for text, _ in lines] == [f"{'a' * 40} −", "b" * 40, "+10.0 (+0.0 to +20.0)"]
+    assert [y for _, y in lines] == sorted({y for _, y in lines}), "one below the other"
+
+
 def test_a_band_lies_around_its_curve_and_curves_differ_in_dash_and_marker():
     curves = [
         Band(name="sr", points=[(0, 0.5, 0.4, 0.6), (2, 0.7, 0.6, 0.9)]),

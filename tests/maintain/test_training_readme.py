@@ -24,7 +24,7 @@ CONTENT = TrainingSet(
     seed=3,
     samples=2,
     members=("lr.png", "hr.jpg", "sr000.png", "sr001.png", "cls", "json"),
-    classes=("a|b", "cat"),
+    classes=("a|b", "cat", r"`t` *s*_<i>\[x]"),
     shards=(TrainingShard(file="shard-000000.tar", samples=2, bytes=2048),),
 )
 
@@ -42,6 +42,7 @@ def test_the_page_names_what_there_is():
         "- `sr001.png`: SR image 1",
         "| 0 | a\\|b |",
         "| 1 | cat |",
+        r"| 2 | \`t\` \*s\*\_&lt;i&gt;\\\[x\] |",
         "fingerprint `0000000000000000`",
         '.to_tuple("sr000.png", "cls")',
     ):

@@ -30,6 +30,7 @@ from srcache.study.statistics.power import Needed, needed
 
 SCHEMA = "srcache.compare/1"
 TESTS = ("mid-p", "exact")
+MOST_BINS, MOST_DRAWS = 1000, 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +63,13 @@ class CompareSettings:
         for what, value, known in (("correction", self.correction, CORRECTIONS), ("test", self.test, TESTS)):
             if value not in known:
                 raise ConfigError(f"a {what} is one of {', '.join(known)}, but got {value!r}")
-        if min(self.bins, self.draws) < 1 or self.seed < 0:
-            raise ConfigError("bins and draws must be at least 1, and the seed at least 0")
+        for name, number, least, most in (
+            ("bins", self.bins, 1, MOST_BINS),
+            ("draws", self.draws, 1, MOST_DRAWS),
+            ("seed", self.seed, 0, 2**63 - 1),
+        ):
+            if not least <= number <= most:
+                raise ConfigError(f"{name} must be an integer from {least} to {most}, but is {number}")
 
     @property
     def level(self) -> float:

@@ -21,6 +21,7 @@ from srcache.study.experiment.config import Experiment, SweepChoice
 from srcache.study.experiment.sweeps import Curve, curves, second_kind
 from srcache.study.experiment.trials import Trial, TrialOutcome
 from srcache.study.report.data.curves import answer, read_curves
+from srcache.study.report.data.question import usual_pair
 from srcache.study.statistics.bootstrap import series_bootstrap
 from srcache.study.statistics.intervals import Interval
 
@@ -150,8 +151,9 @@ def _runs(found: Sequence[tuple[TrialOutcome, Trial]]) -> dict[str, Any]:
 def _differences(experiment: Experiment, sweep: SweepChoice, drawn: Sequence[_Drawn]) -> list[dict[str, Any]]:
     """Curves against each other at every value; points of a curve against its first one."""
     series, about = [], []
+    pair = experiment.pair or usual_pair([(arm.name, arm.arm) for arm in experiment.arms])
     for two in combinations(drawn, 2):
-        asked = (two[0].curve.arm.name, two[1].curve.arm.name) == experiment.pair
+        asked = (two[0].curve.arm.name, two[1].curve.arm.name) == pair
         first, second = two if asked else reversed(two)
         for at in [at for at in first.at if at in second.at and _comparable(*two)]:
             series.append(first.at[at].astype(np.int64) - second.at[at])

@@ -213,7 +213,7 @@ class _Trial:
         seeds, count = len(experiment.seeds), len(arms) * len(experiment.seeds)
         at_once = min(self._jobs, count)
         epochs = max(arm.settings.epochs for arm in arms)
-        about = f"{count} networks, at most {epochs} epochs each, {at_once} at a time"
+        about = f"{counted(count, 'network')}, at most {counted(epochs, 'epoch')} each, {at_once} at a time"
         self._add("trainings", about, seeds * learning / at_once, seeds * size)
         about = f"{domains} kinds of {images['test']} test images by each network"
         self._add("predictions", about, seeds * predicting / at_once)

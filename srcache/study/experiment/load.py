@@ -12,6 +12,7 @@ from srcache.errors import ConfigError
 from srcache.files import read_text, shipped_texts, yaml_mapping
 from srcache.study.experiment.config import Experiment
 from srcache.study.experiment.parse import DATA_FOLDERS, read_experiment
+from srcache.wording import meant
 
 
 def shipped_experiments() -> dict[str, str]:
@@ -35,7 +36,8 @@ def load_experiment(source: str | Path, changes: Mapping[str, Any] | None = None
         text, name = read_text(Path(source), "experiment"), Path(source).stem
         beside = Path(source).parent
     else:
-        raise ConfigError(f"no experiment is named {str(source)!r}; use one of {', '.join(shipped)}, or a .yaml file")
+        known = f"{meant(str(source), shipped)}use one of {', '.join(shipped)}, or a .yaml file"
+        raise ConfigError(f"no experiment is named {str(source)!r}; {known}")
     plain = {"name": name, **yaml_mapping(text, str(source), ": name, data, recipe, arms, …")}
     _anchor(plain, beside)
     for key, value in (changes or {}).items():
@@ -55,7 +57,9 @@ def _change(plain: dict[str, Any], path: Sequence[str], value: Any, key: str) ->
     elif name == "arms" and isinstance(inner, list):
         arms = [arm for arm in inner if isinstance(arm, dict) and rest[0] in ("*", arm.get("name", arm.get("arm")))]
         if not arms or len(rest) < 2:
-            raise ConfigError(f"--set {key}: expected arms.NAME.SETTING, but there is no arm {rest[0]!r}")
+            known = ", ".join(str(arm.get("name", arm.get("arm"))) for arm in inner if isinstance(arm, dict))
+            found = f"there is no arm {rest[0]!r}; there is {known}" if not arms else "no setting is named"
+            raise ConfigError(f"--set {key}: expected arms.NAME.SETTING, but {found}")
         for arm in arms:
             _change(arm, rest[1:], value, key)
     elif name == "set":

@@ -5,10 +5,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from itertools import combinations
 from typing import Any, TypeVar
 
 from srcache.dataset.policy import Policy, parse_filter
 from srcache.errors import ConfigError, Mistakes, SrcacheError
+from srcache.files.typed import typed_fields
 from srcache.study.compare.pairwise import CompareSettings
 from srcache.study.experiment.config import (
     DOMAINS,
@@ -22,11 +24,11 @@ from srcache.study.experiment.config import (
     RecipeChoice,
     SafetyChoice,
 )
-from srcache.study.experiment.sweeps import read_sweeps
+from srcache.study.experiment.sweeps import read_sweeps, training_of
 from srcache.study.prepare.lr import Shrinking
 from srcache.study.prepare.split import LINKS
 from srcache.study.prepare.stratify import exact_shares
-from srcache.study.quality.psnr_ssim import CHANNELS
+from srcache.study.quality.psnr_ssim import CHANNELS, require_resize
 from srcache.study.train.settings import TrainSettings, read_settings
 
 DATA_FOLDERS = ("hr", "train", "validation", "test")
@@ -82,37 +84,43 @@ class _Reader:
             good = label not in (*DOMAINS, MAIN) and NAME.fullmatch(label)
             self._mistakes.require(good, f"a further recipe needs a name of its own, but one is called {label!r}")
         arms = self._arms(tuple(further))
-        values["pair"] = self._checked("pair", plain.get("pair"), lambda pair: _read_pair(pair, arms))
+        values["pair"] = self._checked("pair", plain.get("pair"), lambda pair: _read_pair(pair, list(arms)))
         values["sweep"] = read_sweeps(plain.get("sweep"), arms, tuple(further), self._mistakes)
         self._mistakes.raise_as(ConfigError, head)
-        found = Experiment(arms=arms, **values)
+        found = Experiment(arms=tuple(arm for arm in arms.values() if arm is not None), **values)
+        for first, second in combinations(found.arms, 2):
+            same = first.domain == second.domain and training_of(first) == training_of(second)
+            text = f"arms {first.name} and {second.name} are the same training, measured on the same images"
+            self._mistakes.require(not same, f"{text}: they cannot differ; change or leave out one")
         self._mistakes.require(
-            found.safety.measure or not any(arm.filtered for arm in arms),
+            found.safety.measure or not any(arm.filtered for arm in found.arms),
             "an arm's policy filters by label safety, which is off; set safety.measure to true",
         )
         self._mistakes.raise_as(ConfigError, head)
         return found
 
-    def _arms(self, further: Sequence[str]) -> tuple[ArmChoice, ...]:
+    def _arms(self, further: Sequence[str]) -> dict[str, ArmChoice | None]:
+        """All arms by name, so that others may name them; None for one that has mistakes."""
         shared = {name: value for name, value in self._part("train")}
         plain = self._plain.get("arms")
         if not isinstance(plain, list) or not all(isinstance(arm, dict) for arm in plain):
             self._mistakes.require(not plain, "arms must be a list of mappings, each with a name and an arm")
-            return ()
+            return {}
         before = len(self._mistakes.found)
         self._settings("train", shared)
         usable = len(self._mistakes.found) == before
         arms = [self._arm(at, arm, shared if usable else None, further) for at, arm in enumerate(plain)]
-        names = [str(arm.get("name", arm.get("arm"))).casefold() for arm in plain]
-        for name in sorted({name for name in names if names.count(name) > 1}):
+        names = [str(arm.get("name", arm.get("arm"))) for arm in plain]
+        folded = [name.casefold() for name in names]
+        for name in sorted({name for name in folded if folded.count(name) > 1}):
             self._mistakes.note(f"two arms are called {name}")
-        return tuple(arm for arm in arms if arm is not None)
+        return dict(zip(names, arms, strict=True))
 
     def _arm(
         self, at: int, plain: Mapping[str, Any], shared: Mapping[str, Any] | None, further: Sequence[str]
     ) -> ArmChoice | None:
         own = {name: value for name, value in plain.items() if name not in _OF_ARMS}
-        what, before = f"arms.{plain.get('name', at)}", len(self._mistakes.found)
+        what, before = f"arms.{plain.get('name', plain.get('arm', at))}", len(self._mistakes.found)
         if "arm" not in plain:
             self._mistakes.note(f"{what} must say which arm it is: {', '.join(DOMAINS)} or a policy")
             return None
@@ -127,11 +135,12 @@ class _Reader:
         if recipe in (MAIN, *further) and domain not in (*DOMAINS, *further):
             known = ", ".join((*DOMAINS, *further))
             self._mistakes.note(f"{what}.domain says what it is measured on: one of {known}, but is {domain!r}")
-        self._number(f"{what}.per_class", plain.get("per_class"), 1, optional=True)
+        given = {name: plain[name] for name in ("per_class",) if name in plain}
+        few = typed_fields(ArmChoice, given, self._mistakes, f"{what}.").get("per_class")
+        self._least(f"{what}.per_class", few, 1)
         settings = self._settings(what, own if shared is None else {**shared, **own})
         if settings is None or len(self._mistakes.found) > before:
             return None
-        few = plain.get("per_class")
         return ArmChoice(name=name, arm=arm, domain=domain, recipe=recipe, settings=settings, per_class=few)
 
     def _settings(self, what: str, values: Mapping[str, Any]) -> TrainSettings | None:
@@ -140,10 +149,9 @@ class _Reader:
         return self._checked(what, {k: v for k, v in values.items() if k != "seed"}, read_settings)
 
     def _data(self) -> DataChoice | None:
-        values = {str(name): value for name, value in self._part("data")}
-        self._known("data.", values, [f.name for f in fields(DataChoice)])
+        values = self._typed("data", DataChoice)
         if "ratios" in values:
-            values["ratios"] = self._checked("data.ratios", values["ratios"], _read_ratios) or ()
+            self._checked("data.ratios", values["ratios"], _require_ratios)
         found = {f.name: values.get(f.name, f.default) for f in fields(DataChoice)}
         kind, folders = found["kind"], [name for name in DATA_FOLDERS if found[name] is not None]
         for name, choices in (("kind", KINDS), ("link", LINKS)):
@@ -156,36 +164,26 @@ class _Reader:
             )
         if kind in ("textures", "faces") and folders:
             self._mistakes.note(f"data.{folders[0]} is for kind: folders, but kind is {kind}")
-        self._number("data.seed", found["seed"], 0)
-        self._number("data.limit", found["limit"], 1, optional=True)
-        self._number("data.longest_side", found["longest_side"], 1, optional=True)
-        if not _is_number(found["validation_share"]) or not 0 < found["validation_share"] < 1:
+        self._least("data.seed", found["seed"], 0)
+        self._least("data.limit", found["limit"], 1)
+        self._least("data.longest_side", found["longest_side"], 1)
+        if not 0 < found["validation_share"] < 1:
             self._mistakes.note(f"data.validation_share must lie between 0 and 1, but is {found['validation_share']}")
         return DataChoice(**found)
 
     def _quality(self) -> QualityChoice:
-        values = {str(name): value for name, value in self._part("quality")}
-        self._known("quality.", values, [f.name for f in fields(QualityChoice)])
-        values = {name: value for name, value in values.items() if name in {f.name for f in fields(QualityChoice)}}
-        if "metrics" in values:
-            values["metrics"] = self._checked("quality.metrics", values["metrics"], _read_texts) or ()
-        found = QualityChoice(**values)
+        found = QualityChoice(**self._typed("quality", QualityChoice))
         if found.channel not in CHANNELS:
             self._mistakes.note(f"quality.channel must be one of {', '.join(CHANNELS)}, but is {found.channel!r}")
-        self._number("quality.crop_border", found.crop_border, 0)
+        self._checked("quality", found.resize, require_resize)
+        self._least("quality.crop_border", found.crop_border, 0)
         return found
 
     def _safety(self) -> SafetyChoice:
-        values = {str(name): value for name, value in self._part("safety")}
-        self._known("safety.", values, ("measure", "filters"))
-        filters = (
-            self._checked("safety.filters", values.get("filters", list(SafetyChoice().filters)), _read_texts) or ()
-        )
-        for text in filters:
+        found = SafetyChoice(**self._typed("safety", SafetyChoice))
+        for text in found.filters:
             self._checked("safety.filters", text, parse_filter)
-        if not isinstance(values.get("measure", True), bool):
-            self._mistakes.note(f"safety.measure must be true or false, but is {values['measure']!r}")
-        return SafetyChoice(measure=values.get("measure", True) is True, filters=filters)
+        return found
 
     def _recipe(self, what: str, choice: Any) -> RecipeChoice:
         if isinstance(choice, str):
@@ -194,7 +192,8 @@ class _Reader:
             self._mistakes.note(f"{what} must be a recipe's name, or a mapping with name and set, but is {choice!r}")
             return RecipeChoice(name="")
         self._known(f"{what}.", choice, ("name", "set"))
-        changes = choice.get("set") or {}
+        changes = choice.get("set")
+        changes = {} if changes is None else changes
         if not isinstance(changes, dict):
             self._mistakes.note(f"{what}.set must be a mapping of a recipe's fields, but is {changes!r}")
             changes = {}
@@ -202,13 +201,13 @@ class _Reader:
             self._mistakes.note(f"{what}: LR images are files; leave the degradation to the experiment")
         return RecipeChoice(name=choice["name"], changes=changes)
 
-    def _section(self, name: str, kind: Callable[..., _T], values: dict[str, Any]) -> _T | None:
+    def _section(self, name: str, kind: type[_T], values: dict[str, Any]) -> _T | None:
         """A frozen value whose fields are the keys of a section."""
-        found = {**values, **{str(key): value for key, value in self._part(name)}}
-        known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
-        self._known(f"{name}.", found, known)
-        values = {key: value for key, value in found.items() if key in known}
-        return self._checked(name, values, lambda values: kind(**values))
+        return self._checked(name, {**values, **self._typed(name, kind)}, lambda values: kind(**values))
+
+    def _typed(self, name: str, kind: type) -> dict[str, Any]:
+        """What a section says of a dataclass's fields, each of its field's type."""
+        return typed_fields(kind, {str(key): value for key, value in self._part(name)}, self._mistakes, f"{name}.")
 
     def _part(self, name: str) -> list[tuple[Any, Any]]:
         part = self._plain.get(name)
@@ -233,10 +232,9 @@ class _Reader:
             self._mistakes.note(f"{what} cannot be {value!r}: {error}")
         return None
 
-    def _number(self, what: str, value: Any, least: int, *, optional: bool = False) -> None:
-        if (value is None and optional) or (isinstance(value, int) and not isinstance(value, bool) and value >= least):
-            return
-        self._mistakes.note(f"{what} must be an integer of at least {least}, but is {value!r}")
+    def _least(self, what: str, value: int | None, least: int) -> None:
+        if value is not None and not least <= value < 2**63:
+            self._mistakes.note(f"{what} must be an integer of at least {least}, below 2**63, but is {value}")
 
 
 def _default_domain(arm: str, recipe: str) -> str:
@@ -258,12 +256,6 @@ def _read_text(value: Any) -> str:
     return value.strip()
 
 
-def _read_texts(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-        raise ConfigError(f"expected a list of texts, but got {value!r}")
-    return tuple(value)
-
-
 def _read_seeds(value: Any) -> tuple[int, ...]:
     sane = isinstance(value, list) and value and all(type(one) is int and 0 <= one < 2**63 for one in value)
     if not sane or len(set(value)) != len(value):
@@ -271,8 +263,7 @@ def _read_seeds(value: Any) -> tuple[int, ...]:
     return tuple(value)
 
 
-def _read_pair(value: Any, arms: Sequence[ArmChoice]) -> tuple[str, str] | None:
-    names = [arm.name for arm in arms]
+def _read_pair(value: Any, names: Sequence[str]) -> tuple[str, str] | None:
     if value is None or not names:
         return None
     if not isinstance(value, list) or len(value) != 2 or value[0] == value[1] or not all(one in names for one in value):
@@ -282,13 +273,6 @@ def _read_pair(value: Any, arms: Sequence[ArmChoice]) -> tuple[str, str] | None:
     return value[0], value[1]
 
 
-def _read_ratios(value: Any) -> tuple[float, ...]:
-    if not isinstance(value, list) or not all(_is_number(one) for one in value):
-        raise ConfigError(f"expected three numbers, such as [0.8, 0.1, 0.1], but got {value!r}")
-    if not all(exact_shares(value)):
-        raise ConfigError(f"train, validation and test each need a share, but ratios are {value}")
-    return tuple(value)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _require_ratios(ratios: tuple[float, ...]) -> None:
+    if not all(exact_shares(ratios)):
+        raise ConfigError(f"train, validation and test each need a share, but ratios are {list(ratios)}")

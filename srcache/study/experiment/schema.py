@@ -4,7 +4,7 @@ from typing import Any
 
 from srcache.files.json_schema import DRAFT, Schema, object_schema, type_schema
 from srcache.images import FILTERS, PROFILES
-from srcache.study.compare.pairwise import TESTS, CompareSettings
+from srcache.study.compare.pairwise import MOST_BINS, MOST_DRAWS, TESTS, CompareSettings
 from srcache.study.experiment.config import (
     ALL,
     KINDS,
@@ -19,13 +19,14 @@ from srcache.study.experiment.config import (
 )
 from srcache.study.prepare.lr import Shrinking
 from srcache.study.prepare.split import LINKS
-from srcache.study.quality.psnr_ssim import CHANNELS
+from srcache.study.quality.psnr_ssim import CHANNELS, RESIZES
 from srcache.study.statistics.corrections import CORRECTIONS
-from srcache.study.train.settings import CHOICES, TrainSettings
+from srcache.study.train.settings import CHOICES, NUMBERS, TrainSettings
 
 _NAME = {"type": "string", "pattern": r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,39}$"}
 _NETWORK = r"^(thesis-lr|thesis-sr|small(:[1-9][0-9]*)?|torchvision:.+)$"
 _COUNT = {"minimum": 1}
+_SHARE = {"exclusiveMinimum": 0, "exclusiveMaximum": 1}
 
 
 def experiment_schema() -> Schema:
@@ -34,7 +35,15 @@ def experiment_schema() -> Schema:
         "name": _NAME,
         "data": object_schema(
             DataChoice,
-            {"kind": {"enum": list(KINDS)}, "link": {"enum": list(LINKS)}, "ratios": {"minItems": 3, "maxItems": 3}},
+            {
+                "kind": {"enum": list(KINDS)},
+                "link": {"enum": list(LINKS)},
+                "ratios": {"minItems": 3, "maxItems": 3, "items": {"type": "number", **_SHARE}},
+                "validation_share": _SHARE,
+                "seed": {"minimum": 0},
+                "limit": {"type": ["integer", "null"], **_COUNT},
+                "longest_side": {"type": ["integer", "null"], **_COUNT},
+            },
         ),
         "degradation": object_schema(
             Shrinking,
@@ -44,11 +53,23 @@ def experiment_schema() -> Schema:
         "further": {"type": ["object", "null"], "additionalProperties": _recipe()},
         "arms": {"type": "array", "minItems": 1, "items": _arm()},
         "seeds": {"type": "array", "minItems": 1, "uniqueItems": True, "items": {"type": "integer", "minimum": 0}},
-        "quality": object_schema(QualityChoice, {"channel": {"enum": list(CHANNELS)}, "crop_border": {"minimum": 0}}),
+        "quality": object_schema(
+            QualityChoice,
+            {"channel": {"enum": list(CHANNELS)}, "resize": {"enum": list(RESIZES)}, "crop_border": {"minimum": 0}},
+        ),
         "safety": object_schema(SafetyChoice, {}),
         "sweep": {"type": ["object", "null"], "additionalProperties": _sweep()},
         "compare": object_schema(
-            CompareSettings, {"correction": {"enum": list(CORRECTIONS)}, "test": {"enum": list(TESTS)}, "draws": _COUNT}
+            CompareSettings,
+            {
+                "correction": {"enum": list(CORRECTIONS)},
+                "test": {"enum": list(TESTS)},
+                "alpha": {"exclusiveMinimum": 0, "exclusiveMaximum": 0.5},
+                "power": _SHARE,
+                "draws": {**_COUNT, "maximum": MOST_DRAWS},
+                "bins": {**_COUNT, "maximum": MOST_BINS},
+                "seed": {"minimum": 0},
+            },
         ),
     }
     for name in ("data", "degradation", "quality", "safety", "compare"):
@@ -67,6 +88,7 @@ def _settings() -> Schema:
     more: dict[str, Schema] = {name: {"enum": list(choices)} for name, choices in CHOICES.items()}
     more["network"] = {"pattern": _NETWORK}
     more |= {name: _COUNT for name in ("epochs", "batch_size", "threads")}
+    more |= {name: {"minimum": 0} for name in NUMBERS}
     more |= {name: {"type": ["integer", "null"], **_COUNT} for name in ("size", "patience")}
     more["workers"] = {"minimum": 0}
     return object_schema(TrainSettings, more, without=("seed",))
@@ -85,9 +107,9 @@ def _sweep() -> Schema:
         "over": {"enum": list(SWEEPS)},
         "values": {"minItems": 2, "uniqueItems": True, "items": value},
         "arms": {"minItems": 1, "uniqueItems": True},
-        "domains": {"uniqueItems": True},
-        "epochs": {"items": {"type": "integer", **_COUNT}},
-        "beside": {"additionalProperties": value},
+        "domains": {"type": ["array", "null"], "items": {"type": "string"}, "uniqueItems": True},
+        "epochs": {"type": ["array", "null"], "items": {"type": "integer", **_COUNT}},
+        "beside": {"type": ["object", "null"], "additionalProperties": value},
     }
     return {**object_schema(SweepChoice, more), "required": ["over", "values", "arms"]}
 

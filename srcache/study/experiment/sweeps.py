@@ -34,14 +34,14 @@ class Curve:
 
 def curves(experiment: Experiment) -> dict[str, tuple[Curve, ...]]:
     """The curves of every sweep by its name; what is the same training is the same arm."""
-    known = {_training(arm): arm for arm in experiment.arms}
+    known = {training_of(arm): arm for arm in experiment.arms}
     named = {arm.name: arm for arm in experiment.arms}
     found = {}
     for name, sweep in experiment.sweep.items():
         drawn = []
         for arm in (named[one] for one in sweep.arms):
             made = [_point(name, sweep, arm, at) for at in range(len(sweep.values))]
-            arms = [known.setdefault(_training(point), point) for point in made]
+            arms = [known.setdefault(training_of(point), point) for point in made]
             points = tuple(zip(sweep.values, arms, strict=True))
             drawn += [Curve(arm=arm, domain=one, points=points) for one in sweep.domains or (arm.domain,)]
         for arm, value in ((named[one], value) for one, value in sweep.beside.items()):
@@ -90,9 +90,16 @@ def require_images(experiment: Experiment, balance: Mapping[str, int]) -> None:
 
 
 def read_sweeps(
-    plain: Any, arms: Sequence[ArmChoice], further: Sequence[str], mistakes: Mistakes
+    plain: Any, arms: Mapping[str, ArmChoice | None], further: Sequence[str], mistakes: Mistakes
 ) -> dict[str, SweepChoice]:
-    """The sweeps of an experiment from YAML values; what cannot be is noted."""
+    """The sweeps of an experiment from YAML values; what cannot be is noted.
+
+    Args:
+        plain: the values.
+        arms: by name; None for one that has mistakes of its own.
+        further: names of the further recipes.
+        mistakes: where to note.
+    """
     if plain is not None and not isinstance(plain, dict):
         mistakes.note(f"sweep must be a mapping of names, each with over, values and arms, but is {plain!r}")
         return {}
@@ -108,7 +115,7 @@ def read_sweeps(
 
 
 def _read(
-    what: str, plain: Any, arms: Sequence[ArmChoice], further: Sequence[str], mistakes: Mistakes
+    what: str, plain: Any, arms: Mapping[str, ArmChoice | None], further: Sequence[str], mistakes: Mistakes
 ) -> SweepChoice | None:
     before = len(mistakes.found)
     if not isinstance(plain, dict):
@@ -117,21 +124,21 @@ def _read(
     known = [f.name for f in fields(SweepChoice)]
     for name in plain:
         mistakes.require(name in known, f"there is no {what}.{name}; known: {', '.join(known)}")
-    over, values, epochs = str(plain.get("over")), plain.get("values"), plain.get("epochs") or []
+    over, values = str(plain.get("over")), plain.get("values")
     mistakes.require(over in SWEEPS, f"{what}.over must be one of {', '.join(SWEEPS)}, but is {over!r}")
     if over in SWEEPS:
         _check_values(f"{what}.values", over, values, mistakes)
-    names, domains = plain.get("arms") or [], plain.get("domains") or []
+    names, domains, epochs = (_list(plain.get(name)) for name in ("arms", "domains", "epochs"))
     mistakes.require(names, f"{what}.arms must name the arms that curves are made of")
-    _check_names(f"{what}.arms", names, [arm.name for arm in arms] if arms else None, mistakes)
+    _check_names(f"{what}.arms", names, list(arms) or None, mistakes)
     _check_names(f"{what}.domains", domains, (*DOMAINS, *further), mistakes)
     if len(mistakes.found) > before:
         return None
-    for arm in arms if over == "share" else ():
-        if arm.name in names:
-            with mistakes.noting(f"{what}.arms: {arm.name}: "):
+    for name in names if over == "share" else ():
+        if (arm := arms[name]) is not None:
+            with mistakes.noting(f"{what}.arms: {name}: "):
                 second_kind(arm.arm)
-    beside = _read_beside(f"{what}.beside", plain.get("beside") or {}, values or [], arms, mistakes)
+    beside = _read_beside(f"{what}.beside", plain.get("beside"), values or [], list(arms), mistakes)
     for name in names:
         mistakes.require(name not in beside, f"{what}.beside: {name} has a curve already")
     count = (len(names) + len(beside)) * max(1, len(domains))
@@ -139,7 +146,7 @@ def _read(
         count <= MOST_CURVES, f"{what} has {count} curves (arms × domains), but a plot shows {MOST_CURVES} at most"
     )
     given = list(values or [])
-    good = isinstance(epochs, list) and len(epochs) in (0, len(given)) and all(_is_count(one) for one in epochs)
+    good = isinstance(epochs, list) and len(epochs) in (0, len(given)) and all(map(_is_count, epochs))
     mistakes.require(good, f"{what}.epochs must be {len(given)} integers, one for each value, but is {epochs!r}")
     if len(mistakes.found) > before:
         return None
@@ -148,21 +155,24 @@ def _read(
         values=tuple(given),
         arms=tuple(names),
         domains=tuple(domains),
-        epochs=tuple(epochs),
+        epochs=tuple(map(int, epochs)),
         beside=beside,
     )
 
 
 def _read_beside(
-    what: str, plain: Any, values: Sequence[Any], arms: Sequence[ArmChoice], mistakes: Mistakes
+    what: str, plain: Any, values: Sequence[Any], arms: Sequence[str], mistakes: Mistakes
 ) -> dict[str, float | str]:
+    if plain is None:
+        return {}
     if not isinstance(plain, dict):
         mistakes.note(f"{what} must be a mapping of arms to values, but is {plain!r}")
         return {}
-    _check_names(what, list(plain), [arm.name for arm in arms], mistakes)
+    _check_names(what, list(plain), arms, mistakes)
     for name, value in plain.items():
         known = ", ".join(map(str, values))
-        mistakes.require(value in values, f"{what}.{name} must be one of the values {known}, but is {value!r}")
+        good = value in values and not isinstance(value, bool)
+        mistakes.require(good, f"{what}.{name} must be one of the values {known}, but is {value!r}")
     return dict(plain)
 
 
@@ -197,7 +207,13 @@ def _is_share(value: Any) -> bool:
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    """Whether it is an integer of at least 1; 5.0 is one, as in a schema."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 1 <= value < 2**31 and value == int(value)
+
+
+def _list(value: Any) -> Any:
+    """A list that may be left out."""
+    return [] if value is None else value
 
 
 def _counts(sweep: SweepChoice) -> list[int]:
@@ -230,7 +246,7 @@ def _two_terms(arm: str) -> tuple[Term, ...]:
     return stages[0][1]
 
 
-def _training(arm: ArmChoice) -> tuple[Any, ...]:
+def training_of(arm: ArmChoice) -> tuple[Any, ...]:
     """What makes two arms the same training, whatever they are called and measured on."""
     recipe = None if arm.arm in ("lr", "hr") else arm.recipe
     return arm.arm if arm.arm in DOMAINS else tuple(_shares(arm.arm)), recipe, arm.settings, arm.per_class

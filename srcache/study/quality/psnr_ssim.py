@@ -36,6 +36,23 @@ def _library_version() -> str:
         return version("scikit-image")
 
 
+RESIZES = ("none", *(f"{side}:{name}" for side in ("picture", "reference") for name in FILTERS))
+"""What a convention's `resize` may be."""
+
+
+def require_resize(resize: str) -> None:
+    """Refuse what is no `resize` of a convention.
+
+    Raises:
+        ConfigError: with what may be.
+    """
+    if resize not in RESIZES:
+        raise ConfigError(
+            f"resize is none, or picture or reference with a filter ({', '.join(FILTERS)}) behind a colon, such as "
+            f"picture:bicubic, but got {resize!r}"
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Convention:
     """How a number was measured.
@@ -72,12 +89,7 @@ class Convention:
             raise ConfigError(f"crop_border must be an integer of at least 0, but is {self.crop_border}")
         if self.mod_crop is not None and self.mod_crop < 1:
             raise ConfigError(f"mod_crop must be a factor of at least 1, but is {self.mod_crop}")
-        side, _, resample = self.resize.partition(":")
-        if self.resize != "none" and (side not in ("picture", "reference") or resample not in FILTERS):
-            raise ConfigError(
-                f"resize is none, or picture or reference with a filter ({', '.join(FILTERS)}) behind a colon, such as "
-                f"picture:bicubic, but got {self.resize!r}"
-            )
+        require_resize(self.resize)
 
     def __str__(self) -> str:
         channel = "Y (BT.601, 16–235, rounded)" if self.channel == "y" else "RGB"

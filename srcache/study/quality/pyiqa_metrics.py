@@ -14,7 +14,6 @@ import runpy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import cache
 from hashlib import file_digest
 from importlib.metadata import PackageNotFoundError, version
@@ -27,6 +26,7 @@ from srcache.images import Pixels, to_batch
 from srcache.machine import resolve_device
 from srcache.study.quality.pyiqa_guard import AbsentFileError, CodeRefusedError, Loaded, guarded, quiet
 from srcache.study.quality.pyiqa_weights import CODE, WEIGHTS, hub_folder, torch_folder
+from srcache.wording import meant
 
 LICENSE = "PolyForm Noncommercial 1.0.0"
 PREFIX = "pyiqa:"
@@ -150,9 +150,8 @@ def require_metric(name: str, *, allow_code: bool = False) -> None:
     bare = name.removeprefix(PREFIX)
     modes = known_metrics()
     if bare not in modes:
-        near = get_close_matches(bare.lower(), modes, n=3)
-        meant = f" (did you mean {' or '.join(near)}?)" if near else ""
-        raise ConfigError(f"no metric is named {name!r}{meant}; pyiqa {_version()} has: {', '.join(sorted(modes))}")
+        known = f"{meant(bare, modes)}pyiqa {_version()} has: {', '.join(sorted(modes))}"
+        raise ConfigError(f"no metric is named {name!r}; {known}")
     if bare in _UNFIT:
         raise ConfigError(f"{name} is not for images and their references: {_UNFIT[bare]}")
     lacks = [file for file in WEIGHTS.get(bare, ()) if file.path() is None]

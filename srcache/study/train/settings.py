@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
-from types import UnionType
-from typing import Any, get_args
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from srcache.errors import ConfigError, Mistakes
 from srcache.files.documents import short
+from srcache.files.typed import typed_fields
 from srcache.study.arms.augment import AUGMENTATIONS, FITS
 from srcache.study.train.networks import default_size, require_name
 
@@ -30,7 +30,8 @@ CHOICES = {
 
 _MOST_COUNT, _MOST_SIDE = 2**31 - 1, 10_000
 _COUNTS = ("epochs", "batch_size", "threads", "patience")
-_NUMBERS = ("learning_rate", "weight_decay", "momentum", "rho", "epsilon")
+NUMBERS = ("learning_rate", "weight_decay", "momentum", "rho", "epsilon")
+"""Settings that are numbers of at least 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,37 +104,15 @@ def read_settings(values: Mapping[str, Any]) -> TrainSettings:
     Raises:
         ConfigError: unknown names, or values that cannot be; every mistake at once.
     """
-    known = {field.name: field for field in fields(TrainSettings)}
     mistakes = Mistakes()
+    known = [field.name for field in fields(TrainSettings)]
     for name in values:
         mistakes.require(name in known, f"there is no setting {name!r}; known: {', '.join(known)}")
-    found = {name: field.default for name, field in known.items() if field.default is not MISSING}
-    for name in [name for name in values if name in known]:
-        try:
-            found[name] = _as(values[name], known[name].type)
-        except (TypeError, ValueError, OverflowError):
-            mistakes.note(f"{name} must be {_kind(known[name].type)}, but is {short(values[name])}")
+    given = typed_fields(TrainSettings, {name: values[name] for name in values if name in known}, mistakes)
+    found = {field.name: given.get(field.name, field.default) for field in fields(TrainSettings)}
     _check(found, mistakes)
     _refuse(mistakes)
     return TrainSettings(**found)
-
-
-def _as(value: Any, kind: Any) -> Any:
-    """A value of a setting's type; `1e-3`, which YAML reads as a text, is a number."""
-    if isinstance(kind, UnionType):
-        return None if value is None else _as(value, get_args(kind)[0])
-    if isinstance(value, bool) or (kind is str and not isinstance(value, str)):
-        raise TypeError(value)
-    if kind is int and int(value) != float(value):
-        raise ValueError(value)
-    return kind(value)
-
-
-def _kind(kind: Any) -> str:
-    if isinstance(kind, UnionType):
-        return f"{_kind(get_args(kind)[0])} or null"
-    words: dict[Any, str] = {int: "an integer", float: "a number", str: "a text"}
-    return words[kind]
 
 
 def _check(found: Mapping[str, Any], mistakes: Mistakes) -> None:
@@ -147,7 +126,7 @@ def _check(found: Mapping[str, Any], mistakes: Mistakes) -> None:
         value, most = found[name], _MOST_SIDE if name == "size" else _MOST_COUNT
         mistakes.require(value is None or value >= 1, f"{name} must be an integer of at least 1, but is {value}")
         mistakes.require(value is None or value <= most, f"{name} must be at most {most}, but is {value}")
-    for name in _NUMBERS:
+    for name in NUMBERS:
         mistakes.require(0 <= found[name] < math.inf, f"{name} must be a number of at least 0, but is {found[name]}")
     seed, workers = found["seed"], found["workers"]
     mistakes.require(0 <= seed < 2**63, f"seed must be an integer from 0 to 2**63 - 1, but is {seed}")

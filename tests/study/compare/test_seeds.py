@@ -9,7 +9,7 @@ from made_predictions import arms_of, compare_all, has_no_nan
 from srcache.errors import CatalogError, ConfigError
 from srcache.study.compare.output import plain
 from srcache.study.compare.pairwise import CompareSettings
-from srcache.study.compare.predictions import Predictions
+from srcache.study.compare.predictions import PredictionRow, Predictions
 from srcache.study.compare.seeds import compare_seeds, join_seeds
 
 pytest.importorskip("sklearn")
@@ -77,6 +77,18 @@ def test_seeds_that_are_equal_in_everything_have_no_interval():
     assert found.pairs[0].difference.reason
     assert "no interval" in found.verdict
     assert has_no_nan(plain(found))
+
+
+@pytest.mark.parametrize(("images", "shown"), [(3, False), (12, True)])
+def test_where_one_arm_is_right_on_every_image_and_the_other_on_none_the_tests_decide(images, shown):
+    arms = {}
+    for name, given in (("A", "cat"), ("B", "dog")):
+        rows = [PredictionRow(name=f"i{at}", key="", label="cat", prediction=given) for at in range(images)]
+        arms[name] = 2 * [Predictions(classes=("cat", "dog"), rows=tuple(rows))]
+    found = compare_seeds(join_seeds(arms))
+    assert (found.pairs[0].simultaneous.value, found.pairs[0].simultaneous.low) == (1.0, None)
+    assert found.pairs[0].shown is shown
+    assert ("the arms differ" in found.verdict) is shown
 
 
 def test_arms_need_the_same_seeds_and_images():

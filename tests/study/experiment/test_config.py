@@ -59,7 +59,11 @@ def test_a_further_recipe_is_a_domain_of_its_own() -> None:
     ],
 )
 def test_an_arm_is_filtered_by_its_policy(arm: str, filtered: bool) -> None:
-    arms = [{"name": "one", "arm": arm, "domain": "sr"}, {"name": "a", "arm": "hr"}, {"name": "b", "arm": "hr"}]
+    arms = [
+        {"name": "one", "arm": arm, "domain": "sr"},
+        {"name": "a", "arm": "hr"},
+        {"name": "b", "arm": "hr", "epochs": 9},
+    ]
     experiment = tiny(Path("images"), arms=arms)
     assert experiment.arms[0].filtered == filtered
     assert experiment.reference == experiment.arms[1], "the first arm that is trained on HR"

@@ -26,7 +26,7 @@ def swept(images: Path, **changes: Any) -> Experiment:
             "safety": {"measure": False},
             "sweep": {
                 "share": {"over": "share", "values": [0, 50, 100], "arms": ["mix"], "domains": ["bicubic", "sr"]},
-                "few": {"over": "per_class", "values": [2, "all"], "arms": ["bicubic", "sr"], "epochs": [3, 2]},
+                "few": {"over": "per_class", "values": [2, "all"], "arms": ["sr", "bicubic"], "epochs": [3, 2]},
             },
             **changes,
         },
@@ -65,7 +65,7 @@ def test_points_are_arms_and_their_numbers_are_those_of_the_answers(out: Path, i
         assert one["difference"] == pytest.approx(answers[0].mean() - answers[1].mean())
     assert [(one["first"], one["second"], one["at"]) for one in few["differences"]] == [
         *(("sr", "bicubic", 2), ("sr", "bicubic", "all"))
-    ]
+    ], "as the answer names them, whichever curve comes first"
     about = [(one["first"], one["second"], one["at"], one["against"]) for one in share["differences"]]
     assert about[:3] == [("mix on sr", "mix on bicubic", at, at) for at in (0, 50, 100)]
     assert about[3:5] == [("mix on bicubic", "mix on bicubic", at, 0) for at in (50, 100)]

@@ -103,7 +103,7 @@ def test_files_that_are_no_experiment(tmp_path: Path, text: str, message: str) -
 
 
 def test_names_that_are_nothing() -> None:
-    with pytest.raises(ConfigError, match="named 'quickstrat'; use one of faces, few-shot, mixture, own-photos, quick"):
+    with pytest.raises(ConfigError, match=r"named 'quickstrat'; did you mean quickstart\? use one of faces, few-shot"):
         load_experiment("quickstrat")
     with pytest.raises(ConfigError, match="cannot be read"):
         load_experiment("missing.yaml")

@@ -106,7 +106,7 @@ def test_settings_of_an_arm_win_over_those_of_all() -> None:
         ({"data": {"kind": "faces", "hr": "a"}}, "data.hr is for kind: folders, but kind is faces"),
         ({"data": {"kind": "faces", "ratios": [0.9, 0.1, 0]}}, "each need a share"),
         ({"data": {"kind": "faces", "validation_share": 1}}, "validation_share must lie between 0 and 1, but is 1"),
-        ({"data": {"kind": "faces", "limit": True}}, "data.limit must be an integer of at least 1, but is True"),
+        ({"data": {"kind": "faces", "limit": True}}, "data.limit must be an integer or null, but is True"),
         ({"data": {"kind": "faces", "link": "soft"}}, "data.link must be one of copy, hard, but is 'soft'"),
         ({"safety": {"measure": "no"}}, "safety.measure must be true or false, but is 'no'"),
         ({"seeds": [0, -1]}, "seeds: expected a list of different integers of at least 0"),
@@ -117,3 +117,21 @@ def test_settings_of_an_arm_win_over_those_of_all() -> None:
 def test_each_mistake_is_named_with_its_place(changes: dict[str, object], words: str) -> None:
     with pytest.raises(ConfigError, match=f"experiment 'mine' cannot be run:\n(.*\n)*  - .*{words}"):
         read_experiment(plain_of(**changes))
+
+
+def test_an_arm_with_a_mistake_is_still_one_that_others_may_name():
+    """Else one mistake would bring others that are none."""
+    arms = [{"arm": "sr", "epochs": 0}, {"arm": "lr"}]
+    sweep = {"few": {"over": "per_class", "values": [1, 2], "arms": ["sr"], "beside": {"lr": 1}}}
+    with pytest.raises(ConfigError) as caught:
+        read_experiment({"name": "mine", "arms": arms, "pair": ["sr", "lr"], "sweep": sweep})
+    assert str(caught.value).splitlines()[1:] == ["  - arms.sr: epochs must be an integer of at least 1, but is 0"]
+
+
+def test_arms_that_cannot_differ_are_refused():
+    """Whatever they are called, and however their policy is written; measured on other images they may."""
+    arms = [{"name": "a", "arm": "lr=1,sr=3", "domain": "sr"}, {"name": "b", "arm": "lr=0.25,sr=0.75", "domain": "sr"}]
+    with pytest.raises(ConfigError, match="arms a and b are the same training, measured on the same images: they can"):
+        read_experiment({"name": "mine", "arms": arms})
+    arms[1]["domain"] = "hr"
+    assert len(read_experiment({"name": "mine", "arms": arms}).arms) == 2

@@ -261,7 +261,7 @@ def test_metrics_that_look_at_one_image_need_no_references(folders, fakes, tmp_p
             measure_folders(None, folders[1], ("PSNR", "lpips", "mean"), RGB)
         monkey |= {name: Mode("single", False, {}) for name in ("niqe", "piqe")}
         patch.setattr(work, "require_metric", pyiqa_metrics.require_metric)
-        with pytest.raises(ConfigError, match=r"no metric is named 'nikqe' \(did you mean niqe"):
+        with pytest.raises(ConfigError, match=r"no metric is named 'nikqe'; did you mean niqe"):
             measure_folders(None, folders[1], ("nikqe",), RGB)
     assert (report.plain()["reference"], report.pairs, report.summaries[0].n) == (None, 8, 8)
     assert report.rows["b/9"]["mean"] == pytest.approx(

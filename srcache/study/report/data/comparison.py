@@ -30,6 +30,11 @@ class Rules:
         """The correction's name: Holm’s correction."""
         return _CORRECTIONS.get(self.correction, f"correction {self.correction}")
 
+    @property
+    def how_corrected(self) -> str:
+        """The correction behind a p-value: after Holm’s correction."""
+        return "without correction" if self.correction == "none" else f"after {self.corrected}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Value:

@@ -89,7 +89,9 @@ class CurvesView:
         """A value in a sentence: 25 %; 16 images per class; all images."""
         if self.over == SHARE:
             return f"{short_value(value)} %"
-        return "all images" if value == "all" else f"{short_value(value)} images per class"
+        if value == "all":
+            return "all images"
+        return f"{short_value(value)} {'image' if real(value) == 1 else 'images'} per class"
 
 
 def study_curves(study: Study) -> list[CurvesView]:
@@ -120,6 +122,8 @@ def read_curves(plain: dict[str, Any]) -> CurvesView:
 def answer(sweep: CurvesView) -> str:
     """Where the curves part, in a sentence or two; empty without differences."""
     found = [one for one in sweep.differences if None not in one.ends]
+    if not found and any(one.difference for one in sweep.differences):
+        return "Where curves part, one is right on every image and the other on none: that has no interval."
     if not found:
         return (
             "At no point is there a difference to test: all are right on the same images." if sweep.differences else ""

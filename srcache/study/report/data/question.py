@@ -7,6 +7,7 @@ decides is what the comparison says: with several seeds the interval that is wid
 one the test.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
@@ -50,7 +51,12 @@ def asked_pair(study: Study) -> tuple[str, str] | None:
     named = inside(study.part("config"), list, "pair") or []
     if len(named) == 2 and set(map(str, named)) <= set(names) and named[0] != named[1]:
         return str(named[0]), str(named[1])
-    kinds = {str(arm.get("arm") or arm["name"]): str(arm["name"]) for arm in reversed(study.arms)}
+    return usual_pair([(str(arm["name"]), str(arm.get("arm") or arm["name"])) for arm in study.arms])
+
+
+def usual_pair(arms: Sequence[tuple[str, str]]) -> tuple[str, str] | None:
+    """The pair of an experiment that names none, from its arms' names and kinds: SR, or HR, against bicubic or LR."""
+    names, kinds = [name for name, _ in arms], {kind: name for name, kind in reversed(arms)}
     best = kinds.get("sr") or kinds.get("hr") or (names[-1] if names else "")
     others = [kinds[one] for one in _BASELINES if one in kinds] + names
     return next(((best, one) for one in others if one != best), None)
@@ -91,7 +97,7 @@ def _sentence(found: Effect, images: int, decide: Rules) -> str:
     if found.low is None and not found.difference:
         return f"{first} and {second} are right on the same images, {over}: there is no difference to test."
     interval = "no interval" if found.low is None else points_range(found.low, found.high)
-    test = "" if found.p is None else f" (p {_equal(p_value(found.p, decide.alpha))} after {decide.corrected})"
+    test = "" if found.p is None else f" (p {_equal(p_value(found.p, decide.alpha))} {decide.how_corrected})"
     numbers = f"{points(found.difference)} points, {interval} {over}{test}."
     if found.differs is None:
         return f"{first} against {second}: {numbers}"
@@ -116,6 +122,9 @@ def _over_seeds(study: Study) -> list[Effect]:
             continue
         known = _is_difference(value.low) and _is_difference(value.high)
         differs = known and ((value.low or 0) > 0 or (value.high or 0) < 0)
+        if not known and value.value:  # right on every image and on none: then the tests decide
+            tests = inside(row, list, "tests") or []
+            differs = all(isinstance(one, dict) and one.get("significant") is True for one in tests)
         low, high = value.interval if known else (None, None)
         first, second, mean = str(row["first"]), str(row["second"]), value.value or 0.0
         found.append(

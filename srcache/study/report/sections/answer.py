@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from srcache.html.charts import COLUMN, Difference, forest
 from srcache.html.markup import Child, Markup, concat, tag
 from srcache.html.tables import data_table, folded
-from srcache.study.report.data.comparison import rules
+from srcache.study.report.data.comparison import classifiers, rules
 from srcache.study.report.data.labels import arm_title, arm_word
 from srcache.study.report.data.question import Effect, answer, asked_pair, effects
 from srcache.study.report.data.study import Study, inside
@@ -59,11 +59,24 @@ def all_pairs(study: Study) -> Markup | None:
 
 def cautions(study: Study) -> Markup | None:
     """What makes the numbers less than they seem: a note with a line for each, and a link to what it is about."""
-    lines = [*_last_epochs(study), *_small_classes(study), *_near_duplicates(study)]
+    lines = [*_one_answer(study), *_last_epochs(study), *_small_classes(study), *_near_duplicates(study)]
     if not lines:
         return None
     items = [tag("li", words, " ", tag("a", where, href=f"#{study.id(section)}")) for words, where, section in lines]
     return tag("div", tag("strong", "Beware"), tag("ul", items), class_="warning", role="note")
+
+
+def _one_answer(study: Study) -> list[tuple[Child, str, str]]:
+    """Arms that give every image the same answer: they were trained too short, or on too little."""
+    found = classifiers(study.part("compare"))
+    stuck = [
+        one.name for one in found if len(one.confusion) > 1 and sum(map(any, zip(*one.confusion, strict=False))) == 1
+    ]
+    if not stuck:
+        return []
+    arms, verb = enumeration([arm_word(one) for one in stuck]), "gives" if len(stuck) == 1 else "give"
+    words = f"{arms} {verb} every test image the same answer ({study.first_seed}), and may have learned nothing."
+    return [(words, "Confusion", "confusion")]
 
 
 def _last_epochs(study: Study) -> list[tuple[Child, str, str]]:

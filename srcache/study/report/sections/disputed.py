@@ -18,6 +18,9 @@ MOST_IN_ALL, MOST = 3000, 250
 def drill_down(study: Study, shown: Gallery) -> Markup:
     """For every pair the images that only one of both has right, with what is known of them."""
     found = study_pairs(study)
+    if found and all(pair.b == pair.c == 0 for pair in found):
+        same = "Whatever one arm has right, the others have right too: there are no such images."
+        return tag("p", f"{same} ({study.first_seed})")
     if not any(pair.b_names or pair.c_names for pair in found):
         return missing("the images on which two arms differ")
     most = min(MOST, max(10, MOST_IN_ALL // (2 * len(found))))

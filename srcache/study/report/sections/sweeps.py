@@ -43,9 +43,10 @@ def _sweep(study: Study, at: int, sweep: CurvesView) -> Markup:
     where = dict.fromkeys((point.x, short_value(point.value)) for curve in sweep.curves for point in curve.points)
     title = f"Accuracy by {_quantity(sweep)}"
     described = "; ".join(f"{curve_word(curve.name)}: {_described(sweep, curve)}" for curve in sweep.curves)
+    over = "images and seeds" if sweep.seeds > 1 else "images"
     caption = (
         f"{title}, mean over {counted(sweep.seeds, 'seed')} × {counted(sweep.images, 'test image')}. Band: "
-        f"{sweep.level} interval of each point by itself (bootstrap over images and seeds). Curves are compared on the "
+        f"{sweep.level} interval of each point by itself (bootstrap over {over}). Curves are compared on the "
         "same images, so that they may part although their bands overlap."
     )
     words = answer(sweep)

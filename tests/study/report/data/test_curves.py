@@ -59,6 +59,9 @@ def test_where_nothing_is_shown_the_nearest_is_named():
     assert answer(_sweep()) == ""
     equal = {**_difference("sr", "lr", 4), "difference": 0.0, "low": None, "high": None}
     assert answer(_sweep(equal)) == "At no point is there a difference to test: all are right on the same images."
+    apart = {**equal, "difference": 1.0}
+    assert answer(_sweep(apart, equal)).startswith("Where curves part, one is right on every image")
+    assert "at 1 image per class (" in answer(_sweep(_difference("sr", "lr", 1, True)))
 
 
 @pytest.mark.parametrize(

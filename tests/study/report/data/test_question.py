@@ -64,6 +64,12 @@ def test_several_seeds_are_answered_by_the_interval_for_all_pairs(tmp_path):
     assert answer(study).startswith("SR is right less often than bicubic: −3.0 points, −5.0 to −1.0 over")
     study = _study(tmp_path, compare=_compare(), seeds=_seeds(0.0, None, None))
     assert answer(study).endswith("over 100 images and 2 seeds: there is no difference to test.")
+    everywhere = _seeds(-1.0, None, None)
+    assert answer(_study(tmp_path, compare=_compare(), seeds=everywhere)).startswith("SR and bicubic are not shown to")
+    everywhere["pairs"][0]["tests"] = 2 * [{"b": 0, "c": 100, "significant": True}]
+    assert answer(_study(tmp_path, compare=_compare(), seeds=everywhere)) == (
+        "SR is right more often than bicubic: +100.0 points, no interval over 100 images and 2 seeds."
+    )
 
 
 def test_one_seed_is_answered_by_its_test_with_newcombes_interval(tmp_path):
@@ -77,6 +83,8 @@ def test_one_seed_is_answered_by_its_test_with_newcombes_interval(tmp_path):
     study = _study(tmp_path, compare=_compare(significant=False))
     assert answer(study).startswith("SR and bicubic are not shown to differ: +10.0 points")
     assert answer(study).endswith("over 100 images and one seed (p = 0.2000 after Holm’s correction).")
+    uncorrected = {**_compare(), "settings": {"correction": "none"}}
+    assert answer(_study(tmp_path, compare=uncorrected)).endswith("(p = 0.0200 without correction).")
 
 
 def test_pairs_and_rows_are_turned_together(tmp_path):

@@ -59,6 +59,14 @@ def test_a_training_whose_best_epoch_is_the_last_is_warned_of(study):
     assert _cautions(study) == []
 
 
+def test_an_arm_that_gives_one_answer_to_all_is_warned_of(study):
+    study.results["data"]["counts"]["test"] = {"a": 20}
+    one = study.results["compare"]["classifiers"][1]
+    one["confusion"] = [[0, sum(line), 0] for line in one["confusion"]]
+    (found,) = _cautions(study)
+    assert found.startswith("bicubic gives every test image the same answer (seed 0), and may have learned nothing.")
+
+
 def test_small_classes_and_near_duplicates_are_warned_of(study):
     study.results["arms"] = []
     study.results["data"]["counts"]["test"] = {"a": 19, "b": 20, "c": 1}

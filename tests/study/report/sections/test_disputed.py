@@ -26,6 +26,17 @@ def test_a_disputed_image_shows_what_is_known_of_it(page, results):
     assert f"{picture['predictions']['bicubic']['label']} ✗ wrong" in row["text"]
 
 
+def test_where_no_two_arms_differ_that_is_said(small):
+    out, results = small
+    same = copy.deepcopy(results)
+    for pair in same["compare"]["pairs"]:
+        pair |= {"names_first_only": [], "names_second_only": []}
+        pair["table"] |= {"first_only": 0, "second_only": 0}
+    text = render(same, out)
+    assert "Whatever one arm has right, the others have right too" in text
+    assert "the images on which two arms differ" not in text
+
+
 def test_long_lists_are_cut_and_say_so(small):
     out, results = small
     many = copy.deepcopy(results)
