@@ -14,7 +14,7 @@ from srcache.keys import entry_name
 from srcache.maintain.check_process import mismatch
 from srcache.maintain.training_sources import Sample, source_bytes
 from srcache.recipe.recipe import Recipe, suffix_for
-from srcache.stores import Record, Store
+from srcache.stores import Record, Store, sides_in
 
 Members = list[tuple[str, bytes]]
 """(suffix without the leading dot, bytes) of each member."""
@@ -116,7 +116,7 @@ class SampleMaker:
 
     def _about(self, sample: Sample, records: list[Record], hr: Size) -> dict[str, Any]:
         """The fields of the member `json`: always the same, and each always of one type."""
-        lr, sr = _size_in(records[0], "lr"), _size_in(records[0], "size")
+        lr, sr = sides_in(records[0], "lr") or (0, 0), sides_in(records[0]) or (0, 0)
         return {
             "key": str(sample.row.key),
             "name": sample.row.name,
@@ -134,9 +134,3 @@ class SampleMaker:
 
 def _size_of(decoded: Decoded) -> Size:
     return decoded.rgb.shape[0], decoded.rgb.shape[1]
-
-
-def _size_in(record: Record, field: str) -> Size:
-    """A size that a record holds; zeros in a record that lacks it."""
-    height, width = record.get(field) or (0, 0)
-    return int(height), int(width)

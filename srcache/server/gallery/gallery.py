@@ -17,7 +17,7 @@ from srcache.server.gallery.index import GalleryIndex, shown_number
 from srcache.server.gallery.pictures import KINDS, Pictures, open_pictures
 from srcache.server.gallery.quality import read_quality
 from srcache.server.gallery.rows import GalleryRow, gallery_rows
-from srcache.stores import Record
+from srcache.stores import Record, sides_in
 
 Item = dict[str, Any]
 """What a page is told of a row, as plain JSON values."""
@@ -179,6 +179,6 @@ def _safety_facts(score: LabelScore) -> Iterator[tuple[str, str]]:
 
 
 def _size(record: Record, field: str = "size") -> tuple[int, int] | None:
-    """(width, height) that a record holds."""
-    found = record.get(field)
-    return (int(found[1]), int(found[0])) if found else None
+    """(width, height) that a record says."""
+    found = sides_in(record, field)
+    return (found[1], found[0]) if found else None
