@@ -1,6 +1,5 @@
 """One sample of training shards: the members of the tar files, each a suffix and bytes."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 
 from srcache.cache.failures import FailedEntry
 from srcache.errors import DamagedError, ImageError
+from srcache.files.documents import json_text
 from srcache.images import Decoded, as_file, decode_both, encode, plain_suffix, read_file, suffix_of
 from srcache.keys import entry_name
 from srcache.maintain.check_process import mismatch
@@ -67,7 +67,7 @@ class SampleMaker:
             images.append((f"sr{number:03d}{suffix}", data))
         label = [("cls", str(sample.number).encode())] if self.labelled else []
         about = self._about(sample, [record for _, record in stored], hr)
-        return [*images, *label, ("json", json.dumps(about, sort_keys=True, ensure_ascii=False).encode())]
+        return [*images, *label, ("json", json_text(about, sort_keys=True).encode())]
 
     def _lr_and_hr(self, sample: Sample) -> tuple[Members, Size]:
         """The members `lr` and `hr`, as far as they are wanted, and the size of HR."""
@@ -128,7 +128,7 @@ class SampleMaker:
             **{"lr_height": lr[0], "lr_width": lr[1]},
             **{"hr_height": hr[0], "hr_width": hr[1]},
             **{"sr_height": sr[0], "sr_width": sr[1]},
-            "notes": json.dumps([record.get("notes") or {} for record in records], sort_keys=True, ensure_ascii=False),
+            "notes": json_text([record.get("notes") or {} for record in records], sort_keys=True),
         }
 
 

@@ -1,6 +1,5 @@
 """A gallery that is open: its rows, what is known of each, and the images behind them."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from srcache.cache.manifest import RecipeFolder, open_cache
 from srcache.cache.receipts import store_of
 from srcache.dataset.scores import TABLE, LabelScore, read_scores
 from srcache.errors import DamagedError
+from srcache.files.documents import json_text
 from srcache.files.folders import paths_in
 from srcache.files.locks import ForkLock
 from srcache.server.gallery.index import GalleryIndex, shown_number
@@ -93,7 +93,7 @@ class Gallery:
         if (score := self.index.score(place)) is not None:
             yield from _safety_facts(score)
         if notes := record.get("notes"):
-            yield "Notes", json.dumps(notes, ensure_ascii=False, sort_keys=True)
+            yield "Notes", json_text(notes, sort_keys=True)
         yield "Also named", ", ".join(row.others)
         yield "Entry", row.entry
 
