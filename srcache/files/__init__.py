@@ -1,5 +1,6 @@
 """Files and folders: written so that a crash leaves no half of a file, locked, measured, and read with clear errors."""
 
+import errno
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
 
-from srcache.errors import BusyError, ConfigError
+from srcache.errors import BusyError, ConfigError, DiskFullError
 from srcache.files.documents import parse_yaml
 from srcache.files.file_locks import FCNTL, NO_LOCKS, is_running, take, taken_elsewhere
 from srcache.files.file_locks import brief_lock as brief_lock
@@ -64,7 +65,7 @@ def atomic_file(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
     make_folder(path.parent)
     with disk_errors(path):
         if path.exists() and not (path.is_file() or path.is_dir()):
-            with path.open("wb") as file:
+            with _opened_as_it_is(path) as file:
                 yield file
             return
         temporary = path.with_name(f".{_beginning(path.name)}.{uuid4().hex[:8]}")
@@ -79,6 +80,26 @@ def atomic_file(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+
+
+def _opened_as_it_is(path: Path) -> IO[bytes]:
+    """Open a device or a pipe to write; a pipe that nobody reads would keep the command waiting, maybe for ever.
+
+    Raises:
+        DiskFullError: nobody reads it, or it is a socket.
+        OSError: it cannot be opened.
+    """
+    try:
+        handle = os.open(path, os.O_WRONLY | _BINARY | getattr(os, "O_NONBLOCK", 0))
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        raise DiskFullError(
+            f"{path} is a socket, or a pipe that nobody reads, and nothing can be written to it; start its reader "
+            "first, or name a file"
+        ) from error
+    os.set_blocking(handle, True)
+    return os.fdopen(handle, "wb")
 
 
 @contextmanager

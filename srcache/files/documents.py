@@ -29,6 +29,7 @@ MOST_YAML = 64 << 10
 _LEVELS = 64
 _DIGITS = 20
 _HALF_MAY_BE = re.compile(r"[\ud800-\udfff]|\\u[dD][89a-fA-F]")
+_UNPAIRED = re.compile("[\ud800-\udfff]")
 _HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 """Halves of surrogate pairs, but for those by which Python keeps the bytes of file names that are not UTF-8."""
 _REPR = Repr()
@@ -71,6 +72,19 @@ def parse_json(data: bytes | str, shape: "Shape | None" = None, *, most: int = M
     if shape is not None and (wrong := misfit(found, shape)):
         raise ValueError(wrong)
     return found
+
+
+def json_text(value: Any, **how: Any) -> str:
+    """A value as JSON text that UTF-8 can hold: letters as they are, but for halves of surrogate pairs.
+
+    A stranger's records have them, and so have names that are not UTF-8, as Python keeps them.
+
+    Args:
+        value: JSON values.
+        how: further arguments of `json.dumps`.
+    """
+    text = json.dumps(value, ensure_ascii=False, **how)
+    return _UNPAIRED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def parse_yaml(text: str) -> Any:

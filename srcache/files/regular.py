@@ -34,12 +34,15 @@ def open_regular(path: Path) -> BufferedReader:
     """A file to read, as bytes.
 
     Raises:
-        OSError: it cannot be opened, or is a pipe, a socket or a device.
+        OSError: it cannot be opened, or is a folder, a pipe, a socket or a device.
     """
     regular_status(path)  # opening alone does something to some devices
     handle = os.open(path, _FLAGS)
     try:
-        _require_regular(path, os.fstat(handle).st_mode)
+        mode = os.fstat(handle).st_mode
+        _require_regular(path, mode)
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         return os.fdopen(handle, "rb")
     except OSError:
         os.close(handle)

@@ -1,6 +1,5 @@
 """Write what a cache holds as ordinary image files, or as a cache of its own."""
 
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -15,6 +14,7 @@ from srcache.catalog.names import stems_apart
 from srcache.errors import CacheError, listed
 from srcache.files import atomic_path, disk_errors, make_folder, real_path, remove_parts
 from srcache.files.claims import is_held, was_stopped, working
+from srcache.files.documents import json_text
 from srcache.files.urls import is_url
 from srcache.images import as_file
 from srcache.keys import entry_name, split_name
@@ -257,4 +257,4 @@ def _write(target: _Target, read: _Read, destination: Path) -> tuple[int, str]:
         part.write_bytes(data)
     key, sample = split_name(target.entry)
     line = {"file": f"{target.stem}{suffix}", "key": key, "sample": sample, "record": record}
-    return len(data), json.dumps(line, ensure_ascii=False)
+    return len(data), json_text(line)

@@ -48,7 +48,11 @@ def prune(path: str | Path, recipes: Sequence[str] = (), *, catalogs: bool = Fal
     size = sum(cache.size(one) for one in gone)
     if yes:
         for home in homes:
-            _remove(cache, home)
+            try:
+                _remove(cache, home)
+            except FileNotFoundError:  # another prune was faster
+                if home.exists():
+                    raise
         for file in needless:
             _remove_file(cache, file)
         for left in paths_in(cache.path, f"{_LEAVING}*"):

@@ -6,9 +6,12 @@ from html import escape
 
 from srcache.recipe.reading import dump
 from srcache.recipe.recipe import Recipe
-from srcache.wording import counted, human_bytes
+from srcache.wording import counted, human_bytes, printable
 
 ABOUT, README = "dataset.json", "README.md"
+
+_MARKS = re.compile(r"[\\`*_\[\]!|~]")
+"""What makes something else of a text in Markdown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,15 +91,16 @@ def _member_line(name: str, recipe: Recipe) -> str:
     return f"- `{name}`: {words.get(kind) or f'SR image {int(kind[2:])}'}"
 
 
-_SIGNS = re.compile(r"[\\`*_~|\[\]]")
-"""What Markdown takes for more than itself inside a cell, beside what HTML does."""
-
-
 def class_table(classes: tuple[str, ...], column: str) -> str:
     """The classes and the numbers that a column has for them."""
-    names = (_SIGNS.sub(r"\\\g<0>", " ".join(escape(name, quote=False).split())) for name in classes)
-    rows = [f"| {number} | {name} |" for number, name in enumerate(names)]
+    rows = [f"| {number} | {_cell(name)} |" for number, name in enumerate(classes)]
     return "\n".join([f"| `{column}` | class |", "|---|---|", *rows])
+
+
+def _cell(name: str) -> str:
+    """A name as the cell of a table: one line, in which nothing is a tag, an image, a link or code."""
+    plain = escape(printable(" ".join(name.split())), quote=False)
+    return _MARKS.sub(r"\\\g<0>", plain)
 
 
 def _train(content: TrainingSet) -> str:

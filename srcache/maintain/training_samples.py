@@ -1,6 +1,5 @@
 """One sample of training shards: the members of the tar files, each a suffix and bytes."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,12 +8,13 @@ import numpy as np
 
 from srcache.cache.failures import FailedEntry
 from srcache.errors import DamagedError, ImageError
+from srcache.files.documents import json_text
 from srcache.images import Decoded, as_file, decode_both, encode, plain_suffix, read_file, suffix_of
 from srcache.keys import entry_name
 from srcache.maintain.check_process import mismatch
 from srcache.maintain.training_sources import Sample, source_bytes
 from srcache.recipe.recipe import Recipe, suffix_for
-from srcache.stores import Record, Store
+from srcache.stores import Record, Store, sides_in
 
 Members = list[tuple[str, bytes]]
 """(suffix without the leading dot, bytes) of each member."""
@@ -67,7 +67,7 @@ class SampleMaker:
             images.append((f"sr{number:03d}{suffix}", data))
         label = [("cls", str(sample.number).encode())] if self.labelled else []
         about = self._about(sample, [record for _, record in stored], hr)
-        return [*images, *label, ("json", json.dumps(about, sort_keys=True, ensure_ascii=False).encode())]
+        return [*images, *label, ("json", json_text(about, sort_keys=True).encode())]
 
     def _lr_and_hr(self, sample: Sample) -> tuple[Members, Size]:
         """The members `lr` and `hr`, as far as they are wanted, and the size of HR."""
@@ -116,7 +116,7 @@ class SampleMaker:
 
     def _about(self, sample: Sample, records: list[Record], hr: Size) -> dict[str, Any]:
         """The fields of the member `json`: always the same, and each always of one type."""
-        lr, sr = _size_in(records[0], "lr"), _size_in(records[0], "size")
+        lr, sr = sides_in(records[0], "lr") or (0, 0), sides_in(records[0]) or (0, 0)
         return {
             "key": str(sample.row.key),
             "name": sample.row.name,
@@ -128,15 +128,9 @@ class SampleMaker:
             **{"lr_height": lr[0], "lr_width": lr[1]},
             **{"hr_height": hr[0], "hr_width": hr[1]},
             **{"sr_height": sr[0], "sr_width": sr[1]},
-            "notes": json.dumps([record.get("notes") or {} for record in records], sort_keys=True, ensure_ascii=False),
+            "notes": json_text([record.get("notes") or {} for record in records], sort_keys=True),
         }
 
 
 def _size_of(decoded: Decoded) -> Size:
     return decoded.rgb.shape[0], decoded.rgb.shape[1]
-
-
-def _size_in(record: Record, field: str) -> Size:
-    """A size that a record holds; zeros in a record that lacks it."""
-    height, width = record.get(field) or (0, 0)
-    return int(height), int(width)

@@ -1,6 +1,5 @@
 """Answers: errors as JSON, images as they are stored or in a format that a client prefers, and what tags them."""
 
-import json
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -9,6 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from srcache.files.documents import json_text
 from srcache.images import suffix_of
 from srcache.service import protocol
 
@@ -50,7 +50,7 @@ class Refusal(HTTPException):
 
 def json_answer(document: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A JSON document as an answer that nobody keeps."""
-    text = json.dumps(document, ensure_ascii=False, allow_nan=False)
+    text = json_text(document, allow_nan=False)
     return Response(text, status, {"Cache-Control": "no-store", **(headers or {})}, "application/json")
 
 

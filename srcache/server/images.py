@@ -30,6 +30,7 @@ from srcache.server.site import Site
 from srcache.service import protocol
 from srcache.service.protocol import HIT, MISS
 from srcache.service.service import Served
+from srcache.stores import sides_in, xxh3_in
 
 _HASHED_HERE = 1 << 18
 """Bytes that are hashed in the event loop; more of them in a thread."""
@@ -162,7 +163,7 @@ class Images:
     async def _prepared(self, recipe: HostedRecipe, found: Stored, place: ReadyKey) -> Ready:
         """A stored image as it is answered; kept, for it may be asked for again."""
         kind = require_format(place[3], found.media_type)
-        body, checksum = found.payload, str(found.record.get("xxh3") or xxh3_64_hexdigest(found.payload))
+        body, checksum = found.payload, xxh3_in(found.record) or xxh3_64_hexdigest(found.payload)
         if kind != found.media_type:
             body, checksum = await self._encoded(recipe, found, kind)
         headers = image_headers(found, recipe.fingerprint, kind, checksum)
@@ -176,8 +177,8 @@ class Images:
 
     async def _encoded(self, recipe: HostedRecipe, found: Stored, kind: str) -> tuple[bytes, str]:
         """A stored image in another format, and the checksum of that."""
-        size = found.record.get("size") or [0, 0]
-        with self._site.budget.take(_TRANSCODING * int(size[0]) * int(size[1])):
+        height, width = sides_in(found.record) or (0, 0)
+        with self._site.budget.take(_TRANSCODING * height * width):
             loop = asyncio.get_running_loop()
             body = await loop.run_in_executor(self._site.readers, _encoded, found.payload, FORMATS[kind])
         return body, xxh3_64_hexdigest(body)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from srcache.errors import ConfigError, MachineError, Mistakes
+from srcache.files.regular import regular_status
 from srcache.recipe.recipe import Recipe
 
 PORT = 8484
@@ -104,6 +105,9 @@ def require_certificate(settings: ServerSettings) -> None:
         raise ConfigError(f"the key {settings.tls_key} is encrypted, and nobody is there to be asked; decrypt the file")
 
     try:
+        for file in (settings.tls_cert, settings.tls_key):
+            if file is not None:
+                regular_status(file)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(settings.tls_cert, settings.tls_key, refuse)
     except (OSError, ValueError) as error:  # an SSLError is an OSError

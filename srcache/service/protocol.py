@@ -111,8 +111,11 @@ def content_location(key: ImageKey, sample: int, fingerprint: str) -> str:
 
 
 def pack_record(record: Mapping[str, Any]) -> str | None:
-    """An entry's record for `RECORD_HEADER`: base64url without padding; None if it is too long."""
-    text = json.dumps(record, separators=(",", ":"), allow_nan=False).encode()
+    """An entry's record for `RECORD_HEADER`: base64url without padding; None if it is too long, or no JSON."""
+    try:
+        text = json.dumps(record, separators=(",", ":"), allow_nan=False).encode()
+    except ValueError:
+        return None
     return base64.urlsafe_b64encode(text).rstrip(b"=").decode() if len(text) <= MOST_RECORD else None
 
 

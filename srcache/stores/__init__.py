@@ -19,8 +19,10 @@ from srcache.stores.interface import StoreKind as StoreKind
 from srcache.stores.interface import StoreOptions as StoreOptions
 from srcache.stores.interface import View as View
 from srcache.stores.interface import source_of as source_of
+from srcache.stores.records import sides_in as sides_in
 from srcache.stores.records import whole as whole
 from srcache.stores.records import with_checksums as with_checksums
+from srcache.stores.records import xxh3_in as xxh3_in
 
 KINDS = ("lmdb", "shards")
 """The kinds of store that a cache directory can be made of, the default first."""

@@ -7,6 +7,7 @@ before the xxh3-64 have the BLAKE2b alone, so trainings and services do not comp
 `srcache repair --checksums` has given them the other.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,11 @@ from xxhash import xxh3_64_hexdigest
 from srcache.errors import ChecksumError
 from srcache.keys import image_key, split_name
 from srcache.stores.interface import Record, Store
+
+_LONGEST = (1 << 31) - 1
+"""No image has a longer side."""
+
+_XXH3 = re.compile("[0-9a-f]{16}")
 
 
 def with_checksums(record: Mapping[str, Any], payload: bytes) -> Record:
@@ -43,6 +49,24 @@ def whole(store: Store, name: str, where: object) -> tuple[bytes, Record]:
     if payload is None or record is None or (image_key(payload), *split_name(name)) != _said(record):
         raise checksum_error(name, where, "BLAKE2b")
     return payload, record
+
+
+def sides_in(record: Record, field: str = "size") -> tuple[int, int] | None:
+    """(height, width) that a record says; None where it says none, or nothing of the kind.
+
+    Checksums find damage, not forgery: a stranger's cache may have anything in its records.
+    """
+    found = record.get(field)
+    if not isinstance(found, list | tuple) or len(found) != 2:
+        return None
+    height, width = (side if type(side) is int and 0 < side <= _LONGEST else 0 for side in found)
+    return (height, width) if height and width else None
+
+
+def xxh3_in(record: Record) -> str | None:
+    """The xxh3-64 that a record says, 16 hexadecimal digits; None as in `sides_in`."""
+    found = record.get("xxh3")
+    return found if isinstance(found, str) and _XXH3.fullmatch(found) else None
 
 
 def _said(record: Record) -> tuple[Any, Any, Any]:

@@ -6,9 +6,10 @@ import random
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import yaml
@@ -22,7 +23,11 @@ from tiny_experiment import make_images, tiny
 from train_study import QUICK, arm_sets, make_stripes
 
 from srcache.catalog import scan
+from srcache.catalog.scanned import write_scanned
+from srcache.dataset.augmented import SRAugmentedDataset
+from srcache.dataset.scores import ABOUT, TABLE
 from srcache.errors import SrcacheError
+from srcache.files import shipped_texts
 from srcache.fill import FillSettings, fill
 from srcache.recipe import dump, load_recipe
 from srcache.study.experiment import load_experiment
@@ -31,13 +36,15 @@ from srcache.study.prepare import make_lr
 from srcache.study.prepare.samples import make_faces
 from srcache.study.safety import measure_safety, source_images
 from srcache.study.train.loop import train_run
-from srcache.study.train.runs import open_run
+from srcache.study.train.runs import open_run, read_history
 from srcache.weights.checkpoint import EngineCheck, check_of, record_check
 from srcache.weights.digests import RecordedFile, WeightsRecord, read_weights_record, write_record
 from srcache.weights.manifest import load_manifest
 
 Act = Callable[[], object]
 LONGEST = 10
+NEW = "{new}"
+"""In the words of a command: a folder that is not there yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +98,12 @@ def _of_caches(home: Path, *stores: str) -> Iterator[Target]:
             ["verify", place],
             ["build", photos, "--cache", place, "--recipe", "bicubic", "--device", "cpu"],
             ["explain", place, image, "--recipe", "bicubic"],
-            ["prune", place, "--dry-run"],
+            ["prune", place, "bicubic"],
+            ["view", place, "--lr", photos, "--out", home / "gallery.html"],
+            ["export", place, NEW, "--names"],
+            ["export", place, NEW, "--join", "--lr", photos],
+            ["export", place, NEW, "--format", "hf"],
+            ["merge", place, "--into", NEW],
         )
         yield Target(file=place / "srcache.json", kind="json", reads=reads)
         yield Target(file=folder / "recipe.yaml", kind="yaml", reads=reads)
@@ -121,6 +133,18 @@ def _of_users(home: Path) -> Iterator[Target]:
     table = home / "answers.csv"
     table.write_text("name,label,prediction,p_a,p_b\n" + "".join(f"n{at},a,b,0.25,0.75\n" for at in range(6)))
     yield Target(file=table, kind="csv", reads=(["eval", "classifiers", "--predictions", f"x={table}"],))
+    quality = home / "quality.csv"
+    quality.write_text("name,psnr,lpips\nacross/across 0,30.5,0.25\ndown/down 0,inf,\n")
+    shown: list[object] = ["view", home / "cache-lmdb", "--quality", quality, "--out", home / "gallery.html"]
+    yield Target(file=quality, kind="csv", reads=(shown,))
+    scanned = home / "scanned.csv"
+    write_scanned(scan(home / "stripes/lr/test"), scanned)
+    reads = ["build", scanned, "--cache", home / "cache-lmdb", "--recipe", "bicubic", "--device", "cpu"]
+    yield Target(file=scanned, kind="csv", reads=(reads, ["prepare", "split", scanned, NEW]))
+    for name in ("few-shot", "mixture"):
+        swept = home / f"{name}.yaml"
+        swept.write_text(shipped_texts("experiments")[name])
+        yield Target(file=swept, kind="yaml", reads=(lambda swept=swept: load_experiment(swept),))  # type: ignore[misc]
     listed = home / "stripes/hr/images.csv"
     listed.write_text("path,label\n" + "".join(f"test/{at}/{at} 0.png,{at}\n" for at in ("across", "down")))
     yield Target(file=listed, kind="csv", reads=(["scan", listed, "--out", home / "catalog.csv", "--force"],))
@@ -167,6 +191,7 @@ def _of_studies(home: Path) -> Iterator[Target]:
     train_run(arm_sets(stripes), home / "run", QUICK)
     answers = ["predict", home / "run", stripes / "lr/test", "--out", home / "out.csv"]
     yield Target(file=home / "run/run.json", kind="json", reads=(lambda: open_run(home / "run"), answers))
+    yield Target(file=home / "run/history.csv", kind="csv", reads=(lambda: read_history(home / "run"),))
     make_faces(home / "faces")
     marker = next(path for path in (home / "faces").iterdir() if path.is_file())
     yield Target(file=marker, kind="json", reads=(lambda: make_faces(home / "faces"),))
@@ -176,9 +201,10 @@ def _of_studies(home: Path) -> Iterator[Target]:
     folder = built(photos, load_recipe("bicubic"))
     measure_safety(folder, source_images(folder, photos))
     words: list[object] = ["safety", folder.path.parent, "--lr", photos]
-    for file in ("label-safety.csv", "label-safety.json"):
-        if (folder.path / file).exists():
-            yield Target(file=folder.path / file, kind=file.rpartition(".")[2], reads=(words,))
+    shown: list[object] = ["view", folder.path.parent, "--out", home / "gallery.html"]
+    served = lambda: SRAugmentedDataset(photos, folder.path.parent, policy="sr[safe>0.5]=1,lr=1")[0]  # noqa: E731
+    for file in (TABLE, ABOUT):
+        yield Target(file=folder.path / file, kind=file.rpartition(".")[2], reads=(words, shown, served))
 
 
 def campaign(targets: list[Target], count: int, seed: int, heavy: bool) -> list[str]:
@@ -199,6 +225,14 @@ def campaign(targets: list[Target], count: int, seed: int, heavy: bool) -> list[
     return bad
 
 
+@contextmanager
+def _aside(out: io.StringIO, err: io.StringIO) -> Iterator[str]:
+    """Around a read: what it prints is kept, what it warns of is not; gives a folder for what it writes."""
+    with redirect_stdout(out), redirect_stderr(err), warnings.catch_warnings(), TemporaryDirectory() as new:
+        warnings.simplefilter("ignore")
+        yield new
+
+
 def _is_light(read: "Act | list[object]") -> bool:
     return callable(read) or read[0] in ("info", "explain", "prune", "eval", "scan", "prepare", "report")
 
@@ -211,13 +245,12 @@ def _read(read: "Act | list[object]") -> Iterator[str]:
     """Nothing, where an error in words came; else what did."""
     out, err = io.StringIO(), io.StringIO()
     try:
-        with within(LONGEST), redirect_stdout(out), redirect_stderr(err), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with within(LONGEST), _aside(out, err) as new:
             code = 0
             if callable(read):
                 read()
             else:
-                code = run(_words(read))
+                code = run([word.replace(NEW, f"{new}/out") for word in _words(read)])
     except SrcacheError as error:
         if len(str(error)) > 30_000:
             yield f"a message of {len(str(error))} characters"

@@ -8,45 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 from bad_places import like_any_user, make_bad_places
+from every_command import LINES, command_names, name_of
 from srcache_cli.main import run
 
 from srcache.files import write_atomic
 from srcache.images import encode
-
-LINES = [
-    "scan @photos --out @new.csv",
-    "build @photos --cache @new --recipe @bicubic --config @options.yaml",
-    "build @photos --cache @new --recipe bicubic --store shards",
-    "build @photos --cache @cache --recipe bicubic",
-    "upscale @photos/a/0.png --recipe @bicubic --out @out",
-    "prepare split @photos @out",
-    "prepare lr @photos @out --factor 2",
-    "prepare crops @photos @out-hr @out-lr --size 4",
-    "warm @photos --cache @cache --service http://127.0.0.1:9 --service-token-file @token --service-ca-file @token",
-    "serve --cache @cache --recipe bicubic --source @photos --token-file @token --tls-cert @token --tls-key @token",
-    "train --lr @photos --hr @photos --cache @cache --arm lr --validation @photos --validation-hr @photos --out @out",
-    "train --lr photos --arm lr --validation 0.3 --test @photos --test-hr @photos --out @out",
-    "predict @runs/lr @photos --out @out.csv",
-    "eval images --reference @photos --test @photos --out @out",
-    "eval classifiers @a.csv b=@a.csv --out @out",
-    "experiment @tiny.yaml --out @out",
-    "quickstart --out @out",
-    "info @cache",
-    "verify @cache",
-    "repair @cache",
-    "explain @cache @photos/a/0.png --recipe @bicubic",
-    "safety @cache --lr @photos --hr @photos --classifier @runs/lr",
-    "prune @cache bicubic",
-    "export @cache @out --recipe @bicubic",
-    "export @cache @out --format shards",
-    "export @cache @out --join --lr @photos --hr @photos",
-    "merge @cache @cache --into @out",
-    "report @study --out @page.html",
-    "models convert @weights.pth",
-    "engines --config @options.yaml",
-    "doctor --cache @cache",
-]
-"""Command lines that work; each place that they read or write is marked by an @."""
 
 HEAVY = {"eval", "models", "doctor", "predict", "safety", "upscale"}
 """Commands that import much before they look at a place."""
@@ -70,6 +36,7 @@ def made(tmp_path_factory, make_image):
     write_atomic(home / "options.yaml", "{}")
     write_atomic(home / "tiny.yaml", json.dumps(TINY))
     write_atomic(home / "a.csv", "name,label,prediction\nx,a,a\ny,b,b\n")
+    write_atomic(home / "quality.csv", "name,psnr\na/0,30\n")
     write_atomic(home / "token", "0123456789abcdef" * 2)
     (home / "token").chmod(0o600)
     return home
@@ -117,6 +84,10 @@ def _refused(words, capfd):
     assert "Traceback" not in out + err, said
     assert "internal error" not in err, said
     assert time.monotonic() - started < 30, said
+
+
+def test_no_command_is_left_out():
+    assert {name_of(line) for line in LINES} == command_names()
 
 
 @pytest.mark.medium

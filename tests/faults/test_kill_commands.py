@@ -1,14 +1,13 @@
 """kill -9 at any moment of the commands that write folders: nothing half is left under a final name, and the same
 command goes on.
 
-The campaign of kills: `build` in `test_kill.py` and `test_kill_shards.py` (several at once in `test_side_by_side.py`,
-on several devices in `test_devices_killed.py`), `train` in `test_kill_training.py`, `experiment` in
-`test_experiment_killed.py`, `merge` in `test_kill_merge.py`, `serve` in `test_kill_serve.py`, trainings that store what
-they miss in `test_misses_beside.py`, and here `prepare`, `export` and `repair`. Most have a short form for every day;
-the slow ones together kill more than 500 processes.
+`KILLED` says where each command is killed; beside these, builds of several at once are in `test_side_by_side.py`, on
+several devices in `test_devices_killed.py`, and trainings that store what they miss in `test_misses_beside.py`. Most
+have a short form for every day; the slow ones together kill more than 500 processes.
 """
 
 import random
+import re
 import shutil
 import signal
 import time
@@ -18,7 +17,9 @@ from pathlib import Path
 import caches
 import pytest
 from commands import stored
+from every_command import command_names
 from images import picture
+from paths import TESTS
 from PIL import Image
 
 from srcache.catalog.scanning import scan
@@ -44,6 +45,41 @@ CACHES: dict[str, str] = {
 }
 """Commands that fill a cache."""
 
+FILES: dict[str, str] = {
+    "scan": "scan {photos} --out {out}/one/catalog.csv",
+    "upscale": "upscale {photos}/a/00.png {photos}/b/01.png --recipe {recipe} --device cpu --out {out}/one",
+    "view": "view {lmdb} --lr {photos} --out {out}/one/page.html",
+    "eval images": "eval images --reference {photos} --test {photos} --out {out}/one",
+    "eval images compare": "eval images --reference {photos} --compare {photos} {photos} --out {out}/one",
+    "eval classifiers": "eval classifiers {answers} b={answers} --out {out}/one",
+}
+"""Commands that write a few files, at their end."""
+
+TREES = FOLDERS | FILES
+
+HERE = "faults/test_kill_commands.py"
+KILLED: dict[str, str] = {
+    **dict.fromkeys(("prepare split", "prepare lr", "prepare crops", "export", "repair"), HERE),
+    **dict.fromkeys(("scan", "upscale", "view", "eval images", "eval classifiers"), HERE),
+    "build": "faults/test_kill.py",
+    "serve": "faults/test_kill_serve.py",
+    "train": "faults/test_kill_training.py",
+    "merge": "faults/test_kill_merge.py",
+    **dict.fromkeys(("experiment", "quickstart"), "faults/test_experiment_killed.py"),
+    "safety": "study/safety/test_measure.py",
+    "prune": "maintain/test_prune.py",
+    "models fetch": "weights/test_download.py",
+}
+"""Commands → the tests that kill them, or their work in the middle."""
+
+HARMLESS = {
+    **dict.fromkeys(("info", "verify", "explain", "engines", "doctor", "models list", "models verify"), "only reads"),
+    **dict.fromkeys(("predict", "report"), "writes one file at once"),
+    "models convert": "keeps one file at once, by its digest",
+    "warm": "commits as a build does",
+}
+"""Commands that nobody has to kill, and why."""
+
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -54,6 +90,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(picture(48, 40, number)).save(path)
     (home / "bicubic.yaml").write_text("engine: resample\nscale: 2\n")
+    (home / "answers.csv").write_text(
+        "name,label,prediction\n" + "".join(f"{at},a,{'ab'[at % 2]}\n" for at in range(9))
+    )
     for kind in ("lmdb", "shards"):
         settings = FillSettings(store=kind, device="cpu", shard_bytes=200_000)
         fill(scan(home / "photos"), load_recipe(home / "bicubic.yaml"), home / kind, settings)
@@ -79,14 +118,18 @@ def undisturbed(home: Path, commands, tmp_path_factory: pytest.TempPathFactory) 
 
 def split(words: str, home: Path, out: Path) -> list[str]:
     given = {name: home / name for name in ("photos", "lmdb", "shards")}
+    given |= {"recipe": home / "bicubic.yaml", "answers": home / "answers.csv"}
     return [word.format(out=out, **given) for word in words.split()]
 
 
+_SECONDS = re.compile(rb'"seconds": [0-9.e-]+')
+
+
 def visible(folder: Path) -> dict[str, bytes]:
-    """The files under final names, but for those that LMDB notes its readers in."""
+    """The files under final names, but for those that LMDB notes its readers in, and for how long something took."""
     found = caches.tree(folder) if folder.exists() else {}
     return {
-        name: data
+        name: _SECONDS.sub(b"", data) if name.endswith(".json") else data
         for name, data in found.items()
         if not name.startswith(".") and "/." not in name and not name.endswith("/lock.mdb")
     }
@@ -100,8 +143,11 @@ def killed(run, rng: random.Random, duration: float, may_refuse: bool = False) -
 
 
 def refused(code: int, run) -> bool:
-    """Whether a command did not go on in a folder that was begun, and said so."""
-    return code == 2 and "is not empty; choose a new or an empty folder" in run.stderr
+    """Whether a command did not write over what is there, and said so."""
+    return code == 2 and any(words in run.stderr for words in REFUSALS)
+
+
+REFUSALS = ("is not empty; choose a new or an empty folder", "already has", "are there already", "--force")
 
 
 def finish(commands, words: list[str], out: Path) -> None:
@@ -133,8 +179,8 @@ def test_a_command_that_is_killed_often_goes_on(case, seed, home, commands, undi
 
 def outlive(case, seed, home, commands, undisturbed, tmp_path) -> None:
     """Kill a command once or twice, look at what is there after each, and let the last one finish."""
-    rng, (whole, duration), out = random.Random(f"{case} {seed}"), undisturbed(FOLDERS[case]), tmp_path / "out"
-    wanted, words, before = visible(whole), split(FOLDERS[case], home, out), visible(home)
+    rng, (whole, duration), out = random.Random(f"{case} {seed}"), undisturbed(TREES[case]), tmp_path / "out"
+    wanted, words, before = visible(whole), split(TREES[case], home, out), visible(home)
     for turn in range(rng.randint(1, 2)):
         killed(commands.start(*words), rng, duration, may_refuse=turn > 0)
         found = visible(out)
@@ -143,6 +189,19 @@ def outlive(case, seed, home, commands, undisturbed, tmp_path) -> None:
     finish(commands, words, out / "one")
     assert visible(out) == wanted
     assert visible(home) == before, "what was read is as it was"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(1000, 1006))
+@pytest.mark.parametrize("case", FILES)
+def test_a_few_files_are_whole_or_not_there(case, seed, home, commands, undisturbed, tmp_path) -> None:
+    outlive(case, seed, home, commands, undisturbed, tmp_path)
+
+
+def test_every_command_is_killed_or_it_is_said_why_not() -> None:
+    assert {*KILLED, *HARMLESS} == command_names()
+    assert not KILLED.keys() & HARMLESS.keys()
+    assert all((TESTS / file).is_file() for file in KILLED.values())
 
 
 @pytest.mark.slow

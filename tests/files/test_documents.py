@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mutated_documents import ALIASES, BOMBS, within
 
-from srcache.files.documents import MOST_YAML, misfit, parse_json, parse_yaml, short
+from srcache.files.documents import MOST_YAML, json_text, misfit, parse_json, parse_yaml, short
 
 VALUES = st.recursive(
     st.none()
@@ -30,6 +30,14 @@ def test_what_json_writes_is_read(value: object) -> None:
 
 def test_whole_pairs_and_the_bytes_of_file_names_are_read() -> None:
     assert parse_json(r'["\ud83d\ude00", "\udcff.png"]') == ["\U0001f600", "\udcff.png"]
+
+
+@given(VALUES)
+def test_what_is_written_as_json_is_utf_8_and_read(value: object) -> None:
+    assert parse_json(json_text(value).encode()) == value
+    odd = {"half \ud800": [value, "\udcff"], "pair": "\U0001f600 ä"}
+    assert json.loads(json_text(odd).encode()) == odd
+    assert "\U0001f600 ä" in json_text(odd)
 
 
 @given(VALUES)

@@ -6,6 +6,7 @@ import fcntl
 import io
 import os
 import re
+import socket
 import stat
 import subprocess
 import sys
@@ -444,6 +445,19 @@ def test_a_pipe_is_written_to_and_stays(tmp_path):
     with open(read) as file:
         assert file.read() == "all of it"
     assert (tmp_path / "pipe").is_symlink()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+def test_a_pipe_that_nobody_reads_keeps_nobody_waiting(kind, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if kind == "pipe":
+        os.mkfifo("odd")
+    else:
+        with socket.socket(socket.AF_UNIX) as bound:
+            bound.bind("odd")
+    with pytest.raises(DiskFullError, match=r"odd is a socket, or a pipe that nobody reads, .*start its reader first"):
+        write_atomic(Path("odd"), "x")
+    assert [path.name for path in tmp_path.iterdir()] == ["odd"]
 
 
 def test_a_folder_is_made_or_it_is_said_why_not(tmp_path):

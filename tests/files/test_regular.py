@@ -47,7 +47,7 @@ def test_a_regular_file_is_read_as_ever_also_through_a_link(tmp_path: Path) -> N
 def test_what_cannot_be_read_at_all_raises_as_ever(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_regular(tmp_path / "none")
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(IsADirectoryError, match=str(tmp_path)):
         read_regular(tmp_path)
     (tmp_path / "nowhere").symlink_to("none")
     with pytest.raises(FileNotFoundError):

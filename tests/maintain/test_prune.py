@@ -1,6 +1,7 @@
 """prune: recipes and catalogs go when they are named and confirmed, and nothing else goes."""
 
 import shutil
+from importlib import import_module
 
 import caches
 import pytest
@@ -100,3 +101,12 @@ def test_what_a_killed_prune_left_goes_with_the_next(cache):
     assert [recipe.folder for recipe in info(cache).recipes] == [caches.home(cache, "noisy").name]
     prune(cache, catalogs=True, yes=True)
     assert not list(cache.glob(".pruned-*"))
+
+
+def test_a_recipe_that_another_prune_takes_away_meanwhile_is_gone(cache, monkeypatch):
+    """As if the other one came between the look at the cache and the lock."""
+    module = import_module("srcache.maintain.prune")
+    real = module._remove
+    monkeypatch.setattr(module, "_remove", lambda *given: [real(*given) for _ in range(2)])
+    assert prune(cache, ["noisy"], yes=True).done
+    assert [path.name.partition("-")[0] for path in open_cache(cache).paths()] == ["bicubic"]

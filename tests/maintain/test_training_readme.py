@@ -13,7 +13,7 @@ from srcache.catalog.scanning import scan
 from srcache.fill.run import fill
 from srcache.fill.settings import FillSettings
 from srcache.maintain.export_shards import JoinSettings, export_join
-from srcache.maintain.training_readme import TrainingSet, TrainingShard, readme
+from srcache.maintain.training_readme import TrainingSet, TrainingShard, class_table, readme
 from srcache.recipe.degradation import Degradation
 from srcache.recipe.recipe import Recipe
 
@@ -27,6 +27,19 @@ CONTENT = TrainingSet(
     classes=("a|b", "cat", r"`t` *s*_<i>\[x]"),
     shards=(TrainingShard(file="shard-000000.tar", samples=2, bytes=2048),),
 )
+
+
+def test_no_name_of_a_class_is_more_than_text():
+    for name, shown in (
+        ("<img src=x onerror=alert(1)>", "&lt;img src=x onerror=alert(1)&gt;"),
+        ("![x](https://evil)", r"\!\[x\](https://evil)"),
+        ("a|b", r"a\|b"),
+        (r"a\|b", r"a\\\|b"),
+        ("```\n---\nlicense: evil\n---", r"\`\`\` --- license: evil ---"),
+        ("\x1b[2J\u202egnp", r"\\x1b\[2J\\u202egnp"),
+        ("Möwe_1 (jung)", r"Möwe\_1 (jung)"),
+    ):
+        assert class_table((name,), "cls").splitlines()[-1] == f"| 0 | {shown} |"
 
 
 def test_the_page_names_what_there_is():

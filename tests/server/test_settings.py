@@ -1,5 +1,6 @@
 """Settings of the service: what is refused before it begins."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -65,7 +66,8 @@ def test_a_certificate_and_its_key_are_looked_at_before(certificate, tmp_path):
     locked = tmp_path / "locked.pem"
     words = ["openssl", "pkey", "-in", str(key), "-aes256", "-passout", "pass:secret", "-out", str(locked)]
     subprocess.run(words, check=True, capture_output=True)
-    for wrong in ((junk, key), (cert, junk), (key, cert), (cert, tmp_path / "none")):
+    os.mkfifo(tmp_path / "pipe")
+    for wrong in ((junk, key), (cert, junk), (key, cert), (cert, tmp_path / "none"), (tmp_path / "pipe", key)):
         with pytest.raises(ConfigError, match="are no certificate and its key"):
             require_certificate(settings(tls_cert=wrong[0], tls_key=wrong[1]))
     with pytest.raises(ConfigError, match="is encrypted"):

@@ -36,6 +36,7 @@ def test_a_record_comes_out_of_its_header_as_it_went_in(record):
 def test_a_record_that_is_too_long_for_a_header_is_left_out():
     assert protocol.pack_record({"notes": "x" * 5980}) is not None
     assert protocol.pack_record({"notes": "x" * 6000}) is None
+    assert protocol.pack_record({"notes": float("nan")}) is None
 
 
 @pytest.mark.parametrize("packed", ["", "%", "W10", "bnVsbA", "e30x", "eyJhIjpOYU59", "A" * 20_000, "gA", "é"])

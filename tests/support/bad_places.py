@@ -45,6 +45,10 @@ def make_bad_places(home: Path) -> dict[str, str]:
     (home / "sealed").chmod(0o555)
     (home / "loop").symlink_to("loop")
     (home / "nowhere").symlink_to("sealed/none/x")
+    os.mkfifo(home / "pipe")
+    (home / "to a pipe").symlink_to("pipe")
+    (home / "theirs/of a").mkdir(parents=True)
+    (home / "theirs/thesis.txt").write_text("somebody's work")
     return {
         "below a file": "file/x.html",
         "a file": "file",
@@ -61,6 +65,11 @@ def make_bad_places(home: Path) -> dict[str, str]:
         "a file that may not be read": "sealed/file",
         "below a device": "/dev/null/x",
         "no name": "",
+        "a pipe that nobody reads": "pipe",
+        "a link to a pipe": "to a pipe",
+        "below a pipe": "pipe/x",
+        "somebody's folder": "theirs",
+        "a name with a line break and an escape": "odd\n\x1b[2J.html",
     }
 
 

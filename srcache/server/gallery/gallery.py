@@ -1,6 +1,5 @@
 """A gallery that is open: its rows, what is known of each, and the images behind them."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +10,14 @@ from srcache.cache.manifest import RecipeFolder, open_cache
 from srcache.cache.receipts import store_of
 from srcache.dataset.scores import TABLE, LabelScore, read_scores
 from srcache.errors import DamagedError
+from srcache.files.documents import json_text
 from srcache.files.folders import paths_in
 from srcache.files.locks import ForkLock
 from srcache.server.gallery.index import GalleryIndex, shown_number
 from srcache.server.gallery.pictures import KINDS, Pictures, open_pictures
 from srcache.server.gallery.quality import read_quality
 from srcache.server.gallery.rows import GalleryRow, gallery_rows
-from srcache.stores import Record
+from srcache.stores import Record, sides_in
 
 Item = dict[str, Any]
 """What a page is told of a row, as plain JSON values."""
@@ -93,7 +93,7 @@ class Gallery:
         if (score := self.index.score(place)) is not None:
             yield from _safety_facts(score)
         if notes := record.get("notes"):
-            yield "Notes", json.dumps(notes, ensure_ascii=False, sort_keys=True)
+            yield "Notes", json_text(notes, sort_keys=True)
         yield "Also named", ", ".join(row.others)
         yield "Entry", row.entry
 
@@ -179,6 +179,6 @@ def _safety_facts(score: LabelScore) -> Iterator[tuple[str, str]]:
 
 
 def _size(record: Record, field: str = "size") -> tuple[int, int] | None:
-    """(width, height) that a record holds."""
-    found = record.get(field)
-    return (int(found[1]), int(found[0])) if found else None
+    """(width, height) that a record says."""
+    found = sides_in(record, field)
+    return (found[1], found[0]) if found else None

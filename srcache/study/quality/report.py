@@ -24,7 +24,8 @@ EXTREMES = 3
 
 _AMPLIFIED = 4
 _LONGEST = 30
-_EVALUATION = "eval-images"
+EVALUATION = "eval-images"
+"""The command, as it marks the folders that it writes into."""
 
 LoadPair = Callable[[str], tuple[Pixels, Pixels]]
 """Called with a name; gives the image and its reference, as they were compared."""
@@ -154,7 +155,7 @@ class QualityReport:
         """
         table, summary, sheet = require_free(out, name, replace=replace)
         drawn = self.sheet()
-        with working(out, _EVALUATION, {"name": name}, "written"):
+        with working(out, EVALUATION, {"name": name}, "written"):
             write_atomic(table, self.csv_text())
             write_atomic(summary, json.dumps(self.plain(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
             if drawn is not None:
@@ -203,10 +204,20 @@ def require_free(out: Path, name: str, *, replace: bool = False) -> tuple[Path, 
         ConfigError: one of them exists, and is not to be replaced.
     """
     table, summary, sheet = (out / f"{name}.{suffix}" for suffix in ("csv", "json", "png"))
-    there = [path.name for path in (table, summary, sheet) if path.exists()]
-    if there and not replace and not was_stopped(out, _EVALUATION, {"name": name}):
-        raise ConfigError(f"{out} already has {', '.join(there)}; choose another folder, or remove them")
+    if not replace:
+        require_absent(out, {"name": name}, (table, summary, sheet))
     return table, summary, sheet
+
+
+def require_absent(out: Path, run: Mapping[str, object], files: Sequence[Path]) -> None:
+    """Refuse to write over files, unless they are what the same run of the command left that was stopped.
+
+    Raises:
+        ConfigError: one of them exists.
+    """
+    there = [path.name for path in files if path.exists()]
+    if there and not was_stopped(out, EVALUATION, run):
+        raise ConfigError(f"{out} already has {', '.join(there)}; choose another folder, or remove them")
 
 
 def interval(values: Sequence[float], seed: int) -> tuple[float, float] | None:

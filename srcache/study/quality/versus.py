@@ -18,13 +18,16 @@ from numpy.typing import NDArray
 
 from srcache.errors import CatalogError, ConfigError, listed
 from srcache.files import csv_text, write_atomic
+from srcache.files.claims import working
 from srcache.progress import Progress
 from srcache.study.quality.measure import QualitySettings, measure_folders
 from srcache.study.quality.psnr_ssim import Convention
-from srcache.study.quality.report import LEVEL, QualityReport, Summary
+from srcache.study.quality.report import EVALUATION, LEVEL, QualityReport, Summary, require_absent
 
 SCHEMA = "srcache.quality-compare/1"
 RESAMPLES = 10_000
+_RUN = {"name": "compare"}
+"""What makes two runs the same, as `was_stopped` asks it."""
 _BATCH = 500
 """Bootstrap samples drawn at a time."""
 
@@ -110,11 +113,13 @@ class Versions:
 
         Raises:
             ConfigError: one of them exists.
+            BusyError: another process writes one there.
             DiskFullError: no room.
         """
         table, summary = require_free_for(out)
-        write_atomic(table, self.csv_text())
-        write_atomic(summary, json.dumps(self.plain(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        with working(out, EVALUATION, _RUN, "written"):
+            write_atomic(table, self.csv_text())
+            write_atomic(summary, json.dumps(self.plain(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
         return table, summary
 
     @property
@@ -161,15 +166,13 @@ def compare_folders(
 
 
 def require_free_for(out: Path) -> tuple[Path, Path]:
-    """The files that a comparison is written to: table, summary.
+    """The files that a comparison is written to: table, summary. What was stopped in writing them is no comparison.
 
     Raises:
         ConfigError: one of them exists.
     """
     paths = out / "compare.csv", out / "compare.json"
-    there = [path.name for path in paths if path.exists()]
-    if there:
-        raise ConfigError(f"{out} already has {', '.join(there)}; choose another folder, or remove them")
+    require_absent(out, _RUN, paths)
     return paths
 
 

@@ -9,15 +9,16 @@ goes on, and a run of Weights & Biases goes on behind the last epoch that it has
 
 import os
 import shutil
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol
 
 from srcache.errors import ConfigError, MachineError, Mistakes, needs_extra
-from srcache.files import disk_errors
+from srcache.files import disk_errors, make_folder
 from srcache.study.train.runs import EpochLine, TrainRun, read_history
 
 _NAMES = {
@@ -54,26 +55,31 @@ def curve_values(values: Mapping[str, Any]) -> dict[str, float]:
 
 
 class TensorBoard:
-    """Event files in RUN/tensorboard, written anew by every process that goes on with the training."""
+    """An event file in RUN/tensorboard, written anew by every process that goes on with the training.
+
+    TensorBoard's own writer of event files writes in a thread, which prints a traceback where the disk is full; its
+    records are written here as they come.
+    """
 
     def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
         with needs_extra("tensorboard", "tensorboard", "--log tensorboard"):
             from tensorboard.compat.proto.event_pb2 import Event
             from tensorboard.compat.proto.summary_pb2 import Summary
-            from tensorboard.summary.writer.event_file_writer import EventFileWriter
-        self._event, self._summary, self._writer_of = Event, Summary, EventFileWriter
+            from tensorboard.summary.writer.record_writer import RecordWriter
+        self._event, self._summary, self._writer_of = Event, Summary, RecordWriter
         self._folder, self._written = folder / "tensorboard", 0
         self._writer: Any = None
 
     def write(self, lines: Sequence[EpochLine]) -> None:
         """Write the epochs that are not written yet; where earlier ones are among them, when they ended."""
-        writer, now = self._open(), time.time()
-        for place in range(self._written, len(lines)):
-            ended = now - sum(line.seconds for line in lines[place + 1 :])
-            self._add(_columns(lines[place]), lines[place].epoch, ended)
-        self._written = len(lines)
+        now = time.time()
         with disk_errors(self._folder):
+            writer = self._open()
+            for place in range(self._written, len(lines)):
+                ended = now - sum(line.seconds for line in lines[place + 1 :])
+                self._add(_columns(lines[place]), lines[place].epoch, ended)
             writer.flush()
+        self._written = len(lines)
 
     def finish(self, run: TrainRun) -> None:
         """Write the whole history of a run that was trained without this, and the test set's numbers."""
@@ -81,28 +87,36 @@ class TensorBoard:
             return
         self.write(run.history)
         tested = {name: value for name, value in run.metrics.items() if name.startswith("test_")}
-        self._add(tested, len(run.history), time.time())
+        with disk_errors(self._folder):
+            self._add(tested, len(run.history), time.time())
 
     def close(self) -> None:
         """Close the file."""
-        if self._writer is not None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
             with disk_errors(self._folder):
-                self._writer.close()
-        self._writer = None
+                writer.close()
 
     def _open(self) -> Any:
         if self._writer is None:
-            with disk_errors(self._folder):
-                shutil.rmtree(self._folder, ignore_errors=True)
-                self._writer = self._writer_of(str(self._folder))
-            start = self._event(step=0, wall_time=time.time())  # what shows the curves already drops its older points
+            shutil.rmtree(self._folder, ignore_errors=True)
+            make_folder(self._folder)
+            now = time.time()
+            name = f"events.out.tfevents.{int(now):010d}.{socket.gethostname()}.{os.getpid()}"
+            self._writer = self._writer_of((self._folder / name).open("wb"))
+            self._put(self._event(wall_time=now, file_version="brain.Event:2"))
+            start = self._event(step=0, wall_time=now)  # what shows the curves already drops its older points
             start.session_log.status = 1
-            self._writer.add_event(start)
+            self._put(start)
         return self._writer
 
     def _add(self, values: Mapping[str, Any], step: int, when: float) -> None:
         points = [self._summary.Value(tag=name, simple_value=value) for name, value in curve_values(values).items()]
-        self._open().add_event(self._event(step=step, wall_time=when, summary=self._summary(value=points)))
+        self._open()
+        self._put(self._event(step=step, wall_time=when, summary=self._summary(value=points)))
+
+    def _put(self, event: Any) -> None:
+        self._writer.write(event.SerializeToString())
 
 
 class WandB:
@@ -210,12 +224,15 @@ def open_curves(kinds: Sequence[str], folder: Path, about: Mapping[str, Any]) ->
         MissingExtraError: a package is not here.
     """
     places = [KINDS[kind](folder, about) for kind in dict.fromkeys(kinds)]
-    try:
-        yield CurveWriter(folder, places)
-    finally:
+    with ExitStack() as stack:
         for place in places:
-            with suppress(OSError):
-                place.close()
+            stack.callback(_close, place)
+        yield CurveWriter(folder, places)
+
+
+def _close(place: Curves) -> None:
+    with suppress(OSError):
+        place.close()
 
 
 def _columns(line: EpochLine) -> dict[str, Any]:

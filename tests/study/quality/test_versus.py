@@ -50,6 +50,23 @@ def test_pairs_are_compared_with_means_counts_and_the_one_that_wins(sets, tmp_pa
         found.write(tmp_path / "out")
 
 
+def test_a_comparison_that_was_stopped_while_it_was_written_is_written_by_the_same_call(sets, tmp_path, monkeypatch):
+    hr, one, two = sets
+    found = compare_folders(hr, (one, two), ["psnr"], Convention(), BOTH)
+    with monkeypatch.context() as patched:
+        patched.setattr("srcache.study.quality.versus.Versions.plain", lambda _: _stop())
+        with pytest.raises(KeyboardInterrupt):
+            found.write(tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").glob("compare.*")] == ["compare.csv"]
+    assert len(found.write(tmp_path / "out")) == 2
+    with pytest.raises(ConfigError, match="already has"):
+        found.write(tmp_path / "out")
+
+
+def _stop():
+    raise KeyboardInterrupt
+
+
 def test_a_set_against_itself_is_not_shown_to_differ(sets):
     hr, one, _ = sets
     (psnr,) = compare_folders(hr, (one, one), ["psnr"], Convention(), BOTH).metrics

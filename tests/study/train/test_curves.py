@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from train_study import QUICK, StopError, stop_after
 
-from srcache.errors import ConfigError, MachineError, MissingExtraError
+from srcache.errors import ConfigError, DiskFullError, MachineError, MissingExtraError
 from srcache.study.arms.sets import ArmSets
 from srcache.study.train.curves import KINDS, open_curves, require_curves
 from srcache.study.train.loop import train_run
@@ -54,6 +54,14 @@ def test_tensorboard_has_each_epoch_once_also_of_a_training_that_went_on(tmp_pat
     assert all([step for step, _ in points] == [1, 2, 3, 4, 5, 6] for points in found.values())
     assert found["loss/validation"] == [(epoch, pytest.approx(2 / epoch)) for epoch in range(1, 7)]
     assert len(list((tmp_path / "tensorboard").iterdir())) == 1
+
+
+def test_a_full_disk_is_said_in_words_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+    pytest.importorskip("tensorboard")
+    monkeypatch.setattr(Path, "open", lambda _, mode: open("/dev/full", mode))  # noqa: SIM115
+    with pytest.raises(DiskFullError, match=r"tensorboard could not be written \(No space left on device\)"):
+        _train_on(tmp_path, "tensorboard", range(1, 3))
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.medium
