@@ -97,8 +97,8 @@ def _require_contents(paths: Sequence[Path], manifest: Manifest) -> None:
 
 
 def _require_fit(manifest: Manifest, found: Sequence[FoundFile], kept: Mapping[str, RecordedFile]) -> None:
-    """Let the engine look at the files. Its error then names those that people have, and not what they were converted to,
-    which is deleted in vain; and the bundle, which no record has yet.
+    """Let the engine look at the files. Its error then names those that people have, and not their conversions, which
+    would be deleted in vain; and it names the bundle, which no record has yet.
     """
     try:
         check_by_engine(manifest.engine, {name: part.path for name, part in kept.items()})

@@ -71,7 +71,8 @@ def test_images_come_out_and_tags_depend_on_them(osediff_tiny_networks):
     coarse = torch.rand(4, 3, 3, 4, generator=torch.Generator().manual_seed(1))
     some = torch.nn.functional.interpolate(coarse, size=(24, 32), mode="nearest")
     with torch.inference_mode():
-        made = Pipeline(osediff_tiny_networks, replace(SETTINGS, process_size=128), torch.device("cpu")).upscale(some, [1, 2, 3, 4])
+        pipeline = Pipeline(osediff_tiny_networks, replace(SETTINGS, process_size=128), torch.device("cpu"))
+        made = pipeline.upscale(some, [1, 2, 3, 4])
     for each in made:
         assert each.image.shape == (3, 96, 128)
         assert each.image.isfinite().all()
