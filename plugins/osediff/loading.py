@@ -8,6 +8,7 @@ from ..stable_diffusion import loading as shared
 from ..stable_diffusion.checkpoints import made_from, read_shapes, read_tensors
 from ..stable_diffusion.loading import Loading
 from ..stable_diffusion.loading import Networks as Networks
+from ..stable_diffusion.networks.adapters import require_finite
 from .lora import merge_unet, merge_vae
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def load_networks(parts: Mapping[str, Path], how: Loading) -> Networks:
 def check_parts(parts: Mapping[str, Path]) -> None:
     """Compare a bundle's files with what the networks expect, by their settings and the shapes of their tensors.
 
-    No large file is read, and nothing is computed.
+    Of the additions, which are a small file, the numbers are looked at, too; nothing is computed.
 
     Raises:
         WeightsError: a part is missing, or does not fit; the message names its file.
@@ -58,7 +59,10 @@ def check_parts(parts: Mapping[str, Path]) -> None:
     shared.require_parts(parts, NEEDED, "OSEDiff")
     with made_from("the step", parts["scheduler.config"]):
         make_step(shared.load_scheduler(parts))
-    lora = read_shapes(parts["osediff"])
+    with made_from("the additions", parts["osediff"]):
+        lora = read_tensors(parts["osediff"])
+        require_finite(lora)
+    lora = {name: tensor.to("meta") for name, tensor in lora.items()}
     with made_from("the UNet", parts["osediff"], parts["unet"], parts["unet.config"]):
         _stock_unet(parts, merge_unet(read_shapes(parts["unet"]), lora))
     with made_from("the VAE", parts["osediff"], parts["vae"]):

@@ -74,7 +74,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def again(path: Path) -> str:
     """How to get a broken part anew, for the end of a message."""
-    return f"fetch it again: {how_to_get_again(path, fetch_command(bundle_of(path) or 'NAME'))}"
+    return f"fetch it again: {how_to_get_again(path, fetch_command(bundle_of(path)))}"
 
 
 def require_settings(path: Path, config: Mapping[str, Any], names: Sequence[str]) -> None:

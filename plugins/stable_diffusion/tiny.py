@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 SEED = 20240617
 FAINT = 1 / 32
-"""How strong the VAE's output is, so that a colour fix which puts the LR image's coarse part under it shows both."""
+"""How strong the VAE's output is, so that a colour fix which puts the LR image's coarse part under it shows both; and
+what peft's additions are, so that what goes through many of them stays in half precision's range."""
 
 _WIDTH = 32
 _BYTES = 256
@@ -152,7 +153,7 @@ def random_tensor(rng: np.random.RandomState, name: str, shape: tuple[int, ...])
         is_scale = name.endswith("weight")
         return torch.full(shape, 1.0 if is_scale else 0.0, dtype=torch.float16)
     reach = 1 if name.endswith(("label_embed", "embedding.weight")) else math.sqrt(3 / math.prod(shape[1:]))
-    reach *= FAINT if name == "decoder.conv_out.weight" else 1
+    reach *= FAINT if name == "decoder.conv_out.weight" or ".lora_B." in name else 1
     step = 2.0 ** round(math.log2(reach / _LEVELS))
     numbers = rng.randint(-_LEVELS, _LEVELS + 1, size=shape)
     return torch.from_numpy(numbers.astype(np.float32) * np.float32(step)).to(torch.float16)

@@ -82,7 +82,7 @@ def locate(name: str | Path, folders: Sequence[Path] = (), say: Say | None = Non
     record = WeightsRecord(name=manifest.name, engine=manifest.engine, parts=kept)
     if recorded_digest(manifest.key) != digest or read_weights_record(digest) != record:
         if manifest.digest is None:  # else every byte is known beforehand
-            check_by_engine(manifest.engine, {name: part.path for name, part in kept.items()})
+            _require_fit(manifest, there, kept)
         write_record(digest, record, manifest.key)
     return digest
 
@@ -94,6 +94,19 @@ def _require_contents(paths: Sequence[Path], manifest: Manifest) -> None:
     if problems:
         lines = "".join(f"\n  - {problem}; {how_to_get_again(path, command)}" for path, problem in problems)
         raise WeightsError(f"weights {manifest.name}: {len(problems)} files cannot be used:{lines}")
+
+
+def _require_fit(manifest: Manifest, found: Sequence[FoundFile], kept: Mapping[str, RecordedFile]) -> None:
+    """Let the engine look at the files. Its error then names those that people have, and not their conversions, which
+    would be deleted in vain; and it names the bundle, which no record has yet.
+    """
+    try:
+        check_by_engine(manifest.engine, {name: part.path for name, part in kept.items()})
+    except WeightsError as error:
+        text = str(error).replace(fetch_command(None), fetch_command(manifest.name))
+        for one in found:
+            text = text.replace(str(kept[one.part.name].path), str(one.path))
+        raise WeightsError(text) from error
 
 
 def check_by_engine(engine: str | None, parts: Mapping[str, Path]) -> None:
@@ -161,9 +174,9 @@ def _locate_shipped(digest: str) -> WeightsRecord | None:
     return read_weights_record(locate(name)) if name else None
 
 
-def fetch_command(name: str) -> str:
-    """The command that brings a bundle."""
-    return f"srcache models fetch {shlex.quote(name)}"
+def fetch_command(name: str | None) -> str:
+    """The command that brings a bundle, or, where its name is not known, any."""
+    return f"srcache models fetch {shlex.quote(name or 'NAME')}"
 
 
 def _unknown_text(digest: str) -> str:

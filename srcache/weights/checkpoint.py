@@ -260,7 +260,8 @@ def _reason(error: Exception) -> str:
     text = str(error)
     if found := re.search(r"GLOBAL (\S+)", text):
         return f"it holds {found[1]}, which would be run"
-    if "Weights only load failed" in text or isinstance(error, LookupError | EOFError):
+    broken = ("Weights only load failed", "PytorchStreamReader failed")
+    if any(each in text for each in broken) or isinstance(error, LookupError | EOFError):
         return "it is no file that torch.save wrote, or is cut short"
     return next(iter(text.splitlines()), type(error).__name__)
 

@@ -21,7 +21,7 @@ SHIPPED = {
     ("compact", 4): "f8460286fc9f81fe",
     ("realesrgan", 4): "8a22693af4d1fe59",
     ("seesr-tiny", 4): "b2c3ba67a103dd3a",
-    ("osediff-tiny", 4): "1e63844a38341e7b",
+    ("osediff-tiny", 4): "ec5b3b444346dc5d",
 }
 
 

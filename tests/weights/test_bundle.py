@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from safetensors.torch import load_file
 
 from srcache.errors import DamagedError, WeightsError
 from srcache.weights import bundle as bundles
-from srcache.weights.bundle import find_bundle, locate
+from srcache.weights.bundle import fetch_command, find_bundle, locate
 from srcache.weights.checkpoint import adopt, find, weights_folder
 from srcache.weights.digests import records_folder
 from srcache.weights.manifest import bundle_digest
@@ -60,6 +61,19 @@ def test_a_part_that_two_bundles_share_is_read_and_converted_once(manifest, mode
     assert hashed == []
     assert found["again"] == found["other"]
     assert len(list(records_folder().glob("*.json"))) == 2
+
+
+def test_what_an_engine_finds_wrong_names_the_file_that_was_converted_and_the_bundle(manifest, models, monkeypatch):
+    def check(parts):
+        raise WeightsError(
+            f"{parts['other']} is of another kind; delete {parts['other']}, and run `{fetch_command(None)}`"
+        )
+
+    monkeypatch.setattr(bundles, "find_engine", lambda name: SimpleNamespace(check_weights=check))
+    with pytest.raises(WeightsError) as caught:
+        locate(manifest, [models])
+    path = models / "mine/spare.pth"
+    assert str(caught.value) == f"{path} is of another kind; delete {path}, and run `srcache models fetch {manifest}`"
 
 
 def test_a_part_with_code_in_it_is_refused(manifest, models):

@@ -32,7 +32,8 @@ def merge_adapters(
         replaced: modules whose weight and bias are in the additions as a whole.
 
     Raises:
-        WeightsError: the additions lack something, have something else besides, or do not fit the network.
+        WeightsError: the additions lack something, have something else besides, do not fit the network, or hold what
+            is no number.
     """
     wholes = {f"{name}.base_layer.{own}": f"{name}.{own}" for name in replaced for own in ("weight", "bias")}
     pairs = {name: _names(name, adapter) for name, adapter in adapters.items()}
@@ -45,7 +46,6 @@ def merge_adapters(
     strange = [name for name in additions if name not in known]
     _refuse({"missing": missing, "without a place": strange})
     tensors = dict(base) | {own: additions[whole].clone() for whole, own in wholes.items()}
-    ranks = {additions[name].shape[0] for name, _ in pairs.values()}
     misfits = [f"{whole} {_size(additions[whole])}" for whole, own in wholes.items() if not _alike(base, tensors, own)]
     misfits += [
         f"{a} {_size(additions[a])} and {_size(additions[b])} of a weight {_size(base[f'{name}.weight'])}"
@@ -53,13 +53,33 @@ def merge_adapters(
         if not _fit(base[f"{name}.weight"], additions[a], additions[b])
     ]
     _refuse({"of another shape": misfits})
-    if len(ranks) > 1:
-        raise WeightsError(f"additions (LoRA) have ranks {', '.join(map(str, sorted(ranks)))}; expected one for all")
+    require_finite(additions)
+    rank = _one_rank({name: additions[a].shape[0] for name, (a, _) in pairs.items()})
     for name, (a, b) in pairs.items():
         weight = tensors[f"{name}.weight"].float()
         product = additions[b].float().flatten(1) @ additions[a].float().flatten(1)
-        tensors[f"{name}.weight"] = weight.add_(product.view_as(weight), alpha=alpha / min(ranks))
+        tensors[f"{name}.weight"] = weight.add_(product.view_as(weight), alpha=alpha / rank)
     return tensors
+
+
+def require_finite(additions: Mapping[str, Tensor]) -> None:
+    """Refuse additions that hold what is no number; of those on the meta device, nothing is known.
+
+    Raises:
+        WeightsError: it names them.
+    """
+    broken = [name for name, tensor in additions.items() if not tensor.is_meta and not tensor.isfinite().all()]
+    if broken:
+        raise WeightsError(f"additions (LoRA) hold values that are not finite: {listed(broken, 3)}")
+
+
+def _one_rank(ranks: Mapping[str, int]) -> int:
+    """The rank that all modules have."""
+    having = {rank: [name for name, own in ranks.items() if own == rank] for rank in sorted(set(ranks.values()))}
+    if len(having) > 1:
+        found = ", ".join(f"{rank} ({listed(names, 1)})" for rank, names in having.items())
+        raise WeightsError(f"additions (LoRA) have ranks {found}; expected one for all")
+    return next(iter(having), 1)
 
 
 def _alike(base: Mapping[str, Tensor], tensors: Mapping[str, Tensor], name: str) -> bool:
@@ -72,7 +92,7 @@ def _names(module: str, adapter: str) -> tuple[str, str]:
 
 def _fit(weight: Tensor, a: Tensor, b: Tensor) -> bool:
     rank = a.shape[0] if a.ndim else 0
-    return a.shape[1:] == weight.shape[1:] and b.shape == (weight.shape[0], rank, *[1] * (weight.ndim - 2))
+    return rank > 0 and a.shape[1:] == weight.shape[1:] and b.shape == (weight.shape[0], rank, *[1] * (weight.ndim - 2))
 
 
 def _size(tensor: Tensor) -> str:

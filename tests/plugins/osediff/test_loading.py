@@ -56,6 +56,21 @@ def test_a_base_of_another_width_is_refused(files, tmp_path):
         check_parts({**files, "unet": tmp_path / "unet.safetensors"})
 
 
+def test_additions_that_are_no_numbers_are_refused_when_files_are_compared(files, tmp_path):
+    tensors = lora()
+    broken = {
+        name: tensor if number else torch.full_like(tensor, torch.inf)
+        for number, (name, tensor) in enumerate(tensors.items())
+    }
+    save_file(broken, tmp_path / "broken.safetensors")
+    mixed = {**files, "osediff": tmp_path / "broken.safetensors"}
+    for act in (check_parts, lambda given: load_networks(given, HOW)):
+        with pytest.raises(
+            WeightsError, match=r"values that are not finite: .*conv_in\.base_layer\.weight .*broken\.saf"
+        ):
+            act(mixed)
+
+
 def test_a_schedule_that_does_not_reach_the_step_s_time_is_refused(files, tmp_path):
     config = json.loads(files["scheduler.config"].read_text(encoding="utf-8"))
     path = tmp_path / "scheduler.json"

@@ -5,8 +5,13 @@ import math
 
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 from osediff_fixtures import GOLDEN, base, case, lora
-from srcache_plugins.osediff.lora import ALPHA, merge_unet, merge_vae, unet_adapters, vae_adapters
+from seesr_fixtures import GOLDEN as SEESR
+from srcache_plugins.osediff.lora import ALPHA, UNET, VAE, merge_unet, merge_vae, unet_adapters, vae_adapters
+from srcache_plugins.osediff.tiny import lora_shapes
+from srcache_plugins.stable_diffusion.networks.stock import load_stock
+from srcache_plugins.stable_diffusion.networks.vae import load_autoencoder, with_new_names
 
 from srcache.errors import WeightsError
 from srcache.weights.checkpoint import adopt, load_tensors
@@ -55,6 +60,32 @@ def test_the_published_files_modules_are_those_of_the_rule():
         assert adapters(names).items() == {(module, rest.removesuffix(".weight")) for module, rest in found}
 
 
+def test_the_published_file_fits_the_published_networks():
+    """All names and shapes of Stable Diffusion 2.1 and of the published file, without a number."""
+    configs = json.loads((SEESR / "full/configs.json").read_text(encoding="utf-8"))
+    rows = {kind: json.loads((SEESR / f"full/{kind}_params.json").read_text())["rows"] for kind in ("unet", "vae")}
+    unet = {name: shape for name, shape, _ in rows["unet"] if "image_attentions" not in name}  # those are SeeSR's own
+    vae = with_new_names({name: torch.empty(shape, device="meta") for name, shape, _ in rows["vae"]})
+    published = json.loads((GOLDEN / "full/osediff_params.json").read_text(encoding="utf-8"))
+    shapes = {f"{network}{name}": shape for network in (UNET, VAE) for name, shape in published[network[:-1]].items()}
+    ours = lora_shapes(unet, {name: tuple(tensor.shape) for name, tensor in vae.items()})
+    assert {name: list(shape) for name, shape in ours.items()} == shapes
+    given = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+    merged = merge_unet({name: torch.empty(shape, device="meta") for name, shape in unet.items()}, given)
+    load_stock(UNet2DConditionModel, configs["unet"]["config"], merged, "the UNet")
+    load_autoencoder(configs["vae"]["config"], merge_vae(vae, given), encoder_tile=64, decoder_tile=64)
+
+
+def test_the_authors_lists_of_modules_are_those_of_the_rule():
+    listed = json.loads((GOLDEN / "osediff_A.json").read_text(encoding="utf-8"))
+    found = unet_adapters(base("unet"))
+    for group in ("encoder", "decoder", "others"):
+        wanted = set(listed[f"unet_lora_{group}_modules"])
+        assert {name for name, adapter in found.items() if adapter == f"default_{group}"} == wanted
+    assert set(vae_adapters(base("vae"))) == set(listed["vae_lora_encoder_modules_unique"])
+    assert listed["lora_alpha"] == ALPHA
+
+
 def test_each_network_has_its_own_rank():
     given = {name: tensor.float() for name, tensor in lora().items()}
     halved = dict(given)
@@ -101,6 +132,9 @@ A = "state_dict_unet.mid_block.resnets.0.conv1.lora_A.default_others.weight"
         ({A.replace("default_others", "other"): torch.zeros(1)}, "1 without a place: .*lora_A.other"),
         ({A: torch.zeros(4, 32, 1, 1)}, r"1 of another shape: mid_block\.resnets\.0\.conv1.* \(4, 32, 1, 1\)"),
         ({"state_dict_unet.conv_in.base_layer.bias": torch.zeros(3)}, r"conv_in\.base_layer\.bias \(3,\)"),
+        ({A: torch.tensor(1.0)}, r"1 of another shape: mid_block\.resnets\.0\.conv1.* \(\) and"),
+        ({A: torch.zeros(0, 32, 3, 3)}, r"1 of another shape: mid_block\.resnets\.0\.conv1.* \(0, 32, 3, 3\)"),
+        ({A: torch.full((4, 32, 3, 3), math.nan)}, r"not finite: mid_block\.resnets\.0\.conv1\.lora_A"),
         ({"state_dict_discriminator.x": torch.zeros(1)}, "begin with .* but got state_dict_discriminator.x"),
     ],
 )
@@ -112,5 +146,5 @@ def test_what_does_not_fit_is_refused(change, words):
 def test_ranks_within_a_network_agree():
     b = A.replace("lora_A", "lora_B")
     other = {A: lora()[A][:2], b: lora()[b][:, :2]}
-    with pytest.raises(WeightsError, match="ranks 2, 4; expected one for all"):
+    with pytest.raises(WeightsError, match=r"ranks 2 \(mid_block\.resnets\.0\.conv1\), 4 \(.*; expected one for all"):
         merge_unet(base("unet"), changed(**other))

@@ -42,3 +42,8 @@ def test_norms_leave_things_as_they_are(name, wanted):
 def test_a_matrix_keeps_the_size_of_what_goes_through():
     matrix = random_tensor(np.random.RandomState(0), "x.weight", (64, 256)).float()
     assert 0.7 < (matrix @ torch.randn(256, 200)).std() < 1.4
+
+
+def test_additions_are_faint_beside_the_weights_that_they_are_added_to():
+    drawn = {each: random_tensor(np.random.RandomState(0), f"x.lora_{each}.y.weight", (64, 4)).float() for each in "AB"}
+    assert drawn["B"].std() < drawn["A"].std() / 16

@@ -73,12 +73,18 @@ def test_shapes_alone_are_enough():
         ({"wide": "y"}, additions("wide"), r"2 missing: wide\.lora_A\.y\.weight, .*; 2 without a place"),
         ({"other": "x"}, {}, r"the network under the additions \(LoRA\) has no other\.weight"),
         ({"wide": "x"}, {**additions("wide"), **additions("linear")}, r"2 without a place: linear\.lora_A"),
-        ({"wide": "x", "linear": "x"}, {**additions("wide"), **additions("linear", 3)}, "ranks 2, 3; expected one"),
+        (
+            {"wide": "x", "linear": "x"},
+            {**additions("wide"), **additions("linear", 3)},
+            r"ranks 2 \(wide\), 3 \(linear\); expected one",
+        ),
         (
             {"wide": "x"},
             {**additions("wide"), "wide.lora_B.x.weight": drawn(4, 2)},
             r"1 of another shape: wide\.lora_A\.x\.weight \(2, 3, 3, 3\) and \(4, 2\) of a weight \(4, 3, 3, 3\)",
         ),
+        ({"wide": "x"}, additions("wide", 0), "1 of another shape"),
+        ({"wide": "x"}, {**additions("wide"), "wide.lora_A.x.weight": drawn(2, 3, 3, 3) / 0}, "not finite: wide"),
     ],
 )
 def test_what_does_not_fit_is_refused(adapters, given, words):
