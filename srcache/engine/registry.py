@@ -1,13 +1,15 @@
 """Installed engines, found by name through entry points; nothing is loaded before it is asked for."""
 
 from dataclasses import replace
-from importlib.metadata import entry_points
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from srcache.engine.interface import EngineInfo, Setup, SREngine
 from srcache.engine.offline import hub_offline
 from srcache.engine.running import on_device
 from srcache.errors import EngineError
+from srcache.machine import search_path
 
 GROUP = "srcache.engines"
 """The group of entry points that an engine's package declares it in."""
@@ -15,7 +17,7 @@ GROUP = "srcache.engines"
 
 def engine_names() -> list[str]:
     """The names of all installed engines, sorted; loads none of them."""
-    return sorted({point.name for point in entry_points(group=GROUP)})
+    return sorted(_installed(search_path()))
 
 
 def find_engine(name: str) -> type[SREngine]:
@@ -24,7 +26,7 @@ def find_engine(name: str) -> type[SREngine]:
     Raises:
         EngineError: there is none of this name, or its package is broken.
     """
-    found = {point.name: point for point in entry_points(group=GROUP)}
+    found = _installed(search_path())
     if name not in found:
         raise EngineError(f"no engine is named {name!r}; installed: {', '.join(sorted(found)) or 'none'}")
     try:
@@ -36,6 +38,12 @@ def find_engine(name: str) -> type[SREngine]:
             f"engine {name} has no `info: EngineInfo`, which an entry of {GROUP} needs; inform its author"
         )
     return engine
+
+
+@lru_cache(maxsize=1)
+def _installed(_: tuple[tuple[str, int], ...]) -> dict[str, EntryPoint]:
+    """Entry points by engine. All packages' metadata are read for it, so it is done once for a search path."""
+    return {point.name: point for point in entry_points(group=GROUP)}
 
 
 def open_engine(name: str, setup: Setup) -> SREngine:
