@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
+import forked
 import pytest
 from engines import ENTRY_POINTS
 from hypothesis import settings
@@ -66,6 +67,13 @@ _prepare_environment()
 def shared_folder() -> Path:
     """A folder of this run of the tests, for what all its processes share."""
     return Path(os.environ[_SHARED])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _programs() -> Iterator[None]:
+    """The process whose children run programs (see `forked`) ends with the tests, if it was begun."""
+    yield
+    forked.stop()
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,6 @@ import re
 import shutil
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
 from importlib import import_module
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from forks import fork
 from images import picture
 from PIL import Image
 
@@ -209,22 +209,13 @@ def _items(home: Path, cache: Path, recipe: str) -> list[str]:
 
 def _in_child(act: Callable[..., int], out: Path, *given: Any) -> tuple[int, str]:
     """Call something in a child; returns its exit code, negative for a signal, and what it wrote."""
-    sys.stdout.flush()
-    pid = os.fork()
-    if not pid:
-        code = 97
-        try:
-            handle = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.dup2(handle, 1)
-            os.dup2(handle, 2)
-            signal.alarm(LIMIT)
-            code = act(*given)
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
+
+    def limited() -> int:
+        signal.alarm(LIMIT)
+        return act(*given)
+
+    with out.open("wb") as written:
+        pid = fork(limited, written.fileno(), written.fileno())
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     return code, out.read_text(errors="replace")
 
@@ -335,26 +326,17 @@ class _Fork:
     """Stands for the process that checks a store: a fork of this one, which costs no import."""
 
     def __init__(self, folder: Any, work: str, errors: Any) -> None:
-        ends = os.pipe()
-        sys.stdout.flush()
-        self._pid = os.fork()
-        if not self._pid:
-            code = 1
-            try:
-                os.dup2(ends[1], 1)
-                os.dup2(errors.fileno(), 2)
-                sys.stdout = os.fdopen(1, "w", closefd=False)
-                sys.argv = ["check", work, str(folder.path.parent.resolve()), folder.path.name]
-                check_process.main()
-                code = 0
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                sys.stdout.flush()
-                sys.stderr.flush()
-                os._exit(code)
-        os.close(ends[1])
-        self.stdout = os.fdopen(ends[0])
+        given, written = os.pipe()
+
+        def check() -> int:
+            sys.stdout = os.fdopen(1, "w", closefd=False)
+            sys.argv = ["check", work, str(folder.path.parent.resolve()), folder.path.name]
+            check_process.main()
+            return 0
+
+        self._pid = fork(check, written, errors.fileno())
+        os.close(written)
+        self.stdout = os.fdopen(given)
         self._code: int | None = None
 
     def __enter__(self) -> "_Fork":
