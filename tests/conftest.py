@@ -14,6 +14,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import forked
+import forked_checks
 import pytest
 from engines import ENTRY_POINTS
 from hypothesis import settings
@@ -23,7 +24,9 @@ from PIL import Image
 from s3_server import ENVIRONMENT, S3Server
 
 from srcache.images import Pixels
+from srcache.maintain import check_process
 
+_STARTED = check_process._started
 _SHARED = "SRCACHE_TESTS_SHARED"
 
 settings.register_profile("srcache", deadline=None, max_examples=30)
@@ -71,9 +74,17 @@ def shared_folder() -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def _programs() -> Iterator[None]:
-    """The process whose children run programs (see `forked`) ends with the tests, if it was begun."""
-    yield
+    """Stores are checked in forked children; the process that is forked (see `forked`) ends with the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(check_process, "_started", forked_checks.from_elsewhere)
+        yield
     forked.stop()
+
+
+@pytest.fixture
+def spawned_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stores are checked as for a user: by a program that starts from nothing."""
+    monkeypatch.setattr(check_process, "_started", _STARTED)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from forked import COMMAND, ENGINES, Child, started
+from forked import ENGINES, Child, started
 
 from srcache.cache.manifest import open_cache
 from srcache.errors import CacheError
@@ -25,6 +25,7 @@ LIMIT = 60
 LOADED = (
     *ENGINES,
     "fault_programs",
+    "forked_checks",
     "matplotlib.backends.backend_agg",
     "srcache.dataset.augmented",
     "srcache.fill.estimate",
@@ -84,7 +85,7 @@ class Commands:
     def start(self, *words, file_size=None, program=None):
         self._count += 1
         out = self._folder / f"{self._count}"
-        name = COMMAND if program is None else f"fault_programs:{program}"
+        name = "forked_checks:main" if program is None else f"fault_programs:{program}"
         with open(f"{out}.stdout", "wb") as stdout, open(f"{out}.stderr", "wb") as stderr:
             child = started(name, words, stdout=stdout, stderr=stderr, loads=LOADED, file_size=file_size)
         return Run(child, out)

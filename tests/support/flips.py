@@ -17,6 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import forked_checks
 import numpy as np
 from forks import fork
 from images import picture
@@ -77,7 +78,7 @@ def prepare(home: Path, kind: str) -> Path:
 
 def attack(home: str, work: str, first: str, count: str, full: str = "") -> int:
     """Flip a bit for each seed; writes what was wrong with each as a line of JSON; returns how many were wrong."""
-    check_process._started = _Fork
+    check_process._started = forked_checks.from_here
     for name in LOADED if full else ():
         import_module(f"srcache_cli.{name}")
     case, failed = Case(Path(home), bool(full)), 0
@@ -320,40 +321,6 @@ def _kept(case: "Case", cache: Path, hit: set[str], where: str) -> int:
 
 def _complete(case: "Case", cache: Path) -> int:
     return 0 if _pixels(cache) == case.truth else 54
-
-
-class _Fork:
-    """Stands for the process that checks a store: a fork of this one, which costs no import."""
-
-    def __init__(self, folder: Any, work: str, errors: Any) -> None:
-        given, written = os.pipe()
-
-        def check() -> int:
-            sys.stdout = os.fdopen(1, "w", closefd=False)
-            sys.argv = ["check", work, str(folder.path.parent.resolve()), folder.path.name]
-            check_process.main()
-            return 0
-
-        self._pid = fork(check, written, errors.fileno())
-        os.close(written)
-        self.stdout = os.fdopen(given)
-        self._code: int | None = None
-
-    def __enter__(self) -> "_Fork":
-        return self
-
-    def __exit__(self, *rest: object) -> None:
-        self.stdout.close()
-        self.wait()
-
-    def wait(self) -> int:
-        if self._code is None:
-            self._code = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
-        return self._code
-
-    def kill(self) -> None:
-        if self._code is None:
-            os.kill(self._pid, signal.SIGKILL)
 
 
 if __name__ == "__main__":

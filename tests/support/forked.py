@@ -72,14 +72,14 @@ def started(
     """Call a function in a child that has this process's environment and folder.
 
     Args:
-        program: `module:function`; `COMMAND` finds its words in `sys.argv`, another is called with them.
+        program: `module:function`; one that is called main finds its words in `sys.argv`, another is called with them.
         words: the program's.
         stdout, stderr: open files that it writes to.
         loads: modules that are loaded once, in the process that is forked.
         file_size: how many bytes a file of its may have.
     """
     order = {"start": program, "words": [str(word) for word in words], "loads": list(loads), "file_size": file_size}
-    order |= {"given": program != COMMAND, "environment": dict(os.environ), "folder": os.getcwd()}
+    order |= {"given": not program.endswith(":main"), "environment": dict(os.environ), "folder": os.getcwd()}
     files = [file if isinstance(file, int) else file.fileno() for file in (stdout, stderr)]
     return Child(_ask(order, files))
 
