@@ -5,11 +5,12 @@ pytest-xdist's workers inherit it. One folder serves a whole run: a worker finds
 """
 
 import atexit
+import gc
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -64,6 +65,17 @@ def _remove(shared: Path, owner: int) -> None:
 
 
 _prepare_environment()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Nothing that collecting loads is garbage, and going through it costs a second each time: it is passed over."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(scope="session")
