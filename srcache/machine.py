@@ -2,8 +2,10 @@
 
 import os
 import platform
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -88,9 +90,26 @@ def usable_memory() -> int:
     return min(machine, int(text)) if text.isdecimal() else machine
 
 
+def search_path() -> tuple[tuple[str, int], ...]:
+    """Where packages are looked for, and when something was last installed there: a key for what is known of them."""
+    return tuple((place, _changed(place)) for place in sys.path)
+
+
+def _changed(place: str) -> int:
+    try:
+        return os.stat(place or ".").st_mtime_ns
+    except OSError:
+        return 0
+
+
 def versions() -> dict[str, str]:
     """The installed versions of Python and of the packages that can change a pixel."""
-    found = {"python": platform.python_version()}
+    return {"python": platform.python_version(), **_versions(search_path())}
+
+
+@lru_cache(maxsize=1)
+def _versions(_: tuple[tuple[str, int], ...]) -> dict[str, str]:
+    found = {}
     for package in REPORTED:
         with suppress(PackageNotFoundError):
             found[package] = version(package)

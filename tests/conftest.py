@@ -5,14 +5,17 @@ pytest-xdist's workers inherit it. One folder serves a whole run: a worker finds
 """
 
 import atexit
+import gc
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from uuid import uuid4
 
+import forked
+import forked_checks
 import pytest
 from engines import ENTRY_POINTS
 from hypothesis import settings
@@ -22,7 +25,9 @@ from PIL import Image
 from s3_server import ENVIRONMENT, S3Server
 
 from srcache.images import Pixels
+from srcache.maintain import check_process
 
+_STARTED = check_process._started
 _SHARED = "SRCACHE_TESTS_SHARED"
 
 settings.register_profile("srcache", deadline=None, max_examples=30)
@@ -62,10 +67,36 @@ def _remove(shared: Path, owner: int) -> None:
 _prepare_environment()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Nothing that collecting loads is garbage, and going through it costs a second each time: it is passed over."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 @pytest.fixture(scope="session")
 def shared_folder() -> Path:
     """A folder of this run of the tests, for what all its processes share."""
     return Path(os.environ[_SHARED])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _programs() -> Iterator[None]:
+    """Stores are checked in forked children; the process that is forked (see `forked`) ends with the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(check_process, "_started", forked_checks.from_elsewhere)
+        yield
+    forked.stop()
+
+
+@pytest.fixture
+def spawned_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stores are checked as for a user: by a program that starts from nothing."""
+    monkeypatch.setattr(check_process, "_started", _STARTED)
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,15 @@
 """Installed engines, found by name through entry points; nothing is loaded before it is asked for."""
 
 from dataclasses import replace
-from importlib.metadata import entry_points
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from srcache.engine.interface import EngineInfo, Setup, SREngine
 from srcache.engine.offline import hub_offline
 from srcache.engine.running import on_device
 from srcache.errors import EngineError
+from srcache.machine import search_path
 
 GROUP = "srcache.engines"
 """The group of entry points that an engine's package declares it in."""
@@ -15,7 +17,7 @@ GROUP = "srcache.engines"
 
 def engine_names() -> list[str]:
     """The names of all installed engines, sorted; loads none of them."""
-    return sorted({point.name for point in entry_points(group=GROUP)})
+    return sorted(_installed(search_path()))
 
 
 def find_engine(name: str) -> type[SREngine]:
@@ -24,16 +26,14 @@ def find_engine(name: str) -> type[SREngine]:
     Raises:
         EngineError: there is none of this name, or several are, or its package is broken.
     """
-    points = list(entry_points(group=GROUP))
-    found = {point.value: point for point in points if point.name == name}
-    if not found:
-        installed = ", ".join(sorted({point.name for point in points})) or "none"
-        raise EngineError(f"no engine is named {name!r}; installed: {installed}")
-    if len(found) > 1:
-        several = ", ".join(sorted(found))
+    known = _installed(search_path())
+    if name not in known:
+        raise EngineError(f"no engine is named {name!r}; installed: {', '.join(sorted(known)) or 'none'}")
+    if len(found := known[name]) > 1:
+        several = ", ".join(sorted(point.value for point in found))
         raise EngineError(f"several engines are named {name!r}: {several}; uninstall the packages of all but one")
     try:
-        engine: type[SREngine] = next(iter(found.values())).load()
+        engine: type[SREngine] = found[0].load()
     except Exception as error:  # a third-party module may raise anything while it is imported
         raise EngineError(f"engine {name} is installed but does not load: {error!r}; reinstall its package") from error
     if not isinstance(getattr(engine, "info", None), EngineInfo):
@@ -41,6 +41,13 @@ def find_engine(name: str) -> type[SREngine]:
             f"engine {name} has no `info: EngineInfo`, which an entry of {GROUP} needs; inform its author"
         )
     return engine
+
+
+@lru_cache(maxsize=1)
+def _installed(_: tuple[tuple[str, int], ...]) -> dict[str, list[EntryPoint]]:
+    """Different entry points by engine; all packages' metadata are read for it, so it is done once for a search path."""
+    points = {(point.name, point.value): point for point in entry_points(group=GROUP)}
+    return {name: [point for point in points.values() if point.name == name] for name, _ in points}
 
 
 def open_engine(name: str, setup: Setup) -> SREngine:

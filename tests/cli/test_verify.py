@@ -5,6 +5,7 @@ from command_lines import damage
 
 
 @pytest.mark.medium
+@pytest.mark.usefixtures("spawned_checks")
 def test_what_verify_prints(home, srcache):
     intact = srcache("verify", "cache")
     assert intact.out.startswith("cache: 4 SR images in 2 recipes checked")

@@ -74,6 +74,7 @@ def test_build_finds_everything_there(
     assert len(list((old / "cache").glob("*-*/recipe.yaml"))) == len(RECIPES), "a recipe got another fingerprint"
 
 
+@pytest.mark.usefixtures("spawned_checks")
 def test_checksums_are_added_and_the_cache_holds_what_it_held(
     old: Path, expected: dict, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -31,6 +31,19 @@ def test_an_engine_is_found_by_its_name_and_knows_it():
     assert [find_engine(name).info.name for name in engine_names()] == engine_names()
 
 
+def test_an_engine_that_is_installed_or_removed_meanwhile_is_known_at_once(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(tmp_path)
+    before = engine_names()
+    metadata = tmp_path / "late-1.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: late\nVersion: 1\n")
+    (metadata / "entry_points.txt").write_text(f"[{registry.GROUP}]\ntest-late = engines:Noise\n")
+    assert engine_names() == sorted([*before, "test-late"])
+    assert find_engine("test-late") is Noise
+    metadata.rename(tmp_path / "gone")
+    assert engine_names() == before
+
+
 def test_an_unknown_engine_is_refused_with_what_there_is():
     with pytest.raises(EngineError, match=r"no engine is named 'swinir'; installed: .*resample, .*test-faulty"):
         find_engine("swinir")
@@ -49,7 +62,7 @@ def test_a_broken_package_is_reported_without_a_traceback(monkeypatch, tmp_path,
     (tmp_path / "broken_plugin.py").write_text("1 / 0\n")
     monkeypatch.syspath_prepend(tmp_path)
     point = EntryPoint(name="bad", value=home, group=registry.GROUP)
-    monkeypatch.setattr(registry, "entry_points", lambda group: [point])
+    monkeypatch.setattr(registry, "_installed", lambda path: {"bad": [point]})
     with pytest.raises(EngineError, match=words):
         find_engine("bad")
 
@@ -57,6 +70,7 @@ def test_a_broken_package_is_reported_without_a_traceback(monkeypatch, tmp_path,
 def test_a_name_that_two_packages_give_to_different_engines_is_refused_whichever_is_found_first(monkeypatch):
     """Which of them comes first is for the file system to say, and no recipe names the package."""
     points = [EntryPoint(name="two", value=value, group=registry.GROUP) for value in ("engines:Noise", "other:Noise")]
+    monkeypatch.setattr(registry, "_installed", registry._installed.__wrapped__)
     for order in (points, points[::-1]):
         monkeypatch.setattr(registry, "entry_points", lambda group, order=order: order)
         with pytest.raises(

@@ -14,9 +14,7 @@ SLOW = "engine: test-sleepy\nscale: 2\noptions: {milliseconds: 25}\n"
 
 @pytest.fixture(scope="session")
 def commands(tmp_path_factory):
-    running = Commands(tmp_path_factory.mktemp("commands"))
-    yield running
-    running.close()
+    return Commands(tmp_path_factory.mktemp("commands"))
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import pytest
 from paths import TESTS
 
 _LIMIT = 3000
-QUICK, SLOW = 25, 500
+QUICK, SLOW = 15, 500
 """Flips of each kind of store, in the short form and in the long one."""
 
 

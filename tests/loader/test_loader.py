@@ -71,9 +71,19 @@ def epochs_of(make, folder, arguments, workers):
     return found
 
 
+WITH_WORKERS = ("shuffled", "sampler", "batch sampler")
+"""With whom workers are tried in the quick suite: a shuffle of its own, a sampler, and a sampler of batches."""
+
+
 @pytest.mark.medium
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("arguments", ARGUMENTS)
+@pytest.mark.parametrize(
+    ("arguments", "workers"),
+    [
+        pytest.param(name, count, marks=[pytest.mark.slow] * (count > 0 and name not in WITH_WORKERS))
+        for name in ARGUMENTS
+        for count in (0, 2)
+    ],
+)
 def test_it_gives_a_data_loaders_batches(square, arguments, workers):
     wanted = epochs_of(DataLoader, square, arguments, workers)
     for threads in (workers,) if workers == 0 else (2,):

@@ -15,6 +15,8 @@ from srcache.maintain import check_process as checks
 from srcache.maintain.verify import verify
 from srcache.stores import Entry
 
+pytestmark = pytest.mark.usefixtures("spawned_checks")
+
 
 def _reasons(report):
     return [finding.reason for finding in report.findings]

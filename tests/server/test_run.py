@@ -1,5 +1,6 @@
 """A server in a process of its own: it locks its recipes, ends in order, and leaves a receipt."""
 
+import os
 import signal
 import socket
 import threading
@@ -29,8 +30,8 @@ def slow(recipe_file, milliseconds=300, **fields):
 
 @pytest.mark.parametrize("store", ["lmdb", pytest.param("shards", marks=pytest.mark.slow)])
 def test_sigterm_finishes_what_was_asked_refuses_what_is_new_and_leaves_a_receipt(tmp_path, recipe_file, store):
-    cache = tmp_path / "cache"
-    with served(cache, slow(recipe_file, 700), batch=2, store=store) as server, ThreadPoolExecutor(8) as clients:
+    cache, how = tmp_path / "cache", {"batch": 2, "store": store, "environment": dict(os.environ)}
+    with served(cache, slow(recipe_file, 700), **how) as server, ThreadPoolExecutor(8) as clients:
         late = httpx.Client(base_url=server.url)
         assert late.get("/healthz").status_code == 200
         asked = [clients.submit(httpx.post, f"{server.url}/v1/sr", content=png(seed=n), timeout=60) for n in range(6)]

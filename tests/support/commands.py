@@ -5,10 +5,11 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from forked import ENGINES, Child, started
 
 from srcache.cache.manifest import open_cache
 from srcache.errors import CacheError
@@ -21,22 +22,50 @@ DURATION = 0.9
 LIMIT = 60
 """Seconds after which a command is taken to hang."""
 
+LOADED = (
+    *ENGINES,
+    "fault_programs",
+    "forked_checks",
+    "matplotlib.backends.backend_agg",
+    "srcache.dataset.augmented",
+    "srcache.fill.estimate",
+    "srcache.maintain.info",
+    "srcache.maintain.merge",
+    "srcache.maintain.prune",
+    "srcache.maintain.repair",
+    "srcache.maintain.verify",
+    "srcache.stores.shards_kind",
+    "srcache.study.train.loop",
+    "srcache_cli.build",
+    "srcache_cli.export",
+    "srcache_cli.merge",
+    "srcache_cli.train",
+    "srcache_cli.verify",
+    "torch._dynamo",
+    "torchvision",
+)
+"""What is loaded once, for all of them."""
+
 
 @dataclass
 class Run:
     """A command that was started."""
 
-    commands: "Commands"
-    pid: int
+    child: Child
     out: Path
+
+    @property
+    def pid(self):
+        return self.child.pid
 
     def send(self, number):
         os.kill(self.pid, number)
 
     def wait(self, seconds=LIMIT):
-        status = self.commands.ask({"wait": self.pid, "seconds": seconds})
-        assert status is not None, f"process {self.pid} hangs: {self.stderr}"
-        return status
+        try:
+            return self.child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"process {self.pid} hangs: {self.stderr}") from None
 
     @property
     def stdout(self):
@@ -48,33 +77,22 @@ class Run:
 
 
 class Commands:
-    """Starts commands in processes of their own (see `forker`)."""
+    """Starts commands in processes of their own (see `forked`), and programs of `fault_programs`."""
 
     def __init__(self, folder):
-        words = [sys.executable, str(Path(__file__).with_name("forker.py"))]
-        self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._folder, self._count = folder, 0
-
-    def ask(self, order):
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
 
     def start(self, *words, file_size=None, program=None):
         self._count += 1
         out = self._folder / f"{self._count}"
-        words = [str(word) for word in words]
-        pid = self.ask({"start": words, "out": str(out), "file_size": file_size, "program": program})
-        return Run(self, pid, out)
+        name = "forked_checks:main" if program is None else f"fault_programs:{program}"
+        with open(f"{out}.stdout", "wb") as stdout, open(f"{out}.stderr", "wb") as stderr:
+            child = started(name, words, stdout=stdout, stderr=stderr, loads=LOADED, file_size=file_size)
+        return Run(child, out)
 
     def run(self, *words, **how):
         run = self.start(*words, **how)
         return run.wait(), run
-
-    def close(self):
-        self._process.stdin.close()
-        self._process.wait(LIMIT)
-        self._process.stdout.close()
 
 
 def stored(cache):

@@ -11,14 +11,15 @@ import re
 import shutil
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import forked_checks
 import numpy as np
+from forks import fork
 from images import picture
 from PIL import Image
 
@@ -77,7 +78,7 @@ def prepare(home: Path, kind: str) -> Path:
 
 def attack(home: str, work: str, first: str, count: str, full: str = "") -> int:
     """Flip a bit for each seed; writes what was wrong with each as a line of JSON; returns how many were wrong."""
-    check_process._started = _Fork
+    check_process._started = forked_checks.from_here
     for name in LOADED if full else ():
         import_module(f"srcache_cli.{name}")
     case, failed = Case(Path(home), bool(full)), 0
@@ -209,22 +210,13 @@ def _items(home: Path, cache: Path, recipe: str) -> list[str]:
 
 def _in_child(act: Callable[..., int], out: Path, *given: Any) -> tuple[int, str]:
     """Call something in a child; returns its exit code, negative for a signal, and what it wrote."""
-    sys.stdout.flush()
-    pid = os.fork()
-    if not pid:
-        code = 97
-        try:
-            handle = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.dup2(handle, 1)
-            os.dup2(handle, 2)
-            signal.alarm(LIMIT)
-            code = act(*given)
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
+
+    def limited() -> int:
+        signal.alarm(LIMIT)
+        return act(*given)
+
+    with out.open("wb") as written:
+        pid = fork(limited, written.fileno(), written.fileno())
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     return code, out.read_text(errors="replace")
 
@@ -329,49 +321,6 @@ def _kept(case: "Case", cache: Path, hit: set[str], where: str) -> int:
 
 def _complete(case: "Case", cache: Path) -> int:
     return 0 if _pixels(cache) == case.truth else 54
-
-
-class _Fork:
-    """Stands for the process that checks a store: a fork of this one, which costs no import."""
-
-    def __init__(self, folder: Any, work: str, errors: Any) -> None:
-        ends = os.pipe()
-        sys.stdout.flush()
-        self._pid = os.fork()
-        if not self._pid:
-            code = 1
-            try:
-                os.dup2(ends[1], 1)
-                os.dup2(errors.fileno(), 2)
-                sys.stdout = os.fdopen(1, "w", closefd=False)
-                sys.argv = ["check", work, str(folder.path.parent.resolve()), folder.path.name]
-                check_process.main()
-                code = 0
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                sys.stdout.flush()
-                sys.stderr.flush()
-                os._exit(code)
-        os.close(ends[1])
-        self.stdout = os.fdopen(ends[0])
-        self._code: int | None = None
-
-    def __enter__(self) -> "_Fork":
-        return self
-
-    def __exit__(self, *rest: object) -> None:
-        self.stdout.close()
-        self.wait()
-
-    def wait(self) -> int:
-        if self._code is None:
-            self._code = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
-        return self._code
-
-    def kill(self) -> None:
-        if self._code is None:
-            os.kill(self._pid, signal.SIGKILL)
 
 
 if __name__ == "__main__":

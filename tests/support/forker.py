@@ -1,212 +1,95 @@
-"""A process that has loaded everything and forks commands on demand, so that a command costs a few milliseconds.
+"""A process that forks programs on demand, so that one costs milliseconds: what it needs is loaded already.
 
-It reads one JSON object per line and answers with one: {"start": words, …} runs `srcache words…` in a child of its own
-session and says its pid; {"wait": pid, "seconds": n} says its exit status, or null if it still runs.
+`python forker.py PLACE` listens there, an address of a Unix socket, and serves all processes of a run of the tests;
+`forked` is what asks it. It ends with the last of them. An order is one JSON object, and so is the answer:
+{"start": "module:function", …} calls a function in a child that writes to the two open files that come along, and says
+the child's id; {"status": pid} says its exit status, or null if it still runs.
 """
 
 import json
 import os
 import resource
+import select
+import socket
 import sys
-import time
-import traceback
 from importlib import import_module
-from pathlib import Path
+from typing import Any
 
-LOADED = (
-    "engines",
-    "matplotlib.backends.backend_agg",
-    "qoi",
-    "srcache.maintain.check_process",
-    "srcache.dataset.augmented",
-    "srcache.fill.estimate",
-    "srcache.fill.run",
-    "srcache.maintain.info",
-    "srcache.maintain.prune",
-    "srcache.maintain.repair",
-    "srcache.stores.shards_kind",
-    "srcache.study.train.loop",
-    "srcache_cli.build",
-    "srcache_cli.main",
-    "srcache_cli.train",
-    "torch",
-    "torch._dynamo",
-    "torchvision",
-    "tqdm",
-)
+from forks import fork
+
+PATIENCE = 60
+"""Seconds until somebody asks for something; else whoever started this process is gone."""
+
+LARGEST = 1 << 18
+"""Bytes of an order."""
 
 
-def main() -> None:
-    for name in LOADED:
-        import_module(name)
-    for line in sys.stdin:
-        order = json.loads(line)
-        answer = start(order) if "start" in order else await_status(order["wait"], order["seconds"])
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
+class Forker:
+    """Takes orders, one at a time."""
+
+    def __init__(self, place: str) -> None:
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._listener.bind(place)
+        self._listener.listen()
+        self._clients: list[socket.socket] = []
+
+    def run(self) -> None:
+        """Until the last of those that ask is gone."""
+        while True:
+            ready = select.select([self._listener, *self._clients], [], [], None if self._clients else PATIENCE)[0]
+            for one in ready:
+                if one is self._listener:
+                    self._clients.append(one.accept()[0])
+                else:
+                    self._take(one)
+            if not self._clients:
+                return
+
+    def _take(self, client: socket.socket) -> None:
+        data, files, *_ = socket.recv_fds(client, LARGEST, 2)
+        if not data:
+            client.close()
+            self._clients.remove(client)
+            return
+        order = json.loads(data)
+        answer = self._start(order, *files) if "start" in order else _status(order["status"])
+        for file in files:
+            os.close(file)
+        client.send(json.dumps(answer).encode())
+
+    def _start(self, order: dict[str, Any], stdout: int, stderr: int) -> int:
+        for name in order["loads"]:
+            import_module(name)
+
+        def act() -> int:
+            for one in (self._listener, *self._clients):
+                one.close()
+            return _run(order)
+
+        return fork(act, stdout, stderr)
 
 
-def start(order) -> int:
-    """Fork; the child becomes the command (or calls `program`, a function of this file) and never comes back."""
-    pid = os.fork()
-    if pid:
-        return pid
-    code = 99
-    try:
-        for number, name in ((1, "stdout"), (2, "stderr")):
-            handle = os.open(f"{order['out']}.{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.dup2(handle, number)
-        if order.get("file_size"):
-            resource.setrlimit(resource.RLIMIT_FSIZE, (order["file_size"], order["file_size"]))
-        code = run(order["program"], order["start"])
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-
-
-def run(program: str | None, words: list[str]) -> int:
-    if program is not None:
-        return globals()[program](*words)
-    from srcache_cli.main import main as command
-
-    sys.argv = ["srcache", *words]
-    try:
-        command()
-    except SystemExit as stop:
-        return stop.code
-    return 98
-
-
-def await_status(pid: int, seconds: float) -> int | None:
+def _status(pid: int) -> int | None:
     """The exit status as `subprocess` would give it: negative for a signal."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        done, status = os.waitpid(pid, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.002)
-    return None
+    done, status = os.waitpid(pid, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if done else None
 
 
-def read_entries(store: str, wanted: str) -> int:
-    """Open and read everything over and over until so many entries are there; 0 if every byte was as written."""
-    from srcache.errors import CacheError
-    from srcache.keys import image_key
-    from srcache.stores import open_store
-
-    deadline, seen = time.monotonic() + 60, set()
-    while len(seen) < int(wanted) and time.monotonic() < deadline:
-        try:
-            opened = open_store("lmdb", Path(store))
-        except CacheError:
-            continue
-        names = set(opened.names())
-        if not seen <= names or any(image_key(opened.get(n)) != opened.record(n)["checksum"] for n in names - seen):
-            return 1
-        seen = names
-        opened.close()
-    return 0 if len(seen) == int(wanted) else 2
-
-
-def outgrow(store: str) -> int:
-    """Write until the address space is used up; 0 if that is said, and what was stored before is still read."""
-    from srcache.errors import MachineError
-    from srcache.stores import Entry, open_store
-
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    resource.setrlimit(resource.RLIMIT_AS, (most := pages * resource.getpagesize() + (500 << 20), most))
-    opened, payload = open_store("lmdb", Path(store), writable=True), bytes(10_000_000)
-    for number in range(100):
-        try:
-            opened.put_many([Entry(f"{number:032x}-000", payload, {"number": number})])
-        except MachineError as error:
-            sys.stdout.write(str(error))
-            return 0 if number and opened.get(f"{number - 1:032x}-000") == payload else 1
-    return 2
-
-
-def without_locks(*words: str) -> int:
-    """A command on a file system that has no locks."""
-    import errno
-    import fcntl
-
-    def refuse(*_: object) -> None:
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    fcntl.flock = refuse
-    return run(None, list(words))
-
-
-def on_network(*words: str) -> int:
-    """A command on a file system that lies on another machine, and has no locks."""
-    from srcache.fill import run as fill_run
-    from srcache.stores import shard_finish, shard_folder, shard_tables, shard_writer
-
-    for module in (fill_run, shard_finish, shard_folder, shard_tables, shard_writer):
-        module.file_system = lambda path: "nfs4"
-    return without_locks(*words)
-
-
-def train(photos: str, cache: str, wanted: str) -> int:
-    """Read a data set over and over, LR for what is missing; 0 if once everything was served as SR."""
-    from srcache.dataset.augmented import SRAugmentedDataset
-    from srcache.errors import CacheError
-
-    deadline, data = time.monotonic() + 60, None
-    while data is None:
-        try:
-            data = SRAugmentedDataset(photos, cache, policy="sr=1", on_miss="lr", size=32)
-        except CacheError:
-            if time.monotonic() > deadline:
-                return 1
-    while time.monotonic() < deadline:
-        before = data.counts["sr"]
-        for index in range(len(data)):
-            image, _ = data[index]
-            assert image.size == (32, 32)
-        if data.counts["sr"] - before == int(wanted):
-            return 0
-    return 2
-
-
-def miss(photos: str, cache: str, log: str) -> int:
-    """Serve all images as SR, one by one, and have those made that the cache lacks; goes on until it may end.
-
-    `log` gets the names of images of which an entry was stored; a file beside it, `log`.end, says that it may end.
-    """
-    from srcache.dataset.augmented import SRAugmentedDataset
-    from srcache.errors import SrcacheError
-
-    with Path(log).open("w", buffering=1) as stored:
-        try:
-            data = SRAugmentedDataset(photos, cache, policy="sr", on_miss="engine")
-            for index in range(len(data)):
-                before = data.counts["computed"]
-                _ = data[index]
-                if data.counts["computed"] > before:
-                    stored.write(f"{data.name(index)}\n")
-        except SrcacheError as error:
-            sys.stderr.write(f"{type(error).__name__}: {error}\n")
-            return error.exit_code
-        stored.write("all\n")
-    while not Path(f"{log}.end").exists():
-        time.sleep(0.005)
-    return 0
-
-
-def read_all(store: str, wanted: str) -> int:
-    """Read every entry of shards that nobody may write; 0 if there are so many, and each is as it was written."""
-    from srcache.keys import image_key
-    from srcache.stores import open_store
-
-    opened = open_store("shards", Path(store))
-    with opened.view() as view:
-        right = [image_key(view.get(name)) == opened.record(name)["checksum"] for name in [*opened.names()]]
-    return 0 if right == [True] * int(wanted) else 1
+def _run(order: dict[str, Any]) -> int:
+    """In the child: what was ordered, as if it had been started where it was ordered."""
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.environ.clear()
+    os.environ.update(order["environment"])
+    os.chdir(order["folder"])
+    if limit := order["file_size"]:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    sys.argv = ["srcache", *order["words"]]
+    home, _, name = order["start"].partition(":")
+    return int(getattr(import_module(home), name)(*order["words"] if order["given"] else ()) or 0)
 
 
 if __name__ == "__main__":
-    main()
+    forker = Forker(sys.argv[1].replace("@", "\0", 1))
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    forker.run()

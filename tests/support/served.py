@@ -12,8 +12,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from forked import COMMAND, ENGINES, Child, started
+
 LIMIT = 90
 """Seconds after which something that waits is taken to be stuck."""
+
+LOADED = (*ENGINES, "httptools", "srcache.server.run", "srcache_cli.serve", "uvicorn", "uvloop")
+"""What is loaded once, for all servers."""
 
 
 class Server:
@@ -26,9 +31,14 @@ class Server:
 
     def __init__(self, words: list[str], folder: Path, environment: Mapping[str, str] | None = None) -> None:
         self._out, self._err = folder / "stdout", folder / "stderr"
+        self.process: Child | subprocess.Popen[bytes]
         with self._out.open("w") as out, self._err.open("w") as err:
-            command = [sys.executable, "-P", "-m", "srcache_cli.main", "serve", *words]
-            self.process = subprocess.Popen(command, stdout=out, stderr=err, stdin=subprocess.DEVNULL, env=environment)
+            if environment is None:
+                self.process = started(COMMAND, ["serve", *words], stdout=out, stderr=err, loads=LOADED)
+            else:
+                command = [sys.executable, "-P", "-m", "srcache_cli.main", "serve", *words]
+                quiet = subprocess.DEVNULL
+                self.process = subprocess.Popen(command, stdout=out, stderr=err, stdin=quiet, env=environment)
         self.url = ""
 
     @property
@@ -102,7 +112,8 @@ def served(
     Args:
         cache, recipe: as the command takes them.
         ready: wait until it listens and its engines are loaded.
-        environment: of the process; None for this one's.
+        environment: of a process that starts from nothing, as a user's does; None for a forked one (see `forked`), with
+            this process's environment.
         options: the command's, with `_` for `-`; see `words_for`.
     """
     with tempfile.TemporaryDirectory(prefix="srcache-served-") as folder:

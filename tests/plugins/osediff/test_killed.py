@@ -63,18 +63,15 @@ def test_a_build_that_is_killed_goes_on(seed, photos, undisturbed, tmp_path):
     commands, cache = Commands(tmp_path), tmp_path / "cache"
     words = [word for name, value in QUICK.items() for word in ("--set", f"{name}={value}")]
     line = ["build", photos, "--cache", cache, "--recipe", "osediff-tiny", *words, "--device", "cpu", "--batch", "1"]
-    try:
-        wanted = random.Random(seed).randint(1, PHOTOS - 1)
-        run = commands.start(*line)
-        until(lambda: len(stored(cache)) >= wanted)
-        run.send(signal.SIGKILL)
-        run.wait()
-        had = stored(cache)
-        assert had.items() <= undisturbed.items()
-        assert len(had) >= wanted
-        code, again = commands.run(*line)
-        assert code == 0, again.stderr
-        assert stored(cache) == undisturbed
-        assert commands.run("verify", cache)[0] == 0
-    finally:
-        commands.close()
+    wanted = random.Random(seed).randint(1, PHOTOS - 1)
+    run = commands.start(*line)
+    until(lambda: len(stored(cache)) >= wanted)
+    run.send(signal.SIGKILL)
+    run.wait()
+    had = stored(cache)
+    assert had.items() <= undisturbed.items()
+    assert len(had) >= wanted
+    code, again = commands.run(*line)
+    assert code == 0, again.stderr
+    assert stored(cache) == undisturbed
+    assert commands.run("verify", cache)[0] == 0

@@ -37,6 +37,11 @@ def without(named, *names):
     return {name: tensor for name, tensor in named.items() if name not in names}
 
 
+def some(cases, every):
+    """Cases, of which one in so many is in the quick suite; all that they are made of is in one of those."""
+    return [pytest.param(*case, marks=[pytest.mark.slow] * (number % every > 0)) for number, case in enumerate(cases)]
+
+
 def test_all_that_a_bundle_lacks_is_named(files):
     with pytest.raises(WeightsError, match=r"lacks unet, dape$"):
         load_networks(without(files, "dape", "unet"), HOW)
@@ -66,20 +71,19 @@ CONFIGS = ("unet.config", "controlnet.config", "vae.config", "text.config", "sch
 READERS = [check_parts, pytest.param(lambda files: load_networks(files, HOW), marks=pytest.mark.slow)]
 
 
+TEXTS = [
+    "",
+    "{}",
+    "[]",
+    "<!DOCTYPE html><html>",
+    '{"_class_name": "UNet2DCond',
+    '{"sample_size": 64}',
+    '{"hidden_size": "a"}',
+]
+
+
 @pytest.mark.parametrize("act", READERS)
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "{}",
-        "[]",
-        "<!DOCTYPE html><html>",
-        '{"_class_name": "UNet2DCond',
-        '{"sample_size": 64}',
-        '{"hidden_size": "a"}',
-    ],
-)
-@pytest.mark.parametrize("part", CONFIGS)
+@pytest.mark.parametrize(("part", "text"), some([(part, text) for part in CONFIGS for text in TEXTS], every=3))
 def test_settings_that_are_cut_empty_a_page_or_anothers_are_refused_with_their_file(part, text, act, files, tmp_path):
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(WeightsError) as caught:
@@ -89,7 +93,9 @@ def test_settings_that_are_cut_empty_a_page_or_anothers_are_refused_with_their_f
 
 
 @pytest.mark.parametrize("act", READERS)
-@pytest.mark.parametrize(("part", "other"), [(one, other) for one in CONFIGS for other in CONFIGS if one != other])
+@pytest.mark.parametrize(
+    ("part", "other"), some([(one, other) for one in CONFIGS for other in CONFIGS if one != other], every=3)
+)
 def test_settings_of_another_network_are_refused_with_their_file(part, other, act, files, tmp_path):
     mixed = tmp_path / "mixed.json"
     mixed.write_bytes(files[other].read_bytes())
