@@ -1,7 +1,7 @@
 """Programs as forked children of one process that serves all processes of a run of the tests (see `forker`).
 
-    child = started("srcache_cli.main:main", ["build", …], stdout=file, stderr=file, loads=("torch",))
-    assert child.wait(60) == 0
+child = started("srcache_cli.main:main", ["build", …], stdout=file, stderr=file, loads=("torch",))
+assert child.wait(60) == 0
 """
 
 import json
