@@ -1,7 +1,6 @@
 """Programs as forked children of one process that serves all processes of a run of the tests (see `forker`).
 
-child = started("srcache_cli.main:main", ["build", …], stdout=file, stderr=file, loads=("torch",))
-assert child.wait(60) == 0
+`started("srcache_cli.main:main", ["build", …], stdout=file, stderr=file, loads=ENGINES).wait(60)` is an exit code.
 """
 
 import json
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from srcache.files import brief_lock
+from srcache.files.locks import ForkLock
 
 COMMAND = "srcache_cli.main:main"
 """The command line, as the program that it is."""
@@ -86,21 +86,27 @@ def started(
 
 def stop() -> None:
     """Leave; whoever started the process that is forked waits for its end."""
-    if _connection:
-        _connection.pop().close()
+    if found := _connections.pop(os.getpid(), None):
+        found.shutdown(socket.SHUT_RDWR)  # whatever else holds it, such as a worker that was forked
+        found.close()
     if _process:
         _process.pop().wait()
 
 
-_connection: list[socket.socket] = []
+_connections: dict[int, socket.socket] = {}
+"""By process: one that was forked takes its own."""
+
+_asking = ForkLock()
 _process: list["subprocess.Popen[bytes]"] = []
 
 
 def _ask(order: dict[str, Any], files: Sequence[int] = ()) -> Any:
-    if not _connection:
-        _connection.append(_connected())
-    socket.send_fds(_connection[0], [json.dumps(order).encode()], list(files))
-    return json.loads(_connection[0].recv(1 << 16))
+    with _asking:
+        if os.getpid() not in _connections:
+            _connections[os.getpid()] = _connected()
+        connection = _connections[os.getpid()]
+        socket.send_fds(connection, [json.dumps(order).encode()], list(files))
+        return json.loads(connection.recv(1 << 16))
 
 
 def _connected() -> socket.socket:
