@@ -45,7 +45,7 @@ def find_engine(name: str) -> type[SREngine]:
 
 @lru_cache(maxsize=1)
 def _installed(_: tuple[tuple[str, int], ...]) -> dict[str, list[EntryPoint]]:
-    """Different entry points by engine. All packages' metadata are read for it, which is done once for a search path."""
+    """Different entry points by engine. All packages are asked, once for a search path."""
     points = {(point.name, point.value): point for point in entry_points(group=GROUP)}
     return {name: [point for point in points.values() if point.name == name] for name, _ in points}
 
