@@ -60,11 +60,13 @@ class Commands:
         self._process.stdin.flush()
         return json.loads(self._process.stdout.readline())
 
-    def start(self, *words, file_size=None, program=None):
+    def start(self, *words, file_size=None, program=None, streams=None, folder=None):
+        """Start a command, in a folder; `streams` says of stdout and stderr that they are "full" or "closed"."""
         self._count += 1
         out = self._folder / f"{self._count}"
         words = [str(word) for word in words]
-        pid = self.ask({"start": words, "out": str(out), "file_size": file_size, "program": program})
+        how = {"file_size": file_size, "program": program, "streams": streams, "folder": folder and str(folder)}
+        pid = self.ask({"start": words, "out": str(out), **how})
         return Run(self, pid, out)
 
     def run(self, *words, **how):

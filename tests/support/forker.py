@@ -10,6 +10,7 @@ import resource
 import sys
 import time
 import traceback
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -53,18 +54,30 @@ def start(order) -> int:
         return pid
     code = 99
     try:
+        os.chdir(order.get("folder") or ".")
         for number, name in ((1, "stdout"), (2, "stderr")):
-            handle = os.open(f"{order['out']}.{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.dup2(handle, number)
+            open_stream(number, f"{order['out']}.{name}", (order.get("streams") or {}).get(name, ""))
         if order.get("file_size"):
             resource.setrlimit(resource.RLIMIT_FSIZE, (order["file_size"], order["file_size"]))
         code = run(order["program"], order["start"])
     except BaseException:
         traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, AttributeError):
+                stream.flush()
         os._exit(code)
+
+
+def open_stream(number: int, path: str, instead: str) -> None:
+    """Open a standard stream: a file; `instead` of it "full" is one that takes nothing, "closed" is none."""
+    handle = os.open("/dev/full" if instead == "full" else path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(handle, number)
+    os.close(handle)
+    stream = open(number, "w", closefd=False)  # noqa: SIM115 - without what the parent's one was in the middle of
+    if instead == "closed":
+        os.close(number)
+    setattr(sys, "stdout" if number == 1 else "stderr", None if instead == "closed" else stream)
 
 
 def run(program: str | None, words: list[str]) -> int:
