@@ -51,7 +51,7 @@ def whole(store: Store, name: str, where: object) -> tuple[bytes, Record]:
     return payload, record
 
 
-def sides_in(record: Record, field: str = "size") -> tuple[int, int] | None:
+def sides_in(record: Mapping[str, Any], field: str = "size") -> tuple[int, int] | None:
     """(height, width) that a record says; None where it says none, or nothing of the kind.
 
     Checksums find damage, not forgery: a stranger's cache may have anything in its records.
@@ -63,7 +63,7 @@ def sides_in(record: Record, field: str = "size") -> tuple[int, int] | None:
     return (height, width) if height and width else None
 
 
-def xxh3_in(record: Record) -> str | None:
+def xxh3_in(record: Mapping[str, Any]) -> str | None:
     """The xxh3-64 that a record says, 16 hexadecimal digits; None as in `sides_in`."""
     found = record.get("xxh3")
     return found if isinstance(found, str) and _XXH3.fullmatch(found) else None

@@ -36,6 +36,7 @@ from srcache.fill.settings import FillSettings
 from srcache.images import decode
 from srcache.keys import entry_name, file_key
 from srcache.recipe.reading import load_recipe
+from srcache.server.gallery.gallery import GallerySettings, OpenGallery
 from srcache.stores import Store
 from srcache.study.arms.arms import arm_dataset
 
@@ -132,6 +133,14 @@ def in_arm(case: Case) -> None:
     [data[index] for index in range(IMAGES)]
 
 
+def in_gallery(case: Case) -> None:
+    with OpenGallery(GallerySettings(cache=case.cache)) as opened:
+        (damaged,) = [item for at in range(2 * IMAGES) if (item := opened.gallery.item(at))["state"]]
+        assert (damaged["entry"], damaged["state"]) == (case.entry, "damaged")
+        for row in opened.gallery.index.rows:
+            opened.gallery.pictures.pixels(row, "sr")
+
+
 READERS: dict[str, Callable[[Case], object]] = {
     "a store": lambda case: case.store().get(case.entry),
     "a view of a store": lambda case: in_view(case, many=False),
@@ -149,6 +158,7 @@ READERS: dict[str, Callable[[Case], object]] = {
     "webdataset": lambda case: list(AddSR(case.cache)(samples(case))),
     "timm": lambda case: [SRReader(case.data())[index] for index in range(IMAGES)],
     "an arm of a study": in_arm,
+    "a gallery": lambda case: in_gallery(case),
 }
 
 
@@ -169,9 +179,11 @@ COMMANDS = {
     "export shards": "export {cache} {out} --format shards",
     "export lmdb": "export {cache} {out} --format lmdb",
     "export join": "export {cache} {out} --join --lr {lr}",
+    "export hf": "export {cache} {out} --format hf --lr {lr}",
     "merge": "merge {cache} --into {out}",
     "safety": "safety {cache} --lr {lr}",
     "eval images": "eval images --reference {hr} --test {cache} --out {out}",
+    "eval images compare": "eval images --reference {hr} --compare {cache} {cache} --out {out}",
     "train": "train --lr {lr} --validation {more} --arm sr --cache {cache} --out {out} --set epochs=1 --set size=16"
     " --set network=small:2 --set device=cpu",
 }
@@ -182,7 +194,9 @@ COMMANDS = {
 def test_a_command_ends_with_the_exit_code_of_damage(
     case: Case, command: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    if case.kind == "pixels in lmdb" or (case.kind == "shards" and command in ("train", "eval images")):
+    if case.kind == "pixels in lmdb" or (
+        case.kind == "shards" and command in ("train", "eval images", "eval images compare")
+    ):
         pytest.skip("what they read is compared by the same lines")
     cache, out = Path(shutil.copytree(case.cache, tmp_path / "cache")), tmp_path / "out"
     words = COMMANDS[command].format(cache=cache, out=out, **{name: case.home / name for name in FOLDERS})

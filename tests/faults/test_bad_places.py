@@ -105,3 +105,27 @@ def test_every_command_with_every_bad_place(trained, home, capfd, line):
     for place in make_bad_places(home).values():
         for words in _lines_of(line, place):
             _refused(words, capfd)
+
+
+STREAMS = ({"stdout": "full"}, {"stderr": "closed"}, {"stdout": "closed", "stderr": "full"})
+ENDLESS = {"serve", "warm", "quickstart"}
+"""Commands that wait for others, or take minutes."""
+
+
+def _by_streams(line, made, commands, tmp_path):
+    """A command's exit codes: as it is, and with streams that take nothing or are not there."""
+    for number, streams in enumerate((None, *STREAMS)):
+        folder = shutil.copytree(made, tmp_path / str(number))
+        code, run = commands.run(*line.replace("@", "").split(), folder=folder, streams=streams)
+        said = "" if streams else run.stdout + run.stderr
+        assert "Traceback" not in said, said
+        yield code
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", [line for line in LINES if line.split()[0] not in ENDLESS])
+def test_every_command_whose_streams_take_nothing_ends_as_ever(trained, made, commands, tmp_path, line):
+    usual, full, *others = _by_streams(line, made, commands, tmp_path)
+    assert usual in (0, 1, 2, 4)
+    assert full in (usual, 4)
+    assert others == [usual, usual]

@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,13 +83,17 @@ class Commands:
     def __init__(self, folder):
         self._folder, self._count = folder, 0
 
-    def start(self, *words, file_size=None, program=None):
+    def start(self, *words, file_size=None, program=None, streams=None, folder=None):
+        """Start a command, in a folder; `streams` says of stdout and stderr that they are "full" or "closed"."""
         self._count += 1
-        out = self._folder / f"{self._count}"
+        out, streams = self._folder / f"{self._count}", streams or {}
         name = "forked_checks:main" if program is None else f"fault_programs:{program}"
-        with open(f"{out}.stdout", "wb") as stdout, open(f"{out}.stderr", "wb") as stderr:
-            child = started(name, words, stdout=stdout, stderr=stderr, loads=LOADED, file_size=file_size)
-        return Run(child, out)
+        places = ("/dev/full" if streams.get(one) == "full" else f"{out}.{one}" for one in ("stdout", "stderr"))
+        closed = [one for one, how in streams.items() if how == "closed"]
+        with ExitStack() as files:
+            stdout, stderr = (files.enter_context(open(place, "wb")) for place in places)
+            how = {"file_size": file_size, "folder": folder, "closed": closed, "loads": LOADED}
+            return Run(started(name, words, stdout=stdout, stderr=stderr, **how), out)
 
     def run(self, *words, **how):
         run = self.start(*words, **how)

@@ -68,8 +68,10 @@ def started(
     stderr: IO[Any] | int,
     loads: Sequence[str] = (),
     file_size: int | None = None,
+    folder: str | Path | None = None,
+    closed: Sequence[str] = (),
 ) -> Child:
-    """Call a function in a child that has this process's environment and folder.
+    """Call a function in a child that has this process's environment.
 
     Args:
         program: `module:function`; one that is called main finds its words in `sys.argv`, another is called with them.
@@ -77,9 +79,12 @@ def started(
         stdout, stderr: open files that it writes to.
         loads: modules that are loaded once, in the process that is forked.
         file_size: how many bytes a file of its may have.
+        folder: that it is in; this process's if left out.
+        closed: which of stdout and stderr it finds closed.
     """
     order = {"start": program, "words": [str(word) for word in words], "loads": list(loads), "file_size": file_size}
-    order |= {"given": not program.endswith(":main"), "environment": dict(os.environ), "folder": os.getcwd()}
+    order |= {"given": not program.endswith(":main"), "environment": dict(os.environ)}
+    order |= {"folder": str(folder or os.getcwd()), "closed": list(closed)}
     files = [file if isinstance(file, int) else file.fileno() for file in (stdout, stderr)]
     return Child(_ask(order, files))
 

@@ -83,6 +83,9 @@ def _run(order: dict[str, Any]) -> int:
     os.chdir(order["folder"])
     if limit := order["file_size"]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    for name in order["closed"]:
+        os.close({"stdout": 1, "stderr": 2}[name])
+        setattr(sys, name, None)
     sys.argv = ["srcache", *order["words"]]
     home, _, name = order["start"].partition(":")
     return int(getattr(import_module(home), name)(*order["words"] if order["given"] else ()) or 0)

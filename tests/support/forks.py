@@ -6,6 +6,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 
 
 def fork(act: Callable[[], int], stdout: int, stderr: int) -> int:
@@ -30,8 +31,9 @@ def fork(act: Callable[[], int], stdout: int, stderr: int) -> int:
     except BaseException:
         traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, AttributeError):  # full, or closed
+                stream.flush()
         os._exit(code)
 
 
