@@ -75,7 +75,7 @@ class OSERunner(gpu.CaseRunner):
         return make_engine(self.networks, settings, self.shape.kind, self.run.device)  # type: ignore[arg-type]
 
     def predicted(self) -> Any:
-        """What the batch should take, the inner call recorded as on a GPU."""
+        """What the batch should take, its calls recorded as on a GPU."""
         batch = 1 if self.run.device.type == "cpu" else self.shape.batch
         in_graphs = self.shape.kind != "eager"
         settings = _settings(self.run, self.shape.tiling)

@@ -84,7 +84,7 @@ class RunSettings:
 class Shape:
     """The images of one call, and how they are computed.
 
-    `kind` is how the inner call is run, see `measure.wrapper`; `park`, whether the VAE's tiles wait on the host (None:
+    `kind` is how networks are run, see `measure.wrapper`; `park`, whether the VAE's tiles wait on the host (None:
     where they do not fit).
     """
 
@@ -163,7 +163,7 @@ class CaseRunner:
                 raise RuntimeError(f"an upscaled image failed: {outcome}")
 
     def predicted(self) -> Memory:
-        """What the batch should take, the inner call recorded as on a GPU."""
+        """What the batch should take, its calls recorded as on a GPU."""
         settings = self.shape.settings(self.run)
         batch = 1 if self.run.device.type == "cpu" else self.shape.batch
         predictor = MemoryPredictor(

@@ -14,7 +14,7 @@ from srcache_plugins.seesr.loading import Networks
 from srcache_plugins.seesr.pipeline import Pipeline, Settings
 from srcache_plugins.seesr.sampling.sampler import Prompts, Sampler
 from srcache_plugins.seesr.sampling.schedule import make_schedule
-from srcache_plugins.stable_diffusion.cuda_graphs import GraphedCallable, compiled
+from srcache_plugins.stable_diffusion.engine import way_of_running
 from srcache_plugins.stable_diffusion.noise import Noise
 from srcache_plugins.stable_diffusion.windows import Windows
 from torch import Tensor
@@ -43,10 +43,10 @@ TOKENS = 145
 
 
 def wrapper(kind: str, device: torch.device) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]] | None:
-    """What wraps the inner call: `eager`, `graph`, or `compiled` in graphs; without CUDA always eager."""
+    """What wraps the networks' calls: `eager`, `graph`, or `compiled` in graphs; without CUDA always eager."""
     if kind == "eager" or device.type != "cuda":
         return None
-    return GraphedCallable if kind == "graph" else lambda predict: GraphedCallable(compiled(predict))
+    return way_of_running(kind == "compiled", device)[1]
 
 
 def make_engine(networks: Networks, settings: Settings, kind: str, device: torch.device) -> SeeSR:

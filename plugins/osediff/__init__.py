@@ -79,4 +79,4 @@ class OSEDiff(shared.DiffusionEngine):
         settings = Settings(**shared.settings_of(setup), posterior=str(setup.options["posterior"]))
         with torch.inference_mode():
             networks = load_networks(find_bundle(str(setup.weights)), loading)
-            return Pipeline(networks, settings, loading.device, *shared.way_of_running(setup, loading.device))
+            return Pipeline(networks, settings, loading.device, *shared.way_of_running(setup.compiled, loading.device))

@@ -97,7 +97,8 @@ class SeeSR(shared.DiffusionEngine):
         loading = Loading(**shared.loading_of(setup), conditioning_scale=scale)
         with torch.inference_mode():
             networks = load_networks(find_bundle(str(setup.weights)), loading)
-            return Pipeline(networks, _settings(setup), loading.device, *shared.way_of_running(setup, loading.device))
+            way = shared.way_of_running(setup.compiled, loading.device)
+            return Pipeline(networks, _settings(setup), loading.device, *way)
 
 
 def _settings(setup: Setup) -> "Settings":

@@ -15,9 +15,8 @@ from srcache.weights.checkpoint import weights_folder
 
 from .networks.convolutions import exact_convolutions
 
-RECORDED_SHAPES = 16
-"""How many recordings are kept. All of them compute in one piece of memory, as large as the largest needs; each has its
-inputs to itself."""
+RECORDED = 48
+"""How many recordings are kept: three functions (a UNet, both halves of a VAE) with sixteen shapes each."""
 
 
 def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -38,20 +37,57 @@ def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return run
 
 
-class GraphedCallable:
-    """Runs a function of tensors from CUDA graphs, one recorded for each set of shapes; those used last are kept.
+class GraphMemory:
+    """The recordings of an engine; those used last are kept.
 
-    All graphs share their memory, which is safe because they run on one stream, and a result is copied out of it before
-    the next one runs.
+    All of them compute in one piece of memory, as large as the largest needs; each has its inputs to itself. That is
+    safe because they run on one stream, and a result is copied out of it before the next one runs.
+    """
+
+    def __init__(self) -> None:
+        self._recordings: OrderedDict[Any, _Recording] = OrderedDict()
+        self._place: tuple[Any, Any] | None = None
+
+    def __len__(self) -> int:
+        return len(self._recordings)
+
+    def recording(self, function: Callable[..., Tensor], tensors: tuple[Tensor, ...]) -> "_Recording":
+        """The recording of a function for the shapes of its inputs, made now if there is none.
+
+        Raises:
+            EngineError: nothing was recorded.
+        """
+        key = function, *(tensor.shape for tensor in tensors)
+        if key not in self._recordings:
+            while len(self._recordings) >= RECORDED:
+                self._recordings.popitem(last=False)
+            self._recordings[key] = self._recorded(function, tensors)
+        self._recordings.move_to_end(key)
+        return self._recordings[key]
+
+    def _recorded(self, function: Callable[..., Tensor], tensors: tuple[Tensor, ...]) -> "_Recording":
+        """A new recording; where there is no memory for one more, the others are given up for it."""
+        if self._place is None:
+            self._place = torch.cuda.Stream(), torch.cuda.graph_pool_handle()  # type: ignore[no-untyped-call]
+        try:
+            return _Recording(function, tensors, *self._place)
+        except torch.OutOfMemoryError:
+            if not self._recordings:
+                raise
+        self._recordings.clear()
+        return _Recording(function, tensors, *self._place)
+
+
+class GraphedCallable:
+    """Runs a function of tensors from CUDA graphs, one recorded for each set of shapes.
 
     Args:
         function: of tensors on the current CUDA device; it neither waits for the device nor branches on values.
+        memory: for its recordings; may be that of other functions which run on the same thread.
     """
 
-    def __init__(self, function: Callable[..., Tensor]) -> None:
-        self._function = function
-        self._recordings: OrderedDict[tuple[torch.Size, ...], _Recording] = OrderedDict()
-        self._place: tuple[Any, Any] | None = None
+    def __init__(self, function: Callable[..., Tensor], memory: GraphMemory | None = None) -> None:
+        self._function, self.memory = function, GraphMemory() if memory is None else memory
 
     def __call__(self, *tensors: Tensor) -> Tensor:
         """The result of the function.
@@ -59,25 +95,7 @@ class GraphedCallable:
         Raises:
             EngineError: nothing was recorded.
         """
-        shapes = tuple(tensor.shape for tensor in tensors)
-        if shapes not in self._recordings:
-            while len(self._recordings) >= RECORDED_SHAPES:
-                self._recordings.popitem(last=False)
-            self._recordings[shapes] = self._recorded(tensors)
-        self._recordings.move_to_end(shapes)
-        return self._recordings[shapes].replay(tensors)
-
-    def _recorded(self, tensors: tuple[Tensor, ...]) -> "_Recording":
-        """A recording; where there is no memory for one more, the others are given up for it."""
-        if self._place is None:
-            self._place = torch.cuda.Stream(), torch.cuda.graph_pool_handle()  # type: ignore[no-untyped-call]
-        try:
-            return _Recording(self._function, tensors, *self._place)
-        except torch.OutOfMemoryError:
-            if not self._recordings:
-                raise
-        self._recordings.clear()
-        return _Recording(self._function, tensors, *self._place)
+        return self.memory.recording(self._function, tensors).replay(tensors)
 
 
 class _Recording:

@@ -25,14 +25,14 @@ DECODER_TILE = Option(default=224, help="latent cells of 8 pixels; larger ones a
 ANTIALIAS = Option(default=False, help="smooth when the tagger's image is shrunk; as published: no")
 
 Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
-"""What makes the inner call of an engine faster: CUDA graphs, compiled code."""
+"""What makes an engine's calls of its networks faster: CUDA graphs, compiled code."""
 
 
 class DiffusionEngine(ABC):
     """An engine over a pipeline; one of a name of its own says how that is opened.
 
     Attributes:
-        mode: how the inner call is run (eager, compiled, in CUDA graphs), for the records.
+        mode: how networks are run (eager, compiled, in CUDA graphs), for the records.
     """
 
     info: ClassVar[EngineInfo]
@@ -143,12 +143,13 @@ def settings_of(setup: Setup) -> dict[str, Any]:
     }
 
 
-def way_of_running(setup: Setup, device: "torch.device") -> tuple[str, Wrap | None]:
-    """How the inner call is run, in words, and what wraps it: one way for all images of a run."""
-    from .cuda_graphs import GraphedCallable, compiled
+def way_of_running(use_compiled: bool, device: "torch.device") -> tuple[str, Wrap | None]:
+    """How networks are run, in words, and what wraps a call of theirs: one way for all images of a run."""
+    from .cuda_graphs import GraphedCallable, GraphMemory, compiled
 
     if device.type != "cuda":
-        return ("compiled", compiled) if setup.compiled else ("eager", None)
-    if setup.compiled:
-        return "compiled, in CUDA graphs", lambda predict: GraphedCallable(compiled(predict))
-    return "CUDA graphs", GraphedCallable
+        return ("compiled", compiled) if use_compiled else ("eager", None)
+    memory = GraphMemory()
+    if use_compiled:
+        return "compiled, in CUDA graphs", lambda function: GraphedCallable(compiled(function), memory)
+    return "CUDA graphs", lambda function: GraphedCallable(function, memory)

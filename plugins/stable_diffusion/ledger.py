@@ -75,20 +75,26 @@ class Ledger(TorchDispatchMode):
         peak: the most so far, less what was alive within a recorded call only.
         inner: the most that a recorded call needed beyond what was alive when it began.
         peak_inner: the most that was alive within one.
-        inputs: bytes of the inputs of one.
     """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._shapes = _Shapes()
         self._repeats: dict[Any, tuple[int, list[Any]]] = {}
-        self.live = self.peak = self.inner = self.peak_inner = self.inputs = 0
+        self.live = self.peak = self.inner = self.peak_inner = 0
+        self._inputs = dict[Any, int]()
         self._known: set[int] = set()
         self._layouts: Any = WeakIdKeyDictionary()
 
     def restart(self) -> None:
         """Forget the most so far, but not what is alive."""
-        self.peak, self.inner, self.peak_inner, self.inputs = self.live, 0, 0, 0
+        self.peak, self.inner, self.peak_inner = self.live, 0, 0
+        self._inputs.clear()
+
+    @property
+    def inputs(self) -> int:
+        """Bytes of the inputs of recorded calls, of each function the most."""
+        return sum(self._inputs.values())
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -125,7 +131,8 @@ class Ledger(TorchDispatchMode):
             self.peak = before
             found = function(*tensors)
             self.inner, self.peak_inner = max(self.inner, self.peak - before), max(self.peak_inner, self.peak)
-            self.inputs = max(self.inputs, sum(tensor.nbytes for tensor in tensors))
+            given = sum(tensor.nbytes for tensor in tensors)
+            self._inputs[function] = max(self._inputs.get(function, 0), given)
             self.peak = max(peak, self.live)
             return found
 

@@ -6,9 +6,9 @@ shape, because networks repeat themselves: the shape of a result is worked out o
 and what a network takes once for all its calls on inputs that are alike, of whatever image.
 
 What such a run cannot see is stated here and added: the libraries' workspaces, the gaps between blocks of memory, and
-what a recorded inner call keeps aside (its peak, and copies of its inputs). Two things are set as they are on a GPU,
-because the meta device does them otherwise: attention runs in a kernel that keeps no table of all pairs, and a
-convolution with channels last copies an input that is not. Not in it: the driver's own context (about 0.5 GB),
+what recorded calls keep aside (the largest peak of one, and copies of the inputs of each). Two things are set as they
+are on a GPU, because the meta device does them otherwise: attention runs in a kernel that keeps no table of all pairs,
+and a convolution with channels last copies an input that is not. Not in it: the driver's own context (about 0.5 GB),
 recordings of other shapes, and the second decoder that is made if half precision overflows.
 """
 
@@ -26,7 +26,7 @@ from torch.overrides import TorchFunctionMode
 
 from .geometry import resize_steps
 from .ledger import Ledger
-from .networks.vae import Autoencoder
+from .networks.vae import Act, Autoencoder
 from .networks.vae_tiles import Moments, measure_moments
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Memory:
     Attributes:
         weights: of all networks.
         tensors: the most that is alive at once, weights included; what `torch.cuda.max_memory_allocated` reports.
-        recorded: what recordings of the inner call keep aside while something else runs.
+        recorded: what recordings keep aside while something else runs.
         reserved: the most that is taken at once, recordings included.
         allowance: what is added for what cannot be seen.
     """
@@ -83,7 +83,7 @@ class MemoryPredictor:
         kind: of the pipeline.
         networks: loaded; they are not touched.
         settings: as the pipeline has them.
-        in_graphs: whether the inner call is run from CUDA graphs, see `cuda_graphs`.
+        in_graphs: whether the inner call and the VAE are run from CUDA graphs, see `cuda_graphs`.
     """
 
     def __init__(self, kind: "type[Pipeline]", networks: Any, settings: "Settings", *, in_graphs: bool) -> None:
@@ -95,7 +95,10 @@ class MemoryPredictor:
             for tensor in _all_tensors(twin):
                 self._ledger.enter(tensor)
             self._weights = self._ledger.live
-            self._pipeline = kind(_stand_ins(twin, self._ledger), self._settings, torch.device("meta"), "meta")
+            twin = _stand_ins(twin, self._ledger)
+            if in_graphs:
+                twin.vae.run_by(self._ledger.recorded_call)
+            self._pipeline = kind(twin, self._settings, torch.device("meta"), "meta")
         self._opening = self._ledger.peak
 
     def predicted(self, height: int, width: int, batch: int) -> Memory:
@@ -191,7 +194,7 @@ class _MetaAutoencoder(Autoencoder):
 
     ledger: Ledger
 
-    def _in_calls(self, ready: list[Tensor], act: Callable[[Tensor], Tensor]) -> Tensor:
+    def _in_calls(self, ready: list[Tensor], act: Act) -> Tensor:
         first, needed = self.ledger.measured(act, ready[0])
         found = [first]
         for _ in ready[1:]:

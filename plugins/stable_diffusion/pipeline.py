@@ -109,14 +109,14 @@ class Pipeline(ABC):
         networks: on `device`.
         settings: of the recipe.
         device: where everything is computed.
-        mode: how the inner call is run, in words, for the records.
-        wrap: what makes the inner call faster: CUDA graphs, compiled code, or nothing.
+        mode: how networks are run, in words, for the records.
+        wrap: what makes the inner call and the VAE's calls faster: CUDA graphs, compiled code, or nothing.
         noise: makes the noise of a call, of its seeds and the (height, width) of its latents; if left out, `Noise` as
             the settings say. Whoever compares with another program gives it that program's noise here.
 
     Attributes:
         inner: the inner call.
-        in_graphs: whether it is run from CUDA graphs, which keep memory aside.
+        in_graphs: whether these are run from CUDA graphs, which keep memory aside.
     """
 
     last_resize = "bicubic"
@@ -136,6 +136,7 @@ class Pipeline(ABC):
         self.in_graphs = wrap is not None and device.type == "cuda"
         if wrap is not None:
             self.inner.run = wrap(self.inner.predict)
+            networks.vae.run_by(wrap)
         self._memory: MemoryPredictor | None = None
 
     @abstractmethod

@@ -66,6 +66,8 @@ def resolve(plain: Mapping[str, Any]) -> Recipe:
     info = find_engine(str(plain["engine"])).info
     mistakes = Mistakes()
     values = _typed_fields({"numerics": info.numerics, "weights": info.weights, **plain}, mistakes)
+    for name in sorted(set(plain) & set(info.options) - set(FIELDS)):
+        mistakes.note(f"{name} is an option of engine {info.name}: write options.{name}")
     with mistakes.noting():
         values["options"] = info.settled(values.get("options") or {})
     _note_misfits(values, info, mistakes)

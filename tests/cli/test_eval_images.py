@@ -108,7 +108,7 @@ def test_mod_crop_is_found_said_or_switched_off(home, srcache, value, n):
 def test_a_metric_of_one_image_needs_no_reference_and_others_say_so(home, srcache):
     printed = srcache("eval", "images", "--test", "sr", "--metrics", "PSNR")
     assert printed.code == 2
-    assert "psnr compare images with references, so a folder of references is needed" in printed.err
+    assert "psnr compares images with references, so a folder of references is needed" in printed.err
 
 
 def test_an_infinite_number_is_null_beside_a_reason(home, srcache):

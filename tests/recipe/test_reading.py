@@ -161,6 +161,7 @@ def test_a_file_becomes_a_recipe_named_after_it(tmp_path):
         ("engine: resample\ndegradation: 4\n", "degradation must be a text"),
         ("engine: resample\ndegradation: bicubic\n", "a degradation is written filter/factor"),
         ("engine: resample\nsharpness: 2\n", "unknown field sharpness; known: name, engine"),
+        ("engine: resample\nfilter: box\n", "filter is an option of engine resample: write options.filter"),
     ],
 )
 def test_mistakes_in_a_file_are_named(tmp_path, text, words):

@@ -201,10 +201,11 @@ def test_closing_wakes_those_who_are_blocked(asks, store):
     deadline = time.monotonic() + LIMIT
     while len(service._waiting) < 16 and time.monotonic() < deadline:
         time.sleep(0.002)
-    gate.set()
-    assert closed(service, cancel=True)
-    assert joined(thread)
+    closing = in_thread(lambda: service.close(cancel=True))
+    assert joined(thread), "also while the engine is at work"
     assert raised == ["the SR service was closed; open a new one"]
+    gate.set()
+    assert joined(closing)
 
 
 @pytest.mark.medium

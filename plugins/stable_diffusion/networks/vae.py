@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import Any, Self
 
 import torch
@@ -47,6 +48,9 @@ _KIND: dict[str, Any] = {
 }
 """What a configuration must say for the VAE to be one of Stable Diffusion's kind."""
 
+Act = Callable[[Tensor], Tensor]
+"""A call of networks, for one image or several of one size."""
+
 _PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 _OLD = re.compile(r"((?:encoder|decoder)\.mid_block\.attentions\.0\.)(query|key|value|proj_attn)(\.weight|\.bias)")
@@ -78,20 +82,24 @@ class _Half:
         return max(images.shape[-2:]) > self.tile + 2 * self.pad
 
     def run(self, image: Tensor, park: bool | None, measure: Measure) -> Tensor:
-        """One image (1, C, H, W) in tiles, or any number of images that need none in one piece.
+        """One image (1, C, H, W) in tiles.
 
         `park` is whether tiles wait in the host's memory; None: where they do not fit into the device's.
         """
         height, width = image.shape[-2:]
-        if not self.is_tiled(image):
-            untiled: Tensor = self.network(image)
-            return untiled
         tiles = lay_out(height, width, self.tile, self.pad)
         seen = cut(image, tiles)
         if park is None:
             bytes_each = [self.widest * each.element_size() * each[0, 0].numel() for each in seen]
             park = sum(bytes_each) + _AT_WORK * max(bytes_each) > _free_bytes(image.device)
         return assemble(run_tiles(self.steps(self.network), seen, park, measure), tiles, self.scale)
+
+
+def _one_after_other(first: Act, second: Act) -> Act:
+    def act(tensor: Tensor) -> Tensor:
+        return second(first(tensor)).float()
+
+    return act
 
 
 def _free_bytes(device: torch.device) -> int:
@@ -126,6 +134,11 @@ class Autoencoder:
         self._encoder_tile, self._decoder_tile = tiles
         self._exact: Any = None
         self._format = torch.contiguous_format
+        self._faster: dict[str, Act] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy takes over: not the faster ways of running, which are of these networks."""
+        return {**vars(self), "_faster": {}}
 
     def to(
         self,
@@ -136,8 +149,16 @@ class Autoencoder:
         """Move to a device, a precision and a layout; returns itself."""
         for part in (self._encoder, self._after, self._before, self._decoder):
             part.to(device=device, dtype=dtype, memory_format=memory_format)
-        self._exact, self._format = None, memory_format
+        self._exact, self._format, self._faster = None, memory_format, {}
         return self
+
+    def run_by(self, wrap: Callable[[Act], Act]) -> None:
+        """From now on run what is not tiled by what `wrap` makes of a function of one tensor, until `to` is called.
+
+        That function knows the networks alone, so that what is made of it keeps nothing alive that keeps it alive.
+        """
+        encode, decode = _one_after_other(self._encoder, self._after), _one_after_other(self._before, self._decoder)
+        self._faster = {"encode": wrap(encode), "decode": wrap(decode)}
 
     @property
     def precision(self) -> str:
@@ -162,8 +183,10 @@ class Autoencoder:
         block = self._encoder.down_blocks[0].resnets[0]
         half = _Half(self._encoder, encoder_steps, self._encoder_tile, ENCODER_PAD, Fraction(1, CELL), block)
         ready = self._prepared(images, self._encoder, half)
-        found = self._in_calls(ready, lambda one: self._after(half.run(one, self.park, self.measure)).float())
-        return found[: len(images)]
+        act = self._faster.get("encode") or _one_after_other(self._encoder, self._after)
+        if half.is_tiled(images):
+            act = _one_after_other(partial(half.run, park=self.park, measure=self.measure), self._after)
+        return self._in_calls(ready, act)[: len(images)]
 
     def decode(self, latents: Tensor) -> Tensor:
         """Images from latents.
@@ -174,7 +197,8 @@ class Autoencoder:
         Returns:
             float32 (N, 3, 8h, 8w), about [-1, 1], not clamped.
         """
-        return self._decode(latents, self._before, self._decoder)
+        act = self._faster.get("decode") or _one_after_other(self._before, self._decoder)
+        return self._decode(latents, self._before, self._decoder, act)
 
     def decode32(self, latents: Tensor) -> Tensor:
         """Like `decode`, but computed in float32 whatever the weights' precision, for latents that half cannot hold.
@@ -185,16 +209,18 @@ class Autoencoder:
             return self.decode(latents)
         if self._exact is None:
             self._exact = [copy.deepcopy(part).float() for part in (self._before, self._decoder)]
-        return self._decode(latents, *self._exact)
+        before, decoder = self._exact
+        return self._decode(latents, before, decoder, _one_after_other(before, decoder))
 
-    def _decode(self, latents: Tensor, before: Any, decoder: Any) -> Tensor:
+    def _decode(self, latents: Tensor, before: Any, decoder: Any, act: Act) -> Tensor:
         block = decoder.up_blocks[-1].resnets[0]
         half = _Half(decoder, decoder_steps, self._decoder_tile, DECODER_PAD, Fraction(CELL), block)
         ready = self._prepared(latents, decoder, half)
-        found = self._in_calls(ready, lambda one: half.run(before(one), self.park, self.measure).float())
-        return found[: len(latents)]
+        if half.is_tiled(latents):
+            act = _one_after_other(before, partial(half.run, park=self.park, measure=self.measure))
+        return self._in_calls(ready, act)[: len(latents)]
 
-    def _in_calls(self, ready: list[Tensor], act: Callable[[Tensor], Tensor]) -> Tensor:
+    def _in_calls(self, ready: list[Tensor], act: Act) -> Tensor:
         """The results of all calls for a batch, one after the other."""
         return torch.cat([act(some) for some in ready])
 

@@ -202,7 +202,8 @@ class _Measurements:
 def _require_no_reference(metrics: Iterable[str]) -> None:
     lacking = [name for name in metrics if needs_reference(name)]
     if lacking:
-        raise ConfigError(f"{', '.join(lacking)} compare images with references, so a folder of references is needed")
+        compare = "compares" if len(lacking) == 1 else "compare"
+        raise ConfigError(f"{', '.join(lacking)} {compare} images with references, so a folder of references is needed")
 
 
 def _metrics_for(wanted: Sequence[str], count: int, settings: QualitySettings) -> tuple[list[str], list[Skipped]]:

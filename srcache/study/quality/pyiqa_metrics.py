@@ -14,6 +14,7 @@ import runpy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cache
 from hashlib import file_digest
 from importlib.metadata import PackageNotFoundError, version
@@ -122,12 +123,12 @@ def least_images(name: str) -> int:
 
 
 def needs_reference(name: str) -> bool:
-    """Whether a metric compares images with references; one that is not known does."""
+    """Whether a metric compares images with references; of one that is not known, `require_metric` says so."""
     bare = name.removeprefix(PREFIX)
     if name in BASIC or bare == "inception_score":
         return name in BASIC
     mode = _modes_here().get(bare)
-    return mode is None or mode.kind != "single"
+    return mode is not None and mode.kind != "single"
 
 
 def _modes_here() -> Mapping[str, Mode]:
@@ -149,7 +150,9 @@ def require_metric(name: str, *, allow_code: bool = False) -> None:
     bare = name.removeprefix(PREFIX)
     modes = known_metrics()
     if bare not in modes:
-        raise ConfigError(f"no metric is named {name!r}; pyiqa {_version()} has: {', '.join(sorted(modes))}")
+        near = get_close_matches(bare.lower(), modes, n=3)
+        meant = f" (did you mean {' or '.join(near)}?)" if near else ""
+        raise ConfigError(f"no metric is named {name!r}{meant}; pyiqa {_version()} has: {', '.join(sorted(modes))}")
     if bare in _UNFIT:
         raise ConfigError(f"{name} is not for images and their references: {_UNFIT[bare]}")
     lacks = [file for file in WEIGHTS.get(bare, ()) if file.path() is None]

@@ -59,7 +59,8 @@ def render_page(studies: Sequence[Study], version: str, budget: int = BUDGET) ->
     """
     shown = [make_gallery(study, max(1, MOST // len(studies))) for study in studies]
     copies = copy_images(
-        [path for study, one in zip(studies, shown, strict=True) for path in image_files(study, one)], budget
+        {path: study.colors for study, one in zip(studies, shown, strict=True) for path in image_files(study, one)},
+        budget,
     )
     bodies = [_article(study, one, copies) for study, one in zip(studies, shown, strict=True)]
     title = studies[0].title if len(studies) == 1 else f"{len(studies)} studies"

@@ -7,10 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from fake_graphs import FakeGraphs
 from osediff_fixtures import case, cases
 from seesr_fixtures import RecordedNoise
 from srcache_plugins.osediff.pipeline import Pipeline, Settings
 from srcache_plugins.stable_diffusion.colorfix import FIXES
+from srcache_plugins.stable_diffusion.cuda_graphs import GraphedCallable, GraphMemory
 from srcache_plugins.stable_diffusion.geometry import control_image, resize_steps
 from srcache_plugins.stable_diffusion.networks.text import prompt_text
 from srcache_plugins.stable_diffusion.windows import lay_windows, window_weights
@@ -128,6 +130,19 @@ def test_an_image_becomes_the_references(name, osediff_networks, monkeypatch):
         _require_near(mended, wanted, limits["out_uint8_max"], limits["out_fraction_differing_max"])
     height, width, _ = tensors["in.image_uint8"].shape
     assert made.image.shape == (3, chosen.scale * height, chosen.scale * width)
+
+
+def test_recordings_of_unet_and_vae_give_the_same_bits(osediff_networks, monkeypatch):
+    graphs, networks, memory = FakeGraphs(), osediff_networks("fp32"), GraphMemory()
+    graphs.put_in(monkeypatch)
+    monkeypatch.setattr(networks.vae, "_faster", {})
+    image = torch.rand(2, 3, 12, 16, generator=torch.Generator().manual_seed(3))
+    plain = [Pipeline(networks, BASE, CPU).upscale(image, seeds) for seeds in ([1, 2], [3, 4])]
+    recorded = Pipeline(networks, BASE, CPU, "recorded", lambda function: GraphedCallable(function, memory))
+    for seeds, wanted in zip(([1, 2], [3, 4]), plain, strict=True):
+        for found, expected in zip(recorded.upscale(image, seeds), wanted, strict=True):
+            assert torch.equal(found.image, expected.image)
+    assert len(memory) == len(graphs.pools) == 3
 
 
 def _require_near(found, wanted, most, share):

@@ -1,4 +1,4 @@
-"""SeeSR's faster ways to run the inner call: what is kept of them, and that they change nothing."""
+"""Faster ways to run a call of networks: what is kept of them, and that they change nothing."""
 
 import gc
 import os
@@ -18,7 +18,7 @@ from srcache_plugins.seesr.pipeline import Pipeline
 from srcache_plugins.seesr.sampling.sampler import Prompts, Sampler
 from srcache_plugins.seesr.sampling.schedule import make_schedule
 from srcache_plugins.stable_diffusion import cuda_graphs as module
-from srcache_plugins.stable_diffusion.cuda_graphs import GraphedCallable, compiled
+from srcache_plugins.stable_diffusion.cuda_graphs import GraphedCallable, GraphMemory, compiled
 from srcache_plugins.stable_diffusion.networks.convolutions import make_exact
 from srcache_plugins.stable_diffusion.networks.denoiser import UNet
 from srcache_plugins.stable_diffusion.windows import lay_windows
@@ -67,7 +67,7 @@ def graphs(monkeypatch):
 
 
 def test_there_is_one_recording_for_each_shape_and_the_last_used_are_kept(graphs):
-    act, most = GraphedCallable(lambda left, right: left.sum() + right.sum()), module.RECORDED_SHAPES
+    act, most = GraphedCallable(lambda left, right: left.sum() + right.sum()), module.RECORDED
     shapes = [(number, 1) for number in range(1, most + 1)]
     for shape in shapes * 2:
         assert act(torch.ones(shape), torch.ones(1)) == shape[0] + 1
@@ -79,7 +79,7 @@ def test_there_is_one_recording_for_each_shape_and_the_last_used_are_kept(graphs
     assert len(graphs.pools) == most + 1, "the one used last was kept"
     act(torch.ones(shapes[1]), torch.ones(1))
     assert len(graphs.pools) == most + 2, "the one not used for longest was not"
-    assert len(act._recordings) == most
+    assert len(act.memory) == most
     assert len(set(map(id, graphs.pools))) == len(set(map(id, graphs.streams))) == 1, "all of them share"
 
 
@@ -123,11 +123,24 @@ def test_without_memory_the_other_recordings_are_given_up(graphs):
     act(torch.ones(2))
     graphs.out_of_memory = 1
     assert act(torch.ones(3)).tolist() == [2, 2, 2]
-    assert len(act._recordings) == 1
-    act._recordings.clear()
+    assert len(act.memory) == 1
     graphs.out_of_memory = 1
     with pytest.raises(torch.OutOfMemoryError):
-        act(torch.ones(4))
+        GraphedCallable(lambda given: given + 1)(torch.ones(4))
+
+
+def test_functions_that_share_a_memory_share_the_pool_and_give_up_what_others_recorded(graphs):
+    memory = GraphMemory()
+    one, other = GraphedCallable(lambda given: given + 1, memory), GraphedCallable(lambda given: given * 5, memory)
+    given = torch.ones(2)
+    assert (one(given).tolist(), other(given).tolist()) == ([2, 2], [5, 5])
+    assert len(memory) == 2
+    assert (one(given).tolist(), other(given).tolist()) == ([2, 2], [5, 5])
+    assert len(graphs.pools) == 2
+    assert len(set(map(id, graphs.pools))) == len(set(map(id, graphs.streams))) == 1
+    graphs.out_of_memory = 1
+    assert other(torch.ones(3)).tolist() == [5, 5, 5]
+    assert len(memory) == 1
 
 
 @pytest.mark.parametrize("tiling", [None, Tiling(size=8, overlap=4)])
@@ -176,7 +189,7 @@ def test_what_is_compiled_is_kept_beside_the_weights(monkeypatch):
 def test_a_recording_gives_the_same_bits(guidance, tiling, monkeypatch):
     plain, chosen = sampler("cuda", guidance, 8), sampler("cuda", guidance, 8)
     chosen.run = GraphedCallable(chosen.predict)
-    monkeypatch.setattr(module, "RECORDED_SHAPES", 3)  # so that one is given up, and recorded anew
+    monkeypatch.setattr(module, "RECORDED", 3)  # so that one is given up, and recorded anew
     for size in ((8, 20), (9, 24), (16, 16), (8, 32), (9, 24), (8, 20)):
         for seed in (1, 2):
             assert torch.equal(sampled(chosen, size, tiling, seed), sampled(plain, size, tiling, seed))

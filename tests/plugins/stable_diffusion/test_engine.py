@@ -71,7 +71,7 @@ def test_options_below_their_least_are_refused_together(options, words):
 )
 def test_the_way_of_running_follows_from_the_device(device, compiled, mode, monkeypatch):
     monkeypatch.setattr(cuda_graphs, "compiled", partial(lambda name, act: (name, act), "compiled"))
-    found, wrap = way(Setup(scale=4, compiled=compiled, device=device.type), device)
+    found, wrap = way(compiled, device)
     assert found == mode
     assert (wrap is None) == (mode == "eager")
     if device == CUDA:

@@ -99,6 +99,15 @@ def test_steps_take_nothing_and_recordings_do(tiny_networks):
 
 
 @pytest.mark.slow
+def test_a_recorded_vae_keeps_its_peak_and_its_inputs_aside(tiny_networks, monkeypatch):
+    recorded = predicted(tiny_networks, steps=1, in_graphs=True)
+    monkeypatch.setattr(memory._MetaAutoencoder, "run_by", lambda self, wrap: None)
+    without = predicted(tiny_networks, steps=1, in_graphs=True)
+    assert without.recorded < recorded.recorded
+    assert recorded.tensors == pytest.approx(without.tensors, rel=0.2)
+
+
+@pytest.mark.slow
 def test_it_is_the_same_in_inference_mode(tiny_networks):
     plain = predicted(tiny_networks, in_graphs=True)
     with torch.inference_mode():

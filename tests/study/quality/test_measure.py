@@ -253,12 +253,16 @@ def test_every_metric_states_its_least_n(name):
 
 def test_metrics_that_look_at_one_image_need_no_references(folders, fakes, tmp_path):
     fakes["mean"] = _fake("mean", "single", lambda image: image.mean())
-    monkey = {"mean": Mode("single", False, {})}
+    monkey = {"mean": Mode("single", False, {}), "lpips": Mode("pair", True, {})}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pyiqa_metrics, "known_metrics", lambda: monkey)
         report = measure_folders(None, folders[1], ("Mean",), Convention(crop_border=2))
         with pytest.raises(ConfigError, match="psnr, lpips compare images with references"):
             measure_folders(None, folders[1], ("PSNR", "lpips", "mean"), RGB)
+        monkey |= {name: Mode("single", False, {}) for name in ("niqe", "piqe")}
+        patch.setattr(work, "require_metric", pyiqa_metrics.require_metric)
+        with pytest.raises(ConfigError, match=r"no metric is named 'nikqe' \(did you mean niqe"):
+            measure_folders(None, folders[1], ("nikqe",), RGB)
     assert (report.plain()["reference"], report.pairs, report.summaries[0].n) == (None, 8, 8)
     assert report.rows["b/9"]["mean"] == pytest.approx(
         decode((folders[1] / "b/9.png").read_bytes())[2:-2, 2:-2].mean() / 255, rel=1e-5

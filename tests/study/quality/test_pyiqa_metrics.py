@@ -45,7 +45,9 @@ def test_metrics_that_run_code_are_refused_unless_it_is_allowed(known_names, nam
 
 
 def test_unknown_and_unfit_metrics_are_mistakes(known_names):
-    with pytest.raises(ConfigError, match=r"no metric is named 'lpipps'; pyiqa .* has: .*lpips, lpips\+"):
+    with pytest.raises(
+        ConfigError, match=r"'lpipps' \(did you mean lpips .*\?\); pyiqa .* has: .*lpips, lpips\+"
+    ):
         require_metric("lpipps")
     with pytest.raises(ConfigError, match="compares images with captions"):
         require_metric("clipscore")

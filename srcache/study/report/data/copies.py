@@ -1,12 +1,12 @@
 """Copies of the images of studies, small enough for one page; see `srcache.images.copies`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from srcache.errors import ImageError
 from srcache.files.regular import read_regular
-from srcache.images import Pixels, decode
+from srcache.images import Colors, Pixels, decode
 from srcache.images.copies import BUDGET as BUDGET
 from srcache.images.copies import REDUCTIONS as REDUCTIONS
 from srcache.images.copies import Copy, Reduction, copies_within
@@ -30,16 +30,21 @@ class ImageCopies:
         return sum(len(copy.data) for copy in self.by_file.values())
 
 
-def copy_images(files: Sequence[Path], budget: int = BUDGET) -> ImageCopies:
-    """Copy images, as well as `budget` bytes allow; the last reduction is taken even if it exceeds them."""
-    copies = copies_within(files, _read, budget)
+def copy_images(files: Mapping[Path, Colors], budget: int = BUDGET) -> ImageCopies:
+    """Copy images, as well as `budget` bytes allow; the last reduction is taken even if it exceeds them.
+
+    Args:
+        files: each with the way that its colours become RGB.
+        budget: of all copies together.
+    """
+    copies = copies_within(list(files), lambda path: _read(path, files[path]), budget)
     return ImageCopies(by_file=copies.made, reduction=copies.reduction, unreadable=copies.unreadable)
 
 
-def _read(path: Path) -> Pixels | str:
+def _read(path: Path, colors: Colors) -> Pixels | str:
     """An image, or the reason why there is none."""
     try:
-        return decode(read_regular(path))
+        return decode(read_regular(path), colors)
     except ImageError as error:
         return error.reason
     except OSError as error:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from srcache.errors import ConfigError
 from srcache.files.documents import parse_json, short
 from srcache.html.markup import Markup, tag
+from srcache.images import AS_EVER, Colors
 
 SCHEMA = "srcache.experiment/1"
 RESULTS = "results.json"
@@ -85,6 +86,16 @@ class Study:
             return self.first_seed
         named = f" ({', '.join(map(str, most))})" if all(seeds in ([], most) for seeds in found) else ""
         return f"all {len(most)} seeds{named}"
+
+    @property
+    def colors(self) -> Colors:
+        """How colours became RGB wherever the experiment read an image; as ever where it does not say."""
+        said = self.part("config", "degradation")
+        found = {name: said.get(f"{before}{name}") for name, before in (("profile", "color_"), ("background", ""))}
+        try:
+            return Colors(**{name: value for name, value in found.items() if isinstance(value, str)})
+        except ConfigError:
+            return AS_EVER
 
     def id(self, word: str) -> str:
         """An element's id, unique on the page."""

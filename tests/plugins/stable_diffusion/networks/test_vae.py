@@ -1,11 +1,15 @@
 """SeeSR's VAE, in one piece and in tiles: the reference program's numbers, and what must not matter."""
 
+import copy
 import json
+from functools import partial
 
 import pytest
 import torch
+from fake_graphs import FakeGraphs
 from seesr_fixtures import GOLDEN, case, cases
 from seesr_vae import CONFIG, TENSORS, autoencoder, images, latents
+from srcache_plugins.stable_diffusion.cuda_graphs import GraphedCallable, GraphMemory, compiled
 from srcache_plugins.stable_diffusion.networks.vae import load_autoencoder
 from srcache_plugins.stable_diffusion.networks.vae_tiles import lay_out
 
@@ -86,6 +90,50 @@ def test_together_are_as_many_as_their_size_allows_and_what_is_tiled_goes_alone(
     model.decode(latents(2, 7, 7))
     model.encode(images(3, 136, 8))
     assert sizes == [[3, 3], [2, 2], [1, 1], [1, 1, 1]]
+
+
+def test_what_is_not_tiled_is_run_by_something_faster_and_a_copy_is_not():
+    model, plain, calls = autoencoder(64, 8), autoencoder(64, 8), []
+
+    def wrap(act):
+        return lambda some: calls.append(tuple(some.shape)) or act(some)
+
+    model.run_by(wrap)
+    for one in (model, copy.deepcopy(model)):
+        assert torch.equal(one.encode(images(2, 32, 40)), plain.encode(images(2, 32, 40)))
+        assert torch.equal(one.decode(latents(1, 4, 5)), plain.decode(latents(1, 4, 5)))
+        assert torch.equal(one.encode(images(1, 136, 8)), plain.encode(images(1, 136, 8)))
+        assert torch.equal(one.decode(latents(1, 31, 8)), plain.decode(latents(1, 31, 8)))
+        assert calls == [(1, 3, 32, 40)] * 2 + [(1, 4, 4, 5)]
+    model.to("cpu", torch.bfloat16)
+    model.decode(latents(1, 4, 5))
+    model.run_by(wrap)
+    model.decode32(latents(1, 4, 5))
+    assert len(calls) == 3
+
+
+def test_recordings_of_both_halves_give_the_same_bits(monkeypatch):
+    graphs = FakeGraphs()
+    graphs.put_in(monkeypatch)
+    model, plain, memory = autoencoder(), autoencoder(), GraphMemory()
+    model.run_by(lambda act: GraphedCallable(act, memory))
+    with torch.inference_mode():
+        for seed in (1, 2):
+            batch, deep = images(2, 32, 40, seed), latents(3, 4, 5, seed)
+            assert torch.equal(model.encode(batch), plain.encode(batch))
+            assert torch.equal(model.decode(deep), plain.decode(deep))
+    assert len(memory) == len(graphs.pools) == 2
+
+
+@pytest.mark.slow
+def test_both_halves_are_compiled_in_one_piece(monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    model, plain = autoencoder(), autoencoder()
+    model.run_by(compiled)
+    with torch.inference_mode():
+        assert torch.equal(model.encode(images(1, 32, 40)), plain.encode(images(1, 32, 40)))
+        assert torch.equal(model.decode(latents(1, 4, 5)), plain.decode(latents(1, 4, 5)))
 
 
 @pytest.mark.gpu

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from srcache.errors import ConfigError
+from srcache.images import AS_EVER, Colors
 from srcache.study.report.data.study import RESULTS, SCHEMA, Study, inside, read_results
 
 _plain = st.recursive(
@@ -84,3 +85,17 @@ def test_what_are_no_results_is_refused_with_the_file(tmp_path, text):
     (tmp_path / RESULTS).write_text(text)
     with pytest.raises(ConfigError, match=r"results\.json (cannot be read|must have the schema)"):
         read_results(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ({}, AS_EVER),
+        ({"color_profile": "srgb", "background": "#204060"}, Colors(profile="srgb", background="#204060")),
+        ({"color_profile": "srgb", "background": 7}, Colors(profile="srgb")),
+        ({"color_profile": "cmyk"}, AS_EVER),
+        (None, AS_EVER),
+    ],
+)
+def test_its_colors_are_those_of_its_degradation(tmp_path, said, found):
+    assert Study(results={"config": {"degradation": said}}, root=tmp_path).colors == found

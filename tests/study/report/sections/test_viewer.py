@@ -21,7 +21,9 @@ def study(small):
 
 def _view(study):
     shown = make_gallery(study)
-    return f"<div>{image_viewer(study, shown, copy_images(list(image_files(study, shown))))}</div>"
+    return (
+        f"<div>{image_viewer(study, shown, copy_images(dict.fromkeys(image_files(study, shown), study.colors)))}</div>"
+    )
 
 
 def _options(page, key):
