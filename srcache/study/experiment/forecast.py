@@ -35,6 +35,7 @@ from srcache.study.train.batches import autocast, deterministic
 from srcache.study.train.networks import build_network
 from srcache.study.train.optimizers import make_optimizer
 from srcache.study.train.settings import TrainSettings
+from srcache.wording import counted
 
 _TRIED = 12
 """Images that are tried."""

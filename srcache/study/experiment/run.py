@@ -146,6 +146,7 @@ class _Run:
             write_atomic(out / CONFIG, _yaml(experiment))
         recipes = {label: recipe_of(experiment, label) for label in experiment.recipes}
         data = self._data()
+        require_images(experiment, data.counts["train"])
         near = near_duplicates(out, data, self._say)
         if near["count"]:
             self._say(f"data: {counted(near['count'], 'test image')} all but equal to a training image")
