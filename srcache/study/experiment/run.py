@@ -146,7 +146,6 @@ class _Run:
             write_atomic(out / CONFIG, _yaml(experiment))
         recipes = {label: recipe_of(experiment, label) for label in experiment.recipes}
         data = self._data()
-        require_images(experiment, data.counts["train"])
         near = near_duplicates(out, data, self._say)
         if near["count"]:
             self._say(f"data: {counted(near['count'], 'test image')} all but equal to a training image")
@@ -205,6 +204,7 @@ class _Run:
     @timed("experiment: data")
     def _data(self) -> DataSets:
         data = prepare_data(self._out, self._experiment, self._say)
+        require_images(self._experiment, data.counts["train"])
         counts = ", ".join(f"{sum(data.counts[split].values())} {split}" for split in SPLITS)
         how = "there already" if data.reused else "made"
         self._say(f"data: {counts}; {len(data.classes)} classes; LR by {self._experiment.degradation}; {how}")
