@@ -92,6 +92,11 @@ class _Reader:
             same = first.domain == second.domain and training_of(first) == training_of(second)
             text = f"arms {first.name} and {second.name} are the same training, measured on the same images"
             self._mistakes.require(not same, f"{text}: they cannot differ; change or leave out one")
+        factor, longest = found.degradation.factor, found.data.longest_side
+        self._mistakes.require(
+            longest is None or factor <= longest,
+            f"degradation.factor {factor} leaves nothing of images of data.longest_side {longest}",
+        )
         self._mistakes.require(
             found.safety.measure or not any(arm.filtered for arm in found.arms),
             "an arm's policy filters by label safety, which is off; set safety.measure to true",

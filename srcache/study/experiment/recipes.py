@@ -27,4 +27,11 @@ def recipe_of(experiment: Experiment, label: str) -> Recipe:
             f"have different colours; recipe {choice.name} has {recipe.color_profile} and {recipe.background}, the "
             f"degradation {own.color_profile} and {own.background}"
         )
+    enlarged = recipe.scale if recipe.size == "scale" else 1
+    if enlarged != own.factor and experiment.quality.resize == "none":
+        raise ConfigError(
+            f"SR by recipe {choice.name} has {enlarged:g} times the sides of LR, and HR {own.factor} times; change the "
+            "recipe's scale or degradation.factor, or say how image quality is measured all the same, such as --set "
+            "quality.resize=picture:bicubic"
+        )
     return recipe

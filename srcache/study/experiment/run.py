@@ -204,6 +204,7 @@ class _Run:
     @timed("experiment: data")
     def _data(self) -> DataSets:
         data = prepare_data(self._out, self._experiment, self._say)
+        require_images(self._experiment, data.counts["train"])
         counts = ", ".join(f"{sum(data.counts[split].values())} {split}" for split in SPLITS)
         how = "there already" if data.reused else "made"
         self._say(f"data: {counts}; {len(data.classes)} classes; LR by {self._experiment.degradation}; {how}")

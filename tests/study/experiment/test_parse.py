@@ -108,6 +108,7 @@ def test_settings_of_an_arm_win_over_those_of_all() -> None:
         ({"data": {"kind": "faces", "validation_share": 1}}, "validation_share must lie between 0 and 1, but is 1"),
         ({"data": {"kind": "faces", "limit": True}}, "data.limit must be an integer or null, but is True"),
         ({"data": {"kind": "faces", "link": "soft"}}, "data.link must be one of copy, hard, but is 'soft'"),
+        ({"data": {"longest_side": 3}}, "degradation.factor 4 leaves nothing of images of data.longest_side 3"),
         ({"safety": {"measure": "no"}}, "safety.measure must be true or false, but is 'no'"),
         ({"seeds": [0, -1]}, "seeds: expected a list of different integers of at least 0"),
         ({"question": 3}, "question: expected a text, but got 3"),

@@ -12,9 +12,18 @@ def _experiment(**changes):
 
 
 def test_each_is_loaded_by_the_name_that_arms_use():
-    found = _experiment(further={"twice": {"name": "bicubic", "set": {"scale": 2}}})
+    found = _experiment(further={"box": {"name": "bicubic", "set": {"options.filter": "nearest"}}})
     assert recipe_of(found, "main").name == "lanczos"
-    assert (recipe_of(found, "twice").name, recipe_of(found, "twice").scale) == ("bicubic", 2)
+    assert (recipe_of(found, "box").name, recipe_of(found, "box").options["filter"]) == ("bicubic", "nearest")
+
+
+def test_sr_of_another_size_than_hr_needs_a_word_on_how_it_is_measured():
+    """It was found out only after all trainings."""
+    twice = {"recipe": {"name": "lanczos", "set": {"scale": 2}}}
+    with pytest.raises(ConfigError, match="SR by recipe lanczos has 2 times the sides of LR, and HR 4 times; change"):
+        recipe_of(_experiment(**twice), "main")
+    assert recipe_of(_experiment(**twice, degradation={"factor": 2}), "main").scale == 2
+    assert recipe_of(_experiment(**twice, quality={"resize": "picture:bicubic"}), "main").scale == 2
 
 
 @pytest.mark.parametrize(
