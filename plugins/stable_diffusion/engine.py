@@ -24,6 +24,10 @@ ENCODER_TILE = Option(default=1024, help="pixels; larger images are encoded in t
 DECODER_TILE = Option(default=224, help="latent cells of 8 pixels; larger ones are decoded in tiles of this side")
 ANTIALIAS = Option(default=False, help="smooth when the tagger's image is shrunk; as published: no")
 
+LEAST_SIDE, MOST_SIDE = 16, 1 << 14
+"""Pixels that `process_size` may be: a latent of one cell has no spread to normalise with, and images of more than
+16384x16384 are beyond any device."""
+
 Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
 """What makes an engine's calls of its networks faster: CUDA graphs, compiled code."""
 
@@ -54,7 +58,10 @@ class DiffusionEngine(ABC):
 
     def out_of_range(self, setup: Setup) -> list[str]:
         """What is wrong with the values of options, in words."""
-        return below(setup, {"process_size": 8 * setup.scale, "encoder_tile": 64, "decoder_tile": 8})
+        least = {"process_size": max(LEAST_SIDE, 8 * setup.scale), "encoder_tile": 64, "decoder_tile": 8}
+        given = setup.options["process_size"]
+        above = f"process_size must be at most {MOST_SIDE}, but is {given}"
+        return [*below(setup, least), *([above] if float(given) > MOST_SIDE else [])]
 
     def upscale(self, images: "Tensor", seeds: Sequence[int]) -> list[Upscaled | Failure]:
         """Upscale a batch, on a CPU image by image; arguments and outcomes as in `SREngine.upscale`."""

@@ -12,6 +12,7 @@ import yaml
 
 from srcache.cache.manifest import Cache, RecipeFolder, create_cache
 from srcache.errors import CacheError, RecipeError, ServiceError, listed
+from srcache.files.documents import yaml_text
 from srcache.recipe.reading import restore
 from srcache.recipe.recipe import Recipe
 from srcache.service.remote_client import RemoteClient
@@ -71,7 +72,7 @@ def _checked(offered: dict[str, Any], wanted: str | None, url: str) -> Recipe:
     title = f"{_title(offered)} of the SR service at {url}"
     document = offered.get("document")
     try:
-        text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True) if isinstance(document, dict) else ""
+        text = yaml_text(document) if isinstance(document, dict) else ""
         if not 0 < len(text) <= _MOST_TEXT:
             raise ServiceError(f"recipe {title} is described by nothing that could be a recipe")
         recipe = restore(text, f"recipe {title}")

@@ -30,6 +30,8 @@ _LEVELS = 64
 _DIGITS = 20
 _HALF_MAY_BE = re.compile(r"[\ud800-\udfff]|\\u[dD][89a-fA-F]")
 _UNPAIRED = re.compile("[\ud800-\udfff]")
+_BREAKS = re.compile("[\x85\u2028\u2029\ufeff]")
+"""What PyYAML writes as it is and reads as the end of a line, or not at all."""
 _HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 """Halves of surrogate pairs, but for those by which Python keeps the bytes of file names that are not UTF-8."""
 _REPR = Repr()
@@ -85,6 +87,14 @@ def json_text(value: Any, **how: Any) -> str:
     """
     text = json.dumps(value, ensure_ascii=False, **how)
     return _UNPAIRED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def yaml_text(value: Any) -> str:
+    """A value as YAML text in its own order, that `parse_yaml` reads as it was; letters as they are where they can."""
+    import yaml
+
+    text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(value, sort_keys=False) if _BREAKS.search(text) else text
 
 
 def parse_yaml(text: str) -> Any:

@@ -6,11 +6,10 @@ says what is known, of the engine's code and weights.
 
 from typing import Any
 
-import yaml
-
 import srcache
 from srcache.engine.registry import find_engine
 from srcache.errors import EngineError
+from srcache.files.documents import yaml_text
 from srcache.maintain.training_readme import ABOUT, TrainingSet, class_table
 from srcache.recipe.reading import dump
 from srcache.recipe.recipe import Recipe
@@ -23,7 +22,7 @@ def dataset_card(content: TrainingSet, recipe: Recipe, url: str | None = None) -
     """The page about Parquet files, which may lie below a URL."""
     size = human_bytes(sum(shard.bytes for shard in content.shards))
     parts = [
-        f"---\n{yaml.safe_dump(_head(content), sort_keys=False, allow_unicode=True)}---",
+        f"---\n{yaml_text(_head(content))}---",
         f"# {counted(content.samples, 'image')} with SR variants",
         f"{counted(len(content.shards), 'Parquet file')}, {size}, written by `srcache export --format hf` (srcache "
         f"{srcache.__version__}) from a cache of super-resolved images. `{ABOUT}` holds the same numbers for programs.",

@@ -7,13 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from srcache.engine.interface import EngineInfo
 from srcache.engine.registry import find_engine
 from srcache.errors import Mistakes, RecipeError
 from srcache.files import read_text, shipped_texts, yaml_mapping
-from srcache.files.documents import short
+from srcache.files.documents import short, yaml_text
 from srcache.recipe.fields import FIELDS, plain_options
 from srcache.recipe.recipe import Recipe, without_late_defaults
 from srcache.weights.resolve import require_weights, resolve_weights
@@ -127,7 +125,7 @@ def restore(text: str, origin: str) -> Recipe:
 def dump(recipe: Recipe) -> str:
     """A recipe as YAML, complete, for people and for `restore`."""
     head = f"# fingerprint {recipe.fingerprint}: everything here that is not `name` decides what the images look like\n"
-    return head + yaml.safe_dump(without_late_defaults(recipe.to_dict()), sort_keys=False, allow_unicode=True)
+    return head + yaml_text(without_late_defaults(recipe.to_dict()))
 
 
 def _mapping(text: str, origin: str) -> dict[str, Any]:

@@ -169,7 +169,7 @@ MISTAKES = {
     "A.csv B.csv --correction hs": "a correction is one of holm, bonferroni, none, but got 'hs'",
     "A.csv B.csv --test chi2": "a test is one of mid-p, exact, but got 'chi2'",
     "A.csv B.csv --power 0": "power must be above 0 and below 1",
-    "A.csv B.csv --seed -1": "the seed at least 0",
+    "A.csv B.csv --seed -1": "seed must be an integer from 0 to",
 }
 
 

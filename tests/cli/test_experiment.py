@@ -33,7 +33,7 @@ def test_what_experiment_prints(config, srcache):
     lines = printed.out.splitlines()
     assert any(line.startswith("training hr, seed 0: epoch  1 of 1") for line in lines)
     start = lines.index("Accuracy on 10 test images of each arm's own kind")
-    assert lines[start + 1].split() == ["arm", "network", "accuracy", "spread", "seeds", "0"]
+    assert lines[start + 1].split() == ["arm", "network", "accuracy", "spread", "seed", "0"]
     for name, line in zip(("lr", "hr"), lines[start + 2 : start + 4], strict=True):
         assert re.fullmatch(rf"{name} +small:2, 16×16 +(\d+\.\d %) +– +\1", line)
     quality = next(number for number, line in enumerate(lines) if line.startswith("Image quality against HR ("))

@@ -4,12 +4,11 @@ import json
 import math
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from mutated_documents import ALIASES, BOMBS, within
 
-from srcache.files.documents import MOST_YAML, json_text, misfit, parse_json, parse_yaml, short
+from srcache.files.documents import MOST_YAML, json_text, misfit, parse_json, parse_yaml, short, yaml_text
 
 VALUES = st.recursive(
     st.none()
@@ -42,7 +41,15 @@ def test_what_is_written_as_json_is_utf_8_and_read(value: object) -> None:
 
 @given(VALUES)
 def test_what_yaml_writes_is_read(value: object) -> None:
-    assert parse_yaml(yaml.safe_dump(value, allow_unicode=True)) == value
+    assert parse_yaml(yaml_text(value)) == value
+
+
+@pytest.mark.parametrize(
+    "value", ["a\x85b", {"\u2028": 1}, ["\u2029"], "\ufeff", "\ufeffx", "Grüße \U0001f600", "\x7f", "\r\n "]
+)
+def test_what_yaml_takes_for_the_end_of_a_line_is_read_as_it_was(value: object) -> None:
+    assert parse_yaml(yaml_text(value)) == value
+    assert yaml_text({"b": "Grüße", "a": 1}) == "b: Grüße\na: 1\n"
 
 
 @pytest.mark.parametrize(

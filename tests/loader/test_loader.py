@@ -248,8 +248,8 @@ def test_damage_surfaces_with_the_images_name(square, monkeypatch):
     data = opened(square, policy="sr#0")
     broken = file_key(square / "a" / "04.png")
 
-    def find_many(self, view, wanted, trusted=()):
-        found = zip(wanted, real(self, view, wanted), strict=True)
+    def find_many(self, view, wanted, *how):
+        found = zip(wanted, real(self, view, wanted, *how), strict=True)
         return [(name, b"qoif" if key == broken else payload) for (key, _), (name, payload) in found]
 
     real = type(data.reader.images).find_many

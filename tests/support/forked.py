@@ -44,8 +44,11 @@ class Child:
         Raises:
             subprocess.TimeoutExpired: it still runs.
         """
-        if self.returncode is None and not select.select([self._handle], [], [], timeout)[0]:
-            raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0)
+        if self.returncode is None:
+            ends = select.poll()
+            ends.register(self._handle, select.POLLIN)
+            if not ends.poll(None if timeout is None else 1000 * timeout):
+                raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0)
         code = self.poll()
         assert code is not None
         return code

@@ -26,12 +26,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from srcache.cache.failures import FailedEntry
 from srcache.cache.manifest import open_cache
 from srcache.catalog.scanning import scan
 from srcache.files import lock, make_folder, real_path, write_atomic
+from srcache.files.documents import yaml_text
 from srcache.fill.run import fill
 from srcache.fill.settings import FillSettings
 from srcache.keys import entry_name
@@ -314,7 +313,7 @@ def _share(trial: Trial, balance: Mapping[str, int]) -> float:
 
 def _yaml(experiment: Experiment) -> str:
     head = "# What was run, with every choice spelt out: srcache experiment experiment.yaml --out NEW does it again.\n"
-    return head + yaml.safe_dump(experiment.plain(), sort_keys=False, allow_unicode=True)
+    return head + yaml_text(experiment.plain())
 
 
 def _missing(key: str, name: str) -> FailedEntry:

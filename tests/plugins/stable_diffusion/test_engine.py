@@ -52,10 +52,11 @@ def test_an_engine_opens_its_pipeline_and_hands_it_its_mode():
     ("options", "words"),
     [
         ({"process_size": 31}, "options of test-diffusion: process_size must be at least 32, but is 31"),
+        ({"process_size": 10**11}, "process_size must be at most 16384, but is 100000000000"),
         ({"encoder_tile": 8, "decoder_tile": 1}, r"encoder_tile must be at least 64, but is 8; decoder_tile must"),
     ],
 )
-def test_options_below_their_least_are_refused_together(options, words):
+def test_options_out_of_their_range_are_refused_together(options, words):
     with pytest.raises(EngineError, match=words):
         Engine(Setup(scale=4, options=options))
 
