@@ -79,6 +79,6 @@ def _number(value: Any, kind: Any) -> int | float:
     written = isinstance(value, str) and _NUMBER.fullmatch(value)
     if isinstance(value, bool) or not (written or isinstance(value, int | float)):
         raise TypeError(value)
-    if kind is int and int(value) != float(value):
+    if kind is int and isinstance(value, float) and not value.is_integer():
         raise ValueError(value)
     return int(value) if kind is int else float(value)

@@ -33,7 +33,7 @@ class Choice:
     [
         *(("name", "x", "x"), ("on", False, False), ("count", 5.0, 5), ("count", "12", 12), ("most", None, None)),
         *(("rate", "3e-3", 0.003), ("rate", 1, 1.0), ("shares", [1, 0.5], (1.0, 0.5)), ("texts", [], ())),
-        ("changes", {"a": 1}, {"a": 1}),
+        *(("changes", {"a": 1}, {"a": 1}), ("count", 2**63 - 1, 2**63 - 1), ("count", "9007199254740993", 2**53 + 1)),
     ],
 )
 def test_a_value_is_taken_as_its_fields_type(name, value, taken):
