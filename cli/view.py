@@ -1,5 +1,6 @@
 """`srcache view`: look at the images of a cache, in a browser or as one file."""
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,6 +61,7 @@ def command(out: Path | None, count: int | None, port: int | None, as_json: bool
         echo(document("view", {"requests": requests}) if as_json else f"{counted(requests, 'request')} answered")
         return 0
     report = write_gallery(settings, out, count or COUNT)
+    _warn(report.warnings)
     if as_json:
         echo(document("view", asdict(report)))
     else:
@@ -69,6 +71,10 @@ def command(out: Path | None, count: int | None, port: int | None, as_json: bool
 
 
 def _announce(found: "Listening", as_json: bool) -> None:
-    for warning in found.warnings:
-        echo(f"warning: {warning}", err=True)
+    _warn(found.warnings)
     echo(f"the gallery is at {found.url}/ (Ctrl-C ends it)", err=as_json)
+
+
+def _warn(warnings: Iterable[str]) -> None:
+    for warning in warnings:
+        echo(f"warning: {warning}", err=True)

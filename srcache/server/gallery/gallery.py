@@ -1,6 +1,6 @@
 """A gallery that is open: its rows, what is known of each, and the images behind them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -154,13 +154,23 @@ class OpenGallery:
         found = gallery_rows(self._cache, self._folder, self._store)
         scores, trouble = _scores(self._folder)
         settings = self._settings
+        pictures = open_pictures(self._folder, self._store, found.rows, settings.lr, settings.hr)
         return Gallery(
             settings=settings,
             folder=self._folder,
             index=GalleryIndex(found.rows, scores, self._quality, settings.seed),
-            pictures=open_pictures(self._folder, self._store, found.rows, settings.lr, settings.hr),
-            warnings=(*found.warnings, *trouble),
+            pictures=pictures,
+            warnings=(*found.warnings, *trouble, *_strange_folders(pictures, found.rows, settings)),
         )
+
+
+def _strange_folders(pictures: Pictures, rows: Sequence[GalleryRow], settings: GallerySettings) -> Iterator[str]:
+    """A sentence about each folder that was named and has an image of no row."""
+    for kind, folder in (("lr", settings.lr), ("hr", settings.hr)):
+        if folder is not None and rows and not any(pictures.might_have(row, kind) for row in rows):
+            first = next((row.name for row in rows if row.name), None)
+            wanted = f"no image such as {first}" if first else "no image by name, since the cache knows no names"
+            yield f"no {KINDS[kind]} is shown: {folder} has {wanted}; name the folder that the names begin in"
 
 
 def _scores(folder: RecipeFolder) -> tuple[dict[str, LabelScore], tuple[str, ...]]:

@@ -24,13 +24,14 @@ _ImageOf = tuple[int, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileReport:
-    """A gallery that was written to `path`: how many of all images it shows, and its size in bytes."""
+    """A gallery that was written to `path`: how many of all images it shows, its size in bytes, and its warnings."""
 
     path: Path
     recipe: str
     images: int
     total: int
     bytes: int
+    warnings: tuple[str, ...] = ()
 
 
 def serve_gallery(settings: GallerySettings, port: int, announce: Callable[[Listening], None]) -> int:
@@ -95,6 +96,7 @@ def write_gallery(settings: GallerySettings, out: Path, count: int = COUNT, budg
         images=len(rows),
         total=len(every.rows),
         bytes=len(page.encode()),
+        warnings=gallery.warnings,
     )
 
 

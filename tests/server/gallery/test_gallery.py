@@ -64,6 +64,15 @@ def test_label_safety_is_shown_and_a_damaged_table_is_only_said(home):
         assert not any(choice.key == "safety" for choice in found.gallery.index.choices)
 
 
+def test_a_folder_that_has_no_image_of_the_cache_is_said_to_be_none_of_it(home):
+    for kind in ("lr", "hr"):
+        with opened(home, **{kind: home / "photos" / "wörter"}) as found:
+            (warning,) = found.gallery.warnings
+        assert f"no {kind.upper()} is shown: {home}/photos/wörter has no image such as Möwen & Co/" in warning
+    with opened(home, lr=home / "photos", hr=home / "hr") as found:
+        assert found.gallery.warnings == ()
+
+
 def test_nothing_is_read_anew_until_the_cache_grows(home):
     shutil.copytree(home / "photos/wörter", home / "some/wörter")
     caches.build(home / "some", home / "growing")
