@@ -35,6 +35,9 @@ def like_any_user() -> Iterator[None]:
         assert libc.capset(ctypes.byref(head), sets) == 0
 
 
+ODD_NAME = "a name with a line break and an escape"
+
+
 def make_bad_places(home: Path) -> dict[str, str]:
     """What it is → a path of such a kind, below `home` or relative to it."""
     (home / "file").write_text("a file")
@@ -69,7 +72,7 @@ def make_bad_places(home: Path) -> dict[str, str]:
         "a link to a pipe": "to a pipe",
         "below a pipe": "pipe/x",
         "somebody's folder": "theirs",
-        "a name with a line break and an escape": "odd\n\x1b[2J.html",
+        ODD_NAME: "odd\n\x1b[2J.html",
     }
 
 

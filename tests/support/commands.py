@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from forked import ENGINES, Child, started
+from forked import COMMAND, ENGINES, Child, started
 
 from srcache.cache.manifest import open_cache
 from srcache.errors import CacheError
@@ -87,7 +87,8 @@ class Commands:
         """Start a command, in a folder; `streams` says of stdout and stderr that they are "full" or "closed"."""
         self._count += 1
         out, streams = self._folder / f"{self._count}", streams or {}
-        name = "forked_checks:main" if program is None else f"fault_programs:{program}"
+        plain = COMMAND if streams else "forked_checks:main"  # a forked check is not what the program makes of streams
+        name = plain if program is None else f"fault_programs:{program}"
         places = ("/dev/full" if streams.get(one) == "full" else f"{out}.{one}" for one in ("stdout", "stderr"))
         closed = [one for one, how in streams.items() if how == "closed"]
         with ExitStack() as files:

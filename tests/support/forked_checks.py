@@ -64,6 +64,7 @@ class _Ends:
 
     def __init__(self, words: list[str], stdout: int, stderr: int) -> None:
         def check() -> int:
+            os.closerange(3, 1 << 16)  # as the program has none of its parent's files, its lock above all
             sys.stdout = os.fdopen(1, "w", closefd=False)
             sys.argv = ["check", *words]
             check_process.main()

@@ -1,6 +1,7 @@
 """Something that is called in a forked child, as a program of its own would run it, with an exit code."""
 
 import atexit
+import fcntl
 import os
 import sys
 import threading
@@ -23,8 +24,11 @@ def fork(act: Callable[[], int], stdout: int, stderr: int) -> int:
         return pid
     code = 97
     try:
-        os.dup2(stdout, 1)
-        os.dup2(stderr, 2)
+        # each may have the other's number
+        moved = [fcntl.fcntl(file, fcntl.F_DUPFD, 3) for file in (stdout, stderr)]
+        for number, file in enumerate(moved, 1):
+            os.dup2(file, number)
+            os.close(file)
         code = _code_of(act)
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
