@@ -143,8 +143,7 @@ class VariantFinder:
         """A file's key; of pixels that of the file that they are of, if the cache knows it; else their own."""
         if isinstance(image, bytes):
             return image_key(image)
-        decoded = _decoded(image, name, self.colors)
-        return ImageKey(self._images.file_key(pixel_key(decoded.keyed), decoded.alias()))
+        return ImageKey(self._images.file_key(*_decoded(image, name, self.colors).keys()))
 
     def _of_variant(
         self,
@@ -175,9 +174,9 @@ class VariantFinder:
         """Another key of an image of which nothing is stored under the first: of pixels, their own; of a file, that of
         one that looks the same, also in the recipe's colours.
         """
-        own, alias = pixel_key(decoded.keyed), decoded.alias()
         if not isinstance(image, bytes):
-            return own
+            return pixel_key(decoded.keyed)
+        own, alias = decoded.keys()
         return ImageKey(self._images.file_key(own) if alias == own else self._images.file_of(alias) or alias)
 
     def _made(self, key: ImageKey, sample: int, image: Findable, name: str) -> Pixels | None:

@@ -41,10 +41,14 @@ class Decoded:
         """The pixels that keys are made of."""
         return self.rgb if self.as_ever is None else self.as_ever
 
+    def keys(self) -> tuple[ImageKey, ImageKey]:
+        """The key of its pixels, and `alias`; the pixels are hashed once for both where the two are one."""
+        own = pixel_key(self.keyed)
+        return own, own if self.as_ever is None else recolored_key(own, pixel_key(self.rgb))
+
     def alias(self) -> ImageKey:
         """The key under which a store finds the file that exactly these pixels are of, in the colours asked for."""
-        own = pixel_key(self.keyed)
-        return own if self.as_ever is None else recolored_key(own, pixel_key(self.rgb))
+        return self.keys()[1]
 
 
 def decode_by_pillow(data: bytes | memoryview, reading: Reading | None = None) -> Decoded:

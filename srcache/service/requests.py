@@ -54,9 +54,9 @@ def make_requests(key: ImageKey, decoded: Decoded, recipe: Recipe, samples: Sequ
     lr = recipe.degradation.apply(source) if recipe.degradation else source
     made = upscaled_side(lr.shape[0], recipe.scale), upscaled_side(lr.shape[1], recipe.scale)
     require_pixels(made[1], made[0], "the SR image")
-    own = decoded.alias()
-    alike = [] if decoded.plain is decoded.rgb else [pixel_key(decoded.plain), pixel_key(decoded.keyed)]
-    pixel_keys = {own, *(dropped_key(one) for one in alike if one != own)}
+    own, alias = decoded.keys()
+    alike = [] if decoded.plain is decoded.rgb else [pixel_key(decoded.plain), own]
+    pixel_keys = {alias, *(dropped_key(one) for one in alike if one != alias)}
     seeds = [noise_seed(recipe.seed, key, sample) for sample in samples]
     return [
         Request(
