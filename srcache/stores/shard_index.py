@@ -148,12 +148,14 @@ class Table:
             other: the table.
             pairs: gives each alias with each key that it was given; called where the two differ in that.
         """
-        if self.content == other.content:
+        rows, truth = self.content, other.content  # copies of what may be a mapped file
+        if rows == truth:
             return True
-        length, row = self.count * _ENTRY.size, _ALIAS.size
-        if self.content[:length] != other.content[:length] or len(self.content) != len(other.content):
+        start = self.count * _ENTRY.size
+        if rows[:start] != truth[:start] or len(rows) != len(truth):
             return False
-        mine, theirs = ({t.content[at : at + 32] for at in range(length, len(t.content), row)} for t in (self, other))
+        places = range(start, len(rows), _ALIAS.size)
+        mine, theirs = ({each[at : at + 2 * ALIAS] for at in places} for each in (rows, truth))
         return {pair[:ALIAS] for pair in mine} == {pair[:ALIAS] for pair in theirs} and mine <= pairs()
 
     @property
