@@ -82,6 +82,12 @@ def note(text: str, err: bool = False) -> None:
         echo(text, err, logging.INFO)
 
 
+def warn(warnings: Iterable[str]) -> None:
+    """Print warnings, a line each, to stderr."""
+    for warning in warnings:
+        echo(f"warning: {warning}", err=True)
+
+
 def attributes(value: object, *names: str) -> dict[str, Any]:
     """Some attributes of a report as a mapping, in this order: the `result` of a document."""
     return {name: getattr(value, name) for name in names}

@@ -10,7 +10,7 @@ from srcache.wording import counted
 
 from .completing import recipes
 from .options import BYTES, EXISTING_FILE, FOLDER, SOURCE, batch_option, common, device_option, set_option
-from .output import attributes, document, echo, reasons, table
+from .output import attributes, document, echo, reasons, table, warn
 from .progress_bar import progress_bar
 
 if TYPE_CHECKING:
@@ -124,8 +124,7 @@ def command(recipes: tuple[str, ...], changes: dict[str, Any], log_json: bool, a
 
 
 def _announce(found: "Listening", as_json: bool) -> None:
-    for warning in found.warnings:
-        echo(f"warning: {warning}", err=True)
+    warn(found.warnings)
     echo(f"listening on {found.url}", err=as_json)
 
 

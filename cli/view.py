@@ -1,6 +1,5 @@
 """`srcache view`: look at the images of a cache, in a browser or as one file."""
 
-from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from srcache.errors import ConfigError
 from srcache.wording import counted, human_bytes
 
 from .options import CACHE, EXISTING_FOLDER, FILE, PLACE, common, recipe_of_cache
-from .output import document, echo
+from .output import document, echo, warn
 
 if TYPE_CHECKING:
     from srcache.server.run import Listening
@@ -61,7 +60,7 @@ def command(out: Path | None, count: int | None, port: int | None, as_json: bool
         echo(document("view", {"requests": requests}) if as_json else f"{counted(requests, 'request')} answered")
         return 0
     report = write_gallery(settings, out, count or COUNT)
-    _warn(report.warnings)
+    warn(report.warnings)
     if as_json:
         echo(document("view", asdict(report)))
     else:
@@ -71,10 +70,5 @@ def command(out: Path | None, count: int | None, port: int | None, as_json: bool
 
 
 def _announce(found: "Listening", as_json: bool) -> None:
-    _warn(found.warnings)
+    warn(found.warnings)
     echo(f"the gallery is at {found.url}/ (Ctrl-C ends it)", err=as_json)
-
-
-def _warn(warnings: Iterable[str]) -> None:
-    for warning in warnings:
-        echo(f"warning: {warning}", err=True)
